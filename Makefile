@@ -1,0 +1,47 @@
+# What people call: make demo, make test, make lint, make bench. Each installs what it needs into .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint bench lock clean
+.DEFAULT_GOAL := demo
+
+demo: .venv/runtime ## the whole way from a closed gate to accepted metering records, on this machine
+	@$(BIN)/marketplace-sidecar demo
+
+test: lint ## every test; the last line is pytest's own summary
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+lint: .venv/development ## what a reviewer should not have to look for
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+bench: .venv/development ## ratios against baselines of the same run; nothing here is a test
+	@$(BIN)/python -m pytest tests/bench -q -s --override-ini norecursedirs=
+
+.venv/python: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "No virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
+	@touch $@
+
+.venv/runtime: .venv/python requirements.lock
+	@echo "installing the runtime packages into .venv"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/development: .venv/runtime requirements-dev.lock
+	@echo "installing the development packages into .venv"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+lock: ## resolve both lock files anew (needs uv)
+	uv pip compile --universal --generate-hashes --no-header --quiet --upgrade pyproject.toml --group build -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --quiet pyproject.toml --group build --group dev \
+		--constraint requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist build
