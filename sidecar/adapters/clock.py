@@ -1,0 +1,193 @@
+"""Wall time and waiting: the system's clock, and the emulator's, which may be set, stepped, frozen or run fast.
+
+Waits end by the clock's own time, never by a duration computed once. The emulator's clock is followed by asking for it;
+between two answers it is extrapolated with the monotonic clock. Refuses to fail once started: an emulator that stops
+answering leaves the last answer in force.
+"""
+
+import asyncio
+import http.client
+import json
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from urllib.parse import urlsplit
+
+_LONGEST_NAP = 30.0
+"""Seconds of real time after which every wait is judged anew: a clock may be stepped, a machine suspended."""
+_POLL = 0.25
+"""Seconds of real time between two questions to the emulator."""
+_TIMEOUT = 2.0
+"""Seconds that one connection or one read may take."""
+_LARGEST = 4096
+"""Bytes of an answer that are read."""
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
+
+class SystemClock:
+    """The wall clock of the machine."""
+
+    def __init__(self, longest_nap: float = _LONGEST_NAP) -> None:
+        """Judge waits anew after `longest_nap` seconds."""
+        self._longest_nap = longest_nap
+
+    def now(self) -> datetime:
+        """Return the present instant, aware, in UTC."""
+        return datetime.now(UTC)
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Return once `now()` has reached `instant`, judged anew after every nap."""
+        # Even a wait that is over lets the other tasks run.
+        await asyncio.sleep(0)
+        while (left := (instant - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - nobody tells of a stepped clock
+            await asyncio.sleep(min(left, self._longest_nap))
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a clock showed at one instant of the monotonic clock, and how fast it goes."""
+
+    shown: datetime
+    taken: float
+    speed: float
+
+    def at(self, monotonic: float) -> datetime:
+        """Return what the clock shows at another instant."""
+        try:
+            return self.shown + timedelta(seconds=(monotonic - self.taken) * self.speed)
+        except OverflowError:
+            return _LATEST
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What the emulator said between two instants of the monotonic clock."""
+
+    now: datetime
+    speed: float
+    asked: float
+    answered: float
+
+
+class _NoSuchClockError(Exception):
+    """The service has no clock to follow."""
+
+
+class EmulatorClock:
+    """The clock of the emulator at `endpoint_url`; the system's until the first answer, and for good after a 404."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        parts = urlsplit(endpoint_url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection: Callable[[], http.client.HTTPConnection] = partial(
+            kind, parts.hostname or "", parts.port, timeout=_TIMEOUT
+        )
+        self._path = f"{parts.path.rstrip('/')}/_emulator/clock"
+        self._system = SystemClock()
+        self._reading: _Reading | None = None
+        self._changed = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "emulator-clock")
+        self._following: asyncio.Task[None] | None = None
+        self._absent = False
+
+    async def start(self) -> None:
+        """Ask once, for a few seconds at most, and go on asking in the background."""
+        await self.refresh()
+        self._following = asyncio.create_task(self._follow(), name="emulator-clock")
+
+    async def close(self) -> None:
+        """Stop asking; a question that is under way ends by itself within its time-out."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def now(self) -> datetime:
+        """Return the emulator's present instant, aware, in UTC."""
+        if self._reading is None:
+            return self._system.now()
+        return self._reading.at(time.monotonic())
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Return once `now()` has reached `instant`, judged anew whenever an answer shows a step or another speed."""
+        await asyncio.sleep(0)
+        while (left := (instant - self.now()).total_seconds()) > 0:
+            speed = 1.0 if self._reading is None else self._reading.speed
+            real = min(left / speed, _LONGEST_NAP) if speed else _LONGEST_NAP
+            try:
+                async with asyncio.timeout(real):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def refresh(self) -> None:
+        """Ask now; an answer that does not come, or makes no sense, changes nothing."""
+        if self._absent:
+            return
+        try:
+            async with asyncio.timeout(2 * _TIMEOUT):
+                answer = await asyncio.get_running_loop().run_in_executor(self._thread, self._ask)
+        except _NoSuchClockError:
+            self._absent = True
+            self._set(None)
+        except (OSError, http.client.HTTPException, ValueError, OverflowError, RecursionError):
+            return
+        else:
+            self._take(answer)
+
+    async def _follow(self) -> None:
+        while not self._absent:
+            await asyncio.sleep(_POLL)
+            await self.refresh()
+
+    def _take(self, answer: _Answer) -> None:
+        """Set the clock by an answer, unless it already shows a time that the answer allows.
+
+        The emulator read its clock somewhere between question and answer. A clock that were set each time would tremble
+        by as much as that, times the speed, and go back.
+        """
+        earliest = _Reading(answer.now, answer.answered, answer.speed)
+        latest = _Reading(answer.now, answer.asked, answer.speed)
+        known = self._reading
+        if known is not None and known.speed == answer.speed:
+            expected = known.at(answer.answered)
+            if earliest.at(answer.answered) <= expected <= latest.at(answer.answered):
+                return
+        self._set(_Reading(answer.now, (answer.asked + answer.answered) / 2, answer.speed))
+
+    def _set(self, reading: _Reading | None) -> None:
+        self._reading = reading
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _ask(self) -> _Answer:
+        connection = self._connection()
+        try:
+            connection.connect()
+            asked = time.monotonic()
+            connection.request("GET", self._path, headers={"Accept": "application/json"})
+            response = connection.getresponse()
+            answered = time.monotonic()
+            body = response.read(_LARGEST)
+        finally:
+            connection.close()
+        if response.status == http.HTTPStatus.NOT_FOUND:
+            raise _NoSuchClockError
+        if response.status != http.HTTPStatus.OK:
+            raise ValueError("the emulator answered without its clock")
+        return _decode(body, asked, answered)
+
+
+def _decode(body: bytes, asked: float, answered: float) -> _Answer:
+    match json.loads(body):
+        case {"now": str(now), "speed": int() | float() as speed}:
+            instant = datetime.fromisoformat(now)
+            if instant.tzinfo is None or not math.isfinite(speed) or speed < 0:
+                raise ValueError("the emulator's clock shows no instant, or runs backwards")
+            return _Answer(instant.astimezone(UTC), float(speed), asked, answered)
+        case _:
+            raise ValueError("the emulator's clock is not an object with now and speed")

@@ -1,0 +1,117 @@
+"""The command line: finds the command, loads only its module, and turns its faults into exit codes.
+
+Exit codes: 0 clean, 1 a check failed, 2 bad command line or configuration, 3 not entitled and configured to exit,
+4 ledger unusable; 128 + 2 after an interrupt, 128 + 13 when the reader of the output went away too early.
+"""
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+
+from sidecar import __version__
+from sidecar.settings import SettingsError
+
+PROGRAM = "marketplace-sidecar"
+BAD_CONFIGURATION = 2
+_INTERRUPTED = 130
+_READER_GONE = 141
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command and the module that holds its `add_arguments(parser)` and `run(args)`, which returns the exit code."""
+
+    name: str
+    help: str
+    module: str
+    example: str
+    """Arguments of one good call, for its --help."""
+
+
+COMMANDS = (
+    Command("run", "run the sidecar", "sidecar.operator.run", "run --config /etc/marketplace-sidecar/config.yaml"),
+    Command("demo", "show everything against a local emulator, then end", "sidecar.operator.demo", "demo"),
+    Command(
+        "emulator",
+        "run a local AWS Marketplace Metering service for any AWS SDK",
+        "sidecar.emulator.command",
+        "emulator --port 8789",
+    ),
+    Command(
+        "healthcheck",
+        "ask a probe of the running sidecar: exit 0 or 1",
+        "sidecar.operator.healthcheck",
+        "healthcheck --probe livez",
+    ),
+    Command("wait", "return when the product is entitled", "sidecar.operator.wait", "wait --timeout 60 && exec app"),
+    Command("ledger", "read, prove and repair the ledger", "sidecar.operator.ledger", "ledger verify"),
+    Command(
+        "verify-token",
+        "verify a RegisterUsage signature from standard input",
+        "sidecar.operator.verify_token",
+        "verify-token --public-key 1.pem --product-code 0abc123example < token",
+    ),
+    Command("openapi", "print the OpenAPI document of the local API", "sidecar.operator.openapi", "openapi"),
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    Args:
+        argv: The arguments after the program's name; those of the process if not given.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = _dispatch(arguments)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        code = BAD_CONFIGURATION
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except BrokenPipeError:
+        code = _READER_GONE
+    return _flushed(code)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        PROGRAM,
+        description="Registers, gates and meters a paid AWS Marketplace container product.",
+        epilog=f"`{PROGRAM} COMMAND --help` explains a command and shows an example.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for command in COMMANDS:
+        sub = commands.add_parser(
+            command.name,
+            help=command.help,
+            description=f"{command.help[0].upper()}{command.help[1:]}.",
+            epilog=f"example: {PROGRAM} {command.example}",
+            allow_abbrev=False,
+        )
+        if command.name == chosen:
+            module = import_module(command.module)
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+    try:
+        parsed = parser.parse_args(arguments)
+    except SystemExit as end:
+        # --help and --version end with 0, a bad command line with 2; both have been printed.
+        return BAD_CONFIGURATION if end.code else 0
+    code: int = parsed.run(parsed)
+    return code
+
+
+def _flushed(code: int) -> int:
+    """Return the code after the output has gone out, or although its reader has left."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more at its end; it must not meet the broken pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code

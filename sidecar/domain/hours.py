@@ -1,0 +1,55 @@
+"""UTC hours and instants as whole numbers, so that the ledger can store and compare them exactly.
+
+An `Hour` is the epoch second at which it starts; an instant in a row is a count of epoch microseconds.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import NewType
+
+Hour = NewType("Hour", int)
+"""The epoch second at which a UTC hour starts."""
+
+SECONDS = 3600
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(instant: datetime) -> int:
+    """Return the epoch microseconds of an aware instant, exactly."""
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return the aware instant in UTC of a count of epoch microseconds."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def hour_of(instant: datetime) -> Hour:
+    """Return the hour that holds `instant`."""
+    return hour_of_micros(to_micros(instant))
+
+
+def hour_of_micros(micros: int) -> Hour:
+    """Return the hour that holds an instant given in epoch microseconds."""
+    seconds = micros // 1_000_000
+    return Hour(seconds - seconds % SECONDS)
+
+
+def start_of(hour: Hour) -> datetime:
+    """Return the first instant of `hour`."""
+    return _EPOCH + timedelta(seconds=hour)
+
+
+def end_of(hour: Hour) -> datetime:
+    """Return the instant at which `hour` has ended: the start of the next one."""
+    return _EPOCH + timedelta(seconds=hour + SECONDS)
+
+
+def next_hour(hour: Hour) -> Hour:
+    """Return the hour after `hour`."""
+    return Hour(hour + SECONDS)
+
+
+def show(instant: datetime) -> str:
+    """Return an instant as RFC 3339 in UTC with `Z`; fractions only where there are some."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,155 @@
+"""What operators and listeners see: verdicts, buckets, records, the state of the whole sidecar.
+
+Views only: nothing here decides. Quantities are millionths, hours and times aware datetimes in UTC.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sidecar.domain.entitlement import Entitlement
+from sidecar.domain.usage import Tags
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A probe's answer."""
+
+    ok: bool
+    reason: str
+    """A stable word: `entitled`, `pending`, `denied`, `metering-failing`, `ledger-unavailable`, ..."""
+    sentence: str
+    """The reason for a person, with the cure where there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BucketView:
+    """One open bucket."""
+
+    dimension: str
+    hour: datetime
+    quantity: int
+    tags: Tags
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class AllocationView:
+    """One tag set's share of a metering record."""
+
+    quantity: int
+    tags: Tags
+
+
+@dataclass(frozen=True, slots=True)
+class RecordView:
+    """One metering record."""
+
+    id: str
+    dimension: str
+    hour: datetime
+    quantity: int
+    status: str
+    """sealed | accepted | unbilled | carried."""
+    reason: str | None
+    client_token: str
+    metering_record_id: str | None
+    attempts: int
+    allocations: Sequence[AllocationView]
+    sealed_at: datetime
+    accepted_at: datetime | None
+    carried_to: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQuery:
+    """Which records to list; every part that is given must match."""
+
+    status: str | None = None
+    dimension: str | None = None
+    hour: datetime | None = None
+    after: str | None = None
+    """The id that ended the page before."""
+    limit: int = 100
+
+
+@dataclass(frozen=True, slots=True)
+class RecordPage:
+    """A page of records; `next` is the `after` of the following one, None at the end."""
+
+    records: Sequence[RecordView]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the submissions have come."""
+
+    last_success_at: datetime | None
+    oldest_unsent_hour: datetime | None
+    in_doubt: int
+    """Records whose fate at AWS is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms of the conservation law for one dimension, in millionths."""
+
+    accepted: int = 0
+    open: int = 0
+    sealed: int = 0
+    submitted: int = 0
+    unbilled: int = 0
+    remainder: int = 0
+
+    @property
+    def balanced(self) -> bool:
+        """Every accepted unit is in exactly one place."""
+        return self.accepted == self.open + self.sealed + self.submitted + self.unbilled + self.remainder
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault an operator can act on."""
+
+    code: str
+    detail: str
+    cure: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything an operator asks first."""
+
+    version: str
+    now: datetime
+    started_at: datetime
+    entitlement: Entitlement
+    metering: str
+    """ok | failing | gated | stopped."""
+    last_success_at: datetime | None
+    oldest_unsent_hour: datetime | None
+    pod: str
+    pod_source: str
+    """downward-api | ecs-task | ledger."""
+    region: str | None
+    credentials: str | None
+    """Which identity signs: irsa, ecs-task-role, static-keys, ..."""
+    mode: str
+    ledger_path: str
+    ledger_bytes: int | None
+    conservation: Mapping[str, Terms]
+    findings: Sequence[Finding] = ()
+    answers: Mapping[str, int] = field(default_factory=dict)
+    """Attempts of this process by AWS's answer."""
+    accepted_events: int = 0
+    """Of this process."""
+    duplicate_events: int = 0
+    in_doubt: int = 0
+    """Records whose fate at AWS is unknown."""
+
+    @property
+    def balanced(self) -> bool:
+        """The conservation law holds for every dimension."""
+        return all(terms.balanced for terms in self.conservation.values())

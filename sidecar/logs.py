@@ -1,0 +1,170 @@
+"""Log lines: events with stable dotted names and keys, on standard error, JSON in a pod and readable on a terminal.
+
+Refuses to let a secret through: the values of keys that name one are redacted wherever they stand, and so is anything
+that looks like a signed token. What libraries log comes out in the same form, from `warning` up.
+"""
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TextIO
+
+import structlog
+
+from sidecar.settings import LogFormat, LogLevel
+
+REDACTED = "[redacted]"
+_SECRET_KEYS = ("signature", "nonce", "token", "authorization", "tags", "tag", "password", "secret", "cookie")
+_SIGNED_TOKEN = re.compile(r"eyJ[-\w]+\.[-\w]+\.[-\w]*")
+_FIRST = ("timestamp", "level", "event")
+_DEEPEST = 6
+"""Levels of nested values that a line may have."""
+_MOST_KEYS = 256
+"""How many different faults a `Repeats` tells apart."""
+
+
+def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging for this process.
+
+    Args:
+        level: The least severe event of our own that is logged.
+        form: How lines look.
+        stream: Where they go; standard error if not given.
+    """
+    stream = sys.stderr if stream is None else stream
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            redact,
+            _renderer(form, terminal=stream.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        context_class=dict,
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[_Relay(logging.WARNING)], level=logging.WARNING, force=True)
+
+
+def _renderer(form: LogFormat, *, terminal: bool) -> structlog.typing.Processor:
+    if form is LogFormat.CONSOLE or (form is LogFormat.AUTO and terminal):
+        return structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
+    return structlog.processors.JSONRenderer(_dumps)
+
+
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace what must not be logged, at any depth."""
+    for key, value in event.items():
+        event[key] = _clean(key, value, _DEEPEST)
+    return event
+
+
+def _clean(key: str, value: Any, depth: int) -> Any:
+    if value is not None and key.lower().endswith(_SECRET_KEYS):
+        return REDACTED
+    if isinstance(value, str):
+        return _SIGNED_TOKEN.sub(REDACTED, value) if "eyJ" in value else value
+    if isinstance(value, Mapping):
+        return {str(name): _clean(str(name), member, depth - 1) for name, member in value.items()} if depth else "..."
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean("", member, depth - 1) for member in value] if depth else "..."
+    return value
+
+
+def _dumps(event: Mapping[str, Any], **options: Any) -> str:
+    options["default"] = _plain
+    return json.dumps({key: event[key] for key in _FIRST if key in event} | dict(event), **options)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return _SIGNED_TOKEN.sub(REDACTED, str(value))
+
+
+class _Relay(logging.Handler):
+    """Hands on what libraries log through the standard library."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = str(record.msg)
+        log = structlog.get_logger()
+        method = {logging.WARNING: log.warning, logging.ERROR: log.error}.get(record.levelno, log.critical)
+        method("library.message", library=record.name, message=message, exc_info=record.exc_info)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A line that should be written now."""
+
+    count: int
+    """How often this fault has been seen since it began, this time included."""
+    suppressed: int
+    """How many of these were kept back since the line before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What has ended."""
+
+    count: int
+    """How often it was seen."""
+    lasted: timedelta
+
+
+@dataclass(slots=True)
+class _Run:
+    began_at: datetime
+    written_at: datetime
+    count: int = 1
+    suppressed: int = 0
+
+
+class Repeats:
+    """Lets the first of equal faults through, then one in `every`, and tells how many there were when they end.
+
+    Holds at most 256 different faults; the one that began first makes room. A clock stepped backwards lets a line
+    through.
+    """
+
+    def __init__(self, every: timedelta = timedelta(minutes=1)) -> None:
+        self._every = every
+        self._runs: dict[tuple[str, str], _Run] = {}
+
+    def admit(self, event: str, code: str, now: datetime) -> Repeat | None:
+        """Count one more fault; return what its line should say, or None when it is not worth one."""
+        run = self._runs.get((event, code))
+        if run is None:
+            if len(self._runs) == _MOST_KEYS:
+                del self._runs[next(iter(self._runs))]
+            self._runs[event, code] = _Run(now, now)
+            return Repeat(1, 0)
+        run.count += 1
+        if run.written_at <= now < run.written_at + self._every:
+            run.suppressed += 1
+            return None
+        repeat = Repeat(run.count, run.suppressed)
+        run.written_at, run.suppressed = now, 0
+        return repeat
+
+    def recover(self, event: str, now: datetime) -> Recovery | None:
+        """Forget every fault of an event; return what the line about its end should say, or None without faults."""
+        ended = [self._runs.pop(key) for key in list(self._runs) if key[0] == event]
+        if not ended:
+            return None
+        began_at = min(run.began_at for run in ended)
+        return Recovery(sum(run.count for run in ended), max(now - began_at, timedelta()))

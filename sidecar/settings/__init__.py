@@ -1,0 +1,68 @@
+"""The configuration: one YAML file and the environment's overrides, as frozen groups.
+
+Reading lists every problem at once and opens nothing but the file itself. The YAML package is loaded only to read.
+"""
+
+from collections.abc import Mapping
+
+from sidecar.domain.policy import Check, LatePolicy, OnDenied, OnFailing, QuantityKind
+from sidecar.settings.groups import (
+    ApiSettings,
+    EntitlementSettings,
+    KubernetesSettings,
+    KubernetesUse,
+    LedgerSettings,
+    LogFormat,
+    LogLevel,
+    LogSettings,
+    MarketplaceSettings,
+    MeteringSettings,
+    Mode,
+    ProbeSettings,
+    Product,
+    Settings,
+    ShutdownSettings,
+)
+from sidecar.settings.problems import Problem, SettingsError, explain
+
+__all__ = [
+    "ApiSettings",
+    "Check",
+    "EntitlementSettings",
+    "KubernetesSettings",
+    "KubernetesUse",
+    "LatePolicy",
+    "LedgerSettings",
+    "LogFormat",
+    "LogLevel",
+    "LogSettings",
+    "MarketplaceSettings",
+    "MeteringSettings",
+    "Mode",
+    "OnDenied",
+    "OnFailing",
+    "ProbeSettings",
+    "Problem",
+    "Product",
+    "QuantityKind",
+    "Settings",
+    "SettingsError",
+    "ShutdownSettings",
+    "explain",
+    "load",
+]
+
+
+def load(path: str | None, environ: Mapping[str, str]) -> Settings:
+    """Return the settings of a file under the environment's overrides.
+
+    Args:
+        path: The file; None takes SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml.
+        environ: The variables of the process.
+
+    Raises:
+        SettingsError: With every problem found.
+    """
+    from sidecar.settings.loading import read  # noqa: PLC0415 - brings the YAML package, which the types do without
+
+    return read(path, environ)

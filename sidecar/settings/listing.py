@@ -1,0 +1,82 @@
+"""What the listing fixes: the product's identity and its dimensions, in lists and mappings of any length.
+
+Refuses more dimensions than a listing can have, and two of one name. A member that is unfit is noted by its own path.
+"""
+
+from pathlib import Path
+
+from sidecar.domain.usage import Aggregation, Dimension
+from sidecar.settings import values
+from sidecar.settings.groups import Product
+from sidecar.settings.section import Reading, Section
+from sidecar.settings.tree import Entry, Kind
+
+_MOST_DIMENSIONS = 24
+_LARGEST_VERSION = 2**31 - 1
+
+
+def product(reading: Reading, section: Section) -> Product:
+    """Return the product's identity."""
+    identity = Product(
+        code=section.demand("code", "", values.product_code, "set the AWS Marketplace product code of the listing"),
+        public_key_version=section.read("public_key_version", 1, values.whole(1, _LARGEST_VERSION)),
+        public_keys=_public_keys(reading, section),
+        trusted_codes=tuple(
+            section.judge(f"{section.dotted('trusted_codes')}[{index}]", item, "", values.product_code)
+            for index, item in enumerate(_items(reading, section, "trusted_codes"))
+        ),
+    )
+    section.close()
+    return identity
+
+
+def _public_keys(reading: Reading, section: Section) -> dict[int, Path]:
+    name = section.dotted("public_keys")
+    entry = section.take("public_keys")
+    keys: dict[int, Path] = {}
+    if entry is None or entry.kind is Kind.NOTHING:
+        return keys
+    if entry.kind is not Kind.MAP:
+        reading.complain(name, entry, "is not a mapping", "write it as {1: /path/of/1.pem}")
+        return keys
+    for version, path in entry.members.items():
+        # Tools that go through JSON turn the numbers into text: 1 and "1" name the same version.
+        number = Entry(Kind.WHOLE, path.where, version)
+        key = section.judge(f"{name}.{version}", number, 0, values.whole(1, _LARGEST_VERSION))
+        keys[key] = section.judge(f"{name}.{version}", path, Path(), values.path)
+    return keys
+
+
+def dimensions(reading: Reading, section: Section) -> tuple[Dimension, ...]:
+    """Return the dimensions of the metering group."""
+    name = section.dotted("dimensions")
+    items = _items(reading, section, "dimensions")
+    if len(items) > _MOST_DIMENSIONS:
+        entry = Entry(Kind.LIST, items[0].where, items=items)
+        reading.complain(name, entry, f"is more than {_MOST_DIMENSIONS}, AWS's limit", "name the listing's dimensions")
+        return ()
+    found: list[Dimension] = []
+    for index, item in enumerate(items):
+        key = f"{name}[{index}]"
+        if item.kind is not Kind.MAP:
+            reading.complain(key, item, "is not a mapping", f"write it as {{name: {item.text or 'requests'}}}")
+            continue
+        member = Section(reading, key, item)
+        dimension = Dimension(
+            member.demand("name", "", values.dimension_name, "set the dimension's API name from the listing"),
+            member.read("aggregation", Aggregation.SUM, values.choice(Aggregation)),
+        )
+        member.close()
+        if dimension.name and any(dimension.name == other.name for other in found):
+            reading.complain(f"{key}.name", item.members["name"], "is given twice", "name each dimension once")
+        found.append(dimension)
+    return tuple(found)
+
+
+def _items(reading: Reading, section: Section, name: str) -> tuple[Entry, ...]:
+    entry = section.take(name)
+    if entry is None or entry.kind is Kind.NOTHING:
+        return ()
+    if entry.kind is not Kind.LIST:
+        reading.complain(section.dotted(name), entry, "is not a list", "write it as [...]")
+    return entry.items

@@ -1,0 +1,160 @@
+"""YAML text as a tree of entries that still know how and where they were written.
+
+Nothing is converted: `010`, `1:30` and `off` keep their text and the kind YAML 1.1 gives them, and whoever needs a
+port, a duration or a name judges that. Refuses duplicate keys, keys that are not scalars and nodes that hold
+themselves; no object is ever constructed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+import yaml
+
+from sidecar.settings.problems import Problem
+
+_SHOWN = 60
+"""Characters of a value that a problem shows."""
+
+
+class Kind(Enum):
+    """What YAML 1.1 takes an entry for."""
+
+    TEXT = auto()
+    WHOLE = auto()
+    TRUTH = auto()
+    NOTHING = auto()  # null, ~ or no value at all
+    OTHER = auto()  # a fraction, a date, binary or a foreign tag
+    LIST = auto()
+    MAP = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One node of the file, or of the value of a variable."""
+
+    kind: Kind
+    where: str
+    text: str = ""
+    """A scalar as it was written, without quotes."""
+    items: tuple["Entry", ...] = ()
+    members: Mapping[str, "Entry"] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The value for a person, short, with quotes where it is text."""
+        match self.kind:
+            case Kind.TEXT:
+                return quote(self.text)
+            case Kind.LIST:
+                return f"a list of {len(self.items)}"
+            case Kind.MAP:
+                return "a mapping"
+            case Kind.NOTHING:
+                return "null"
+            case Kind.WHOLE | Kind.TRUTH | Kind.OTHER:
+                return quote(self.text)[1:-1]
+
+
+class TreeError(Exception):
+    """The text is not YAML that a configuration may use; the message completes "the text ...", with line and column."""
+
+
+_KINDS = {
+    "tag:yaml.org,2002:str": Kind.TEXT,
+    "tag:yaml.org,2002:int": Kind.WHOLE,
+    "tag:yaml.org,2002:bool": Kind.TRUTH,
+    "tag:yaml.org,2002:null": Kind.NOTHING,
+}
+
+
+def quote(text: str) -> str:
+    """Return text in quotes, short, with control characters escaped and an address with credentials hidden."""
+    if "://" in text and "@" in text:
+        return "'***'"
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
+def parse(text: str | bytes, where: str, *, lines: bool) -> tuple[Entry, list[Problem]]:
+    """Return the tree of one YAML document and the duplicate keys that were found in it.
+
+    Args:
+        text: The document; bytes are UTF-8 unless a byte order mark says otherwise.
+        where: What each entry names as its place.
+        lines: Whether the line is added to it.
+
+    Raises:
+        TreeError: It is no YAML, or no single document, or nested too deeply.
+    """
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is None:
+            return Entry(Kind.NOTHING, where), []
+        planting = _Planting(where, lines=lines)
+        return planting.plant(node, ""), planting.problems
+    except yaml.MarkedYAMLError as error:
+        raise TreeError(f"is not valid YAML{_position(error)}: {error.problem or error.context}") from None
+    except yaml.reader.ReaderError as error:
+        raise TreeError(f"is not readable text at position {error.position}: {error.reason}") from None
+    except (yaml.YAMLError, ValueError, OverflowError):
+        # PyYAML lets chr() fail on an escape such as "\UFFFFFFFF".
+        raise TreeError("is not valid YAML") from None
+    except RecursionError:
+        raise TreeError("is nested too deeply") from None
+
+
+def _position(error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    return "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
+
+
+class _Planting:
+    """One walk over the nodes. Aliases share their entry, so that a few lines cannot grow into gigabytes."""
+
+    def __init__(self, where: str, *, lines: bool) -> None:
+        self.problems: list[Problem] = []
+        self._where = where
+        self._lines = lines
+        self._planted: dict[int, Entry] = {}
+        self._open: set[int] = set()
+
+    def plant(self, node: yaml.Node, path: str) -> Entry:
+        if (known := self._planted.get(id(node))) is not None:
+            return known
+        if id(node) in self._open:
+            raise TreeError(f"holds an alias inside its own anchor at line {node.start_mark.line + 1}")
+        self._open.add(id(node))
+        entry = self._entry(node, path)
+        self._open.remove(id(node))
+        self._planted[id(node)] = entry
+        return entry
+
+    def _entry(self, node: yaml.Node, path: str) -> Entry:
+        where = self._place(node)
+        if isinstance(node, yaml.MappingNode):
+            return Entry(Kind.MAP, where, members=self._members(node, path))
+        if isinstance(node, yaml.SequenceNode):
+            items = tuple(self.plant(item, f"{path}[{index}]") for index, item in enumerate(node.value))
+            return Entry(Kind.LIST, where, items=items)
+        return Entry(_KINDS.get(node.tag, Kind.OTHER), where, text=node.value)
+
+    def _members(self, node: yaml.MappingNode, path: str) -> dict[str, Entry]:
+        members: dict[str, Entry] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self._complain(path or "the file", key, "has a key that is not a name", "use plain names as keys")
+                continue
+            name = key.value
+            dotted = f"{path}.{name}" if path else name
+            entry = self.plant(value, dotted)
+            if name in members:
+                self._complain(dotted, key, f"is given twice, first at {members[name].where}", "keep one of them")
+            else:
+                members[name] = entry
+        return members
+
+    def _complain(self, key: str, node: yaml.Node, reason: str, cure: str) -> None:
+        self.problems.append(Problem(key, None, reason, cure, self._place(node)))
+
+    def _place(self, node: yaml.Node) -> str:
+        return f"{self._where}, line {node.start_mark.line + 1}" if self._lines else self._where

@@ -1,0 +1,179 @@
+"""The healthcheck command against a real listener."""
+
+import argparse
+import json
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from sidecar import cli
+from sidecar.operator import healthcheck
+
+
+@dataclass
+class Listener:
+    """A probe listener whose answer a test chooses."""
+
+    port: int
+    status: int = 200
+    body: bytes = b'{"status": "ok"}'
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@pytest.fixture(name="listener")
+def _listener() -> Iterator[Listener]:
+    """Start a listener on a free port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            listener.asked.append(self.path)
+            self.send_response(listener.status)
+            self.end_headers()
+            self.wfile.write(listener.body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class names it
+            """Stay silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        listener = Listener(server.server_port)
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield listener
+        server.shutdown()
+        thread.join()
+
+
+Configure = Callable[[str], str]
+
+
+@pytest.fixture(name="configure")
+def _configure(tmp_path: Path) -> Configure:
+    """Write a configuration with the given probes and return its path."""
+
+    def configure(probes: str) -> str:
+        path = tmp_path / "config.yaml"
+        path.write_text(f"product: {{code: a, public_keys: {{1: /a.pem}}}}\nprobes: {probes}\n")
+        return str(path)
+
+    return configure
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (204, 0), (302, 0), (399, 0), (400, 1), (404, 1), (503, 1)])
+def test_status_decides(listener: Listener, status: int, code: int) -> None:
+    """200..399 is a success, as the kubelet has it, and no redirect is followed."""
+    listener.status = status
+    assert cli.main(["healthcheck", "--url", listener.url]) == code
+    assert len(listener.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        ([], "/startupz"),
+        (["--probe", "livez"], "/livez"),
+        (["--probe", "readyz"], "/readyz"),
+    ],
+)
+def test_probe_is_asked(listener: Listener, configure: Configure, arguments: list[str], path: str) -> None:
+    """The named probe is asked, by address as well as by configuration; startupz if none is named."""
+    assert cli.main(["healthcheck", "--url", f"{listener.url}/", *arguments]) == 0
+    config = configure(f"{{host: 0.0.0.0, port: {listener.port}}}")
+    assert cli.main(["healthcheck", "--config", config, *arguments]) == 0
+    assert listener.asked == [path, path]
+
+
+def test_path_in_url_wins(listener: Listener) -> None:
+    """An address with a path is asked as it stands."""
+    assert cli.main(["healthcheck", "--url", f"{listener.url}/some/path?deep=1"]) == 0
+    assert listener.asked == ["/some/path?deep=1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (json.dumps({"status": "unavailable", "reason": "pending", "detail": "AWS has not answered."}).encode(), None),
+        (b'{"reason": "AWS has not answered."}', None),
+        (b"<html>", "answered 503"),
+        (b"[1]", "answered 503"),
+        (b"\xff", "answered 503"),
+        (b"[" * 60000, "answered 503"),
+        (b"", "answered 503"),
+    ],
+)
+def test_reason_is_said(listener: Listener, capsys: pytest.CaptureFixture[str], body: bytes, said: str | None) -> None:
+    """The probe's own sentence goes to standard error, else the status."""
+    listener.status, listener.body = 503, body
+    assert cli.main(["healthcheck", "--url", listener.url]) == 1
+    expected = "AWS has not answered." if said is None else f"{listener.url}/startupz {said}"
+    assert capsys.readouterr().err == f"{expected}\n"
+
+
+def test_silence_is_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody listening is a failed check that names the address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        assert cli.main(["healthcheck", "--url", f"http://127.0.0.1:{port}"]) == 1
+    assert f"no answer from http://127.0.0.1:{port}/startupz" in capsys.readouterr().err
+
+
+def test_other_protocol_is_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    """Something that does not speak HTTP is a failed check."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = Thread(target=_answer_nonsense, args=(server,))
+        thread.start()
+        assert cli.main(["healthcheck", "--url", f"http://127.0.0.1:{server.getsockname()[1]}"]) == 1
+        thread.join()
+    assert "no answer from" in capsys.readouterr().err
+
+
+def _answer_nonsense(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(1024)
+        connection.sendall(b"SSH-2.0-x\r\n")
+
+
+def test_proxies_are_ignored(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy in the environment is not asked about the pod's own probes."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert cli.main(["healthcheck", "--url", listener.url]) == 0
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8788", "https://127.0.0.1", "http://", "http://h:port", "http://[::1"])
+def test_bad_url_is_two(capsys: pytest.CaptureFixture[str], url: str) -> None:
+    """An address that is none is a bad command line."""
+    assert cli.main(["healthcheck", "--url", url]) == 2
+    assert "--url" in capsys.readouterr().err
+
+
+def test_any_port_is_refused(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+    """Port 0 names no port to ask."""
+    assert cli.main(["healthcheck", "--config", configure("{port: 0}")]) == 2
+    assert "probes.port = 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.1", "10.0.0.1"), ("::1", "::1"), ("pod.local", "pod.local")],
+)
+def test_every_address_means_loopback(host: str, expected: str) -> None:
+    """A listener on every address is asked on loopback."""
+    assert healthcheck.reachable(host) == expected
+
+
+def test_probe_is_one_of_three() -> None:
+    """The options know the three probes."""
+    parser = argparse.ArgumentParser()
+    healthcheck.add_arguments(parser)
+    assert parser.parse_args(["--probe", "readyz"]).probe == "readyz"

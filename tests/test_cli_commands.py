@@ -1,0 +1,136 @@
+"""The command line: commands, exit codes, and how little is loaded."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sidecar import __version__, cli
+
+EXAMPLES = [(command.name, command.example) for command in cli.COMMANDS]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "sidecar", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+
+
+def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """The top-level help names every command with one line."""
+    assert cli.main(["--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for command in cli.COMMANDS:
+        assert f"{command.name} {command.help}" in shown
+
+
+@pytest.mark.parametrize(("name", "example"), EXAMPLES)
+def test_every_command_has_example(name: str, example: str) -> None:
+    """A command's example is a call of that command."""
+    assert example.partition(" ")[0] == name
+
+
+@pytest.mark.parametrize("name", ["healthcheck", "wait"])
+def test_help_shows_example(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """A command's help ends with its example."""
+    assert cli.main([name, "--help"]) == 0
+    assert f"example: marketplace-sidecar {name}" in capsys.readouterr().out
+
+
+def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """--version prints the program and its version."""
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"marketplace-sidecar {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--nonsense"],
+        ["nonsense"],
+        ["wait", "--timeout", "soon"],
+        ["wait", "--time", "5"],
+        ["healthcheck", "--probe", "x"],
+        ["healthcheck", "extra"],
+    ],
+)
+def test_bad_command_line_is_two(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """A command line that cannot be understood ends with 2 and the usage."""
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err.startswith("usage: marketplace-sidecar")
+
+
+@pytest.mark.parametrize("name", ["healthcheck", "wait"])
+def test_bad_configuration_is_two(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """A configuration that cannot be used ends with 2 and every problem on standard error."""
+    path = tmp_path / "config.yaml"
+    path.write_text("api: {port: 99999}\nlog: {level: loud}\n")
+    assert cli.main([name, "--config", str(path)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[0].rstrip(":") for line in lines[1:]] == [
+        "product.code",
+        "api.port",
+        "log.level",
+        "product.public_keys",
+    ]
+
+
+def test_module_is_the_command() -> None:
+    """`python -m sidecar` is the program."""
+    done = run("--version")
+    assert (done.returncode, done.stdout) == (0, f"marketplace-sidecar {__version__}\n")
+
+
+def test_console_script_is_declared() -> None:
+    """The distribution installs the command under its own name."""
+    project = tomllib.loads(Path(__file__).parent.with_name("pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {cli.PROGRAM: "sidecar.cli:main"}
+
+
+def loaded_by(*arguments: str) -> str:
+    """Return which vendors' packages a command has loaded at its end."""
+    script = (
+        "import sys; from sidecar.cli import main; main(sys.argv[1:]);"
+        "print(*sorted({'aiohttp', 'boto3', 'botocore', 'structlog', 'kubernetes', 'cryptography', 'yaml'}"
+        " & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["healthcheck", "--url", "http://127.0.0.1:1"]])
+def test_little_is_loaded(arguments: list[str]) -> None:
+    """Help and a check by address load neither a vendor's package nor the configuration's."""
+    assert loaded_by(*arguments) == ""
+
+
+@pytest.mark.parametrize("arguments", [["healthcheck"], ["wait", "--timeout", "0"]])
+def test_only_yaml_is_loaded(tmp_path: Path, arguments: list[str]) -> None:
+    """Commands that read the configuration load the YAML package and no other vendor's."""
+    path = tmp_path / "config.yaml"
+    path.write_text("product: {code: a, public_keys: {1: /a.pem}}\nprobes: {port: 1}\napi: {port: 2}\n")
+    assert loaded_by(*arguments, "--config", str(path)) == "yaml"
+
+
+@pytest.mark.parametrize(("command", "code"), [("--help", 0), ("openapi", 141)])
+def test_gone_reader_is_tolerated(command: str, code: int) -> None:
+    """A reader that leaves early causes no traceback; what was not finished for its sake does not count as clean."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with open(write_end, "w") as gone:  # noqa: PTH123 - a descriptor has no path
+        done = subprocess.run(
+            [sys.executable, "-m", "sidecar", command],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert (done.returncode, done.stderr) == (code, "")
