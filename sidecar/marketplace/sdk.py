@@ -1,0 +1,221 @@
+"""The only place that knows the AWS SDK: one session, its credentials, one attempt per call.
+
+Every method blocks and belongs on a worker thread. It refuses to retry, to let configured endpoint URLs redirect a
+call (those of the STS client behind IRSA included), and to reach past an emulator to AWS. Whatever the SDK raises
+leaves here as a `MarketplaceError`, told apart by whether the request can have been sent: credentials are fetched
+before the call for that reason.
+"""
+
+import ssl
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+import botocore.credentials
+import botocore.exceptions
+import botocore.session
+from botocore.config import Config
+
+from sidecar import __version__
+from sidecar.marketplace.endpoint import Endpoint
+from sidecar.marketplace.errors import (
+    CredentialsMissing,
+    CredentialsRefused,
+    MarketplaceError,
+    NoAnswer,
+    NotSent,
+    UnknownAnswer,
+)
+from sidecar.marketplace.service_errors import ERRORS, ThrottlingException, error_from
+
+_METHODS = {
+    "RegisterUsage": "register_usage",
+    "MeterUsage": "meter_usage",
+    "BatchMeterUsage": "batch_meter_usage",
+    "ResolveCustomer": "resolve_customer",
+}
+_FAILURES: tuple[tuple[tuple[type[Exception], ...], type[MarketplaceError]], ...] = (
+    (
+        (
+            botocore.exceptions.EndpointConnectionError,
+            botocore.exceptions.ConnectTimeoutError,
+            botocore.exceptions.ProxyConnectionError,
+        ),
+        NotSent,
+    ),
+    ((botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError), NoAnswer),
+    ((botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError), CredentialsMissing),
+)
+"""What the SDK raises without an answer, the narrower before the wider."""
+_TRANSIENT_STS = frozenset({"ExpiredToken", "ExpiredTokenException", "IDPCommunicationError"})
+_SECRET_MEMBERS = ("Nonce", "RegistrationToken")
+_LONGEST_MESSAGE = 500
+
+
+class Connection:
+    """The service as the SDK reaches it. Safe to use from several threads."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.session = botocore.session.Session()
+        self._endpoint = endpoint
+        self._config = Config(
+            connect_timeout=endpoint.connect_timeout.total_seconds(),
+            read_timeout=endpoint.read_timeout.total_seconds(),
+            max_pool_connections=endpoint.connections,
+            retries={"total_max_attempts": 1, "mode": "standard"},
+            ignore_configured_endpoint_urls=True,
+            parameter_validation=False,  # checked before, and more strictly
+            user_agent_extra=f"marketplace-sidecar/{__version__}",
+            **({} if endpoint.emulator_url is None else {"proxies": {}}),
+        )
+        # The session's default reaches the STS client that the SDK's credential chain makes for itself.
+        self.session.set_default_client_config(self._config)
+        self.session.set_config_variable("region", endpoint.region)
+        if endpoint.emulator_url is not None:
+            self.session.register_component("credential_provider", self._emulated_credentials())
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    def send(self, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Make one attempt at `operation` and return the answer's members.
+
+        Raises:
+            MarketplaceError: Any of them but `InvalidRequest`.
+        """
+        failure: MarketplaceError | None = None
+        answer: Mapping[str, Any] = {}
+        try:
+            client = self._ready_client()
+        except Exception as error:  # noqa: BLE001 - the chain runs foreign code; all of it ends before anything is sent
+            failure = _credentials_error(error)
+        else:
+            try:
+                answer = getattr(client, _METHODS[operation])(**members)
+            except Exception as error:  # noqa: BLE001 - the SDK's parser raises anything on a garbled answer
+                failure = _call_error(operation, members, error)
+        if failure is not None:
+            # Raised out here so that no SDK exception, which may quote the request, hangs on it as its context.
+            raise failure
+        return answer
+
+    def credentials_method(self) -> str | None:
+        """Return the SDK's name for where it found credentials, None when it found none.
+
+        Raises:
+            CredentialsMissing: A source is configured and fails.
+        """
+        failure: MarketplaceError | None = None
+        try:
+            credentials = self._credentials()
+        except Exception as error:  # noqa: BLE001 - see send
+            failure = _credentials_error(error)
+            credentials = None
+        if failure is not None:
+            raise failure
+        return None if credentials is None else str(credentials.method)
+
+    def close(self) -> None:
+        """Close idle connections; a call that runs keeps its own until it ends."""
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+
+    def _credentials(self) -> Any:
+        with self._lock:  # the session asks its chain again on each call until something is found
+            return self.session.get_credentials()
+
+    def _ready_client(self) -> Any:
+        credentials = self._credentials()
+        if credentials is None:
+            raise botocore.exceptions.NoCredentialsError
+        credentials.get_frozen_credentials()
+        with self._lock:
+            if self._client is None:
+                self._client = boto3.Session(botocore_session=self.session).client(
+                    "meteringmarketplace", endpoint_url=self._endpoint.emulator_url
+                )
+            return self._client
+
+    def _emulated_credentials(self) -> Any:
+        """Return a chain of what costs no call outside: static keys, IRSA against the emulator, else made-up keys."""
+        profile = self.session.get_config_variable("profile") or "default"
+
+        def sts(service: str, **options: Any) -> Any:
+            return self.session.create_client(service, endpoint_url=self._endpoint.emulator_url, **options)
+
+        return botocore.credentials.CredentialResolver(
+            [
+                botocore.credentials.EnvProvider(),
+                botocore.credentials.AssumeRoleWithWebIdentityProvider(
+                    load_config=lambda: self.session.full_config, client_creator=sts, profile_name=profile, cache={}
+                ),
+                botocore.credentials.SharedCredentialProvider(
+                    self.session.get_config_variable("credentials_file"), profile_name=profile
+                ),
+                _MadeUpKeys(),
+            ]
+        )
+
+
+class _MadeUpKeys:
+    """Credentials for an emulator when nobody set any up."""
+
+    METHOD = CANONICAL_NAME = "emulator"
+
+    def load(self) -> Any:
+        return botocore.credentials.Credentials("emulator", "emulator", method=self.METHOD)
+
+
+def _credentials_error(error: Exception) -> MarketplaceError:
+    if isinstance(error, botocore.exceptions.ClientError):
+        code, message, status, request_id = _error_parts(error, {})
+        again = status >= 500 or code in _TRANSIENT_STS or ERRORS.get(code) is ThrottlingException
+        return (CredentialsMissing if again else CredentialsRefused)(message, code, request_id)
+    return CredentialsMissing(_text(error))
+
+
+def _call_error(operation: str, members: Mapping[str, Any], error: Exception) -> MarketplaceError:
+    if isinstance(error, botocore.exceptions.ClientError):
+        return _answered_error(operation, members, error)
+    for kinds, outcome in _FAILURES:
+        if isinstance(error, kinds):
+            return (NotSent if _certificate_refused(error) else outcome)(_text(error))
+    return UnknownAnswer(f"the SDK could not read the answer ({type(error).__name__})")
+
+
+def _answered_error(operation: str, members: Mapping[str, Any], error: Any) -> MarketplaceError:
+    code, message, status, request_id = _error_parts(error, members)
+    if code == str(status):
+        # Without an error name the SDK passes on the whole body, which is not the service's.
+        return UnknownAnswer(f"HTTP {status} without an error of the service", code, request_id)
+    return error_from(operation, code, message, request_id)
+
+
+def _error_parts(error: Any, members: Mapping[str, Any]) -> tuple[str, str, int, str | None]:
+    answer = error.response
+    metadata = answer.get("ResponseMetadata", {})
+    details = answer.get("Error", {})
+    message = _one_line(_without_secrets(str(details.get("Message") or ""), members))
+    return str(details.get("Code") or ""), message, int(metadata.get("HTTPStatusCode", 0)), metadata.get("RequestId")
+
+
+def _certificate_refused(error: Any) -> bool:
+    """Tell a refused certificate, which ends a handshake, from a TLS fault that may come after the request."""
+    cause = error.kwargs.get("error") if isinstance(error, botocore.exceptions.SSLError) else None
+    return any(isinstance(part, ssl.SSLCertVerificationError) for part in (cause, *getattr(cause, "args", ())))
+
+
+def _without_secrets(message: str, members: Mapping[str, Any]) -> str:
+    for name in _SECRET_MEMBERS:
+        if members.get(name):
+            message = message.replace(members[name], f"<{name}>")
+    return message
+
+
+def _text(error: Exception) -> str:
+    return _one_line(f"{type(error).__name__}: {error}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_MESSAGE]

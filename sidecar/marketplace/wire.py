@@ -1,0 +1,186 @@
+"""Between our types and the members of the service's JSON.
+
+Pure translation: it sends nothing and checks no limits. Whatever an answer lacks or garbles becomes `UnknownAnswer`, so
+that no caller can take a hollow success for a success.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sidecar.marketplace.errors import UnknownAnswer
+from sidecar.marketplace.types import (
+    Metadata,
+    MeterUsageRequest,
+    MeterUsageResult,
+    RegisterUsageResult,
+    Request,
+    ResolveCustomerResult,
+    Tag,
+    UsageAllocation,
+    UsageRecord,
+    UsageRecordResult,
+    UsageRecordResultStatus,
+)
+
+Members = Mapping[str, Any]
+"""A structure of the service, as the SDK takes and returns it."""
+
+
+def member_name(field: str) -> str:
+    """Return the service's name for a field: `customer_aws_account_id` is `CustomerAWSAccountId`."""
+    return "".join("AWS" if word == "aws" else word.capitalize() for word in field.split("_"))
+
+
+def members(request: Request) -> dict[str, Any]:
+    """Return `request` as the SDK takes it; members that are None are left out, timestamps are in UTC."""
+    return _structure(request)
+
+
+def _structure(value: Any) -> dict[str, Any]:
+    return {
+        member_name(field.name): _plain(getattr(value, field.name))
+        for field in dataclasses.fields(value)
+        if getattr(value, field.name) is not None
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_structure(item) for item in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    return value
+
+
+def request_size(request: Request) -> int:
+    """Return the length of the body that the SDK would send, in bytes."""
+    return len(json.dumps(members(request), default=lambda instant: instant.timestamp()).encode())
+
+
+def register_usage_result(answer: Members) -> RegisterUsageResult:
+    """Read the answer of RegisterUsage.
+
+    Raises:
+        UnknownAnswer: There is no signature in it.
+    """
+    return RegisterUsageResult(
+        signature=_required(answer, "Signature"),
+        public_key_rotation_timestamp=_instant(answer, "PublicKeyRotationTimestamp"),
+        request_id=request_id(answer),
+    )
+
+
+def meter_usage_result(request: MeterUsageRequest, answer: Members) -> MeterUsageResult:
+    """Read the answer of MeterUsage. A dry run that succeeds plainly has metered nothing.
+
+    Raises:
+        UnknownAnswer: There is no metering record id in it, and it was no dry run.
+    """
+    record_id = None if request.dry_run else _required(answer, "MeteringRecordId")
+    return MeterUsageResult(metering_record_id=record_id, request_id=request_id(answer))
+
+
+def resolve_customer_result(answer: Members) -> ResolveCustomerResult:
+    """Read the answer of ResolveCustomer.
+
+    Raises:
+        UnknownAnswer: It names no product, or nobody who could be billed.
+    """
+    metadata = answer.get("Metadata")
+    result = ResolveCustomerResult(
+        product_code=_required(answer, "ProductCode"),
+        customer_identifier=_text(answer, "CustomerIdentifier"),
+        customer_aws_account_id=_text(answer, "CustomerAWSAccountId"),
+        license_arn=_text(answer, "LicenseArn"),
+        metadata=None if metadata is None else Metadata(agreement_id=_text(metadata, "AgreementId")),
+        request_id=request_id(answer),
+    )
+    if result.customer_identifier is None and result.customer_aws_account_id is None:
+        raise UnknownAnswer("the answer names no customer", request_id=request_id(answer))
+    return result
+
+
+def settled_records(answer: Members) -> list[UsageRecordResult]:
+    """Return the entries of a BatchMeterUsage answer that settle a record, in the service's order.
+
+    An entry with an unknown status, without its record, or a success without a metering record id settles nothing.
+
+    Raises:
+        UnknownAnswer: The answer has neither results nor unprocessed records, or garbles a record.
+    """
+    if answer.get("Results") is None and answer.get("UnprocessedRecords") is None:
+        raise UnknownAnswer("the answer has no Results", request_id=request_id(answer))
+    settled = []
+    for entry in answer.get("Results") or ():
+        status, record, record_id = entry.get("Status"), entry.get("UsageRecord"), entry.get("MeteringRecordId")
+        if status not in list(UsageRecordResultStatus) or record is None:
+            continue
+        if status == UsageRecordResultStatus.SUCCESS and not record_id:
+            continue
+        settled.append(
+            UsageRecordResult(
+                usage_record=usage_record(record),
+                status=UsageRecordResultStatus(status),
+                metering_record_id=_text(entry, "MeteringRecordId"),
+            )
+        )
+    return settled
+
+
+def usage_record(record: Members) -> UsageRecord:
+    """Read one usage record as the service repeats it.
+
+    Raises:
+        UnknownAnswer: Its timestamp or its dimension is missing.
+    """
+    timestamp = _instant(record, "Timestamp")
+    if timestamp is None:
+        raise UnknownAnswer("a record in the answer has no Timestamp")
+    allocations = record.get("UsageAllocations")
+    return UsageRecord(
+        timestamp=timestamp,
+        dimension=_required(record, "Dimension"),
+        quantity_as_decimal=_text(record, "QuantityAsDecimal"),
+        quantity=record.get("Quantity"),
+        usage_allocations=None if allocations is None else tuple(_allocation(each) for each in allocations),
+        customer_identifier=_text(record, "CustomerIdentifier"),
+        customer_aws_account_id=_text(record, "CustomerAWSAccountId"),
+        license_arn=_text(record, "LicenseArn"),
+    )
+
+
+def _allocation(allocation: Members) -> UsageAllocation:
+    tags = allocation.get("Tags")
+    return UsageAllocation(
+        allocated_usage_quantity_as_decimal=_text(allocation, "AllocatedUsageQuantityAsDecimal"),
+        allocated_usage_quantity=allocation.get("AllocatedUsageQuantity"),
+        tags=None if tags is None else tuple(Tag(_required(tag, "Key"), tag.get("Value") or "") for tag in tags),
+    )
+
+
+def request_id(answer: Members) -> str | None:
+    """Return AWS's id of the request that `answer` belongs to; it is what AWS Support asks for."""
+    metadata = answer.get("ResponseMetadata") or {}
+    return _text(metadata, "RequestId")
+
+
+def _required(structure: Members, name: str) -> str:
+    value = _text(structure, name)
+    if not value:
+        raise UnknownAnswer(f"the answer has no {name}", request_id=request_id(structure))
+    return value
+
+
+def _text(structure: Members, name: str) -> str | None:
+    value = structure.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UnknownAnswer(f"{name} in the answer is not text", request_id=request_id(structure))
+    return value
+
+
+def _instant(structure: Members, name: str) -> datetime | None:
+    value: datetime | None = structure.get(name)  # the SDK has parsed it, or failed
+    return None if value is None else value.astimezone(UTC)

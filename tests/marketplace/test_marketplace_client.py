@@ -1,0 +1,233 @@
+"""The client against a peer on a real socket."""
+
+import asyncio
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.marketplace import (
+    AccessDenied,
+    BatchMeterUsageRequest,
+    Endpoint,
+    InvalidRequest,
+    MarketplaceMetering,
+    MarketplaceMeteringClient,
+    MeterUsageRequest,
+    RegisterUsageRequest,
+    ResolveCustomerRequest,
+    Tag,
+    ThrottlingException,
+    UnknownAnswer,
+    UsageAllocation,
+    UsageRecord,
+    UsageRecordResultStatus,
+)
+
+if TYPE_CHECKING:
+    from tests.marketplace.conftest import Peer
+
+HOUR = datetime(2026, 11, 23, 10, tzinfo=UTC)
+EPOCH = HOUR.timestamp()
+REGISTER = RegisterUsageRequest(product_code="code", public_key_version=1, nonce="secret  nonce")
+USAGE = MeterUsageRequest(
+    product_code="code", timestamp=HOUR, usage_dimension="requests", usage_quantity_as_decimal="1.50"
+)
+RESOLVE = ResolveCustomerRequest(registration_token="secret-token")
+RECORD = UsageRecord(timestamp=HOUR, dimension="requests", quantity=1, customer_identifier="buyer")
+
+
+def test_client_is_the_protocol() -> None:
+    """The client can stand wherever the protocol is asked for."""
+    service: MarketplaceMetering = MarketplaceMeteringClient(Endpoint.live({"AWS_REGION": "eu-west-1"}))
+    assert callable(service.meter_usage)
+
+
+async def test_register_usage_returns_the_signature(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """RegisterUsage sends what was asked and returns the signature, the rotation date and the request id."""
+    peer.answers = [peer.says({"Signature": "a.b.c", "PublicKeyRotationTimestamp": EPOCH})]
+    result = await client.register_usage(REGISTER)
+    expected = {"ProductCode": "code", "PublicKeyVersion": 1, "Nonce": "secret  nonce"}
+    assert [("RegisterUsage", expected)] == peer.sent()
+    assert (
+        result.signature,
+        result.public_key_rotation_timestamp,
+        result.request_id,
+    ) == ("a.b.c", HOUR, "request-1")
+    assert "a.b.c" not in repr(result)
+    assert "secret" not in repr(REGISTER)
+
+
+async def test_meter_usage_sends_the_frozen_request(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """MeterUsage sends every member as it was made, and the same client token each time the object is sent."""
+    peer.answers = [peer.fails("ThrottlingException"), peer.says({"MeteringRecordId": "record-1"})]
+    allocations = (UsageAllocation(allocated_usage_quantity_as_decimal="1.5", tags=(Tag("Team", "IT"),)),)
+    request = replace(USAGE, usage_allocations=allocations)
+    with pytest.raises(ThrottlingException):
+        await client.meter_usage(request)
+    result = await client.meter_usage(request)
+    expected = {
+        "ProductCode": "code",
+        "Timestamp": EPOCH,
+        "UsageDimension": "requests",
+        "UsageQuantityAsDecimal": "1.50",
+        "UsageAllocations": [{"AllocatedUsageQuantityAsDecimal": "1.5", "Tags": [{"Key": "Team", "Value": "IT"}]}],
+        "ClientToken": request.client_token,
+    }
+    assert [("MeterUsage", expected)] * 2 == peer.sent()
+    assert (result.metering_record_id, result.request_id) == ("record-1", "request-1")
+
+
+def test_each_request_has_its_own_token() -> None:
+    """Two requests never share a client token; a copy of one keeps it."""
+    other = MeterUsageRequest(product_code="code", timestamp=HOUR, usage_dimension="requests")
+    assert other.client_token != USAGE.client_token
+    assert replace(USAGE).client_token == USAGE.client_token
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [({"__type": "DryRunOperation"}, 400), ({}, 200), ({"MeteringRecordId": "record-1"}, 200)]
+)
+async def test_dry_run_succeeds(peer: "Peer", client: MarketplaceMeteringClient, body: object, status: int) -> None:
+    """A dry run has succeeded when AWS says DryRunOperation, and when it plainly succeeds; no record is named."""
+    peer.answers = [peer.says(body, status)]
+    result = await client.meter_usage(replace(USAGE, dry_run=True))
+    assert (result.metering_record_id, result.request_id) == (None, "request-1")
+    assert peer.sent()[0][1]["DryRun"] is True
+
+
+async def test_dry_run_tells_missing_permission(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """A dry run without the permission is access denied."""
+    peer.answers = [peer.fails("UnauthorizedException")]
+    with pytest.raises(AccessDenied):
+        await client.meter_usage(replace(USAGE, dry_run=True))
+
+
+async def test_dry_run_answer_needs_a_dry_run(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """DryRunOperation in answer to a real request is no success."""
+    peer.answers = [peer.fails("DryRunOperation")]
+    with pytest.raises(UnknownAnswer):
+        await client.meter_usage(USAGE)
+
+
+async def test_batch_tells_each_record(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """A batch sends identical records once and returns each caller's record with its own outcome."""
+    tags = (Tag("Team", "IT"),)
+    first, refused, left, hollow, odd = (
+        replace(
+            RECORD,
+            quantity=number,
+            usage_allocations=(UsageAllocation(allocated_usage_quantity=number, tags=tags),),
+        )
+        for number in (1, 2, 3, 4, 5)
+    )
+
+    def wire(quantity: int) -> dict[str, object]:
+        record = {"Timestamp": EPOCH, "CustomerIdentifier": "buyer", "Dimension": "requests", "Quantity": quantity}
+        part = {"AllocatedUsageQuantity": quantity, "Tags": [{"Key": "Team", "Value": "IT"}]}
+        return record | {"UsageAllocations": [part]}
+
+    peer.answers = [
+        peer.says(
+            {
+                "Results": [
+                    {"UsageRecord": wire(2), "Status": "CustomerNotSubscribed"},
+                    {"UsageRecord": wire(4), "Status": "Success"},
+                    {"UsageRecord": wire(5), "Status": "Unheard"},
+                    {"UsageRecord": wire(1), "Status": "Success", "MeteringRecordId": "record-1"},
+                ],
+                "UnprocessedRecords": [wire(3)],
+            }
+        )
+    ]
+    request = BatchMeterUsageRequest(usage_records=(first, refused, left, first, hollow, odd), product_code="code")
+    result = await client.batch_meter_usage(request)
+    sent = [record["Quantity"] for record in peer.sent()[0][1]["UsageRecords"]]
+    assert sent == [1, 2, 3, 4, 5]
+    success, not_subscribed = UsageRecordResultStatus.SUCCESS, UsageRecordResultStatus.CUSTOMER_NOT_SUBSCRIBED
+    assert [(first, success, "record-1"), (refused, not_subscribed, None), (first, success, "record-1")] == [
+        (each.usage_record, each.status, each.metering_record_id) for each in result.results
+    ]
+    assert (left, hollow, odd) == result.unprocessed_records
+    assert result.request_id == "request-1"
+
+
+async def test_resolve_customer_names_the_buyer(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """ResolveCustomer returns every member that AWS tells about the buyer."""
+    told = {
+        "CustomerIdentifier": "buyer",
+        "CustomerAWSAccountId": "123456789012",
+        "ProductCode": "code",
+        "LicenseArn": "arn:aws:license-manager::1:license:l-1",
+        "Metadata": {"AgreementId": "agmt-1"},
+    }
+    peer.answers = [peer.says(told)]
+    result = await client.resolve_customer(RESOLVE)
+    assert peer.sent() == [("ResolveCustomer", {"RegistrationToken": "secret-token"})]
+    assert result.metadata is not None
+    assert list(told.values())[:4] == [
+        result.customer_identifier,
+        result.customer_aws_account_id,
+        result.product_code,
+        result.license_arn,
+    ]
+    assert (result.metadata.agreement_id, result.request_id) == ("agmt-1", "request-1")
+    assert "secret-token" not in repr(RESOLVE)
+
+
+async def test_faulty_request_is_not_sent(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """A request with faults is refused with all of them, and nothing goes out."""
+    with pytest.raises(InvalidRequest, match=r"UsageDimension .*; UsageQuantityAsDecimal "):
+        await client.meter_usage(replace(USAGE, usage_dimension="", usage_quantity_as_decimal="x"))
+    assert peer.requests == []
+
+
+async def test_cancelled_call_harms_nothing(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """Cancelling an await does not recall the request; the client goes on working."""
+    peer.silent = True
+    peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
+    call = asyncio.create_task(client.meter_usage(USAGE))
+    await peer.heard.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    peer.silent = False
+    assert (await client.meter_usage(USAGE)).metering_record_id == "record-1"
+    peer.released.set()
+    assert [("MeterUsage", USAGE.client_token)] * 2 == [(name, body["ClientToken"]) for name, body in peer.sent()]
+
+
+async def test_calls_run_at_once(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """As many calls as there are threads run side by side; none waits for another's answer."""
+    peer.silent = True
+    peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
+    calls = [asyncio.create_task(client.meter_usage(USAGE)) for _ in range(client.endpoint.connections)]
+    while len(peer.requests) < len(calls):
+        peer.heard.clear()
+        await peer.heard.wait()
+    peer.released.set()
+    assert {"record-1"} == {result.metering_record_id for result in await asyncio.gather(*calls)}
+
+
+async def test_closed_client_refuses(peer: "Peer") -> None:
+    """Before open and after close nothing is sent; opening and closing twice does no harm."""
+    client = MarketplaceMeteringClient(Endpoint.emulated(peer.url, {}))
+    with pytest.raises(RuntimeError, match="not open"):
+        await client.meter_usage(USAGE)
+    await client.open()
+    await client.open()
+    await client.close()
+    await client.close()
+    with pytest.raises(RuntimeError, match="not open"):
+        await client.meter_usage(USAGE)
+    assert peer.requests == []
+
+
+async def test_sdk_loads_off_the_loop(peer: "Peer") -> None:
+    """Opening leaves the event loop's thread to others: the SDK is loaded and called on threads of the client."""
+    async with MarketplaceMeteringClient(Endpoint.emulated(peer.url, {})) as client:
+        peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
+        await client.meter_usage(USAGE)
+        assert any(thread.name.startswith("marketplace") for thread in threading.enumerate())

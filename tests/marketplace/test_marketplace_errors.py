@@ -1,0 +1,128 @@
+"""What an error tells the caller."""
+
+import copy
+import pickle
+
+import pytest
+
+from sidecar.marketplace import (
+    ERRORS,
+    AccessDenied,
+    CredentialsMissing,
+    CredentialsRefused,
+    CustomerNotEntitledException,
+    Disposition,
+    ExpiredTokenException,
+    IdempotencyConflictException,
+    InvalidTokenException,
+    MarketplaceError,
+    NoAnswer,
+    NotSent,
+    Taken,
+    ThrottlingException,
+    UnknownAnswer,
+    UnsupportedRegion,
+)
+from sidecar.marketplace.service_errors import error_from
+
+RETRY, GIVE_UP, STOP, FIX = Disposition
+
+OWN: list[type[MarketplaceError]] = [
+    AccessDenied,
+    CredentialsMissing,
+    CredentialsRefused,
+    NoAnswer,
+    NotSent,
+    UnknownAnswer,
+    UnsupportedRegion,
+]
+
+
+@pytest.mark.parametrize(
+    ("code", "disposition"),
+    [
+        ("ThrottlingException", RETRY),
+        ("InternalServiceErrorException", RETRY),
+        ("ExpiredToken", RETRY),
+        ("SomethingNew", RETRY),
+        ("DuplicateRequestException", GIVE_UP),
+        ("IdempotencyConflictException", GIVE_UP),
+        ("TimestampOutOfBoundsException", GIVE_UP),
+        ("InvalidUsageDimensionException", GIVE_UP),
+        ("InvalidTagException", GIVE_UP),
+        ("InvalidUsageAllocationsException", GIVE_UP),
+        ("InvalidProductCodeException", GIVE_UP),
+        ("InvalidCustomerIdentifierException", GIVE_UP),
+        ("InvalidLicenseException", GIVE_UP),
+        ("CustomerNotEntitledException", STOP),
+        ("CustomerNotSubscribedException", STOP),
+        ("PlatformNotSupportedException", STOP),
+        ("InvalidEndpointRegionException", FIX),
+        ("InvalidRegionException", FIX),
+        ("InvalidPublicKeyVersionException", FIX),
+        ("DisabledApiException", FIX),
+        ("AccessDeniedException", FIX),
+        ("UnauthorizedException", FIX),
+        ("UnrecognizedClientException", FIX),
+    ],
+)
+def test_codes_tell_what_to_do(code: str, disposition: Disposition) -> None:
+    """Each answer leads to one of four things that the caller does next."""
+    assert disposition is error_from("MeterUsage", code, "words", None).disposition
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "message", "expected"),
+    [
+        ("ResolveCustomer", "ExpiredTokenException", "The registration token has expired", ExpiredTokenException),
+        ("ResolveCustomer", "ExpiredTokenException", "The security token included is expired", CredentialsMissing),
+        ("MeterUsage", "ExpiredTokenException", "The security token included is expired", CredentialsMissing),
+        ("RegisterUsage", "ExpiredTokenException", "", CredentialsMissing),
+        ("ResolveCustomer", "InvalidTokenException", "Registration token is invalid.", InvalidTokenException),
+        ("MeterUsage", "InvalidTokenException", "", CredentialsRefused),
+    ],
+)
+def test_tokens_are_told_apart(operation: str, code: str, message: str, expected: type[MarketplaceError]) -> None:
+    """The same code means the buyer's token for ResolveCustomer and the caller's credentials for the others."""
+    assert expected is type(error_from(operation, code, message, None))
+
+
+def test_unknown_code_is_no_refusal() -> None:
+    """A code that nobody knows is retried, keeps its name, and leaves open whether the request was processed."""
+    error = error_from("MeterUsage", "SomethingNewException", "words", "request-1")
+    assert (UnknownAnswer, "SomethingNewException", "request-1") == (type(error), error.code, error.request_id)
+    assert (error.disposition, error.taken) == (RETRY, Taken.UNKNOWN)
+
+
+@pytest.mark.parametrize("error", [*ERRORS.values(), *OWN])
+def test_only_lost_answers_leave_doubt(error: type[MarketplaceError]) -> None:
+    """An error answer and a call that never left are known not to be taken; a lost or unreadable answer is not."""
+    doubtful = {NoAnswer, UnknownAnswer, IdempotencyConflictException}
+    assert (Taken.UNKNOWN if error in doubtful else Taken.NO) is error.taken
+
+
+@pytest.mark.parametrize("error", [*ERRORS.values(), *OWN])
+def test_every_error_has_a_cure(error: type[MarketplaceError]) -> None:
+    """Every error tells the operator in a sentence what to do."""
+    assert error.cure.endswith(".")
+
+
+@pytest.mark.parametrize("kind", [*ERRORS.values(), *OWN])
+def test_errors_travel(kind: type[MarketplaceError]) -> None:
+    """Errors keep what they tell through copying and pickling."""
+    error = kind("words", "Code", "request-1")
+    for twin in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert type(error) is type(twin)
+        assert (twin.message, twin.code, twin.request_id) == ("words", "Code", "request-1")
+        assert str(twin) == "Code: words (request request-1)"
+
+
+def test_not_subscribed_is_not_entitled() -> None:
+    """The name that only AWS's prose uses is handled wherever not-entitled is."""
+    with pytest.raises(CustomerNotEntitledException):
+        raise error_from("RegisterUsage", "CustomerNotSubscribedException", "", None)
+
+
+def test_code_defaults_to_the_class() -> None:
+    """An error without an answer is told by its own name."""
+    assert (ThrottlingException().code, str(NotSent("no route"))) == ("ThrottlingException", "NotSent: no route")

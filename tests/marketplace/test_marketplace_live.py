@@ -1,0 +1,123 @@
+"""Live mode reaches AWS and nothing else."""
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from sidecar.marketplace import REGIONS, CredentialsMissing, Endpoint
+from sidecar.marketplace.sdk import Connection
+
+MEMBERS = {"ProductCode": "code", "Timestamp": 0, "UsageDimension": "requests", "ClientToken": "token"}
+GRANTED = b"""<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>
+<AccessKeyId>ASIAPOD</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
+<Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
+</AssumeRoleWithWebIdentityResponse>"""
+
+
+class _Body:
+    """The raw body of a canned answer."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self) -> Iterator[bytes]:
+        """Yield the body."""
+        yield self._content
+
+
+def canned(content: bytes, urls: list[str]) -> Callable[..., AWSResponse]:
+    """Return a hook that answers in the network's place and keeps the address that was called."""
+
+    def answer(request: Any, **_: object) -> AWSResponse:
+        urls.append(request.url)
+        return AWSResponse(request.url, 200, {}, _Body(content))
+
+    return answer
+
+
+def listened(connection: Connection) -> list[str]:
+    """Cut the connection off from the network and return the list of addresses that it will call."""
+    urls: list[str] = []
+    connection.session.register("before-send.sts", canned(GRANTED, urls))
+    connection.session.register("before-send.marketplace-metering", canned(b'{"MeteringRecordId": "1"}', urls))
+    return urls
+
+
+@pytest.fixture(autouse=True)
+def _pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("web-identity-token")
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/meter")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+
+
+EVIL = "https://evil.example"
+PROFILE = f"""[default]
+endpoint_url = {EVIL}
+services = redirected
+[services redirected]
+marketplace_metering =
+  endpoint_url = {EVIL}
+sts =
+  endpoint_url = {EVIL}
+"""
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"AWS_ENDPOINT_URL": EVIL},
+        {"AWS_ENDPOINT_URL_MARKETPLACE_METERING": EVIL, "AWS_ENDPOINT_URL_STS": EVIL},
+        {"AWS_ENDPOINT_URL": EVIL, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false"},
+        {"AWS_CONFIG_FILE": "profile", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false"},
+    ],
+)
+def test_configured_endpoints_are_ignored(
+    environ: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No variable and no profile redirects a call: neither the metering service's nor that of STS behind IRSA."""
+    monkeypatch.chdir(tmp_path)
+    Path("profile").write_text(PROFILE)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    connection = Connection(Endpoint.live({"AWS_REGION": "eu-west-1"}))
+    urls = listened(connection)
+    connection.send("MeterUsage", MEMBERS)
+    assert urls == ["https://sts.eu-west-1.amazonaws.com/", "https://metering.marketplace.eu-west-1.amazonaws.com/"]
+    assert connection.credentials_method() == "assume-role-with-web-identity"
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_regions_have_their_host(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The call goes to the host of the pod's own Region, whatever other Region the SDK would have picked."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    connection = Connection(Endpoint.live({"AWS_REGION": region}))
+    urls = listened(connection)
+    connection.send("MeterUsage", MEMBERS)
+    assert f"https://metering.marketplace.{region}.amazonaws.com/" == urls[-1]
+
+
+@pytest.mark.parametrize("environ", [{}, {"AWS_PROFILE": "unheard-of"}])
+def test_missing_credentials_are_told(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without credentials nothing is sent and the error names the cure; once they are there the call works."""
+    monkeypatch.delenv("AWS_WEB_IDENTITY_TOKEN_FILE")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    connection = Connection(Endpoint.live({"AWS_REGION": "eu-west-1"}))
+    urls = listened(connection)
+    with pytest.raises(CredentialsMissing) as caught:
+        connection.send("MeterUsage", MEMBERS)
+    assert "IRSA" in caught.value.cure
+    with pytest.raises(CredentialsMissing) if environ else nullcontext():
+        assert connection.credentials_method() is None
+    assert urls == []
+    if not environ:
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIALATER")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        connection.send("MeterUsage", MEMBERS)
+        assert urls == ["https://metering.marketplace.eu-west-1.amazonaws.com/"]

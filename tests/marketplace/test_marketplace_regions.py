@@ -1,0 +1,65 @@
+"""Which Region and which service are called."""
+
+import pytest
+
+from sidecar.marketplace import REGIONS, Disposition, Endpoint, UnsupportedRegion, region_from
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_supported_regions_pass(region: str) -> None:
+    """Each of the 17 Regions is taken from AWS_REGION."""
+    assert region == region_from({"AWS_REGION": region})
+
+
+def test_there_are_seventeen_regions() -> None:
+    """Custom metering for containers exists in 17 Regions, each listed once."""
+    assert (len(REGIONS), len(set(REGIONS))) == (17, 17)
+
+
+@pytest.mark.parametrize(
+    ("environ", "configured", "expected"),
+    [
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}, None, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "us-east-1"}, None, "us-east-1"),
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "us-east-1"}, None, "us-east-1"),
+        ({"AWS_REGION": " eu-west-1\n"}, None, "eu-west-1"),
+        ({"AWS_REGION": "eu-west-1"}, "sa-east-1", "sa-east-1"),
+        ({}, "sa-east-1", "sa-east-1"),
+    ],
+)
+def test_region_order(environ: dict[str, str], configured: str | None, expected: str) -> None:
+    """The configured Region wins over AWS_REGION, that over AWS_DEFAULT_REGION; blank ones do not count."""
+    assert expected == region_from(environ, configured)
+
+
+@pytest.mark.parametrize(
+    "region", ["eu-south-1", "us-gov-west-1", "cn-north-1", "EU-WEST-1", "eu-west-1.evil.example", "mars-1"]
+)
+def test_unsupported_regions_are_named(region: str) -> None:
+    """A Region without custom metering is refused by its name, with the list of those that have it."""
+    with pytest.raises(UnsupportedRegion, match=region) as refusal:
+        Endpoint.live({"AWS_REGION": region})
+    assert Disposition.FIX_SETUP is refusal.value.disposition
+    assert all(each in str(refusal.value) for each in REGIONS)
+
+
+def test_missing_region_is_refused() -> None:
+    """Without any Region nothing is guessed; the refusal names the variables to set."""
+    with pytest.raises(UnsupportedRegion, match="AWS_REGION"):
+        Endpoint.live({})
+
+
+@pytest.mark.parametrize(
+    ("environ", "region", "expected"),
+    [({}, None, "us-east-1"), ({"AWS_REGION": "mars-1"}, None, "mars-1"), ({"AWS_REGION": "mars-1"}, "x-1", "x-1")],
+)
+def test_emulator_stands_anywhere(environ: dict[str, str], region: str | None, expected: str) -> None:
+    """An emulator takes any Region, and us-east-1 when none is named."""
+    assert expected == Endpoint.emulated("http://localhost:1", environ, region).region
+
+
+@pytest.mark.parametrize("url", ["", "localhost:8080", "file:///etc/passwd"])
+def test_emulator_needs_a_url(url: str) -> None:
+    """Without a usable URL emulator mode fails; it never turns into AWS."""
+    with pytest.raises(ValueError, match="endpoint_url"):
+        Endpoint.emulated(url, {})
