@@ -1,0 +1,138 @@
+"""The seller's public keys and the one signature that is believed: RSASSA-PSS with SHA-256 (PS256 of RFC 7518).
+
+The only module that imports the cryptography package. It takes no other algorithm, no private key and no certificate.
+The salt must be as long as the digest and the signature as long as the modulus, as RFC 7518 and RFC 8017 say; a
+verifier that finds the salt's length out by itself would take tokens that AWS never makes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+SMALLEST_KEY = 1024
+LARGEST_KEY = 4096
+"""Bits of a modulus. AWS's own example key has 1024; beyond 4096 no key of the service has been seen."""
+
+_LARGEST_FILE = 64 * 1024
+_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
+_EXPORT = "Save the public key that AWS Marketplace shows for this version, unchanged."
+_CURES = {
+    "PUBLIC KEY": _EXPORT,
+    "RSA PUBLIC KEY": "Convert it: openssl rsa -RSAPublicKey_in -in OLD -pubout -out NEW.",
+    "CERTIFICATE": "Extract the key: openssl x509 -in OLD -noout -pubkey > NEW.",
+}
+_PRIVATE = "Remove it from the image at once: the sidecar needs only AWS's public key. " + _EXPORT
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFault:
+    """Why the key of one version cannot be used, and what to do."""
+
+    version: int
+    path: Path
+    reason: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason} (public key version {self.version}). {self.cure}"
+
+
+class UnusableKeys(Exception):  # noqa: N818 - named for what the operator has to mend
+    """At least one key file cannot be used; `faults` are all of them."""
+
+    def __init__(self, faults: tuple[KeyFault, ...]) -> None:
+        super().__init__("\n".join(str(fault) for fault in faults))
+        self.faults = faults
+
+
+class PublicKeys:
+    """The public keys by their version. Implements `sidecar.domain.ports.SignatureCheck`."""
+
+    def __init__(self, keys: Mapping[int, RSAPublicKey]) -> None:
+        self._keys = dict(keys)
+
+    @classmethod
+    def load(cls, paths: Mapping[int, Path]) -> Self:
+        """Read every key file: PEM SubjectPublicKeyInfo, RSA, 1024 to 4096 bits.
+
+        Raises:
+            UnusableKeys: Some cannot be used; all of them are named.
+        """
+        keys: dict[int, RSAPublicKey] = {}
+        faults: list[KeyFault] = []
+        for version, path in sorted(paths.items()):
+            try:
+                keys[version] = _read_key(path)
+            except _UnusableKey as unusable:
+                faults.append(KeyFault(version, path, unusable.reason, unusable.cure))
+        if faults:
+            raise UnusableKeys(tuple(faults))
+        return cls(keys)
+
+    def verify(self, signing_input: bytes, signature: bytes, version: int) -> bool:
+        """Tell whether `signature` is the PS256 one of `signing_input` under the key of `version`.
+
+        Raises:
+            KeyError: There is no key of that version.
+        """
+        key = self._keys[version]
+        if len(signature) != (key.key_size + 7) // 8:
+            return False
+        try:
+            key.verify(signature, signing_input, PSS(MGF1(SHA256()), SHA256.digest_size), SHA256())
+        except InvalidSignature:
+            return False
+        return True
+
+
+class _UnusableKey(Exception):  # noqa: N818 - becomes a KeyFault
+    def __init__(self, reason: str, cure: str) -> None:
+        super().__init__(reason, cure)
+        self.reason = reason
+        self.cure = cure
+
+
+def _read_key(path: Path) -> RSAPublicKey:
+    pem = _read_pem(path)
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise _UnusableKey("the PEM does not hold a readable public key", _EXPORT) from None
+    if not isinstance(key, RSAPublicKey):
+        raise _UnusableKey("the key is not an RSA key", _EXPORT)
+    if not SMALLEST_KEY <= key.key_size <= LARGEST_KEY:
+        raise _UnusableKey(f"the key has {key.key_size} bits, not {SMALLEST_KEY} to {LARGEST_KEY}", _EXPORT)
+    # A product of two odd primes; OpenSSL fails, instead of answering, on anything else.
+    if key.public_numbers().n % 2 == 0:
+        raise _UnusableKey("the key's modulus is even, so it is no RSA key", _EXPORT)
+    return key
+
+
+def _read_pem(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            pem = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise _UnusableKey(
+            f"the file cannot be read: {error.strerror}", "Mount the file there, readable by the sidecar's user."
+        ) from None
+    if len(pem) > _LARGEST_FILE:
+        raise _UnusableKey("the file is too large for a public key", _EXPORT)
+    labels = [label.decode("ascii") for label in _LABEL.findall(pem)]
+    if any(label.endswith("PRIVATE KEY") for label in labels):
+        raise _UnusableKey("the file holds a private key", _PRIVATE)
+    if not labels:
+        raise _UnusableKey("the file is not PEM", _EXPORT)
+    if len(labels) > 1:
+        raise _UnusableKey("the file holds more than one PEM block", "Give every key version a file of its own.")
+    if labels != ["PUBLIC KEY"]:
+        raise _UnusableKey(f"the file holds a PEM {labels[0]}, not a PUBLIC KEY", _CURES.get(labels[0], _EXPORT))
+    return pem

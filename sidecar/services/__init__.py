@@ -1,0 +1,1 @@
+"""The services that act on what the domain decides, through its ports."""

@@ -1,0 +1,54 @@
+"""Lets the app ask AWS Marketplace itself: a signed token over the app's own nonce, which it verifies on its own.
+
+Nothing follows from an attestation but its answer; the pod's entitlement is the registrar's. It hands out no token that
+it has not found right, and asks no oftener than the account's quota bears.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
+
+from sidecar.domain.entitlement import AttestationFailed, SlowDown
+from sidecar.domain.registration import Refusal
+from sidecar.marketplace.errors import MarketplaceError
+from sidecar.services.proof import Prover
+from sidecar.services.refusals import disbelieve, interpret
+
+SPACING = 10.0
+"""Real seconds between two attestations, however fast the clock of entitlement goes: the quota is AWS's."""
+
+
+class Attestor:
+    """Gets tokens over the app's nonces."""
+
+    def __init__(
+        self, prover: Prover, log: FilteringBoundLogger, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._prover = prover
+        self._log = log
+        self._monotonic = monotonic
+        self._asked_at = -math.inf
+
+    async def attest(self, nonce: str) -> str:
+        """Return AWS's signed token over `nonce`.
+
+        Raises:
+            SlowDown: Called again within `SPACING`, whatever became of the call before.
+            AttestationFailed: AWS gave no valid signature; says why.
+        """
+        now = self._monotonic()
+        left = self._asked_at + SPACING - now
+        if left > 0:
+            raise SlowDown(math.ceil(left))
+        self._asked_at = now
+        try:
+            return (await self._prover.register(nonce)).signature
+        except Refusal as refusal:
+            self._log.error("registration.attestation_refused", rule=refusal.code, detail=refusal.sentence)
+            raise AttestationFailed(disbelieve(refusal)) from refusal
+        except MarketplaceError as error:
+            meaning = interpret(error)
+            self._log.warning("registration.attestation_failed", reason=meaning.reason, code=error.code)
+            raise AttestationFailed(meaning.detail) from error

@@ -1,0 +1,123 @@
+"""Obtains proof of the pod's entitlement from AWS Marketplace, and judges kept proof anew.
+
+One call is one attempt: nothing is retried, stored or concluded here. An answer is proof only once its token was found
+right in every respect.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+
+from structlog.typing import FilteringBoundLogger
+
+from sidecar.domain.entitlement import Evidence
+from sidecar.domain.ports import Clock, SignatureCheck
+from sidecar.domain.registration import Asked, IssueWindow, Refusal, verify
+from sidecar.marketplace.client import MarketplaceMetering
+from sidecar.marketplace.types import MeterUsageRequest, RegisterUsageRequest
+
+
+class Prover:
+    """Asks for one pod, product and key version. The arguments are those of `sidecar.services.registrar.Registrar`."""
+
+    def __init__(
+        self,
+        *,
+        pod: str,
+        product_code: str,
+        public_key_version: int,
+        client: MarketplaceMetering,
+        signatures: SignatureCheck,
+        clock: Clock,
+        refresh_clock: Callable[[], Awaitable[None]] | None,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._pod = pod
+        self._product_code = product_code
+        self._public_key_version = public_key_version
+        self._client = client
+        self._signatures = signatures
+        self._clock = clock
+        self._refresh_clock = refresh_clock
+        self._log = log
+        self.rotation_due: datetime | None = None
+        """When the public key version in use expired, as AWS told it; None while it is current."""
+
+    async def register(self, nonce: str) -> Evidence:
+        """Return the proof that one RegisterUsage call gave.
+
+        Raises:
+            Refusal: The answer is not AWS's, or not to this question.
+            MarketplaceError: There was no answer, or it is an error.
+        """
+        requested_at = await self._present()
+        result = await self._client.register_usage(
+            RegisterUsageRequest(
+                product_code=self._product_code, public_key_version=self._public_key_version, nonce=nonce
+            )
+        )
+        answered_at = await self._present()
+        self._verify(nonce, result.signature, IssueWindow.between(requested_at, answered_at))
+        self._note_rotation(result.public_key_rotation_timestamp)
+        return self._evidence(answered_at, nonce, result.signature.rstrip("\r\n"))
+
+    async def meter(self, dimensions: Iterable[str]) -> Evidence:
+        """Return the proof that AWS would take usage of all `dimensions`: there is nothing in it to remember.
+
+        Raises:
+            MarketplaceError: For one of them it would not, or there was no answer.
+        """
+        for dimension in dimensions:
+            await self._client.meter_usage(
+                MeterUsageRequest(
+                    product_code=self._product_code,
+                    timestamp=await self._present(),
+                    usage_dimension=dimension,
+                    dry_run=True,
+                )
+            )
+        return self.metered()
+
+    def metered(self) -> Evidence:
+        """Return the proof that AWS has taken usage now."""
+        return self._evidence(self._clock.now(), "", "")
+
+    def concerns(self, evidence: Evidence) -> bool:
+        """Tell whether `evidence` is of this pod and product."""
+        return (evidence.pod, evidence.product_code) == (self._pod, self._product_code)
+
+    def still_proves(self, evidence: Evidence) -> bool:
+        """Tell whether kept `evidence` is AWS's word on this pod, product and key version."""
+        if not (
+            self.concerns(evidence) and evidence.signature and evidence.public_key_version == self._public_key_version
+        ):
+            return False
+        made_at = evidence.registered_at
+        try:
+            self._verify(evidence.nonce, evidence.signature, IssueWindow.between(made_at, made_at))
+        except Refusal as refusal:
+            self._log.error("registration.evidence_refused", rule=refusal.code, detail=refusal.sentence)
+            return False
+        return True
+
+    async def _present(self) -> datetime:
+        if self._refresh_clock is not None:
+            await self._refresh_clock()
+        return self._clock.now()
+
+    def _verify(self, nonce: str, signature: str, issued: IssueWindow) -> None:
+        asked = Asked(self._product_code, self._public_key_version, nonce)
+        verify(signature, self._signatures, self._public_key_version, asked, issued)
+
+    def _evidence(self, made_at: datetime, nonce: str, signature: str) -> Evidence:
+        return Evidence(self._pod, self._product_code, self._public_key_version, made_at, nonce, signature)
+
+    def _note_rotation(self, due: datetime | None) -> None:
+        if due is None or due == self.rotation_due:
+            return
+        self.rotation_due = due
+        self._log.warning(
+            "registration.public_key_rotated",
+            public_key_version=self._public_key_version,
+            rotation=due.isoformat(),
+            cure="Release the product with the new public key and its version.",
+        )

@@ -1,0 +1,318 @@
+"""Keeps this pod registered with AWS Marketplace, and knows at every instant whether it is entitled.
+
+Asks at once and until AWS says yes: after faults with full jitter, after refusals every 5 minutes, so that a buyer who
+subscribes is let in without a restart. From then on only what MeterUsage answers changes anything. What the answers
+mean is decided in `sidecar.domain.standing`. Neither a nonce nor a signature is ever logged.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from structlog.typing import FilteringBoundLogger
+
+from sidecar.domain.backoff import full_jitter
+from sidecar.domain.entitlement import AttestationFailed, Entitlement, Evidence, Reason, Source, State
+from sidecar.domain.policy import Check, OnDenied
+from sidecar.domain.ports import Clock, EvidenceStore, SignatureCheck
+from sidecar.domain.registration import Refusal
+from sidecar.domain.standing import Registration, Standing, judge, next_change
+from sidecar.domain.usage import LedgerUnavailable
+from sidecar.logs import Repeats
+from sidecar.marketplace.client import MarketplaceMetering
+from sidecar.marketplace.errors import MarketplaceError
+from sidecar.marketplace.service_errors import CustomerNotEntitledException
+from sidecar.services.attestation import Attestor
+from sidecar.services.proof import Prover
+from sidecar.services.refusals import disbelieve, interpret
+
+FIRST_WAIT = timedelta(seconds=1)
+"""The first window of the jitter after a fault; it doubles."""
+LONGEST_WAIT = timedelta(seconds=60)
+"""The largest window of the jitter."""
+ASK_AGAIN = timedelta(minutes=5)
+"""Between the calls of a pod that was refused."""
+
+_NONCE_BYTES = 32
+
+
+class DeniedExit(Exception):  # noqa: N818 - asks the process to end; not an error
+    """The pod is denied, and the seller wants the process to end then."""
+
+    def __init__(self, entitlement: Entitlement) -> None:
+        super().__init__(f"{entitlement.reason}: {entitlement.detail}")
+        self.entitlement = entitlement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrarSettings:
+    """What the seller published and chose."""
+
+    product_code: str
+    public_key_version: int
+    check: Check = Check.REGISTER
+    on_denied: OnDenied = OnDenied.HOLD
+    retry_for: timedelta = timedelta(minutes=30)
+    remember_for: timedelta = timedelta(hours=24)
+    dimensions: tuple[str, ...] = ()
+    """The dimensions that `check: meter` asks for."""
+    emulator: bool = False
+    """The answers come from the local emulator."""
+
+
+class Registrar:
+    """Registers the pod. Implements `sidecar.domain.ports.Gate`; `run` does the asking.
+
+    Args:
+        settings: What the seller published and chose.
+        client: The metering service; opened by whoever made it.
+        signatures: The seller's public keys.
+        clock: Decides every instant of entitlement.
+        evidence: Where proof outlives the process.
+        pod: The pod's identity; evidence of another one is worth nothing.
+        draw: A uniform random number in [0, 1), for the jitter.
+        log: Takes the events.
+        refresh_clock: Brings `clock` up to date before the time in a token is judged by it; for a clock that follows
+            another one, which may have been stepped meanwhile.
+        monotonic: Real seconds, for the spacing of attestations.
+    """
+
+    def __init__(  # noqa: PLR0913 - the composition root names every part once
+        self,
+        *,
+        settings: RegistrarSettings,
+        client: MarketplaceMetering,
+        signatures: SignatureCheck,
+        clock: Clock,
+        evidence: EvidenceStore,
+        pod: str,
+        draw: Callable[[], float],
+        log: FilteringBoundLogger,
+        refresh_clock: Callable[[], Awaitable[None]] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._store = evidence
+        self._draw = draw
+        self._log = log
+        self._prover = Prover(
+            pod=pod,
+            product_code=settings.product_code,
+            public_key_version=settings.public_key_version,
+            client=client,
+            signatures=signatures,
+            clock=clock,
+            refresh_clock=refresh_clock,
+            log=log,
+        )
+        self._attestor = Attestor(self._prover, log, monotonic)
+        self._registration = _begin(settings, clock.now())
+        self._reported = _report(self.entitlement())
+        self._moved = asyncio.Event()
+        self._keeping = asyncio.Lock()
+        self._faults = 0
+        self._repeats = Repeats()
+
+    @property
+    def rotation_due(self) -> datetime | None:
+        """When the public key version in use expired, as AWS told it; None while it is current."""
+        return self._prover.rotation_due
+
+    def entitlement(self) -> Entitlement:
+        """Return the entitlement judged at this instant."""
+        return judge(self._registration, self._clock.now())
+
+    async def wait_while(self, state: State, timeout: timedelta) -> Entitlement:
+        """Return the entitlement as soon as its state differs from `state`, or after `timeout` of real time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout.total_seconds()
+        while True:
+            entitlement = self.entitlement()
+            left = deadline - loop.time()
+            if entitlement.state is not state or left <= 0:
+                return entitlement
+            await self._pause(next_change(self._registration, self._clock.now()), left)
+
+    async def run(self) -> None:
+        """Ask until AWS says yes. Never returns.
+
+        Raises:
+            DeniedExit: The pod is denied and `on_denied` is exit.
+        """
+        await self._recall()
+        due = self._clock.now()
+        while True:
+            standing = self._registration.standing
+            if standing is Standing.REFUSED and self._settings.on_denied is OnDenied.EXIT:
+                raise DeniedExit(self.entitlement())
+            if standing is Standing.GRANTED:
+                await self._pause(None)
+            elif self._clock.now() < due:
+                await self._pause(due)
+            else:
+                await self._ask()
+                due = self._clock.now() + self._wait()
+
+    async def attest(self, nonce: str) -> str:
+        """Return AWS's signed token over the app's own nonce. The entitlement told here does not depend on it.
+
+        Raises:
+            SlowDown: Called again within 10 real seconds.
+            AttestationFailed: AWS gave no valid signature; says why.
+        """
+        if self._settings.check is not Check.REGISTER:
+            raise AttestationFailed("entitlement.check is not register, so AWS Marketplace signs nothing for this pod")
+        return await self._attestor.attest(nonce)
+
+    async def told(self, accepted: bool) -> None:  # noqa: FBT001 - the one thing that it tells
+        """MeterUsage took a record of this pod, or refused it because the buyer is not entitled."""
+        check = self._settings.check
+        if check is Check.NONE:
+            return
+        now = self._clock.now()
+        registration = self._registration
+        if not accepted:
+            meaning = interpret(CustomerNotEntitledException())
+            await self._move(registration.suspended(meaning.reason, meaning.detail, now))
+            return
+        if check is Check.METER and registration.standing is not Standing.GRANTED:
+            registration = _grant(registration, check, self._prover.metered())
+        await self._move(registration.restored(now))
+
+    async def _ask(self) -> None:
+        check = self._settings.check
+        try:
+            if check is Check.METER:
+                evidence = await self._prover.meter(self._settings.dimensions)
+            else:
+                # A fresh nonce for every call: no answer to an earlier one can stand in for this one's.
+                evidence = await self._prover.register(secrets.token_urlsafe(_NONCE_BYTES))
+        except Refusal as refusal:
+            await self._refuse(Reason.SIGNATURE_INVALID, disbelieve(refusal))
+        except MarketplaceError as error:
+            meaning = interpret(error)
+            if meaning.refused:
+                await self._refuse(meaning.reason, meaning.detail)
+            else:
+                await self._fault(meaning.reason, meaning.detail, error.code)
+        else:
+            recovery = self._repeats.recover("registration.retrying", self._clock.now())
+            if recovery is not None:
+                self._log.info("registration.recovered", faults=recovery.count, lasted=recovery.lasted)
+            await self._move(_grant(self._registration, check, evidence))
+
+    async def _refuse(self, reason: Reason, detail: str) -> None:
+        await self._move(self._registration.refused(reason, detail, self._clock.now()))
+
+    async def _fault(self, reason: Reason, detail: str, code: str) -> None:
+        now = self._clock.now()
+        self._faults += 1
+        repeat = self._repeats.admit("registration.retrying", reason, now)
+        if repeat is not None:
+            self._log.warning(
+                "registration.retrying", reason=reason, code=code, detail=detail, suppressed=repeat.suppressed
+            )
+        await self._move(self._registration.faulted(reason, detail, now))
+
+    def _wait(self) -> timedelta:
+        if self._registration.standing is Standing.REFUSED:
+            return ASK_AGAIN
+        return full_jitter(max(self._faults - 1, 0), base=FIRST_WAIT, cap=LONGEST_WAIT, draw=self._draw())
+
+    async def _recall(self) -> None:
+        try:
+            evidence = await self._store.load_evidence()
+        except LedgerUnavailable as error:
+            self._log.error("registration.evidence_not_read", detail=str(error))
+            return
+        if evidence is not None and self._prover.concerns(evidence):
+            remember_for = self._settings.remember_for if self._prover.still_proves(evidence) else timedelta()
+            self._change(self._registration.recalled(evidence, remember_for))
+
+    async def _move(self, registration: Registration) -> None:
+        before = self._registration.evidence
+        self._change(registration)
+        if registration.evidence is not None and registration.evidence != before:
+            await self._keep(registration.evidence)
+
+    def _change(self, registration: Registration) -> None:
+        self._registration = registration
+        self._moved.set()
+        self._moved = asyncio.Event()
+        self._report_change()
+
+    async def _keep(self, evidence: Evidence) -> None:
+        """Store `evidence`, or what has replaced it while the store was busy; the entitlement holds without."""
+        async with self._keeping:
+            try:
+                await self._store.save_evidence(self._registration.evidence or evidence)
+            except LedgerUnavailable as error:
+                self._log.error("registration.evidence_not_kept", detail=str(error))
+
+    async def _pause(self, until: datetime | None, timeout: float | None = None) -> None:
+        """Return when the clock has reached `until`, the registration has moved, or `timeout` real seconds are over."""
+        waits: list[asyncio.Task[object]] = [asyncio.create_task(self._moved.wait())]
+        if until is not None:
+            waits.append(asyncio.create_task(self._clock.sleep_until(until)))
+        try:
+            done, _ = await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            for wait in done:
+                wait.result()
+        finally:
+            for wait in waits:
+                wait.cancel()
+            await asyncio.wait(waits)
+
+    def _report_change(self) -> None:
+        entitlement = self.entitlement()
+        report = _report(entitlement)
+        if report == self._reported:
+            return
+        self._reported = report
+        if entitlement.state in {State.DENIED, State.SUSPENDED}:
+            level = logging.ERROR
+        elif entitlement.entitled and entitlement.source is not Source.REMEMBERED:
+            level = logging.INFO
+        else:
+            level = logging.WARNING
+        self._log.log(
+            level,
+            f"registration.{entitlement.state}",
+            reason=entitlement.reason,
+            detail=entitlement.detail,
+            source=entitlement.source,
+            until=None if entitlement.until is None else entitlement.until.isoformat(),
+        )
+
+
+def _begin(settings: RegistrarSettings, now: datetime) -> Registration:
+    registration = Registration(
+        product_code=settings.product_code,
+        public_key_version=settings.public_key_version,
+        source=Source.EMULATOR if settings.emulator else Source.LIVE,
+        retry_for=settings.retry_for,
+        asking_since=now,
+        since=now,
+    )
+    if settings.check is not Check.NONE:
+        return registration
+    return registration.granted(Reason.NOT_CHECKED, "The seller asks for no check of the entitlement.", None, now)
+
+
+def _grant(registration: Registration, check: Check, evidence: Evidence) -> Registration:
+    if check is Check.METER:
+        reason, detail = Reason.METERED, "AWS Marketplace takes this pod's usage."
+    else:
+        reason, detail = Reason.REGISTERED, "AWS Marketplace has registered this pod, and its signature is right."
+    return registration.granted(reason, detail, evidence, evidence.registered_at)
+
+
+def _report(entitlement: Entitlement) -> tuple[State, Source, str]:
+    """Return what makes a change worth a line; reasons of waiting have lines of their own."""
+    reason = entitlement.reason if entitlement.state is State.DENIED else ""
+    return entitlement.state, entitlement.source, reason

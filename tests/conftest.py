@@ -1,0 +1,139 @@
+"""What tests of several parts share: a clock that stands still, and a seller with keys."""
+
+import asyncio
+import base64
+import hashlib
+import heapq
+import itertools
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.hashes import SHA256, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+_START = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
+
+
+class ManualClock:
+    """A clock that moves only when a test moves it, and wakes its sleepers in the order of their instants."""
+
+    def __init__(self, start: datetime = _START) -> None:
+        self._now = start
+        self._order = itertools.count()
+        self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
+        self._arrived = asyncio.Event()
+
+    def now(self) -> datetime:
+        """Return the instant that the test has set."""
+        return self._now
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Return once a test has moved the clock to `instant`."""
+        if instant <= self._now:
+            await asyncio.sleep(0)
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (instant, next(self._order), waiter))
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+        await waiter
+
+    def step(self, by: timedelta) -> None:
+        """Set the clock forwards or backwards without letting anybody run; due sleepers wake at the next turn."""
+        self._now += by
+        while self._sleepers and self._sleepers[0][0] <= self._now:
+            self._wake()
+
+    async def advance(self, by: timedelta) -> None:
+        """Let `by` pass: each sleeper on the way wakes at its instant, and does what it does before time goes on."""
+        end = self._now + by
+        await self.settle()
+        while (next_instant := self.next_instant()) is not None and next_instant <= end:
+            self._now = max(self._now, next_instant)
+            self._wake()
+            await self.settle()
+        self._now = max(self._now, end)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let every task run until it waits for something other than its turn."""
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+    async def sleeper(self) -> datetime:
+        """Return the next instant that somebody waits for, as soon as anybody does."""
+        while (instant := self.next_instant()) is None:
+            await self._arrived.wait()
+        return instant
+
+    def next_instant(self) -> datetime | None:
+        """Return the next instant that somebody waits for; None when nobody does."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else None
+
+    def _wake(self) -> None:
+        _, _, waiter = heapq.heappop(self._sleepers)
+        if not waiter.done():
+            waiter.set_result(None)
+
+
+class Signer:
+    """Somebody with an RSA key who signs tokens, well or badly."""
+
+    def __init__(self, bits: int = 2048) -> None:
+        self.key: RSAPrivateKey = generate_private_key(public_exponent=65537, key_size=bits)
+        self.pem = self.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+    def sign(self, data: bytes, *, salt: int = 32, mask: HashAlgorithm | None = None) -> bytes:
+        """Return the RSASSA-PSS SHA-256 signature; RFC 7518 wants a salt of 32 bytes and the same hash in the mask."""
+        return self.key.sign(data, PSS(MGF1(mask or SHA256()), salt), SHA256())
+
+    def token(self, claims: Mapping[str, object] | bytes, header: Mapping[str, object] | bytes | None = None) -> str:
+        """Return a compact JWS; bytes go in as they are."""
+        if header is None:
+            header = {"alg": "PS256", "typ": "JWT"}
+        parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, claims)]
+        signing_input = ".".join(self.base64url(part) for part in parts)
+        return f"{signing_input}.{self.base64url(self.sign(signing_input.encode()))}"
+
+    @staticmethod
+    def base64url(data: bytes) -> str:
+        """Return unpadded base64url."""
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
+
+    def write(self, folder: Path) -> Path:
+        """Write the public key to a file named after its digest, and return the path."""
+        path = folder / f"{hashlib.sha256(self.pem).hexdigest()[:8]}.pem"
+        path.write_bytes(self.pem)
+        return path
+
+
+@cache
+def _signer(name: str, bits: int) -> Signer:
+    """Return one signer per name and size for the whole run: keys take long to make."""
+    return Signer(bits)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that stands still at 2026-11-23T10:20:00Z."""
+    return ManualClock()
+
+
+@pytest.fixture
+def seller() -> Signer:
+    """The one whose public key the product has."""
+    return _signer("seller", 2048)
+
+
+@pytest.fixture
+def stranger() -> Signer:
+    """Somebody else with a key of the same size."""
+    return _signer("stranger", 2048)

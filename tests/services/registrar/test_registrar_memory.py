@@ -1,0 +1,136 @@
+"""What a restarted process remembers, and what it does not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.domain.entitlement import Evidence, Source, State
+from sidecar.marketplace.errors import NoAnswer
+from sidecar.marketplace.service_errors import (
+    CustomerNotEntitledException,
+)
+from sidecar.services.registrar import RegistrarSettings
+
+if TYPE_CHECKING:
+    from tests.services.registrar.conftest import Scene
+
+SETTINGS = RegistrarSettings(product_code="0abc123example", public_key_version=1, dimensions=("requests", "seats"))
+MINUTE = timedelta(minutes=1)
+
+
+async def test_remembered_after_restart(scene: "Scene") -> None:
+    """A restarted process is entitled from memory once AWS cannot be reached, and until its time is over."""
+    await scene.start()
+    proof = scene.shelf.kept
+    assert proof is not None
+    await scene.clock.advance(timedelta(hours=1))
+    scene.marketplace.hold.clear()
+    scene.marketplace.says(NoAnswer())
+    registrar = await scene.start()
+    unanswered = registrar.entitlement()
+    scene.marketplace.hold.set()
+    await scene.clock.settle()
+    remembered = registrar.entitlement()
+    await scene.clock.advance(timedelta(hours=22, minutes=59))
+    still = registrar.entitlement()
+    await scene.clock.advance(MINUTE)
+
+    assert State.PENDING is unanswered.state
+    assert (remembered.state, remembered.reason, remembered.source) == (State.ENTITLED, "remembered", Source.REMEMBERED)
+    assert (proof.registered_at, proof.registered_at + timedelta(hours=24), proof.signature) == (
+        remembered.registered_at,
+        remembered.until,
+        remembered.signature,
+    )
+    assert (still.state, registrar.entitlement().state) == (State.ENTITLED, State.UNAVAILABLE)
+
+
+async def test_live_again_after_memory(scene: "Scene") -> None:
+    """When AWS answers again the memory gives way to a live entitlement with new evidence."""
+    await scene.start()
+    old = scene.shelf.kept
+    await scene.clock.advance(timedelta(hours=23))
+    scene.marketplace.says(NoAnswer(), None)
+    registrar = await scene.start()
+    await scene.clock.advance(MINUTE)
+
+    entitlement = registrar.entitlement()
+    assert (entitlement.reason, entitlement.source, entitlement.until) == ("registered", Source.LIVE, None)
+    assert scene.shelf.kept is not None
+    assert old != scene.shelf.kept
+    assert scene.events()[1:] == [
+        "registration.retrying",
+        "registration.entitled",
+        "registration.recovered",
+        "registration.entitled",
+    ]
+
+
+def forget_signature(kept: Evidence) -> Evidence:
+    """Return evidence whose signature was tampered with."""
+    return replace(kept, signature=kept.signature[:-6] + "AAAAAA")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda kept: replace(kept, pod="pod-2"),
+        lambda kept: replace(kept, product_code="0other"),
+        lambda kept: replace(kept, public_key_version=2),
+        lambda kept: replace(kept, nonce="another"),
+        lambda kept: replace(kept, signature=""),
+        forget_signature,
+        lambda kept: replace(kept, registered_at=kept.registered_at + timedelta(hours=2)),
+        lambda kept: replace(kept, registered_at=kept.registered_at - timedelta(hours=2)),
+    ],
+    ids=["pod", "product", "key version", "nonce", "no signature", "signature", "made young", "made old"],
+)
+async def test_evidence_that_proves_nothing(scene: "Scene", change: Callable[[Evidence], Evidence]) -> None:
+    """Evidence of another pod, product or key, or whose signature or time does not fit, lets nobody in."""
+    await scene.start()
+    assert scene.shelf.kept is not None
+    scene.shelf.kept = change(scene.shelf.kept)
+    await scene.clock.advance(timedelta(hours=2))
+    scene.marketplace.says(NoAnswer())
+    registrar = await scene.start()
+
+    assert State.PENDING is registrar.entitlement().state
+
+
+async def test_memory_switched_off(scene: "Scene") -> None:
+    """With remember_for: 0 nothing is remembered."""
+    await scene.start()
+    scene.marketplace.says(NoAnswer())
+    registrar = await scene.start(replace(SETTINGS, remember_for=timedelta()))
+
+    assert State.PENDING is registrar.entitlement().state
+
+
+async def test_refusal_beats_memory_for_ever(scene: "Scene") -> None:
+    """A restarted process that is refused is denied, and so is nothing remembered by the process after it."""
+    await scene.start()
+    scene.marketplace.says(CustomerNotEntitledException())
+    second = await scene.start()
+    writes = scene.shelf.writes
+    scene.marketplace.says(NoAnswer())
+    third = await scene.start()
+
+    assert (second.entitlement().state, third.entitlement().state) == (State.DENIED, State.PENDING)
+    assert (2, 2) == (writes, scene.shelf.writes)
+    assert "registration.evidence_refused" not in scene.events()
+
+
+async def test_full_disk(scene: "Scene") -> None:
+    """Evidence that cannot be read or kept is logged; AWS's word counts all the same."""
+    scene.shelf.full = True
+    registrar = await scene.start()
+
+    assert registrar.entitlement().entitled
+    assert scene.events() == [
+        "registration.evidence_not_read",
+        "registration.entitled",
+        "registration.evidence_not_kept",
+    ]
