@@ -1,0 +1,99 @@
+"""The command `emulator`: its flags, its start and its end.
+
+Prints one line with the address once it takes connections. Ends cleanly on SIGTERM and SIGINT.
+"""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sidecar.emulator.journal import StateFileError
+from sidecar.emulator.seed import NO_SEED, SeedError, read_seed
+from sidecar.emulator.server import serve
+from sidecar.emulator.service import Options
+
+EXIT_CLEAN = 0
+EXIT_CONFIGURATION = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the command."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=_read_port, default=8789, help="port to listen on, 0 for a free one (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--state", type=Path, metavar="FILE", help="keep the state in FILE; it holds private keys (default: in memory)"
+    )
+    parser.add_argument(
+        "--seed-config",
+        type=Path,
+        metavar="FILE",
+        help="sidecar configuration that names the product and its dimensions, plus a list `customers` "
+        "(default: take any product and dimension)",
+    )
+    parser.add_argument(
+        "--identity",
+        choices=("any", "irsa-only"),
+        default="any",
+        help="irsa-only: refuse every pod that does not come by IAM roles for service accounts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--quotas",
+        action="store_true",
+        help="throttle at 5 RegisterUsage, 10 MeterUsage and 10 BatchMeterUsage calls per emulated second",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the emulator until a signal ends it; returns the exit code."""
+    try:
+        seed = NO_SEED if args.seed_config is None else read_seed(args.seed_config)
+        options = Options(args.host, args.port, args.state, seed, args.identity, args.quotas)
+        asyncio.run(_serve_until_signal(options))
+    except SeedError as error:
+        return _refuse([f"--seed-config: {problem}" for problem in error.problems])
+    except StateFileError as error:
+        return _refuse([f"--state: {error}"])
+    except OSError as error:
+        return _refuse([f"--host {args.host} --port {args.port}: {error.strerror or error}"])
+    return EXIT_CLEAN
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command by itself."""
+    parser = argparse.ArgumentParser(prog="emulator", description="A local AWS Marketplace Metering service.")
+    add_arguments(parser)
+    return run(parser.parse_args(argv))
+
+
+async def _serve_until_signal(options: Options) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve(options, announce=_announce, stop=stop)
+
+
+def _announce(url: str) -> None:
+    sys.stdout.write(f"emulator listening on {url}\n")
+    sys.stdout.flush()
+
+
+def _refuse(problems: list[str]) -> int:
+    sys.stderr.writelines(f"{problem}\n" for problem in problems)
+    return EXIT_CONFIGURATION
+
+
+def _read_port(text: str) -> int:
+    port = int(text) if text.isascii() and text.isdecimal() else -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port from 0 to 65535")
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

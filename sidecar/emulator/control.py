@@ -1,0 +1,239 @@
+"""The control API under `/_emulator`: what a test or a person turns to make the emulated world behave.
+
+Refuses members that it does not know, so that a misspelt one is not silently without effect. Problems are
+`application/problem+json`. Shows no secret: neither private keys nor handed-out credentials.
+"""
+
+import json
+import math
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from sidecar.emulator.account import change_customers
+from sidecar.emulator.customers import Name
+from sidecar.emulator.entries import Customer, MeteringRecord
+from sidecar.emulator.errors import ServiceError
+from sidecar.emulator.faults import ANY
+from sidecar.emulator.instants import format_instant, parse_duration, parse_instant
+from sidecar.emulator.resolve_customer import issue_token
+from sidecar.emulator.service import Service
+from sidecar.emulator.shapes import CUSTOMER, Structure, check
+
+Parsed = TypeVar("Parsed")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class ControlError(Exception):
+    """A control request that cannot be carried out; the message names the member and the reason."""
+
+
+class Control:
+    """The handlers of the control API."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the routes."""
+        return [
+            web.get("/_emulator/state", self._show_state),
+            web.post("/_emulator/reset", self._reset),
+            web.get("/_emulator/clock", self._show_clock),
+            web.post("/_emulator/clock", self._change_clock),
+            web.post("/_emulator/customers", self._change_customers),
+            web.get("/_emulator/faults", self._show_faults),
+            web.post("/_emulator/faults", self._add_fault),
+            web.get("/_emulator/records", self._show_records),
+            web.get("/_emulator/events", self._show_events),
+            web.post("/_emulator/keys", self._rotate_keys),
+            web.get(r"/_emulator/public-keys/{version:\d{1,9}}.pem", self._show_public_key),
+        ]
+
+    async def _show_state(self, _: web.Request) -> web.Response:
+        service, state = self._service, self._service.state
+        dimensions = state.seed.dimensions
+        return web.json_response(
+            {
+                **self._clock(),
+                "product_code": state.seed.product_code,
+                "dimensions": None if dimensions is None else sorted(dimensions),
+                "entitled": state.entitled,
+                "customers": [_show_customer(customer) for customer in state.customers.values()],
+                "registrations": [
+                    {
+                        "ProductCode": registration.product_code,
+                        "Identity": registration.identity,
+                        "PublicKeyVersion": registration.public_key_version,
+                        "RegisteredAt": format_instant(registration.registered_at),
+                    }
+                    for registration in state.registrations.values()
+                ],
+                "records": len(state.records),
+                "events": len(state.trail),
+                "faults": list(service.faults.pending()),
+                **self._keys(),
+                "identity": service.options.identity,
+                "quotas": service.quotas.enforced,
+            }
+        )
+
+    async def _reset(self, request: web.Request) -> web.Response:
+        self._service.reset()
+        await self._service.settle()
+        return await self._show_state(request)
+
+    async def _show_clock(self, _: web.Request) -> web.Response:
+        return web.json_response(self._clock())
+
+    async def _change_clock(self, request: web.Request) -> web.Response:
+        members = await _read_members(request, {"now", "advance", "speed"})
+        if not members:
+            raise ControlError("give now, advance or speed")
+        now: datetime | None = None
+        advance = timedelta()
+        if "now" in members:
+            now = _parse(members, "now", parse_instant)
+        if "advance" in members:
+            advance = _parse(members, "advance", parse_duration)
+        speed = members.get("speed")
+        if "speed" in members and (isinstance(speed, bool) or not isinstance(speed, int | float)):
+            raise ControlError("speed: must be a number")
+        if isinstance(speed, float) and not math.isfinite(speed):
+            raise ControlError("speed: must be a finite number")
+        try:
+            setting = self._service.clock.change(now=now, advance=advance, speed=speed)
+        except (ValueError, OverflowError) as error:
+            raise ControlError(str(error)) from error
+        self._service.state.keep(setting)
+        await self._service.settle()
+        return web.json_response(self._clock())
+
+    async def _change_customers(self, request: web.Request) -> web.Response:
+        members = await _read_members(request, {"action", *CUSTOMER})
+        action = members.pop("action", None)
+        if action not in ("entitle", "unsubscribe"):
+            raise ControlError("action: must be entitle or unsubscribe")
+        try:
+            name = Name.of(check(Structure(CUSTOMER), members))
+            customer = change_customers(self._service.state, name, entitled=action == "entitle")
+        except (ServiceError, ValueError) as error:
+            raise ControlError(str(getattr(error, "message", error))) from error
+        token = None
+        if action == "entitle":
+            token = secrets.token_urlsafe(32)
+            issue_token(self._service.state, self._service.clock.now(), token, customer)
+        await self._service.settle()
+        return web.json_response({"RegistrationToken": token})
+
+    async def _show_faults(self, _: web.Request) -> web.Response:
+        return web.json_response({"faults": list(self._service.faults.pending())})
+
+    async def _add_fault(self, request: web.Request) -> web.Response:
+        members = await _read_members(request, {"operation", "fault", "count"})
+        operation, fault, count = members.get("operation", ANY), members.get("fault"), members.get("count", 1)
+        if not isinstance(count, int) or isinstance(count, bool):
+            raise ControlError("count: must be an integer")
+        if not isinstance(operation, str) or not isinstance(fault, str):
+            raise ControlError("operation and fault: must be strings")
+        try:
+            self._service.faults.add(operation, fault, count)
+        except ValueError as error:
+            raise ControlError(str(error)) from error
+        return await self._show_faults(request)
+
+    async def _show_records(self, _: web.Request) -> web.Response:
+        return web.json_response({"records": [_show_record(record) for record in self._service.state.records]})
+
+    async def _show_events(self, _: web.Request) -> web.Response:
+        return web.json_response({"Records": [event.record for event in self._service.state.trail]})
+
+    async def _rotate_keys(self, request: web.Request) -> web.Response:
+        members = await _read_members(request, {"rotate"})
+        if members != {"rotate": True}:
+            raise ControlError("rotate: must be true")
+        await self._service.keys.prepare(self._service.keys.rotate(self._service.clock.now()))
+        await self._service.settle()
+        return web.json_response(self._keys())
+
+    async def _show_public_key(self, request: web.Request) -> web.Response:
+        version = int(request.match_info["version"])
+        if version not in self._service.state.keys:
+            raise web.HTTPNotFound(reason="The product has no such public key version")
+        await self._service.keys.prepare(version)
+        # Nobody may hold a public key whose private half a crash could still lose.
+        await self._service.settle()
+        return web.Response(body=self._service.keys.public_pem(version), content_type="application/x-pem-file")
+
+    def _clock(self) -> dict[str, Any]:
+        clock = self._service.clock
+        return {"now": format_instant(clock.now()), "speed": float(clock.speed)}
+
+    def _keys(self) -> dict[str, Any]:
+        state = self._service.state
+        return {
+            "public_key_version": state.current_key_version,
+            "public_keys": {
+                str(key.version): {"expired_at": None if key.expired_at is None else format_instant(key.expired_at)}
+                for key in state.keys.values()
+            },
+        }
+
+
+def _parse(members: dict[str, Any], name: str, parse: Callable[[str], Parsed]) -> Parsed:
+    if not isinstance(members[name], str):
+        raise ControlError(f"{name}: must be a string")
+    try:
+        return parse(members[name])
+    except ValueError as error:
+        raise ControlError(f"{name}: {error}") from error
+
+
+async def _read_members(request: web.Request, known: set[str]) -> dict[str, Any]:
+    try:
+        members = json.loads(await request.read())
+    except (ValueError, RecursionError) as error:
+        raise ControlError("the body is not JSON") from error
+    if not isinstance(members, dict):
+        raise ControlError("the body must be an object")
+    if members.keys() - known:
+        raise ControlError(f"unknown: {', '.join(sorted(members.keys() - known))}; known: {', '.join(sorted(known))}")
+    return members
+
+
+def _show_customer(customer: Customer) -> dict[str, Any]:
+    return {
+        "CustomerIdentifier": customer.customer_identifier,
+        "CustomerAWSAccountId": customer.aws_account_id,
+        "LicenseArn": customer.license_arn,
+        "AgreementId": customer.agreement_id,
+        "entitled": customer.entitled,
+    }
+
+
+def _show_record(record: MeteringRecord) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "MeteringRecordId": record.metering_record_id,
+        "Operation": "MeterUsage" if record.customer is None else "BatchMeterUsage",
+        "ProductCode": record.product_code,
+        "UsageDimension": record.dimension,
+        "Timestamp": format_instant(record.hour),
+        "UsageQuantity": str(record.quantity),
+        "UsageAllocations": [
+            {
+                "AllocatedUsageQuantity": str(allocation.quantity),
+                "Tags": [{"Key": tag.key, "Value": tag.value} for tag in allocation.tags],
+            }
+            for allocation in record.allocations
+        ],
+        "ClientToken": record.client_token,
+        "Identity": record.identity,
+        "ReceivedAt": format_instant(record.received_at),
+    }
+    if record.customer is not None:
+        shown["LicenseArn" if record.by_license else "CustomerIdentifier"] = record.customer
+        shown["CustomerAWSAccountId"] = record.aws_account_id
+    return shown

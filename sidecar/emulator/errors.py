@@ -1,0 +1,92 @@
+"""The errors that the emulated service answers with, by their names on the wire.
+
+Refuses to know why an error is raised: rules raise, this module only names. Invariant: every name under `MODELLED`
+is one that an SDK turns into an exception class of its own.
+"""
+
+from collections.abc import Mapping
+
+MODELLED: Mapping[str, tuple[str, ...]] = {
+    "RegisterUsage": (
+        "InvalidProductCodeException",
+        "InvalidRegionException",
+        "InvalidPublicKeyVersionException",
+        "PlatformNotSupportedException",
+        "CustomerNotEntitledException",
+        "ThrottlingException",
+        "InternalServiceErrorException",
+        "DisabledApiException",
+    ),
+    "MeterUsage": (
+        "InternalServiceErrorException",
+        "InvalidProductCodeException",
+        "InvalidUsageDimensionException",
+        "InvalidTagException",
+        "InvalidUsageAllocationsException",
+        "InvalidEndpointRegionException",
+        "TimestampOutOfBoundsException",
+        "DuplicateRequestException",
+        "IdempotencyConflictException",
+        "ThrottlingException",
+        "CustomerNotEntitledException",
+    ),
+    "BatchMeterUsage": (
+        "InternalServiceErrorException",
+        "InvalidProductCodeException",
+        "InvalidUsageDimensionException",
+        "InvalidTagException",
+        "InvalidUsageAllocationsException",
+        "InvalidCustomerIdentifierException",
+        "TimestampOutOfBoundsException",
+        "ThrottlingException",
+        "DisabledApiException",
+        "InvalidLicenseException",
+    ),
+    "ResolveCustomer": (
+        "InvalidTokenException",
+        "ExpiredTokenException",
+        "ThrottlingException",
+        "InternalServiceErrorException",
+        "DisabledApiException",
+    ),
+}
+"""The errors of each metering operation, as the service model lists them."""
+
+STS_MODELLED = ("InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError", "ExpiredTokenException")
+"""The errors of AssumeRoleWithWebIdentity that a caller can meet."""
+
+UNMODELLED = (
+    "CustomerNotSubscribedException",  # the service's prose names it, its model does not define it
+    "UnauthorizedException",  # the documented refusal of a dry run
+)
+
+_STATUS = {
+    "InternalServiceErrorException": 500,
+    "InvalidSignatureException": 403,
+    "RequestEntityTooLargeException": 413,
+    "AccessDenied": 403,
+    "InternalFailure": 500,
+    "IDPRejectedClaim": 403,
+    "InvalidClientTokenId": 403,
+    "MissingAuthenticationToken": 403,
+    "SignatureDoesNotMatch": 403,
+}
+
+
+class ServiceError(Exception):
+    """An answer that is a refusal.
+
+    Attributes:
+        code: The name on the wire, for example `ThrottlingException`.
+        message: A sentence for a person. Never holds a nonce, a token or a signature.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    @property
+    def status(self) -> int:
+        """The HTTP status that AWS sends with this error."""
+        return _STATUS.get(self.code, 400)

@@ -1,0 +1,107 @@
+"""Faults on order: what shall go wrong with the next calls of an operation.
+
+Refuses names that it does not know and faults that cannot happen to an operation. Invariant: the faults of one
+operation happen in the order in which they were asked for; those for any operation (`*`) come after its own.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sidecar.emulator.errors import MODELLED, STS_MODELLED, UNMODELLED
+
+ANY = "*"
+STS_OPERATION = "AssumeRoleWithWebIdentity"
+OPERATIONS = (*MODELLED, STS_OPERATION)
+
+_EVERYWHERE = frozenset(OPERATIONS)
+_SIGNED = frozenset({"RegisterUsage"})
+_METERED = frozenset({"MeterUsage", "BatchMeterUsage"})
+
+BEHAVIOURS = {
+    "throttle": _EVERYWHERE,  # ThrottlingException
+    "internal": _EVERYWHERE,  # InternalServiceErrorException, HTTP 500
+    "timeout": _EVERYWHERE,  # no answer until the client leaves; not processed
+    "drop-response": _EVERYWHERE,  # processed, then the connection is closed without an answer
+    "disconnect": _EVERYWHERE,  # the connection is closed; not processed
+    "garbage": _EVERYWHERE,  # HTTP 200 with a body that is no answer; not processed
+    "access-denied": _EVERYWHERE,  # AccessDeniedException; UnauthorizedException for a dry run
+    "expired-token": _EVERYWHERE,  # ExpiredTokenException: the credentials, or the web identity token, are too old
+    "unprocessed": frozenset({"BatchMeterUsage"}),  # every record comes back as unprocessed
+    "no-record-id": _METERED,  # processed, but the answer lacks the metering record ids
+    "dry-run-success": frozenset({"MeterUsage"}),  # a dry run is answered by a plain success
+    "wrong-signature": _SIGNED,  # signed by another key
+    "wrong-nonce": _SIGNED,
+    "wrong-product": _SIGNED,
+    "wrong-version": _SIGNED,
+    "old-iat": _SIGNED,  # issued an hour ago
+    "future-iat": _SIGNED,  # issued an hour from now
+    "alg-none": _SIGNED,  # not signed at all
+    "hs256": _SIGNED,  # an HMAC with the public key as its secret
+}
+"""The faults that are no plain error, with the operations that they can happen to."""
+
+ERROR_NAMES = frozenset({name for names in MODELLED.values() for name in names} | {*STS_MODELLED, *UNMODELLED})
+"""The errors that can be asked for by name, with or without `Exception` at the end."""
+
+_MOST = 1_000_000
+
+
+@dataclass(slots=True)
+class _Order:
+    operation: str
+    fault: str
+    count: int
+
+
+class Faults:
+    """The faults still to happen."""
+
+    def __init__(self) -> None:
+        self._orders: deque[_Order] = deque()
+
+    def add(self, operation: str, fault: str, count: int = 1) -> None:
+        """Ask for a fault on the next `count` calls of the operation; 0 withdraws this fault.
+
+        Raises:
+            ValueError: The operation or fault is unknown, does not fit, or the count is out of range.
+        """
+        if operation not in (ANY, *OPERATIONS):
+            raise ValueError(f"operation: must be one of {', '.join((ANY, *OPERATIONS))}")
+        name = _known_name(fault)
+        if operation != ANY and operation not in BEHAVIOURS.get(name, _EVERYWHERE):
+            raise ValueError(f"fault: {fault} can happen only to {', '.join(sorted(BEHAVIOURS[name]))}")
+        if not 0 <= count <= _MOST:
+            raise ValueError(f"count: must be from 0 to {_MOST}")
+        if count == 0:
+            self._orders = deque(order for order in self._orders if (order.operation, order.fault) != (operation, name))
+        else:
+            self._orders.append(_Order(operation, name, count))
+
+    def clear(self, operation: str = ANY) -> None:
+        """Withdraw all faults of the operation, or all of all operations."""
+        self._orders = deque(order for order in self._orders if operation not in (ANY, order.operation))
+
+    def take(self, operation: str) -> str | None:
+        """Return the fault of this call and count it as happened."""
+        for wanted in (operation, ANY):
+            for order in self._orders:
+                if order.operation == wanted and operation in BEHAVIOURS.get(order.fault, _EVERYWHERE):
+                    order.count -= 1
+                    if order.count == 0:
+                        self._orders.remove(order)
+                    return order.fault
+        return None
+
+    def pending(self) -> Iterator[dict[str, object]]:
+        """List what is still to happen."""
+        for order in self._orders:
+            yield {"operation": order.operation, "fault": order.fault, "count": order.count}
+
+
+def _known_name(fault: str) -> str:
+    for name in (fault, f"{fault}Exception"):
+        if name in BEHAVIOURS or name in ERROR_NAMES:
+            return name
+    known = ", ".join((*BEHAVIOURS, *sorted(ERROR_NAMES)))
+    raise ValueError(f"fault: unknown; known are {known}")

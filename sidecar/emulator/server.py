@@ -1,0 +1,76 @@
+"""The emulator as an HTTP server: one port for the AWS protocols and the control API.
+
+Refuses to listen before the state file is read. Invariant: a problem outside the AWS protocols is answered by
+`application/problem+json`, whatever its cause.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+
+from aiohttp import web
+
+from sidecar.emulator.control import Control, ControlError, Handler
+from sidecar.emulator.protocol import LARGEST_BODY, answer
+from sidecar.emulator.service import Options, Service
+
+
+def create_app(options: Options) -> web.Application:
+    """Make the application; it opens the state file when it starts up.
+
+    Raises:
+        StateFileError: At start-up, if the state file cannot be used.
+    """
+    service = Service(options)
+    app = web.Application(middlewares=[_tell_problems], client_max_size=LARGEST_BODY)
+
+    async def answer_call(request: web.Request) -> web.StreamResponse:
+        return await answer(service, request)
+
+    async def keep_state(_: web.Application) -> AsyncIterator[None]:
+        await service.open()
+        yield
+        await service.close()
+
+    app.router.add_post("/", answer_call)
+    app.router.add_routes(Control(service).routes())
+    app.cleanup_ctx.append(keep_state)
+    return app
+
+
+async def serve(options: Options, *, announce: Callable[[str], None], stop: asyncio.Event) -> None:
+    """Serve until `stop` is set; `announce` gets the base URL once the port takes connections.
+
+    Raises:
+        StateFileError: The state file cannot be used.
+        OSError: The address cannot be listened on.
+    """
+    # Bodies stay as they were signed: no decompression. Calls held by a fault do not delay the end.
+    runner = web.AppRunner(create_app(options), access_log=None, shutdown_timeout=0.5, auto_decompress=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, options.host, options.port).start()
+        host, port = runner.addresses[0][:2]
+        announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+@web.middleware
+async def _tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ControlError as error:
+        return _problem(400, "malformed", str(error))
+    except web.HTTPException as error:
+        return _problem(error.status, error.reason.lower().replace(" ", "-"), f"{request.method}: {error.reason}")
+    except OSError as error:
+        return _problem(500, "state-file", f"The state file: {error.strerror}")
+
+
+def _problem(status: int, kind: str, detail: str) -> web.Response:
+    problem = {"type": f"urn:marketplace-emulator:{kind}", "title": kind, "status": status, "detail": detail}
+    return web.Response(
+        status=status, body=json.dumps(problem).encode(), headers={"Content-Type": "application/problem+json"}
+    )
