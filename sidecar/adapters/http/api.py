@@ -1,0 +1,267 @@
+"""The local API: what the app and its operator may ask, and how each answer of the services becomes HTTP.
+
+Serves loopback addresses and a unix socket only. Decides nothing about entitlement or usage: it reads requests, hands
+them on through the ports, and renders what comes back. Routing is one dictionary look-up on purpose: usage is reported
+on the app's own hot path.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from aiohttp import hdrs, web
+
+from sidecar.adapters.http import views
+from sidecar.adapters.http.access import BearerToken, check_host
+from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, Memory, Places
+from sidecar.adapters.http.attestation_requests import read_nonce
+from sidecar.adapters.http.bodies import read_body
+from sidecar.adapters.http.listening import Connection, Handler, Listener
+from sidecar.adapters.http.openapi import describe
+from sidecar.adapters.http.problems import Kind, Problem, answer, busy
+from sidecar.adapters.http.queries import poll_of, record_query_of, refuse_query
+from sidecar.adapters.http.replies import reply, reply_json
+from sidecar.adapters.http.usage_requests import UsageReader
+from sidecar.domain.entitlement import AttestationFailed, Entitlement, SlowDown
+from sidecar.domain.ports import Books, Clock, Gate, Health, Intake
+from sidecar.domain.usage import (
+    Dimension,
+    IdReused,
+    InvalidUsage,
+    LedgerUnavailable,
+    NotEntitled,
+    Overloaded,
+    UsageRefused,
+)
+
+_ATTEST_AGAIN_SECONDS = 10
+
+
+class _Route(NamedTuple):
+    methods: Mapping[str, Handler]
+    allow: str
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the API listens, and the file of the token that callers must hold."""
+
+    host: str
+    port: int
+    unix_socket: Path | None = None
+    token_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the API speaks for."""
+
+    clock: Clock
+    gate: Gate
+    intake: Intake
+    books: Books
+    health: Health
+
+
+class ApiServer:
+    """The listener of `api`."""
+
+    def __init__(self, address: Address, services: Services, dimensions: Mapping[str, Dimension]) -> None:
+        self._address = address
+        self._token = None if address.token_file is None else BearerToken(address.token_file)
+        self._dimensions = dimensions
+        self._clock = services.clock
+        self._gate = services.gate
+        self._intake = services.intake
+        self._books = services.books
+        self._health = services.health
+        self._reader = UsageReader(dimensions)
+        self._memory = Memory()
+        self._requests = Places(MOST_REQUESTS, "requests")
+        self._poll_places = Places(MOST_POLLS, "long polls")
+        self._polls: set[asyncio.Task[Entitlement]] = set()
+        self._listeners: list[Listener] = []
+        self._stopping = False
+        self._description: bytes | None = None
+        self._routes = {
+            "/v1/entitlement": _route(GET=self._entitlement),
+            "/v1/attestations": _route(POST=self._attest),
+            "/v1/usage": _route(GET=self._open_buckets, POST=self._take_usage),
+            "/v1/records": _route(GET=self._records),
+            "/v1/status": _route(GET=self._status),
+            "/openapi.json": _route(GET=self._openapi),
+        }
+
+    async def start(self) -> None:
+        """Listen on the TCP address and, where one is set, on the unix socket.
+
+        Raises:
+            PortInUse: Another process has `api.port`.
+            CannotListen: An address cannot be listened on.
+            TokenFileUnusable: `api.token_file` gives no token.
+        """
+        if self._token is not None:
+            await self._token.load()
+        tcp = Listener(self._answer_over_tcp)
+        await tcp.listen_tcp(self._address.host, self._address.port, "api.port")
+        self._listeners.append(tcp)
+        if self._address.unix_socket is not None:
+            local = Listener(self._answer)
+            try:
+                await local.listen_unix(self._address.unix_socket, "api.socket")
+            except BaseException:
+                await self.stop(timedelta())
+                raise
+            self._listeners.append(local)
+
+    @property
+    def port(self) -> int:
+        """The TCP port in use."""
+        return self._listeners[0].port
+
+    async def stop(self, timeout: timedelta) -> None:
+        """Take no more connections, answer what is running, close.
+
+        Args:
+            timeout: Real time for the running requests; what has not ended by then is cut off.
+        """
+        self._stopping = True
+        for poll in self._polls:
+            poll.cancel()
+        await asyncio.gather(*(listener.stop(timeout.total_seconds()) for listener in self._listeners))
+        self._listeners.clear()
+        self._reader.close()
+
+    async def _answer_over_tcp(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            check_host(request)
+        except Problem as problem:
+            return answer(problem)
+        return await self._answer(request)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            if self._token is not None:
+                await self._token.check(request)
+            return await self._handler_of(request)(request)
+        except Problem as problem:
+            return answer(problem)
+        except UsageRefused as refusal:
+            return answer(_problem_of(refusal))
+
+    def _handler_of(self, request: web.BaseRequest) -> Handler:
+        route = self._routes.get(request.path)
+        if route is None:
+            raise Problem(Kind.NOT_FOUND, "GET /openapi.json describes the paths there are")
+        handler = route.methods.get(request.method)
+        if handler is None:
+            raise Problem(Kind.METHOD_NOT_ALLOWED, f"this path takes {route.allow}", headers={hdrs.ALLOW: route.allow})
+        return handler
+
+    async def _entitlement(self, request: web.BaseRequest) -> web.Response:
+        if not request.rel_url.raw_query_string:
+            return reply(_entitlement_body(self._gate.entitlement()))
+        poll = poll_of(request)
+        entitlement = self._gate.entitlement()
+        if poll.wait and (poll.state is None or poll.state is entitlement.state) and not self._stopping:
+            with self._poll_places:
+                entitlement = await self._wait_while(request, entitlement, poll.wait)
+        return reply(_entitlement_body(entitlement))
+
+    async def _wait_while(self, request: web.BaseRequest, seen: Entitlement, wait: timedelta) -> Entitlement:
+        """Wait for another state than the one `seen`, until the client is gone or the listener stops."""
+        poll = asyncio.ensure_future(self._gate.wait_while(seen.state, wait))
+        connection = request.protocol
+        if isinstance(connection, Connection):
+            connection.poll = poll
+        self._polls.add(poll)
+        try:
+            await asyncio.wait({poll})
+        finally:
+            self._polls.discard(poll)
+            poll.cancel()
+        return self._gate.entitlement() if poll.cancelled() else poll.result()
+
+    async def _attest(self, request: web.BaseRequest) -> web.Response:
+        refuse_query(request)
+        with self._requests:
+            nonce = await read_nonce(request, self._memory)
+            try:
+                return reply_json({"signature": await self._gate.attest(nonce)}, status=201)
+            except SlowDown as refusal:
+                raise busy(Kind.SLOW_DOWN, str(refusal), refusal.retry_after) from None
+            except AttestationFailed as failure:
+                raise busy(Kind.ATTESTATION_FAILED, str(failure), _ATTEST_AGAIN_SECONDS) from None
+
+    async def _take_usage(self, request: web.BaseRequest) -> web.Response:
+        refuse_query(request)
+        with self._requests:
+            body = await read_body(request, self._memory)
+            try:
+                batch = await self._reader.read(request, body, self._clock.now())
+                receipt = await self._intake.take(batch)
+            finally:
+                self._memory.release(len(body))
+        return reply(b'{"accepted": %d, "duplicates": %d}' % (receipt.accepted, receipt.duplicates), status=202)
+
+    async def _open_buckets(self, request: web.BaseRequest) -> web.Response:
+        refuse_query(request)
+        with self._requests:
+            buckets = await self._books.open_buckets()
+        return reply_json({"buckets": [views.bucket_members(bucket) for bucket in buckets]})
+
+    async def _records(self, request: web.BaseRequest) -> web.Response:
+        query = record_query_of(request)
+        with self._requests:
+            page = await self._books.records(query)
+        return reply_json(views.page_members(page))
+
+    async def _status(self, request: web.BaseRequest) -> web.Response:
+        refuse_query(request)
+        with self._requests:
+            status = await self._health.status()
+        return reply_json(views.status_members(status))
+
+    async def _openapi(self, request: web.BaseRequest) -> web.Response:
+        refuse_query(request)
+        if self._description is None:
+            with self._requests:
+                self._description = json.dumps(await asyncio.to_thread(describe, self._dimensions)).encode()
+        return reply(self._description)
+
+
+def _route(**methods: Handler) -> _Route:
+    if hdrs.METH_GET in methods:
+        methods[hdrs.METH_HEAD] = methods[hdrs.METH_GET]
+    return _Route(methods, ", ".join(sorted(methods)))
+
+
+@lru_cache(maxsize=1)  # judged anew at every read; only the text of the same judgement is kept
+def _entitlement_body(entitlement: Entitlement) -> bytes:
+    return json.dumps(views.entitlement_members(entitlement)).encode()
+
+
+def _problem_of(refusal: UsageRefused) -> Problem:
+    """Return how a refusal of a service is told over HTTP."""
+    match refusal:
+        case IdReused(faults=faults):
+            return Problem(Kind.ID_REUSED, f"{_counted(len(faults))}; nothing was stored", faults=faults)
+        case InvalidUsage(faults=faults):
+            return Problem(Kind.INVALID_USAGE, f"{_counted(len(faults))}; nothing was stored", faults=faults)
+        case NotEntitled():
+            return Problem(Kind.NOT_ENTITLED, str(refusal))
+        case LedgerUnavailable(retry_after=seconds):
+            return busy(Kind.LEDGER_UNAVAILABLE, str(refusal), seconds)
+        case Overloaded(retry_after=seconds):
+            return busy(Kind.OVERLOADED, str(refusal), seconds)
+        case _:
+            raise refusal
+
+
+def _counted(faults: int) -> str:
+    return "one fault" if faults == 1 else f"{faults} faults"

@@ -1,0 +1,41 @@
+"""`POST /v1/attestations`: from a body to the app's own nonce."""
+
+from aiohttp import web
+
+from sidecar.adapters.http.admission import Memory
+from sidecar.adapters.http.bodies import read_body
+from sidecar.adapters.http.decoding import decode_document
+from sidecar.adapters.http.media import Media, media_of
+from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.domain.usage import UsageFault
+from sidecar.domain.usage_rules import fault_of_text
+
+LONGEST_NONCE = 255
+"""RegisterUsage's Nonce."""
+
+
+async def read_nonce(request: web.BaseRequest, memory: Memory) -> str:
+    """Return the nonce that the app wants signed.
+
+    Raises:
+        Problem: malformed, unsupported-media-type, too-large, or invalid-nonce with every fault.
+    """
+    if media_of(request) is not Media.JSON:
+        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "send the header `Content-Type: application/json`")
+    body = await read_body(request, memory)
+    memory.release(len(body))
+    document = decode_document(body)
+    if not isinstance(document, dict):
+        raise _invalid([UsageFault(0, "item", "must be an object with `nonce`")])
+    faults = [UsageFault(0, name, "unknown member") for name in document if name != "nonce"]
+    nonce = document.get("nonce")
+    reason = fault_of_text(nonce, LONGEST_NONCE) if "nonce" in document else "required"
+    if reason is not None:
+        faults.append(UsageFault(0, "nonce", reason))
+    if faults or not isinstance(nonce, str):
+        raise _invalid(faults)
+    return nonce
+
+
+def _invalid(faults: list[UsageFault]) -> Problem:
+    return Problem(Kind.INVALID_NONCE, 'send {"nonce": "<1 to 255 characters of the app\'s own>"}', faults=faults)

@@ -1,0 +1,61 @@
+"""Reads the body of a request: bounded in size, in memory over all requests, and in time."""
+
+import asyncio
+
+from aiohttp import hdrs, web
+
+from sidecar.adapters.http.admission import Memory
+from sidecar.adapters.http.problems import Kind, Problem
+
+MOST_BODY = 8 * 1024 * 1024
+"""The largest body of one request, in bytes."""
+BODY_SECONDS = 30
+"""Real time for a body to arrive."""
+
+
+async def read_body(request: web.BaseRequest, memory: Memory, seconds: float = BODY_SECONDS) -> bytes:
+    """Return the whole body; the caller gives its length back to `memory` when the request is done.
+
+    Raises:
+        Problem: too-large, overloaded, request-timeout, expectation-failed, or malformed when the HTTP framing is.
+    """
+    content = request.content
+    _check_size(request.content_length or 0)
+    if content.is_eof():  # the common case: a small body that came with its headers
+        whole = content.read_nowait()
+        _check_size(len(whole))
+        memory.hold(len(whole))
+        return whole
+    await _let_client_send(request)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while part := await content.readany():
+                memory.hold(len(part))
+                body += part
+                _check_size(len(body))
+    except BaseException as fault:
+        memory.release(len(body))
+        if isinstance(fault, TimeoutError):
+            raise Problem(Kind.REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s") from None
+        if isinstance(fault, web.RequestPayloadError):
+            raise Problem(Kind.MALFORMED, "the body breaks off or breaks its own framing") from None
+        raise
+    return bytes(body)
+
+
+async def _let_client_send(request: web.BaseRequest) -> None:
+    """Answer `Expect: 100-continue`; a client that asked waits for it before it sends the body."""
+    expected = request.headers.get(hdrs.EXPECT)
+    if expected is None:
+        return
+    if expected.lower() != "100-continue":
+        raise Problem(Kind.EXPECTATION_FAILED, "the only expectation that is met is 100-continue")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # Not part of the answer: an error may still follow on this connection.
+    request.writer.output_size = 0
+
+
+def _check_size(size: int) -> None:
+    if size > MOST_BODY:
+        raise Problem(Kind.TOO_LARGE, f"the body is over {MOST_BODY} bytes: send the events in several batches")

@@ -1,0 +1,90 @@
+"""Bytes to decoded JSON members, without a float in between.
+
+Stricter than JSON asks where two readers could differ: a duplicate member, a byte order mark and a non-finite number
+are refused. Numbers stay the digits that were sent.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import NoReturn
+
+from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.domain.usage import NumberText
+
+_MOST_LINES_NAMED = 10
+
+
+def decode_document(body: bytes) -> object:
+    """Return the JSON value in `body`.
+
+    Raises:
+        Problem: malformed, saying where.
+    """
+    try:
+        return _decode(_text(body))
+    except ValueError as fault:
+        raise Problem(Kind.MALFORMED, f"the body is not JSON: {fault}") from None
+
+
+def decode_lines(body: bytes) -> list[object]:
+    """Return the JSON value of each line of `body`; blank lines are passed over.
+
+    Raises:
+        Problem: malformed, naming the lines that cannot be read.
+    """
+    values: list[object] = []
+    bad: list[str] = []
+    try:
+        lines = _text(body).split("\n")
+    except ValueError as fault:
+        raise Problem(Kind.MALFORMED, f"the body is not NDJSON: {fault}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip(" \t\r"):
+            continue
+        try:
+            values.append(_decode(line))
+        except ValueError as fault:
+            bad.append(f"line {number}: {fault}")
+    if bad:
+        named = "; ".join(bad[:_MOST_LINES_NAMED])
+        more = f"; and {len(bad) - _MOST_LINES_NAMED} more" if len(bad) > _MOST_LINES_NAMED else ""
+        raise Problem(Kind.MALFORMED, f"the body is not NDJSON: {named}{more}")
+    return values
+
+
+def _text(body: bytes) -> str:
+    if not body.strip(b" \t\r\n"):
+        raise ValueError("it is empty")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise ValueError(f"byte {fault.start} is not UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise ValueError("it begins with a byte order mark")
+    return text
+
+
+def _decode(text: str) -> object:
+    try:
+        value: object = _DECODER.decode(text)
+    except json.JSONDecodeError as fault:
+        raise ValueError(f"{fault.msg} at line {fault.lineno} column {fault.colno}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def _members(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("an object has the same member twice")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_members, parse_int=NumberText, parse_float=NumberText, parse_constant=_refuse_constant
+)

@@ -1,0 +1,55 @@
+"""Which kind of document a request says it carries, judged by its headers alone.
+
+UTF-8 only, and no Content-Encoding: eight compressed mebibytes would be any number of plain ones.
+"""
+
+from enum import Enum
+from functools import lru_cache
+
+from aiohttp import web
+
+from sidecar.adapters.http.problems import Kind, Problem
+
+
+class Media(Enum):
+    """The documents that are taken."""
+
+    JSON = "application/json"
+    NDJSON = "application/x-ndjson"
+    CLOUDEVENT = "application/cloudevents+json"
+    CLOUDEVENTS = "application/cloudevents-batch+json"
+
+
+_HINT = "send the header `Content-Type: application/json`"
+_BY_NAME = {media.value: media for media in Media}
+
+
+def media_of(request: web.BaseRequest) -> Media:
+    """Return the type of the body of `request`.
+
+    Raises:
+        Problem: unsupported-media-type, with the header to send.
+    """
+    headers = request.headers
+    if "Content-Encoding" in headers:
+        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not taken: send the body as it is")
+    given = headers.getall("Content-Type", [])
+    if len(given) != 1:
+        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"there must be one Content-Type: {_HINT}")
+    name, charset = _parsed(given[0])
+    media = _BY_NAME.get(name)
+    if media is None:
+        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"this Content-Type is not taken: {_HINT}")
+    if charset not in ("utf-8", "utf8"):
+        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "the charset must be utf-8")
+    return media
+
+
+@lru_cache(maxsize=64)  # clients send the same few headers again and again
+def _parsed(content_type: str) -> tuple[str, str]:
+    name, *parameters = (part.strip(" \t").lower() for part in content_type.split(";"))
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key == "charset":
+            return name, value.strip('"')
+    return name, "utf-8"

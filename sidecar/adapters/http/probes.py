@@ -1,0 +1,86 @@
+"""The probe listener: health for the kubelet, metrics for Prometheus, on the pod's own address.
+
+Answers from the first moment, 503 with the reason until there is better news. Takes no input, shows no usage, and has
+nothing else on it, because other pods can reach it.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from aiohttp import hdrs, web
+
+from sidecar.adapters.http.listening import Listener
+from sidecar.adapters.http.problems import Kind, Problem, answer, busy
+from sidecar.adapters.http.replies import reply, reply_json
+from sidecar.domain.ports import Health
+from sidecar.domain.status import Status, Verdict
+from sidecar.domain.usage import LedgerUnavailable
+
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+"""The Prometheus text format."""
+
+_METHODS = (hdrs.METH_GET, hdrs.METH_HEAD)
+
+
+class ProbeServer:
+    """The listener of `probes`."""
+
+    def __init__(self, *, host: str, port: int, health: Health, expose: Callable[[Status], bytes]) -> None:
+        """Prepare the listener; `expose` renders a status in the Prometheus text format."""
+        self._host = host
+        self._port = port
+        self._health = health
+        self._expose = expose
+        self._listener: Listener | None = None
+        self._verdicts = {"/livez": health.alive, "/startupz": health.started, "/readyz": health.ready}
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            PortInUse: Another process has `probes.port`.
+            CannotListen: The address cannot be listened on.
+        """
+        listener = Listener(self._answer)
+        await listener.listen_tcp(self._host, self._port, "probes.port")
+        self._listener = listener
+
+    @property
+    def port(self) -> int:
+        """The TCP port in use."""
+        if self._listener is None:
+            raise RuntimeError("not started")
+        return self._listener.port
+
+    async def stop(self, timeout: timedelta) -> None:
+        """Take no more connections, answer what is running within `timeout` of real time, close."""
+        if self._listener is not None:
+            await self._listener.stop(timeout.total_seconds())
+            self._listener = None
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        judge = self._verdicts.get(request.path)
+        if judge is None and request.path != "/metrics":
+            return answer(Problem(Kind.NOT_FOUND, "there are /livez, /startupz, /readyz and /metrics"))
+        if request.method not in _METHODS:
+            allow = ", ".join(_METHODS)
+            return answer(Problem(Kind.METHOD_NOT_ALLOWED, f"this path takes {allow}", headers={hdrs.ALLOW: allow}))
+        return await self._metrics() if judge is None else _verdict(judge())
+
+    async def _metrics(self) -> web.Response:
+        try:
+            status = await self._health.status()
+        except LedgerUnavailable as refusal:
+            return answer(busy(Kind.LEDGER_UNAVAILABLE, str(refusal), refusal.retry_after))
+        return reply(self._expose(status), media_type=EXPOSITION)
+
+
+def _verdict(verdict: Verdict) -> web.Response:
+    return reply_json(
+        {
+            "status": "ok" if verdict.ok else "unavailable",
+            "reason": verdict.reason,
+            "detail": verdict.sentence,
+        },
+        status=200 if verdict.ok else 503,
+    )

@@ -1,0 +1,98 @@
+"""Problem documents (RFC 9457): every answer that is not a success.
+
+The `type` of a problem is stable and ends in the word that clients match on. The detail says what to do; it never
+repeats a body, a token or a tag value.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+from aiohttp import web
+
+from sidecar.adapters.http.replies import reply
+from sidecar.domain.usage import UsageFault
+
+MEDIA_TYPE = "application/problem+json"
+MOST_FAULTS = 10_000
+"""Faults listed in one document; beyond it the detail counts them, so that 8 MiB of faults stay a bounded answer."""
+
+_TYPE = "urn:marketplace-sidecar:problem:"
+
+
+class Kind(Enum):
+    """Every problem there is: its word, its status and its title."""
+
+    MALFORMED = "malformed", 400, "The request cannot be read"
+    UNAUTHORIZED = "unauthorized", 401, "The bearer token is missing or wrong"
+    NOT_ENTITLED = "not-entitled", 403, "AWS Marketplace has refused this pod"
+    NOT_FOUND = "not-found", 404, "There is nothing at this path"
+    METHOD_NOT_ALLOWED = "method-not-allowed", 405, "This path does not take this method"
+    REQUEST_TIMEOUT = "request-timeout", 408, "The body did not arrive in time"
+    ID_REUSED = "id-reused", 409, "An id was used for two different events"
+    TOO_LARGE = "too-large", 413, "The body is too large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", 415, "The body is of a type that is not taken here"
+    EXPECTATION_FAILED = "expectation-failed", 417, "The Expect header asks for what is not offered"
+    MISDIRECTED = "misdirected", 421, "The Host header does not name this listener"
+    INVALID_USAGE = "invalid-usage", 422, "At least one usage event breaks a rule"
+    INVALID_NONCE = "invalid-nonce", 422, "The attestation request breaks a rule"
+    SLOW_DOWN = "slow-down", 429, "Attestations are limited"
+    HEADERS_TOO_LARGE = "headers-too-large", 431, "The request line or a header is too large"
+    INTERNAL_ERROR = "internal-error", 500, "A fault of the sidecar's own"
+    LEDGER_UNAVAILABLE = "ledger-unavailable", 503, "The ledger cannot be used now"
+    OVERLOADED = "overloaded", 503, "More requests at once than are taken"
+    ATTESTATION_FAILED = "attestation-failed", 503, "AWS gave no valid signature"
+
+    def __init__(self, word: str, status: int, title: str) -> None:
+        self.word = word
+        self.status = status
+        self.title = title
+
+    @property
+    def uri(self) -> str:
+        """The stable `type`."""
+        return f"{_TYPE}{self.word}"
+
+
+class Problem(Exception):  # noqa: N818 - named as RFC 9457 names it
+    """Ends a request with a problem document."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        faults: Sequence[UsageFault] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.faults = faults
+        self.headers = headers or {}
+
+
+def busy(kind: Kind, detail: str, retry_after: int) -> Problem:
+    """Return a problem that the same request may outlive, sent again after `retry_after` seconds."""
+    return Problem(kind, detail, headers={"Retry-After": str(retry_after)})
+
+
+def answer(problem: Problem) -> web.Response:
+    """Return the response that carries `problem`."""
+    return reply(document_of(problem), status=problem.kind.status, media_type=MEDIA_TYPE, headers=problem.headers)
+
+
+def document_of(problem: Problem) -> bytes:
+    """Return the problem document."""
+    document: dict[str, object] = {
+        "type": problem.kind.uri,
+        "title": problem.kind.title,
+        "status": problem.kind.status,
+        "detail": problem.detail,
+    }
+    if problem.faults is not None:
+        document["errors"] = [
+            {"index": fault.index, "field": fault.field, "reason": fault.reason}
+            for fault in problem.faults[:MOST_FAULTS]
+        ]
+    return json.dumps(document).encode()

@@ -1,0 +1,103 @@
+"""Query parameters: only those that a path knows, each once, each judged in full.
+
+A misspelt filter that were ignored would show an operator the wrong records.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import timedelta
+
+from aiohttp import web
+
+from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.domain import durations, timestamps
+from sidecar.domain.entitlement import State
+from sidecar.domain.status import RecordQuery
+
+LONGEST_WAIT = timedelta(minutes=5)
+"""The longest a long poll may ask for, in real time."""
+MOST_RECORDS = 1000
+"""The largest page of records."""
+LONGEST_TEXT = 255
+RECORD_STATUSES = ("sealed", "accepted", "unbilled", "carried")
+
+_LIMIT = re.compile(r"[1-9][0-9]{0,3}")
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A long poll: until the state differs from `state`, at most for `wait`."""
+
+    wait: timedelta
+    state: State | None
+    """None means the state as it is now."""
+
+
+def poll_of(request: web.BaseRequest) -> Poll:
+    """Return what `?wait=30s&state=pending` asks for; without `wait` nothing is waited for.
+
+    Raises:
+        Problem: malformed.
+    """
+    given = _parameters(request, ("wait", "state"))
+    wait = durations.parse(given.get("wait", "0s"))
+    if wait is None or wait > LONGEST_WAIT:
+        raise _malformed("wait", f"a duration like 0s, 30s or 2m, at most {durations.render(LONGEST_WAIT)}")
+    state = given.get("state")
+    if state is None:
+        return Poll(wait, None)
+    try:
+        return Poll(wait, State(state))
+    except ValueError:
+        raise _malformed("state", f"one of {', '.join(State)}") from None
+
+
+def record_query_of(request: web.BaseRequest) -> RecordQuery:
+    """Return the filters of `GET /v1/records`.
+
+    Raises:
+        Problem: malformed.
+    """
+    given = _parameters(request, ("status", "dimension", "hour", "after", "limit"))
+    status = given.get("status")
+    if status is not None and status not in RECORD_STATUSES:
+        raise _malformed("status", f"one of {', '.join(RECORD_STATUSES)}")
+    hour = None
+    if "hour" in given:
+        hour = timestamps.parse(given["hour"])
+        if hour is None or not given["hour"].endswith(":00:00Z"):
+            raise _malformed("hour", "the start of a UTC hour like 2026-11-23T10:00:00Z")
+    limit = given.get("limit", "100")
+    if _LIMIT.fullmatch(limit) is None or int(limit) > MOST_RECORDS:
+        raise _malformed("limit", f"a whole number from 1 to {MOST_RECORDS}")
+    for name in ("dimension", "after"):
+        if name in given and not 0 < len(given[name]) <= LONGEST_TEXT:
+            raise _malformed(name, f"1 to {LONGEST_TEXT} characters")
+    return RecordQuery(status, given.get("dimension"), hour, given.get("after"), int(limit))
+
+
+def refuse_query(request: web.BaseRequest) -> None:
+    """Refuse any parameter on a path that has none.
+
+    Raises:
+        Problem: malformed.
+    """
+    if request.rel_url.raw_query_string:
+        _parameters(request, ())
+
+
+def _parameters(request: web.BaseRequest, known: Collection[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in request.query.items():
+        if name not in known:
+            takes = f"takes {', '.join(known)}" if known else "takes no query parameters"
+            raise Problem(Kind.MALFORMED, f"unknown query parameter; this path {takes}")
+        if name in given:
+            raise Problem(Kind.MALFORMED, f"query parameter {name} stands twice")
+        given[name] = value
+    return given
+
+
+def _malformed(name: str, wanted: str) -> Problem:
+    return Problem(Kind.MALFORMED, f"query parameter {name} must be {wanted}")

@@ -1,0 +1,115 @@
+"""`POST /v1/usage`: from headers and body to a batch of validated events.
+
+Nothing is stored here. A small body is read on the event loop, a large one on the one thread kept for that, so that
+neither many events nor many clients hold up the probes.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+
+from aiohttp import web
+
+from sidecar.adapters.http.decoding import decode_document, decode_lines
+from sidecar.adapters.http.media import Media, media_of
+from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.domain.cloudevents import envelope_of_headers, read_envelopes
+from sidecar.domain.usage import Dimension, InvalidUsage, UsageBatch, UsageEvent, UsageFault
+from sidecar.domain.usage_rules import read_batch
+
+LARGE_BODY = 64 * 1024
+"""Bodies over this many bytes, about 500 events, are read on the thread."""
+
+_BINARY_PREFIX = "ce-"
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+Attributes = tuple[tuple[str, str], ...]
+
+
+class UsageReader:
+    """Reads the bodies of one listener."""
+
+    def __init__(self, dimensions: Mapping[str, Dimension]) -> None:
+        self._dimensions = dimensions
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="usage-reader")
+
+    async def read(self, request: web.BaseRequest, body: bytes, now: datetime) -> UsageBatch:
+        """Return the batch that `request` carries in `body`.
+
+        Raises:
+            Problem: malformed or unsupported-media-type.
+            InvalidUsage: At least one event breaks a rule.
+        """
+        media = media_of(request)
+        attributes = _binary_attributes(request) if media is Media.JSON else None
+        key = _idempotency_key(request)
+        read = partial(_events, media, attributes, body, self._dimensions, now)
+        if len(body) <= LARGE_BODY:
+            return UsageBatch(read(), key)
+        return UsageBatch(await asyncio.get_running_loop().run_in_executor(self._thread, read), key)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _events(
+    media: Media, attributes: Attributes | None, body: bytes, dimensions: Mapping[str, Dimension], now: datetime
+) -> list[UsageEvent]:
+    match media:
+        case Media.JSON if attributes is not None:
+            try:
+                envelope = envelope_of_headers(attributes, decode_document(body))
+            except ValueError as fault:
+                raise Problem(Kind.MALFORMED, str(fault)) from None
+            return read_envelopes([envelope], dimensions=dimensions, now=now)
+        case Media.JSON:
+            return read_batch(_items(decode_document(body)), dimensions=dimensions, now=now)
+        case Media.NDJSON:
+            return read_batch(decode_lines(body), dimensions=dimensions, now=now)
+        case Media.CLOUDEVENT:
+            return read_envelopes([decode_document(body)], dimensions=dimensions, now=now)
+        case Media.CLOUDEVENTS:
+            envelopes = decode_document(body)
+            if not isinstance(envelopes, list):
+                raise InvalidUsage([UsageFault(0, "item", "a batch of CloudEvents is a JSON array")])
+            return read_envelopes(envelopes, dimensions=dimensions, now=now)
+
+
+def _items(document: object) -> list[object]:
+    """Return the items of an array, of `{"events": [...]}`, or the one event that `document` is."""
+    if isinstance(document, list):
+        return document
+    if not isinstance(document, dict) or "events" not in document:
+        return [document]
+    events = document["events"]
+    faults = [UsageFault(0, name, "unknown member beside `events`") for name in document if name != "events"]
+    if not isinstance(events, list):
+        faults.append(UsageFault(0, "events", "must be an array"))
+        raise InvalidUsage(faults)
+    if faults:
+        raise InvalidUsage(faults)
+    return events
+
+
+def _binary_attributes(request: web.BaseRequest) -> Attributes | None:
+    """Return the `ce-` headers, which make a JSON body the data of a CloudEvent, or None."""
+    if f"{_BINARY_PREFIX}specversion" not in request.headers:
+        return None
+    return tuple(
+        (name[len(_BINARY_PREFIX) :].lower(), value)
+        for name, value in request.headers.items()
+        if name.lower().startswith(_BINARY_PREFIX)
+    )
+
+
+def _idempotency_key(request: web.BaseRequest) -> str | None:
+    if "Idempotency-Key" not in request.headers:
+        return None
+    given = request.headers.getall("Idempotency-Key")
+    if len(given) != 1 or _KEY.fullmatch(given[0]) is None:
+        raise Problem(Kind.MALFORMED, "Idempotency-Key must be one header of 1 to 255 visible ASCII characters")
+    return given[0]

@@ -1,0 +1,121 @@
+"""What the ledger and the sidecar show of themselves, as JSON members.
+
+Quantities are decimal strings, hours and times RFC 3339 with `Z`. `status_members` leaves out nonce and signature: an
+operator's paste of it must give nothing away.
+"""
+
+from datetime import datetime
+
+from sidecar.domain import quantity, timestamps
+from sidecar.domain.entitlement import Entitlement
+from sidecar.domain.status import BucketView, RecordPage, RecordView, Status, Terms
+
+Members = dict[str, object]
+
+
+def entitlement_members(entitlement: Entitlement) -> Members:
+    """Return `GET /v1/entitlement`."""
+    return {
+        "entitled": entitlement.entitled,
+        "state": entitlement.state,
+        "reason": entitlement.reason,
+        "detail": entitlement.detail,
+        "source": entitlement.source,
+        "product_code": entitlement.product_code,
+        "public_key_version": entitlement.public_key_version,
+        "registered_at": _time(entitlement.registered_at),
+        "since": timestamps.render(entitlement.since),
+        "until": _time(entitlement.until),
+        "nonce": entitlement.nonce,
+        "signature": entitlement.signature,
+    }
+
+
+def bucket_members(bucket: BucketView) -> Members:
+    """Return one of the buckets of `GET /v1/usage`."""
+    return {
+        "dimension": bucket.dimension,
+        "hour": timestamps.render(bucket.hour),
+        "quantity": quantity.render(bucket.quantity),
+        "tags": dict(bucket.tags),
+        "events": bucket.events,
+    }
+
+
+def page_members(page: RecordPage) -> Members:
+    """Return `GET /v1/records`."""
+    return {"records": [record_members(record) for record in page.records], "next": page.next}
+
+
+def record_members(record: RecordView) -> Members:
+    """Return one metering record."""
+    return {
+        "id": record.id,
+        "dimension": record.dimension,
+        "hour": timestamps.render(record.hour),
+        "quantity": quantity.render(record.quantity),
+        "status": record.status,
+        "reason": record.reason,
+        "client_token": record.client_token,
+        "metering_record_id": record.metering_record_id,
+        "attempts": record.attempts,
+        "allocations": [
+            {"quantity": quantity.render(allocation.quantity), "tags": dict(allocation.tags)}
+            for allocation in record.allocations
+        ],
+        "sealed_at": timestamps.render(record.sealed_at),
+        "accepted_at": _time(record.accepted_at),
+        "carried_to": _time(record.carried_to),
+    }
+
+
+def status_members(status: Status) -> Members:
+    """Return `GET /v1/status`."""
+    entitlement = entitlement_members(status.entitlement)
+    del entitlement["nonce"], entitlement["signature"]
+    return {
+        "version": status.version,
+        "now": timestamps.render(status.now),
+        "started_at": timestamps.render(status.started_at),
+        "entitlement": entitlement,
+        "metering": {
+            "state": status.metering,
+            "last_success_at": _time(status.last_success_at),
+            "oldest_unsent_hour": _time(status.oldest_unsent_hour),
+            "in_doubt": status.in_doubt,
+            "answers": dict(status.answers),
+        },
+        "pod": {"uid": status.pod, "source": status.pod_source},
+        "marketplace": {"region": status.region, "credentials": status.credentials, "mode": status.mode},
+        "ledger": {"path": status.ledger_path, "bytes": status.ledger_bytes},
+        "events": {"accepted": status.accepted_events, "duplicates": status.duplicate_events},
+        "faults": [
+            {
+                "code": finding.code,
+                "detail": finding.detail,
+                "cure": finding.cure,
+                "since": timestamps.render(finding.since),
+            }
+            for finding in status.findings
+        ],
+        "conservation": {
+            "balanced": status.balanced,
+            "dimensions": {name: terms_members(terms) for name, terms in status.conservation.items()},
+        },
+    }
+
+
+def terms_members(terms: Terms) -> Members:
+    """Return the terms of the conservation law for one dimension."""
+    return {
+        "accepted": quantity.render(terms.accepted),
+        "open": quantity.render(terms.open),
+        "sealed": quantity.render(terms.sealed),
+        "submitted": quantity.render(terms.submitted),
+        "unbilled": quantity.render(terms.unbilled),
+        "remainder": quantity.render(terms.remainder),
+    }
+
+
+def _time(instant: datetime | None) -> str | None:
+    return None if instant is None else timestamps.render(instant)

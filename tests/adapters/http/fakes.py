@@ -1,0 +1,354 @@
+"""In-memory services behind a running API, and a client that speaks raw HTTP to it."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sidecar.adapters.http.api import Address, ApiServer, Services
+from sidecar.domain.entitlement import Entitlement, Source, State
+from sidecar.domain.quantity import MILLION
+from sidecar.domain.status import (
+    AllocationView,
+    BucketView,
+    Finding,
+    RecordPage,
+    RecordQuery,
+    RecordView,
+    Status,
+    Terms,
+    Verdict,
+)
+from sidecar.domain.usage import Aggregation, Dimension, Receipt, UsageBatch
+
+NOW = datetime(2026, 11, 23, 10, 5, tzinfo=UTC)
+HOUR = datetime(2026, 11, 23, 10, tzinfo=UTC)
+DIMENSIONS = {
+    "requests": Dimension("requests"),
+    "users": Dimension("users", Aggregation.UNIQUE),
+}
+ENTITLED = Entitlement(
+    State.ENTITLED,
+    "registered",
+    "AWS Marketplace registered this pod.",
+    Source.LIVE,
+    "0abc123example",
+    1,
+    since=NOW,
+    registered_at=NOW,
+    nonce="the-nonce",
+    signature="header.body.signature",
+)
+RECORD = RecordView(
+    id="r1",
+    dimension="requests",
+    hour=HOUR,
+    quantity=3 * MILLION // 2,
+    status="sealed",
+    reason=None,
+    client_token="token-1",
+    metering_record_id=None,
+    attempts=0,
+    allocations=[AllocationView(3 * MILLION // 2, (("Team", "IT"),))],
+    sealed_at=NOW,
+    accepted_at=None,
+    carried_to=None,
+)
+STATUS = Status(
+    version="1.2.3",
+    now=NOW,
+    started_at=HOUR,
+    entitlement=ENTITLED,
+    metering="ok",
+    last_success_at=NOW - timedelta(minutes=2),
+    oldest_unsent_hour=HOUR,
+    pod="pod-uid",
+    pod_source="downward-api",
+    region="us-east-1",
+    credentials="irsa",
+    mode="live",
+    ledger_path="/var/lib/marketplace-sidecar/ledger.db",
+    ledger_bytes=4096,
+    conservation={"requests": Terms(accepted=19 * MILLION // 2, open=2 * MILLION, submitted=15 * MILLION // 2)},
+    findings=[Finding("key-rotated", "The key has expired.", "Publish the next one.", NOW)],
+    answers={"Success": 3, "ThrottlingException": 1},
+    accepted_events=7,
+    duplicate_events=2,
+    in_doubt=1,
+)
+
+
+class FixedClock:
+    """A clock that stands at `NOW`."""
+
+    def now(self) -> datetime:
+        """Return `NOW`."""
+        return NOW
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Nothing waits by this clock."""
+        raise NotImplementedError
+
+
+@dataclass
+class FakeGate:
+    """An entitlement that the test turns."""
+
+    current: Entitlement = ENTITLED
+    refusal: Exception | None = None
+    waits: list[tuple[State, timedelta]] = field(default_factory=list)
+    nonces: list[str] = field(default_factory=list)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when a long poll has ended, however it did."""
+    patient: bool = True
+    """Long polls wait; otherwise they end at once."""
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    def entitlement(self) -> Entitlement:
+        """Return what the test has set."""
+        return self.current
+
+    async def wait_while(self, state: State, timeout: timedelta) -> Entitlement:
+        """Wait for `become`, noting the call and its end."""
+        async with self.changed:
+            self.waits.append((state, timeout))
+            self.changed.notify_all()
+        try:
+            with suppress(TimeoutError):
+                if not self.patient:
+                    return self.current
+                async with asyncio.timeout(timeout.total_seconds()), self.changed:
+                    await self.changed.wait_for(lambda: self.current.state is not state)
+        finally:
+            self.ended.set()
+        return self.current
+
+    async def become(self, state: State) -> None:
+        """Change the state and wake who waits for it."""
+        async with self.changed:
+            self.current = replace(self.current, state=state)
+            self.changed.notify_all()
+
+    async def until_waiting(self, count: int = 1) -> None:
+        """Return once `count` long polls have begun."""
+        async with self.changed:
+            await self.changed.wait_for(lambda: len(self.waits) >= count)
+
+    async def attest(self, nonce: str) -> str:
+        """Note the nonce; refuse where the test says so."""
+        self.nonces.append(nonce)
+        if self.refusal is not None:
+            raise self.refusal
+        return "header.body.signature"
+
+
+@dataclass
+class FakeIntake:
+    """Takes every batch into a list."""
+
+    batches: list[UsageBatch] = field(default_factory=list)
+    refusal: Exception | None = None
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    gate: asyncio.Event | None = None
+    """Batches wait for it where it is set."""
+
+    async def take(self, batch: UsageBatch) -> Receipt:
+        """Note the batch; wait or refuse where the test says so."""
+        self.entered.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        self.batches.append(batch)
+        return Receipt(len(batch.events), 0)
+
+
+@dataclass
+class FakeBooks:
+    """A ledger with one bucket and one record."""
+
+    queries: list[RecordQuery] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    async def open_buckets(self) -> Sequence[BucketView]:
+        """Return one bucket."""
+        if self.refusal is not None:
+            raise self.refusal
+        return [BucketView("requests", HOUR, 5 * MILLION // 2, (("Team", "IT"),), 3)]
+
+    async def records(self, query: RecordQuery) -> RecordPage:
+        """Note the query; return a page of one."""
+        self.queries.append(query)
+        if self.refusal is not None:
+            raise self.refusal
+        return RecordPage([RECORD], "r1")
+
+
+@dataclass
+class FakeHealth:
+    """Verdicts and a status that the test sets."""
+
+    verdict: Verdict = field(default_factory=lambda: Verdict(ok=True, reason="entitled", sentence="All is well."))
+    refusal: Exception | None = None
+    current: Status = STATUS
+
+    def alive(self) -> Verdict:
+        """Return what the test has set."""
+        return self.verdict
+
+    def started(self) -> Verdict:
+        """Return what the test has set."""
+        return self.verdict
+
+    def ready(self) -> Verdict:
+        """Return what the test has set."""
+        return self.verdict
+
+    async def status(self) -> Status:
+        """Return what the test has set."""
+        if self.refusal is not None:
+            raise self.refusal
+        return self.current
+
+
+@dataclass
+class Answer:
+    """A response as it came over the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        """The JSON body."""
+        return json.loads(self.body)
+
+    @property
+    def problem(self) -> str:
+        """The stable word of a problem document."""
+        assert self.headers["content-type"] == "application/problem+json"
+        document = self.document
+        assert document["status"] == self.status
+        assert document.keys() >= {"type", "title", "status", "detail"}
+        return str(document["type"]).rpartition(":")[2]
+
+    @property
+    def faults(self) -> list[tuple[int, str]]:
+        """Index and field of every fault listed."""
+        return [(fault["index"], fault["field"]) for fault in self.document["errors"]]
+
+
+class Wire:
+    """One connection; sends exactly the bytes that a test wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, port: int) -> "Wire":
+        """Connect over TCP."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    @classmethod
+    async def open_unix(cls, path: Path) -> "Wire":
+        """Connect to a unix socket."""
+        return cls(*await asyncio.open_unix_connection(path))
+
+    def send(self, data: bytes) -> None:
+        """Send `data` as it is."""
+        self._writer.write(data)
+
+    async def receive(self, *, body: bool = True) -> Answer:
+        """Return the next answer; `body` is False for one to HEAD."""
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        first, *lines = head.decode().splitlines()
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+        length = int(headers.get("content-length", "0")) if body else 0
+        return Answer(int(first.split()[1]), headers, await self._reader.readexactly(length))
+
+    async def at_end(self) -> bool:
+        """Tell whether the server closes the connection without another byte."""
+        return await self.rest() == b""
+
+    async def rest(self) -> bytes:
+        """Return what comes until the server closes."""
+        try:
+            return await self._reader.read()
+        except ConnectionError:
+            return b""
+
+    def hang_up_sending(self) -> None:
+        """Tell the server that nothing more is sent."""
+        self._writer.write_eof()
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+
+
+def request(
+    method: str, target: str, body: bytes | str = b"", *, host: str = "localhost", headers: Sequence[str] = ()
+) -> bytes:
+    """Return a whole HTTP/1.1 request."""
+    content = body.encode() if isinstance(body, str) else body
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(content)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + content
+
+
+@dataclass
+class Api:
+    """A running API and the services behind it."""
+
+    gate: FakeGate = field(default_factory=FakeGate)
+    intake: FakeIntake = field(default_factory=FakeIntake)
+    books: FakeBooks = field(default_factory=FakeBooks)
+    health: FakeHealth = field(default_factory=FakeHealth)
+    unix_socket: Path | None = None
+    token_file: Path | None = None
+
+    async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        """Listen, on a free port by default."""
+        self.server = ApiServer(
+            Address(host, port, self.unix_socket, self.token_file),
+            Services(FixedClock(), self.gate, self.intake, self.books, self.health),
+            DIMENSIONS,
+        )
+        await self.server.start()
+
+    async def stop(self) -> None:
+        """Stop with 5 s for what runs."""
+        await self.server.stop(timedelta(seconds=5))
+
+    @property
+    def port(self) -> int:
+        """The port in use."""
+        return self.server.port
+
+    async def exchange(self, data: bytes, *, body: bool = True) -> Answer:
+        """Send `data` on a connection of its own and return the first answer."""
+        wire = await Wire.open(self.port)
+        try:
+            wire.send(data)
+            return await wire.receive(body=body)
+        finally:
+            await wire.close()
+
+    async def get(self, target: str, *headers: str, host: str = "localhost") -> Answer:
+        """GET `target`."""
+        return await self.exchange(request("GET", target, host=host, headers=headers))
+
+    async def post(self, target: str, body: bytes | str, *headers: str, media: str = "application/json") -> Answer:
+        """POST `body` as `media`."""
+        return await self.exchange(request("POST", target, body, headers=(f"Content-Type: {media}", *headers)))
+
+    async def report(self, body: bytes | str, *headers: str, media: str = "application/json") -> Answer:
+        """POST usage."""
+        return await self.post("/v1/usage", body, *headers, media=media)

@@ -1,0 +1,234 @@
+"""What is let in at once, and for how long."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, Memory
+from sidecar.adapters.http.bodies import MOST_BODY, read_body
+from sidecar.adapters.http.listening import Listener
+from sidecar.adapters.http.problems import Problem, answer
+from sidecar.adapters.http.replies import reply
+from tests.adapters.http.fakes import Api, Wire, request
+
+EVENT = '{"dimension": "requests"}'
+
+
+async def test_body_at_the_limit_taken(api: Api) -> None:
+    """A body of exactly 8 MiB is read."""
+    assert (await api.report(b" " * (MOST_BODY - len(EVENT)) + EVENT.encode())).status == 202
+
+
+async def test_announced_large_body_refused(api: Api) -> None:
+    """A body that announces more than 8 MiB is refused before it is sent."""
+    wire = await Wire.open(api.port)
+    wire.send(
+        b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (MOST_BODY + 1)
+    )
+    assert (await wire.receive()).problem == "too-large"
+    await wire.close()
+
+
+async def test_chunked_large_body_refused(api: Api) -> None:
+    """A body that grows past 8 MiB is refused while it arrives."""
+    wire = await Wire.open(api.port)
+    wire.send(
+        b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n" + (b"100000\r\n" + b" " * 0x100000 + b"\r\n") * 9
+    )
+    assert (await wire.receive()).problem == "too-large"
+    await wire.close()
+
+
+async def test_chunked_body_taken(api: Api) -> None:
+    """A body in chunks is put together, and the connection goes on after it."""
+    wire = await Wire.open(api.port)
+    head = (
+        b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+    for _ in range(2):
+        wire.send(head + b"5\r\n" + EVENT[:5].encode() + b"\r\n")
+        wire.send(b"%x\r\n" % (len(EVENT) - 5) + EVENT[5:].encode() + b"\r\n0\r\n\r\n")
+        assert (await wire.receive()).status == 202
+    await wire.close()
+
+
+async def test_continue_sent_when_asked(api: Api) -> None:
+    """A client that expects 100-continue gets it before it sends the body."""
+    wire = await Wire.open(api.port)
+    wire.send(
+        b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Expect: 100-Continue\r\nContent-Length: %d\r\n\r\n" % len(EVENT)
+    )
+    assert (await wire.receive()).status == 100
+    wire.send(EVENT.encode())
+    assert (await wire.receive()).status == 202
+    await wire.close()
+
+
+async def test_other_expectations_fail(api: Api) -> None:
+    """Nothing else can be expected."""
+    wire = await Wire.open(api.port)
+    wire.send(
+        b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Expect: cake\r\nContent-Length: 9\r\n\r\n"
+    )
+    assert (await wire.receive()).problem == "expectation-failed"
+    await wire.close()
+
+
+async def test_client_gone_in_mid_body(api: Api) -> None:
+    """A client that hangs up in the middle of a body leaves nothing behind."""
+    wire = await Wire.open(api.port)
+    wire.send(
+        b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n"
+    )
+    assert (await wire.receive()).status == 100
+    wire.send(EVENT.encode())
+    await wire.close()
+    assert (await api.report(EVENT)).status == 202
+    assert len(api.intake.batches) == 1
+
+
+async def test_too_many_requests_refused(api: Api) -> None:
+    """Beyond the limit a request is refused at once, while the entitlement is still told."""
+    api.intake.gate = asyncio.Event()
+    waiting = [asyncio.ensure_future(api.report(EVENT)) for _ in range(MOST_REQUESTS + 1)]
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert [(task.result().problem, task.result().headers["retry-after"]) for task in done] == [("overloaded", "1")]
+    assert (await api.get("/v1/entitlement")).status == 200
+    api.intake.gate.set()
+    answers = await asyncio.gather(*waiting)
+    assert [202] * MOST_REQUESTS + [503] == sorted(answer.status for answer in answers)
+    assert (await api.report(EVENT)).status == 202
+
+
+async def test_polls_do_not_starve_usage(api: Api) -> None:
+    """Long polls have a limit of their own; usage goes on when it is reached."""
+    waiting = [asyncio.ensure_future(api.get("/v1/entitlement?wait=5m")) for _ in range(MOST_POLLS)]
+    await api.gate.until_waiting(MOST_POLLS)
+    assert (await api.get("/v1/entitlement?wait=5m")).problem == "overloaded"
+    assert (await api.get("/v1/entitlement")).status == 200
+    assert (await api.report(EVENT)).status == 202
+    await api.stop()
+    assert {200} == {answer.status for answer in await asyncio.gather(*waiting)}
+
+
+def test_memory_is_given_back() -> None:
+    """What is held counts until it is released, and a refusal takes nothing."""
+    memory = Memory(limit=10)
+    memory.hold(6)
+    with pytest.raises(Problem, match="memory"):
+        memory.hold(5)
+    memory.hold(4)
+    memory.release(10)
+    memory.hold(10)
+
+
+Reader = Callable[[web.BaseRequest], Awaitable[bytes]]
+
+
+@asynccontextmanager
+async def listening(read: Reader, *, most_connections: int = 512, idle_seconds: float = 75) -> AsyncIterator[int]:
+    """Serve a handler that reads the body and answers its length."""
+
+    async def handle(incoming: web.BaseRequest) -> web.Response:
+        try:
+            return reply(b"%d" % len(await read(incoming)))
+        except Problem as problem:
+            return answer(problem)
+
+    listener = Listener(handle, most_connections=most_connections, idle_seconds=idle_seconds)
+    await listener.listen_tcp("127.0.0.1", 0, "api.port")
+    try:
+        yield listener.port
+    finally:
+        await listener.stop(1)
+
+
+async def test_slow_body_times_out() -> None:
+    """A body that does not arrive in time is 408."""
+    async with listening(lambda incoming: read_body(incoming, Memory(), seconds=0.05)) as port:
+        wire = await Wire.open(port)
+        wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345")
+        assert (await wire.receive()).problem == "request-timeout"
+        await wire.close()
+
+
+async def test_broken_framing_times_out() -> None:
+    """A body whose framing breaks after it has begun never ends, so its time does."""
+    async with listening(lambda incoming: read_body(incoming, Memory(), seconds=0.05)) as port:
+        wire = await Wire.open(port)
+        wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await wire.receive()).status == 100
+        wire.send(b"zz\r\n")
+        assert (await wire.receive()).problem == "request-timeout"
+        await wire.close()
+
+
+async def test_broken_body_refused() -> None:
+    """A body that the HTTP parser gives up on is 400."""
+
+    async def read(incoming: web.BaseRequest) -> bytes:
+        incoming.content.set_exception(web.RequestPayloadError("broken"))
+        return await read_body(incoming, Memory())
+
+    async with listening(read) as port:
+        wire = await Wire.open(port)
+        wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345")
+        assert (await wire.receive()).problem == "malformed"
+        await wire.close()
+
+
+async def test_memory_shared_by_requests() -> None:
+    """Bodies beyond the memory set aside are refused, and what a refused one held is given back."""
+    memory = Memory(limit=8)
+
+    async def read(incoming: web.BaseRequest) -> bytes:
+        body = await read_body(incoming, memory)
+        memory.release(len(body))
+        return body
+
+    async with listening(read) as port:
+        for rest in (
+            b"Content-Length: 9\r\n\r\n123456789",
+            b"Transfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n4\r\n6789\r\n0\r\n\r\n",
+        ):
+            wire = await Wire.open(port)
+            wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + rest)
+            assert (await wire.receive()).problem == "overloaded"
+            await wire.close()
+        wire = await Wire.open(port)
+        wire.send(request("POST", "/", "12345678"))
+        assert (await wire.receive()).body == b"8"
+        await wire.close()
+
+
+async def test_slow_headers_end() -> None:
+    """A connection whose headers do not arrive in time is closed."""
+    async with listening(lambda incoming: read_body(incoming, Memory()), idle_seconds=0.05) as port:
+        wire = await Wire.open(port)
+        wire.send(b"GET / HTTP/1.1\r\nHost: local")
+        assert await wire.at_end()
+        await wire.close()
+
+
+async def test_too_many_connections_told() -> None:
+    """A connection beyond the limit hears why and is closed; one that ends makes room."""
+    async with listening(lambda incoming: read_body(incoming, Memory()), most_connections=1) as port:
+        first = await Wire.open(port)
+        first.send(request("GET", "/"))
+        assert (await first.receive()).status == 200
+        second = await Wire.open(port)
+        assert (await second.receive()).problem == "overloaded"
+        assert await second.at_end()
+        await second.close()
+        first.send(request("GET", "/"))
+        assert (await first.receive()).status == 200
+        await first.close()

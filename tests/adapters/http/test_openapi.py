@@ -1,0 +1,145 @@
+"""The OpenAPI document: valid in itself, true of the code, and kept by a running API."""
+
+import argparse
+import asyncio
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import validate
+
+from sidecar import __version__
+from sidecar.adapters.http import queries
+from sidecar.adapters.http.bodies import MOST_BODY
+from sidecar.adapters.http.openapi import describe
+from sidecar.adapters.http.problems import Kind
+from sidecar.domain import quantity
+from sidecar.domain.entitlement import Source, State
+from sidecar.domain.usage import Dimension
+from sidecar.operator import openapi
+from tests.adapters.http.fakes import DIMENSIONS, Api, request
+
+TEST_CASES_PER_OPERATION = 25
+
+
+@pytest.mark.parametrize("dimensions", [None, {}, DIMENSIONS, {"requests": Dimension("requests")}])
+def test_document_is_valid(dimensions: dict[str, Dimension] | None) -> None:
+    """The document is OpenAPI 3.1, whatever the product's dimensions are."""
+    document = describe(dimensions)
+    validate(document)
+    assert (document["openapi"], document["info"]["version"]) == ("3.1.0", __version__)
+
+
+def test_command_prints_document(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command prints the document as JSON."""
+    parser = argparse.ArgumentParser()
+    openapi.add_arguments(parser)
+    assert openapi.run(parser.parse_args([])) == 0
+    assert describe() == json.loads(capsys.readouterr().out)
+
+
+def _validator(document: dict[str, Any], schema: dict[str, Any]) -> Any:
+    return OAS31Validator({**schema, "components": document["components"]})
+
+
+def test_examples_are_valid() -> None:
+    """Every example keeps its own schema."""
+    document = describe()
+    checked = 0
+    for schema in document["components"]["schemas"].values():
+        for example in schema.get("examples", []):
+            _validator(document, schema).validate(example)
+            checked += 1
+    holders = [
+        *(response for response in document["components"]["responses"].values()),
+        *(
+            holder
+            for path in document["paths"].values()
+            for operation in path.values()
+            for holder in (operation.get("requestBody", {}), *operation["responses"].values())
+        ),
+    ]
+    for holder in holders:
+        for media in holder.get("content", {}).values():
+            if "example" in media:
+                _validator(document, media["schema"]).validate(media["example"])
+                checked += 1
+    assert checked >= 9
+
+
+async def test_every_get_keeps_its_schema(api: Api) -> None:
+    """What the paths answer keeps the schema that is documented."""
+    document = (await api.get("/openapi.json")).document
+    for path, item in document["paths"].items():
+        if "get" in item:
+            schema = item["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            _validator(document, schema).validate((await api.get(path)).document)
+
+
+async def test_served_document_names_dimensions(api: Api) -> None:
+    """A running sidecar describes its own dimensions, each with the amount that it takes."""
+    document = (await api.get("/openapi.json")).document
+    event = _validator(document, {"$ref": "#/components/schemas/UsageEvent"})
+    assert event.is_valid({"dimension": "requests", "quantity": "1"})
+    assert event.is_valid({"dimension": "users", "value": "u"})
+    assert not event.is_valid({"dimension": "users", "quantity": "1"})
+    assert not event.is_valid({"dimension": "other"})
+
+
+def test_every_problem_described() -> None:
+    """The words of all problems stand in the document, and no others."""
+    text = json.dumps(describe())
+    described = {word for word in (kind.word for kind in Kind) if f"`{word}`" in text}
+    assert {kind.word for kind in Kind} - described == {"internal-error"}
+
+
+def test_limits_agree_with_code() -> None:
+    """What the document says in words and patterns is what the code does."""
+    document = describe()
+    schemas = document["components"]["schemas"]
+    assert list(State) == schemas["State"]["enum"]
+    assert list(Source) == schemas["Source"]["enum"]
+    assert list(queries.RECORD_STATUSES) == schemas["RecordStatus"]["enum"]
+    limit = next(
+        parameter for parameter in document["paths"]["/v1/records"]["get"]["parameters"] if parameter["name"] == "limit"
+    )
+    assert limit["schema"]["maximum"] == queries.MOST_RECORDS
+    assert MOST_BODY == 8 * 1024 * 1024
+    pattern = re.compile(schemas["Quantity"]["anyOf"][0]["pattern"])
+    for text in ("0", "1.5", "9999999999.999999", "01", "-1", "1e3", "1.", "1.0000000", "10000000000", ""):
+        assert (pattern.search(text) is not None) == (quantity.parse(text) is not None)
+
+
+@pytest.mark.parametrize(
+    "wait", ["0s", "9s", "30s", "299s", "300s", "301s", "0m", "5m", "6m", "0h", "1h", "05s", "s", "5"]
+)
+async def test_wait_pattern_agrees_with_code(api: Api, wait: str) -> None:
+    """The pattern of `wait` takes what the code takes."""
+    api.gate.patient = False
+    schema = (await api.get("/openapi.json")).document["paths"]["/v1/entitlement"]["get"]["parameters"][0]["schema"]
+    taken = (await api.get(f"/v1/entitlement?wait={wait}")).status == 200
+    assert taken == (re.search(schema["pattern"], wait) is not None)
+
+
+@pytest.mark.process
+async def test_api_keeps_its_description(api: Api, tmp_path: Path) -> None:
+    """Requests made from the document, good and bad, find the API doing what the document says."""
+    api.gate.patient = False
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.adapters.http.schemathesis_hooks", "NO_COLOR": "1"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{api.port}/openapi.json"),
+        *("--checks", "all", "--seed", "20261123", "--max-examples", str(TEST_CASES_PER_OPERATION), "--no-shrink"),
+        cwd=tmp_path,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    assert len(api.intake.batches) > TEST_CASES_PER_OPERATION
+    assert (await api.exchange(request("GET", "/v1/entitlement"))).status == 200

@@ -1,0 +1,122 @@
+"""The status in the Prometheus text format."""
+
+from dataclasses import replace
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from sidecar.adapters.metrics import expose
+from sidecar.domain.entitlement import State
+from sidecar.domain.quantity import MILLION
+from sidecar.domain.status import Finding, Status, Terms
+from tests.adapters.http.fakes import NOW, STATUS
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def samples_of(status: Status) -> Samples:
+    """Return every sample by name and labels, read by Prometheus's own parser."""
+    families = text_string_to_metric_families(expose(status).decode())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def labelled(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the key of one sample."""
+    return name, tuple(sorted(labels.items()))
+
+
+def test_every_value_exposed() -> None:
+    """Each sample of a full status has the status's value."""
+    assert samples_of(STATUS) == {
+        labelled("marketplace_build_info", version="1.2.3"): 1,
+        labelled("marketplace_entitled"): 1,
+        labelled("marketplace_entitlement_state", state="pending"): 0,
+        labelled("marketplace_entitlement_state", state="entitled"): 1,
+        labelled("marketplace_entitlement_state", state="denied"): 0,
+        labelled("marketplace_entitlement_state", state="unavailable"): 0,
+        labelled("marketplace_entitlement_state", state="suspended"): 0,
+        labelled("marketplace_start_time_seconds"): 1795428000,
+        labelled("marketplace_last_submission_success_timestamp_seconds"): 1795428180,
+        labelled("marketplace_last_submission_success_age_seconds"): 120,
+        labelled("marketplace_oldest_unsent_hour_timestamp_seconds"): 1795428000,
+        labelled("marketplace_metering_state", state="ok"): 1,
+        labelled("marketplace_metering_state", state="failing"): 0,
+        labelled("marketplace_metering_state", state="gated"): 0,
+        labelled("marketplace_metering_state", state="stopped"): 0,
+        labelled("marketplace_usage_accepted", dimension="requests"): 9.5,
+        labelled("marketplace_usage_open", dimension="requests"): 2,
+        labelled("marketplace_usage_sealed", dimension="requests"): 0,
+        labelled("marketplace_usage_submitted", dimension="requests"): 7.5,
+        labelled("marketplace_usage_unbilled", dimension="requests"): 0,
+        labelled("marketplace_usage_remainder", dimension="requests"): 0,
+        labelled("marketplace_ledger_balanced"): 1,
+        labelled("marketplace_records_in_doubt"): 1,
+        labelled("marketplace_ledger_bytes"): 4096,
+        labelled("marketplace_submission_answers_total", answer="Success"): 3,
+        labelled("marketplace_submission_answers_total", answer="ThrottlingException"): 1,
+        labelled("marketplace_usage_events_accepted_total"): 7,
+        labelled("marketplace_usage_events_duplicate_total"): 2,
+        labelled("marketplace_faults", code="key-rotated"): 1,
+    }
+
+
+def test_names_share_a_prefix() -> None:
+    """Every name starts with marketplace_."""
+    assert all(name.startswith("marketplace_") for name, _ in samples_of(STATUS))
+
+
+@pytest.mark.parametrize("state", State)
+def test_one_state_at_a_time(state: State) -> None:
+    """Exactly one entitlement state is 1."""
+    samples = samples_of(replace(STATUS, entitlement=replace(STATUS.entitlement, state=state)))
+    assert [state.value] == [
+        dict(labels)["state"]
+        for (name, labels), value in samples.items()
+        if name == "marketplace_entitlement_state" and value == 1
+    ]
+    assert samples[labelled("marketplace_entitled")] == (state is State.ENTITLED)
+
+
+def test_unknown_values_left_out() -> None:
+    """What has not happened has no sample, rather than a wrong one."""
+    status = replace(STATUS, last_success_at=None, oldest_unsent_hour=None, ledger_bytes=None)
+    missing = {name for name, _ in samples_of(STATUS)} - {name for name, _ in samples_of(status)}
+    assert missing == {
+        "marketplace_last_submission_success_timestamp_seconds",
+        "marketplace_last_submission_success_age_seconds",
+        "marketplace_oldest_unsent_hour_timestamp_seconds",
+        "marketplace_ledger_bytes",
+    }
+
+
+def test_imbalance_shown() -> None:
+    """A broken conservation law shows as 0."""
+    status = replace(STATUS, conservation={"requests": Terms(accepted=MILLION)})
+    assert samples_of(status)[labelled("marketplace_ledger_balanced")] == 0
+
+
+def test_repeated_fault_shown_once() -> None:
+    """Faults of one code make one sample, and their words make none."""
+    finding = Finding("in-doubt", "record 1", "ask AWS", NOW)
+    text = expose(replace(STATUS, findings=[finding, replace(finding, detail="record 2")])).decode()
+    assert text.count('code="in-doubt"') == 1
+    assert "record" not in text.replace("marketplace_records", "").replace("metering record", "").replace(
+        "in records", ""
+    ).replace("Records", "")
+
+
+def test_clock_step_gives_no_negative_age() -> None:
+    """A clock that went back makes the age 0."""
+    samples = samples_of(replace(STATUS, now=STATUS.started_at))
+    assert samples[labelled("marketplace_last_submission_success_age_seconds")] == 0
+
+
+def test_odd_names_escaped() -> None:
+    """A dimension of any characters stays one label value."""
+    name = 'a"b\\c\nd'
+    samples = samples_of(replace(STATUS, conservation={name: Terms(accepted=MILLION, open=MILLION)}))
+    assert samples[labelled("marketplace_usage_accepted", dimension=name)] == 1
