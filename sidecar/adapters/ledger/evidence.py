@@ -1,0 +1,46 @@
+"""Proof of a registration, kept for the next process of the same pod."""
+
+import json
+import sqlite3
+from datetime import datetime
+
+from sidecar.adapters.ledger.store import Store
+from sidecar.domain.entitlement import Evidence
+from sidecar.domain.hours import show
+
+
+def read_evidence(connection: sqlite3.Connection) -> Evidence | None:
+    """Return what was kept last, or None; what is not evidence counts as none, for it proves nothing."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'evidence'").fetchone()
+    if row is None:
+        return None
+    try:
+        kept = json.loads(row["value"])
+        suspended = kept["suspended_at"]
+        return Evidence(
+            pod=str(kept["pod"]),
+            product_code=str(kept["product_code"]),
+            public_key_version=int(kept["public_key_version"]),
+            registered_at=datetime.fromisoformat(kept["registered_at"]),
+            nonce=str(kept["nonce"]),
+            signature=str(kept["signature"]),
+            suspended_at=None if suspended is None else datetime.fromisoformat(suspended),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def write_evidence(store: Store, evidence: Evidence) -> None:
+    """Keep `evidence` in place of what was there."""
+    kept = {
+        "pod": evidence.pod,
+        "product_code": evidence.product_code,
+        "public_key_version": evidence.public_key_version,
+        "registered_at": show(evidence.registered_at),
+        "nonce": evidence.nonce,
+        "signature": evidence.signature,
+        "suspended_at": None if evidence.suspended_at is None else show(evidence.suspended_at),
+    }
+    store.connection.execute(
+        "INSERT INTO meta VALUES ('evidence', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (json.dumps(kept),)
+    )

@@ -1,0 +1,195 @@
+"""Opening the ledger's file: one process at a time, durable, of a known version.
+
+Every pragma that durability rests on is read back. The lock is the kernel's, so it is gone with the process that held
+it.
+"""
+
+import fcntl
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
+
+BUSY_SECONDS = 5.0
+"""How long a writer waits for another command that writes to the same ledger."""
+
+_CANNOT_SHARE = ("SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY", "SQLITE_READONLY_CANTINIT")
+"""What SQLite says when it may not make, or read, the files that readers share with a writer."""
+
+
+class LedgerUnusable(Exception):  # noqa: N818 - names what the operator reads
+    """The ledger cannot be opened; nothing in it was touched. Says the path, the reason and the cure."""
+
+    def __init__(self, path: Path, reason: str, cure: str) -> None:
+        super().__init__(f"ledger {path}: {reason}. {cure}")
+        self.path = path
+        self.reason = reason
+        self.cure = cure
+
+
+class LedgerLock:
+    """Keeps a second sidecar off the ledger for as long as this process lives."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the lock beside the ledger at `path`, creating its folder if need be.
+
+        Raises:
+            LedgerUnusable: Another process holds it, or the folder cannot be written.
+        """
+        lock = path.with_name(path.name + "-lock")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            raise LedgerUnusable(
+                path, f"cannot create {lock.name}: {error.strerror}", "Make the folder writable for the sidecar's user."
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._descriptor)
+            raise LedgerUnusable(
+                path, "another sidecar is using it", "Stop that process, or give each pod a volume of its own."
+            ) from error
+
+    def release(self) -> None:
+        """Let the next process in."""
+        os.close(self._descriptor)
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Return a connection to the ledger, created or migrated as needed.
+
+    Raises:
+        LedgerUnusable: It is not a ledger, is damaged, newer than this program, or cannot be written durably.
+    """
+    try:
+        connection = _connect(f"file:{_quote(path)}?mode=rwc")
+        try:
+            prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise LedgerUnusable(path, str(error), cure_for(error)) from error
+    return connection
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Return a connection that cannot change the ledger, also while a sidecar is running on it.
+
+    Raises:
+        LedgerUnusable: There is none, or it is not one that this program reads.
+    """
+    if not path.exists():
+        raise LedgerUnusable(path, "there is no such file", "Name the configuration the sidecar runs with (--config).")
+    try:
+        return _open_unchanged(path, "mode=ro")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "") not in _CANNOT_SHARE:
+            raise LedgerUnusable(path, str(error), cure_for(error)) from error
+    log = path.with_name(path.name + "-wal")
+    try:
+        if log.exists() and log.stat().st_size:
+            raise LedgerUnusable(
+                path,
+                f"its last writes are in {log.name}, which cannot be read beside it here",
+                f"Run as the sidecar's user, or copy {path.name} and {log.name} together into a folder of your own.",
+            )
+        # Nobody can be writing to a file without its log in a folder that takes no files.
+        return _open_unchanged(path, "immutable=1")
+    except sqlite3.Error as error:
+        raise LedgerUnusable(path, str(error), cure_for(error)) from error
+    except OSError as error:
+        raise LedgerUnusable(path, str(error), "Make the file and its folder readable for you.") from error
+
+
+def _open_unchanged(path: Path, how: str) -> sqlite3.Connection:
+    connection = _connect(f"file:{_quote(path)}?{how}")
+    try:
+        _refuse_foreign(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _quote(path: Path) -> str:
+    return str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    # The connection is made on the thread that uses it; the flag only lets the last one close it.
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make a fresh connection durable and its schema current.
+
+    Raises:
+        LedgerUnusable: The file is not a ledger that this program may write, or SQLite does not promise durability.
+    """
+    version = _refuse_foreign(connection, path)
+    _set(connection, path, "journal_mode", "WAL", "wal")
+    _set(connection, path, "synchronous", "FULL", 2)
+    for number, statements in enumerate(MIGRATIONS[version:], version + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {statements} PRAGMA user_version = {number}; "
+            f"PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
+        )
+
+
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(_pragma(connection, "user_version"))
+    application = int(_pragma(connection, "application_id"))
+    with closing(connection.execute("SELECT count(*) FROM sqlite_schema")) as cursor:
+        empty = cursor.fetchone()[0] == 0
+    if empty and version == 0:
+        return 0
+    if application != APPLICATION_ID:
+        raise LedgerUnusable(
+            path, "the file is a database of another program", "Point ledger.path at the ledger or at an unused path."
+        )
+    if version > len(MIGRATIONS):
+        raise LedgerUnusable(
+            path,
+            f"it was written by a newer version (schema {version}, this program knows {len(MIGRATIONS)})",
+            "Run the newer version again; this one leaves the file as it is.",
+        )
+    return version
+
+
+def _set(connection: sqlite3.Connection, path: Path, name: str, value: str, expected: str | int) -> None:
+    connection.execute(f"PRAGMA {name} = {value}")
+    found = _pragma(connection, name)
+    if found != expected:
+        raise LedgerUnusable(
+            path,
+            f"SQLite answers {name} = {found} where durability needs {expected}",
+            "Put the ledger on a local file system (not on a network share without shared memory).",
+        )
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> str | int:
+    with closing(connection.execute(f"PRAGMA {name}")) as cursor:
+        found: str | int = cursor.fetchone()[0]
+    return found
+
+
+def cure_for(error: BaseException | None) -> str:
+    """Return what an operator does about a fault of SQLite's."""
+    match getattr(error, "sqlite_errorname", ""):
+        case "SQLITE_NOTADB" | "SQLITE_CORRUPT":
+            return "Keep the file for a person to look at, and start on an empty path or a copy from before the damage."
+        case "SQLITE_BUSY":
+            return "Another command is writing to it; try again."
+        case "SQLITE_FULL":
+            return "Make room on the volume."
+        case "SQLITE_READONLY" | "SQLITE_CANTOPEN" | "SQLITE_READONLY_DIRECTORY":
+            return "Make the file and its folder writable for the sidecar's user."
+        case _:
+            return "Check the volume that holds it."

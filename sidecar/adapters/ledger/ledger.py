@@ -1,0 +1,193 @@
+"""The ledger as the services use it: every call runs on one thread of its own, in one transaction.
+
+A cancelled await does not cancel the step behind it; each step is whole by itself, so nothing is left half done.
+"""
+
+import asyncio
+import sqlite3
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from sidecar.adapters.ledger import adopting, proof, pruning, reading, submitting, taking
+from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
+from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_writing
+from sidecar.adapters.ledger.store import Store
+from sidecar.domain.entitlement import Evidence
+from sidecar.domain.hours import Hour, to_micros
+from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHour
+from sidecar.domain.rules import MeteringRules
+from sidecar.domain.status import BucketView, Progress, RecordPage, RecordQuery, Terms
+from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
+
+Result = TypeVar("Result")
+
+
+class Ledger:
+    """A ledger held by this process."""
+
+    def __init__(
+        self, path: Path, rules: MeteringRules, *, connect: Callable[[Path], sqlite3.Connection] = open_for_writing
+    ) -> None:
+        self.path = path
+        self.pod = ""
+        self.pod_source = ""
+        self.adopted = 0
+        self.rules = rules
+        self._connect = connect
+        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._lock: LedgerLock | None = None
+        self._store: Store | None = None
+
+    async def open(self, pod: str | None, source: str, now: datetime) -> None:
+        """Take the ledger for this process and this pod.
+
+        Args:
+            pod: The pod's uid, or None where nothing outside names one.
+            source: Where the uid comes from.
+            now: The present instant.
+
+        Raises:
+            LedgerUnusable: It cannot be used; says why and what to do (sidecar.adapters.ledger.file).
+        """
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._open, pod, source, to_micros(now))
+
+    def _open(self, pod: str | None, source: str, now: int) -> None:
+        self._lock = LedgerLock(self.path)
+        try:
+            store = Store(self._connect(self.path))
+        except BaseException:
+            self._lock.release()
+            self._lock = None
+            raise
+        self._store = store
+        try:
+            with store.transaction():
+                self.pod, self.pod_source = adopting.take_identity(store, pod, source, now)
+                for name in self.rules.dimensions:
+                    store.dimension(name)
+                self.adopted = adopting.adopt(store, now)
+        except LedgerUnavailable as error:
+            self._close()
+            raise LedgerUnusable(self.path, str(error), "Make room on the volume, or restore the file.") from error
+
+    async def close(self) -> None:
+        """Let go of the file; what was committed is safe whether or not this is reached."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.connection.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def _write(self, step: Callable[[Store], Result]) -> Result:
+        def run() -> Result:
+            assert self._store is not None  # noqa: S101 - open() comes first
+            with self._store.transaction():
+                return step(self._store)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+    async def _read(self, look: Callable[[sqlite3.Connection], Result]) -> Result:
+        def run() -> Result:
+            assert self._store is not None  # noqa: S101 - open() comes first
+            try:
+                return look(self._store.connection)
+            except sqlite3.Error as error:
+                raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+
+    async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+        """Store the batches in one durable commit and return the fate of each.
+
+        Raises:
+            LedgerUnavailable: The disk did not take it; none of them is stored.
+        """
+        return await self._write(lambda store: taking.take(store, batches, self.rules, to_micros(now)))
+
+    async def witness(self, hour: Hour) -> None:
+        """Note that `hour` is to be reported even if nothing is used in it."""
+        await self._write(lambda store: submitting.witness(store, hour))
+
+    async def bring_back(self, *, after: Hour, now: datetime) -> int:
+        """Move what lies open in hours later than `after` into the current one; how many buckets that were."""
+        return await self._write(lambda store: submitting.bring_back(store, after=after, now=to_micros(now)))
+
+    async def sealable(self, *, before: Hour, zero_from: Hour, now: datetime) -> list[tuple[Hour, str]]:
+        """Return the (hour, dimension) pairs to seal among the hours earlier than `before`, oldest first.
+
+        Those without events only from `zero_from` on; the notes of earlier hours are dropped.
+        """
+
+        def look(store: Store) -> list[tuple[Hour, str]]:
+            submitting.forget_witnessed(store, before=zero_from)
+            return submitting.sealable(store, self.rules, before=before, zero_from=zero_from, now=to_micros(now))
+
+        return await self._write(look)
+
+    async def seal(self, hour: Hour, dimension: str, now: datetime) -> SealedHour | None:
+        """Freeze one dimension's hour, with its client token; None when there is nothing to send."""
+        return await self._write(
+            lambda store: submitting.seal_hour(
+                store,
+                dimension,
+                hour,
+                self.rules,
+                now=to_micros(now),
+                new_token=lambda: str(uuid.uuid4()),
+            )
+        )
+
+    async def waiting(self) -> list[Record]:
+        """Return the sealed records of this pod, oldest hour first."""
+        return await self._write(submitting.waiting)
+
+    async def begin(self, record: Record, now: datetime) -> FrozenRecord | None:
+        """Count an attempt, durably, and return what it sends; None when the record no longer waits."""
+        return await self._write(lambda store: submitting.begin(store, record, to_micros(now)))
+
+    async def settle(self, record: Record, fate: Fate, answer: Answer, now: datetime) -> Hour | None:
+        """Write what became of a record; the hour it was carried to, if it was."""
+        return await self._write(lambda store: submitting.settle(store, record, fate, answer, to_micros(now)))
+
+    async def prune(self, now: datetime) -> bool:
+        """Drop a step's worth of what has served its time; whether there may be more."""
+        return await self._write(lambda store: pruning.prune(store, to_micros(now)))
+
+    async def load_evidence(self) -> Evidence | None:
+        """Return the proof of registration kept last."""
+        return await self._read(read_evidence)
+
+    async def save_evidence(self, evidence: Evidence) -> None:
+        """Keep a proof of registration durably."""
+        await self._write(lambda store: write_evidence(store, evidence))
+
+    async def open_buckets(self) -> Sequence[BucketView]:
+        """Return the open buckets, oldest hour first."""
+        return await self._read(reading.open_buckets)
+
+    async def records(self, query: RecordQuery) -> RecordPage:
+        """Return one page of records."""
+        return await self._read(lambda connection: reading.records(connection, query))
+
+    async def progress(self) -> Progress:
+        """Return how far the submissions have come."""
+        return await self._read(reading.progress)
+
+    async def terms(self) -> dict[str, Terms]:
+        """Return the terms of the conservation law by dimension."""
+        return await self._read(proof.terms)
+
+    def size(self) -> int | None:
+        """Return the bytes of the ledger's files, None while they cannot be seen."""
+        try:
+            return sum(part.stat().st_size for part in self.path.parent.glob(self.path.name + "*") if part.is_file())
+        except OSError:
+            return None

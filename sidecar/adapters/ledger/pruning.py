@@ -1,0 +1,99 @@
+"""Dropping what has served its time, a few rows at a step, so that intake never waits long.
+
+What is dropped stays in the running totals, so the conservation law holds across it. Unbilled records are never
+dropped: somebody may still ask for them.
+"""
+
+from datetime import timedelta
+
+from sidecar.adapters.ledger.proof import proved_from
+from sidecar.adapters.ledger.store import Store
+from sidecar.domain.hours import SECONDS
+from sidecar.domain.quantity import MILLION, exact, render
+
+REMEMBERED_FOR = timedelta(hours=26)
+"""How long an event id is recognised: more than the 24 h promised, so that a clock step does not shorten them."""
+BUCKETS_KEPT_FOR = timedelta(days=9)
+"""How long a closed bucket is kept: events may be up to 7 days late, and must meet what was counted for their hour."""
+RECORDS_KEPT_FOR = timedelta(days=100)
+"""How long a settled record is kept, for the accountant: a quarter and a little."""
+_STEP = 2000
+"""Rows dropped in one transaction."""
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def prune(store: Store, now: int) -> bool:
+    """Drop one step's worth of what has served its time; whether there may be more."""
+    remembered = now - REMEMBERED_FOR // _MICROSECOND
+    dropped = _drop_events(store, remembered)
+    store.connection.execute("DELETE FROM batch WHERE taken_at < ?", (remembered,))
+    counted = store.connection.execute(
+        "DELETE FROM distinct_value WHERE (hour, pod, dimension, tag_set, digest) IN"
+        " (SELECT hour, pod, dimension, tag_set, digest FROM distinct_value WHERE hour < ? LIMIT ?)",
+        (remembered // 1_000_000 - SECONDS, _STEP),
+    ).rowcount
+    closed = _drop_buckets(store, (now - BUCKETS_KEPT_FOR // _MICROSECOND) // 1_000_000)
+    settled = _drop_records(store, now - RECORDS_KEPT_FOR // _MICROSECOND)
+    return max(dropped, counted, closed, settled) >= _STEP
+
+
+def _drop_events(store: Store, before: int) -> int:
+    """Drop event ids, and keep per bucket what its dropped events had made of it."""
+    # Events are numbered in order of arrival, so the oldest are the first rows.
+    oldest = "seq IN (SELECT seq FROM event ORDER BY seq LIMIT ?) AND taken_at < ?"
+    # Whole units and fractions apart: a step's millionths may not fit SQLite's integers.
+    for row in store.rows(
+        "SELECT pod, dimension, hour, tag_set, count(*) AS events, sum(millionths / 1000000) AS whole,"
+        f" sum(millionths % 1000000) AS fraction FROM event WHERE {oldest} GROUP BY pod, dimension, hour, tag_set",
+        _STEP,
+        before,
+    ):
+        key = tuple(row)[:4]
+        known = store.rows(
+            "SELECT quantity FROM dropped_events WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?", *key
+        )
+        total = sum(exact(each["quantity"]) for each in known) + row["whole"] * MILLION + row["fraction"]
+        store.connection.execute(
+            "INSERT INTO dropped_events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " events = events + excluded.events, quantity = excluded.quantity",
+            (*key, row["events"], render(total)),
+        )
+    return store.connection.execute(f"DELETE FROM event WHERE {oldest}", (_STEP, before)).rowcount
+
+
+def _drop_buckets(store: Store, before: int) -> int:
+    """Drop closed buckets; from then on the hours up to theirs are proved by totals alone."""
+    rows = store.rows(
+        "SELECT * FROM bucket WHERE sealed = 1 AND hour < ? AND NOT EXISTS"
+        " (SELECT 1 FROM record WHERE record.seq = bucket.record AND status = 'sealed') ORDER BY hour LIMIT ?",
+        before,
+        _STEP,
+    )
+    for row in rows:
+        store.add_to(row["dimension"], "pruned_own", exact(row["own"]))
+        store.connection.execute(
+            "DELETE FROM bucket WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
+            (row["pod"], row["dimension"], row["hour"], row["tag_set"]),
+        )
+    if rows:
+        horizon = max(proved_from(store.connection), rows[-1]["hour"] + SECONDS)
+        store.connection.execute(
+            "INSERT INTO meta VALUES ('proved-from', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            (str(horizon),),
+        )
+        store.connection.execute("DELETE FROM carry WHERE from_hour < ? AND to_hour < ?", (horizon, horizon))
+        store.connection.execute("DELETE FROM dropped_events WHERE hour < ?", (horizon,))
+    return len(rows)
+
+
+def _drop_records(store: Store, before: int) -> int:
+    """Drop accepted and carried records with their allocations."""
+    rows = store.rows(
+        "SELECT * FROM record WHERE status IN ('accepted', 'carried') AND settled_at < ? LIMIT ?", before, _STEP
+    )
+    for row in rows:
+        if row["status"] == "accepted":
+            store.add_to(row["dimension"], "pruned_submitted", exact(row["quantity"]))
+        store.connection.execute("DELETE FROM allocation WHERE record = ?", (row["seq"],))
+        store.connection.execute("DELETE FROM record WHERE seq = ?", (row["seq"],))
+    return len(rows)

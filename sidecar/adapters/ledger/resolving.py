@@ -1,0 +1,161 @@
+"""What a person decides about a record that nobody was charged for: the decision and its audit entry in one commit.
+
+Works beside a running sidecar, which finds the outcome at its next look; takes no lock but SQLite's own, and for one
+transaction. Refuses what `sidecar.domain.resolution` objects to, and one metering record id for two records.
+"""
+
+import json
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_reading, open_for_writing
+from sidecar.adapters.ledger.reading import record_id, sequence
+from sidecar.adapters.ledger.store import Move, Store
+from sidecar.adapters.ledger.submitting import carry_record
+from sidecar.domain.hours import Hour, hour_of_micros, show, start_of
+from sidecar.domain.quantity import exact
+from sidecar.domain.records import RecordStatus
+from sidecar.domain.resolution import Action, Disputed, Resolution, objection
+from sidecar.domain.usage import LedgerUnavailable
+
+
+class NotResolvable(Exception):  # noqa: N818 - named for what happened to the decision
+    """The record is not there, or cannot be resolved so; nothing was changed. Says why and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a decision made of its record; `before` and `after` are the members that it may change."""
+
+    id: str
+    dimension: str
+    hour: Hour
+    quantity: int
+    """Millionths."""
+    before: dict[str, str | None]
+    after: dict[str, str | None]
+
+
+def resolve_in(path: Path, identifier: str, resolution: Resolution, *, who: str, now: int, keep: bool) -> Resolved:
+    """Resolve one record of the ledger at `path`, durably.
+
+    Args:
+        path: The ledger, whether or not a sidecar runs on it.
+        identifier: The record, as `rec-7`.
+        resolution: The decision.
+        who: The user whose it is.
+        now: Epoch microseconds.
+        keep: False tries everything and leaves the ledger as it was.
+
+    Raises:
+        NotResolvable: See there.
+        LedgerUnusable: The ledger cannot be opened or written.
+    """
+    # Opening for writing would make a ledger where there is none.
+    open_for_reading(path).close()
+    try:
+        with closing(open_for_writing(path)) as connection:
+            store = Store(connection)
+            if keep:
+                with store.transaction():
+                    return resolve(store, identifier, resolution, who=who, now=now)
+            # Closing the connection undoes what was not committed.
+            connection.execute("BEGIN IMMEDIATE")
+            return resolve(store, identifier, resolution, who=who, now=now)
+    except (LedgerUnavailable, sqlite3.Error) as error:
+        raise LedgerUnusable(path, str(error), cure_for(error.__cause__ or error)) from error
+    except ValueError as error:
+        raise LedgerUnusable(path, f"a row cannot be read ({error})", "`ledger verify` names the row.") from error
+
+
+def resolve(store: Store, identifier: str, resolution: Resolution, *, who: str, now: int) -> Resolved:
+    """Resolve one record inside the caller's transaction. The arguments are those of `resolve_in`."""
+    seq = sequence(identifier)
+    row = store.connection.execute(
+        "SELECT record.*, name FROM record JOIN dimension ON dimension.id = record.dimension WHERE seq = ?", (seq,)
+    ).fetchone()
+    if row is None:
+        raise NotResolvable(
+            f"there is no record {identifier}; `ledger records --status unbilled` lists what can be resolved"
+        )
+    disputed = Disputed(RecordStatus(row["status"]), row["attempts"], bool(row["resolved"]))
+    words = objection(disputed, resolution.action)
+    if words is not None:
+        raise NotResolvable(f"{identifier} cannot be resolved: {words}")
+    before = _members(row)
+    match resolution.action:
+        case Action.ACCEPT:
+            _accept(store, row, resolution, now)
+        case Action.CARRY:
+            _carry(store, row, now)
+        case Action.WRITE_OFF:
+            store.connection.execute(
+                "UPDATE record SET reason = ? WHERE seq = ?",
+                (f"{row['reason']}; written off: {resolution.reason}", seq),
+            )
+    store.connection.execute("UPDATE record SET resolved = 1 WHERE seq = ?", (seq,))
+    after = _members(store.one("SELECT * FROM record WHERE seq = ?", seq))
+    store.connection.execute(
+        "INSERT INTO audit (at, action, record, reason, who, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (now, resolution.action, seq, resolution.reason, who, _frozen(row, before), _frozen(row, after)),
+    )
+    return Resolved(record_id(seq), row["name"], Hour(row["hour"]), exact(row["quantity"]), before, after)
+
+
+def _accept(store: Store, row: sqlite3.Row, resolution: Resolution, now: int) -> None:
+    other = store.connection.execute(
+        "SELECT seq FROM record WHERE metering_record_id = ?", (resolution.metering_record_id,)
+    ).fetchone()
+    if other is not None:
+        raise NotResolvable(
+            f"metering record {resolution.metering_record_id} is that of {record_id(other['seq'])};"
+            " look for the right one in CloudTrail"
+        )
+    store.connection.execute(
+        "UPDATE record SET status = 'accepted', reason = NULL, unanswered = 0, metering_record_id = ?, settled_at = ?"
+        " WHERE seq = ?",
+        (resolution.metering_record_id, now, row["seq"]),
+    )
+    _leave_unbilled(store, row)
+    store.add_to(row["dimension"], "submitted", exact(row["quantity"]))
+
+
+def _carry(store: Store, row: sqlite3.Row, now: int) -> None:
+    store.pod = _current_pod(store)
+    target = store.first_open(row["dimension"], hour_of_micros(now))
+    store.connection.execute(
+        "UPDATE record SET status = 'carried', reason = NULL, settled_at = ?, carried_to = ? WHERE seq = ?",
+        (now, target, row["seq"]),
+    )
+    _leave_unbilled(store, row)
+    whole = Move(
+        "resolved", row["seq"], row["pod"], Hour(row["hour"]), target, row["dimension"], 0, exact(row["quantity"])
+    )
+    carry_record(store, whole, now)
+
+
+def _leave_unbilled(store: Store, row: sqlite3.Row) -> None:
+    store.add_to(row["dimension"], "unbilled", -exact(row["quantity"]))
+
+
+def _current_pod(store: Store) -> int:
+    """Return the row of the pod that had the ledger last: only that one still submits."""
+    return int(store.one("SELECT pod.id FROM pod JOIN meta ON meta.value = pod.uid WHERE meta.key = 'pod'")["id"])
+
+
+def _members(row: sqlite3.Row) -> dict[str, str | None]:
+    target = row["carried_to"]
+    return {
+        "status": row["status"],
+        "reason": row["reason"],
+        "metering_record_id": row["metering_record_id"],
+        "carried_to": None if target is None else show(start_of(Hour(target))),
+    }
+
+
+def _frozen(row: sqlite3.Row, members: dict[str, str | None]) -> str:
+    """Return the record as the audit keeps it, so that an entry can be read once its record has been dropped."""
+    hour = show(start_of(Hour(row["hour"])))
+    return json.dumps({"dimension": row["name"], "hour": hour, "quantity": row["quantity"], **members})

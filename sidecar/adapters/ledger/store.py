@@ -1,0 +1,195 @@
+"""The ledger's rows as the writers see them: one connection, transactions, and the few steps every writer shares.
+
+Used on the ledger's own thread only. Nothing read from the file is trusted across transactions but the ids of names,
+which never change.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+
+from sidecar.domain.buckets import Bucket
+from sidecar.domain.hours import Hour, next_hour
+from sidecar.domain.quantity import exact, render
+from sidecar.domain.usage import LedgerUnavailable, Tags
+
+_MOST_CACHED = 10_000
+"""Tag sets whose ids are remembered; beyond that the file is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A quantity on its way between hours."""
+
+    cause: str
+    """late | over-limit | expired | adopted | ahead | fraction | resolved."""
+    record: int | None
+    """The record that could not keep it; None when it leaves a bucket."""
+    from_pod: int
+    from_hour: Hour
+    to_hour: Hour
+    dimension: int
+    tag_set: int
+    quantity: int
+
+
+@dataclass(slots=True)
+class Store:
+    """A ledger open for writing."""
+
+    connection: sqlite3.Connection
+    pod: int = 0
+    """The row of the pod this process meters for."""
+    _dimensions: dict[str, int] = field(default_factory=dict)
+    _tag_sets: dict[Tags, int] = field(default_factory=dict)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block writes, durably, or leave nothing of it.
+
+        Raises:
+            LedgerUnavailable: The file could not be written; the block's work is undone.
+        """
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            yield
+            self.connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._undo()
+            raise LedgerUnavailable(f"the ledger cannot be written: {error}") from error
+        except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        self._dimensions.clear()
+        self._tag_sets.clear()
+        with suppress(sqlite3.Error):
+            self.connection.execute("ROLLBACK")
+
+    def forget_names(self) -> None:
+        """Drop ids that a rollback to a savepoint may have undone."""
+        self._dimensions.clear()
+        self._tag_sets.clear()
+
+    def dimension(self, name: str) -> int:
+        """Return the row of a dimension, made if there is none."""
+        known = self._dimensions.get(name)
+        if known is None:
+            self.connection.execute("INSERT INTO dimension (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+            known = int(self.one("SELECT id FROM dimension WHERE name = ?", name)["id"])
+            self._dimensions[name] = known
+        return known
+
+    def tag_set(self, tags: Tags) -> int:
+        """Return the row of a tag set, made if there is none; 0 is the untagged one."""
+        if not tags:
+            return 0
+        known = self._tag_sets.get(tags)
+        if known is None:
+            text = json.dumps(tags, separators=(",", ":"))
+            self.connection.execute("INSERT INTO tag_set (tags) VALUES (?) ON CONFLICT DO NOTHING", (text,))
+            known = int(self.one("SELECT id FROM tag_set WHERE tags = ?", text)["id"])
+            if len(self._tag_sets) >= _MOST_CACHED:
+                self._tag_sets.clear()
+            self._tag_sets[tags] = known
+        return known
+
+    def one(self, statement: str, *values: object) -> sqlite3.Row:
+        """Return the one row that must be there."""
+        row: sqlite3.Row = self.connection.execute(statement, values).fetchone()
+        return row
+
+    def rows(self, statement: str, *values: object) -> list[sqlite3.Row]:
+        """Return all rows of a statement."""
+        return self.connection.execute(statement, values).fetchall()
+
+    def is_sealed(self, dimension: int, hour: Hour) -> bool:
+        """Tell whether this pod's slot of the hour is frozen."""
+        statement = "SELECT 1 FROM record WHERE pod = ? AND dimension = ? AND hour = ? AND kind = 'slot'"
+        return self.connection.execute(statement, (self.pod, dimension, hour)).fetchone() is not None
+
+    def first_open(self, dimension: int, hour: Hour) -> Hour:
+        """Return the first hour from `hour` on whose slot is not frozen: where a carried quantity goes."""
+        while self.is_sealed(dimension, hour):
+            hour = next_hour(hour)
+        return hour
+
+    def bucket(self, dimension: int, hour: Hour, tag_set: int) -> Bucket | None:
+        """Return a bucket of this pod."""
+        row = self.connection.execute(
+            "SELECT * FROM bucket WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
+            (self.pod, dimension, hour, tag_set),
+        ).fetchone()
+        return None if row is None else read_bucket(row)
+
+    def put_bucket(self, dimension: int, hour: Hour, tag_set: int, bucket: Bucket) -> None:
+        """Write a bucket of this pod."""
+        self.connection.execute(
+            "INSERT INTO bucket (pod, dimension, hour, tag_set, own, carried, moved, events, last_at, sealed)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET own = excluded.own,"
+            " carried = excluded.carried, moved = excluded.moved, events = excluded.events,"
+            " last_at = excluded.last_at, sealed = excluded.sealed",
+            (
+                self.pod,
+                dimension,
+                hour,
+                tag_set,
+                render(bucket.own),
+                render(bucket.carried),
+                render(bucket.moved),
+                bucket.events,
+                bucket.last_at,
+                bucket.sealed,
+            ),
+        )
+
+    def carry(self, move: Move, now: int) -> None:
+        """Put a quantity into the open bucket of another hour, and write the visible entry of it."""
+        dimension, hour, tag_set = move.dimension, move.to_hour, move.tag_set
+        before = self.bucket(dimension, hour, tag_set) or Bucket()
+        # A bucket that only counted late events opens again when the clock has gone back to its hour.
+        self.put_bucket(dimension, hour, tag_set, replace(before, carried=before.carried + move.quantity, sealed=False))
+        key = (move.cause, move.record, move.from_pod, move.from_hour, self.pod, hour, dimension, tag_set)
+        row = self.connection.execute(
+            "SELECT seq, quantity FROM carry WHERE cause = ? AND record IS ? AND from_pod = ? AND from_hour = ?"
+            " AND to_pod = ? AND to_hour = ? AND dimension = ? AND tag_set = ?",
+            key,
+        ).fetchone()
+        if row is None:
+            self.connection.execute(
+                "INSERT INTO carry (cause, record, from_pod, from_hour, to_pod, to_hour, dimension, tag_set, quantity,"
+                " carried_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*key, render(move.quantity), now),
+            )
+        else:
+            total = render(exact(row["quantity"]) + move.quantity)
+            self.connection.execute("UPDATE carry SET quantity = ? WHERE seq = ?", (total, row["seq"]))
+
+    def add_to(self, dimension: int, term: str, delta: int) -> None:
+        """Add to one of a dimension's running totals."""
+        if delta:
+            before = exact(self.one(f"SELECT {term} FROM dimension WHERE id = ?", dimension)[term])
+            self.connection.execute(
+                f"UPDATE dimension SET {term} = ? WHERE id = ?",
+                (render(before + delta), dimension),
+            )
+
+
+def read_bucket(row: sqlite3.Row) -> Bucket:
+    """Return the bucket that a whole row of the table describes."""
+    return Bucket(
+        own=exact(row["own"]),
+        carried=exact(row["carried"]),
+        moved=exact(row["moved"]),
+        events=row["events"],
+        last_at=row["last_at"],
+        sealed=bool(row["sealed"]),
+    )
+
+
+def read_tags(text: str) -> Tags:
+    """Return the tag set that a row of its table names."""
+    return tuple((key, value) for key, value in json.loads(text))

@@ -1,0 +1,243 @@
+"""Taking usage: de-duplication, insertion and the buckets in one transaction.
+
+Many batches share one commit. Each is all or nothing on its own: a refused batch leaves no trace and does not touch
+its neighbours.
+"""
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from sidecar.adapters.ledger.pruning import REMEMBERED_FOR
+from sidecar.adapters.ledger.store import Move, Store, read_tags
+from sidecar.domain.buckets import Bucket, record, record_late
+from sidecar.domain.hours import Hour, hour_of_micros, to_micros
+from sidecar.domain.quantity import exact, render
+from sidecar.domain.rules import MeteringRules, Place, place
+from sidecar.domain.usage import (
+    Aggregation,
+    IdReused,
+    Receipt,
+    Tags,
+    UsageBatch,
+    UsageEvent,
+    UsageFault,
+    UsageRefused,
+)
+
+_REMEMBERED = REMEMBERED_FOR // timedelta(microseconds=1)
+_CHUNK = 500
+"""Ids asked for at once; SQLite bounds a statement's variables."""
+
+_INSERT = (
+    "INSERT INTO event (id, dimension, tag_set, millionths, value, given_at, counted_at, hour, pod, taken_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+)
+
+_Row = tuple[str | None, int, int, int, str | None, int | None, int, int, int, int]
+
+
+def take(store: Store, batches: Sequence[UsageBatch], rules: MeteringRules, now: int) -> list[Receipt | UsageRefused]:
+    """Store the batches and return each one's fate; nothing is on disk until the caller's transaction commits."""
+    if not any(batch.idempotency_key for batch in batches):
+        events = [event for batch in batches for event in batch.events]
+        store.connection.execute("SAVEPOINT together")
+        if _insert(store, events, rules, now):
+            store.connection.execute("RELEASE together")
+            return [Receipt(len(batch.events), 0) for batch in batches]
+        store.connection.execute("ROLLBACK TO together")
+        store.connection.execute("RELEASE together")
+        store.forget_names()
+    return [_take_alone(store, batch, rules, now) for batch in batches]
+
+
+def _take_alone(store: Store, batch: UsageBatch, rules: MeteringRules, now: int) -> Receipt | UsageRefused:
+    store.connection.execute("SAVEPOINT alone")
+    try:
+        receipt = _take_new(store, batch, rules, now)
+    except UsageRefused as refused:
+        store.connection.execute("ROLLBACK TO alone")
+        store.forget_names()
+        return refused
+    finally:
+        store.connection.execute("RELEASE alone")
+    return receipt
+
+
+def _take_new(store: Store, batch: UsageBatch, rules: MeteringRules, now: int) -> Receipt:
+    if batch.idempotency_key and _seen_batch(store, batch, now):
+        return Receipt(0, len(batch.events))
+    fresh: list[UsageEvent] = []
+    faults: list[UsageFault] = []
+    known = _known(store, [event.id for event in batch.events if event.id is not None])
+    for index, event in enumerate(batch.events):
+        fields = _fields(event)
+        before = None if event.id is None else known.setdefault(event.id, fields)
+        if before is None or before is fields:
+            fresh.append(event)
+        elif (field := _difference(before, fields)) is not None:
+            faults.append(UsageFault(index, field, "the id was used before for an event that differs in this field"))
+    if faults:
+        raise IdReused(faults)
+    _insert(store, fresh, rules, now)
+    return Receipt(len(fresh), len(batch.events) - len(fresh))
+
+
+def _seen_batch(store: Store, batch: UsageBatch, now: int) -> bool:
+    digest = hashlib.blake2b(
+        json.dumps([(event.id, _fields(event)) for event in batch.events]).encode(), digest_size=32
+    ).digest()
+    row = store.connection.execute("SELECT digest FROM batch WHERE key = ?", (batch.idempotency_key,)).fetchone()
+    if row is None:
+        store.connection.execute("INSERT INTO batch VALUES (?, ?, ?)", (batch.idempotency_key, digest, now))
+        return False
+    if row["digest"] != digest:
+        raise IdReused(
+            [UsageFault(0, "Idempotency-Key", "the key was used before for a batch that differs; use a new key")]
+        )
+    return True
+
+
+_Fields = tuple[str, int, str | None, int | None, Tags]
+"""What two events of one id must share: dimension, millionths, value, epoch microseconds as given, tags."""
+
+
+def _fields(event: UsageEvent) -> _Fields:
+    at = None if event.timestamp is None else to_micros(event.timestamp)
+    return event.dimension, event.quantity, event.value, at, event.tags
+
+
+def _difference(before: _Fields, after: _Fields) -> str | None:
+    """Return the first field in which two events of one id differ."""
+    names = ("dimension", "quantity", "value", "timestamp", "tags")
+    return next((name for name, old, new in zip(names, before, after, strict=True) if old != new), None)
+
+
+def _known(store: Store, ids: list[str]) -> dict[str, _Fields]:
+    known: dict[str, _Fields] = {}
+    for start in range(0, len(ids), _CHUNK):
+        chunk = ids[start : start + _CHUNK]
+        marks = ",".join("?" * len(chunk))
+        for row in store.rows(
+            "SELECT event.id, name, millionths, value, given_at, tags FROM event"
+            " JOIN dimension ON dimension.id = event.dimension JOIN tag_set ON tag_set.id = event.tag_set"
+            f" WHERE event.id IN ({marks})",
+            *chunk,
+        ):
+            fields = row["name"], row["millionths"], row["value"], row["given_at"], read_tags(row["tags"])
+            known[row["id"]] = fields
+    return known
+
+
+def _insert(store: Store, events: Sequence[UsageEvent], rules: MeteringRules, now: int) -> bool:
+    """Insert events and count them; False, with nothing counted, when one of their ids was there."""
+    rows = list(_place_rows(store, events, now))
+    before = store.connection.total_changes
+    store.connection.executemany(_INSERT, rows)
+    if store.connection.total_changes - before != len(rows):
+        return False
+    groups: dict[tuple[str, int, int, int], list[_Row]] = defaultdict(list)
+    for event, row in zip(events, rows, strict=True):
+        groups[event.dimension, row[1], row[7], row[2]].append(row)
+    for (name, dimension, hour, tag_set), members in groups.items():
+        _count(store, rules, rules.dimensions[name].aggregation, dimension, Hour(hour), tag_set, members, now)
+    return True
+
+
+def _place_rows(store: Store, events: Sequence[UsageEvent], now: int) -> Iterator[_Row]:
+    current: dict[int, Hour] = {}
+    this_hour = hour_of_micros(now)
+    for event in events:
+        dimension = store.dimension(event.dimension)
+        if event.timestamp is None:
+            given, counted = None, now
+            if dimension not in current:
+                current[dimension] = store.first_open(dimension, this_hour)
+            hour = current[dimension]
+        else:
+            given = counted = to_micros(event.timestamp)
+            hour = hour_of_micros(given)
+        tag_set = store.tag_set(event.tags)
+        yield event.id, dimension, tag_set, event.quantity, event.value, given, counted, hour, store.pod, now
+
+
+def _count(
+    store: Store,
+    rules: MeteringRules,
+    aggregation: Aggregation,
+    dimension: int,
+    hour: Hour,
+    tag_set: int,
+    rows: list[_Row],
+    now: int,
+) -> None:
+    """Fold one bucket's new events into it, or, where its hour is closed, move what they add."""
+    arrived = [(row[3], row[6]) for row in rows]
+    distinct = _distinct(store, dimension, hour, tag_set, rows) if aggregation is Aggregation.UNIQUE else None
+    this_hour = hour_of_micros(now)
+    found = store.bucket(dimension, hour, tag_set)
+    sealed = store.is_sealed(dimension, hour)
+    countable = aggregation is not Aggregation.UNIQUE or hour >= hour_of_micros(now - _REMEMBERED)
+    where = place(hour, found, now_micros=now, current=this_hour, sealed=sealed, countable=countable, rules=rules)
+    before = found or Bucket()
+    if where is Place.OPEN:
+        after = record(before, aggregation, arrived, distinct=distinct)
+        store.put_bucket(dimension, hour, tag_set, replace(after, sealed=False))
+        store.add_to(dimension, "accepted", after.own - before.own)
+        return
+    after, added = record_late(before, aggregation, arrived, distinct=distinct)
+    store.put_bucket(dimension, hour, tag_set, after)
+    store.add_to(dimension, "accepted", added)
+    if added and where is Place.CARRIED:
+        target = store.first_open(dimension, this_hour)
+        store.carry(Move("late", None, store.pod, hour, target, dimension, tag_set, added), now)
+    elif added:
+        _write_late(store, dimension, hour, added, now)
+
+
+def _distinct(store: Store, dimension: int, hour: Hour, tag_set: int, rows: list[_Row]) -> int:
+    before = store.connection.total_changes
+    store.connection.executemany(
+        "INSERT INTO distinct_value VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [
+            (hour, store.pod, dimension, tag_set, hashlib.blake2b((row[4] or "").encode(), digest_size=16).digest())
+            for row in rows
+        ],
+    )
+    return store.connection.total_changes - before
+
+
+def _write_late(store: Store, dimension: int, hour: Hour, added: int, now: int) -> None:
+    row = store.connection.execute(
+        "SELECT seq, quantity FROM record WHERE kind = 'late' AND resolved = 0"
+        " AND pod = ? AND dimension = ? AND hour = ?",
+        (store.pod, dimension, hour),
+    ).fetchone()
+    if row is None:
+        store.connection.execute(
+            "INSERT INTO record (pod, dimension, hour, kind, status, reason, quantity, whole, gathered,"
+            " remainder_before, remainder_after, excess, client_token, timestamp, sealed_at, settled_at)"
+            " VALUES (?, ?, ?, 'late', 'unbilled', ?, ?, 0, ?, '0', '0', '0',"
+            " 'late-' || (SELECT ifnull(max(seq), 0) + 1 FROM record), ?, ?, ?)",
+            (
+                store.pod,
+                dimension,
+                hour,
+                "late: came after the hour was closed",
+                render(added),
+                render(added),
+                hour * 1_000_000,
+                now,
+                now,
+            ),
+        )
+    else:
+        total = render(exact(row["quantity"]) + added)
+        store.connection.execute(
+            "UPDATE record SET quantity = ?, gathered = ?, settled_at = ? WHERE seq = ?",
+            (total, total, now, row["seq"]),
+        )
+    store.add_to(dimension, "unbilled", added)

@@ -1,0 +1,26 @@
+"""When a pod submits: a stable offset of its own within the spread, so that many pods never call at once."""
+
+import hashlib
+from datetime import datetime, timedelta
+
+from sidecar.domain.hours import Hour
+from sidecar.domain.sealing import sealable_at
+
+_JITTER = 20
+"""The part of the spread, one twentieth, over which a pod's own moment moves from hour to hour."""
+
+
+def due_at(hour: Hour, *, pod: str, dimension: str, settle: timedelta, spread: timedelta) -> datetime:
+    """Return when the record of an hour is first tried: after it settled, never later than `spread` after that.
+
+    The offset is drawn from the pod and the dimension, the jitter from the hour too; both are the same at every call.
+    """
+    offset = (spread - spread / _JITTER) * _share(pod, dimension)
+    jitter = (spread / _JITTER) * _share(pod, dimension, str(hour))
+    return sealable_at(hour, settle) + offset + jitter
+
+
+def _share(*parts: str) -> float:
+    """Return a number in [0, 1) drawn from the parts."""
+    digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
