@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+CALL_THREADS = "marketplace"
+"""How the names of the threads begin on which calls wait for their answers."""
+
+
 class MarketplaceMetering(Protocol):
     """What a metering service does; every operation raises `MarketplaceError` and nothing else of its own."""
 
@@ -59,7 +63,7 @@ class MarketplaceMeteringClient:
     async def open(self) -> None:
         """Load the SDK on a worker thread. Makes no network call."""
         if self._running is None:
-            threads = ThreadPoolExecutor(self.endpoint.connections, thread_name_prefix="marketplace")
+            threads = ThreadPoolExecutor(self.endpoint.connections, thread_name_prefix=CALL_THREADS)
             connection = await asyncio.get_running_loop().run_in_executor(threads, _connect, self.endpoint)
             self._running = threads, connection
 

@@ -112,6 +112,8 @@ class Registrar:
         )
         self._attestor = Attestor(self._prover, log, monotonic)
         self._registration = _begin(settings, clock.now())
+        self.entitled_once = False
+        """Whether the pod has been entitled in this process's life."""
         self._reported = _report(self.entitlement())
         self._moved = asyncio.Event()
         self._keeping = asyncio.Lock()
@@ -125,7 +127,9 @@ class Registrar:
 
     def entitlement(self) -> Entitlement:
         """Return the entitlement judged at this instant."""
-        return judge(self._registration, self._clock.now())
+        entitlement = judge(self._registration, self._clock.now())
+        self.entitled_once = self.entitled_once or entitlement.entitled
+        return entitlement
 
     async def wait_while(self, state: State, timeout: timedelta) -> Entitlement:
         """Return the entitlement as soon as its state differs from `state`, or after `timeout` of real time."""

@@ -1,0 +1,300 @@
+"""The sidecar as one process: puts the parts together and leads them through their life.
+
+Open, serve, register, run, drain, close. The probes answer before anything is asked of AWS. The first signal drains, a
+second one ends the process at once; what was accepted is on disk either way.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from sidecar import __version__
+from sidecar.adapters.clock import EmulatorClock, SystemClock
+from sidecar.adapters.http.api import Address, ApiServer, Services
+from sidecar.adapters.http.probes import ProbeServer
+from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.adapters.metrics import expose
+from sidecar.adapters.pod import pod_identity
+from sidecar.adapters.signature import PublicKeys
+from sidecar.domain.rules import MeteringRules
+from sidecar.domain.status import Finding
+from sidecar.domain.usage import LedgerUnavailable
+from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
+from sidecar.services.health import HealthReport, Setting
+from sidecar.services.intake import UsageIntake
+from sidecar.services.registrar import DeniedExit, Registrar, RegistrarSettings
+from sidecar.services.submitter import Submitter
+from sidecar.settings import Mode, Settings
+
+QUIET = timedelta(seconds=2)
+"""How long the app must have been silent before the intake closes."""
+RESERVED = timedelta(seconds=10)
+"""The part of the shutdown's time that the open hour is sure of."""
+LISTENERS_STOP = timedelta(seconds=1)
+
+log = structlog.get_logger()
+
+
+class _Stopping(Exception):  # noqa: N818 - ends the loops; not an error
+    """The process was asked to end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What one process is made of."""
+
+    ledger: Ledger
+    client: MarketplaceMeteringClient
+    registrar: Registrar
+    submitter: Submitter
+    intake: UsageIntake
+    api: ApiServer
+    probes: ProbeServer
+
+
+async def run(settings: Settings, environ: Mapping[str, str], stop: asyncio.Event) -> None:
+    """Live until `stop` is set, then drain.
+
+    Raises:
+        UnusableKeys: A public key cannot be used (sidecar.adapters.signature).
+        UnsupportedRegion: Container products are not metered there (sidecar.marketplace).
+        PodUnknown: ECS did not name the task (sidecar.adapters.pod).
+        LedgerUnusable: The ledger cannot be opened (sidecar.adapters.ledger.file).
+        CannotListen, TokenFileUnusable: A listener cannot be had (sidecar.adapters.http).
+        DeniedExit: AWS refused, and the seller wants the process to end then (sidecar.services.registrar).
+    """
+    keys = PublicKeys.load(settings.product.public_keys)
+    endpoint = _endpoint(settings, environ)
+    async with AsyncExitStack() as stack:
+        clock = await _start_clock(endpoint, stack)
+        ledger = await _open_ledger(settings, environ, clock, stack)
+        parts = _assemble(settings, environ, endpoint, keys, clock, ledger, running=lambda: not intake.done())
+        intake = asyncio.create_task(parts.intake.run(), name="intake")
+        await parts.probes.start()
+        stack.push_async_callback(parts.probes.stop, LISTENERS_STOP)
+        await parts.api.start()
+        stack.push_async_callback(parts.api.stop, LISTENERS_STOP)
+        log.info(
+            "sidecar.started",
+            version=__version__,
+            api=f"{settings.api.host}:{parts.api.port}",
+            probes=f"{settings.probes.host}:{parts.probes.port}",
+            pod=ledger.pod,
+            pod_source=ledger.pod_source,
+            region=endpoint.region,
+            mode=settings.marketplace.mode,
+        )
+        await _prove(ledger)
+        await parts.client.open()
+        stack.push_async_callback(parts.client.close)
+        denied: DeniedExit | None = None
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_watch(intake))
+                group.create_task(parts.registrar.run(), name="registrar")
+                group.create_task(parts.submitter.run(), name="submitter")
+                group.create_task(_end(stop))
+        except* _Stopping:
+            log.info("sidecar.stopping")
+        except* DeniedExit as ended:
+            denied = next((leaf for leaf in ended.exceptions if isinstance(leaf, DeniedExit)), None)
+        finally:
+            await _drain(parts, intake, settings.shutdown.timeout)
+        if denied is not None:
+            raise denied
+
+
+async def _watch(intake: asyncio.Task[None]) -> None:
+    """Fail when the intake fails; it outlives the other loops, for it closes last."""
+    await asyncio.shield(intake)
+
+
+async def _end(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise _Stopping
+
+
+async def _drain(parts: Parts, intake: asyncio.Task[None], timeout: timedelta) -> None:
+    """Submit what has ended, hear the app out, then seal and submit the open hour: the pod may be ending."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout.total_seconds()
+    try:
+        async with asyncio.timeout_at(deadline):
+            try:
+                async with asyncio.timeout_at(deadline - RESERVED.total_seconds()):
+                    await parts.submitter.drain(ending=False)
+                    await _hear_out(parts.intake)
+            except TimeoutError:
+                log.warning("shutdown.ended_hours_wait")
+            await parts.api.stop(LISTENERS_STOP)
+            parts.intake.close()
+            await intake
+            await parts.submitter.drain(ending=True)
+    except TimeoutError:
+        log.warning("shutdown.incomplete", cure="What is left is in the ledger; the next start on it goes on.")
+    except LedgerUnavailable as error:
+        log.error("shutdown.ledger_unavailable", detail=str(error))  # noqa: TRY400 - the sentence is the whole story
+    else:
+        log.info("sidecar.stopped")
+    finally:
+        parts.intake.close()
+        await asyncio.wait([intake])
+
+
+async def _hear_out(intake: UsageIntake) -> None:
+    """Return once no usage has come for `QUIET`."""
+    loop = asyncio.get_running_loop()
+    while (left := intake.last_taken + QUIET.total_seconds() - loop.time()) > 0:  # noqa: ASYNC110 - a silence is no event
+        await asyncio.sleep(left)
+
+
+async def _start_clock(endpoint: Endpoint, stack: AsyncExitStack) -> SystemClock | EmulatorClock:
+    if endpoint.emulator_url is None:
+        return SystemClock()
+    clock = EmulatorClock(endpoint.emulator_url)
+    await clock.start()
+    stack.push_async_callback(clock.close)
+    return clock
+
+
+async def _open_ledger(
+    settings: Settings, environ: Mapping[str, str], clock: SystemClock | EmulatorClock, stack: AsyncExitStack
+) -> Ledger:
+    pod = await asyncio.to_thread(pod_identity, environ)
+    ledger = Ledger(settings.ledger.path, _rules(settings))
+    stack.push_async_callback(ledger.close)
+    await ledger.open(pod.uid if pod else None, pod.source if pod else "", clock.now())
+    if ledger.adopted:
+        log.warning("ledger.adopted", pod=ledger.pod, entries=ledger.adopted)
+    return ledger
+
+
+async def _prove(ledger: Ledger) -> None:
+    """Prove the conservation law at start; a breach is loud but locks nobody out."""
+    for dimension, terms in (await ledger.terms()).items():
+        if not terms.balanced:
+            log.error(
+                "ledger.conservation_broken", dimension=dimension, cure="Run `marketplace-sidecar ledger verify`."
+            )
+
+
+def _assemble(
+    settings: Settings,
+    environ: Mapping[str, str],
+    endpoint: Endpoint,
+    keys: PublicKeys,
+    clock: SystemClock | EmulatorClock,
+    ledger: Ledger,
+    *,
+    running: Callable[[], bool],
+) -> Parts:
+    client = MarketplaceMeteringClient(endpoint)
+    product, entitlement = settings.product, settings.entitlement
+    registrar = Registrar(
+        settings=RegistrarSettings(
+            product_code=product.code,
+            public_key_version=product.public_key_version,
+            check=entitlement.check,
+            on_denied=entitlement.on_denied,
+            retry_for=entitlement.retry_for,
+            remember_for=entitlement.remember_for,
+            dimensions=tuple(dimension.name for dimension in settings.metering.dimensions),
+            emulator=settings.marketplace.mode is Mode.EMULATOR,
+        ),
+        client=client,
+        signatures=keys,
+        clock=clock,
+        evidence=ledger,
+        pod=ledger.pod,
+        draw=random.random,
+        log=log,
+        refresh_clock=clock.refresh if isinstance(clock, EmulatorClock) else None,
+    )
+    intake = UsageIntake(store=ledger, gate=registrar, clock=clock)
+    submitter = Submitter(
+        store=ledger,
+        client=client,
+        gate=registrar,
+        clock=clock,
+        rules=ledger.rules,
+        pod=ledger.pod,
+        draw=random.random,
+        last_success_at=None,
+    )
+    identity = find_identity(environ, read=_read)
+    health = HealthReport(
+        setting=Setting(
+            version=__version__,
+            region=endpoint.region,
+            credentials=identity.kind,
+            mode=settings.marketplace.mode,
+            ledger_path=str(settings.ledger.path),
+            on_failing=settings.metering.on_failing,
+            started_at=clock.now(),
+        ),
+        registrar=registrar,
+        submitter=submitter,
+        intake=intake,
+        ledger=ledger,
+        clock=clock,
+        running=running,
+        lasting=_findings(settings, identity, clock),
+    )
+    return Parts(
+        ledger=ledger,
+        client=client,
+        registrar=registrar,
+        submitter=submitter,
+        intake=intake,
+        api=ApiServer(
+            Address(settings.api.host, settings.api.port, settings.api.socket, settings.api.token_file),
+            Services(clock=clock, gate=registrar, intake=intake, books=ledger, health=health),
+            ledger.rules.dimensions,
+        ),
+        probes=ProbeServer(host=settings.probes.host, port=settings.probes.port, health=health, expose=expose),
+    )
+
+
+def _findings(settings: Settings, identity: Identity, clock: SystemClock | EmulatorClock) -> list[Finding]:
+    """Return what Marketplace will not take about this process's identity, also told in the log."""
+    if settings.marketplace.mode is Mode.EMULATOR or identity.accepted:
+        return []
+    shadowed = f"; it hides {identity.shadows}" if identity.shadows else ""
+    finding = Finding("identity-not-accepted", identity.detail + shadowed, identity.cure, clock.now())
+    log.error("identity.not_accepted", kind=identity.kind, detail=finding.detail, cure=finding.cure)
+    return [finding]
+
+
+def _endpoint(settings: Settings, environ: Mapping[str, str]) -> Endpoint:
+    marketplace = settings.marketplace
+    if marketplace.mode is Mode.EMULATOR and marketplace.endpoint_url is not None:
+        return Endpoint.emulated(marketplace.endpoint_url, environ, marketplace.region)
+    return Endpoint.live(environ, marketplace.region)
+
+
+def _rules(settings: Settings) -> MeteringRules:
+    metering = settings.metering
+    return MeteringRules(
+        product_code=settings.product.code,
+        dimensions={dimension.name: dimension for dimension in metering.dimensions},
+        kind=metering.quantity,
+        late=metering.late,
+        settle=metering.settle,
+        spread=metering.spread,
+        window=metering.window,
+        report_zero=metering.report_zero,
+        failing_after=metering.failing_after,
+    )
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,100 @@
+"""The `run` command: the sidecar itself, from its configuration to its exit code."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from sidecar import app, logs
+from sidecar.adapters.http.access import TokenFileUnusable
+from sidecar.adapters.http.listening import CannotListen
+from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.adapters.pod import PodUnknown
+from sidecar.adapters.signature import UnusableKeys
+from sidecar.marketplace import UnsupportedRegion
+from sidecar.marketplace.client import CALL_THREADS
+from sidecar.services.registrar import DeniedExit
+from sidecar.settings import Settings, load
+
+BAD_SETUP = 2
+NOT_ENTITLED = 3
+LEDGER_UNUSABLE = 4
+
+_IDLE_ENDS = 0.5
+"""Seconds within which a thread without a call has ended."""
+
+log = structlog.get_logger()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the configuration (default: SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sidecar until it is told to end; its exit code."""
+    settings = load(args.config, os.environ)
+    logs.configure(settings.log.level, settings.log.format)
+    return _leave(_run(settings))
+
+
+def _run(settings: Settings) -> int:
+    try:
+        asyncio.run(_live(settings))
+    except (UnusableKeys, UnsupportedRegion, CannotListen, TokenFileUnusable) as error:
+        return _fail("sidecar.bad_setup", error, BAD_SETUP)
+    except LedgerUnusable as error:
+        return _fail("ledger.unusable", error, LEDGER_UNUSABLE)
+    except PodUnknown as error:
+        return _fail("pod.unknown", error, 1)
+    except DeniedExit as denied:
+        return _fail("registration.exit", denied, NOT_ENTITLED)
+    return 0
+
+
+def _leave(code: int) -> int:
+    """Return the code; while a call to AWS still hangs, end at once instead.
+
+    The interpreter would wait for the call's thread as long as AWS may be silent, which is longer than a pod may take
+    to end. Nobody waits for the answer any more, and everything that was accepted is on disk.
+    """
+    for thread in threading.enumerate():
+        if thread.name.startswith(CALL_THREADS):
+            thread.join(_IDLE_ENDS)
+            if thread.is_alive():
+                sys.stderr.flush()
+                os._exit(code)
+    return code
+
+
+def _fail(event: str, error: Exception, code: int) -> int:
+    log.error(event, detail=str(error))
+    return code
+
+
+async def _live(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal(stop, number))
+    await app.run(settings, os.environ, stop)
+
+
+def _on_signal(stop: asyncio.Event, number: signal.Signals) -> Callable[[], None]:
+    def receive() -> None:
+        if stop.is_set():
+            # A second signal: everything that was accepted is on disk, so the process may go as it stands.
+            sys.stderr.flush()
+            os._exit(128 + number)
+        stop.set()
+
+    return receive

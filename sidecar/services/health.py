@@ -1,0 +1,176 @@
+"""What the probes and the operator are told: one judgement over entitlement, metering and the ledger.
+
+Only the entitlement, and metering where the seller asked for it, decide readiness. A ledger that cannot be written is
+said, but locks nobody out.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from sidecar.domain.entitlement import State
+from sidecar.domain.hours import show
+from sidecar.domain.policy import OnFailing
+from sidecar.domain.ports import Clock
+from sidecar.domain.status import Finding, Progress, Status, Terms, Verdict
+from sidecar.domain.usage import LedgerUnavailable
+from sidecar.services.intake import UsageIntake
+from sidecar.services.registrar import Registrar
+from sidecar.services.submitter import Submitter
+
+
+class ReadableLedger(Protocol):
+    """What the status needs of the ledger."""
+
+    pod: str
+    pod_source: str
+
+    async def progress(self) -> Progress:
+        """Return how far the submissions have come."""
+
+    async def terms(self) -> Mapping[str, Terms]:
+        """Return the terms of the conservation law by dimension."""
+
+    def size(self) -> int | None:
+        """Return the bytes of the ledger's files, None while they cannot be seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where this process runs, as far as it never changes."""
+
+    version: str
+    region: str | None
+    credentials: str | None
+    mode: str
+    ledger_path: str
+    on_failing: OnFailing
+    started_at: datetime
+
+
+class HealthReport:
+    """Answers the probes and `/v1/status` from the services as they stand."""
+
+    def __init__(
+        self,
+        *,
+        setting: Setting,
+        registrar: Registrar,
+        submitter: Submitter,
+        intake: UsageIntake,
+        ledger: ReadableLedger,
+        clock: Clock,
+        running: Callable[[], bool],
+        lasting: Sequence[Finding] = (),
+    ) -> None:
+        """Make the report.
+
+        Args:
+            setting: Where this process runs.
+            registrar: Knows the entitlement.
+            submitter: Knows how the submissions go.
+            intake: Knows whether usage is taken.
+            ledger: Is read for the status.
+            clock: Judges everything by one instant.
+            running: Tells whether every loop of the process runs.
+            lasting: What was found at start and stays true.
+        """
+        self._setting = setting
+        self._registrar = registrar
+        self._submitter = submitter
+        self._intake = intake
+        self._ledger = ledger
+        self._clock = clock
+        self._running = running
+        self._lasting = tuple(lasting)
+
+    def alive(self) -> Verdict:
+        """Tell whether the process and its loops run."""
+        if self._running():
+            return Verdict(ok=True, reason="alive", sentence="The process and its loops run.")
+        return Verdict(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.")
+
+    def started(self) -> Verdict:
+        """Tell whether the pod has been entitled once in this process's life."""
+        verdict = self._entitlement()
+        if self._registrar.entitled_once:
+            return Verdict(ok=True, reason="started", sentence="The pod has been entitled.")
+        return verdict
+
+    def ready(self) -> Verdict:
+        """Tell whether the pod is entitled now and not gated by metering."""
+        verdict = self._entitlement()
+        if not verdict.ok:
+            return verdict
+        if self._failing():
+            gated = self._setting.on_failing is OnFailing.GATE
+            words = "No usage could be submitted for longer than metering.failing_after; /v1/status says why."
+            return Verdict(ok=not gated, reason="metering-failing", sentence=words)
+        if self._intake.fault is not None:
+            words = f"Usage is refused for now: {self._intake.fault}. It goes on by itself once the cause is gone."
+            return Verdict(ok=True, reason="ledger-unavailable", sentence=words)
+        return verdict
+
+    async def status(self) -> Status:
+        """Return everything an operator asks first; also while the ledger cannot be read."""
+        now = self._clock.now()
+        findings = [*self._lasting, *self._submitter.findings.values()]
+        progress, terms = Progress(self._submitter.last_success_at, None, 0), dict[str, Terms]()
+        fault = self._intake.fault
+        try:
+            progress, terms = await self._ledger.progress(), dict(await self._ledger.terms())
+        except LedgerUnavailable as error:
+            fault = str(error)
+        if fault is not None:
+            findings.append(Finding("ledger-unavailable", fault, "Make room, or restore the file or volume.", now))
+        rotated = self._registrar.rotation_due
+        if rotated is not None:
+            detail = f"AWS rotated the product's public key on {show(rotated)}"
+            cure = "Ship a version of the product with the new key and product.public_key_version."
+            findings.append(Finding("public-key-rotated", detail, cure, rotated))
+        if progress.in_doubt:
+            detail = f"{progress.in_doubt} records may or may not have been taken by AWS"
+            cure = "Compare them with CloudTrail's MeterUsage events in the buyer's account."
+            findings.append(Finding("in-doubt", detail, cure, now))
+        if not all(found.balanced for found in terms.values()):
+            detail = "accepted usage and its parts differ"
+            cure = "Run `marketplace-sidecar ledger verify`; it names the row. Keep the file."
+            findings.append(Finding("conservation-broken", detail, cure, now))
+        return Status(
+            version=self._setting.version,
+            now=now,
+            started_at=self._setting.started_at,
+            entitlement=self._registrar.entitlement(),
+            metering=self._metering(),
+            last_success_at=self._submitter.last_success_at,
+            oldest_unsent_hour=progress.oldest_unsent_hour,
+            pod=self._ledger.pod,
+            pod_source=self._ledger.pod_source,
+            region=self._setting.region,
+            credentials=self._setting.credentials,
+            mode=self._setting.mode,
+            ledger_path=self._setting.ledger_path,
+            ledger_bytes=self._ledger.size(),
+            conservation=terms,
+            findings=findings,
+            answers=dict(self._submitter.answers),
+            accepted_events=self._intake.accepted,
+            duplicate_events=self._intake.duplicates,
+            in_doubt=progress.in_doubt,
+        )
+
+    def _entitlement(self) -> Verdict:
+        entitlement = self._registrar.entitlement()
+        reason = entitlement.reason if entitlement.state is State.ENTITLED else entitlement.state.value
+        return Verdict(ok=entitlement.entitled, reason=reason, sentence=entitlement.detail)
+
+    def _failing(self) -> bool:
+        return self._submitter.failing(self._clock.now())
+
+    def _metering(self) -> str:
+        if not self._running():
+            return "stopped"
+        if not self._failing():
+            return "ok"
+        return "gated" if self._setting.on_failing is OnFailing.GATE else "failing"

@@ -1,0 +1,106 @@
+"""Takes usage: one writer gathers the batches that wait and stores them in one commit.
+
+A batch is answered only once it is on disk. While a commit is running the next batches gather; an idle writer starts at
+once. It never holds more events in memory than `most_waiting`: past that it says so, and the caller tries again.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from sidecar.domain.entitlement import State
+from sidecar.domain.ports import Clock, Gate
+from sidecar.domain.usage import LedgerUnavailable, NotEntitled, Overloaded, Receipt, UsageBatch, UsageRefused
+
+MOST_WAITING = 50_000
+"""Events that may wait for the disk."""
+MOST_TOGETHER = 5_000
+"""Events in one commit, so that no batch waits long behind others."""
+
+
+class UsageStore(Protocol):
+    """What the intake needs of the ledger."""
+
+    async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+        """Store the batches in one durable commit and return the fate of each."""
+
+
+class UsageIntake:
+    """The way of usage events into the ledger."""
+
+    def __init__(self, *, store: UsageStore, gate: Gate, clock: Clock, most_waiting: int = MOST_WAITING) -> None:
+        self._store = store
+        self._gate = gate
+        self._clock = clock
+        self._most_waiting = most_waiting
+        self._waiting: deque[tuple[UsageBatch, asyncio.Future[Receipt]]] = deque()
+        self._events_waiting = 0
+        self._wake = asyncio.Event()
+        self._closed = False
+        self.accepted = 0
+        self.duplicates = 0
+        self.fault: str | None = None
+        """Why the ledger took nothing the last time it was asked; None while it does."""
+        self.last_taken: float = float("-inf")
+        """When a batch last came, by the loop's own time."""
+
+    async def take(self, batch: UsageBatch) -> Receipt:
+        """Return once the batch is on disk.
+
+        Raises:
+            UsageRefused: One of its kinds; nothing of the batch is stored.
+        """
+        loop = asyncio.get_running_loop()
+        self.last_taken = loop.time()
+        entitlement = self._gate.entitlement()
+        if entitlement.state is State.DENIED:
+            raise NotEntitled(entitlement.detail)
+        if self._closed:
+            raise LedgerUnavailable("the sidecar is shutting down", retry_after=1)
+        if self._waiting and self._events_waiting + len(batch.events) > self._most_waiting:
+            raise Overloaded(f"{self._events_waiting} events wait for the disk")
+        future: asyncio.Future[Receipt] = loop.create_future()
+        self._waiting.append((batch, future))
+        self._events_waiting += len(batch.events)
+        self._wake.set()
+        return await future
+
+    async def run(self) -> None:
+        """Store what waits, until the intake is closed and nothing waits any more."""
+        while not self._closed or self._waiting:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._store_next()
+
+    def close(self) -> None:
+        """Refuse what comes from now on; what waits is still stored by `run`, which then returns."""
+        self._closed = True
+        self._wake.set()
+
+    async def _store_next(self) -> None:
+        """Store the batches that wait, as many as one commit may hold."""
+        group = [self._waiting.popleft()]
+        events = len(group[0][0].events)
+        while self._waiting and events + len(self._waiting[0][0].events) <= MOST_TOGETHER:
+            group.append(self._waiting.popleft())
+            events += len(group[-1][0].events)
+        self._events_waiting -= events
+        try:
+            fates = await self._store.take([batch for batch, _ in group], self._clock.now())
+            self.fault = None
+        except LedgerUnavailable as error:
+            self.fault = str(error)
+            fates = [LedgerUnavailable(str(error), error.retry_after) for _ in group]
+        for (_, future), fate in zip(group, fates, strict=True):
+            if isinstance(fate, Receipt):
+                self.accepted += fate.accepted
+                self.duplicates += fate.duplicates
+            if future.done():  # the caller has gone; what it sent is stored all the same
+                continue
+            if isinstance(fate, Receipt):
+                future.set_result(fate)
+            else:
+                future.set_exception(fate)

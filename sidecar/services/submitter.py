@@ -1,0 +1,376 @@
+"""Brings finished hours to AWS: seals them, submits their records, and writes down every answer.
+
+A record is frozen and its attempt counted on disk before it is sent; every retry sends the same. Dimensions do not wait
+for each other; within one, the oldest hour goes first. This is the one layer that retries MeterUsage.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from sidecar.domain.backoff import full_jitter
+from sidecar.domain.entitlement import State
+from sidecar.domain.hours import Hour, end_of, hour_of, next_hour, show, start_of
+from sidecar.domain.outcomes import Outcome, classify
+from sidecar.domain.ports import Clock, Gate
+from sidecar.domain.quantity import MILLION, render
+from sidecar.domain.records import (
+    Accept,
+    Answer,
+    Carry,
+    Fate,
+    FrozenRecord,
+    Record,
+    SealedHour,
+    Wait,
+    Write,
+    expire,
+    settle,
+    window_closes_at,
+)
+from sidecar.domain.rules import MeteringRules
+from sidecar.domain.schedule import due_at
+from sidecar.domain.sealing import sealable_at
+from sidecar.domain.status import Finding
+from sidecar.domain.usage import LedgerUnavailable
+from sidecar.domain.usage_rules import AHEAD
+from sidecar.marketplace import (
+    Disposition,
+    MarketplaceError,
+    MarketplaceMetering,
+    MeterUsageRequest,
+    Tag,
+    Taken,
+    UsageAllocation,
+)
+
+AT_ONCE = 4
+"""Submissions that may run at the same time."""
+PACE = timedelta(milliseconds=500)
+"""Distance between two submissions of one pod in the long run: a fifth of the account's quota."""
+BURST = 24
+"""Submissions that may go without distance: one hour of a product with the most dimensions there can be."""
+RETRY_BASE = timedelta(seconds=5)
+RETRY_CAP = timedelta(minutes=5)
+DRAIN_RETRY_SECONDS = 0.5
+"""Real time between two rounds of a drain in which something was refused; the pod's end does not wait for more."""
+LEDGER_RETRY = timedelta(seconds=5)
+LONGEST_SLEEP = timedelta(minutes=10)
+
+log = structlog.get_logger()
+
+
+class RecordStore(Protocol):
+    """What the submitter needs of the ledger."""
+
+    async def witness(self, hour: Hour) -> None:
+        """Note that `hour` is to be reported even if nothing is used in it."""
+
+    async def bring_back(self, *, after: Hour, now: datetime) -> int:
+        """Move what lies open in hours later than `after` into the current one; how many buckets that were."""
+
+    async def sealable(self, *, before: Hour, zero_from: Hour, now: datetime) -> list[tuple[Hour, str]]:
+        """Return the (hour, dimension) pairs to seal among the hours earlier than `before`, oldest first."""
+
+    async def seal(self, hour: Hour, dimension: str, now: datetime) -> SealedHour | None:
+        """Freeze one dimension's hour; None when there is nothing to send."""
+
+    async def waiting(self) -> list[Record]:
+        """Return the sealed records of this pod, oldest hour first."""
+
+    async def begin(self, record: Record, now: datetime) -> FrozenRecord | None:
+        """Count an attempt durably and return what it sends; None when the record no longer waits."""
+
+    async def settle(self, record: Record, fate: Fate, answer: Answer, now: datetime) -> Hour | None:
+        """Write what became of a record; the hour it was carried to, if it was."""
+
+    async def prune(self, now: datetime) -> bool:
+        """Drop a step's worth of what has served its time; whether there may be more."""
+
+
+class LearningGate(Gate, Protocol):
+    """The entitlement, which learns from each submission."""
+
+    async def told(self, *, accepted: bool) -> None:
+        """Tell whether AWS took this pod's usage, or refused it because the buyer is not entitled."""
+
+
+class Submitter:
+    """The metering loop of one pod."""
+
+    def __init__(
+        self,
+        *,
+        store: RecordStore,
+        client: MarketplaceMetering,
+        gate: LearningGate,
+        clock: Clock,
+        rules: MeteringRules,
+        pod: str,
+        draw: Callable[[], float],
+        last_success_at: datetime | None,
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._gate = gate
+        self._clock = clock
+        self._rules = rules
+        self._pod = pod
+        self._draw = draw
+        self._not_before: dict[str, datetime] = {}
+        self._failures: Counter[str] = Counter()
+        self._paced_until: datetime | None = None
+        self._overdue_since: datetime | None = None
+        self._hurried = False
+        self._last_turn: Hour | None = None
+        self.last_success_at = last_success_at
+        self.answers: Counter[str] = Counter()
+        """Attempts of this process by AWS's answer."""
+        self.findings: dict[str, Finding] = {}
+        """What keeps a dimension's records from being taken, until its next success."""
+
+    def failing(self, now: datetime) -> bool:
+        """Tell whether records have waited for `failing_after` without a single success."""
+        if self._overdue_since is None:
+            return False
+        since = max(self._overdue_since, self.last_success_at or self._overdue_since)
+        return now - since > self._rules.failing_after
+
+    async def run(self) -> None:
+        """Seal and submit for as long as the process lives."""
+        while True:
+            try:
+                wake = await self._turn()
+            except LedgerUnavailable as error:
+                log.warning("metering.ledger_unavailable", detail=str(error))
+                wake = self._clock.now() + LEDGER_RETRY
+            await self._clock.sleep_until(wake)
+
+    async def drain(self, *, ending: bool) -> None:
+        """Seal and submit what there is without waiting for anybody's turn, until nothing waits.
+
+        Args:
+            ending: The pod itself ends: the open hour is sealed too, for nobody else can do it later.
+        """
+        self._hurried = True
+        while True:
+            now = self._clock.now()
+            if ending:
+                # What is dated a few minutes ahead can only be reported with the hour that is open now.
+                await self._store.bring_back(after=hour_of(now), now=now)
+            await self._seal(before=next_hour(hour_of(now)) if ending else hour_of(now))
+            await self._expire(now)
+            if not await self._store.waiting():
+                return
+            self._not_before.clear()
+            await self._submit_due()
+            if self._failures.total():
+                await asyncio.sleep(DRAIN_RETRY_SECONDS)
+
+    async def _turn(self) -> datetime:
+        """Do what is due now and return when to look again."""
+        now = self._clock.now()
+        await self._witness(now)
+        await self._bring_back(now)
+        await self._seal(before=hour_of(now - self._rules.settle))
+        await self._expire(now)
+        await self._submit_due()
+        while await self._store.prune(now):
+            pass
+        return await self._next_wake()
+
+    async def _witness(self, now: datetime) -> None:
+        """Note the hours to report even without usage, since the last turn: the gate may have opened in between."""
+        this = hour_of(now)
+        last, self._last_turn = self._last_turn or this, this
+        entitlement = self._gate.entitlement()
+        # While suspended only an accepted record can show that the buyer is back.
+        reported = entitlement.state is State.SUSPENDED or (
+            entitlement.state is State.ENTITLED and self._rules.report_zero
+        )
+        if not reported:
+            return
+        hour = min(max(hour_of(entitlement.since), last, hour_of(now - self._rules.window)), this)
+        while hour <= this:
+            await self._store.witness(hour)
+            hour = next_hour(hour)
+
+    async def _bring_back(self, now: datetime) -> None:
+        """Mend what a clock that was ahead has left in hours to come."""
+        buckets = await self._store.bring_back(after=hour_of(now + AHEAD), now=now)
+        if buckets:
+            log.warning("metering.clock_went_back", buckets=buckets)
+
+    async def _seal(self, *, before: Hour) -> None:
+        now = self._clock.now()
+        zero_from = next_hour(hour_of(now - self._rules.window))
+        for hour, dimension in await self._store.sealable(before=before, zero_from=zero_from, now=now):
+            sealed = await self._store.seal(hour, dimension, now)
+            if sealed is not None:
+                log.info(
+                    "metering.hour_sealed",
+                    dimension=dimension,
+                    hour=show(start_of(hour)),
+                    quantity=render(sealed.seal.quantity),
+                )
+                if sealed.seal.folded:
+                    log.warning(
+                        "metering.tag_sets_folded",
+                        dimension=dimension,
+                        hour=show(start_of(hour)),
+                        tag_sets=sealed.seal.folded,
+                    )
+                if sealed.seal.excess:
+                    log.error(
+                        "metering.over_limit",
+                        dimension=dimension,
+                        hour=show(start_of(hour)),
+                        carried=render(sum(sealed.seal.excess.values())),
+                    )
+
+    async def _expire(self, now: datetime) -> None:
+        for record in await self._store.waiting():
+            if now > window_closes_at(record, self._rules.window):
+                words = f"the submission window closed at {show(window_closes_at(record, self._rules.window))}"
+                await self._settle(record, expire(record.unanswered, self._rules.late, words), Answer(words))
+
+    def _due_at(self, record: Record) -> datetime:
+        if self._hurried:
+            return self._not_before.get(record.dimension, start_of(record.hour))
+        due = due_at(
+            record.hour,
+            pod=self._pod,
+            dimension=record.dimension,
+            settle=self._rules.settle,
+            spread=self._rules.spread,
+        )
+        return max(due, self._not_before.get(record.dimension, due))
+
+    async def _submit_due(self) -> None:
+        """Try the oldest record of each dimension until none is due."""
+        while True:
+            now = self._clock.now()
+            due = [record for record in _oldest(await self._store.waiting()) if self._due_at(record) <= now]
+            if not due:
+                return
+            async with asyncio.TaskGroup() as group:
+                for record in due[:AT_ONCE]:
+                    await self._pace()
+                    group.create_task(self._submit(record))
+
+    async def _pace(self) -> None:
+        """Wait for this pod's next turn under the quota: a bucket of `BURST` that refills every `PACE`."""
+        now = self._clock.now()
+        full = now - BURST * PACE
+        turn = max(self._paced_until or full, full) + PACE
+        self._paced_until = turn
+        if turn > now:
+            await self._clock.sleep_until(turn)
+
+    async def _submit(self, record: Record) -> None:
+        frozen = await self._store.begin(record, self._clock.now())
+        if frozen is None:
+            return
+        cure = ""
+        try:
+            result = await self._client.meter_usage(self._request(record, frozen))
+            outcome, answer = Outcome.ACCEPTED, Answer("accepted", result.metering_record_id, result.request_id)
+            code = "accepted"
+        except MarketplaceError as error:
+            outcome = classify(error.code, maybe_taken=error.taken is Taken.UNKNOWN)
+            if outcome is Outcome.RETRY and error.disposition is Disposition.FIX_SETUP:
+                outcome = Outcome.SETUP
+            answer, code, cure = Answer(str(error), None, error.request_id), error.code, error.cure
+        self.answers[code] += 1
+        await self._learn(record, outcome, code, answer, cure)
+        await self._settle(record, settle(frozen.unanswered, outcome, answer.words, self._rules.late), answer)
+
+    def _request(self, record: Record, frozen: FrozenRecord) -> MeterUsageRequest:
+        allocations = tuple(
+            UsageAllocation(
+                allocated_usage_quantity=quantity // MILLION if frozen.whole else None,
+                allocated_usage_quantity_as_decimal=None if frozen.whole else render(quantity),
+                tags=tuple(Tag(key, value) for key, value in tags) or None,
+            )
+            for tags, quantity in frozen.allocations
+        )
+        return MeterUsageRequest(
+            product_code=self._rules.product_code,
+            timestamp=record.timestamp,
+            usage_dimension=record.dimension,
+            usage_quantity=record.quantity // MILLION if frozen.whole else None,
+            usage_quantity_as_decimal=None if frozen.whole else render(record.quantity),
+            usage_allocations=allocations or None,
+            client_token=frozen.client_token,
+        )
+
+    async def _learn(self, record: Record, outcome: Outcome, code: str, answer: Answer, cure: str) -> None:
+        """Take from an answer when to try again and what to tell the operator."""
+        now = self._clock.now()
+        if outcome is Outcome.ACCEPTED:
+            self.last_success_at = now
+            self.findings.pop(record.dimension, None)
+            if self._failures.pop(record.dimension, 0):
+                log.info("metering.recovered", dimension=record.dimension)
+            self._not_before.pop(record.dimension, None)
+            await self._gate.told(accepted=True)
+            return
+        known = self.findings.get(record.dimension)
+        if known is None or known.code != code:
+            log.warning("metering.refused", dimension=record.dimension, code=code, detail=answer.words, cure=cure)
+            known = Finding(code, f"dimension {record.dimension}: {answer.words}", cure, now)
+        self.findings[record.dimension] = known
+        if outcome is Outcome.NOT_ENTITLED:
+            await self._gate.told(accepted=False)
+        if outcome in {Outcome.RETRY, Outcome.UNKNOWN, Outcome.SETUP, Outcome.NOT_ENTITLED}:
+            wait = full_jitter(self._failures[record.dimension], base=RETRY_BASE, cap=RETRY_CAP, draw=self._draw())
+            self._failures[record.dimension] += 1
+            self._not_before[record.dimension] = now + wait
+
+    async def _settle(self, record: Record, fate: Fate, answer: Answer) -> None:
+        carried_to = await self._store.settle(record, fate, answer, self._clock.now())
+        line = log.bind(dimension=record.dimension, hour=show(start_of(record.hour)), quantity=render(record.quantity))
+        match fate:
+            case Accept():
+                line.info("metering.record_accepted", metering_record_id=answer.metering_record_id)
+            case Write(reason=reason):
+                line.error("metering.record_unbilled", reason=reason)
+            case Carry():
+                line.warning(
+                    "metering.record_carried",
+                    to=None if carried_to is None else show(start_of(carried_to)),
+                    why=answer.words,
+                )
+            case Wait():
+                line.debug("metering.record_waits", answer=answer.words)
+
+    async def _next_wake(self) -> datetime:
+        now = self._clock.now()
+        records = await self._store.waiting()
+        dues = [self._due_at(record) for record in _oldest(records)]
+        closing = [window_closes_at(record, self._rules.window) for record in records]
+        scheduled = [
+            due_at(
+                record.hour,
+                pod=self._pod,
+                dimension=record.dimension,
+                settle=self._rules.settle,
+                spread=self._rules.spread,
+            )
+            for record in records
+        ]
+        self._overdue_since = min((due for due in scheduled if due <= now), default=None)
+        seal_at = sealable_at(hour_of(now - self._rules.settle), self._rules.settle)
+        return min(*dues, *closing, seal_at, end_of(hour_of(now)), now + LONGEST_SLEEP)
+
+
+def _oldest(records: Sequence[Record]) -> list[Record]:
+    """Return the first record of each dimension."""
+    first: dict[str, Record] = {}
+    for record in records:
+        first.setdefault(record.dimension, record)
+    return list(first.values())
