@@ -1,0 +1,172 @@
+"""The stage of the demonstration: the emulator and the sidecar as real processes, and HTTP to both of them.
+
+Everything lies in one temporary folder and is gone at the end, however the play ends. Only the standard library.
+"""
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 30.0
+"""Real seconds within which anything awaited on the stage must happen."""
+
+CONFIGURATION = """\
+product:
+  code: 0abc123example
+  public_key_version: 1
+  public_keys: {{1: {folder}/1.pem}}
+metering:
+  dimensions:
+    - {{name: requests, aggregation: sum}}
+    - {{name: gigabytes, aggregation: sum}}
+  settle: 5m
+  spread: 5m
+ledger: {{path: {folder}/ledger.db}}
+api: {{port: {api}}}
+probes: {{host: 127.0.0.1, port: {probes}}}
+shutdown: {{timeout: 15s}}
+marketplace: {{mode: emulator, endpoint_url: "http://127.0.0.1:{emulator}"}}
+"""
+
+
+class StageError(Exception):
+    """Something on the stage did not happen in time; says what."""
+
+
+class Stage:
+    """The two processes and their addresses."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.api, self.probes = _free_port(), _free_port()
+        self.emulator = 0
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._sidecar: subprocess.Popen[bytes] | None = None
+
+    def start_emulator(self) -> None:
+        """Start AWS's side and fetch the public key that a seller finds in the listing."""
+        log = self.folder / "emulator.log"
+        self._spawn("emulator", "--port", "0", log=log)
+        self.emulator = int(wait_for("the emulator", lambda: _listening_port(log)))
+        self.write_configuration()
+        key = request(self.emulator, "GET", "/_emulator/public-keys/1.pem")
+        (self.folder / "1.pem").write_bytes(key.body)
+
+    def write_configuration(self) -> Path:
+        """Write the sidecar's configuration and return its path."""
+        path = self.folder / "config.yaml"
+        text = CONFIGURATION.format(folder=self.folder, api=self.api, probes=self.probes, emulator=self.emulator)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def start_sidecar(self) -> None:
+        """Start the sidecar on its ledger, new or left by an earlier process."""
+        path = self.write_configuration()
+        self._sidecar = self._spawn("run", "--config", str(path), log=self.folder / "sidecar.log")
+        wait_for("the sidecar's probes", lambda: request(self.probes, "GET", "/livez").status == 200)
+
+    def kill_sidecar(self) -> None:
+        """End the sidecar with SIGKILL: no handler of it runs."""
+        if self._sidecar is not None:
+            self._sidecar.kill()
+            self._sidecar.wait()
+
+    def stop_sidecar(self) -> int:
+        """Ask the sidecar to end and return its exit code."""
+        if self._sidecar is None:
+            return 0
+        self._sidecar.terminate()
+        return self._sidecar.wait(PATIENCE)
+
+    def close(self) -> None:
+        """End whatever still runs."""
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                process.kill()
+                process.wait()
+
+    def command(self, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Run one of the sidecar's commands to its end."""
+        return subprocess.run(_program(*arguments), input=stdin, capture_output=True, check=False, timeout=PATIENCE)
+
+    def tell(self, path: str, message: Mapping[str, object]) -> Any:
+        """Tell the emulator's control API something and return its answer."""
+        return request(self.emulator, "POST", path, message).document()
+
+    def _spawn(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            process = subprocess.Popen(_program(*arguments), stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+        self._processes.append(process)
+        return process
+
+
+class Reply:
+    """An HTTP answer."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status = status
+        self.body = body
+
+    def document(self) -> Any:
+        """Return the JSON of the body."""
+        return json.loads(self.body)
+
+
+def request(port: int, method: str, path: str, message: object = None) -> Reply:
+    """Send one HTTP request to a port of this machine.
+
+    Raises:
+        OSError: Nobody answered.
+        http.client.HTTPException: The answer broke off.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        body = None if message is None else json.dumps(message)
+        connection.request(method, path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        return Reply(answer.status, answer.read())
+    finally:
+        connection.close()
+
+
+def wait_for(what: str, look: Callable[[], Any]) -> Any:
+    """Return the first true value that `look` gives; connection faults count as not yet.
+
+    Raises:
+        StageError: It did not come within `PATIENCE`.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with suppress(OSError, http.client.HTTPException):
+            found = look()
+            if found:
+                return found
+        time.sleep(0.02)
+    raise StageError(f"waited {PATIENCE:.0f} s for {what} in vain")
+
+
+def _program(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "sidecar", *arguments]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _listening_port(log: Path) -> str | None:
+    match = re.search(rb"listening on http://[^\s:]+:([0-9]+)", log.read_bytes())
+    return None if match is None else match[1].decode()
