@@ -1,6 +1,7 @@
 # What people call: make demo, make test, make lint, make bench. Each installs what it needs into .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+RESOLVE := --universal --generate-hashes --no-header --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test lint bench lock clean
@@ -27,9 +28,9 @@ bench: .venv/development ## ratios against baselines of the same run; nothing he
 	@$(PYTHON) -m venv .venv || { echo "No virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
 	@touch $@
 
-.venv/runtime: .venv/python requirements.lock
+.venv/runtime: .venv/python requirements.lock requirements-build.lock
 	@echo "installing the runtime packages into .venv"
-	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -38,10 +39,11 @@ bench: .venv/development ## ratios against baselines of the same run; nothing he
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-lock: ## resolve both lock files anew (needs uv)
-	uv pip compile --universal --generate-hashes --no-header --quiet --upgrade pyproject.toml --group build -o requirements.lock
-	uv pip compile --universal --generate-hashes --no-header --quiet pyproject.toml --group build --group dev \
-		--constraint requirements.lock -o requirements-dev.lock
+lock: ## resolve the lock files anew (needs uv)
+	uv pip compile $(RESOLVE) --upgrade pyproject.toml -o requirements.lock
+	uv pip compile $(RESOLVE) --upgrade --group build -o requirements-build.lock
+	uv pip compile $(RESOLVE) --upgrade pyproject.toml --group build --group dev \
+		--constraint requirements.lock --constraint requirements-build.lock -o requirements-dev.lock
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist build
