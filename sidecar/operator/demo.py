@@ -153,7 +153,7 @@ class Play:
         entitlement = wait_for("a refusal", lambda: self._entitlement("denied"))
         ready = request(self.stage.probes, "GET", "/readyz")
         self.screen.say(f"GET /v1/entitlement -> entitled: {entitlement['entitled']}, {entitlement['reason']}")
-        self.screen.say(f"GET /readyz -> {ready.status}: {ready.document()['detail']}")
+        self.screen.say(f"GET /readyz -> {ready.status}: {ready.document()['reason']}")
 
     def _open_gate(self) -> None:
         self.screen.step("The buyer subscribes; the sidecar asks again within 5 minutes")

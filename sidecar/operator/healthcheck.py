@@ -64,8 +64,6 @@ def ask(host: str, port: int, path: str) -> str | None:
 def _sentence(body: bytes) -> str | None:
     try:
         match json.loads(body):
-            case {"detail": str(detail)}:
-                return detail
             case {"reason": str(reason)}:
                 return reason
             case _:

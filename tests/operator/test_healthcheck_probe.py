@@ -101,7 +101,7 @@ def test_path_in_url_wins(listener: Listener) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (json.dumps({"status": "unavailable", "reason": "pending", "detail": "AWS has not answered."}).encode(), None),
+        (json.dumps({"status": "fail", "code": "pending", "reason": "AWS has not answered."}).encode(), None),
         (b'{"reason": "AWS has not answered."}', None),
         (b"<html>", "answered 503"),
         (b"[1]", "answered 503"),

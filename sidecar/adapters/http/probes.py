@@ -78,9 +78,9 @@ class ProbeServer:
 def _verdict(verdict: Verdict) -> web.Response:
     return reply_json(
         {
-            "status": "ok" if verdict.ok else "unavailable",
-            "reason": verdict.reason,
-            "detail": verdict.sentence,
+            "status": "ok" if verdict.ok else "fail",
+            "code": verdict.reason,
+            "reason": verdict.sentence,
         },
         status=200 if verdict.ok else 503,
     )

@@ -60,12 +60,12 @@ async def probes() -> AsyncIterator[Probes]:
 @pytest.mark.parametrize(
     ("path", "status", "document"),
     [
-        ("/livez", 200, {"status": "ok", "reason": "entitled", "detail": "All is well."}),
-        ("/startupz", 503, {"status": "unavailable", "reason": "pending", "detail": "AWS has not answered yet."}),
+        ("/livez", 200, {"status": "ok", "code": "entitled", "reason": "All is well."}),
+        ("/startupz", 503, {"status": "fail", "code": "pending", "reason": "AWS has not answered yet."}),
         (
             "/readyz",
             503,
-            {"status": "unavailable", "reason": "metering-failing", "detail": "No record was taken for 2 h."},
+            {"status": "fail", "code": "metering-failing", "reason": "No record was taken for 2 h."},
         ),
     ],
 )
