@@ -9,9 +9,10 @@ import logging
 import re
 import sys
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -48,10 +49,25 @@ def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) ->
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         context_class=dict,
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unfailing(stream))),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Relay(logging.WARNING)], level=logging.WARNING, force=True)
+
+
+class _Unfailing:
+    """A stream whose faults end nobody: a line that cannot be written (disk full, reader gone) is lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _renderer(form: LogFormat, *, terminal: bool) -> structlog.typing.Processor:

@@ -1,0 +1,88 @@
+"""Keeping hold of the ledger's file while it is in use: noticing that it was removed, replaced or cut; putting it back.
+
+SQLite goes on writing to a file that somebody has removed, and everything accepted would be gone with the process.
+As long as the process lives, the removed file is still readable, so it is written anew at its place.
+"""
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.domain.usage import LedgerUnavailable
+
+
+class FileWatch:
+    """What the ledger's files were when they were opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = path.with_name(path.name + "-wal")
+        self._seen = self._look()
+
+    def is_whole(self) -> bool:
+        """Tell whether file and log are still the ones that were opened, and none has lost its end.
+
+        Raises:
+            LedgerUnavailable: Another file lies in the ledger's place, or it was cut; says what to do.
+        """
+        found = self._look()
+        if found == self._seen:
+            return True
+        (main, size), (log, _) = found
+        (main_before, size_before), (log_before, _) = self._seen
+        if main is not None and main != main_before:
+            raise LedgerUnavailable(f"another file lies at {self._path}: put the ledger back, or restart the sidecar")
+        if main is not None and size < size_before:
+            raise LedgerUnavailable(
+                f"{self._path} was cut from {size_before} to {size} bytes: restore it, or restart on an empty path"
+            )
+        if main is None or (log_before is not None and log != log_before):
+            return False
+        self._seen = found
+        return True
+
+    def _look(self) -> tuple[tuple[int | None, int], tuple[int | None, int]]:
+        return _identity(self._path), (_identity(self._log)[0], 0)
+
+
+def _identity(path: Path) -> tuple[int | None, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - on the way of every commit
+    except FileNotFoundError:
+        return None, 0
+    except OSError as error:
+        raise LedgerUnavailable(f"{path} cannot be seen: {error.strerror}") from error
+    return found.st_ino, found.st_size
+
+
+def put_back(connection: sqlite3.Connection, path: Path) -> None:
+    """Write what `connection` still holds of a removed ledger to `path`, durably, and close the connection.
+
+    Raises:
+        LedgerUnavailable: It cannot be written now; the connection stays as it was, for another try.
+    """
+    rescued = path.with_name(path.name + "-rescued")
+    try:
+        rescued.unlink(missing_ok=True)
+        with closing(sqlite3.connect(rescued)) as copy:
+            connection.backup(copy)
+        _sync(rescued)
+    except (OSError, sqlite3.Error, LedgerUnusable) as error:
+        raise LedgerUnavailable(f"{path} was removed, and cannot be put back yet: {error}") from error
+    # Closing removes the log by its name, so it comes before the new file takes its place.
+    connection.close()
+    for suffix in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).unlink()
+    rescued.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

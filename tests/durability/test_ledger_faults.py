@@ -1,0 +1,202 @@
+"""What can befall the ledger's file while it is in use: each has a state that is said, and an end without loss."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.adapters.ledger import proof
+from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
+from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.domain.policy import LatePolicy, QuantityKind
+from sidecar.domain.rules import MeteringRules
+from sidecar.domain.usage import Dimension, LedgerUnavailable, UsageBatch, UsageEvent
+
+NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
+RULES = MeteringRules(
+    product_code="0abc123example",
+    dimensions={"requests": Dimension("requests")},
+    kind=QuantityKind.DECIMAL,
+    late=LatePolicy.CARRY,
+    settle=timedelta(),
+    spread=timedelta(),
+    window=timedelta(hours=6),
+    report_zero=True,
+    failing_after=timedelta(hours=2),
+)
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    """A ledger in use."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    yield ledger
+    await ledger.close()
+
+
+async def take(ledger: Ledger, *ids: str) -> None:
+    """Store events of one unit each."""
+    events = [UsageEvent(name, "requests", 1_000_000, None, None, ()) for name in ids]
+    await ledger.take([UsageBatch(events)], NOW)
+
+
+def kept(path: Path) -> set[str]:
+    """Return the ids in a ledger's file, whose books must balance."""
+    with closing(open_for_reading(path)) as connection:
+        assert list(proof.breaches(connection)) == []
+        return {row["id"] for row in connection.execute("SELECT id FROM event")}
+
+
+async def test_removed_ledger_is_put_back(ledger: Ledger) -> None:
+    """A ledger removed while in use is written anew at its place, with everything accepted, before the next is."""
+    await take(ledger, "a", "b")
+    for file in ledger.path.parent.glob("ledger.db*"):
+        file.unlink()
+
+    await take(ledger, "c")
+
+    assert kept(ledger.path) == {"a", "b", "c"}
+    assert ledger.fault is None
+
+
+async def test_removed_log_is_put_back(ledger: Ledger) -> None:
+    """Without its log the file alone would lack what was accepted last; it is written anew."""
+    await take(ledger, "a", "b")
+    (ledger.path.parent / "ledger.db-wal").unlink()
+
+    await take(ledger, "c")
+
+    assert kept(ledger.path) == {"a", "b", "c"}
+
+
+async def test_removed_folder_is_waited_for(ledger: Ledger) -> None:
+    """While its folder is away usage is refused and the fault is told; once it is back, nothing accepted is missing."""
+    await take(ledger, "a")
+    folder = ledger.path.parent
+    away = folder.with_name("away")
+    folder.rename(away)
+
+    with pytest.raises(LedgerUnavailable, match="was removed"):
+        await take(ledger, "b")
+    assert ledger.fault is not None
+    folder.mkdir()
+    await take(ledger, "b")
+
+    assert kept(ledger.path) == {"a", "b"}
+    assert ledger.fault is None
+
+
+async def test_replaced_ledger_is_not_written(ledger: Ledger) -> None:
+    """Another file in the ledger's place is neither written nor taken over; with the ledger back, work goes on."""
+    await take(ledger, "a")
+    moved = ledger.path.rename(ledger.path.with_name("moved"))
+    ledger.path.write_bytes(b"something else")
+
+    with pytest.raises(LedgerUnavailable, match="another file lies at"):
+        await take(ledger, "b")
+    assert ledger.path.read_bytes() == b"something else"
+    moved.replace(ledger.path)
+    await take(ledger, "b")
+
+    assert kept(ledger.path) == {"a", "b"}
+
+
+@pytest.mark.parametrize("size", [0, 4096, 20_000])
+async def test_cut_ledger_is_refused(ledger: Ledger, size: int) -> None:
+    """A ledger that has lost its end takes nothing and says so; restored, it goes on with all that was accepted."""
+    await take(ledger, "a")
+    with closing(sqlite3.connect(ledger.path)) as other:
+        other.execute("PRAGMA wal_checkpoint")
+    whole = ledger.path.read_bytes()
+    await take(ledger, "b")
+    with ledger.path.open("r+b") as file:
+        file.truncate(size)
+
+    with pytest.raises(LedgerUnavailable, match="was cut"):
+        await take(ledger, "c")
+    with ledger.path.open("r+b") as file:
+        file.write(whole)
+    await take(ledger, "c")
+
+    assert kept(ledger.path) == {"a", "b", "c"}
+
+
+async def test_damaged_ledger_is_refused_in_words(tmp_path: Path) -> None:
+    """A ledger whose first page was overwritten cannot be opened; the message names the file and what to do."""
+    path = tmp_path / "ledger.db"
+    ledger = Ledger(path, RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await take(ledger, "a")
+    await ledger.close()
+    content = bytearray(path.read_bytes())
+    content[:100] = bytes(range(100))
+    path.write_bytes(content)
+
+    again = Ledger(path, RULES)
+    with pytest.raises(LedgerUnusable, match=r"ledger\.db: file is not a database\. Keep the file"):
+        await again.open("pod-1", "downward-api", NOW)
+    await again.close()
+
+    assert path.read_bytes() == bytes(content)
+
+
+class FaultyConnection(sqlite3.Connection):
+    """A connection on a disk that fails at one statement."""
+
+    countdown = -1
+    error = sqlite3.OperationalError()
+
+    def execute(self, *arguments: Any, **options: Any) -> sqlite3.Cursor:
+        self.count()
+        return super().execute(*arguments, **options)
+
+    def executemany(self, *arguments: Any, **options: Any) -> sqlite3.Cursor:
+        self.count()
+        return super().executemany(*arguments, **options)
+
+    def count(self) -> None:
+        """Fail at the statement whose turn it is, and at those after it."""
+        type(self).countdown -= 1
+        if type(self).countdown < 0:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", ["database or disk is full", "attempt to write a readonly database", "disk I/O error"]
+)
+async def test_failing_disk_loses_nothing(tmp_path: Path, error: str) -> None:
+    """Whichever statement the disk fails at, the batch is refused whole, and taken once the disk is well again."""
+    FaultyConnection.error = sqlite3.OperationalError(error)
+
+    def connect(path: Path) -> sqlite3.Connection:
+        with closing(open_for_writing(path)):
+            pass
+        connection = sqlite3.connect(path, isolation_level=None, factory=FaultyConnection, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    FaultyConnection.countdown = 10_000
+    ledger = Ledger(tmp_path / "ledger.db", RULES, connect=connect)
+    await ledger.open("pod-1", "downward-api", NOW)
+    refused = 0
+    for statement in range(40):
+        FaultyConnection.countdown = statement
+        try:
+            await take(ledger, f"evt-{statement}")
+        except LedgerUnavailable as fault:
+            refused += 1
+            assert error in str(fault)  # noqa: PT017 - the last statements come after the commit
+            FaultyConnection.countdown = 10_000
+            await take(ledger, f"evt-{statement}")
+    FaultyConnection.countdown = 10_000
+    terms = (await ledger.terms())["requests"]
+    await ledger.close()
+
+    assert refused > 5
+    assert kept(ledger.path) == {f"evt-{statement}" for statement in range(40)}
+    assert terms.accepted == 40_000_000

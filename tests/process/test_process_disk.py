@@ -1,0 +1,83 @@
+"""A disk that is full, and a ledger that disappears, under a running sidecar: said everywhere, and over by itself."""
+
+import resource
+
+from sidecar.adapters.ledger import proof
+from sidecar.adapters.ledger.file import open_for_reading
+from tests.process.conftest import Sidecar, Site
+
+
+def limit_files(sidecar: Sidecar, size: int) -> None:
+    """Let no file of the process grow beyond a size, as on a volume without room."""
+    resource.prlimit(sidecar.process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def fill_disk(site: Site, sidecar: Sidecar) -> None:
+    """Leave no room for what the ledger writes next; the log on standard error still fits."""
+    limit_files(sidecar, site.ledger.with_name("ledger.db-wal").stat().st_size)
+
+
+def test_full_disk_is_said_and_passes(site: Site) -> None:
+    """Without room usage is refused with Retry-After and the reason is told; with room again it goes on by itself."""
+    sidecar = site.start_entitled()
+    sidecar.report({"id": "a", "dimension": "requests"})
+    fill_disk(site, sidecar)
+
+    refused = sidecar.post("/v1/usage", {"id": "b", "dimension": "requests"})
+
+    assert (503, True) == (refused.status, refused.document["type"].endswith("ledger-unavailable"))
+    assert int(refused.headers["Retry-After"]) > 0
+    ready = sidecar.probe("readyz")
+    assert (200, "ledger-unavailable") == (ready.status, ready.document["code"])
+    assert "ledger-unavailable" in [fault["code"] for fault in sidecar.get("/v1/status")["faults"]]
+    sidecar.await_event("ledger.unavailable")
+
+    limit_files(sidecar, resource.RLIM_INFINITY)
+    assert sidecar.report({"id": "b", "dimension": "requests"}, {"id": "a", "dimension": "requests"}) == (1, 1)
+    assert sidecar.probe("readyz").document["code"] == "registered"
+    sidecar.await_event("ledger.recovered")
+    assert sidecar.terms() == {"accepted": "2", "open": "2"}
+
+
+def test_full_disk_holds_no_submission_back_for_good(site: Site) -> None:
+    """An hour that ends while the disk is full is submitted, once, as soon as there is room."""
+    sidecar = site.start_entitled()
+    sidecar.report({"id": "a", "dimension": "requests", "quantity": 3})
+    fill_disk(site, sidecar)
+    site.emulator.post("clock", advance="1h")
+    sidecar.await_event("ledger.unavailable")
+    limit_files(sidecar, resource.RLIM_INFINITY)
+    site.emulator.post("clock", advance="1m")
+
+    sidecar.await_for("the record", lambda: site.emulator.held() or None)
+
+    assert site.emulator.held() == {("2026-11-23T10:00:00Z", "requests"): "3"}
+
+
+def test_removed_ledger_is_whole_after_a_kill(site: Site) -> None:
+    """What was accepted before somebody removed the ledger is there when the process is killed after the next event."""
+    sidecar = site.start_entitled()
+    sidecar.report({"id": "a", "dimension": "requests"})
+    for file in site.folder.glob("ledger.db*"):
+        file.unlink()
+    sidecar.report({"id": "b", "dimension": "requests"})
+    sidecar.kill()
+
+    again = site.start_entitled()
+
+    assert again.report({"id": "a", "dimension": "requests"}, {"id": "b", "dimension": "requests"}) == (0, 2)
+    assert again.terms() == {"accepted": "2", "open": "2"}
+    connection = open_for_reading(site.ledger)
+    assert list(proof.breaches(connection)) == []
+    connection.close()
+
+
+def test_full_log_ends_nothing(site: Site) -> None:
+    """When not even a log line can be written, the sidecar works on."""
+    sidecar = site.start_entitled()
+    sidecar.report({"id": "a", "dimension": "requests"})
+    limit_files(sidecar, 1)
+    assert sidecar.post("/v1/usage", {"id": "b", "dimension": "requests"}).status == 503
+    limit_files(sidecar, resource.RLIM_INFINITY)
+
+    assert sidecar.report({"id": "b", "dimension": "requests"}) == (1, 0)
