@@ -34,7 +34,7 @@ def test_every_command_has_example(name: str, example: str) -> None:
     assert example.partition(" ")[0] == name
 
 
-@pytest.mark.parametrize("name", ["healthcheck", "wait"])
+@pytest.mark.parametrize("name", [command.name for command in cli.COMMANDS])
 def test_help_shows_example(capsys: pytest.CaptureFixture[str], name: str) -> None:
     """A command's help ends with its example."""
     assert cli.main([name, "--help"]) == 0

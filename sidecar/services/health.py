@@ -25,6 +25,8 @@ class ReadableLedger(Protocol):
 
     pod: str
     pod_source: str
+    fault: str | None
+    """Why the ledger could not be used the last time; None while it can."""
 
     async def progress(self) -> Progress:
         """Return how far the submissions have come."""
@@ -107,8 +109,8 @@ class HealthReport:
             gated = self._setting.on_failing is OnFailing.GATE
             words = "No usage could be submitted for longer than metering.failing_after; /v1/status says why."
             return Verdict(ok=not gated, reason="metering-failing", sentence=words)
-        if self._intake.fault is not None:
-            words = f"Usage is refused for now: {self._intake.fault}. It goes on by itself once the cause is gone."
+        if self._ledger.fault is not None:
+            words = f"Usage is refused for now: {self._ledger.fault}. It goes on by itself once the cause is gone."
             return Verdict(ok=True, reason="ledger-unavailable", sentence=words)
         return verdict
 
@@ -117,7 +119,7 @@ class HealthReport:
         now = self._clock.now()
         findings = [*self._lasting, *self._submitter.findings.values()]
         progress, terms = Progress(self._submitter.last_success_at, None, 0), dict[str, Terms]()
-        fault = self._intake.fault
+        fault = self._ledger.fault
         try:
             progress, terms = await self._ledger.progress(), dict(await self._ledger.terms())
         except LedgerUnavailable as error:
@@ -131,7 +133,7 @@ class HealthReport:
             findings.append(Finding("public-key-rotated", detail, cure, rotated))
         if progress.in_doubt:
             detail = f"{progress.in_doubt} records may or may not have been taken by AWS"
-            cure = "Compare them with CloudTrail's MeterUsage events in the buyer's account."
+            cure = "Compare with CloudTrail's MeterUsage events, then run `marketplace-sidecar ledger resolve`."
             findings.append(Finding("in-doubt", detail, cure, now))
         if not all(found.balanced for found in terms.values()):
             detail = "accepted usage and its parts differ"

@@ -7,6 +7,7 @@ it.
 import fcntl
 import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -83,8 +84,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     Raises:
         LedgerUnusable: There is none, or it is not one that this program reads.
     """
-    if not path.exists():
-        raise LedgerUnusable(path, "there is no such file", "Name the configuration the sidecar runs with (--config).")
+    _refuse_no_file(path)
     try:
         return _open_unchanged(path, "mode=ro")
     except sqlite3.Error as error:
@@ -104,6 +104,19 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         raise LedgerUnusable(path, str(error), cure_for(error)) from error
     except OSError as error:
         raise LedgerUnusable(path, str(error), "Make the file and its folder readable for you.") from error
+
+
+def _refuse_no_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise LedgerUnusable(
+            path, "there is no such file", "Name the configuration the sidecar runs with (--config)."
+        ) from error
+    except OSError as error:
+        raise LedgerUnusable(path, str(error.strerror), "Run as the sidecar's user.") from error
+    if stat.S_ISDIR(mode):
+        raise LedgerUnusable(path, "it is a folder", "Name the file in it.")
 
 
 def _open_unchanged(path: Path, how: str) -> sqlite3.Connection:

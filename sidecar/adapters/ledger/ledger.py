@@ -12,9 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from sidecar.adapters.ledger import adopting, proof, pruning, reading, submitting, taking
 from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_writing
+from sidecar.adapters.ledger.keeping import FileWatch, put_back
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement import Evidence
 from sidecar.domain.hours import Hour, to_micros
@@ -22,6 +25,8 @@ from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHou
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import BucketView, Progress, RecordPage, RecordQuery, Terms
 from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
+
+log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
@@ -41,6 +46,10 @@ class Ledger:
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._lock: LedgerLock | None = None
         self._store: Store | None = None
+        self._watch: FileWatch | None = None
+        self._suspect = False
+        self.fault: str | None = None
+        """Why the ledger could not be used the last time; None while it can."""
 
     async def open(self, pod: str | None, source: str, now: datetime) -> None:
         """Take the ledger for this process and this pod.
@@ -64,6 +73,7 @@ class Ledger:
             self._lock = None
             raise
         self._store = store
+        self._watch = FileWatch(self.path)
         try:
             with store.transaction():
                 self.pod, self.pod_source = adopting.take_identity(store, pod, source, now)
@@ -87,22 +97,60 @@ class Ledger:
             self._lock = None
 
     async def _write(self, step: Callable[[Store], Result]) -> Result:
-        def run() -> Result:
-            assert self._store is not None  # noqa: S101 - open() comes first
-            with self._store.transaction():
-                return step(self._store)
+        def run(store: Store) -> Result:
+            with store.transaction():
+                return step(store)
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        return await self._run(run)
 
     async def _read(self, look: Callable[[sqlite3.Connection], Result]) -> Result:
-        def run() -> Result:
-            assert self._store is not None  # noqa: S101 - open() comes first
+        def run(store: Store) -> Result:
             try:
-                return look(self._store.connection)
+                return look(store.connection)
             except sqlite3.Error as error:
                 raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, run)
+        return await self._run(run)
+
+    async def _run(self, work: Callable[[Store], Result]) -> Result:
+        """Do one piece of work on the ledger's thread, and note whether the ledger could be used."""
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, self._use, work)
+        except LedgerUnavailable as error:
+            if self.fault is None:
+                log.error("ledger.unavailable", path=str(self.path), detail=str(error))  # noqa: TRY400 - no bug: a state
+            self.fault = str(error)
+            raise
+        if self.fault is not None:
+            log.warning("ledger.recovered", path=str(self.path))
+            self.fault = None
+        return result
+
+    def _use(self, work: Callable[[Store], Result]) -> Result:
+        store = self._whole_store()
+        try:
+            return work(store)
+        except LedgerUnavailable:
+            # The next piece of work begins on a fresh connection, with nothing remembered of a bad file or disk.
+            self._suspect = True
+            raise
+
+    def _whole_store(self) -> Store:
+        """Return the store, on the file that lies at the ledger's path, put back or opened anew if need be."""
+        assert self._store is not None  # noqa: S101 - open() comes first
+        assert self._watch is not None  # noqa: S101 - open() comes first
+        removed = not self._watch.is_whole()
+        if removed:
+            put_back(self._store.connection, self.path)
+        if removed or self._suspect:
+            self._store.connection.close()
+            try:
+                self._store = Store(self._connect(self.path), self._store.pod)
+            except LedgerUnusable as error:
+                raise LedgerUnavailable(str(error)) from error
+            self._watch = FileWatch(self.path)
+            self._suspect = False
+        return self._store
 
     async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
         """Store the batches in one durable commit and return the fate of each.

@@ -10,7 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_reading, open_for_writing
+from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writing
+from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.reading import record_id, sequence
 from sidecar.adapters.ledger.store import Move, Store
 from sidecar.adapters.ledger.submitting import carry_record
@@ -53,8 +54,9 @@ def resolve_in(path: Path, identifier: str, resolution: Resolution, *, who: str,
         NotResolvable: See there.
         LedgerUnusable: The ledger cannot be opened or written.
     """
-    # Opening for writing would make a ledger where there is none.
-    open_for_reading(path).close()
+    with look(path):
+        # Opening for writing would make a ledger where there is none.
+        pass
     try:
         with closing(open_for_writing(path)) as connection:
             store = Store(connection)

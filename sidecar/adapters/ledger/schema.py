@@ -101,7 +101,7 @@ MIGRATIONS = (
 
     -- kind: `slot` is submitted; `late` gathers what came too late and is not billed.
     CREATE TABLE record (
-        seq INTEGER PRIMARY KEY,
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
         pod INTEGER NOT NULL,
         dimension INTEGER NOT NULL,
         hour INTEGER NOT NULL,

@@ -116,4 +116,4 @@ def _broken_references(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _name(table: str, row: sqlite3.Row) -> str:
     keys = _KEYS.get(table, "seq").split(", ")
-    return f"{table.replace('_', ' ')} " + ", ".join(f"{key} {row[key]}" for key in keys)
+    return f"{table.replace('_', ' ')} " + ", ".join(f"{key.replace('_', ' ')} {row[key]}" for key in keys)

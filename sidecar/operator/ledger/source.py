@@ -1,0 +1,89 @@
+"""Which ledger a command looks at, and the options that choose rows of it.
+
+The configuration is that of the sidecar. With `--ledger` alone none is read, so that a copied file can be looked at
+anywhere.
+"""
+
+import argparse
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sidecar.domain import timestamps
+from sidecar.settings import Settings, load
+
+_MOST = 1_000_000
+_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A ledger, and the configuration if one was read."""
+
+    path: Path
+    settings: Settings | None
+
+
+def add_source(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say which ledger."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the sidecar's configuration (default: SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml)",
+    )
+    parser.add_argument(
+        "--ledger",
+        metavar="PATH",
+        type=Path,
+        help="look at this ledger (copied together with its -wal file); alone, no configuration is read",
+    )
+
+
+def find_source(args: argparse.Namespace) -> Source:
+    """Return the ledger that the options name.
+
+    Raises:
+        SettingsError: With every problem of the configuration.
+    """
+    if args.ledger is not None and args.config is None:
+        return Source(args.ledger, None)
+    settings = load(args.config, os.environ)
+    return Source(settings.ledger.path if args.ledger is None else args.ledger, settings)
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose rows."""
+    parser.add_argument("--dimension", metavar="NAME", type=utf8, help="only this dimension")
+    parser.add_argument(
+        "--hour", metavar="HOUR", type=_hour, help="only this UTC hour, by its start: 2026-11-23T10:00:00Z"
+    )
+    parser.add_argument(
+        "--limit", metavar="N", type=_count, default=_LIMIT, help=f"at most so many, oldest first (default: {_LIMIT})"
+    )
+
+
+def utf8(text: str) -> str:
+    """Return an argument that the ledger can hold.
+
+    Raises:
+        argparse.ArgumentTypeError: Its bytes are not UTF-8.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise argparse.ArgumentTypeError("not UTF-8") from error
+    return text
+
+
+def _hour(text: str) -> datetime:
+    hour = timestamps.parse(text)
+    if hour is None or not text.endswith(":00:00Z"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the start of a UTC hour like 2026-11-23T10:00:00Z")
+    return hour
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MOST)) and 0 < int(text) <= _MOST):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST}")
+    return int(text)
