@@ -5,11 +5,13 @@ second one ends the process at once; what was accepted is on disk either way.
 """
 
 import asyncio
+import platform
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 
 import structlog
@@ -230,7 +232,7 @@ def _assemble(
     identity = find_identity(environ, read=_read)
     health = HealthReport(
         setting=Setting(
-            version=__version__,
+            versions=_versions(),
             region=endpoint.region,
             credentials=identity.kind,
             mode=settings.marketplace.mode,
@@ -269,6 +271,11 @@ def _findings(settings: Settings, identity: Identity, clock: SystemClock | Emula
     finding = Finding("identity-not-accepted", identity.detail + shadowed, identity.cure, clock.now())
     log.error("identity.not_accepted", kind=identity.kind, detail=finding.detail, cure=finding.cure)
     return [finding]
+
+
+def _versions() -> dict[str, str]:
+    packages = {package: metadata.version(package) for package in ("aiohttp", "boto3")}
+    return {"sidecar": __version__, "python": platform.python_version(), **packages}
 
 
 def _endpoint(settings: Settings, environ: Mapping[str, str]) -> Endpoint:

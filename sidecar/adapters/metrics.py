@@ -38,7 +38,7 @@ class _Snapshot(Collector):
 
     def collect(self) -> Iterable[Metric]:
         status = self._status
-        yield _labelled("marketplace_build_info", "The version that runs.", "version", {status.version: 1})
+        yield _labelled("marketplace_build_info", "The version that runs.", "version", {status.versions["sidecar"]: 1})
         yield _labelled(
             "marketplace_entitlement_state",
             "1 for the state that the entitlement is in.",

@@ -122,7 +122,8 @@ class Finding:
 class Status:
     """Everything an operator asks first."""
 
-    version: str
+    versions: Mapping[str, str]
+    """Of the sidecar itself and of what its behaviour rests on, by name; `sidecar` is always there."""
     now: datetime
     started_at: datetime
     entitlement: Entitlement

@@ -42,7 +42,7 @@ class ReadableLedger(Protocol):
 class Setting:
     """Where this process runs, as far as it never changes."""
 
-    version: str
+    versions: Mapping[str, str]
     region: str | None
     credentials: str | None
     mode: str
@@ -140,7 +140,7 @@ class HealthReport:
             cure = "Run `marketplace-sidecar ledger verify`; it names the row. Keep the file."
             findings.append(Finding("conservation-broken", detail, cure, now))
         return Status(
-            version=self._setting.version,
+            versions=self._setting.versions,
             now=now,
             started_at=self._setting.started_at,
             entitlement=self._registrar.entitlement(),

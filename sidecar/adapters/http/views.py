@@ -74,7 +74,7 @@ def status_members(status: Status) -> Members:
     entitlement = entitlement_members(status.entitlement)
     del entitlement["nonce"], entitlement["signature"]
     return {
-        "version": status.version,
+        "versions": dict(status.versions),
         "now": timestamps.render(status.now),
         "started_at": timestamps.render(status.started_at),
         "entitlement": entitlement,

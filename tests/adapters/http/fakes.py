@@ -59,7 +59,7 @@ RECORD = RecordView(
     carried_to=None,
 )
 STATUS = Status(
-    version="1.2.3",
+    versions={"sidecar": "1.2.3", "python": "3.13.1"},
     now=NOW,
     started_at=HOUR,
     entitlement=ENTITLED,

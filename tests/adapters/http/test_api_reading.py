@@ -208,7 +208,7 @@ async def test_bad_filters_refused(api: Api, query: str) -> None:
 async def test_status_rendered(api: Api) -> None:
     """The status shows everything an operator asks first."""
     assert (await api.get("/v1/status")).document == {
-        "version": "1.2.3",
+        "versions": {"sidecar": "1.2.3", "python": "3.13.1"},
         "now": "2026-11-23T10:05:00Z",
         "started_at": "2026-11-23T10:00:00Z",
         "entitlement": {

@@ -1,0 +1,1 @@
+"""This pod's own object in the cluster, through the kubernetes package."""

@@ -1,0 +1,112 @@
+"""The API's documents: what is read out of a pod's, and what is written into a condition and an event.
+
+Reads leniently what it does not need and refuses what contradicts itself; a newer API server adds members at will.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sidecar.adapters.kubernetes.address import PodAddress
+from sidecar.domain.podreports import Condition, PodEvent
+from sidecar.domain.podview import ConditionView, ContainerView, PodView, RestartPolicy
+
+COMPONENT = "marketplace-sidecar"
+"""Who reports the events."""
+_LONGEST_NAME = 220
+"""Characters of the pod's name that an event's name takes up; the whole may have 253."""
+
+
+def condition_patch(address: PodAddress, condition: Condition, changed_at: datetime) -> Mapping[str, Any]:
+    """Return what sets a condition on the pod's status and leaves the others as they are."""
+    wanted = {
+        "type": condition.type,
+        "status": str(condition.status),
+        "reason": condition.reason,
+        "message": condition.message,
+        "lastTransitionTime": _instant(changed_at),
+    }
+    # The UID is a precondition: another pod of the same name is left alone.
+    metadata = {} if address.uid is None else {"metadata": {"uid": address.uid}}
+    return {**metadata, "status": {"conditions": [wanted]}}
+
+
+def event_document(address: PodAddress, event: PodEvent) -> Mapping[str, Any]:
+    """Return the event as core/v1 has it, under a name that the same event always gets."""
+    seed = f"{address.uid} {event.reason} {event.first_at.isoformat()}"
+    suffix = hashlib.sha256(seed.encode()).hexdigest()[:16]
+    pod = {"apiVersion": "v1", "kind": "Pod", "namespace": address.namespace, "name": address.name}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {
+            "name": f"{address.name[:_LONGEST_NAME].rstrip('.-')}.{suffix}",
+            "namespace": address.namespace,
+        },
+        "involvedObject": pod if address.uid is None else {**pod, "uid": address.uid},
+        "type": "Warning" if event.reason.warning else "Normal",
+        "reason": event.reason.value,
+        "message": event.message,
+        "firstTimestamp": _instant(event.first_at),
+        "lastTimestamp": _instant(event.last_at),
+        "count": event.count,
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": address.name,
+    }
+
+
+def _instant(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def read_pod(document: Any) -> PodView:
+    """Read a pod's document.
+
+    Raises:
+        ValueError: It is not a pod as the API describes it.
+    """
+    try:
+        return _read(document)
+    except (AttributeError, KeyError, TypeError, OverflowError) as error:
+        raise ValueError("the answer is no pod") from error
+
+
+def _read(document: Any) -> PodView:
+    metadata, spec, status = document["metadata"], document["spec"], document.get("status") or {}
+    policy = RestartPolicy(spec.get("restartPolicy", RestartPolicy.ALWAYS))
+    started, seconds = status.get("startTime"), spec.get("activeDeadlineSeconds")
+    return PodView(
+        uid=str(metadata["uid"]),
+        phase=str(status.get("phase", "")),
+        deleted=metadata.get("deletionTimestamp") is not None,
+        deadline=_parse(started) + timedelta(seconds=seconds) if started and seconds else None,
+        restart_policy=policy,
+        native_sidecars=any(
+            container.get("restartPolicy") == RestartPolicy.ALWAYS for container in spec.get("initContainers") or ()
+        ),
+        containers=_containers(spec["containers"], status.get("containerStatuses") or (), policy),
+        conditions={
+            shown["type"]: ConditionView(
+                shown["status"], _parse(shown["lastTransitionTime"]) if shown.get("lastTransitionTime") else None
+            )
+            for shown in status.get("conditions") or ()
+        },
+    )
+
+
+def _containers(
+    specs: Sequence[Mapping[str, Any]], statuses: Sequence[Mapping[str, Any]], policy: RestartPolicy
+) -> list[ContainerView]:
+    states = {status["name"]: status.get("state") or {} for status in statuses}
+    ends = {name: state["terminated"]["exitCode"] for name, state in states.items() if state.get("terminated")}
+    return [
+        ContainerView(RestartPolicy(container.get("restartPolicy", policy)), ends.get(container["name"]))
+        for container in specs
+    ]
+
+
+def _parse(instant: str) -> datetime:
+    parsed = datetime.fromisoformat(instant)
+    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)

@@ -1,0 +1,164 @@
+"""The calls on this pod's own object: the only place that knows the kubernetes package, which loads when first needed.
+
+Speaks to the API server that the pod's environment names, with the pod's own service account, and never through a proxy
+or to another cluster. Every call blocks a thread of its own for a few seconds at most, is made once, and ends as a
+`ClusterFailed` if it ends badly. It never touches another pod: a condition is set only on the pod with the given UID.
+"""
+
+import asyncio
+import gc
+import json
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sidecar.adapters.kubernetes.address import PodAddress
+from sidecar.adapters.kubernetes.documents import condition_patch, event_document, read_pod
+from sidecar.domain.podreports import Condition, PodEvent
+from sidecar.domain.podview import ClusterFailed, Fault, PodView
+
+if TYPE_CHECKING:
+    from kubernetes.client import CoreV1Api
+
+T = TypeVar("T")
+
+CALL_WITHIN = timedelta(seconds=2)
+"""How long one call may take."""
+_CALLS = 2
+"""Calls at the same time: the question at shutdown does not wait behind a report that hangs."""
+_LONGEST_DETAIL = 300
+_FAULTS: Mapping[int, Fault] = {
+    HTTPStatus.UNAUTHORIZED: Fault.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN: Fault.FORBIDDEN,
+    HTTPStatus.NOT_FOUND: Fault.NOT_FOUND,
+    HTTPStatus.CONFLICT: Fault.CONFLICT,
+}
+
+
+class KubernetesPod:
+    """This pod's own object, for asyncio. Implements `sidecar.services.pod_reporter.PodApi`."""
+
+    def __init__(self, address: PodAddress, call_within: timedelta = CALL_WITHIN) -> None:
+        self._address = address
+        self._timeout = call_within.total_seconds()
+        self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="kubernetes")
+        self._loading = threading.Lock()
+        self._api: CoreV1Api | None = None
+
+    def close(self) -> None:
+        """Refuse further calls; a running one ends within its time."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def get_pod(self) -> PodView:
+        """Return the pod as it stands.
+
+        Raises:
+            ClusterFailed: It could not be read, or not understood.
+        """
+        name, namespace = self._address.name, self._address.namespace
+        return await self._call(lambda api: read_pod(self._ask(api.read_namespaced_pod, name, namespace)))
+
+    async def patch_condition(self, condition: Condition, changed_at: datetime) -> None:
+        """Set one condition of the pod, whose status last changed at `changed_at`; the others stay.
+
+        Raises:
+            ClusterFailed: It could not be set.
+        """
+        name, namespace = self._address.name, self._address.namespace
+        # An object, not a list of operations: the package sends it as a strategic merge, which goes by the type.
+        patch = condition_patch(self._address, condition, changed_at)
+        await self._call(lambda api: self._ask(api.patch_namespaced_pod_status, name, namespace, patch))
+
+    async def create_event(self, event: PodEvent) -> None:
+        """Write an event on the pod; the same one again changes nothing.
+
+        Raises:
+            ClusterFailed: It could not be written.
+        """
+        namespace, document = self._address.namespace, event_document(self._address, event)
+        try:
+            await self._call(lambda api: self._ask(api.create_namespaced_event, namespace, document))
+        except ClusterFailed as failed:
+            # It is there: an earlier attempt got through, though its answer did not.
+            if failed.fault is not Fault.CONFLICT:
+                raise
+
+    async def _call(self, call: Callable[["CoreV1Api"], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, call)
+
+    def _run(self, call: Callable[["CoreV1Api"], T]) -> T:
+        """Make a call on a thread; the package comes in with the first one, long after the probes answer."""
+        try:
+            from kubernetes.client import ApiException  # noqa: PLC0415 - half a second that must not delay the probes
+            from urllib3.exceptions import HTTPError  # noqa: PLC0415 - what the package lets through
+        except ImportError as error:
+            raise ClusterFailed(Fault.UNREACHABLE, _one_line(f"the kubernetes package: {error}")) from error
+        try:
+            with self._loading:
+                if self._api is None:
+                    self._api = _connect(self._address)
+            return call(self._api)
+        except ApiException as error:
+            failed = _failure(error.status, error.reason, error.body)
+        except (HTTPError, OSError) as error:
+            failed = ClusterFailed(Fault.UNREACHABLE, _one_line(f"{type(error).__name__}: {error}"))
+        except (ValueError, RecursionError):
+            failed = ClusterFailed(Fault.REFUSED, "the answer makes no sense")
+        # Raised out here so that no exception of the package, which may quote the request, hangs on it as its context.
+        raise failed
+
+    def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a method of the package and return the document that it answers.
+
+        The package's own types are not used: they refuse what a newer API server adds.
+        """
+        answer = method(*arguments, _preload_content=False, _request_timeout=self._timeout)
+        return json.loads(answer.data)
+
+
+def _connect(address: PodAddress) -> "CoreV1Api":
+    """Load the package and make a client; makes no call."""
+    from kubernetes.client import ApiClient, Configuration, CoreV1Api  # noqa: PLC0415 - see _run
+
+    configuration: Any = Configuration()
+    configuration.host = address.server
+    configuration.ssl_ca_cert = str(address.account / "ca.crt")
+    # The API server is inside the cluster, where no proxy of the environment leads.
+    configuration.proxy = None
+    # Whoever calls tries again, at its own pace.
+    configuration.retries = False
+    configuration.refresh_api_key_hook = partial(_take_token, address.account / "token")
+    # Present from the start, for only then does the package ask the hook.
+    configuration.api_key["authorization"] = ""
+    api = CoreV1Api(ApiClient(configuration))
+    # The package's thousands of types stay for good: a collection that looked through them would hold up requests.
+    gc.freeze()
+    return api
+
+
+def _take_token(path: Path, configuration: Any) -> None:
+    """Show the token as it is now: the kubelet replaces it long before it expires."""
+    configuration.api_key["authorization"] = f"Bearer {path.read_text(encoding='ascii').strip()}"
+
+
+def _failure(status: int | None, reason: str | None, body: str | None) -> ClusterFailed:
+    detail = reason or "no reason given"
+    try:
+        match json.loads(body or ""):
+            case {"message": str(message)} if message:
+                detail = message
+    except (ValueError, RecursionError):
+        pass  # not the API server's own words, so the status line has to do
+    detail = _one_line(detail)
+    if not status:
+        return ClusterFailed(Fault.UNREACHABLE, detail)
+    return ClusterFailed(_FAULTS.get(status, Fault.REFUSED), f"HTTP {status}: {detail}")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_DETAIL]

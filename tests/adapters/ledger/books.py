@@ -1,0 +1,232 @@
+"""A ledger on a real file, driven step by step, and short ways to make what it is given."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sidecar.adapters.ledger import adopting, proof, pruning, reading, submitting, taking
+from sidecar.adapters.ledger.file import open_for_writing
+from sidecar.adapters.ledger.store import Store
+from sidecar.domain.hours import Hour, hour_of, next_hour, to_micros
+from sidecar.domain.outcomes import Outcome
+from sidecar.domain.policy import LatePolicy, QuantityKind
+from sidecar.domain.quantity import parse, render
+from sidecar.domain.records import Answer, FrozenRecord, Record, SealedHour, expire, settle, window_closes_at
+from sidecar.domain.rules import MeteringRules
+from sidecar.domain.status import RecordQuery, RecordView, Terms
+from sidecar.domain.usage import Aggregation, Dimension, Receipt, Tags, UsageBatch, UsageEvent, UsageRefused
+
+NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+RED: Tags = (("Team", "red"),)
+BLUE: Tags = (("Team", "blue"),)
+RULES = MeteringRules(
+    product_code="0abc123example",
+    dimensions={
+        "requests": Dimension("requests", Aggregation.SUM),
+        "peak": Dimension("peak", Aggregation.MAX),
+        "level": Dimension("level", Aggregation.LAST),
+        "users": Dimension("users", Aggregation.UNIQUE),
+    },
+    kind=QuantityKind.DECIMAL,
+    late=LatePolicy.CARRY,
+    settle=timedelta(minutes=2),
+    spread=timedelta(minutes=20),
+    window=timedelta(hours=6),
+    report_zero=True,
+    failing_after=timedelta(hours=2),
+)
+UNBILLED_LATE = replace(RULES, late=LatePolicy.UNBILLED)
+WHOLE = replace(RULES, kind=QuantityKind.INTEGER)
+
+
+def event(
+    quantity: str = "1",
+    *,
+    id: str | None = None,  # noqa: A002 - the member's own name
+    dimension: str = "requests",
+    value: str | None = None,
+    at: datetime | None = None,
+    tags: Tags = (),
+) -> UsageEvent:
+    """Return a usage event as the API hands it on."""
+    millionths = parse(quantity)
+    assert millionths is not None
+    return UsageEvent(id, dimension, millionths, value, at, tags)
+
+
+class Books:
+    """One pod's ledger; every step is a transaction, as in the running product."""
+
+    def __init__(
+        self,
+        path: Path,
+        rules: MeteringRules = RULES,
+        *,
+        pod: str | None = "pod-1",
+        now: datetime = NOW,
+        durable: bool = True,
+    ) -> None:
+        self.path = path
+        self.rules = rules
+        self.now = now
+        self.adopted = 0
+        self._durable = durable
+        self._tokens = 0
+        self._open(pod)
+
+    def _open(self, pod: str | None) -> None:
+        self.store = Store(open_for_writing(self.path))
+        if not self._durable:
+            self.store.connection.execute("PRAGMA synchronous = OFF")
+        with self.store.transaction():
+            self.pod, self.pod_source = adopting.take_identity(self.store, pod, "downward-api", to_micros(self.now))
+            for name in self.rules.dimensions:
+                self.store.dimension(name)
+            self.adopted = adopting.adopt(self.store, to_micros(self.now))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.store.connection.close()
+
+    def restart(self, pod: str | None = "pod-1", rules: MeteringRules | None = None) -> None:
+        """Open the file anew, as the next process does."""
+        self.close()
+        self.rules = rules or self.rules
+        self._open(pod)
+
+    def pass_time(self, by: timedelta) -> None:
+        """Set the clock on, or back."""
+        self.now += by
+
+    def take_together(self, *batches: UsageBatch) -> list[Receipt | UsageRefused]:
+        """Store batches in one commit."""
+        with self.store.transaction():
+            return taking.take(self.store, batches, self.rules, to_micros(self.now))
+
+    def take(self, *events: UsageEvent, key: str | None = None) -> Receipt:
+        """Store one batch, or raise why it was refused."""
+        fate = self.take_together(UsageBatch(events, key))[0]
+        if isinstance(fate, UsageRefused):
+            raise fate
+        return fate
+
+    def witness(self) -> None:
+        """Note that the current hour is to be reported whatever happens in it."""
+        with self.store.transaction():
+            submitting.witness(self.store, hour_of(self.now))
+
+    def sealable(self, before: Hour | None = None) -> list[tuple[Hour, str]]:
+        """Return what may be sealed now."""
+        zero_from = next_hour(hour_of(self.now - self.rules.window))
+        with self.store.transaction():
+            submitting.forget_witnessed(self.store, before=zero_from)
+            return submitting.sealable(
+                self.store,
+                self.rules,
+                before=hour_of(self.now - self.rules.settle) if before is None else before,
+                zero_from=zero_from,
+                now=to_micros(self.now),
+            )
+
+    def seal(self, hour: Hour | None = None, dimension: str = "requests") -> SealedHour | None:
+        """Freeze one hour, the current one unless another is named."""
+        with self.store.transaction():
+            return submitting.seal_hour(
+                self.store,
+                dimension,
+                hour_of(self.now) if hour is None else hour,
+                self.rules,
+                now=to_micros(self.now),
+                new_token=self._token,
+            )
+
+    def _token(self) -> str:
+        count = self.store.connection.execute("SELECT count(*) FROM record").fetchone()[0]
+        self._tokens += 1
+        return f"token-{count}-{self._tokens}-{self.pod}"
+
+    def seal_ended(self, before: Hour | None = None) -> list[SealedHour]:
+        """Freeze every hour that has ended and settled."""
+        found = [self.seal(hour, dimension) for hour, dimension in self.sealable(before)]
+        return [sealed for sealed in found if sealed is not None]
+
+    def waiting(self) -> list[Record]:
+        """Return the records that wait."""
+        return submitting.waiting(self.store)
+
+    def begin(self, record: Record) -> FrozenRecord | None:
+        """Count an attempt and return what it sends."""
+        with self.store.transaction():
+            return submitting.begin(self.store, record, to_micros(self.now))
+
+    def answer(self, record: Record, frozen: FrozenRecord, outcome: Outcome, words: str = "words") -> Hour | None:
+        """Write what came back for an attempt."""
+        accepted = outcome is Outcome.ACCEPTED
+        answer = Answer(words, f"mr-{record.seq}" if accepted else None, "request-1")
+        fate = settle(frozen.unanswered, outcome, words, self.rules.late)
+        with self.store.transaction():
+            return submitting.settle(self.store, record, fate, answer, to_micros(self.now))
+
+    def submit(self, record: Record, outcome: Outcome = Outcome.ACCEPTED, words: str = "words") -> Hour | None:
+        """Make one attempt with such an outcome."""
+        frozen = self.begin(record)
+        assert frozen is not None
+        return self.answer(record, frozen, outcome, words)
+
+    def submit_all(self, outcome: Outcome = Outcome.ACCEPTED) -> None:
+        """Make one attempt for every record that waits."""
+        for record in self.waiting():
+            self.submit(record, outcome)
+
+    def expire(self) -> None:
+        """Settle the records whose window has closed."""
+        for record in self.waiting():
+            if self.now > window_closes_at(record, self.rules.window):
+                fate = expire(record.unanswered, self.rules.late, "words")
+                with self.store.transaction():
+                    submitting.settle(self.store, record, fate, Answer("words"), to_micros(self.now))
+
+    def bring_back(self) -> int:
+        """Mend what a clock that was ahead has left."""
+        with self.store.transaction():
+            after = hour_of(self.now + timedelta(minutes=15))
+            return submitting.bring_back(self.store, after=after, now=to_micros(self.now))
+
+    def prune(self) -> None:
+        """Drop what has served its time, to the end."""
+        more = True
+        while more:
+            with self.store.transaction():
+                more = pruning.prune(self.store, to_micros(self.now))
+
+    def terms(self, dimension: str = "requests") -> Terms:
+        """Return the terms of the conservation law."""
+        return proof.terms(self.store.connection)[dimension]
+
+    def shown(self, dimension: str = "requests") -> dict[str, str]:
+        """Return the terms that are not nothing, as people read them."""
+        terms = self.terms(dimension)
+        names = ("accepted", "open", "sealed", "submitted", "unbilled", "remainder")
+        return {name: render(getattr(terms, name)) for name in names if getattr(terms, name)}
+
+    def breaches(self) -> list[str]:
+        """Return what the proof from the rows objects to."""
+        return list(proof.breaches(self.store.connection))
+
+    def records(self, *, status: str | None = None, dimension: str | None = None) -> Sequence[RecordView]:
+        """Return the records."""
+        return reading.records(self.store.connection, RecordQuery(status=status, dimension=dimension)).records
+
+    def buckets(self) -> dict[tuple[str, int, Tags], str]:
+        """Return the open quantities by dimension, hour of the day and tag set."""
+        views = reading.open_buckets(self.store.connection)
+        return {(view.dimension, view.hour.hour, view.tags): render(view.quantity) for view in views}
+
+    def count(self, table: str) -> int:
+        """Return how many rows a table has."""
+        with closing(self.store.connection.execute(f"SELECT count(*) FROM {table}")) as cursor:
+            return int(cursor.fetchone()[0])

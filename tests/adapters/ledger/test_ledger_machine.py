@@ -1,0 +1,226 @@
+"""The ledger against an independent model: any interleaving of usage, seals, answers, restarts and clock steps."""
+
+import shutil
+import tempfile
+from collections import defaultdict
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from sidecar.adapters.ledger import reading
+from sidecar.domain.hours import Hour, hour_of, next_hour
+from sidecar.domain.outcomes import Outcome
+from sidecar.domain.quantity import MILLION
+from sidecar.domain.records import FrozenRecord, Record
+from sidecar.domain.rules import MeteringRules
+from sidecar.domain.status import RecordQuery
+from sidecar.domain.usage import IdReused, Receipt, Tags, UsageBatch, UsageEvent
+from tests.adapters.ledger.books import BLUE, RED, RULES, UNBILLED_LATE, WHOLE, Books
+
+BEHIND = timedelta(days=7)
+AHEAD = timedelta(minutes=15)
+REMEMBERED = timedelta(hours=24)
+
+quantities = st.one_of(st.integers(0, 5).map(lambda units: units * MILLION), st.integers(0, 3 * MILLION))
+tag_sets = st.sampled_from([(), (), RED, BLUE])
+offsets = st.one_of(
+    st.none(),
+    st.timedeltas(-timedelta(hours=3), AHEAD),
+    st.timedeltas(-BEHIND, AHEAD),
+)
+drafts = st.lists(
+    st.tuples(st.sampled_from(sorted(RULES.dimensions)), quantities, st.sampled_from("abcd"), offsets, tag_sets),
+    min_size=1,
+    max_size=5,
+)
+steps = st.one_of(
+    st.timedeltas(timedelta(), timedelta(hours=2)),
+    st.timedeltas(timedelta(), timedelta(hours=9)),
+    st.timedeltas(-timedelta(hours=5), timedelta()),
+    st.just(timedelta(days=11)),
+)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Drives one ledger, and keeps a model of what it must add up to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.books = Books(self.folder / "ledger.db", durable=False)
+        self.pods = 1
+        self.counter = 0
+        self.known: dict[str, tuple[UsageEvent, datetime]] = {}
+        self.latest = self.books.now
+        """The latest instant that the clock has shown: what it has forgotten depends on that."""
+        self.sums: dict[str, int] = defaultdict(int)
+        """What the events of `sum` dimensions add up to: the part of the law that needs no aggregation."""
+        self.peaks: dict[tuple[str, Hour, Tags], int] = defaultdict(int)
+        """The largest event of each pod, hour and tag set."""
+        self.stepped_back = False
+        """The clock has gone back so far that hours which were pruned may take events again."""
+        self.billed: dict[str, int] = defaultdict(int)
+        """What the world outside has taken, by dimension."""
+        self.sent: dict[tuple[str, str, Hour], tuple[object, ...]] = {}
+        """What was begun for each slot: pod, dimension, hour."""
+        self.begun: list[tuple[Record, FrozenRecord]] = []
+
+    @initialize(rules=st.sampled_from([RULES, UNBILLED_LATE, WHOLE]))
+    def choose_rules(self, rules: MeteringRules) -> None:
+        """Meter under one of the policies."""
+        self.books.rules = rules
+
+    def _event(self, draft: tuple[str, int, str, timedelta | None, Tags]) -> UsageEvent:
+        name, quantity, value, offset, tags = draft
+        unique = name == "users"
+        if name == "peak" and offset is None:
+            offset = timedelta()
+        self.counter += 1
+        return UsageEvent(
+            f"e{self.counter}",
+            name,
+            MILLION if unique else quantity,
+            value if unique else None,
+            None if offset is None else self.books.now + offset,
+            tags,
+        )
+
+    def _count(self, events: list[UsageEvent]) -> None:
+        for event in events:
+            assert event.id is not None
+            self.known[event.id] = event, self.books.now
+            if event.dimension == "requests":
+                self.sums["requests"] += event.quantity
+            if event.dimension == "peak":
+                assert event.timestamp is not None
+                slot = self.books.pod, hour_of(event.timestamp), event.tags
+                self.peaks[slot] = max(self.peaks[slot], event.quantity)
+
+    @rule(groups=st.lists(drafts, min_size=1, max_size=3))
+    def take(self, groups: list[list[tuple[str, int, str, timedelta | None, Tags]]]) -> None:
+        """New usage is taken whole, several batches in one commit."""
+        batches = [[self._event(draft) for draft in group] for group in groups]
+        fates = self.books.take_together(*(UsageBatch(batch) for batch in batches))
+        assert [Receipt(len(batch), 0) for batch in batches] == fates
+        for batch in batches:
+            self._count(batch)
+
+    def _remembered(self) -> list[UsageEvent]:
+        return [event for event, taken in self.known.values() if self.latest - taken < REMEMBERED]
+
+    @rule(data=st.data(), fresh=drafts)
+    def repeat(self, data: st.DataObject, fresh: list[tuple[str, int, str, timedelta | None, Tags]]) -> None:
+        """Events that are still remembered count no second time beside new ones."""
+        events = self._remembered()
+        if events:
+            again = data.draw(st.lists(st.sampled_from(events), min_size=1, max_size=4))
+            new = [self._event(draft) for draft in fresh]
+            assert Receipt(len(new), len(again)) == self.books.take(*again, *new)
+            self._count(new)
+
+    @rule(data=st.data(), fresh=drafts)
+    def reuse(self, data: st.DataObject, fresh: list[tuple[str, int, str, timedelta | None, Tags]]) -> None:
+        """A changed event refuses its whole batch and no neighbour in the commit."""
+        events = self._remembered()
+        if events:
+            known = data.draw(st.sampled_from(events))
+            changed = known._replace(tags=(("Other", "tag"),))
+            doomed = [self._event(draft) for draft in fresh]
+            good = [self._event(draft) for draft in fresh]
+            fates = self.books.take_together(UsageBatch([*doomed, changed]), UsageBatch(good))
+            assert isinstance(fates[0], IdReused)
+            assert Receipt(len(good), 0) == fates[1]
+            self._count(good)
+
+    @rule(step=steps)
+    def pass_time(self, step: timedelta) -> None:
+        """The clock goes on, leaps or steps back."""
+        self.books.pass_time(step)
+        self.latest = max(self.latest, self.books.now)
+        self.stepped_back = self.stepped_back or self.latest - self.books.now > timedelta(days=1)
+
+    @rule()
+    def witness(self) -> None:
+        """The gate is open."""
+        self.books.witness()
+
+    @rule(ending=st.booleans())
+    def seal(self, ending: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
+        """What has ended is sealed; at the pod's end the open hour too."""
+        self.books.bring_back()
+        before = next_hour(next_hour(hour_of(self.books.now))) if ending else None
+        self.books.seal_ended(before)
+
+    @precondition(lambda self: self.books.waiting())
+    @rule(data=st.data(), outcome=st.sampled_from(Outcome), answered=st.booleans())
+    def attempt(self, data: st.DataObject, outcome: Outcome, answered: bool) -> None:  # noqa: FBT001 - drawn
+        """A record is tried; the answer comes, or the process dies before it is written."""
+        record = data.draw(st.sampled_from(self.books.waiting()))
+        frozen = self.books.begin(record)
+        assert frozen is not None
+        slot = (self.books.pod, record.dimension, record.hour)
+        what = (record.quantity, record.timestamp, frozen.client_token, frozen.whole, frozen.allocations)
+        assert what == self.sent.setdefault(slot, what)
+        if answered:
+            self.books.answer(record, frozen, outcome)
+            if outcome is Outcome.ACCEPTED:
+                self.billed[record.dimension] += record.quantity
+
+    @rule()
+    def expire(self) -> None:
+        """Windows close."""
+        self.books.expire()
+
+    @rule()
+    def prune(self) -> None:
+        """What has served its time goes."""
+        self.books.prune()
+
+    @rule()
+    def restart(self) -> None:
+        """The container is restarted in its pod."""
+        self.books.restart(self.books.pod)
+
+    @rule()
+    def replace_pod(self) -> None:
+        """Another pod finds the ledger."""
+        self.pods += 1
+        self.books.restart(f"pod-{self.pods}")
+
+    @invariant()
+    def law_holds(self) -> None:
+        """Every accepted unit is in exactly one place, and the rows prove it."""
+        assert [] == self.books.breaches()
+        for name in self.books.rules.dimensions:
+            terms = self.books.terms(name)
+            assert terms.balanced
+            assert self.billed[name] == terms.submitted
+            assert min(terms.open, terms.sealed, terms.unbilled, terms.remainder) >= 0
+        assert self.sums["requests"] == self.books.terms().accepted
+        if not self.stepped_back:
+            assert sum(self.peaks.values()) == self.books.terms("peak").accepted
+
+    @invariant()
+    def doubt_stays(self) -> None:
+        """A record with an attempt of which nobody knows is never carried."""
+        page = reading.records(self.books.store.connection, RecordQuery(status="carried", limit=1000))
+        rows = self.books.store.rows("SELECT count(*) AS n FROM record WHERE status = 'carried' AND unanswered > 1")
+        assert 0 == rows[0]["n"]
+        assert all(record.carried_to is not None for record in page.records)
+
+    def teardown(self) -> None:
+        """Let go of the file."""
+        self.books.close()
+        shutil.rmtree(self.folder)
+
+
+LedgerMachine.TestCase.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+TestLedgerMachine = LedgerMachine.TestCase

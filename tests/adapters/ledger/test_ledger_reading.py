@@ -1,0 +1,156 @@
+"""What readers see: buckets, records page by page, how far the submissions have come."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.adapters.ledger import reading
+from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
+from sidecar.adapters.ledger.file import open_for_reading
+from sidecar.domain.entitlement import Evidence
+from sidecar.domain.outcomes import Outcome
+from sidecar.domain.status import AllocationView, BucketView, Progress, RecordQuery
+from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, Books, event
+
+TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
+EVIDENCE = Evidence(
+    pod="pod-1",
+    product_code="0abc123example",
+    public_key_version=1,
+    registered_at=NOW + timedelta(microseconds=1),
+    nonce="n" * 22,
+    signature="a.b.c",
+)
+
+
+def three_hours(books: Books) -> None:
+    """Leave an accepted, an unbilled and a sealed record of `requests`, and one sealed of `peak`."""
+    for outcome in (Outcome.ACCEPTED, Outcome.REJECTED):
+        books.take(event("1"))
+        books.pass_time(HOUR)
+        books.seal_ended()
+        books.submit_all(outcome)
+    books.take(event("1", tags=RED), event("2", tags=BLUE), event("4", dimension="peak"))
+    books.pass_time(HOUR)
+    books.seal_ended()
+
+
+def test_bucket_shown(books: Books) -> None:
+    """An open bucket shows its whole quantity, what was carried into it included, oldest hour first."""
+    books.take(event("1.5", tags=RED), event("2", tags=RED), event("1", at=NOW - HOUR))
+    expected = [
+        BucketView("requests", TEN - HOUR, 1_000_000, (), 1),
+        BucketView("requests", TEN, 3_500_000, RED, 2),
+    ]
+    assert expected == reading.open_buckets(books.store.connection)
+
+
+def test_record_shown(books: Books) -> None:
+    """A record shows what was frozen, its shares, and what became of it."""
+    three_hours(books)
+    view = books.records(dimension="requests")[2]
+    assert (TEN + 2 * HOUR, 3_000_000, "sealed", None, 0, None, None) == (
+        view.hour,
+        view.quantity,
+        view.status,
+        view.reason,
+        view.attempts,
+        view.accepted_at,
+        view.carried_to,
+    )
+    assert [AllocationView(2_000_000, BLUE), AllocationView(1_000_000, RED)] == list(view.allocations)
+    assert view.client_token
+    assert books.now == view.sealed_at
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (RecordQuery(), ["rec-1", "rec-2", "rec-3", "rec-4"]),
+        (RecordQuery(status="sealed"), ["rec-3", "rec-4"]),
+        (RecordQuery(status="accepted"), ["rec-1"]),
+        (RecordQuery(status="unbilled"), ["rec-2"]),
+        (RecordQuery(status="carried"), []),
+        (RecordQuery(dimension="peak"), ["rec-3"]),
+        (RecordQuery(dimension="nobody"), []),
+        (RecordQuery(hour=TEN + HOUR), ["rec-2"]),
+        (RecordQuery(hour=TEN + 9 * HOUR), []),
+        (RecordQuery(status="sealed", dimension="requests", hour=TEN + 2 * HOUR), ["rec-4"]),
+        (RecordQuery(status="accepted", dimension="peak"), []),
+        (RecordQuery(after="rec-2"), ["rec-3", "rec-4"]),
+        (RecordQuery(after="rec-4"), []),
+        (RecordQuery(after="rec-99999999999999999999999"), []),
+        (RecordQuery(after="nonsense"), []),
+        (RecordQuery(after="rec-٣"), []),
+        (RecordQuery(dimension="'; DROP TABLE record; --"), []),
+    ],
+)
+def test_records_found(books: Books, query: RecordQuery, found: list[str]) -> None:
+    """Every part of a query that is given must match; an unknown `after` is after everything."""
+    three_hours(books)
+    assert found == [record.id for record in reading.records(books.store.connection, query).records]
+
+
+def test_pages_lead_on(books: Books) -> None:
+    """Pages give every record once, and the last one says that it is the last, full or not."""
+    three_hours(books)
+    for limit, pages in ((1, 4), (2, 2), (3, 2), (4, 1), (5, 1)):
+        seen, after, count = list[str](), None, 0
+        while count == 0 or after is not None:
+            page = reading.records(books.store.connection, RecordQuery(after=after, limit=limit))
+            seen += [record.id for record in page.records]
+            after, count = page.next, count + 1
+        assert (["rec-1", "rec-2", "rec-3", "rec-4"], pages) == (seen, count)
+
+
+def test_progress_told(books: Books) -> None:
+    """Progress is the last success, the oldest hour that waits, and how many records are in doubt."""
+    assert Progress(None, None, 0) == reading.progress(books.store.connection)
+    three_hours(books)
+    assert Progress(NOW + HOUR, TEN + 2 * HOUR, 0) == reading.progress(books.store.connection)
+    books.submit_all(Outcome.CONFLICT)
+    assert Progress(NOW + HOUR, None, 2) == reading.progress(books.store.connection)
+
+
+def test_readers_beside_the_writer(books: Books) -> None:
+    """Another command reads the ledger while it is written, and sees only what was committed."""
+    books.take(event("1"))
+    reader = open_for_reading(books.path)
+    with books.store.transaction():
+        books.store.add_to(books.store.dimension("requests"), "accepted", 5)
+        (seen,) = reading.open_buckets(reader)
+        total = reader.execute("SELECT accepted FROM dimension WHERE name = 'requests'").fetchone()[0]
+        books.store.add_to(books.store.dimension("requests"), "accepted", -5)
+    reader.close()
+    assert (1_000_000, "1") == (seen.quantity, total)
+
+
+@pytest.mark.parametrize("suspended_at", [None, NOW + MINUTE])
+def test_evidence_round_trip(books: Books, suspended_at: datetime | None) -> None:
+    """The proof of a registration comes back as it was, after a restart and under another pod; the last one counts."""
+    assert read_evidence(books.store.connection) is None
+    kept = Evidence(
+        EVIDENCE.pod,
+        EVIDENCE.product_code,
+        EVIDENCE.public_key_version,
+        EVIDENCE.registered_at,
+        EVIDENCE.nonce,
+        EVIDENCE.signature,
+        suspended_at,
+    )
+    for evidence in (EVIDENCE, kept):
+        with books.store.transaction():
+            write_evidence(books.store, evidence)
+    books.restart("pod-2")
+    assert kept == read_evidence(books.store.connection)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"pod": "pod-1"}', '{"suspended_at": 5}', "not json"])
+def test_damaged_evidence_proves_nothing(tmp_path: Path, text: str) -> None:
+    """What is not evidence counts as none."""
+    books = Books(tmp_path / "ledger.db")
+    books.store.connection.execute("INSERT INTO meta VALUES ('evidence', ?)", (text,))
+    found = read_evidence(books.store.connection)
+    books.close()
+    assert found is None
