@@ -46,7 +46,7 @@ class Stage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.api, self.probes = _free_port(), _free_port()
+        self.api, self.probes = free_port(), free_port()
         self.emulator = 0
         self._processes: list[subprocess.Popen[bytes]] = []
         self._sidecar: subprocess.Popen[bytes] | None = None
@@ -160,7 +160,8 @@ def _program(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "sidecar", *arguments]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

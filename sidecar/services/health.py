@@ -11,6 +11,7 @@ from typing import Protocol
 
 from sidecar.domain.entitlement import State
 from sidecar.domain.hours import show
+from sidecar.domain.podreports import Situation
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import Finding, Progress, Status, Terms, Verdict
@@ -54,7 +55,7 @@ class Setting:
 class HealthReport:
     """Answers the probes and `/v1/status` from the services as they stand."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names every part once
         self,
         *,
         setting: Setting,
@@ -65,6 +66,7 @@ class HealthReport:
         clock: Clock,
         running: Callable[[], bool],
         lasting: Sequence[Finding] = (),
+        passing: Callable[[], Sequence[Finding]] = tuple,
     ) -> None:
         """Make the report.
 
@@ -77,6 +79,7 @@ class HealthReport:
             clock: Judges everything by one instant.
             running: Tells whether every loop of the process runs.
             lasting: What was found at start and stays true.
+            passing: Tells what else is found at an instant.
         """
         self._setting = setting
         self._registrar = registrar
@@ -86,6 +89,7 @@ class HealthReport:
         self._clock = clock
         self._running = running
         self._lasting = tuple(lasting)
+        self._passing = passing
 
     def alive(self) -> Verdict:
         """Tell whether the process and its loops run."""
@@ -114,10 +118,14 @@ class HealthReport:
             return Verdict(ok=True, reason="ledger-unavailable", sentence=words)
         return verdict
 
+    def situation(self) -> Situation:
+        """Return what the cluster is told about."""
+        return Situation(self._registrar.entitlement(), self.ready(), self._failing(), self._registrar.rotation_due)
+
     async def status(self) -> Status:
         """Return everything an operator asks first; also while the ledger cannot be read."""
         now = self._clock.now()
-        findings = [*self._lasting, *self._submitter.findings.values()]
+        findings = [*self._lasting, *self._passing(), *self._submitter.findings.values()]
         progress, terms = Progress(self._submitter.last_success_at, None, 0), dict[str, Terms]()
         fault = self._ledger.fault
         try:

@@ -18,6 +18,9 @@ MOST_WAITING = 50_000
 """Events that may wait for the disk."""
 MOST_TOGETHER = 5_000
 """Events in one commit, so that no batch waits long behind others."""
+_TURNS = 3
+"""Turns of the event loop before a commit, so that it takes along what has come already: the first sends the answers of
+the last commit, the next read requests and hand them in. They take no time when there is nothing to do."""
 
 
 class UsageStore(Protocol):
@@ -41,8 +44,6 @@ class UsageIntake:
         self._closed = False
         self.accepted = 0
         self.duplicates = 0
-        self.fault: str | None = None
-        """Why the ledger took nothing the last time it was asked; None while it does."""
         self.last_taken: float = float("-inf")
         """When a batch last came, by the loop's own time."""
 
@@ -73,6 +74,8 @@ class UsageIntake:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
                 await self._store_next()
 
     def close(self) -> None:
@@ -90,9 +93,7 @@ class UsageIntake:
         self._events_waiting -= events
         try:
             fates = await self._store.take([batch for batch, _ in group], self._clock.now())
-            self.fault = None
         except LedgerUnavailable as error:
-            self.fault = str(error)
             fates = [LedgerUnavailable(str(error), error.retry_after) for _ in group]
         for (_, future), fate in zip(group, fates, strict=True):
             if isinstance(fate, Receipt):

@@ -7,6 +7,7 @@ for each other; within one, the oldest hour goes first. This is the one layer th
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -102,7 +103,7 @@ class LearningGate(Gate, Protocol):
 class Submitter:
     """The metering loop of one pod."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition root names every part once
         self,
         *,
         store: RecordStore,
@@ -113,6 +114,7 @@ class Submitter:
         pod: str,
         draw: Callable[[], float],
         last_success_at: datetime | None,
+        longest_sleep: timedelta = LONGEST_SLEEP,
     ) -> None:
         self._store = store
         self._client = client
@@ -127,6 +129,7 @@ class Submitter:
         self._overdue_since: datetime | None = None
         self._hurried = False
         self._last_turn: Hour | None = None
+        self._longest_sleep = longest_sleep
         self.last_success_at = last_success_at
         self.answers: Counter[str] = Counter()
         """Attempts of this process by AWS's answer."""
@@ -145,10 +148,11 @@ class Submitter:
         while True:
             try:
                 wake = await self._turn()
-            except LedgerUnavailable as error:
-                log.warning("metering.ledger_unavailable", detail=str(error))
+            except* LedgerUnavailable:
+                # Alone, or as part of the group in which a submission ran. The ledger has told the log; it is tried
+                # again until it can be used.
                 wake = self._clock.now() + LEDGER_RETRY
-            await self._clock.sleep_until(wake)
+            await self._sleep_until(wake)
 
     async def drain(self, *, ending: bool) -> None:
         """Seal and submit what there is without waiting for anybody's turn, until nothing waits.
@@ -157,19 +161,26 @@ class Submitter:
             ending: The pod itself ends: the open hour is sealed too, for nobody else can do it later.
         """
         self._hurried = True
-        while True:
-            now = self._clock.now()
-            if ending:
-                # What is dated a few minutes ahead can only be reported with the hour that is open now.
-                await self._store.bring_back(after=hour_of(now), now=now)
-            await self._seal(before=next_hour(hour_of(now)) if ending else hour_of(now))
-            await self._expire(now)
-            if not await self._store.waiting():
-                return
-            self._not_before.clear()
-            await self._submit_due()
-            if self._failures.total():
+        waits = True
+        while waits:
+            try:
+                waits = await self._drain_round(ending=ending)
+            except* LedgerUnavailable:
+                waits = True  # the ledger has told the log
+            if waits:
                 await asyncio.sleep(DRAIN_RETRY_SECONDS)
+
+    async def _drain_round(self, *, ending: bool) -> bool:
+        """Seal and try everything once; whether something still waits."""
+        now = self._clock.now()
+        if ending:
+            # What is dated a few minutes ahead can only be reported with the hour that is open now.
+            await self._store.bring_back(after=hour_of(now), now=now)
+        await self._seal(before=next_hour(hour_of(now)) if ending else hour_of(now))
+        await self._expire(now)
+        self._not_before.clear()
+        await self._submit_due()
+        return bool(await self._store.waiting())
 
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""
@@ -181,7 +192,7 @@ class Submitter:
         await self._submit_due()
         while await self._store.prune(now):
             pass
-        return await self._next_wake()
+        return await self._next_wake(now)
 
     async def _witness(self, now: datetime) -> None:
         """Note the hours to report even without usage, since the last turn: the gate may have opened in between."""
@@ -248,7 +259,9 @@ class Submitter:
             settle=self._rules.settle,
             spread=self._rules.spread,
         )
-        return max(due, self._not_before.get(record.dimension, due))
+        held = self._not_before.get(record.dimension, due)
+        # Set by a clock that was ahead and has gone back, it could hold the dimension for as long as the step.
+        return due if held > self._clock.now() + RETRY_CAP else max(due, held)
 
     async def _submit_due(self) -> None:
         """Try the oldest record of each dimension until none is due."""
@@ -266,10 +279,17 @@ class Submitter:
         """Wait for this pod's next turn under the quota: a bucket of `BURST` that refills every `PACE`."""
         now = self._clock.now()
         full = now - BURST * PACE
-        turn = max(self._paced_until or full, full) + PACE
+        # The turn before is over; one that lies ahead was taken by a clock that has since gone back.
+        turn = min(max(self._paced_until or full, full), now) + PACE
         self._paced_until = turn
         if turn > now:
-            await self._clock.sleep_until(turn)
+            await self._sleep_until(turn)
+
+    async def _sleep_until(self, instant: datetime) -> None:
+        """Wait for `instant`, but no longer than `longest_sleep` of real time: the clock may go back meanwhile."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._longest_sleep.total_seconds()):
+                await self._clock.sleep_until(instant)
 
     async def _submit(self, record: Record) -> None:
         frozen = await self._store.begin(record, self._clock.now())
@@ -348,7 +368,7 @@ class Submitter:
             case Wait():
                 line.debug("metering.record_waits", answer=answer.words)
 
-    async def _next_wake(self) -> datetime:
+    async def _next_wake(self, began: datetime) -> datetime:
         now = self._clock.now()
         records = await self._store.waiting()
         dues = [self._due_at(record) for record in _oldest(records)]
@@ -364,8 +384,9 @@ class Submitter:
             for record in records
         ]
         self._overdue_since = min((due for due in scheduled if due <= now), default=None)
-        seal_at = sealable_at(hour_of(now - self._rules.settle), self._rules.settle)
-        return min(*dues, *closing, seal_at, end_of(hour_of(now)), now + LONGEST_SLEEP)
+        # By the turn's beginning: an hour that ended while it was waiting for answers is sealed by the next one.
+        seal_at = sealable_at(hour_of(began - self._rules.settle), self._rules.settle)
+        return min(*dues, *closing, seal_at, end_of(hour_of(began)), now + self._longest_sleep)
 
 
 def _oldest(records: Sequence[Record]) -> list[Record]:

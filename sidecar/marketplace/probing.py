@@ -1,0 +1,178 @@
+"""Questions that try the way to AWS without leaving a trace there: what a diagnosis asks before the first real call.
+
+Uses the SDK's own proxy, certificate and credential rules, so that what is found is what the sidecar will meet. Every
+method blocks and belongs on a thread. It refuses to register, to meter anything and to return a credential.
+"""
+
+import os
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import botocore.exceptions
+from botocore.awsrequest import AWSRequest
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
+
+from sidecar.marketplace.endpoint import Endpoint
+from sidecar.marketplace.errors import UnknownAnswer
+from sidecar.marketplace.sdk import Connection
+from sidecar.marketplace.types import MeterUsageRequest
+from sidecar.marketplace.wire import members
+
+T = TypeVar("T")
+
+CONNECT_WITHIN = timedelta(seconds=2)
+ANSWER_WITHIN = timedelta(seconds=2)
+_LONGEST_DETAIL = 400
+_NO_QUANTITY = "0"
+
+
+class ProbeFailed(Exception):  # noqa: N818 - what is the case, as the operator reads it
+    """A question got no answer, or a refusal. `code` is AWS's error code, or the name of the SDK's exception."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
+        self.detail = detail
+
+
+class ServiceProbe:
+    """The way to one metering service and to the token service beside it. Loads the SDK; makes no call by itself."""
+
+    def __init__(self, endpoint: Endpoint, within: timedelta = ANSWER_WITHIN) -> None:
+        self._connection = Connection(replace(endpoint, connect_timeout=CONNECT_WITHIN, read_timeout=within))
+        self._emulator_url = endpoint.emulator_url
+        self._timeout = (CONNECT_WITHIN.total_seconds(), within.total_seconds())
+        # As the SDK: its own setting, or that of a profile, before the one that it shares with other programs.
+        configured = self._connection.session.get_config_variable("ca_bundle")
+        self.ca_bundle: str | None = configured or os.environ.get("REQUESTS_CA_BUNDLE")
+        """The file of certificates that replaces the SDK's own."""
+
+    def address(self, service: str) -> str:
+        """Return the URL of a service, `meteringmarketplace` or `sts`. Needs no credentials."""
+        if self._emulator_url is not None:
+            return self._emulator_url
+        options = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+        client: Any = self._connection.session.create_client(service, **options)
+        return str(client.meta.endpoint_url)
+
+    def proxy(self, url: str) -> str | None:
+        """Return the proxy that calls to `url` go through, without the password in it; None when they go directly."""
+        chosen = self._proxies(url).get(urlsplit(url).scheme)
+        if not chosen:
+            return None
+        return _without_password(chosen)
+
+    def reach(self, url: str) -> datetime | None:
+        """Ask `url` anything; any answer will do. Return the instant that its Date header names, if there is one.
+
+        Raises:
+            ProbeFailed: There is no answer: name, proxy, connection or certificate.
+        """
+        session = URLLib3Session(
+            verify=self.ca_bundle or True, proxies=self._proxies(url), timeout=self._timeout, max_pool_connections=1
+        )
+        try:
+            answer = _told(lambda: session.send(AWSRequest("GET", url).prepare()))
+        finally:
+            session.close()
+        return _instant(answer.headers.get("Date"))
+
+    def credentials_method(self) -> str | None:
+        """Return the SDK's name for where it found credentials, None when it found none.
+
+        Raises:
+            MarketplaceError: A source is configured and fails.
+        """
+        return self._connection.credentials_method()
+
+    def caller(self) -> str | None:
+        """Return the ARN that AWS knows the caller by, without the name of its session; None without credentials.
+
+        Raises:
+            ProbeFailed: The role cannot be assumed, or the token service cannot be asked.
+        """
+        return _told(self._caller)
+
+    def try_meter_usage(self, product_code: str, dimension: str, now: datetime) -> None:
+        """Ask by a dry run whether the caller may meter; nothing is metered.
+
+        Raises:
+            MarketplaceError: It may not, or could not be asked.
+        """
+        request = MeterUsageRequest(
+            product_code=product_code,
+            timestamp=now,
+            usage_dimension=dimension,
+            usage_quantity_as_decimal=_NO_QUANTITY,
+            dry_run=True,
+        )
+        try:
+            self._connection.send("MeterUsage", members(request))
+        except UnknownAnswer as answer:
+            if answer.code != "DryRunOperation":
+                raise
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._connection.close()
+
+    def _proxies(self, url: str) -> Mapping[str, str]:
+        # Calls to an emulator go past every proxy.
+        return {} if self._emulator_url is not None else get_environ_proxies(url)
+
+    def _caller(self) -> str | None:
+        session = self._connection.session
+        credentials = session.get_credentials()
+        if credentials is None:
+            return None
+        credentials.get_frozen_credentials()
+        sts: Any = session.create_client("sts", endpoint_url=self._emulator_url)
+        arn = str(sts.get_caller_identity()["Arn"])
+        # The session of an assumed role is named after nothing that an operator knows.
+        return arn.rpartition("/")[0] if ":assumed-role/" in arn else arn
+
+
+def _told(ask: Callable[[], T]) -> T:
+    """Return what `ask` returns; whatever the SDK raises becomes a `ProbeFailed` of one line."""
+    try:
+        return ask()
+    except botocore.exceptions.ClientError as error:
+        details = error.response.get("Error", {})
+        failure = ProbeFailed(str(details.get("Code") or "unknown"), _one_line(str(details.get("Message") or "")))
+    except botocore.exceptions.BotoCoreError as error:
+        failure = ProbeFailed(_kind(error), _one_line(str(error)))
+    except (OSError, ValueError) as error:
+        # The file of certificates is opened outside of what the SDK translates.
+        failure = ProbeFailed(type(error).__name__, _one_line(str(error)))
+    # Raised out here so that no SDK exception, which may quote the request, hangs on it as its context.
+    raise failure
+
+
+def _kind(error: Any) -> str:
+    """Return the name of the fault; a refused certificate is told from other faults of TLS."""
+    cause = error.kwargs.get("error")
+    refused = any(isinstance(part, ssl.SSLCertVerificationError) for part in (cause, *getattr(cause, "args", ())))
+    return "CertificateRefused" if refused else type(error).__name__
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    return f"{parts.scheme or 'http'}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _instant(header: str | None) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(header or "")
+    except ValueError:
+        return None
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:_LONGEST_DETAIL]

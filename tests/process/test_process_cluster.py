@@ -1,0 +1,129 @@
+"""The whole sidecar in a pod, with an API server that plays the cluster: its end, its condition, its missing Role."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from sidecar import app
+from sidecar.operator.stage import free_port, wait_for
+from sidecar.settings import load
+from tests.adapters.apiserver import EVENTS, HANG, POD, STATUS, ApiServer
+
+if TYPE_CHECKING:
+    from tests.process.conftest import Ask, Emulator, Site
+
+pytestmark = pytest.mark.process
+
+HOUR = "2026-11-23T10:00:00Z"
+GATE = "example.com/entitled"
+
+
+class Pod:
+    """One process of the sidecar in a pod."""
+
+    def __init__(self, site: "Site", server: ApiServer, ask: "Ask") -> None:
+        self.port = free_port()
+        config = site.write(api={"port": self.port}, kubernetes={"readiness_gate": GATE}, shutdown={"timeout": "20s"})
+        self.settings = load(str(config), {})
+        self.server = server
+        self._ask = ask
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let the sidecar live, entitled, and end it as SIGTERM does."""
+        stop, asked = asyncio.Event(), len(self.server.asked(POD))
+        life = asyncio.create_task(app.run(self.settings, self.server.environ, stop, self.server.account))
+        try:
+            await self.await_true("an entitled pod", lambda: self.get("entitlement")["entitled"])
+            # From then on the package is loaded, which may take longer than the question at shutdown may.
+            await asyncio.to_thread(self.server.wait_for, POD, asked + 1)
+            yield
+        finally:
+            stop.set()
+            await life
+
+    async def await_true(self, what: str, look: Any) -> Any:
+        """Return the first true value of `look`."""
+        return await asyncio.to_thread(wait_for, what, look)
+
+    def get(self, name: str) -> Any:
+        """Ask the local API."""
+        return self._ask(self.port, "GET", f"/v1/{name}").document
+
+    async def report(self, quantity: str) -> None:
+        """Post usage."""
+        event = {"dimension": "requests", "quantity": quantity}
+        reply = await asyncio.to_thread(partial(self._ask, self.port, "POST", "/v1/usage", event))
+        assert reply.status == 202
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ApiServer]:
+    """An API server that knows the pod."""
+    server = ApiServer(tmp_path / "account")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def living(site: "Site", server: ApiServer, ask: "Ask") -> Pod:
+    """A pod beside the emulator and the API server."""
+    return Pod(site, server, ask)
+
+
+async def test_restart_burns_no_hour(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
+    """A container that is restarted in a living pod leaves the hour open; when the pod is deleted it is submitted."""
+    async with living.running():
+        await living.report("3.25")
+    assert await asyncio.to_thread(emulator.held) == {}
+    server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T10:30:00Z"
+    async with living.running():
+        await living.report("1")
+    assert await asyncio.to_thread(emulator.held) == {(HOUR, "requests"): "4.25"}
+
+
+async def test_cluster_is_told(living: Pod, server: ApiServer) -> None:
+    """The readiness gate turns true with the entitlement, again after a restart, and an event says it."""
+    for _ in range(2):
+        server.pod["status"]["conditions"] = []
+        async with living.running():
+            await living.await_true("the condition", lambda: (server.condition(GATE) or {}).get("status") == "True")
+            await living.await_true("the event", lambda: server.events)
+        assert server.condition(GATE)["reason"] == "Registered"
+        assert {"Entitled"} == {event["reason"] for event in server.events.values()}
+        server.events.clear()
+
+
+async def test_missing_role_stops_nothing(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
+    """Without any rule of a Role the pod is entitled and metered; the status names each rule to add."""
+    server.faults = {POD: 403, STATUS: 403, EVENTS: 403}
+    async with living.running():
+        await living.report("2")
+
+        def rules() -> Any:
+            findings = living.get("status")["faults"]
+            return len(findings) == 3 and findings
+
+        findings = await living.await_true("three findings", rules)
+        assert {"kubernetes-forbidden"} == {finding["code"] for finding in findings}
+        assert all("Role" in finding["cure"] for finding in findings)
+        server.faults.clear()
+        await living.await_true("no findings", lambda: living.get("status")["faults"] == [])
+        server.faults = {POD: 403}
+    assert await asyncio.to_thread(emulator.held) == {(HOUR, "requests"): "2"}
+
+
+async def test_silent_cluster_stops_nothing(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
+    """While the API hangs the pod is entitled and metered, and its open hour is submitted at the end."""
+    server.faults = {POD: HANG, STATUS: HANG, EVENTS: HANG}
+    with structlog.testing.capture_logs() as lines:
+        async with living.running():
+            await living.report("2")
+    assert await asyncio.to_thread(emulator.held) == {(HOUR, "requests"): "2"}
+    assert ["unknown"] == [line["pod_ends"] for line in lines if line["event"] == "shutdown.cluster_asked"]

@@ -1,0 +1,75 @@
+"""The commands beside `run`, against running processes."""
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.process.conftest import Emulator, Running, Site, Sites
+
+pytestmark = pytest.mark.process
+
+TRACED = {"PYTHONPROFILEIMPORTTIME": "1"}
+
+
+def imported(running: "Running") -> set[str]:
+    """Return the top-level packages that a traced process has imported so far."""
+    return set(re.findall(r"^import time: +[0-9]+ \| +[0-9]+ \| +(\w+)", running.log, re.MULTILINE))
+
+
+def test_commands_follow_gate(site: "Site", emulator: "Emulator") -> None:
+    """`healthcheck` and `wait` say no while the gate is closed and yes once it opens, without loading an SDK."""
+    emulator.post("customers", action="unsubscribe")
+    sidecar = site.start()
+    sidecar.await_entitlement(state="denied")
+    config = str(site.reach(sidecar))
+    for probe, expected in (("livez", 0), ("startupz", 1), ("readyz", 1)):
+        assert expected == site.command("healthcheck", "--config", config, "--probe", probe).await_end()
+    impatient = site.command("wait", "--config", config, "--timeout", "0.5")
+    assert impatient.await_end() == 1
+    assert "denied: customer-not-entitled" in impatient.log
+    waiting = site.command("wait", "--config", config, **TRACED)
+    waiting.await_for("its first answer", lambda: "denied: customer-not-entitled" in waiting.log)
+    emulator.post("customers", action="entitle")
+    emulator.post("clock", advance="5m")
+    assert waiting.await_end() == 0
+    url = f"http://127.0.0.1:{sidecar.probes}"
+    checked = site.command("healthcheck", "--url", url, "--probe", "readyz", **TRACED)
+    assert checked.await_end() == 0
+    refused = site.command("verify-token", "--public-key", str(site.key), **TRACED)
+    assert refused.await_end() == 1
+    for command in (waiting, checked, refused):
+        found = imported(command)
+        assert "argparse" in found
+        assert found.isdisjoint({"boto3", "botocore", "aiohttp", "kubernetes", "structlog", "sqlite3"})
+    sidecar.kill()
+    assert site.command("healthcheck", "--url", url).await_end() == 1
+
+
+def test_kubernetes_stays_out(site: "Site") -> None:
+    """Outside a pod `run` never loads the Kubernetes client; the SDK only after the probes answer."""
+    sidecar = site.start_entitled(variables=TRACED)
+    found = imported(sidecar)
+    assert "kubernetes" not in found
+    assert {"boto3", "aiohttp"} <= found
+    before, _, _ = sidecar.log.partition('"sidecar.started"')
+    assert "botocore" not in before
+
+
+def test_openapi_is_printed(site: "Site") -> None:
+    """`openapi` prints an OpenAPI 3.1 document of the paths that the sidecar serves."""
+    printed = site.command("openapi")
+    assert printed.await_end() == 0
+    document = json.loads(printed.log)
+    assert document["openapi"].startswith("3.1")
+    served = site.start().get("/openapi.json")
+    assert served["paths"].keys() == document["paths"].keys()
+
+
+def test_demo_ends_well(sites: "Sites", emulator: "Emulator") -> None:
+    """`demo` shows the whole way and ends by itself with 0."""
+    demo = sites.make(emulator).command("demo")
+    assert demo.process.wait(90) == 0, demo.log
+    assert "the buyer is charged exactly what the app reported" in demo.log

@@ -1,0 +1,127 @@
+"""Which identity a sidecar calls AWS with, and that nothing redirects its calls, over sockets."""
+
+import base64
+import json
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.process.conftest import Emulator, Site, Sites
+
+pytestmark = pytest.mark.process
+
+ROLE = "arn:aws:iam::111122223333:role/metering"
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIASOMEBODY", "AWS_SECRET_ACCESS_KEY": "of-somebody"}
+HOUR = "2026-11-23T10:00:00Z"
+
+
+def project(folder: Path, uid: str) -> dict[str, str]:
+    """Write a service account's token as a cluster does for a pod, and return the variables that it sets."""
+    claims = {
+        "aud": ["sts.amazonaws.com"],
+        "exp": int(time.time()) + 3600,
+        "sub": "system:serviceaccount:shop:app",
+        "kubernetes.io": {"namespace": "shop", "pod": {"name": "app-0", "uid": uid}},
+    }
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in ({"alg": "RS256"}, claims)]
+    token = folder / "token"
+    token.write_bytes(b".".join([*(part.rstrip(b"=") for part in parts), b"c2lnbmF0dXJl"]))
+    return {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": str(token), "POD_UID": uid}
+
+
+@pytest.fixture
+def irsa_site(sites: "Sites", irsa_emulator: "Emulator") -> "Site":
+    """A site beside an emulator that takes roles for service accounts only."""
+    return sites.make(irsa_emulator)
+
+
+def test_service_account_registers_and_meters(irsa_site: "Site", irsa_emulator: "Emulator", tmp_path: Path) -> None:
+    """With a service account's role the sidecar registers and meters as the pod that its token names."""
+    sidecar = irsa_site.start_entitled(variables=project(tmp_path, "uid-of-pod"))
+    assert sidecar.report({"dimension": "requests", "quantity": "2"}) == (1, 0)
+    irsa_site.advance(sidecar, "1h")
+    sidecar.await_records(1)
+    assert irsa_emulator.held() == {(HOUR, "requests"): "2"}
+    (registration,) = irsa_emulator.get("state")["registrations"]
+    (record,) = irsa_emulator.get("records")["records"]
+    assert ("uid-of-pod", "uid-of-pod") == (registration["Identity"], record["Identity"])
+    status = sidecar.get("/v1/status")
+    assert ("uid-of-pod", "irsa") == (status["pod"]["uid"], status["marketplace"]["credentials"])
+
+
+@pytest.mark.parametrize("variables", [KEYS, {}], ids=["static-keys", "no-keys"])
+def test_other_identities_are_refused(irsa_site: "Site", variables: dict[str, str]) -> None:
+    """Where AWS takes a service account's role only, keys are denied with the cause."""
+    sidecar = irsa_site.start(variables=variables)
+    sidecar.await_entitlement(state="denied", reason="platform-not-supported")
+    assert sidecar.probe("readyz").status == 503
+    assert "of-somebody" not in sidecar.log
+
+
+def test_keys_shadow_service_account(irsa_site: "Site", tmp_path: Path) -> None:
+    """Static keys win over a service account's role as in the SDK, and AWS refuses them."""
+    sidecar = irsa_site.start(variables={**project(tmp_path, "uid-of-pod"), **KEYS})
+    sidecar.await_entitlement(state="denied", reason="platform-not-supported")
+    assert sidecar.get("/v1/status")["marketplace"]["credentials"] == "static-keys"
+
+
+@pytest.fixture
+def trap() -> Iterator[socket.socket]:
+    """A port on which nobody may call."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        yield listener
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize("identity", ["static-keys", "irsa"])
+def test_live_mode_is_not_redirected(
+    site: "Site", emulator: "Emulator", trap: socket.socket, closed_port: int, tmp_path: Path, identity: str
+) -> None:
+    """In live mode no variable leads a call elsewhere: whoever it names hears nothing, and the pod is not let in."""
+    elsewhere = f"http://127.0.0.1:{trap.getsockname()[1]}"
+    names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_MARKETPLACE_METERING", "AWS_ENDPOINT_URL_STS")
+    # The way out is shut, so that no test ever calls AWS.
+    shut = {"HTTPS_PROXY": f"http://127.0.0.1:{closed_port}", "AWS_EC2_METADATA_DISABLED": "true"}
+    credentials = KEYS if identity == "static-keys" else project(tmp_path, "uid-of-pod")
+    config = site.write(marketplace={"mode": "live", "endpoint_url": None})
+    variables = {**dict.fromkeys(names, elsewhere), **shut, **credentials, "AWS_REGION": "eu-west-1"}
+    sidecar = site.launch(config, **variables)
+    sidecar.await_start()
+    retrying = sidecar.await_event("registration.retrying")
+    assert retrying["reason"] == ("unreachable" if identity == "static-keys" else "credentials-missing")
+    ready = sidecar.probe("readyz")
+    assert (503, "pending") == (ready.status, ready.document["code"])
+    if identity == "static-keys":
+        assert "AWS Marketplace cannot be reached" in ready.document["reason"]
+        (fault,) = sidecar.get("/v1/status")["faults"]
+        assert fault["code"] == "identity-not-accepted"
+    with pytest.raises(BlockingIOError):
+        trap.accept()
+    assert emulator.get("state")["events"] == 0
+
+
+def test_unsupported_region_is_named(site: "Site") -> None:
+    """In live mode a Region without metering, or none, ends the process with 2."""
+    config = site.write(marketplace={"mode": "live", "endpoint_url": None})
+    for variables in ({"AWS_REGION": "mars-north-1"}, {}):
+        code, said = site.refuse(config, **variables)
+        assert (2, True) == (code, variables.get("AWS_REGION", "AWS_REGION") in said)
+
+
+def test_live_mode_refuses_endpoint(site: "Site") -> None:
+    """An `endpoint_url` without `mode: emulator` is a fault of the configuration."""
+    code, said = site.refuse(site.write(marketplace={"mode": "live"}))
+    assert (2, True) == (code, "marketplace.endpoint_url" in said)

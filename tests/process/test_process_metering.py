@@ -1,0 +1,148 @@
+"""From the app's events to the records that AWS's side holds, over sockets."""
+
+import signal
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.domain.timestamps import parse, render
+
+if TYPE_CHECKING:
+    from tests.process.conftest import Emulator, Site
+
+pytestmark = pytest.mark.process
+
+HOUR = "2026-11-23T10:00:00Z"
+
+
+def test_usage_becomes_record(site: "Site", emulator: "Emulator") -> None:
+    """An hour's events are one record on AWS's side, equal in quantity, client token and id; nothing goes before."""
+    site.changes = {"metering": {"dimensions": [{"name": "requests"}, {"name": "gigabytes"}]}}
+    sidecar = site.start_entitled()
+    events = [{"dimension": "requests", "quantity": quantity} for quantity in ("1.5", "2", "0.000001")]
+    assert sidecar.report(*events) == (3, 0)
+    assert sidecar.report({"dimension": "requests", "tags": {"Team": "IT"}}) == (1, 0)
+    assert sorted(bucket["quantity"] for bucket in sidecar.get("/v1/usage")["buckets"]) == ["1", "3.500001"]
+    assert sidecar.terms() == {"accepted": "4.500001", "open": "4.500001"}
+    assert emulator.calls("MeterUsage") == []
+    site.advance(sidecar, "1h")
+    records = {record["dimension"]: record for record in sidecar.await_records(2)}
+    held = {record["UsageDimension"]: record for record in emulator.get("records")["records"]}
+    assert emulator.held() == {(HOUR, "requests"): "4.500001", (HOUR, "gigabytes"): "0"}
+    for dimension, record in records.items():
+        theirs = held[dimension]
+        assert (record["client_token"], record["metering_record_id"], record["hour"], record["quantity"]) == (
+            theirs["ClientToken"],
+            theirs["MeteringRecordId"],
+            theirs["Timestamp"],
+            theirs["UsageQuantity"],
+        )
+    shares = {allocation["AllocatedUsageQuantity"] for allocation in held["requests"]["UsageAllocations"]}
+    assert shares == {"1", "3.500001"}
+    assert sidecar.terms() == {"accepted": "4.500001", "submitted": "4.500001"}
+
+
+def test_event_counts_once(site: "Site", emulator: "Emulator") -> None:
+    """The same id never counts twice: in a batch, in another one, after SIGKILL; changed, it is refused whole."""
+    sidecar = site.start_entitled()
+    first = {"id": "evt-1", "dimension": "requests", "quantity": "2", "timestamp": "2026-11-23T10:05:00Z"}
+    second = {**first, "id": "evt-2"}
+    assert sidecar.report(first, first, second) == (2, 1)
+    assert sidecar.report(second, first) == (0, 2)
+    sidecar.kill()
+    sidecar = site.start()
+    assert sidecar.report(first, {**second, "id": "evt-3"}) == (1, 1)
+    reused = sidecar.post("/v1/usage", [{**second, "id": "evt-4"}, {**first, "quantity": "3"}])
+    assert (409, True) == (reused.status, reused.document["type"].endswith("id-reused"))
+    assert sidecar.terms() == {"accepted": "6", "open": "6"}
+    site.advance(sidecar, "1h")
+    sidecar.await_records(1)
+    assert emulator.held() == {(HOUR, "requests"): "6"}
+
+
+def test_invalid_usage_is_stored_by_none(site: "Site") -> None:
+    """One bad event refuses the whole batch, every fault named by its index and field."""
+    sidecar = site.start_entitled()
+    good = {"dimension": "requests"}
+    reply = sidecar.post("/v1/usage", [good, {"dimension": "unknown"}, {**good, "quantity": "-1"}])
+    assert (422, True) == (reply.status, reply.document["type"].endswith("invalid-usage"))
+    found = [(error["index"], error["field"]) for error in reply.document["errors"]]
+    assert found == [(1, "dimension"), (2, "quantity")]
+    assert sidecar.terms() == {}
+
+
+def test_lost_answer_is_one_record(site: "Site", emulator: "Emulator") -> None:
+    """An answer that is lost after AWS took the record is followed by the identical request, so there is one record."""
+    sidecar = site.start_entitled()
+    assert sidecar.report({"dimension": "requests", "quantity": "7"}) == (1, 0)
+    emulator.order("MeterUsage", "drop-response", 1)
+    site.advance(sidecar, "1h")
+    sidecar.await_event("metering.refused")
+    emulator.post("clock", advance="10s")
+    (record,) = sidecar.await_records(1)
+    assert record["attempts"] == 2
+    (held,) = emulator.get("records")["records"]
+    assert (record["client_token"], "7") == (held["ClientToken"], held["UsageQuantity"])
+    first, second = emulator.calls("MeterUsage")
+    assert first["requestParameters"] == second["requestParameters"]
+
+
+def test_frozen_record_outlives_process(site: "Site", emulator: "Emulator") -> None:
+    """A record whose answer was lost is sent again by the next process of the pod with the same client token."""
+    sidecar = site.start_entitled()
+    assert sidecar.report({"dimension": "requests", "quantity": "7"}) == (1, 0)
+    emulator.order("MeterUsage", "drop-response", 1)
+    emulator.order("MeterUsage", "internal")
+    site.advance(sidecar, "1h")
+    sidecar.await_event("metering.refused")
+    sidecar.kill()
+    (held,) = emulator.get("records")["records"]
+    emulator.order("MeterUsage", "internal", 0)
+    sidecar = site.start()
+    (record,) = sidecar.await_records(1)
+    assert (held["ClientToken"], held["MeteringRecordId"]) == (record["client_token"], record["metering_record_id"])
+    assert emulator.held() == {(HOUR, "requests"): "7"}
+
+
+def test_late_usage_is_carried(site: "Site", emulator: "Emulator") -> None:
+    """Usage that comes for an hour already sent goes into the current one; the sent record stays as it is."""
+    sidecar = site.start_entitled()
+    assert sidecar.report({"dimension": "requests", "quantity": "1"}) == (1, 0)
+    site.advance(sidecar, "1h")
+    sidecar.await_records(1)
+    assert sidecar.report({"dimension": "requests", "quantity": "0.5", "timestamp": "2026-11-23T10:30:00Z"}) == (1, 0)
+    site.advance(sidecar, "1h")
+    sidecar.await_records(2)
+    assert emulator.held() == {(HOUR, "requests"): "1", ("2026-11-23T11:00:00Z", "requests"): "0.5"}
+    assert sidecar.terms() == {"accepted": "1.5", "submitted": "1.5"}
+
+
+def test_fast_hours_are_exact(site: "Site", emulator: "Emulator") -> None:
+    """With an hour in each second, every hour's record is exactly what was acknowledged in it."""
+    hours = 5
+    sidecar = site.start_entitled(metering={"settle": "50m"})
+    expected = {}
+    for number in range(hours):
+        # The time stands still while the app works: how fast this machine is does not decide what is in an hour.
+        now = parse(emulator.post("clock", speed=0)["now"])
+        assert now is not None
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        stamp = render(now)
+        events = [
+            {"id": f"{number}-{index}", "dimension": "requests", "quantity": "0.1", "timestamp": stamp}
+            for index in range(10 + number)
+        ]
+        assert sidecar.report(*events) == (10 + number, 0)
+        expected[render(hour), "requests"] = "1" if number == 0 else f"1.{number}"
+        emulator.post("clock", speed=3600)
+        next_hour = hour + timedelta(hours=1)
+        sidecar.await_for(f"{next_hour}", lambda end=next_hour: parse(emulator.get("clock")["now"]) >= end)
+    sidecar.await_for("the last record", lambda: len(emulator.held()) >= hours)
+    emulator.post("clock", speed=1)
+    held = emulator.held()
+    assert {slot: held[slot] for slot in expected} == expected
+    assert {held[slot] for slot in held.keys() - expected.keys()} <= {"0"}
+    assert sidecar.terms() == {"accepted": "6", "submitted": "6"}
+    sidecar.signal(signal.SIGTERM)
+    assert sidecar.await_end() == 0
