@@ -20,7 +20,7 @@ lint: .venv/development ## what a reviewer should not have to look for
 	@$(BIN)/lint-imports --no-logo
 
 bench: .venv/development ## ratios against baselines of the same run; nothing here is a test
-	@$(BIN)/python -m pytest tests/bench -q -s --override-ini norecursedirs=
+	@$(BIN)/python -m pytest tests/bench -q -s
 
 .venv/python: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

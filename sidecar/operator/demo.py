@@ -227,15 +227,18 @@ class Play:
         status = request(self.stage.api, "GET", "/v1/status").document()
         code = self.stage.stop_sidecar()
         held: dict[tuple[str, str], int] = defaultdict(int)
+        ids: dict[tuple[str, str], str] = {}
         for record in request(self.stage.emulator, "GET", "/_emulator/records").document()["records"]:
-            held[record["Timestamp"], record["UsageDimension"]] += exact(record["UsageQuantity"])
-        self.screen.say(f"{'hour':<22}{'dimension':<12}{'app sent':>12}{'AWS holds':>12}")
+            slot = record["Timestamp"], record["UsageDimension"]
+            held[slot] += exact(record["UsageQuantity"])
+            ids[slot] = record["MeteringRecordId"][:8]
+        self.screen.say(f"{'hour':<22}{'dimension':<12}{'app sent':>12}{'AWS holds':>12}  metering record")
         wrong = 0
-        for hour, dimension in sorted(self.app.used.keys() | held.keys()):
-            sent, taken = self.app.used[hour, dimension], held[hour, dimension]
-            line = f"{hour:<22}{dimension:<12}{render(sent):>12}{render(taken):>12}"
-            wrong += sent != taken
-            (self.screen.say if sent == taken else self.screen.bad)(line)
+        for slot in sorted(self.app.used.keys() | held.keys()):
+            used, taken = self.app.used[slot], held[slot]
+            line = f"{slot[0]:<22}{slot[1]:<12}{render(used):>12}{render(taken):>12}  {ids.get(slot, '-')}"
+            wrong += used != taken
+            (self.screen.say if used == taken else self.screen.bad)(line)
         for dimension, terms in status["conservation"]["dimensions"].items():
             names = ("open", "sealed", "submitted", "unbilled", "remainder")
             parts = " + ".join(f"{terms[name]} {name}" for name in names)

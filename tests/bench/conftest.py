@@ -1,0 +1,104 @@
+"""What the benchmarks start: the sidecar beside its emulator, registered, and aiohttp alone as the baseline."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from sidecar.operator.stage import Stage, request, wait_for
+
+HERE = Path(__file__).parent
+MEMORY = Path("/dev/shm")
+
+
+class Bench:
+    """A registered sidecar, a bare server, and the load for both."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self._loads = 0
+        entitlement = request(stage.api, "GET", "/v1/entitlement").body
+        self._bare = subprocess.Popen(
+            [sys.executable, str(HERE / "bare.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._bare.stdin is not None
+        assert self._bare.stdout is not None
+        self._bare.stdin.write(entitlement)
+        self._bare.stdin.close()
+        self.bare_port = int(self._bare.stdout.readline())
+
+    @property
+    def pid(self) -> int:
+        """The sidecar's process."""
+        return process_of(self.stage).pid
+
+    @property
+    def bare_pid(self) -> int:
+        """The bare server's process."""
+        return self._bare.pid
+
+    def drive(self, port: int, *options: str) -> dict[str, Any]:
+        """Put the load of `load.py` on a port and return its figures."""
+        self._loads += 1
+        done = subprocess.run(
+            [sys.executable, str(HERE / "load.py"), str(port), "--prefix", f"load-{self._loads}", *options],
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        figures: dict[str, Any] = json.loads(done.stdout)
+        return figures
+
+    def close(self) -> None:
+        """End the bare server; the stage is closed by whoever made it."""
+        self._bare.kill()
+        self._bare.wait()
+        assert self._bare.stdout is not None
+        self._bare.stdout.close()
+
+
+def process_of(stage: Stage) -> subprocess.Popen[bytes]:
+    """Return the sidecar's process."""
+    assert stage._sidecar is not None
+    return stage._sidecar
+
+
+def until_ready(stage: Stage) -> None:
+    """Return once the sidecar is registered."""
+    wait_for("the registration", lambda: request(stage.probes, "GET", "/readyz").status == 200)
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """An emulator that runs, and a sidecar that can be started; on a memory file system unless told `disk`."""
+    above = Path.cwd() / ".pytest_cache" if getattr(request, "param", "memory") == "disk" else MEMORY
+    above.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=above, prefix="bench-") as folder:
+        stage = Stage(Path(folder))
+        try:
+            stage.start_emulator()
+            yield stage
+        finally:
+            stage.close()
+
+
+@pytest.fixture
+def bench(stage: Stage) -> Iterator[Bench]:
+    """Both servers, the sidecar registered."""
+    stage.start_sidecar()
+    until_ready(stage)
+    bench = Bench(stage)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """The environment of commands, without what this shell says about AWS."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SIDECAR_", "POD_"))}

@@ -1,0 +1,131 @@
+"""Requests a second beside aiohttp alone, under the same load of 32 connections."""
+
+import os
+import sqlite3
+import statistics
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from sidecar.operator.stage import request
+from tests.bench.conftest import Bench
+from tests.bench.measuring import ROUNDS, alternate, at_least, compare, cpu_seconds, tell
+
+pytestmark = pytest.mark.timeout(900)
+
+SECONDS = os.environ.get("BENCH_SECONDS", "3")
+STALL = 1.0
+"""Seconds for which the ledger is held up."""
+
+
+class _Side:
+    """One of the two servers: its rate, and the processor time that a request costs it."""
+
+    def __init__(self, bench: Bench, port: int, pid: int, *options: str) -> None:
+        self._bench = bench
+        self._port = port
+        self._pid = pid
+        self._options = options
+        self.costs: list[float] = []
+        self.latencies: list[dict[str, float]] = []
+
+    def rate(self) -> float:
+        """Return the requests a second of one round."""
+        before = cpu_seconds(self._pid)
+        figures = self._bench.drive(self._port, *self._options, "--seconds", SECONDS)
+        self.costs.append((cpu_seconds(self._pid) - before) / figures["requests"] * 1e6)
+        self.latencies.append(figures)
+        return float(figures["rate"])
+
+    def tell(self, name: str) -> None:
+        """Print latencies and cost, the medians of the rounds; the worst is the worst of all."""
+        middle = {key: statistics.median(figures[key] for figures in self.latencies) for key in ("p50", "p99")}
+        worst = max(figures["worst"] for figures in self.latencies)
+        tell(
+            f"  {name:<8} p50 {middle['p50']:.2f} ms, p99 {middle['p99']:.2f} ms, worst {worst:.1f} ms; "
+            f"processor {statistics.median(self.costs):.0f} us a request ({min(self.costs):.0f} at best)"
+        )
+
+
+def _race(bench: Bench, name: str, target: float, *options: str) -> None:
+    ours = _Side(bench, bench.stage.api, bench.pid, *options)
+    bare = _Side(bench, bench.bare_port, bench.bare_pid, *options)
+    compare(name, "/s", at_least(target), alternate(ours.rate, bare.rate))
+    ours.tell("ours")
+    bare.tell("baseline")
+
+
+def test_entitlement_rate(bench: Bench) -> None:
+    """The gate is asked by apps on each of their own requests."""
+    _race(bench, "GET /v1/entitlement", 0.8, "--get", "/v1/entitlement")
+
+
+def test_durable_event_rate(bench: Bench) -> None:
+    """One event per request, on disk before the answer; the ledger on a memory file system, so without the disk."""
+    _race(bench, "POST /v1/usage, durable, one event", 0.6)
+    alone = bench.drive(bench.stage.api, "--clients", "1", "--seconds", SECONDS)
+    tell(f"  from one connection: {alone['rate']:,.0f} /s, p50 {alone['p50']:.2f} ms, p99 {alone['p99']:.2f} ms")
+
+
+@pytest.mark.parametrize("stage", ["disk"], indirect=True)
+def test_events_on_disk(bench: Bench) -> None:
+    """The same on the disk of this folder, beside the fsyncs that it does alone."""
+    ours = _Side(bench, bench.stage.api, bench.pid)
+    fsyncs: list[float] = []
+    rates: list[float] = []
+    for _ in range(ROUNDS):
+        rates.append(ours.rate())
+        fsyncs.append(_fsync_rate(bench.stage.folder / "fsync"))
+    rate, fsync = statistics.median(rates), statistics.median(fsyncs)
+    tell(f"{'POST /v1/usage, ledger on disk':<44} ours {rate:>10,.4g} /s, the disk alone {fsync:,.4g} fsync/s")
+    ours.tell("ours")
+
+
+def _fsync_rate(path: Path) -> float:
+    """Return how often a second a 4 KiB append can be made durable."""
+    with path.open("wb") as file:
+        until = time.perf_counter() + 1.0
+        done = 0
+        while time.perf_counter() < until:
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+            done += 1
+    path.unlink()
+    return float(done)
+
+
+def test_stalled_ledger(bench: Bench) -> None:
+    """While a commit cannot end, requests are read and the gate answers; then all that gathered goes in together."""
+    other = sqlite3.connect(bench.stage.folder / "ledger.db", isolation_level=None)
+    finished: list[float] = []
+
+    def report(number: int) -> None:
+        event = {"id": f"stalled-{number}", "dimension": "requests"}
+        assert request(bench.stage.api, "POST", "/v1/usage", event).status == 202
+        finished.append(time.perf_counter())
+
+    other.execute("BEGIN IMMEDIATE")
+    threads = [threading.Thread(target=report, args=(number,)) for number in range(32)]
+    for thread in threads:
+        thread.start()
+    asked: list[float] = []
+    until = time.perf_counter() + STALL
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        request(bench.stage.api, "GET", "/v1/entitlement")
+        asked.append((time.perf_counter() - began) * 1000)
+    early = len(finished)
+    other.execute("ROLLBACK")
+    released = time.perf_counter()
+    other.close()
+    for thread in threads:
+        thread.join()
+    last = (max(finished) - released) * 1000
+    tell(
+        f"a commit held up for {STALL:g} s: GET answered in {statistics.median(asked):.1f} ms (worst {max(asked):.1f} "
+        f"of {len(asked)}); {early} of 32 POSTs answered before its end, the last {last:.0f} ms after it "
+        "(SQLite looks again every 100 ms)"
+    )
