@@ -131,6 +131,9 @@ def settle(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> F
         case Outcome.EXPIRED:
             return expire(known, late, words)
         case Outcome.REJECTED:
+            if known:
+                # An earlier attempt may have been taken while the product or its dimension was still right.
+                return Write(f"in-doubt: refused after {known} attempts without an answer ({words})")
             return Write(f"rejected: {words}")
         case _:
             assert_never(outcome)

@@ -79,6 +79,7 @@ class Registrar:
         refresh_clock: Brings `clock` up to date before the time in a token is judged by it; for a clock that follows
             another one, which may have been stepped meanwhile.
         monotonic: Real seconds, for the spacing of attestations.
+        look_again: Real time after which a wait is judged anew, for the clock may have been stepped back.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root names every part once
@@ -94,11 +95,13 @@ class Registrar:
         log: FilteringBoundLogger,
         refresh_clock: Callable[[], Awaitable[None]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        look_again: timedelta = timedelta(seconds=60),
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._store = evidence
         self._draw = draw
+        self._look_again = look_again
         self._log = log
         self._prover = Prover(
             pod=pod,
@@ -156,8 +159,10 @@ class Registrar:
                 raise DeniedExit(self.entitlement())
             if standing is Standing.GRANTED:
                 await self._pause(None)
-            elif self._clock.now() < due:
-                await self._pause(due)
+            elif (now := self._clock.now()) < due:
+                # A clock that has stepped back must not make the wait longer than the longest there is.
+                due = min(due, now + ASK_AGAIN)
+                await self._pause(due, self._look_again.total_seconds())
             else:
                 await self._ask()
                 due = self._clock.now() + self._wait()

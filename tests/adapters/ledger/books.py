@@ -190,10 +190,10 @@ class Books:
                 with self.store.transaction():
                     submitting.settle(self.store, record, fate, Answer("words"), to_micros(self.now))
 
-    def bring_back(self) -> int:
-        """Mend what a clock that was ahead has left."""
+    def bring_back(self, ahead: timedelta = timedelta(minutes=15)) -> int:
+        """Mend what lies further ahead than events may be dated, or than `ahead`."""
         with self.store.transaction():
-            after = hour_of(self.now + timedelta(minutes=15))
+            after = hour_of(self.now + ahead)
             return submitting.bring_back(self.store, after=after, now=to_micros(self.now))
 
     def prune(self) -> None:

@@ -17,7 +17,7 @@ def open_books(tmp_path: Path) -> Iterator[OpenBooks]:
     opened: list[Books] = []
 
     def open_one(rules: MeteringRules) -> Books:
-        books = Books(tmp_path / f"ledger-{len(opened)}.db", rules)
+        books = Books(tmp_path / f"ledger-{len(opened)}.db", rules, durable=False)
         opened.append(books)
         return books
 

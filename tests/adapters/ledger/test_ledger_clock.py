@@ -31,6 +31,16 @@ def test_allowed_future_stays(books: Books) -> None:
     assert {("requests", 11, ()): "5"} == books.buckets()
 
 
+def test_only_nearer_hours_take(books: Books) -> None:
+    """What lies ahead stays there while the current hour is frozen: it moves to an earlier hour or not at all."""
+    books.take(event("5"))
+    books.seal()
+    books.take(event("2"))
+    assert 0 == books.bring_back(ahead=timedelta())
+    assert {("requests", 11, ()): "2"} == books.buckets()
+    assert 0 == books.count("carry")
+
+
 def test_time_comes_again(books: Books) -> None:
     """When the hour that was ahead comes at last, it takes usage as any other, beside what has moved out."""
     for dimension, quantity in (("requests", "5"), ("peak", "5"), ("level", "5")):

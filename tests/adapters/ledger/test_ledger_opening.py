@@ -45,13 +45,12 @@ async def refusal(path: Path) -> LedgerUnusable:
     return refused.value
 
 
-def test_durable_pragmas(books: Books) -> None:
+def test_durable_pragmas(tmp_path: Path) -> None:
     """Every commit waits for the disk, and a crash in the middle of one is undone by the log."""
-    connection = books.store.connection
-    assert ("wal", 2) == (
-        connection.execute("PRAGMA journal_mode").fetchone()[0],
-        connection.execute("PRAGMA synchronous").fetchone()[0],
-    )
+    connection = open_for_writing(tmp_path / "ledger.db")
+    found = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    connection.close()
+    assert ["wal", 2] == found
 
 
 def test_file_says_what_it_is(books: Books) -> None:

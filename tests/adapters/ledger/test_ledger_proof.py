@@ -10,7 +10,7 @@ from tests.adapters.ledger.books import HOUR, NOW, RED, RULES, UNBILLED_LATE, Bo
 @pytest.fixture
 def told(tmp_path_factory: pytest.TempPathFactory) -> Books:
     """Make a ledger in which every kind of row is there."""
-    books = Books(tmp_path_factory.mktemp("proof") / "ledger.db")
+    books = Books(tmp_path_factory.mktemp("proof") / "ledger.db", durable=False)
     books.take(event("1", tags=RED), event("9999999999.999999"))
     books.pass_time(HOUR)
     books.seal_ended()

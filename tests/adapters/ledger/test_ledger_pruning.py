@@ -62,6 +62,7 @@ def test_waiting_never_dropped(books: Books) -> None:
     frozen = books.begin(record)
     assert frozen is not None
     assert {RED: 5_000_000, (): 1_000_000} == dict(frozen.allocations)
+    assert 2 == books.count("bucket WHERE record IS NOT NULL")
     assert {"accepted": "8", "open": "2", "sealed": "6"} == books.shown()
     assert [] == books.breaches()
 

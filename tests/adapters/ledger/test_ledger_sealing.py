@@ -155,6 +155,7 @@ def test_zero_hours_reported(books: Books) -> None:
 def test_zero_of_open_hour_not_burned(books: Books) -> None:
     """The open hour is never sealed for the sake of a zero, not even at the pod's end."""
     books.witness()
+    assert [] == books.sealable(before=Hour(TEN + 7200))
     books.take(event("0"), event("3", dimension="peak"))
     assert ["peak"] == [made.dimension for made in books.seal_ended(before=Hour(TEN + 7200))]
     books.take(event("2"))

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,6 +132,7 @@ class Scene:
         self.lines = LogCapture()
         self.pod = "pod-1"
         self.real = 0.0
+        self.look_again = timedelta(hours=1)
         self.refresh_clock: Callable[[], Awaitable[None]] | None = None
         self.keys = PublicKeys({1: seller.key.public_key()})
         self.process: asyncio.Task[None] | None = None
@@ -152,6 +153,7 @@ class Scene:
             log=log,
             refresh_clock=self.refresh_clock,
             monotonic=lambda: self.real,
+            look_again=self.look_again,
         )
 
     def run(self, registrar: Registrar) -> asyncio.Task[None]:

@@ -1,5 +1,6 @@
 """How a pod gets registered, refused and retried."""
 
+import asyncio
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -152,6 +153,20 @@ async def test_refusals_deny(scene: "Scene", error: MarketplaceError, reason: st
     assert (calls_before, len(scene.marketplace.registrations)) == (1, 2)
     assert State.ENTITLED is registrar.entitlement().state
     assert scene.events() == ["registration.denied", "registration.entitled"]
+
+
+async def test_clock_back_prolongs_no_wait(scene: "Scene") -> None:
+    """A clock that steps back by days does not keep a buyer out who has subscribed meanwhile."""
+    scene.look_again = timedelta(milliseconds=1)
+    scene.marketplace.says(CustomerNotEntitledException(), None)
+    registrar = await scene.start()
+    scene.clock.step(timedelta(days=-3))
+    async with asyncio.timeout(10):
+        while scene.clock.next_instant() != scene.clock.now() + 5 * MINUTE:  # noqa: ASYNC110 - the sleeper tells nobody
+            await asyncio.sleep(0.001)
+    await scene.clock.advance(5 * MINUTE)
+
+    assert State.ENTITLED is registrar.entitlement().state
 
 
 async def test_fault_leaves_denied(scene: "Scene") -> None:

@@ -1,0 +1,87 @@
+"""Where an event's quantity goes."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sidecar.domain.buckets import Bucket
+from sidecar.domain.hours import hour_of, to_micros
+from sidecar.domain.policy import LatePolicy, QuantityKind
+from sidecar.domain.rules import MeteringRules, Place, place
+from sidecar.domain.usage import Dimension
+
+NOW = datetime(2026, 11, 23, 16, 20, tzinfo=UTC)
+OPEN, CARRIED, UNBILLED = Place.OPEN, Place.CARRIED, Place.UNBILLED
+
+
+def rules(late: LatePolicy) -> MeteringRules:
+    """Return the rules of a product with one dimension."""
+    return MeteringRules(
+        product_code="0abc123example",
+        dimensions={"requests": Dimension("requests")},
+        kind=QuantityKind.DECIMAL,
+        late=late,
+        settle=timedelta(minutes=2),
+        spread=timedelta(minutes=20),
+        window=timedelta(hours=6),
+        report_zero=True,
+        failing_after=timedelta(hours=2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("hours_ago", "bucket", "sealed", "countable", "carry", "unbilled"),
+    [
+        (0, None, False, True, OPEN, OPEN),
+        (0, Bucket(), False, True, OPEN, OPEN),
+        (-1, None, False, True, OPEN, OPEN),
+        (5, None, False, True, OPEN, OPEN),
+        (6, None, False, True, CARRIED, UNBILLED),
+        (7, Bucket(), False, True, OPEN, OPEN),
+        (7, Bucket(sealed=True), False, True, CARRIED, UNBILLED),
+        (3, Bucket(sealed=True), False, True, OPEN, OPEN),
+        (3, Bucket(sealed=True), True, True, CARRIED, UNBILLED),
+        (3, None, True, True, CARRIED, UNBILLED),
+        (0, None, True, True, CARRIED, CARRIED),
+        (-1, Bucket(sealed=True), True, True, CARRIED, CARRIED),
+        (50, None, False, False, UNBILLED, UNBILLED),
+        (50, Bucket(sealed=True), False, False, UNBILLED, UNBILLED),
+        (50, Bucket(), False, False, OPEN, OPEN),
+    ],
+)
+def test_event_finds_place(
+    hours_ago: int,
+    bucket: Bucket | None,
+    sealed: bool,  # noqa: FBT001 - a table's column
+    countable: bool,  # noqa: FBT001 - a table's column
+    carry: Place,
+    unbilled: Place,
+) -> None:
+    """An hour that can still be sent takes its event; a closed one gives it to the policy, our own closing excepted."""
+    for late, expected in ((LatePolicy.CARRY, carry), (LatePolicy.UNBILLED, unbilled)):
+        found = place(
+            hour_of(NOW - timedelta(hours=hours_ago)),
+            bucket,
+            now_micros=to_micros(NOW),
+            current=hour_of(NOW),
+            sealed=sealed,
+            countable=countable,
+            rules=rules(late),
+        )
+        assert expected == found
+
+
+@pytest.mark.parametrize(("early", "expected"), [(timedelta(microseconds=1), OPEN), (timedelta(), CARRIED)])
+def test_window_ends_exactly(early: timedelta, expected: Place) -> None:
+    """An hour is closed from the instant at which its window ends, not a microsecond before."""
+    now = datetime(2026, 11, 23, 16, tzinfo=UTC) - early
+    found = place(
+        hour_of(datetime(2026, 11, 23, 10, tzinfo=UTC)),
+        None,
+        now_micros=to_micros(now),
+        current=hour_of(now),
+        sealed=False,
+        countable=True,
+        rules=rules(LatePolicy.CARRY),
+    )
+    assert expected == found

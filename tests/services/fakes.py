@@ -1,0 +1,208 @@
+"""What the metering services talk to in tests: a ledger without a thread, a metering service, a gate."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+
+from sidecar.adapters.ledger import pruning, submitting
+from sidecar.domain.entitlement import Entitlement, Source, State
+from sidecar.domain.hours import Hour, to_micros
+from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHour
+from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
+from sidecar.marketplace import (
+    BatchMeterUsageRequest,
+    BatchMeterUsageResult,
+    MarketplaceError,
+    MeterUsageRequest,
+    MeterUsageResult,
+    RegisterUsageRequest,
+    RegisterUsageResult,
+    ResolveCustomerRequest,
+    ResolveCustomerResult,
+)
+from sidecar.marketplace.errors import NoAnswer
+from tests.adapters.ledger.books import Books
+
+START = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
+
+
+class Shelf:
+    """The record store over a real file, whose next steps may fail by name."""
+
+    def __init__(self, books: Books) -> None:
+        self.books = books
+        self.failing: list[str] = []
+        """The names of steps that fail, each once."""
+
+    def _step(self, name: str, now: datetime | None = None) -> Books:
+        if name in self.failing:
+            self.failing.remove(name)
+            raise LedgerUnavailable(f"{name}: disk I/O error")
+        if now is not None:
+            self.books.now = now
+        return self.books
+
+    async def witness(self, hour: Hour) -> None:
+        """Note the hour."""
+        books = self._step("witness")
+        with books.store.transaction():
+            submitting.witness(books.store, hour)
+
+    async def bring_back(self, *, after: Hour, now: datetime) -> int:
+        """Move what lies ahead."""
+        books = self._step("bring_back", now)
+        with books.store.transaction():
+            return submitting.bring_back(books.store, after=after, now=to_micros(now))
+
+    async def sealable(self, *, before: Hour, zero_from: Hour, now: datetime) -> list[tuple[Hour, str]]:
+        """Return what may be sealed."""
+        books = self._step("sealable", now)
+        with books.store.transaction():
+            submitting.forget_witnessed(books.store, before=zero_from)
+            return submitting.sealable(books.store, books.rules, before=before, zero_from=zero_from, now=to_micros(now))
+
+    async def seal(self, hour: Hour, dimension: str, now: datetime) -> SealedHour | None:
+        """Freeze an hour."""
+        return self._step("seal", now).seal(hour, dimension)
+
+    async def waiting(self) -> list[Record]:
+        """Return what waits."""
+        return self._step("waiting").waiting()
+
+    async def begin(self, record: Record, now: datetime) -> FrozenRecord | None:
+        """Count an attempt."""
+        return self._step("begin", now).begin(record)
+
+    async def settle(self, record: Record, fate: Fate, answer: Answer, now: datetime) -> Hour | None:
+        """Write a fate."""
+        books = self._step("settle", now)
+        with books.store.transaction():
+            return submitting.settle(books.store, record, fate, answer, to_micros(now))
+
+    async def prune(self, now: datetime) -> bool:
+        """Drop what has served its time."""
+        books = self._step("prune", now)
+        with books.store.transaction():
+            return pruning.prune(books.store, to_micros(now))
+
+
+class Marketplace:
+    """A metering service that takes every record once, or says what it was told to say for a dimension."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self.now = now
+        self.requests: list[MeterUsageRequest] = []
+        self.called_at: list[datetime] = []
+        self.taken: dict[tuple[str, datetime], MeterUsageRequest] = {}
+        self.script: dict[str, deque[MarketplaceError]] = {}
+        self.always: dict[str, MarketplaceError] = {}
+        self.drops: set[str] = set()
+        """Dimensions whose next request is processed while its answer is lost."""
+        self.wait: Callable[[MeterUsageRequest], Awaitable[object]] | None = None
+
+    def says(self, dimension: str, *errors: MarketplaceError) -> None:
+        """Answer the next calls for a dimension so, then take them."""
+        self.script[dimension] = deque(errors)
+
+    async def meter_usage(self, request: MeterUsageRequest) -> MeterUsageResult:
+        """Take it, or raise what the script says."""
+        self.requests.append(request)
+        self.called_at.append(self.now())
+        name = request.usage_dimension
+        await asyncio.sleep(0)
+        if self.wait is not None:
+            await self.wait(request)
+        if self.script.get(name):
+            raise self.script[name].popleft()
+        if name in self.always:
+            raise self.always[name]
+        slot = name, request.timestamp.replace(minute=0, second=0, microsecond=0)
+        assert request == self.taken.setdefault(slot, request)
+        if name in self.drops:
+            self.drops.remove(name)
+            raise lost_answer()
+        return MeterUsageResult(metering_record_id=f"mr-{len(self.taken)}", request_id="request-1")
+
+    async def register_usage(self, request: RegisterUsageRequest) -> RegisterUsageResult:
+        """Is not asked here."""
+        raise NotImplementedError
+
+    async def batch_meter_usage(self, request: BatchMeterUsageRequest) -> BatchMeterUsageResult:
+        """Is not for containers."""
+        raise NotImplementedError
+
+    async def resolve_customer(self, request: ResolveCustomerRequest) -> ResolveCustomerResult:
+        """Is not for containers."""
+        raise NotImplementedError
+
+
+def lost_answer() -> MarketplaceError:
+    """Return the error of a call whose answer never came."""
+    return NoAnswer("the connection was dropped")
+
+
+class OpenGate:
+    """An entitlement that a test sets, and that remembers what it was told."""
+
+    def __init__(self, state: State = State.ENTITLED) -> None:
+        self.state = state
+        self.since = START
+        self.told_so: list[bool] = []
+
+    def entitlement(self) -> Entitlement:
+        """Return what the test has set."""
+        return Entitlement(
+            state=self.state,
+            reason="registered",
+            detail=f"The pod is {self.state}.",
+            source=Source.LIVE,
+            product_code="0abc123example",
+            public_key_version=1,
+            since=self.since,
+        )
+
+    async def wait_while(self, state: State, timeout: object) -> Entitlement:
+        """Is not asked here."""
+        raise NotImplementedError
+
+    async def attest(self, nonce: str) -> str:
+        """Is not asked here."""
+        raise NotImplementedError
+
+    async def told(self, *, accepted: bool) -> None:
+        """Remember it."""
+        self.told_so.append(accepted)
+
+
+class MemoryStore:
+    """A usage store that keeps batches in a list, whose disk may be slow or full."""
+
+    def __init__(self) -> None:
+        self.commits: list[list[UsageBatch]] = []
+        self.refusals: dict[str, UsageRefused] = {}
+        """What becomes of batches with this Idempotency-Key."""
+        self.duplicates = 0
+        self.full = False
+        self.disk = asyncio.Event()
+        self.disk.set()
+        self.asked = asyncio.Event()
+
+    async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+        """Store the batches once the disk is ready."""
+        self.asked.set()
+        await self.disk.wait()
+        if self.full:
+            raise LedgerUnavailable("database or disk is full", retry_after=7)
+        self.commits.append(list(batches))
+        return [
+            self.refusals.get(
+                batch.idempotency_key or "", Receipt(len(batch.events) - self.duplicates, self.duplicates)
+            )
+            for batch in batches
+        ]
+
+    @property
+    def stored(self) -> list[UsageBatch]:
+        """Everything that was committed, in order."""
+        return [batch for commit in self.commits for batch in commit]

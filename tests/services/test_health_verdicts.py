@@ -1,0 +1,240 @@
+"""What the probes and the status say, for every way the services can stand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+
+from sidecar.adapters.signature import PublicKeys
+from sidecar.domain.entitlement import State
+from sidecar.domain.policy import Check, OnFailing
+from sidecar.domain.status import Finding, Progress, Terms, Verdict
+from sidecar.domain.usage import LedgerUnavailable
+from sidecar.marketplace.service_errors import ThrottlingException
+from sidecar.services.health import HealthReport, Setting
+from sidecar.services.intake import UsageIntake
+from sidecar.services.registrar import Registrar, RegistrarSettings
+from tests.adapters.ledger.books import NOW, RULES, event
+from tests.services.fakes import MemoryStore
+
+if TYPE_CHECKING:
+    from tests.services.conftest import Metering
+
+AT_ONCE = replace(RULES, spread=timedelta())
+BALANCED = Terms(accepted=5, open=2, sealed=3)
+
+
+@dataclass
+class Shelf:
+    """What the status reads of a ledger."""
+
+    pod: str = "pod-1"
+    pod_source: str = "downward-api"
+    fault: str | None = None
+    unreadable: bool = False
+    found: Progress = field(default_factory=lambda: Progress(NOW, NOW, 0))
+    law: dict[str, Terms] = field(default_factory=lambda: {"requests": BALANCED})
+
+    async def progress(self) -> Progress:
+        """Return what the test has set."""
+        if self.unreadable:
+            raise LedgerUnavailable("disk I/O error")
+        return self.found
+
+    async def terms(self) -> Mapping[str, Terms]:
+        """Return what the test has set."""
+        return self.law
+
+    def size(self) -> int | None:
+        """Return some size."""
+        return 4096
+
+
+class Desk:
+    """A report over a real submitter, registrar and intake."""
+
+    def __init__(self, metering: "Metering", check: Check = Check.NONE) -> None:
+        self.metering = metering
+        self.running = True
+        self.shelf = Shelf()
+        self.intake = UsageIntake(store=MemoryStore(), gate=metering.gate, clock=metering.clock)
+        self.registrar = Registrar(
+            settings=RegistrarSettings(product_code="0abc123example", public_key_version=1, check=check),
+            client=metering.marketplace,
+            signatures=PublicKeys({}),
+            clock=metering.clock,
+            evidence=Drawer(),
+            pod="pod-1",
+            draw=lambda: 0.5,
+            log=structlog.wrap_logger(None, processors=[drop]),
+        )
+
+    def report(self, on_failing: OnFailing = OnFailing.WARN, lasting: tuple[Finding, ...] = ()) -> HealthReport:
+        """Make the report."""
+        return HealthReport(
+            setting=Setting({"sidecar": "1.0"}, "eu-west-1", "irsa", "live", "/ledger.db", on_failing, NOW),
+            registrar=self.registrar,
+            submitter=self.metering.submitter,
+            intake=self.intake,
+            ledger=self.shelf,
+            clock=self.metering.clock,
+            running=lambda: self.running,
+            lasting=lasting,
+        )
+
+    async def fail(self) -> None:
+        """Let no record be taken for longer than metering may be silent."""
+        self.metering.marketplace.always["requests"] = ThrottlingException("slow down")
+        await self.metering.start(AT_ONCE)
+        self.metering.use(event("5"))
+        await self.metering.until(14)
+
+
+class Drawer:
+    """An evidence store that keeps nothing."""
+
+    async def load_evidence(self) -> None:
+        """Have nothing."""
+
+    async def save_evidence(self, evidence: object) -> None:
+        """Keep nothing."""
+
+
+def drop(*_: object) -> Mapping[str, object]:
+    """Write no line."""
+    raise structlog.DropEvent
+
+
+async def brought_to(metering: "Metering", state: State) -> Desk:
+    """Return a desk whose registrar stands so."""
+    desk = Desk(metering, Check.METER)
+    if state in {State.ENTITLED, State.SUSPENDED}:
+        await desk.registrar.told(accepted=True)
+    if state in {State.DENIED, State.SUSPENDED}:
+        await desk.registrar.told(accepted=False)
+    if state is State.UNAVAILABLE:
+        metering.clock.step(timedelta(hours=1))
+    assert state is desk.registrar.entitlement().state
+    return desk
+
+
+@pytest.mark.parametrize(
+    ("state", "ok", "reason", "started"),
+    [
+        (State.PENDING, False, "pending", False),
+        (State.ENTITLED, True, "metered", True),
+        (State.DENIED, False, "denied", False),
+        (State.UNAVAILABLE, False, "unavailable", False),
+        (State.SUSPENDED, False, "suspended", True),
+    ],
+)
+async def test_entitlement_decides(
+    metering: "Metering",
+    state: State,
+    ok: bool,  # noqa: FBT001 - a table's column
+    reason: str,
+    started: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    """Ready is entitled now, started is entitled once in this process's life, alive is neither."""
+    report = (await brought_to(metering, state)).report()
+    ready = report.ready()
+    assert (ok, reason) == (ready.ok, ready.reason)
+    assert ready.sentence
+    assert (started, True) == (report.started().ok, report.alive().ok)
+
+
+@pytest.mark.parametrize(
+    ("on_failing", "fault", "ok", "reason", "metering_state"),
+    [
+        (OnFailing.WARN, None, True, "metering-failing", "failing"),
+        (OnFailing.GATE, None, False, "metering-failing", "gated"),
+        (OnFailing.GATE, "disk full", False, "metering-failing", "gated"),
+    ],
+)
+async def test_failing_gates_if_asked(
+    metering: "Metering",
+    on_failing: OnFailing,
+    fault: str | None,
+    ok: bool,  # noqa: FBT001 - a table's column
+    reason: str,
+    metering_state: str,
+) -> None:
+    """A pod that cannot submit is told of; it is locked out only where the seller wants that, until a success."""
+    desk = Desk(metering)
+    await desk.fail()
+    desk.shelf.fault = fault
+    report = desk.report(on_failing)
+    assert (ok, reason) == (report.ready().ok, report.ready().reason)
+    assert metering_state == (await report.status()).metering
+    metering.marketplace.always.clear()
+    await metering.until(14, 10)
+    desk.shelf.fault = None
+    assert ("not-checked", "ok") == (report.ready().reason, (await report.status()).metering)
+
+
+async def test_ledger_fault_locks_nobody_out(metering: "Metering") -> None:
+    """A ledger that cannot be written is said by the probe and the status, and the pod stays ready."""
+    desk = Desk(metering)
+    desk.shelf.fault = "the ledger cannot be written: disk full"
+    report = desk.report(OnFailing.GATE)
+    assert (True, "ledger-unavailable") == (report.ready().ok, report.ready().reason)
+    assert "disk full" in report.ready().sentence
+    assert ["ledger-unavailable"] == [finding.code for finding in (await report.status()).findings]
+
+
+async def test_stopped_loop_told(metering: "Metering") -> None:
+    """A process whose loops have stopped is not alive, and its metering has stopped."""
+    desk = Desk(metering)
+    desk.running = False
+    report = desk.report()
+    assert Verdict(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.") == report.alive()
+    assert "stopped" == (await report.status()).metering
+
+
+async def test_status_tells_everything(metering: "Metering") -> None:
+    """The status joins the ledger's figures, the process's counts and every finding with its cure."""
+    lasting = Finding("identity-not-accepted", "static keys", "Use IRSA.", NOW)
+    desk = Desk(metering)
+    await desk.fail()
+    desk.shelf.found = Progress(NOW, NOW - timedelta(hours=1), 2)
+    desk.shelf.law["peak"] = replace(BALANCED, open=1)
+    status = await desk.report(lasting=(lasting,)).status()
+    assert ("1.0", "pod-1", "downward-api", "eu-west-1", "irsa", 4096, 2) == (
+        status.versions["sidecar"],
+        status.pod,
+        status.pod_source,
+        status.region,
+        status.credentials,
+        status.ledger_bytes,
+        status.in_doubt,
+    )
+    assert (NOW - timedelta(hours=1), False) == (status.oldest_unsent_hour, status.balanced)
+    assert {"ThrottlingException"} == status.answers.keys()
+    codes = ["identity-not-accepted", "ThrottlingException", "in-doubt", "conservation-broken"]
+    assert codes == [finding.code for finding in status.findings]
+    assert all(finding.cure and finding.detail for finding in status.findings)
+
+
+async def test_status_without_ledger(metering: "Metering") -> None:
+    """While the ledger cannot be read the status still answers, and says so."""
+    desk = Desk(metering)
+    desk.shelf.unreadable = True
+    status = await desk.report().status()
+    assert ["ledger-unavailable"] == [finding.code for finding in status.findings]
+    assert ({}, None) == (dict(status.conservation), status.oldest_unsent_hour)
+
+
+async def test_counts_of_this_process(metering: "Metering") -> None:
+    """Accepted and repeated events of this process are told apart, and the last success with its time."""
+    desk = Desk(metering)
+    await metering.start(AT_ONCE)
+    metering.use(event("5"))
+    await metering.until(12)
+    desk.intake.accepted, desk.intake.duplicates = 7, 3
+    status = await desk.report().status()
+    last: datetime | None = status.last_success_at
+    assert (7, 3, {"accepted": 1}) == (status.accepted_events, status.duplicate_events, dict(status.answers))
+    assert last == metering.marketplace.called_at[-1]

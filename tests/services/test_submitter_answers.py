@@ -1,0 +1,176 @@
+"""Every answer of AWS, from the call to the ledger, the gate and the operator."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import botocore.loaders
+import pytest
+from structlog.testing import capture_logs
+
+from sidecar.domain.policy import LatePolicy
+from sidecar.marketplace.errors import (
+    AccessDenied,
+    CredentialsMissing,
+    CredentialsRefused,
+    InvalidRequest,
+    MarketplaceError,
+    NoAnswer,
+    NotSent,
+    UnknownAnswer,
+    UnsupportedRegion,
+)
+from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
+from tests.adapters.ledger.books import RULES, event
+
+if TYPE_CHECKING:
+    from tests.services.conftest import Metering
+
+AT_ONCE = replace(RULES, spread=timedelta())
+MODEL = botocore.loaders.Loader().load_service_model("meteringmarketplace", "service-2")
+MODELLED = {error["shape"] for error in MODEL["operations"]["MeterUsage"]["errors"]}
+
+WAITS = "sealed", None
+TABLE: dict[str, tuple[MarketplaceError, tuple[str, str | None]]] = {
+    "ThrottlingException": (ERRORS["ThrottlingException"]("slow down"), WAITS),
+    "InternalServiceErrorException": (ERRORS["InternalServiceErrorException"](), WAITS),
+    "CustomerNotEntitledException": (ERRORS["CustomerNotEntitledException"](), WAITS),
+    "CustomerNotSubscribedException": (ERRORS["CustomerNotSubscribedException"](), WAITS),
+    "InvalidEndpointRegionException": (ERRORS["InvalidEndpointRegionException"](), WAITS),
+    "DuplicateRequestException": (ERRORS["DuplicateRequestException"](), ("unbilled", "duplicate")),
+    "IdempotencyConflictException": (ERRORS["IdempotencyConflictException"](), ("unbilled", "in-doubt")),
+    "TimestampOutOfBoundsException": (ERRORS["TimestampOutOfBoundsException"](), ("carried", None)),
+    "InvalidUsageDimensionException": (ERRORS["InvalidUsageDimensionException"](), ("unbilled", "rejected")),
+    "InvalidTagException": (ERRORS["InvalidTagException"](), ("unbilled", "rejected")),
+    "InvalidUsageAllocationsException": (ERRORS["InvalidUsageAllocationsException"](), ("unbilled", "rejected")),
+    "InvalidProductCodeException": (ERRORS["InvalidProductCodeException"](), ("unbilled", "rejected")),
+    "InvalidRequest": (InvalidRequest(), ("unbilled", "rejected")),
+    "AccessDeniedException": (AccessDenied("no", "AccessDeniedException"), WAITS),
+    "SignatureDoesNotMatch": (CredentialsRefused("no", "SignatureDoesNotMatch"), WAITS),
+    "CredentialsMissing": (CredentialsMissing(), WAITS),
+    "UnsupportedRegion": (UnsupportedRegion(), WAITS),
+    "NotSent": (NotSent(), WAITS),
+    "NoAnswer": (NoAnswer(), WAITS),
+    "UnknownAnswer": (UnknownAnswer("no MeteringRecordId"), WAITS),
+    "SomethingNewException": (UnknownAnswer("?", "SomethingNewException"), WAITS),
+}
+"""What the client may raise, and where the record is found after it."""
+SILENT = {"NoAnswer", "UnknownAnswer", "SomethingNewException"}
+"""Those of which nobody knows whether AWS took the record."""
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """Keep the submitter's lines off the terminal."""
+    with capture_logs():
+        yield
+
+
+def test_table_covers_model() -> None:
+    """The table below has a row for every error that the service model gives MeterUsage."""
+    assert MODELLED <= TABLE.keys()
+
+
+@pytest.mark.parametrize("code", TABLE)
+async def test_answer_end_to_end(metering: "Metering", code: str) -> None:
+    """The answer settles its record, is counted, and becomes a finding with AWS's code; nothing is lost by it."""
+    error, expected = TABLE[code]
+    metering.marketplace.always["requests"] = error
+    await metering.start(AT_ONCE)
+    metering.use(event("5"), event("7", dimension="peak"))
+    await metering.until(11, 2)
+    assert expected == metering.statuses()[1]
+    assert ("accepted", None) == metering.statuses()[0]
+    assert 1 == metering.submitter.answers[code]
+    finding = metering.submitter.findings["requests"]
+    assert (code, error.cure) == (finding.code, finding.cure)
+    assert {"requests"} == metering.submitter.findings.keys()
+    assert all((code in SILENT) == bool(waiting.unanswered) for waiting in metering.books.waiting())
+    assert {"accepted": "5"}.items() <= metering.books.shown().items()
+
+
+@pytest.mark.parametrize("code", [code for code, (_, fate) in TABLE.items() if fate == WAITS])
+async def test_waiting_record_recovers(metering: "Metering", code: str) -> None:
+    """What waits goes in with the next answer that takes it, and the finding goes away."""
+    metering.marketplace.says("requests", TABLE[code][0])
+    await metering.start(AT_ONCE)
+    metering.use(event("5"))
+    await metering.until(12)
+    assert [("accepted", None)] == metering.statuses()
+    assert {} == metering.submitter.findings
+    assert [metering.marketplace.requests[0]] * 2 == metering.marketplace.requests
+
+
+@pytest.mark.parametrize("code", ["CustomerNotEntitledException", "CustomerNotSubscribedException"])
+async def test_entitlement_told(metering: "Metering", code: str) -> None:
+    """A refusal of the buyer is told to the gate, and so is the record that AWS takes afterwards; nothing else is."""
+    metering.marketplace.says("requests", ThrottlingException(), ERRORS[code]())
+    await metering.start(AT_ONCE)
+    metering.use(event("5"))
+    await metering.until(12)
+    assert [False, True] == metering.gate.told_so
+
+
+async def test_refused_by_policy(metering: "Metering") -> None:
+    """By policy a record that AWS finds too old stays unbilled instead of being carried."""
+    metering.marketplace.says("requests", ERRORS["TimestampOutOfBoundsException"]())
+    await metering.start(replace(AT_ONCE, late=LatePolicy.UNBILLED))
+    metering.use(event("5"))
+    await metering.until(12)
+    assert [("unbilled", "expired")] == metering.statuses()
+
+
+async def test_doubt_outweighs_refusal(metering: "Metering") -> None:
+    """A record that AWS finds too old after an attempt without an answer may be in its books: it is not carried."""
+    metering.marketplace.says("requests", NoAnswer(), ERRORS["TimestampOutOfBoundsException"]())
+    await metering.start(AT_ONCE)
+    metering.use(event("5"))
+    await metering.until(12)
+    assert [("unbilled", "in-doubt")] == metering.statuses()
+
+
+async def test_same_fault_said_once(metering: "Metering") -> None:
+    """A fault that repeats is one warning and one finding since its first time, and its end is said."""
+    metering.marketplace.says("requests", *[ThrottlingException()] * 5)
+    await metering.start(AT_ONCE)
+    metering.use(event("5"))
+    with capture_logs() as lines:
+        await metering.until(12)
+    events = [line["event"] for line in lines]
+    assert (1, 1) == (events.count("metering.refused"), events.count("metering.recovered"))
+
+
+async def test_failing_after_silence(metering: "Metering") -> None:
+    """Metering fails once records have been due for longer than `failing_after` without a success, and recovers."""
+    metering.marketplace.always["requests"] = ThrottlingException()
+    await metering.start(AT_ONCE)
+    metering.use(event("5"))
+    judged = []
+    for hour, minute in ((11, 30), (13, 2), (13, 3)):
+        await metering.until(hour, minute)
+        judged.append(metering.submitter.failing(metering.clock.now()))
+    assert [False, False, True] == judged
+    del metering.marketplace.always["requests"]
+    await metering.until(13, 10)
+    assert not metering.submitter.failing(metering.clock.now())
+    assert metering.submitter.last_success_at is not None
+
+
+async def test_success_elsewhere_counts(metering: "Metering") -> None:
+    """As long as any record of the pod is taken, metering as a whole does not fail."""
+    metering.marketplace.always["requests"] = ThrottlingException()
+    await metering.start(AT_ONCE)
+    metering.use(event("5"))
+    for hour in range(11, 16):
+        metering.use(event("1", dimension="peak"))
+        await metering.until(hour, 10)
+        assert not metering.submitter.failing(metering.clock.now())
+
+
+async def test_idle_pod_not_failing(metering: "Metering") -> None:
+    """A pod with nothing to send never fails, however long ago its last success was."""
+    await metering.start(AT_ONCE)
+    metering.use(event("5"))
+    await metering.clock.advance(timedelta(days=2))
+    assert not metering.submitter.failing(metering.clock.now())
