@@ -1,0 +1,39 @@
+{{- define "marketplace-product.check" -}}
+{{- $values := .Values -}}
+{{- $replicas := 1 -}}
+{{- if has $values.kind (list "Deployment" "StatefulSet") -}}{{- $replicas = $values.replicas -}}{{- end -}}
+{{- if eq $values.kind "Job" -}}{{- $replicas = $values.job.parallelism -}}{{- end -}}
+{{- include "marketplace-sidecar.checkWorkload" (dict "context" . "kind" $values.kind "replicas" $replicas "strategy" (dig "type" "RollingUpdate" $values.strategy) "problems" (include "marketplace-product.problems" .)) -}}
+{{- end }}
+
+{{- define "marketplace-product.problems" -}}
+{{- $config := .Values.sidecar.config -}}
+{{- if not .Values.containers }}
+containers: is empty; name the product's containers
+{{- end }}
+{{- $names := list "marketplace-sidecar" -}}
+{{- range concat .Values.containers .Values.initContainers }}
+{{- if has .name $names }}
+containers: {{ .name }} is taken, {{ eq .name "marketplace-sidecar" | ternary "by the sidecar" "twice" }}; give the container another name
+{{- end }}
+{{- $names = append $names .name }}
+{{- $name := .name }}
+{{- range .ports }}
+{{- if or (eq (int .containerPort) (int $config.api.port)) (eq (int .containerPort) (int $config.probes.port)) }}
+containers: {{ $name }} listens on {{ .containerPort }}, which is the sidecar's; change it, or sidecar.config.api.port or probes.port
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.service.enabled (eq .Values.kind "Job") }}
+service.enabled: a Job serves nobody; set it to false
+{{- end }}
+{{- if and .Values.service.enabled (not .Values.service.ports) }}
+service.ports: is empty, and service.enabled is true; name a port
+{{- end }}
+{{- if and .Values.volumeClaimTemplates (ne .Values.kind "StatefulSet") }}
+volumeClaimTemplates: need a StatefulSet, and this is a {{ .Values.kind }}; use kind StatefulSet, or volumes
+{{- end }}
+{{- if and .Values.strategy (eq .Values.kind "Job") }}
+strategy: a Job is not updated; remove it
+{{- end }}
+{{- end }}

@@ -1,0 +1,191 @@
+{{/*
+Combinations of values that cannot work. A schema judges one value; these judge them against each other, all at once,
+each in a sentence that names the key and the cure. Nothing here looks at the cluster but at its version.
+*/}}
+
+{{- define "marketplace-sidecar.check" -}}
+{{- if not (kindIs "map" (get .Values "sidecar")) -}}
+{{- fail "Chart.yaml: the dependency marketplace-sidecar has no alias: write `alias: sidecar` under it" -}}
+{{- end -}}
+{{- include "marketplace-sidecar.refuse" (include "marketplace-sidecar.problems" .) -}}
+{{- end }}
+
+{{- define "marketplace-sidecar.problems" -}}
+{{- range $part := list "product" "metering" "identity" "pod" }}
+{{ include (printf "marketplace-sidecar.problems.%s" $part) $ }}
+{{- end }}
+{{- end }}
+
+{{/* Takes the problems, one on each line; fails if there is any. */}}
+{{- define "marketplace-sidecar.refuse" -}}
+{{- $problems := list -}}
+{{- range splitList "\n" . -}}
+{{- with trim . -}}{{- $problems = append $problems (printf "  - %s" .) -}}{{- end -}}
+{{- end -}}
+{{- if $problems -}}
+{{- fail (printf "\n\n%s\n" (join "\n" (uniq $problems))) -}}
+{{- end -}}
+{{- end }}
+
+{{- define "marketplace-sidecar.seconds" -}}
+{{- $number := regexFind "^[0-9]+" . | int -}}
+{{- $unit := dict "s" 1 "m" 60 "h" 3600 -}}
+{{- mul $number (get $unit (regexFind "[smh]$" .)) -}}
+{{- end }}
+
+{{- define "marketplace-sidecar.problems.product" -}}
+{{- $sidecar := .Values.sidecar -}}
+{{- $values := $sidecar.config.product -}}
+{{- $fixed := .Files.Get "product.yaml" -}}
+{{- $product := include "marketplace-sidecar.product" . | fromYaml -}}
+{{- $stray := omit $product "code" "public_key_version" "public_keys" "trusted_codes" }}
+{{- if and (or $fixed $sidecar.productFromImage) (or $values.code $values.public_keys $values.trusted_codes) }}
+sidecar.config.product: the product is fixed by {{ $sidecar.productFromImage | ternary "the image (sidecar.productFromImage)" "the chart's product.yaml" }}; leave code, public_keys and trusted_codes out of the values
+{{- end }}
+{{- if $sidecar.productFromImage }}
+{{- if $fixed }}
+sidecar.productFromImage: the chart has a product.yaml too; remove the file, or set this to false
+{{- end }}
+{{- if $sidecar.config.metering.dimensions }}
+sidecar.config.metering.dimensions: come from the image (sidecar.productFromImage) and cannot be added here; remove them, or build them into the image
+{{- end }}
+{{- else }}
+{{- if $stray }}
+product.yaml: has what it should not: {{ keys $stray | sortAlpha | join ", " }}; it holds code, public_key_version, public_keys and trusted_codes
+{{- end }}
+{{- if not $product.code }}
+sidecar.config.product.code: is missing{{ if $sidecar.config.metering.dimensions }}, and the dimensions are reported under it{{ end }}; set the product code of the listing, or build it into the image and set sidecar.productFromImage
+{{- else if and $product.trusted_codes (not (has $product.code $product.trusted_codes)) }}
+sidecar.config.product.code: {{ $product.code }} is not one of trusted_codes; correct either
+{{- end }}
+{{- $version := $product.public_key_version | default 1 | toString }}
+{{- if and (eq $sidecar.config.entitlement.check "register") (not (hasKey ($product.public_keys | default dict) $version)) }}
+sidecar.config.product.public_keys: holds no key of version {{ $version }}, which entitlement.check: register verifies with; add it with --set-file 'sidecar.config.product.public_keys.{{ $version }}=1.pem'
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.problems.metering" -}}
+{{- $config := .Values.sidecar.config -}}
+{{- $metering := $config.metering -}}
+{{- if not .Values.sidecar.productFromImage }}
+{{- $names := list -}}
+{{- range $metering.dimensions }}
+{{- if has .name $names }}
+sidecar.config.metering.dimensions: names {{ .name }} twice; name each dimension once
+{{- end }}
+{{- $names = append $names .name }}
+{{- end }}
+{{- if and (eq $config.entitlement.check "meter") (not $metering.dimensions) }}
+sidecar.config.entitlement.check: meter asks AWS about metering.dimensions, which is empty; add a dimension, or use register
+{{- end }}
+{{- $window := include "marketplace-sidecar.seconds" $metering.window | int -}}
+{{- $settle := include "marketplace-sidecar.seconds" $metering.settle | int -}}
+{{- $spread := include "marketplace-sidecar.seconds" $metering.spread | int }}
+{{- if gt $window 21600 }}
+sidecar.config.metering.window: {{ $metering.window }} is longer than AWS takes usage for; use 6h or less
+{{- else if ge (add 3600 $settle $spread) $window }}
+sidecar.config.metering.window: {{ $metering.window }} closes before every hour is due, an hour plus settle ({{ $metering.settle }}) plus spread ({{ $metering.spread }}); widen it up to 6h, or shorten the others
+{{- end }}
+{{- if or (gt $settle 3540) (gt $spread 3540) }}
+sidecar.config.metering: settle ({{ $metering.settle }}) and spread ({{ $metering.spread }}) may be 59m at most, for an hour's record must be due before the next one's; shorten them
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.problems.identity" -}}
+{{- $sidecar := .Values.sidecar -}}
+{{- $account := $sidecar.serviceAccount -}}
+{{- $marketplace := $sidecar.config.marketplace -}}
+{{- $live := eq $marketplace.mode "live" }}
+{{- if and $live $marketplace.endpoint_url }}
+sidecar.config.marketplace.endpoint_url: is for an emulator; remove it, or set marketplace.mode to emulator
+{{- end }}
+{{- if and (not $live) (not $marketplace.endpoint_url) }}
+sidecar.config.marketplace.endpoint_url: is missing, and mode: emulator needs it; set the emulator's address, such as http://emulator:8789
+{{- end }}
+{{- if and $live $account.create (not $account.roleArn) }}
+sidecar.serviceAccount.roleArn: is missing; set the IAM role of the service account (IRSA). Marketplace takes no EKS Pod Identity, no node role and no static keys
+{{- end }}
+{{- if and (not $account.create) (not $account.name) }}
+sidecar.serviceAccount.name: is missing, and create is false; name the service account that has the eks.amazonaws.com/role-arn annotation
+{{- end }}
+{{- if hasKey $account.annotations "eks.amazonaws.com/role-arn" }}
+sidecar.serviceAccount.annotations: holds eks.amazonaws.com/role-arn; set sidecar.serviceAccount.roleArn instead
+{{- end }}
+{{- if eq $account.webIdentity "chart" }}
+{{- if not $account.roleArn }}
+sidecar.serviceAccount.roleArn: is missing, and webIdentity: chart hands it to the pod; set it, or use webhook
+{{- end }}
+{{- if and $live (not $marketplace.region) }}
+sidecar.config.marketplace.region: is missing, and with webIdentity: chart nobody else names it; set the cluster's own Region
+{{- end }}
+{{- end }}
+{{- range $sidecar.extraEnv }}
+{{- if and $live (has .name (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" "AWS_PROFILE" "AWS_CONTAINER_CREDENTIALS_FULL_URI" "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")) }}
+sidecar.extraEnv: {{ .name }} hides the service account's role, and Marketplace takes nothing else; remove it
+{{- end }}
+{{- if hasPrefix "SIDECAR_PRODUCT" .name }}
+sidecar.extraEnv: {{ .name }} would change the product, which no variable may; use sidecar.config.product
+{{- end }}
+{{- if or (hasPrefix "POD_" .name) (has .name (list "SIDECAR_CONFIG" "SIDECAR_LEDGER__PATH" "SIDECAR_PROBES__PORT" "SIDECAR_API__PORT" "SIDECAR_SHUTDOWN__TIMEOUT")) }}
+sidecar.extraEnv: {{ .name }} is the chart's own; use the key under sidecar.config, or remove it
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.problems.pod" -}}
+{{- $sidecar := .Values.sidecar -}}
+{{- $config := $sidecar.config -}}
+{{- if and (eq $sidecar.mode "native") (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) }}
+sidecar.mode: native needs Kubernetes 1.29, and this is {{ .Capabilities.KubeVersion.Version }}; use plain
+{{- end }}
+{{- $least := add 5 (include "marketplace-sidecar.seconds" $config.shutdown.timeout) }}
+{{- if lt (int $sidecar.terminationGracePeriodSeconds) (int $least) }}
+sidecar.terminationGracePeriodSeconds: {{ $sidecar.terminationGracePeriodSeconds }} is too short for shutdown.timeout ({{ $config.shutdown.timeout }}) and 5 seconds; set {{ $least }} or more, or shorten the time-out
+{{- end }}
+{{- if eq (int $config.api.port) (int $config.probes.port) }}
+sidecar.config.probes.port: {{ $config.probes.port }} is api.port too; give them two ports
+{{- end }}
+{{- if has $config.probes.host (list "127.0.0.1" "::1" "localhost") }}
+sidecar.config.probes.host: {{ $config.probes.host }} cannot be reached by the kubelet, which comes by the pod's address; use 0.0.0.0 or ::
+{{- end }}
+{{- if and $config.kubernetes.readiness_gate (not $config.kubernetes.enabled) }}
+sidecar.config.kubernetes.readiness_gate: nobody sets {{ $config.kubernetes.readiness_gate }} while kubernetes.enabled is false, and the pod would never be Ready; enable it, or remove the gate
+{{- end }}
+{{- if and (eq $sidecar.ledger.volume "existingClaim") (not $sidecar.ledger.existingClaim) }}
+sidecar.ledger.existingClaim: is missing, and ledger.volume is existingClaim; name the claim, or use emptyDir
+{{- end }}
+{{- if and $sidecar.networkPolicy.enabled (eq $config.marketplace.mode "emulator") (not $sidecar.networkPolicy.egress) }}
+sidecar.networkPolicy.egress: lets nobody out to the emulator at {{ $config.marketplace.endpoint_url }}; add a rule for its port, or disable the policy
+{{- end }}
+{{- end }}
+
+{{/*
+All of the above, and what depends on the workload. Takes {context, kind, replicas, strategy, problems}: replicas are
+pods at one time, strategy is the Deployment's, problems are those that the calling chart has found itself.
+*/}}
+{{- define "marketplace-sidecar.checkWorkload" -}}
+{{- $problems := list (include "marketplace-sidecar.problems" .context) (include "marketplace-sidecar.problems.workload" .) (.problems | default "") -}}
+{{- include "marketplace-sidecar.refuse" (join "\n" $problems) -}}
+{{- end }}
+
+{{- define "marketplace-sidecar.problems.workload" -}}
+{{- $sidecar := .context.Values.sidecar -}}
+{{- $volume := $sidecar.ledger.volume -}}
+{{- if and (eq .kind "Job") (eq $sidecar.mode "plain") }}
+sidecar.mode: a Job never completes with a plain container beside it; use native, on Kubernetes 1.29 or newer
+{{- end }}
+{{- if and (eq $volume "claimTemplate") (ne .kind "StatefulSet") }}
+sidecar.ledger.volume: claimTemplate needs a StatefulSet, and this is a {{ .kind }}; use kind StatefulSet, or emptyDir
+{{- end }}
+{{- if eq $volume "existingClaim" }}
+{{- if eq .kind "DaemonSet" }}
+sidecar.ledger.volume: existingClaim is one ledger for the pods of all nodes, and a ledger serves one pod; use emptyDir
+{{- else if gt (int .replicas) 1 }}
+sidecar.ledger.volume: existingClaim is one ledger for {{ .replicas }} pods, and a ledger serves one; use one replica, or a StatefulSet with claimTemplate
+{{- else if and (eq .kind "Deployment") (ne .strategy "Recreate") }}
+sidecar.ledger.volume: existingClaim cannot be mounted by the new pod while the old one of a rolling update has it; set strategy.type to Recreate, or use a StatefulSet with claimTemplate
+{{- end }}
+{{- end }}
+{{- end }}

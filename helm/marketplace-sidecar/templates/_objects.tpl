@@ -1,0 +1,184 @@
+{{/*
+The objects beside the pod, each under its own name and all together: a chart needs one file with
+{{ include "marketplace-sidecar.objects" . }}.
+*/}}
+
+{{- define "marketplace-sidecar.objects" -}}
+{{- include "marketplace-sidecar.check" . -}}
+{{- range $name := list "configMap" "serviceAccount" "role" "networkPolicy" "podMonitor" }}
+{{- with include (printf "marketplace-sidecar.%s" $name) $ | trim }}
+---
+{{ . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.metadata" -}}
+name: {{ include "marketplace-sidecar.name" . }}
+namespace: {{ .Release.Namespace }}
+labels:
+  app.kubernetes.io/name: marketplace-sidecar
+  app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "marketplace-sidecar.configMap" -}}
+{{- with include "marketplace-sidecar.configData" . }}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  {{- include "marketplace-sidecar.metadata" $ | nindent 2 }}
+data:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.serviceAccount" -}}
+{{- $account := .Values.sidecar.serviceAccount -}}
+{{- if $account.create }}
+apiVersion: v1
+kind: ServiceAccount
+metadata:
+  name: {{ include "marketplace-sidecar.serviceAccountName" . }}
+  namespace: {{ .Release.Namespace }}
+  labels:
+    app.kubernetes.io/name: marketplace-sidecar
+    app.kubernetes.io/instance: {{ .Release.Name }}
+  {{- with include "marketplace-sidecar.serviceAccountAnnotations" . | trim }}
+  annotations:
+    {{- . | nindent 4 }}
+  {{- end }}
+automountServiceAccountToken: false
+{{- end }}
+{{- end }}
+
+{{/* For charts that make the service account themselves. */}}
+{{- define "marketplace-sidecar.serviceAccountAnnotations" -}}
+{{- with .Values.sidecar.serviceAccount -}}
+{{- if .roleArn }}
+eks.amazonaws.com/role-arn: {{ .roleArn }}
+{{- end }}
+{{- with .annotations }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Only the verbs that are in use. A pod's name is not known in advance, so the Role holds for its namespace. */}}
+{{- define "marketplace-sidecar.role" -}}
+{{- $kubernetes := .Values.sidecar.config.kubernetes -}}
+{{- if and .Values.sidecar.rbac.create $kubernetes.enabled }}
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  {{- include "marketplace-sidecar.metadata" . | nindent 2 }}
+rules:
+  # Is this pod ending, or was the container restarted?
+  - apiGroups: [""]
+    resources: [pods]
+    verbs: [get]
+  {{- if $kubernetes.readiness_gate }}
+  # The readiness gate.
+  - apiGroups: [""]
+    resources: [pods/status]
+    verbs: [patch]
+  {{- end }}
+  {{- if $kubernetes.events }}
+  - apiGroups: [""]
+    resources: [events]
+    verbs: [create]
+  {{- end }}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  {{- include "marketplace-sidecar.metadata" . | nindent 2 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ include "marketplace-sidecar.name" . }}
+subjects:
+  - kind: ServiceAccount
+    name: {{ include "marketplace-sidecar.serviceAccountName" . }}
+    namespace: {{ .Release.Namespace }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.networkPolicy" -}}
+{{- with .Values.sidecar.networkPolicy }}
+{{- if .enabled }}
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  {{- include "marketplace-sidecar.metadata" $ | nindent 2 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "marketplace-sidecar.podLabels" $ | nindent 6 }}
+  policyTypes: [Ingress, Egress]
+  ingress:
+    - ports:
+        - port: {{ $.Values.sidecar.config.probes.port }}
+          protocol: TCP
+      {{- with .metricsFrom }}
+      from:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+    {{- with .productPorts }}
+    - ports:
+        {{- toYaml . | nindent 8 }}
+    {{- end }}
+  egress:
+    - ports:
+        - port: 53
+          protocol: UDP
+        - port: 53
+          protocol: TCP
+    # AWS and the cluster's API server have no addresses that a policy could name.
+    - ports:
+        - port: 443
+          protocol: TCP
+    {{- with .egress }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.podMonitor" -}}
+{{- with .Values.sidecar.podMonitor }}
+{{- if .enabled }}
+apiVersion: monitoring.coreos.com/v1
+kind: PodMonitor
+metadata:
+  {{- include "marketplace-sidecar.metadata" $ | nindent 2 }}
+  {{- with .labels }}
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  selector:
+    matchLabels:
+      {{- include "marketplace-sidecar.podLabels" $ | nindent 6 }}
+  podMetricsEndpoints:
+    - port: probes
+      path: /metrics
+      interval: {{ .interval }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The next three commands, for NOTES.txt. Takes {context, resource}, such as deployment/shop. */}}
+{{- define "marketplace-sidecar.notes" -}}
+{{- $context := .context -}}
+{{- $kubectl := printf "kubectl --namespace %s" $context.Release.Namespace -}}
+1. Watch the pods come up. They wait for AWS's word that you are subscribed:
+
+   {{ $kubectl }} get pods --selector marketplace-sidecar/release={{ $context.Release.Name }} --watch
+
+2. Read why, if they keep waiting:
+
+   {{ $kubectl }} logs --selector marketplace-sidecar/release={{ $context.Release.Name }} --container marketplace-sidecar --tail 20
+
+3. Ask a running pod whether it is ready:
+
+   {{ $kubectl }} exec {{ .resource }} --container marketplace-sidecar -- python -m sidecar healthcheck --probe readyz
+{{- end }}

@@ -1,0 +1,126 @@
+{{/*
+What the sidecar needs of the pod: identity, grace period, volumes. The token of the cluster's API goes into the
+sidecar's container alone; the pod's other containers get none.
+*/}}
+
+{{- define "marketplace-sidecar.pod" -}}
+{{- $sidecar := .Values.sidecar -}}
+serviceAccountName: {{ include "marketplace-sidecar.serviceAccountName" . }}
+automountServiceAccountToken: false
+terminationGracePeriodSeconds: {{ $sidecar.terminationGracePeriodSeconds }}
+{{- with $sidecar.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $sidecar.config.kubernetes.readiness_gate }}
+readinessGates:
+  - conditionType: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.volumes" -}}
+{{- $sidecar := .Values.sidecar -}}
+{{- if not $sidecar.productFromImage }}
+- name: marketplace-config
+  configMap:
+    name: {{ include "marketplace-sidecar.name" . }}
+    items:
+      - key: config.yaml
+        path: config.yaml
+      {{- range $version, $_ := (include "marketplace-sidecar.product" . | fromYaml).public_keys }}
+      - key: {{ $version }}.pem
+        path: keys/{{ $version }}.pem
+      {{- end }}
+{{- end }}
+{{- if eq $sidecar.ledger.volume "emptyDir" }}
+- name: marketplace-ledger
+  emptyDir:
+    sizeLimit: {{ $sidecar.ledger.emptyDir.sizeLimit }}
+{{- else if eq $sidecar.ledger.volume "existingClaim" }}
+- name: marketplace-ledger
+  persistentVolumeClaim:
+    claimName: {{ $sidecar.ledger.existingClaim }}
+{{- end }}
+{{- if $sidecar.config.kubernetes.enabled }}
+- name: marketplace-cluster-token
+  projected:
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: 3607
+      - configMap:
+          name: kube-root-ca.crt
+          items:
+            - key: ca.crt
+              path: ca.crt
+      - downwardAPI:
+          items:
+            - path: namespace
+              fieldRef:
+                fieldPath: metadata.namespace
+{{- end }}
+{{- if eq $sidecar.serviceAccount.webIdentity "chart" }}
+- name: marketplace-web-identity
+  projected:
+    sources:
+      - serviceAccountToken:
+          audience: sts.amazonaws.com
+          path: token
+          expirationSeconds: 86400
+{{- end }}
+{{- with $sidecar.caBundle.configMap }}
+- name: marketplace-ca
+  configMap:
+    name: {{ . }}
+{{- end }}
+{{- with $sidecar.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.volumeMounts" -}}
+{{- $sidecar := .Values.sidecar -}}
+{{- if not $sidecar.productFromImage }}
+- name: marketplace-config
+  mountPath: /etc/marketplace-sidecar
+  readOnly: true
+{{- end }}
+- name: marketplace-ledger
+  mountPath: /var/lib/marketplace-sidecar
+{{- if $sidecar.config.kubernetes.enabled }}
+- name: marketplace-cluster-token
+  mountPath: /var/run/secrets/kubernetes.io/serviceaccount
+  readOnly: true
+{{- end }}
+{{- if eq $sidecar.serviceAccount.webIdentity "chart" }}
+- name: marketplace-web-identity
+  mountPath: /var/run/secrets/marketplace-web-identity
+  readOnly: true
+{{- end }}
+{{- if $sidecar.caBundle.configMap }}
+- name: marketplace-ca
+  mountPath: /etc/marketplace-sidecar-ca
+  readOnly: true
+{{- end }}
+{{- with $sidecar.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* For the volumeClaimTemplates of a StatefulSet; renders nothing for the other kinds of volume. */}}
+{{- define "marketplace-sidecar.volumeClaimTemplates" -}}
+{{- with .Values.sidecar.ledger -}}
+{{- if eq .volume "claimTemplate" -}}
+- metadata:
+    name: marketplace-ledger
+  spec:
+    accessModes: [ReadWriteOnce]
+    {{- with .claimTemplate.storageClassName }}
+    storageClassName: {{ . }}
+    {{- end }}
+    resources:
+      requests:
+        storage: {{ .claimTemplate.size }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,35 @@
+"""What the charts make is what Kubernetes takes, by its own published schemas."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+
+from tests.chart.published import Published
+from tests.chart.rendering import NEWEST, OLDEST, PRODUCT, Helm, containers, only, pod_template
+from tests.chart.variants import Variant
+
+
+@pytest.fixture(scope="session")
+def published() -> dict[str, Published]:
+    """The schemas of the oldest and the newest supported Kubernetes."""
+    return {version: Published(version) for version in (OLDEST, NEWEST)}
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_objects_suit_kubernetes(variant: Variant, published: dict[str, Published], version: str, helm: Helm) -> None:
+    """Every object of every variant is valid in the oldest and in the newest supported Kubernetes."""
+    objects = helm.render(variant.chart, variant.values, kubernetes=version)
+    assert [] == [fault for one in objects for fault in published[version].faults(one)]
+
+
+def test_unknown_field_is_found(published: dict[str, Published], helm: Helm) -> None:
+    """The check itself finds a misspelt field, a wrong type and a missing one."""
+    deployment = only(helm.render("marketplace-product", PRODUCT), "Deployment")
+    broken: dict[str, Any] = deepcopy(deployment)
+    container = containers(pod_template([broken]))["marketplace-sidecar"]
+    container["readinessProb"] = container.pop("readinessProbe")
+    container["ports"] = [{"name": "probes", "containerPort": "8788"}]
+    del broken["spec"]["selector"]
+    assert [] == published[NEWEST].faults(deployment)
+    assert 3 == len(published[NEWEST].faults(broken))

@@ -1,0 +1,337 @@
+"""Combinations that cannot work are refused at `helm template`, in a sentence that names the key and the cure."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.rendering import (
+    CHARTS,
+    NEWEST,
+    PEM,
+    PLAIN_ONLY,
+    PRODUCT,
+    ROLE,
+    SIDECAR,
+    Helm,
+    Refused,
+    Values,
+    config,
+    merge,
+    sidecar,
+)
+
+_EMULATOR = config(marketplace={"mode": "emulator", "endpoint_url": "http://10.0.0.5:8789"})
+_CLAIM = sidecar(ledger={"volume": "existingClaim", "existingClaim": "ledger"})
+
+RULES: list[tuple[str, Values, str]] = [
+    # The product.
+    (
+        "no code",
+        config(product={"code": ""}),
+        "sidecar.config.product.code: is missing, and the dimensions are reported",
+    ),
+    (
+        "untrusted code",
+        config(product={"trusted_codes": ["other"]}),
+        "sidecar.config.product.code: 0abc123example is not",
+    ),
+    (
+        "no key",
+        config(product={"public_keys": {"1": None}}),
+        "sidecar.config.product.public_keys: holds no key of version 1",
+    ),
+    (
+        "key of another version",
+        config(product={"public_key_version": 2}),
+        "sidecar.config.product.public_keys: holds no key of version 2",
+    ),
+    (
+        "product beside the image's",
+        merge(sidecar(productFromImage=True), config(metering={"dimensions": []})),
+        "sidecar.config.product: the product is fixed by the image (sidecar.productFromImage)",
+    ),
+    (
+        "dimensions beside the image's",
+        merge(sidecar(productFromImage=True), config(product={"code": "", "public_keys": {"1": None}})),
+        "sidecar.config.metering.dimensions: come from the image",
+    ),
+    # What is metered.
+    (
+        "dimension twice",
+        config(metering={"dimensions": [{"name": "requests"}, {"name": "requests"}]}),
+        "sidecar.config.metering.dimensions: names requests twice",
+    ),
+    (
+        "meter without dimensions",
+        config(entitlement={"check": "meter"}, metering={"dimensions": []}),
+        "sidecar.config.entitlement.check: meter asks AWS about metering.dimensions, which is empty",
+    ),
+    (
+        "window too wide",
+        config(metering={"window": "7h"}),
+        "sidecar.config.metering.window: 7h is longer than AWS takes",
+    ),
+    (
+        "window too narrow",
+        config(metering={"window": "82m"}),
+        "sidecar.config.metering.window: 82m closes before every hour is due",
+    ),
+    (
+        "settle too long",
+        config(metering={"settle": "1h"}),
+        "sidecar.config.metering: settle (1h) and spread (20m) may be 59m",
+    ),
+    # The identity.
+    (
+        "no role",
+        sidecar(serviceAccount={"roleArn": ""}),
+        "sidecar.serviceAccount.roleArn: is missing; set the IAM role",
+    ),
+    (
+        "endpoint in live mode",
+        config(marketplace={"endpoint_url": "http://10.0.0.5:8789"}),
+        "sidecar.config.marketplace.endpoint_url: is for an emulator",
+    ),
+    (
+        "emulator without endpoint",
+        config(marketplace={"mode": "emulator"}),
+        "sidecar.config.marketplace.endpoint_url: is missing, and mode: emulator needs it",
+    ),
+    (
+        "unnamed foreign account",
+        sidecar(serviceAccount={"create": False, "name": ""}),
+        "sidecar.serviceAccount.name: is missing, and create is false",
+    ),
+    (
+        "role as annotation",
+        sidecar(serviceAccount={"annotations": {"eks.amazonaws.com/role-arn": ROLE}}),
+        "sidecar.serviceAccount.annotations: holds eks.amazonaws.com/role-arn",
+    ),
+    (
+        "token without role",
+        merge(_EMULATOR, sidecar(serviceAccount={"webIdentity": "chart", "roleArn": ""})),
+        "sidecar.serviceAccount.roleArn: is missing, and webIdentity: chart",
+    ),
+    (
+        "token without Region",
+        sidecar(serviceAccount={"webIdentity": "chart"}),
+        "sidecar.config.marketplace.region: is missing, and with webIdentity: chart",
+    ),
+    (
+        "static keys",
+        sidecar(extraEnv=[{"name": "AWS_ACCESS_KEY_ID", "value": "AKIA"}]),
+        "sidecar.extraEnv: AWS_ACCESS_KEY_ID hides the service account's role",
+    ),
+    (
+        "product by variable",
+        sidecar(extraEnv=[{"name": "SIDECAR_PRODUCT__CODE", "value": "other"}]),
+        "sidecar.extraEnv: SIDECAR_PRODUCT__CODE would change the product",
+    ),
+    (
+        "the chart's variable",
+        sidecar(extraEnv=[{"name": "POD_UID", "value": "me"}]),
+        "sidecar.extraEnv: POD_UID is the chart's own",
+    ),
+    # The pod.
+    (
+        "grace too short",
+        sidecar(terminationGracePeriodSeconds=29),
+        "sidecar.terminationGracePeriodSeconds: 29 is too short for shutdown.timeout (25s)",
+    ),
+    ("one port twice", config(api={"port": 8788}), "sidecar.config.probes.port: 8788 is api.port too"),
+    (
+        "probes on loopback",
+        config(probes={"host": "127.0.0.1"}),
+        "sidecar.config.probes.host: 127.0.0.1 cannot be reached by the kubelet",
+    ),
+    (
+        "gate that nobody sets",
+        config(kubernetes={"enabled": False, "readiness_gate": "example.com/entitled"}),
+        "sidecar.config.kubernetes.readiness_gate: nobody sets example.com/entitled",
+    ),
+    (
+        "no claim",
+        {"strategy": {"type": "Recreate"}, **sidecar(ledger={"volume": "existingClaim"})},
+        "sidecar.ledger.existingClaim: is missing",
+    ),
+    (
+        "emulator behind a policy",
+        merge(_EMULATOR, sidecar(networkPolicy={"enabled": True})),
+        "sidecar.networkPolicy.egress: lets nobody out to the emulator",
+    ),
+    # The workload.
+    (
+        "plain Job",
+        {"kind": "Job", **sidecar(mode="plain")},
+        "sidecar.mode: a Job never completes with a plain container",
+    ),
+    (
+        "claims of a Deployment",
+        sidecar(ledger={"volume": "claimTemplate"}),
+        "sidecar.ledger.volume: claimTemplate needs a StatefulSet, and this is a Deployment",
+    ),
+    (
+        "claim of a DaemonSet",
+        {"kind": "DaemonSet", **_CLAIM},
+        "sidecar.ledger.volume: existingClaim is one ledger for the pods of all nodes",
+    ),
+    ("claim of two", {"replicas": 2, **_CLAIM}, "sidecar.ledger.volume: existingClaim is one ledger for 2 pods"),
+    (
+        "claim of a parallel Job",
+        {"kind": "Job", "job": {"parallelism": 3}, **_CLAIM},
+        "sidecar.ledger.volume: existingClaim is one ledger for 3 pods",
+    ),
+    ("claim in a rolling update", _CLAIM, "sidecar.ledger.volume: existingClaim cannot be mounted by the new pod"),
+    # The product's own containers.
+    ("no containers", {"containers": []}, "containers: is empty"),
+    (
+        "the sidecar's name",
+        {"containers": [{"name": "marketplace-sidecar", "image": {"repository": "acme/shop"}}]},
+        "containers: marketplace-sidecar is taken, by the sidecar",
+    ),
+    (
+        "a name twice",
+        {"initContainers": [{"name": "app", "image": {"repository": "acme/shop"}}]},
+        "containers: app is taken, twice",
+    ),
+    (
+        "the sidecar's port",
+        {"containers": [{"name": "app", "image": {"repository": "a"}, "ports": [{"containerPort": 8787}]}]},
+        "containers: app listens on 8787, which is the sidecar's",
+    ),
+    (
+        "Service of a Job",
+        {"kind": "Job", "service": {"enabled": True, "ports": [{"port": 80}]}},
+        "service.enabled: a Job serves nobody",
+    ),
+    ("Service without ports", {"service": {"enabled": True}}, "service.ports: is empty"),
+    (
+        "claims without StatefulSet",
+        {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]},
+        "volumeClaimTemplates: need a StatefulSet",
+    ),
+    ("strategy of a Job", {"kind": "Job", "strategy": {"type": "Recreate"}}, "strategy: a Job is not updated"),
+]
+_ELSEWHERE = {
+    "sidecar.mode: native needs Kubernetes 1.29, and this is ",
+    "sidecar.productFromImage: the chart has a product.yaml too; remove the file, or set this to false",
+    "product.yaml: has what it should not: ",
+}
+"""Rules with a test of their own below."""
+
+
+def _refusal(helm: Helm, chart: str | Path, values: Values, *, kubernetes: str = NEWEST) -> list[str]:
+    with pytest.raises(Refused) as refused:
+        helm.template(chart, values, kubernetes=kubernetes)
+    return refused.value.problems
+
+
+@pytest.mark.parametrize(("changes", "expected"), [rule[1:] for rule in RULES], ids=[rule[0] for rule in RULES])
+def test_impossible_is_refused(helm: Helm, changes: Values, expected: str) -> None:
+    """The one thing that is wrong is the one that is told, with what to do after a semicolon."""
+    (problem,) = _refusal(helm, "marketplace-product", merge(PRODUCT, changes))
+    assert problem.startswith(expected)
+    assert "; " in problem or ", and " in problem
+
+
+def test_every_rule_has_a_case() -> None:
+    """No sentence of the charts is without a case above."""
+    told = [rule[2] for rule in RULES] + sorted(_ELSEWHERE)
+    without = []
+    for file in CHARTS.glob("*/templates/_check.tpl"):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            if found := re.match(r"[a-zA-Z.]+: [^{]*", line):
+                sentence = found[0]
+                if not any(case.startswith(sentence) or sentence.startswith(case) for case in told):
+                    without.append(line)
+    assert [] == without
+
+
+def test_native_needs_new_kubernetes(helm: Helm) -> None:
+    """Before 1.29 the default is refused, and plain is taken."""
+    (problem,) = _refusal(helm, "marketplace-product", PRODUCT, kubernetes=PLAIN_ONLY)
+    assert problem == "sidecar.mode: native needs Kubernetes 1.29, and this is v1.28.0; use plain"
+    assert helm.render("marketplace-product", merge(PRODUCT, sidecar(mode="plain")), kubernetes=PLAIN_ONLY)
+
+
+def test_all_problems_at_once(helm: Helm) -> None:
+    """Everything that is wrong is told in one go."""
+    changes = merge(
+        config(product={"code": ""}), sidecar(serviceAccount={"roleArn": ""}, terminationGracePeriodSeconds=1)
+    )
+    assert 4 == len(_refusal(helm, "marketplace-product", merge(PRODUCT, {**changes, "containers": []})))
+
+
+def test_pod_identity_is_named(helm: Helm) -> None:
+    """Who forgets the role is told that EKS Pod Identity is no way around it."""
+    (problem,) = _refusal(helm, "marketplace-product", merge(PRODUCT, sidecar(serviceAccount={"roleArn": ""})))
+    assert "no EKS Pod Identity" in problem
+
+
+def test_limits_are_taken(helm: Helm) -> None:
+    """What lies just inside the rules renders."""
+    changes = merge(
+        config(metering={"window": "83m"}, shutdown={"timeout": "55s"}), sidecar(terminationGracePeriodSeconds=60)
+    )
+    assert helm.render("marketplace-product", merge(PRODUCT, changes))
+
+
+def test_job_of_the_example_must_end(helm: Helm) -> None:
+    """The example's app as a Job needs a number of events."""
+    (problem,) = _refusal(helm, "example", merge(SIDECAR, {"kind": "Job"}))
+    assert problem.startswith("events: 0 is never")
+
+
+@pytest.fixture
+def own_chart(tmp_path: Path) -> Path:
+    """A seller's own copy of a chart."""
+    chart = tmp_path / "shop"
+    shutil.copytree(CHARTS / "example", chart)
+    return chart
+
+
+def _fix(chart: Path, **members: Any) -> None:
+    product = {"code": "0fixed", "public_keys": {1: PEM}, **members}
+    (chart / "product.yaml").write_text(yaml.safe_dump(product), encoding="utf-8")
+
+
+def test_product_of_the_chart_is_fixed(helm: Helm, own_chart: Path) -> None:
+    """A product.yaml in the chart is the product, and values beside it are refused."""
+    _fix(own_chart)
+    role = sidecar(serviceAccount={"roleArn": ROLE})
+    (configured,) = (
+        one
+        for one in helm.render(own_chart, role)
+        if one["metadata"]["name"] == "shop-marketplace" and one["kind"] == "ConfigMap"
+    )
+    product = yaml.safe_load(configured["data"]["config.yaml"])["product"]
+    assert {"code": "0fixed", "public_keys": {"1": "/etc/marketplace-sidecar/keys/1.pem"}} == product
+    assert PEM.strip() == configured["data"]["1.pem"].strip()
+    (problem,) = _refusal(helm, own_chart, merge(role, config(product={"code": "0other"})))
+    assert problem.startswith("sidecar.config.product: the product is fixed by the chart's product.yaml")
+
+
+def test_product_of_the_chart_is_judged(helm: Helm, own_chart: Path) -> None:
+    """A product.yaml with other keys, or beside an image that has its own, is refused."""
+    _fix(own_chart, color="blue")
+    role = sidecar(serviceAccount={"roleArn": ROLE})
+    (problem,) = _refusal(helm, own_chart, role)
+    assert problem.startswith("product.yaml: has what it should not: color")
+    both = merge(role, merge(sidecar(productFromImage=True), config(metering={"dimensions": []})))
+    (problem,) = _refusal(helm, own_chart, both)
+    assert problem.startswith("sidecar.productFromImage: the chart has a product.yaml too")
+
+
+def test_alias_is_needed(helm: Helm, own_chart: Path) -> None:
+    """A chart that forgets the alias is told so."""
+    chart = own_chart / "Chart.yaml"
+    chart.write_text(chart.read_text(encoding="utf-8").replace("    alias: sidecar\n", ""), encoding="utf-8")
+    (own_chart / "values.schema.json").unlink()
+    values = own_chart / "values.yaml"
+    values.write_text("kind: Deployment\nreplicas: 1\nevents: 0\n", encoding="utf-8")
+    with pytest.raises(Refused, match="write `alias: sidecar` under it"):
+        helm.template(own_chart, {})
