@@ -1,10 +1,10 @@
-# What people call: make demo, make test, make lint, make bench. Each installs what it needs into .venv first.
+# What people call. Each target installs what it needs into .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 RESOLVE := --universal --generate-hashes --no-header --quiet
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint bench lock clean
+.PHONY: demo test test-cluster soak lint bench image sbom lock clean
 .DEFAULT_GOAL := demo
 
 demo: .venv/runtime ## the whole way from a closed gate to accepted metering records, on this machine
@@ -18,6 +18,21 @@ lint: .venv/development ## what a reviewer should not have to look for
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+test-cluster: .venv/development ## the image and the charts on a real Kubernetes node, as root
+	@$(BIN)/python -m pytest tests/cluster
+
+soak: .venv/development ## hours of kills and simulated pods; the seed of a failure is printed
+	@KILLS=10000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest tests/process/test_process_kills.py tests/simulation -s --timeout 0
+
+image: .venv/development ## BASE=image@sha256:... pins the base
+	@buildah bud $(if $(BASE),--build-arg BASE=$(BASE)) --tag marketplace-sidecar \
+		--build-arg VERSION=$$($(BIN)/python -c 'import sidecar; print(sidecar.__version__)') \
+		--build-arg REVISION=$$(git rev-parse HEAD) .
+
+sbom: .venv/development ## what the image is made of, as CycloneDX in dist/
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-format JSON -o dist/sbom.cdx.json
 
 bench: .venv/development ## ratios against baselines of the same run; nothing here is a test
 	@$(BIN)/python -m pytest tests/bench -q -s

@@ -7,7 +7,7 @@ second one ends the process at once; what was accepted is on disk either way.
 import asyncio
 import platform
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -20,10 +20,13 @@ from sidecar import __version__
 from sidecar.adapters.clock import EmulatorClock, SystemClock
 from sidecar.adapters.http.api import Address, ApiServer, Services
 from sidecar.adapters.http.probes import ProbeServer
+from sidecar.adapters.kubernetes.address import ACCOUNT
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.metrics import expose
 from sidecar.adapters.pod import pod_identity
 from sidecar.adapters.signature import PublicKeys
+from sidecar.cluster import Cluster
+from sidecar.domain.diagnosis import Diagnosis, Result
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import Finding
 from sidecar.domain.usage import LedgerUnavailable
@@ -56,12 +59,26 @@ class Parts:
     registrar: Registrar
     submitter: Submitter
     intake: UsageIntake
+    health: HealthReport
     api: ApiServer
     probes: ProbeServer
 
 
-async def run(settings: Settings, environ: Mapping[str, str], stop: asyncio.Event) -> None:
+async def run(
+    settings: Settings,
+    environ: Mapping[str, str],
+    stop: asyncio.Event,
+    account: Path = ACCOUNT,
+    examine: Callable[[], Sequence[Diagnosis]] = tuple,
+) -> None:
     """Live until `stop` is set, then drain.
+
+    Args:
+        settings: The configuration.
+        environ: The environment.
+        stop: Ends it.
+        account: The folder with the files of the pod's service account.
+        examine: Tells what of the set-up is doubtful or wrong; called once, on a thread, after the probes answer.
 
     Raises:
         UnusableKeys: A public key cannot be used (sidecar.adapters.signature).
@@ -76,7 +93,18 @@ async def run(settings: Settings, environ: Mapping[str, str], stop: asyncio.Even
     async with AsyncExitStack() as stack:
         clock = await _start_clock(endpoint, stack)
         ledger = await _open_ledger(settings, environ, clock, stack)
-        parts = _assemble(settings, environ, endpoint, keys, clock, ledger, running=lambda: not intake.done())
+        cluster = Cluster(settings.kubernetes, environ, account)
+        found: list[Finding] = []
+        parts = _assemble(
+            settings,
+            environ,
+            endpoint,
+            keys,
+            clock,
+            ledger,
+            passing=lambda: [*cluster.findings(), *found],
+            running=lambda: not intake.done(),
+        )
         intake = asyncio.create_task(parts.intake.run(), name="intake")
         await parts.probes.start()
         stack.push_async_callback(parts.probes.stop, LISTENERS_STOP)
@@ -95,19 +123,22 @@ async def run(settings: Settings, environ: Mapping[str, str], stop: asyncio.Even
         await _prove(ledger)
         await parts.client.open()
         stack.push_async_callback(parts.client.close)
+        stack.callback(cluster.close)
         denied: DeniedExit | None = None
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_watch(intake))
                 group.create_task(parts.registrar.run(), name="registrar")
                 group.create_task(parts.submitter.run(), name="submitter")
+                group.create_task(_examine(examine, found, clock), name="examination")
+                group.create_task(cluster.report(parts.health.situation), name="reporter")
                 group.create_task(_end(stop))
         except* _Stopping:
             log.info("sidecar.stopping")
         except* DeniedExit as ended:
             denied = next((leaf for leaf in ended.exceptions if isinstance(leaf, DeniedExit)), None)
         finally:
-            await _drain(parts, intake, settings.shutdown.timeout)
+            await _drain(parts, intake, settings.shutdown.timeout, cluster.is_ending)
         if denied is not None:
             raise denied
 
@@ -117,13 +148,31 @@ async def _watch(intake: asyncio.Task[None]) -> None:
     await asyncio.shield(intake)
 
 
+async def _examine(
+    examine: Callable[[], Sequence[Diagnosis]], found: list[Finding], clock: SystemClock | EmulatorClock
+) -> None:
+    """Examine the set-up once; what is not right is told in the log, and in the status for as long as it runs."""
+    for diagnosis in await asyncio.to_thread(examine):
+        wrong = diagnosis.status is Result.FAIL
+        say, event = (log.error, "setup.wrong") if wrong else (log.warning, "setup.doubtful")
+        say(event, check=diagnosis.name, detail=diagnosis.found, cure=diagnosis.cure)
+        code = f"setup-{diagnosis.name.replace(' ', '-')}"
+        found.append(Finding(code, diagnosis.found, diagnosis.cure, clock.now()))
+
+
 async def _end(stop: asyncio.Event) -> None:
     await stop.wait()
     raise _Stopping
 
 
-async def _drain(parts: Parts, intake: asyncio.Task[None], timeout: timedelta) -> None:
-    """Submit what has ended, hear the app out, then seal and submit the open hour: the pod may be ending."""
+async def _drain(
+    parts: Parts, intake: asyncio.Task[None], timeout: timedelta, is_ending: Callable[[], Awaitable[bool]]
+) -> None:
+    """Submit what has ended, hear the app out, then seal and submit the open hour, unless the pod goes on living.
+
+    Whether it does is asked at once and meanwhile: a pod that used up its grace leaves its sidecar no time for it.
+    """
+    question = asyncio.ensure_future(is_ending())
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout.total_seconds()
     try:
@@ -137,7 +186,7 @@ async def _drain(parts: Parts, intake: asyncio.Task[None], timeout: timedelta) -
             await parts.api.stop(LISTENERS_STOP)
             parts.intake.close()
             await intake
-            await parts.submitter.drain(ending=True)
+            await parts.submitter.drain(ending=await question)
     except TimeoutError:
         log.warning("shutdown.incomplete", cure="What is left is in the ledger; the next start on it goes on.")
     except LedgerUnavailable as error:
@@ -146,7 +195,8 @@ async def _drain(parts: Parts, intake: asyncio.Task[None], timeout: timedelta) -
         log.info("sidecar.stopped")
     finally:
         parts.intake.close()
-        await asyncio.wait([intake])
+        question.cancel()
+        await asyncio.wait([intake, question])
 
 
 async def _hear_out(intake: UsageIntake) -> None:
@@ -194,6 +244,7 @@ def _assemble(
     clock: SystemClock | EmulatorClock,
     ledger: Ledger,
     *,
+    passing: Callable[[], Sequence[Finding]],
     running: Callable[[], bool],
 ) -> Parts:
     client = MarketplaceMeteringClient(endpoint)
@@ -247,6 +298,7 @@ def _assemble(
         clock=clock,
         running=running,
         lasting=_findings(settings, identity, clock),
+        passing=passing,
     )
     return Parts(
         ledger=ledger,
@@ -254,6 +306,7 @@ def _assemble(
         registrar=registrar,
         submitter=submitter,
         intake=intake,
+        health=health,
         api=ApiServer(
             Address(settings.api.host, settings.api.port, settings.api.socket, settings.api.token_file),
             Services(clock=clock, gate=registrar, intake=intake, books=ledger, health=health),

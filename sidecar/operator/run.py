@@ -13,11 +13,13 @@ import structlog
 from sidecar import app, logs
 from sidecar.adapters.http.access import TokenFileUnusable
 from sidecar.adapters.http.listening import CannotListen
+from sidecar.adapters.kubernetes.address import CLUSTER_THREADS
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.pod import PodUnknown
 from sidecar.adapters.signature import UnusableKeys
 from sidecar.marketplace import UnsupportedRegion
 from sidecar.marketplace.client import CALL_THREADS
+from sidecar.operator.checks.setup import examine_setup
 from sidecar.services.registrar import DeniedExit
 from sidecar.settings import Settings, load
 
@@ -62,13 +64,13 @@ def _run(settings: Settings) -> int:
 
 
 def _leave(code: int) -> int:
-    """Return the code; while a call to AWS still hangs, end at once instead.
+    """Return the code; while a call to AWS or the cluster still hangs, end at once instead.
 
-    The interpreter would wait for the call's thread as long as AWS may be silent, which is longer than a pod may take
-    to end. Nobody waits for the answer any more, and everything that was accepted is on disk.
+    The interpreter would wait for the call's thread as long as the other side may be silent, which is longer than a
+    pod may take to end. Nobody waits for the answer any more, and everything that was accepted is on disk.
     """
     for thread in threading.enumerate():
-        if thread.name.startswith(CALL_THREADS):
+        if thread.name.startswith((CALL_THREADS, CLUSTER_THREADS)):
             thread.join(_IDLE_ENDS)
             if thread.is_alive():
                 sys.stderr.flush()
@@ -86,7 +88,7 @@ async def _live(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal(stop, number))
-    await app.run(settings, os.environ, stop)
+    await app.run(settings, os.environ, stop, examine=lambda: examine_setup(settings, os.environ))
 
 
 def _on_signal(stop: asyncio.Event, number: signal.Signals) -> Callable[[], None]:

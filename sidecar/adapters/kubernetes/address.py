@@ -10,6 +10,9 @@ from pathlib import Path
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts the token, the namespace and the authority of the API server's certificate."""
 
+CLUSTER_THREADS = "kubernetes"
+"""How the names of the threads begin that call the cluster's API."""
+
 
 class NotInCluster(Exception):  # noqa: N818 - what is the case, as the operator reads it
     """This process cannot reach its pod's object, and never will: the environment lacks something."""

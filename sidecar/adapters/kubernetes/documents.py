@@ -77,11 +77,13 @@ def _read(document: Any) -> PodView:
     metadata, spec, status = document["metadata"], document["spec"], document.get("status") or {}
     policy = RestartPolicy(spec.get("restartPolicy", RestartPolicy.ALWAYS))
     started, seconds = status.get("startTime"), spec.get("activeDeadlineSeconds")
+    grace = spec.get("terminationGracePeriodSeconds")
     return PodView(
         uid=str(metadata["uid"]),
         phase=str(status.get("phase", "")),
         deleted=metadata.get("deletionTimestamp") is not None,
         deadline=_parse(started) + timedelta(seconds=seconds) if started and seconds else None,
+        grace=None if grace is None else timedelta(seconds=grace),
         restart_policy=policy,
         native_sidecars=any(
             container.get("restartPolicy") == RestartPolicy.ALWAYS for container in spec.get("initContainers") or ()

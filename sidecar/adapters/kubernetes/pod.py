@@ -17,7 +17,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sidecar.adapters.kubernetes.address import PodAddress
+from sidecar.adapters.kubernetes.address import CLUSTER_THREADS, PodAddress
 from sidecar.adapters.kubernetes.documents import condition_patch, event_document, read_pod
 from sidecar.domain.podreports import Condition, PodEvent
 from sidecar.domain.podview import ClusterFailed, Fault, PodView
@@ -46,13 +46,15 @@ class KubernetesPod:
     def __init__(self, address: PodAddress, call_within: timedelta = CALL_WITHIN) -> None:
         self._address = address
         self._timeout = call_within.total_seconds()
-        self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix="kubernetes")
+        self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix=CLUSTER_THREADS)
         self._loading = threading.Lock()
         self._api: CoreV1Api | None = None
 
     def close(self) -> None:
-        """Refuse further calls; a running one ends within its time."""
+        """Refuse further calls and close idle connections; a running call ends within its time."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._api is not None:
+            self._api.api_client.close()
 
     async def get_pod(self) -> PodView:
         """Return the pod as it stands.

@@ -1,0 +1,95 @@
+"""This process's tie to the cluster that it runs in, if it runs in one and may use it.
+
+Decides by the configuration and the environment whether there is a tie. Without one everything works: then nothing is
+reported, and an end is taken to be the pod's own.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from sidecar.adapters.clock import SystemClock
+from sidecar.adapters.kubernetes.address import ACCOUNT, NotInCluster, locate_pod
+from sidecar.adapters.kubernetes.pod import KubernetesPod
+from sidecar.domain.podreports import Situation
+from sidecar.domain.status import Finding
+from sidecar.services.cluster_faults import ClusterFaults
+from sidecar.services.pod_reporter import PodReporter
+from sidecar.settings import KubernetesSettings, KubernetesUse
+
+_CURE = "Add it, or set kubernetes.enabled to false."
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tie:
+    pod: KubernetesPod
+    reporter: PodReporter
+
+
+class Cluster:
+    """The cluster as far as this pod concerns it."""
+
+    def __init__(self, settings: KubernetesSettings, environ: Mapping[str, str], account: Path = ACCOUNT) -> None:
+        """Find out whether there is a tie; asks nobody and loads nothing.
+
+        Args:
+            settings: What the seller wants told.
+            environ: The process's environment.
+            account: The folder with the service account's files.
+        """
+        self._clock = SystemClock()
+        self._faults = ClusterFaults()
+        self._missing: list[Finding] = []
+        self._tie = self._join(settings, environ, account)
+
+    def _join(self, settings: KubernetesSettings, environ: Mapping[str, str], account: Path) -> _Tie | None:
+        if settings.enabled is KubernetesUse.NEVER:
+            return None
+        try:
+            address = locate_pod(environ, account)
+        except NotInCluster as missing:
+            wanted = settings.enabled is KubernetesUse.ALWAYS
+            if wanted or missing.in_pod:
+                self._missing.append(Finding("kubernetes-unavailable", str(missing), _CURE, self._clock.now()))
+                level = logging.ERROR if wanted else logging.WARNING
+                log.log(level, "kubernetes.unavailable", detail=str(missing), cure=_CURE)
+            return None
+        pod = KubernetesPod(address)
+        reporter = PodReporter(
+            api=pod,
+            faults=self._faults,
+            clock=self._clock,
+            own_uid=address.uid,
+            readiness_gate=settings.readiness_gate,
+            events=settings.events,
+            draw=random.random,
+        )
+        return _Tie(pod, reporter)
+
+    def findings(self) -> list[Finding]:
+        """Return what keeps the cluster from being told, at this instant."""
+        return [*self._missing, *self._faults.findings]
+
+    async def report(self, look: Callable[[], Situation]) -> None:
+        """Tell the cluster how this pod stands for as long as the process lives; return at once without a tie."""
+        if self._tie is not None:
+            await self._tie.reporter.run(look)
+
+    async def is_ending(self) -> bool:
+        """Tell whether the pod itself ends; so it is taken to be when nobody can tell. Takes a few seconds at most."""
+        if self._tie is None:
+            return True
+        ending = await self._tie.reporter.is_ending()
+        log.info("shutdown.cluster_asked", pod_ends={True: "yes", False: "no", None: "unknown"}[ending])
+        return ending is not False
+
+    def close(self) -> None:
+        """Make no further calls."""
+        if self._tie is not None:
+            self._tie.pod.close()

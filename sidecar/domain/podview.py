@@ -1,0 +1,130 @@
+"""The pod as the cluster shows it, and what that tells about its end.
+
+Judges a view and asks nobody. A pod ends for good, a container may merely be restarted: `is_ending` claims an end only
+on evidence. Some ends leave none while a container still runs: an eviction by the kubelet itself (node pressure, the
+node's own shutdown) looks like a restart from here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+_TERMINAL = frozenset({"Succeeded", "Failed"})
+
+
+class Access(StrEnum):
+    """What this pod's service account must be allowed to do, each for one purpose."""
+
+    GET_POD = "get pods"  # tell an ending pod from a restarted container
+    PATCH_STATUS = "patch pods/status"  # set the condition of the readiness gate
+    CREATE_EVENT = "create events"  # write events on the pod
+
+    @property
+    def rule(self) -> str:
+        """The rule of a Role in the pod's namespace that allows it, as YAML."""
+        verb, _, resource = self.value.partition(" ")
+        return f'- {{apiGroups: [""], resources: ["{resource}"], verbs: ["{verb}"]}}'
+
+
+class Fault(StrEnum):
+    """Why the cluster's API did not do what it was asked."""
+
+    FORBIDDEN = "forbidden"  # no rule allows it
+    UNAUTHORIZED = "unauthorized"  # the token is not taken
+    NOT_FOUND = "not-found"  # there is no such pod
+    CONFLICT = "conflict"  # the object there is another one
+    REFUSED = "refused"  # any other answer but success
+    UNREACHABLE = "unreachable"  # no answer, or nothing to ask with
+
+
+class ClusterFailed(Exception):  # noqa: N818 - what is the case, as the operator reads it
+    """The cluster's API did not do what it was asked; trying again later is the cure, once the cause is gone."""
+
+    def __init__(self, fault: Fault, detail: str) -> None:
+        super().__init__(detail)
+        self.fault = fault
+
+
+class RestartPolicy(StrEnum):
+    """Which containers are started again after they have ended."""
+
+    ALWAYS = "Always"
+    ON_FAILURE = "OnFailure"
+    NEVER = "Never"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """One regular container."""
+
+    restart_policy: RestartPolicy
+    exit_code: int | None
+    """None while it is not terminated."""
+
+    @property
+    def ended(self) -> bool:
+        """It is terminated and will not be started again."""
+        match self.restart_policy:
+            case RestartPolicy.ALWAYS:
+                return False
+            case RestartPolicy.ON_FAILURE:
+                return self.exit_code == 0
+            case RestartPolicy.NEVER:
+                return self.exit_code is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionView:
+    """A condition that the pod has."""
+
+    status: str
+    """True | False | Unknown."""
+    changed_at: datetime | None
+    """When `status` last changed, where anybody said so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodView:
+    """What of a pod matters here."""
+
+    uid: str
+    phase: str
+    deleted: bool
+    """Its deletion has been asked for: metadata.deletionTimestamp is set."""
+    deadline: datetime | None = None
+    """When spec.activeDeadlineSeconds is over."""
+    grace: timedelta | None = None
+    """spec.terminationGracePeriodSeconds."""
+    restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    native_sidecars: bool = False
+    """It has init containers with restartPolicy Always. This process is then taken to be one of them."""
+    containers: Sequence[ContainerView] = ()
+    """The regular ones, this process's own among them in a pod without native sidecars."""
+    conditions: Mapping[str, ConditionView] = field(default_factory=dict)
+    """By type."""
+
+
+def is_ending(pod: PodView, own_uid: str | None, now: datetime) -> bool:
+    """Tell whether the pod itself ends, seen by a container of it that was told to end.
+
+    A pod of the same name with another UID shows that this one is gone. Where the sidecar is a regular container that
+    nobody starts again after it ended well, its end is the pod's as far as metering goes.
+    """
+    if pod.deleted or pod.phase in _TERMINAL or (own_uid is not None and own_uid != pod.uid):
+        return True
+    if pod.deadline is not None and now >= pod.deadline:
+        return True
+    if not pod.native_sidecars:
+        return pod.restart_policy is not RestartPolicy.ALWAYS
+    return bool(pod.containers) and all(container.ended for container in pod.containers)
+
+
+def may_lag(pod: PodView) -> bool:
+    """Tell whether the pod may have run to completion without the view showing it yet.
+
+    The kubelet ends a native sidecar as soon as the last regular container has ended, and reports that meanwhile.
+    """
+    if not pod.native_sidecars or not pod.containers:
+        return False
+    return all(container.restart_policy is not RestartPolicy.ALWAYS for container in pod.containers)

@@ -1,0 +1,184 @@
+"""Tells the cluster how this pod stands, and asks it whether the pod is ending.
+
+Metering and entitlement never wait for it: whatever fails is noted, and tried again with full jitter, each kind of call
+by itself. The condition is brought to what it should be now; events are written as they came up, however late.
+Time here is the real one, also beside an emulator whose clock runs fast: the cluster and its limits live in it.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from sidecar.domain.backoff import full_jitter
+from sidecar.domain.podreports import Condition, EventQueue, PodEvent, Situation, condition, events_of
+from sidecar.domain.podview import Access, ClusterFailed, ConditionView, PodView, is_ending, may_lag
+from sidecar.domain.ports import Clock
+from sidecar.services.cluster_faults import ClusterFaults
+
+LOOK = timedelta(seconds=1)
+"""Between two looks at how the pod stands."""
+FIRST_WAIT = timedelta(seconds=2)
+"""The first window of the jitter after a failed call; it doubles."""
+LONGEST_WAIT = timedelta(minutes=1)
+"""The largest window of the jitter."""
+ANSWER_WITHIN = timedelta(seconds=2)
+"""Real time that the question at shutdown may take."""
+ASK_AGAIN = timedelta(milliseconds=200)
+"""Between two questions at shutdown, while the answer may lag behind."""
+
+log = structlog.get_logger()
+
+
+class PodApi(Protocol):
+    """This pod's own object in the cluster. Every call takes a few real seconds at most."""
+
+    async def get_pod(self) -> PodView:
+        """Return the pod as it stands.
+
+        Raises:
+            ClusterFailed: It could not be read (sidecar.domain.podview).
+        """
+
+    async def patch_condition(self, condition: Condition, changed_at: datetime) -> None:
+        """Set one condition of the pod, whose status last changed at `changed_at`.
+
+        Raises:
+            ClusterFailed: It could not be set (sidecar.domain.podview).
+        """
+
+    async def create_event(self, event: PodEvent) -> None:
+        """Write an event on the pod; the same one again changes nothing.
+
+        Raises:
+            ClusterFailed: It could not be written (sidecar.domain.podview).
+        """
+
+
+class PodReporter:
+    """Reports on one pod.
+
+    Args:
+        api: The pod's object in the cluster.
+        faults: Takes what goes wrong.
+        clock: Real time.
+        own_uid: The pod's UID, None where nobody told.
+        readiness_gate: The condition to set, None for none.
+        events: Whether events are written.
+        draw: A uniform random number in [0, 1), for the jitter.
+        answer_within: How long the question at shutdown may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        api: PodApi,
+        faults: ClusterFaults,
+        clock: Clock,
+        own_uid: str | None,
+        readiness_gate: str | None,
+        events: bool,
+        draw: Callable[[], float],
+        answer_within: timedelta = ANSWER_WITHIN,
+    ) -> None:
+        self._api = api
+        self._faults = faults
+        self._clock = clock
+        self._own_uid = own_uid
+        self._readiness_gate = readiness_gate
+        self._events = events
+        self._draw = draw
+        self._answer_within = answer_within
+        self._before: Situation | None = None
+        self._queue = EventQueue()
+        self._pod: PodView | None = None
+        self._set: Condition | None = None
+        self._shown: ConditionView | None = None
+        self._failures: Counter[Access] = Counter()
+        self._not_before: dict[Access, datetime] = {}
+
+    async def run(self, look: Callable[[], Situation]) -> None:
+        """Report for as long as the process lives; `look` tells how the pod stands."""
+        while True:
+            await self._turn(look())
+            await self._clock.sleep_until(self._clock.now() + LOOK)
+
+    async def is_ending(self) -> bool | None:
+        """Tell whether the pod itself ends, rather than this container alone; None when the cluster does not tell."""
+        pod: PodView | None = None
+        try:
+            async with asyncio.timeout(self._answer_within.total_seconds()):
+                while True:
+                    pod = await self._api.get_pod()
+                    now = self._clock.now()
+                    if is_ending(pod, self._own_uid, now):
+                        return True
+                    if not may_lag(pod):
+                        return False
+                    await self._clock.sleep_until(now + ASK_AGAIN)
+        except TimeoutError:
+            return None if pod is None else False
+        except ClusterFailed as failed:
+            self._faults.note(Access.GET_POD, failed, self._clock.now())
+            return None
+
+    async def _turn(self, situation: Situation) -> None:
+        now = self._clock.now()
+        if self._pod is None:
+            await self._try(Access.GET_POD, self._get_pod)
+        if self._readiness_gate is not None:
+            await self._bring_about(condition(self._readiness_gate, situation.ready))
+        if self._events:
+            for event in events_of(self._before, situation, now):
+                self._queue.put(event)
+            await self._write_events()
+        self._before = situation
+
+    async def _get_pod(self) -> None:
+        """Read the pod once: shows early whether the question at shutdown will be answered."""
+        self._pod = await self._api.get_pod()
+
+    async def _bring_about(self, wanted: Condition) -> None:
+        if wanted == self._set:
+            return
+        changed_at = self._changed_since(wanted)
+        if await self._try(Access.PATCH_STATUS, lambda: self._api.patch_condition(wanted, changed_at)):
+            self._set, self._shown = wanted, ConditionView(str(wanted.status), changed_at)
+
+    def _changed_since(self, wanted: Condition) -> datetime:
+        """Return when the condition's status changed last: also before a restart, if the pod shows that."""
+        shown = self._shown
+        if shown is None and self._pod is not None:
+            shown = self._pod.conditions.get(wanted.type)
+        if shown is None or shown.changed_at is None or shown.status != str(wanted.status):
+            return self._clock.now()
+        return shown.changed_at
+
+    async def _write_events(self) -> None:
+        for event in self._queue.due(self._clock.now()):
+            if not await self._try(Access.CREATE_EVENT, partial(self._api.create_event, event)):
+                return
+            self._queue.written(event, self._clock.now())
+
+    async def _try(self, access: Access, call: Callable[[], Awaitable[None]]) -> bool:
+        """Make a call unless it has to wait for its turn; whether it was made and went well."""
+        not_before = self._not_before.get(access)
+        if not_before is not None and self._clock.now() < not_before:
+            return False
+        try:
+            await call()
+        except ClusterFailed as failed:
+            now = self._clock.now()
+            wait = full_jitter(self._failures[access], base=FIRST_WAIT, cap=LONGEST_WAIT, draw=self._draw())
+            self._failures[access] += 1
+            self._not_before[access] = now + wait
+            self._faults.note(access, failed, now)
+            return False
+        self._failures.pop(access, None)
+        self._not_before.pop(access, None)
+        self._faults.recovered(access, self._clock.now())
+        return True

@@ -1,0 +1,257 @@
+"""The calls on the pod's object, over TLS to a real server."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from sidecar.adapters.kubernetes.address import locate_pod
+from sidecar.adapters.kubernetes.pod import KubernetesPod
+from sidecar.domain.podreports import Condition, EventReason, PodEvent
+from sidecar.domain.podview import ClusterFailed, ConditionView, ContainerView, Fault, RestartPolicy
+from tests.adapters.apiserver import EVENTS, HANG, POD, STATUS, UID, ApiServer, pod
+
+NOON = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
+GATE = Condition("example.com/entitled", status=False, reason="Denied", message="No subscription.")
+DENIED = PodEvent(EventReason.DENIED, "No subscription.", NOON, NOON + timedelta(minutes=3), 2)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ApiServer]:
+    """An API server that knows the pod."""
+    server = ApiServer(tmp_path / "account")
+    yield server
+    server.close()
+
+
+@pytest_asyncio.fixture
+async def own(server: ApiServer) -> AsyncIterator[KubernetesPod]:
+    """The pod's own object there."""
+    own = KubernetesPod(locate_pod(server.environ, server.account), timedelta(seconds=20))
+    yield own
+    own.close()
+
+
+async def failure_of(call: Any) -> ClusterFailed:
+    """Return how a call fails."""
+    with pytest.raises(ClusterFailed) as caught:
+        await call
+    return caught.value
+
+
+async def test_pod_is_read(server: ApiServer, own: KubernetesPod) -> None:
+    """The view has what matters of the document, whatever else a newer API server adds."""
+    server.pod = pod(
+        spec={
+            "restartPolicy": "OnFailure",
+            "activeDeadlineSeconds": 90,
+            "initContainers": [{"name": "migrate"}, {"name": "sidecar", "restartPolicy": "Always"}],
+            "containers": [{"name": "app"}, {"name": "proxy", "restartPolicy": "Never"}, {"name": "late"}],
+        },
+        status={
+            "phase": "Running",
+            "startTime": "2026-11-23T11:58:00Z",
+            "conditions": [
+                {"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-23T12:00:00Z"},
+                {"type": "example.com/entitled", "status": "Unknown", "lastTransitionTime": None},
+            ],
+            "containerStatuses": [
+                {"name": "app", "state": {"terminated": {"exitCode": 3}}},
+                {"name": "proxy", "state": {"running": {"startedAt": "2026-11-23T11:58:00Z"}}},
+            ],
+        },
+    )
+    view = await own.get_pod()
+    noon = NOON.replace(microsecond=0)
+    assert (UID, "Running", False) == (view.uid, view.phase, view.deleted)
+    assert noon - timedelta(seconds=30) == view.deadline
+    assert (RestartPolicy.ON_FAILURE, True) == (view.restart_policy, view.native_sidecars)
+    assert [
+        ContainerView(RestartPolicy.ON_FAILURE, 3),
+        ContainerView(RestartPolicy.NEVER, None),
+        ContainerView(RestartPolicy.ON_FAILURE, None),
+    ] == view.containers
+    assert {
+        "Ready": ConditionView("True", noon),
+        "example.com/entitled": ConditionView("Unknown", None),
+    } == view.conditions
+    assert [("GET", POD, "Bearer first-token")] == [(got.method, got.path, got.token) for got in server.requests]
+
+
+async def test_deletion_shows(server: ApiServer, own: KubernetesPod) -> None:
+    """A deletionTimestamp is the pod's own deletion."""
+    server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:30Z"
+    assert (await own.get_pod()).deleted
+
+
+async def test_condition_is_merged(server: ApiServer, own: KubernetesPod) -> None:
+    """The condition is patched by its type under the pod's UID, so that no other condition and no other pod is hit."""
+    await own.patch_condition(GATE, NOON)
+    (patch,) = server.asked(STATUS)
+    assert ("PATCH", "application/strategic-merge-patch+json") == (patch.method, patch.content_type)
+    shown = {
+        "type": "example.com/entitled",
+        "status": "False",
+        "reason": "Denied",
+        "message": "No subscription.",
+        "lastTransitionTime": "2026-11-23T12:00:00Z",
+    }
+    assert {"metadata": {"uid": UID}, "status": {"conditions": [shown]}} == patch.document
+    await own.patch_condition(replace(GATE, status=True), NOON)
+    assert server.condition("example.com/entitled")["status"] == "True"
+    assert server.condition("Ready") is not None
+
+
+async def test_namesake_is_spared(server: ApiServer, own: KubernetesPod) -> None:
+    """A pod of the same name with another UID does not get the condition."""
+    server.pod["metadata"]["uid"] = "another"
+    assert Fault.CONFLICT is (await failure_of(own.patch_condition(GATE, NOON))).fault
+    assert server.condition("example.com/entitled") is None
+
+
+async def test_event_is_written(server: ApiServer, own: KubernetesPod) -> None:
+    """The event names the pod, its reporter, and how often it happened between which instants."""
+    await own.create_event(DENIED)
+    (written,) = server.events.values()
+    pod_reference = {"apiVersion": "v1", "kind": "Pod", "namespace": "shop", "name": "app-0", "uid": UID}
+    name = written["metadata"].pop("name")
+    assert name.startswith("app-0.")
+    # The package writes the offset in its own way.
+    for instant in ("firstTimestamp", "lastTimestamp"):
+        written[instant] = datetime.fromisoformat(written[instant])
+    noon = NOON.replace(microsecond=0)
+    assert {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"namespace": "shop"},
+        "involvedObject": pod_reference,
+        "type": "Warning",
+        "reason": "Denied",
+        "message": "No subscription.",
+        "firstTimestamp": noon,
+        "lastTimestamp": noon + timedelta(minutes=3),
+        "count": 2,
+        "source": {"component": "marketplace-sidecar"},
+        "reportingComponent": "marketplace-sidecar",
+        "reportingInstance": "app-0",
+    } == written
+
+
+async def test_lost_answer_leaves_one_event(server: ApiServer, own: KubernetesPod) -> None:
+    """An event whose answer was lost is found there by the next attempt, and that is success."""
+    server.lost.add(EVENTS)
+    assert Fault.UNREACHABLE is (await failure_of(own.create_event(DENIED))).fault
+    await own.create_event(DENIED)
+    assert (1, 2) == (len(server.events), len(server.asked(EVENTS)))
+
+
+@pytest.mark.parametrize(
+    ("status", "fault"),
+    [
+        (400, Fault.REFUSED),
+        (401, Fault.UNAUTHORIZED),
+        (403, Fault.FORBIDDEN),
+        (404, Fault.NOT_FOUND),
+        (409, Fault.CONFLICT),
+        (422, Fault.REFUSED),
+        (429, Fault.REFUSED),
+        (500, Fault.REFUSED),
+        (503, Fault.REFUSED),
+    ],
+)
+async def test_answers_are_told_apart(server: ApiServer, own: KubernetesPod, status: int, fault: Fault) -> None:
+    """Each answer has its fault and the API's words on one line; it was asked once."""
+    server.faults[STATUS] = status
+    failed = await failure_of(own.patch_condition(GATE, NOON))
+    assert (fault, f"HTTP {status}: told to answer {status}") == (failed.fault, str(failed))
+    assert len(server.requests) == 1
+
+
+async def test_token_is_taken_anew(server: ApiServer, own: KubernetesPod) -> None:
+    """A token that the kubelet replaced is shown with the next call."""
+    await own.get_pod()
+    (server.account / "token").write_text("second-token", encoding="ascii")
+    await own.get_pod()
+    assert ["Bearer first-token", "Bearer second-token"] == [request.token for request in server.requests]
+
+
+@pytest.mark.parametrize("missing", ["token", "ca.crt"])
+async def test_account_may_come_late(server: ApiServer, own: KubernetesPod, missing: str) -> None:
+    """Without the service account's files nothing can be asked; once they are there it goes on."""
+    there = server.account / missing
+    content = there.read_bytes()
+    there.unlink()
+    assert Fault.UNREACHABLE is (await failure_of(own.get_pod())).fault
+    assert server.requests == []
+    there.write_bytes(content)
+    assert UID == (await own.get_pod()).uid
+
+
+async def test_stranger_gets_no_token(server: ApiServer, own: KubernetesPod, tmp_path: Path) -> None:
+    """A server whose certificate is not the cluster's is not asked anything, so it sees no token."""
+    other = ApiServer(tmp_path / "other")
+    try:
+        (server.account / "ca.crt").write_bytes((other.account / "ca.crt").read_bytes())
+        assert Fault.UNREACHABLE is (await failure_of(own.get_pod())).fault
+        assert server.requests == []
+    finally:
+        other.close()
+
+
+async def test_proxy_is_not_asked(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's proxy leads out of the cluster, so the API is asked directly."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    own = KubernetesPod(locate_pod(server.environ, server.account))
+    try:
+        assert UID == (await own.get_pod()).uid
+    finally:
+        own.close()
+
+
+async def test_silence_has_an_end(server: ApiServer) -> None:
+    """An API that does not answer is given up within the call's time, and two calls may hang side by side."""
+    own = KubernetesPod(locate_pod(server.environ, server.account), timedelta(seconds=20))
+    await own.get_pod()
+    own.close()
+    server.faults[STATUS] = HANG
+    own = KubernetesPod(locate_pod(server.environ, server.account), timedelta(seconds=1))
+    try:
+        began = time.monotonic()
+        hanging = asyncio.create_task(failure_of(own.patch_condition(GATE, NOON)))
+        assert await asyncio.to_thread(server.wait_for, STATUS)
+        assert UID == (await own.get_pod()).uid
+        assert not hanging.done()
+        assert Fault.UNREACHABLE is (await hanging).fault
+        assert time.monotonic() - began < 15
+    finally:
+        own.close()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        [],
+        {},
+        {"kind": "Status"},
+        pod(metadata={}),
+        pod(spec={"containers": [{}]}),
+        pod(spec={"containers": [], "restartPolicy": "Sometimes"}),
+        pod(spec={"containers": [], "activeDeadlineSeconds": "x"}, status={"startTime": "2026-11-23T12:00:00Z"}),
+        pod(status={"startTime": "noon"}, spec={"containers": [], "activeDeadlineSeconds": 1}),
+        pod(status={"containerStatuses": [{"state": {}}]}),
+        pod(status={"conditions": [{"type": "Ready"}]}),
+        pod(status=[1]),
+    ],
+)
+async def test_nonsense_is_refused(server: ApiServer, own: KubernetesPod, document: Any) -> None:
+    """What is no pod is a refusal, never an exception of another kind."""
+    server.pod = document
+    assert Fault.REFUSED is (await failure_of(own.get_pod())).fault

@@ -1,0 +1,104 @@
+"""Whether the pod itself ends, or a container of it is merely restarted."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sidecar.domain.podview import Access, ContainerView, PodView, RestartPolicy, is_ending, may_lag
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+ALWAYS, ON_FAILURE, NEVER = RestartPolicy.ALWAYS, RestartPolicy.ON_FAILURE, RestartPolicy.NEVER
+
+
+def view(
+    policy: RestartPolicy = ALWAYS,
+    *ends: int | None,
+    native: bool = True,
+    phase: str = "Running",
+    deleted: bool = False,
+    deadline: datetime | None = None,
+) -> PodView:
+    """Return a pod whose regular containers ended with these codes, or run."""
+    return PodView(
+        uid="u-1",
+        phase=phase,
+        deleted=deleted,
+        deadline=deadline,
+        restart_policy=policy,
+        native_sidecars=native,
+        containers=[ContainerView(policy, end) for end in ends],
+    )
+
+
+@pytest.mark.parametrize(
+    ("pod", "ending"),
+    [
+        pytest.param(view(ALWAYS, None), False, id="living"),
+        pytest.param(view(ALWAYS, None, deleted=True), True, id="deleted"),
+        pytest.param(view(ALWAYS, None, phase="Failed"), True, id="failed"),
+        pytest.param(view(ALWAYS, None, phase="Succeeded"), True, id="succeeded"),
+        pytest.param(view(ALWAYS, None, phase="Pending"), False, id="starting"),
+        pytest.param(view(ALWAYS, None, deadline=NOON), True, id="deadline-reached"),
+        pytest.param(view(ALWAYS, None, deadline=NOON + SECOND), False, id="deadline-ahead"),
+        pytest.param(view(ALWAYS, 0), False, id="app-is-started-again"),
+        pytest.param(view(NEVER, 0), True, id="job-succeeded"),
+        pytest.param(view(NEVER, 1), True, id="job-failed-for-good"),
+        pytest.param(view(NEVER, 0, None), False, id="one-of-two-runs"),
+        pytest.param(view(NEVER, None), False, id="job-runs"),
+        pytest.param(view(NEVER), False, id="nothing-known"),
+        pytest.param(view(ON_FAILURE, 0), True, id="job-done"),
+        pytest.param(view(ON_FAILURE, 1), False, id="job-is-tried-again"),
+        pytest.param(view(ON_FAILURE, 0, 1), False, id="one-of-two-is-tried-again"),
+        pytest.param(view(ALWAYS, None, None, native=False), False, id="plain-living"),
+        pytest.param(view(ALWAYS, 0, None, native=False), False, id="plain-app-is-started-again"),
+        pytest.param(view(NEVER, None, None, native=False), True, id="plain-not-started-again"),
+        pytest.param(view(ON_FAILURE, None, None, native=False), True, id="plain-ends-well-for-good"),
+    ],
+)
+def test_end_needs_evidence(pod: PodView, ending: bool) -> None:  # noqa: FBT001 - a column of the table
+    """An end is claimed on a deletion, a terminal phase, a deadline, or when nobody starts anything again."""
+    assert ending is is_ending(pod, "u-1", NOON)
+
+
+def test_namesake_means_gone() -> None:
+    """Another UID under the pod's name shows that this pod is gone; an unknown own UID shows nothing."""
+    assert is_ending(view(ALWAYS, None), "u-0", NOON)
+    assert not is_ending(view(ALWAYS, None), None, NOON)
+
+
+def test_mixed_policies() -> None:
+    """A container's own restart policy goes before the pod's."""
+    pod = PodView(
+        uid="u-1",
+        phase="Running",
+        deleted=False,
+        restart_policy=NEVER,
+        native_sidecars=True,
+        containers=[ContainerView(NEVER, 0), ContainerView(ALWAYS, 0)],
+    )
+    assert not is_ending(pod, "u-1", NOON)
+    assert not may_lag(pod)
+
+
+@pytest.mark.parametrize(
+    ("pod", "lags"),
+    [
+        (view(NEVER, None), True),
+        (view(ON_FAILURE, None), True),
+        (view(ALWAYS, None), False),
+        (view(NEVER, None, native=False), False),
+    ],
+)
+def test_completion_may_lag(pod: PodView, lags: bool) -> None:  # noqa: FBT001 - a column of the table
+    """Only a pod that can run to completion beside a native sidecar may have done so unseen."""
+    assert lags is may_lag(pod)
+
+
+def test_rules_are_least() -> None:
+    """The rules name one verb on one resource each."""
+    assert [
+        '- {apiGroups: [""], resources: ["pods"], verbs: ["get"]}',
+        '- {apiGroups: [""], resources: ["pods/status"], verbs: ["patch"]}',
+        '- {apiGroups: [""], resources: ["events"], verbs: ["create"]}',
+    ] == [access.rule for access in Access]

@@ -1,0 +1,251 @@
+"""What the cluster is told of one pod, over a fake of its object that fails on demand."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sidecar.adapters.clock import SystemClock
+from sidecar.domain.entitlement import Entitlement, Source, State
+from sidecar.domain.podreports import Condition, PodEvent, Situation
+from sidecar.domain.podview import (
+    Access,
+    ClusterFailed,
+    ConditionView,
+    ContainerView,
+    Fault,
+    PodView,
+    RestartPolicy,
+)
+from sidecar.domain.ports import Clock
+from sidecar.domain.status import Verdict
+from sidecar.services.cluster_faults import ClusterFaults
+from sidecar.services.pod_reporter import LONGEST_WAIT, PodReporter
+
+if TYPE_CHECKING:
+    from tests.conftest import ManualClock
+
+GATE = "example.com/entitled"
+SINCE = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+POD = PodView(uid="u-1", phase="Running", deleted=False, native_sidecars=True)
+
+
+class FakePod:
+    """The pod's object, which keeps what it is told and refuses what a test wants refused."""
+
+    def __init__(self) -> None:
+        self.view = POD
+        self.later: list[PodView] = []
+        """What the next looks show."""
+        self.faults: dict[Access, Fault] = {}
+        self.silent = False
+        self.calls: list[Access] = []
+        self.conditions: list[tuple[Condition, datetime]] = []
+        self.events: list[PodEvent] = []
+
+    async def get_pod(self) -> PodView:
+        await self._called(Access.GET_POD)
+        if self.later:
+            self.view = self.later.pop(0)
+        return self.view
+
+    async def patch_condition(self, condition: Condition, changed_at: datetime) -> None:
+        await self._called(Access.PATCH_STATUS)
+        self.conditions.append((condition, changed_at))
+
+    async def create_event(self, event: PodEvent) -> None:
+        await self._called(Access.CREATE_EVENT)
+        self.events.append(event)
+
+    async def _called(self, access: Access) -> None:
+        self.calls.append(access)
+        if self.silent:
+            await asyncio.Event().wait()
+        if access in self.faults:
+            raise ClusterFailed(self.faults[access], "HTTP 403: pods is forbidden")
+
+
+class Stage:
+    """A reporter, the pod that it reports on, and how that pod stands."""
+
+    def __init__(self, clock: Clock, *, gate: str | None = GATE, events: bool = True, within: float = 20) -> None:
+        self.pod = FakePod()
+        self.faults = ClusterFaults()
+        self.situation = situation(State.PENDING)
+        self.reporter = PodReporter(
+            api=self.pod,
+            faults=self.faults,
+            clock=clock,
+            own_uid="u-1",
+            readiness_gate=gate,
+            events=events,
+            draw=lambda: 0.999,
+            answer_within=timedelta(seconds=within),
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Let the reporter run."""
+        task = asyncio.create_task(self.reporter.run(lambda: self.situation))
+        try:
+            yield
+            assert not task.done()
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    def told(self) -> list[tuple[bool, str]]:
+        """Return the conditions that were set."""
+        return [(condition.status, condition.reason) for condition, _ in self.pod.conditions]
+
+
+def situation(state: State, sentence: str = "Because.") -> Situation:
+    """Return how a pod stands."""
+    entitlement = Entitlement(state, "why", sentence, Source.LIVE, "0abc123example", 1, SINCE)
+    return Situation(entitlement, Verdict(ok=entitlement.entitled, reason=state, sentence=sentence), False, None)  # noqa: FBT003 - no failing
+
+
+async def test_condition_follows_changes(clock: "ManualClock") -> None:
+    """The condition is set at the start and at each change of status, reason or sentence, and not in between."""
+    stage = Stage(clock)
+    async with stage.running():
+        await clock.advance(5 * SECOND)
+        stage.situation = situation(State.PENDING, "Throttled.")
+        await clock.advance(5 * SECOND)
+        stage.situation = situation(State.ENTITLED)
+        await clock.advance(5 * SECOND)
+    assert [(False, "Pending"), (False, "Pending"), (True, "Entitled")] == stage.told()
+    (_, began), (_, same), (_, turned) = stage.pod.conditions
+    assert (began, True) == (same, turned > began)
+    assert {GATE} == {condition.type for condition, _ in stage.pod.conditions}
+
+
+async def test_restart_sets_condition_again(clock: "ManualClock") -> None:
+    """A new process sets the condition again, and keeps since when it has been so, if the pod shows that."""
+    since = clock.now() - MINUTE
+    stage = Stage(clock)
+    stage.pod.view = replace(POD, conditions={GATE: ConditionView("False", since)})
+    async with stage.running():
+        await clock.advance(SECOND)
+        stage.situation = situation(State.ENTITLED)
+        await clock.advance(SECOND)
+    assert [(False, "Pending"), (True, "Entitled")] == stage.told()
+    assert since == stage.pod.conditions[0][1]
+    assert since < stage.pod.conditions[1][1]
+
+
+async def test_failed_calls_back_off(clock: "ManualClock") -> None:
+    """A call that fails is tried again ever more seldom, up to a minute, until it goes well; then with what is true."""
+    stage = Stage(clock, events=False)
+    stage.pod.faults[Access.PATCH_STATUS] = Fault.UNREACHABLE
+    async with stage.running():
+        await clock.advance(10 * MINUTE)
+        tried = stage.pod.calls.count(Access.PATCH_STATUS)
+        assert 10 <= tried <= 18
+        stage.situation = situation(State.ENTITLED)
+        stage.pod.faults.clear()
+        await clock.advance(LONGEST_WAIT + SECOND)
+    assert [(True, "Entitled")] == stage.told()
+
+
+async def test_kinds_fail_alone(clock: "ManualClock") -> None:
+    """A Role that allows neither reading the pod nor its status does not keep events from being written."""
+    stage = Stage(clock)
+    stage.pod.faults = {Access.GET_POD: Fault.FORBIDDEN, Access.PATCH_STATUS: Fault.FORBIDDEN}
+    stage.situation = situation(State.DENIED, "No subscription.")
+    async with stage.running():
+        await clock.advance(SECOND)
+    assert [("Denied", "No subscription.")] == [(event.reason.value, event.message) for event in stage.pod.events]
+
+
+async def test_missing_rule_is_said_once(clock: "ManualClock") -> None:
+    """A refusal is one line and one finding with the rule to add; both end when the rule is there."""
+    stage = Stage(clock, events=False)
+    stage.pod.faults[Access.PATCH_STATUS] = Fault.FORBIDDEN
+    with structlog.testing.capture_logs() as lines:
+        async with stage.running():
+            await clock.advance(30 * MINUTE)
+            (finding,) = stage.faults.findings
+            stage.pod.faults.clear()
+            await clock.advance(LONGEST_WAIT + SECOND)
+    assert ("kubernetes-forbidden", "cannot patch pods/status: HTTP 403: pods is forbidden") == (
+        finding.code,
+        finding.detail,
+    )
+    assert Access.PATCH_STATUS.rule in finding.cure
+    assert stage.faults.findings == []
+    assert ["kubernetes.failed", "kubernetes.recovered"] == [line["event"] for line in lines]
+
+
+async def test_events_wait_out_an_outage(clock: "ManualClock") -> None:
+    """Events that could not be written come once the API answers, in order and with their own instants."""
+    stage = Stage(clock, gate=None)
+    stage.pod.faults[Access.CREATE_EVENT] = Fault.UNREACHABLE
+    began = clock.now()
+    stage.situation = situation(State.DENIED)
+    async with stage.running():
+        await clock.advance(MINUTE)
+        stage.situation = situation(State.ENTITLED)
+        await clock.advance(MINUTE)
+        assert stage.pod.events == []
+        stage.pod.faults.clear()
+        await clock.advance(LONGEST_WAIT + SECOND)
+    assert ["Denied", "Entitled"] == [event.reason.value for event in stage.pod.events]
+    assert began == stage.pod.events[0].first_at
+
+
+async def test_switches_are_kept(clock: "ManualClock") -> None:
+    """Without a readiness gate no condition is set, without events none is written."""
+    stage = Stage(clock, gate=None, events=False)
+    stage.situation = situation(State.ENTITLED)
+    async with stage.running():
+        await clock.advance(MINUTE)
+    assert [Access.GET_POD] == stage.pod.calls
+
+
+async def test_living_pod_is_told(clock: "ManualClock") -> None:
+    """A pod that shows no end goes on living; a deleted one ends."""
+    stage = Stage(clock)
+    assert await stage.reporter.is_ending() is False
+    stage.pod.view = replace(POD, deleted=True)
+    assert await stage.reporter.is_ending() is True
+
+
+async def test_unknown_is_told(clock: "ManualClock") -> None:
+    """An API that refuses or is silent tells nothing, within the time, and says which rule to add."""
+    stage = Stage(clock, within=0.05)
+    stage.pod.faults[Access.GET_POD] = Fault.FORBIDDEN
+    assert await stage.reporter.is_ending() is None
+    assert Access.GET_POD.rule in stage.faults.findings[0].cure
+    stage.pod.faults.clear()
+    stage.pod.silent = True
+    assert await stage.reporter.is_ending() is None
+
+
+async def test_late_completion_is_seen() -> None:
+    """A Job whose end the API shows a moment later is seen to end; one that goes on is a restart."""
+    running = replace(POD, containers=[ContainerView(RestartPolicy.NEVER, None)])
+    done = replace(POD, containers=[ContainerView(RestartPolicy.NEVER, 0)])
+    stage = Stage(SystemClock())
+    stage.pod.later = [running, running, done]
+    assert await stage.reporter.is_ending() is True
+    stage = Stage(SystemClock(), within=0.5)
+    stage.pod.later = [running]
+    assert await stage.reporter.is_ending() is False
+    assert len(stage.pod.calls) > 1
+
+
+def test_each_fault_has_its_cure() -> None:
+    """Every kind of fault is a finding of its own code with a cure of its own; a change of kind replaces it."""
+    faults, cures = ClusterFaults(), set()
+    for fault in Fault:
+        faults.note(Access.CREATE_EVENT, ClusterFailed(fault, "words"), SINCE)
+        (finding,) = faults.findings
+        assert (f"kubernetes-{fault}", "cannot create events: words") == (finding.code, finding.detail)
+        cures.add(finding.cure)
+    assert len(Fault) == len(cures)

@@ -1,0 +1,67 @@
+"""Whether there is a tie to the cluster, and what holds without one."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import structlog
+
+from sidecar.cluster import Cluster
+from sidecar.settings import KubernetesSettings, KubernetesUse
+
+IN_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "9", "POD_NAME": "app-0"}
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Path:
+    """The folder of a service account."""
+    (tmp_path / "token").write_text("secret", encoding="ascii")
+    (tmp_path / "namespace").write_text("shop", encoding="ascii")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("use", "missing", "said"),
+    [
+        (KubernetesUse.AUTO, "KUBERNETES_SERVICE_HOST", []),
+        (KubernetesUse.AUTO, "token", []),
+        (KubernetesUse.AUTO, "POD_NAME", ["warning"]),
+        (KubernetesUse.ALWAYS, "KUBERNETES_SERVICE_HOST", ["error"]),
+        (KubernetesUse.ALWAYS, "token", ["error"]),
+        (KubernetesUse.ALWAYS, "POD_NAME", ["error"]),
+        (KubernetesUse.NEVER, "POD_NAME", []),
+        (KubernetesUse.NEVER, "", []),
+    ],
+)
+async def test_no_tie(account: Path, use: KubernetesUse, missing: str, said: list[str]) -> None:
+    """Without a tie the end is the pod's own; what was forgotten or asked for in vain is said, with its name."""
+    (account / missing).unlink() if missing == "token" else None
+    environ = {name: value for name, value in IN_POD.items() if name != missing}
+    with structlog.testing.capture_logs() as lines:
+        cluster = Cluster(KubernetesSettings(enabled=use), environ, account)
+    assert said == [line["log_level"] for line in lines]
+    assert len(said) == len(cluster.findings())
+    assert all(missing in found.detail for found in cluster.findings())
+    assert await cluster.is_ending()
+    cluster.close()
+
+
+async def test_unreachable_cluster_ends(account: Path) -> None:
+    """With a tie to an API that cannot be reached the end is taken to be the pod's own, and the status says why."""
+    cluster = Cluster(KubernetesSettings(), IN_POD, account)
+    assert cluster.findings() == []
+    assert await cluster.is_ending()
+    assert ["kubernetes-unreachable"] == [found.code for found in cluster.findings()]
+    cluster.close()
+
+
+def test_looking_for_a_tie_is_cheap(account: Path) -> None:
+    """Neither the application nor a tie that was not used yet loads the package."""
+    script = (
+        "import sys; from pathlib import Path; from sidecar import app, settings;"
+        f"app.Cluster(settings.KubernetesSettings(), {IN_POD!r}, Path({str(account)!r}));"
+        "assert 'kubernetes' not in sys.modules; print('cheap')"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "cheap"
