@@ -155,9 +155,9 @@ async def _examine(
     for diagnosis in await asyncio.to_thread(examine):
         wrong = diagnosis.status is Result.FAIL
         say, event = (log.error, "setup.wrong") if wrong else (log.warning, "setup.doubtful")
-        say(event, check=diagnosis.name, detail=diagnosis.found, cure=diagnosis.cure)
         code = f"setup-{diagnosis.name.replace(' ', '-')}"
         found.append(Finding(code, diagnosis.found, diagnosis.cure, clock.now()))
+        say(event, check=diagnosis.name, detail=diagnosis.found, cure=diagnosis.cure)
 
 
 async def _end(stop: asyncio.Event) -> None:

@@ -40,6 +40,12 @@ COMMANDS = (
         "emulator --port 8789",
     ),
     Command(
+        "doctor",
+        "check everything that must be right before the first call to AWS",
+        "sidecar.operator.doctor",
+        "doctor --config config.yaml --json",
+    ),
+    Command(
         "healthcheck",
         "ask a probe of the running sidecar: exit 0 or 1",
         "sidecar.operator.healthcheck",

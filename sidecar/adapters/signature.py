@@ -77,6 +77,11 @@ class PublicKeys:
             raise UnusableKeys(tuple(faults))
         return cls(keys)
 
+    @property
+    def sizes(self) -> Mapping[int, int]:
+        """The bits of each version's modulus."""
+        return {version: key.key_size for version, key in self._keys.items()}
+
     def verify(self, signing_input: bytes, signature: bytes, version: int) -> bool:
         """Tell whether `signature` is the PS256 one of `signing_input` under the key of `version`.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 
 CONNECT_WITHIN = timedelta(seconds=2)
 ANSWER_WITHIN = timedelta(seconds=2)
+NO_BUNDLE = "CertificatesMissing"
+"""The code of a failure for want of the file of certificates."""
 _LONGEST_DETAIL = 400
 _NO_QUANTITY = "0"
 
@@ -42,13 +45,20 @@ class ProbeFailed(Exception):  # noqa: N818 - what is the case, as the operator 
 
 
 class ServiceProbe:
-    """The way to one metering service and to the token service beside it. Loads the SDK; makes no call by itself."""
+    """The way to one metering service and to the token service beside it.
+
+    Raises:
+        ProbeFailed: The SDK's own configuration cannot be read.
+    """
 
     def __init__(self, endpoint: Endpoint, within: timedelta = ANSWER_WITHIN) -> None:
-        self._connection = Connection(replace(endpoint, connect_timeout=CONNECT_WITHIN, read_timeout=within))
+        bounded = replace(endpoint, connect_timeout=CONNECT_WITHIN, read_timeout=within)
+        self._connection = _told(lambda: Connection(bounded))
         self._emulator_url = endpoint.emulator_url
         self._timeout = (CONNECT_WITHIN.total_seconds(), within.total_seconds())
         # As the SDK: its own setting, or that of a profile, before the one that it shares with other programs.
+        # Asked for as a whole first: a profile that is not there would only show in the middle of a call.
+        _told(self._connection.session.get_scoped_config)
         configured = self._connection.session.get_config_variable("ca_bundle")
         self.ca_bundle: str | None = configured or os.environ.get("REQUESTS_CA_BUNDLE")
         """The file of certificates that replaces the SDK's own."""
@@ -74,6 +84,9 @@ class ServiceProbe:
         Raises:
             ProbeFailed: There is no answer: name, proxy, connection or certificate.
         """
+        if self.ca_bundle is not None and not Path(self.ca_bundle).is_file():
+            # The SDK would only find that the connection broke.
+            raise ProbeFailed(NO_BUNDLE, f"{self.ca_bundle} is not there")
         session = URLLib3Session(
             verify=self.ca_bundle or True, proxies=self._proxies(url), timeout=self._timeout, max_pool_connections=1
         )
@@ -147,15 +160,13 @@ def _told(ask: Callable[[], T]) -> T:
         failure = ProbeFailed(str(details.get("Code") or "unknown"), _one_line(str(details.get("Message") or "")))
     except botocore.exceptions.BotoCoreError as error:
         failure = ProbeFailed(_kind(error), _one_line(str(error)))
-    except (OSError, ValueError) as error:
-        # The file of certificates is opened outside of what the SDK translates.
-        failure = ProbeFailed(type(error).__name__, _one_line(str(error)))
     # Raised out here so that no SDK exception, which may quote the request, hangs on it as its context.
     raise failure
 
 
 def _kind(error: Any) -> str:
     """Return the name of the fault; a refused certificate is told from other faults of TLS."""
+    # Every error of the SDK holds what its text is made of.
     cause = error.kwargs.get("error")
     refused = any(isinstance(part, ssl.SSLCertVerificationError) for part in (cause, *getattr(cause, "args", ())))
     return "CertificateRefused" if refused else type(error).__name__

@@ -17,9 +17,9 @@ from sidecar.adapters.kubernetes.address import CLUSTER_THREADS
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.pod import PodUnknown
 from sidecar.adapters.signature import UnusableKeys
+from sidecar.domain.diagnosis import Diagnosis
 from sidecar.marketplace import UnsupportedRegion
 from sidecar.marketplace.client import CALL_THREADS
-from sidecar.operator.checks.setup import examine_setup
 from sidecar.services.registrar import DeniedExit
 from sidecar.settings import Settings, load
 
@@ -88,7 +88,13 @@ async def _live(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal(stop, number))
-    await app.run(settings, os.environ, stop, examine=lambda: examine_setup(settings, os.environ))
+    await app.run(settings, os.environ, stop, examine=lambda: _examine(settings))
+
+
+def _examine(settings: Settings) -> list[Diagnosis]:
+    from sidecar.operator.checks.setup import examine_setup  # noqa: PLC0415 - must not delay the probes
+
+    return examine_setup(settings, os.environ)
 
 
 def _on_signal(stop: asyncio.Event, number: signal.Signals) -> Callable[[], None]:

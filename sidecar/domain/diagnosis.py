@@ -1,0 +1,60 @@
+"""What a check of the set-up says: what it found, why that matters, and what to do about it.
+
+Says nothing about how to look. A diagnosis that asks for nothing has no cure, and only one that does names a cure.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Result(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARN = "warn"  # it works, or may; somebody should know
+    FAIL = "fail"  # entitlement or metering will not work, or usage may be lost
+    SKIPPED = "skipped"  # it does not apply here, or could not be judged
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """The outcome of one check."""
+
+    name: str
+    status: Result
+    found: str
+    """What is the case, for a person; never a key, a token or a signature."""
+    why: str
+    """Why it matters."""
+    cure: str = ""
+    """What to do; empty when nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is checked: a stable name, and why it matters."""
+
+    name: str
+    why: str
+
+    def ok(self, found: str) -> Diagnosis:
+        """Say that all is well."""
+        return Diagnosis(self.name, Result.OK, found, self.why)
+
+    def warn(self, found: str, cure: str) -> Diagnosis:
+        """Say that somebody should know."""
+        return Diagnosis(self.name, Result.WARN, found, self.why, cure)
+
+    def fail(self, found: str, cure: str) -> Diagnosis:
+        """Say that it has to be put right."""
+        return Diagnosis(self.name, Result.FAIL, found, self.why, cure)
+
+    def skipped(self, found: str) -> Diagnosis:
+        """Say why it was not judged."""
+        return Diagnosis(self.name, Result.SKIPPED, found, self.why)
+
+
+def failed(diagnoses: Iterable[Diagnosis]) -> bool:
+    """Tell whether any check failed."""
+    return any(diagnosis.status is Result.FAIL for diagnosis in diagnoses)

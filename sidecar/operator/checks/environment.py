@@ -1,0 +1,58 @@
+"""The proxy and the certificates that the environment sets for calls to AWS. Asks no network."""
+
+import ssl
+from collections.abc import Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.settings import Mode
+
+PROXY = Subject("proxy", "Calls to AWS go through the proxy that the environment names; a wrong one stops them all.")
+CERTIFICATES = Subject(
+    "certificates", "AWS, or a proxy that opens TLS, is trusted by a certificate in the bundle only."
+)
+
+_PROXIES = ("https_proxy", "HTTPS_PROXY")
+_BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+"""In the SDK's order."""
+
+
+def check_proxy(mode: Mode, environ: Mapping[str, str]) -> Diagnosis:
+    """Judge the proxy for https; a password in it is not shown."""
+    if mode is Mode.EMULATOR:
+        return PROXY.skipped("calls to an emulator go past every proxy")
+    name = next((name for name in _PROXIES if environ.get(name)), None)
+    if name is None:
+        return PROXY.ok("no proxy is set; calls go directly")
+    value = environ[name]
+    parts = _split(value if "//" in value else f"//{value}")
+    if parts is None or not parts.hostname or parts.scheme not in {"", "http", "https"}:
+        return PROXY.fail(f"{name} is not the URL of an HTTP proxy", f"Set {name} as http://host:port, or unset it.")
+    return PROXY.ok(f"{name} names {parts.netloc.rpartition('@')[2]}")
+
+
+def check_certificates(environ: Mapping[str, str]) -> Diagnosis:
+    """Judge the file of certificates, if one replaces the SDK's own."""
+    name = next((name for name in _BUNDLES if environ.get(name)), None)
+    if name is None:
+        return CERTIFICATES.ok("the certificates that come with the SDK")
+    path = environ[name]
+    cure = f"Let {name} name a readable file of PEM certificates, or unset it."
+    try:
+        context = ssl.create_default_context(cafile=path)
+    except (OSError, ValueError) as error:  # what ssl finds wrong in the file is an OSError too
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return CERTIFICATES.fail(f"{name}: {path} cannot be used: {reason}", cure)
+    count = len(context.get_ca_certs())
+    if not count:
+        return CERTIFICATES.fail(f"{name}: {path} holds no certificate of an authority", cure)
+    return CERTIFICATES.ok(f"{name}: {path} holds {count} certificates of authorities")
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # is read only now
+    except ValueError:
+        return None
+    return parts

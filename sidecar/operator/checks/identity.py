@@ -1,0 +1,55 @@
+"""Which identity the SDK would sign with, and whether AWS Marketplace takes it from a container."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.marketplace import Identity, IdentityKind, MarketplaceError, find_identity
+from sidecar.settings import Mode
+
+IDENTITY = Subject(
+    "identity", "AWS Marketplace takes a service account's role (IRSA) on EKS and the task role on ECS, nothing else."
+)
+_NODE_ROLE = "iam-role"
+"""The SDK's name for the instance metadata service."""
+
+
+def check_identity(mode: Mode, environ: Mapping[str, str], method: Callable[[], str | None] | None = None) -> Diagnosis:
+    """Judge the identity that wins in the SDK's order.
+
+    Args:
+        mode: An emulator takes any identity.
+        environ: The process's environment.
+        method: Asks the SDK where it found credentials; called only when the environment names no source, because the
+            node's role answers over the network. None asks nobody.
+    """
+    identity = find_identity(environ, read=read_file)
+    if mode is Mode.EMULATOR:
+        return IDENTITY.ok(f"{identity.kind}: {identity.detail}; an emulator takes any")
+    if identity.kind is IdentityKind.NONE and method is not None and _node_role(method):
+        identity = find_identity(environ, read=read_file, node_role=True)
+    return judge_identity(identity)
+
+
+def judge_identity(identity: Identity) -> Diagnosis:
+    """Say whether AWS Marketplace takes the identity."""
+    found = f"{identity.kind}: {identity.detail}"
+    if identity.accepted:
+        return IDENTITY.ok(found)
+    hidden = f"; it hides {identity.shadows}, which would be taken" if identity.shadows else ""
+    return IDENTITY.fail(f"{found}{hidden}", identity.cure)
+
+
+def read_file(path: str) -> str | None:
+    """Return a file's text, None when it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _node_role(method: Callable[[], str | None]) -> bool:
+    try:
+        return method() == _NODE_ROLE
+    except MarketplaceError:
+        return False

@@ -1,0 +1,90 @@
+"""The way to AWS: names, the connection with its certificate, and the service's clock."""
+
+import socket
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from sidecar.domain import durations
+from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.marketplace.probing import NO_BUNDLE, ProbeFailed, ServiceProbe
+
+DNS = Subject("dns", "Without its name's address no service can be called.")
+ENDPOINT = Subject("endpoint", "Registration and every hour's usage go to this address.")
+CLOCK = Subject("clock", "AWS refuses calls signed more than 5 minutes off, and hours are cut by this clock.")
+
+_WARN_FROM = timedelta(minutes=1)
+_FAIL_FROM = timedelta(minutes=5)
+_OPEN = "Let the pod reach it on its port (network policy, security group, route to the internet or a VPC endpoint)."
+_PROXY = "Correct HTTPS_PROXY, or let the proxy pass calls to this host; NO_PROXY names the hosts that need none."
+_TRUST = (
+    "If a proxy or firewall opens TLS, let AWS_CA_BUNDLE name a file with its authority's certificate beside the "
+    "public ones; else somebody answers in AWS's place."
+)
+_BUNDLE = "Let AWS_CA_BUNDLE name a readable file of PEM certificates, or unset it."
+_CURES = {
+    "ProxyConnectionError": _PROXY,
+    "CertificateRefused": _TRUST,
+    "SSLError": "Check that the address speaks TLS, and that nothing between cuts the connection.",
+    NO_BUNDLE: _BUNDLE,
+}
+
+
+def check_dns(urls: Iterable[str]) -> Diagnosis:
+    """Look up the hosts of `urls`; of a proxied one the caller names the proxy."""
+    found, missing = [], []
+    for host, port in dict.fromkeys(map(_address, urls)):
+        try:
+            addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            missing.append(f"{host}: {reason}")
+        else:
+            found.append(f"{host} is {addresses[0][4][0]}")
+    if missing:
+        return DNS.fail(
+            "; ".join(missing),
+            "Let the pod ask the cluster's DNS (network policy, port 53) and the cluster the internet's or the VPC's.",
+        )
+    return DNS.ok("; ".join(found))
+
+
+def check_endpoint(probe: ServiceProbe) -> Iterator[Diagnosis]:
+    """Ask the metering service anything, and compare its clock with this machine's."""
+    url = probe.address("meteringmarketplace")
+    proxy = probe.proxy(url)
+    way = f"{url} through {proxy}" if proxy else url
+    asked_at = datetime.now(UTC)
+    try:
+        shown = probe.reach(url)
+    except ProbeFailed as failed:
+        yield ENDPOINT.fail(f"{way}: {failed}", _CURES.get(failed.code, _OPEN))
+        yield CLOCK.skipped("the service gave no answer to compare with")
+        return
+    answered_at = datetime.now(UTC)
+    yield ENDPOINT.ok(f"{way} answers")
+    if shown is None:
+        yield CLOCK.skipped("the service's answer has no date")
+    else:
+        yield judge_clock(shown, asked_at, answered_at)
+
+
+def judge_clock(shown: datetime, asked_at: datetime, answered_at: datetime) -> Diagnosis:
+    """Compare the date of an answer, in whole seconds, with the instants between which it was given."""
+    second = timedelta(seconds=1)
+    if shown + second < asked_at:
+        off, word = asked_at - shown - second, "ahead of"
+    elif shown > answered_at:
+        off, word = shown - answered_at, "behind"
+    else:
+        return CLOCK.ok("the clock agrees with the service's")
+    found = f"the clock is {durations.render(off)} {word} the service's"
+    cure = "Let the node keep time by NTP (on AWS: chrony with 169.254.169.123)."
+    if off > _FAIL_FROM:
+        return CLOCK.fail(found, cure)
+    return CLOCK.warn(found, cure) if off > _WARN_FROM else CLOCK.ok(found)
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)

@@ -1,0 +1,29 @@
+"""The Region that is called: one where containers can be metered, and the pod's own."""
+
+from collections.abc import Mapping
+
+from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.marketplace import UnsupportedRegion, named_region, region_from
+from sidecar.settings import MarketplaceSettings, Mode
+
+REGION = Subject("region", "AWS Marketplace takes calls in the pod's own Region only, and meters containers in some.")
+_LET_AWS = "Leave marketplace.region unset and let AWS_REGION be the pod's own (EKS and ECS set it by themselves)."
+
+
+def check_region(marketplace: MarketplaceSettings, environ: Mapping[str, str]) -> Diagnosis:
+    """Judge the Region that is configured, and the one that the environment names."""
+    own = named_region(environ)
+    if marketplace.mode is Mode.EMULATOR:
+        return REGION.skipped("an emulator stands in any Region")
+    try:
+        region = region_from(environ, marketplace.region)
+    except UnsupportedRegion as unsupported:
+        return REGION.fail(unsupported.message, unsupported.cure)
+    if own is not None and own != region:
+        return REGION.fail(f"marketplace.region is {region}, but the pod runs in {own}", _LET_AWS)
+    other = environ.get("AWS_DEFAULT_REGION", "").strip()
+    if other and other != region:
+        return REGION.warn(f"{region} is used, but AWS_DEFAULT_REGION names {other}", "Remove AWS_DEFAULT_REGION.")
+    if own is None:
+        return REGION.warn(f"{region} is configured; no variable says where the pod runs", _LET_AWS)
+    return REGION.ok(f"{region}, as the pod's environment names it")

@@ -1,0 +1,52 @@
+"""The time for the end: what the drain may take against what the pod is given."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sidecar.domain import durations
+from sidecar.domain.diagnosis import Diagnosis, Subject
+
+SHUTDOWN = Subject("shutdown", "The open hour is submitted while the pod ends; a killed sidecar leaves it to nobody.")
+
+_VARIABLE = "POD_TERMINATION_GRACE"
+_SPARE = timedelta(seconds=5)
+"""For what comes before and after the drain."""
+_USUAL = timedelta(seconds=30)
+"""Kubernetes and ECS give this long unless told otherwise."""
+
+
+def check_shutdown(timeout: timedelta, environ: Mapping[str, str], grace: timedelta | None = None) -> Diagnosis:
+    """Compare the drain's limit with the pod's grace period.
+
+    Args:
+        timeout: How long the drain may take.
+        environ: Names the grace period in POD_TERMINATION_GRACE, in seconds or as `30s`, where the cluster does not.
+        grace: The grace period as the cluster tells it.
+    """
+    if grace is not None:
+        return judge_shutdown(timeout, grace)
+    text = environ.get(_VARIABLE, "").strip()
+    if not text:
+        return judge_shutdown(timeout, None)
+    named = durations.parse(f"{text}s" if text.isdigit() else text)
+    if named is None:
+        return SHUTDOWN.warn(f"{_VARIABLE} is no duration", f"Set {_VARIABLE} to the pod's grace period, such as 60s.")
+    return judge_shutdown(timeout, named)
+
+
+def judge_shutdown(timeout: timedelta, grace: timedelta | None) -> Diagnosis:
+    """Judge the drain's limit against the grace period; None where that is not known."""
+    drain, needed = durations.render(timeout), timeout + _SPARE
+    cure = (
+        f"Set terminationGracePeriodSeconds (on ECS stopTimeout) to {durations.render(needed)} or more, "
+        "or shorten shutdown.timeout."
+    )
+    if grace is None:
+        if needed > _USUAL:
+            found = f"shutdown.timeout is {drain}, and the pod's grace period is not known; 30s is usual"
+            return SHUTDOWN.warn(found, cure)
+        return SHUTDOWN.ok(f"shutdown.timeout is {drain}, which fits the usual grace period of 30s")
+    found = f"shutdown.timeout is {drain}, and the pod's grace period {durations.render(grace)}"
+    if grace <= timeout:
+        return SHUTDOWN.fail(found, cure)
+    return SHUTDOWN.warn(found, cure) if grace < needed else SHUTDOWN.ok(found)

@@ -1,0 +1,140 @@
+"""The `doctor` command: checks everything that must be right before the first call to AWS, and after it.
+
+Every check runs, whatever the others find, and each has its time: without a network all that can be said is said within
+15 seconds. Registers nothing, meters nothing, and leaves nothing behind.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+
+from sidecar.domain.diagnosis import Diagnosis, failed
+from sidecar.marketplace import Endpoint, UnsupportedRegion
+from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
+from sidecar.operator.checks import access, cluster, environment, identity, keys, network, ports, volume
+from sidecar.operator.checks.configuration import CONFIGURATION, check_configuration, refuse_configuration
+from sidecar.operator.checks.examination import Examination, examine
+from sidecar.operator.checks.region import REGION, check_region
+from sidecar.operator.checks.running import RunningSidecar, find_running
+from sidecar.operator.checks.shutdown import SHUTDOWN, check_shutdown
+from sidecar.operator.checks.token import TOKEN, check_token
+from sidecar.operator.report import print_document, print_lines, print_table
+from sidecar.settings import Mode, Settings, SettingsError, load
+
+BAD_CONFIGURATION = 2
+
+_ONLINE = (network.DNS, network.ENDPOINT, network.CLOCK, access.STS, access.PERMISSION)
+
+_NO_SDK = "Correct or remove the SDK's files (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE), or unset AWS_PROFILE."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="the sidecar's configuration (default: SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml)",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table or lines")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, print, and return 1 if any check failed, else 0; 2 for a faulty configuration."""
+    try:
+        settings = load(args.config, os.environ)
+    except SettingsError as error:
+        if not args.json:
+            raise
+        print_document(refuse_configuration(error.problems))
+        return BAD_CONFIGURATION
+    diagnoses = diagnose(settings, args.config, os.environ)
+    if args.json:
+        print_document(diagnoses)
+    elif sys.stdout.isatty():
+        print_table(diagnoses)
+    else:
+        print_lines(diagnoses)
+    return 1 if failed(diagnoses) else 0
+
+
+def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str]) -> list[Diagnosis]:
+    """Run every check of a sound configuration; blocks for as long as the slowest may take.
+
+    Args:
+        settings: The configuration.
+        config: What named its file, if not the environment.
+        environ: The process's environment, which the SDK reads by itself.
+    """
+    running = find_running(settings.api)
+    checks = [
+        Examination([CONFIGURATION], lambda: [check_configuration(settings, config, environ)]),
+        *_of_setup(settings, environ, running),
+    ]
+    alone = Examination([identity.IDENTITY], lambda: [identity.check_identity(settings.marketplace.mode, environ)])
+    try:
+        probe = _probe(settings, environ)
+    except UnsupportedRegion:
+        return [*examine([*checks, alone]), *_unasked("there is no Region to ask in")]
+    except ProbeFailed as broken:
+        no_sdk = access.STS.fail(f"the SDK does not start: {broken}", _NO_SDK)
+        return [*examine([*checks, alone]), *_unasked("the SDK does not start", no_sdk)]
+    return examine([*checks, *_of_service(settings, environ, probe)])
+
+
+def _unasked(words: str, *told: Diagnosis) -> list[Diagnosis]:
+    known = {diagnosis.name: diagnosis for diagnosis in told}
+    return [known.get(subject.name, subject.skipped(words)) for subject in _ONLINE]
+
+
+def _probe(settings: Settings, environ: Mapping[str, str]) -> ServiceProbe:
+    """Load the SDK."""
+    marketplace = settings.marketplace
+    if marketplace.mode is Mode.EMULATOR and marketplace.endpoint_url is not None:
+        return ServiceProbe(Endpoint.emulated(marketplace.endpoint_url, environ, marketplace.region))
+    return ServiceProbe(Endpoint.live(environ, marketplace.region))
+
+
+def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[Examination]:
+    """Yield what needs no network beyond the pod and its cluster."""
+    path, mode = settings.ledger.path, settings.marketplace.mode
+    ours = running is not None and running.uses(path)
+    yield Examination([keys.KEYS], lambda: [keys.check_keys(settings.product)])
+    yield Examination([keys.ROTATION], lambda: [keys.check_rotation(settings, running)])
+    yield Examination([REGION], lambda: [check_region(settings.marketplace, environ)])
+    yield Examination([TOKEN], lambda: [check_token(environ, datetime.now(UTC))])
+    yield Examination([environment.PROXY], lambda: [environment.check_proxy(mode, environ)])
+    yield Examination([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)])
+    yield Examination([volume.LEDGER], lambda: [volume.check_ledger(path, in_use=ours)])
+    yield Examination([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())])
+    yield Examination([volume.ROOM], lambda: [volume.check_room(path)])
+    yield Examination([ports.API], lambda: [ports.check_api_port(settings.api, running=ours)])
+    yield Examination([ports.TOKEN_FILE], lambda: [ports.check_token_file(settings.api)])
+    yield Examination([ports.PROBES], lambda: [ports.check_probe_port(settings.probes, running=ours)])
+    yield Examination([cluster.KUBERNETES, SHUTDOWN], lambda: _of_pod(settings, environ, running))
+
+
+def _of_pod(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[Diagnosis]:
+    diagnosis, pod = cluster.check_kubernetes(settings.kubernetes, environ, running)
+    yield diagnosis
+    yield check_shutdown(settings.shutdown.timeout, environ, None if pod is None else pod.grace)
+
+
+def _of_service(settings: Settings, environ: Mapping[str, str], probe: ServiceProbe) -> Iterator[Examination]:
+    """Yield what asks AWS, or the node's metadata service."""
+    code = settings.product.code
+    dimensions = [dimension.name for dimension in settings.metering.dimensions]
+
+    def look_up() -> Iterable[Diagnosis]:
+        addresses = [probe.address(service) for service in ("meteringmarketplace", "sts")]
+        yield network.check_dns(probe.proxy(address) or address for address in addresses)
+
+    yield Examination(
+        [identity.IDENTITY],
+        lambda: [identity.check_identity(settings.marketplace.mode, environ, probe.credentials_method)],
+    )
+    yield Examination([network.DNS], look_up)
+    yield Examination([network.ENDPOINT, network.CLOCK], lambda: network.check_endpoint(probe))
+    yield Examination([access.STS], lambda: [access.check_sts(probe)])
+    yield Examination([access.PERMISSION], lambda: [access.check_permission(probe, code, dimensions)])

@@ -1,0 +1,77 @@
+"""What the checks of listeners and of the callers' token say, on real sockets."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sidecar.domain.diagnosis import Result
+from sidecar.operator.checks.ports import check_api_port, check_probe_port, check_token_file
+from sidecar.settings import ApiSettings, ProbeSettings
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def test_free_ports_are_right(taken: int) -> None:
+    """A port that nobody has is free, and port 0 takes any."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert check_probe_port(ProbeSettings("127.0.0.1", port), running=False).status is Result.OK
+    assert check_probe_port(ProbeSettings("127.0.0.1", 0), running=False).status is Result.OK
+    assert check_api_port(ApiSettings(port=port), running=False).status is Result.OK
+
+
+@pytest.mark.parametrize(("running", "status"), [(False, Result.FAIL), (True, Result.OK)])
+def test_taken_port_is_told(taken: int, *, running: bool, status: Result) -> None:
+    """A port that another process has is a failure, and right if the sidecar itself has it."""
+    for diagnosis, key in (
+        (check_api_port(ApiSettings(port=taken), running=running), "api.port"),
+        (check_probe_port(ProbeSettings("0.0.0.0", taken), running=running), "probes.port"),
+    ):
+        assert (status, True) == (diagnosis.status, f"port {taken} of" in diagnosis.found)
+        assert (status is Result.FAIL) == (key in diagnosis.cure)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "pod.invalid"])
+def test_foreign_address_is_told(host: str) -> None:
+    """An address that is not this host's, or a name without one, cannot be listened on."""
+    diagnosis = check_probe_port(ProbeSettings(host, 8788), running=False)
+    assert (Result.FAIL, True) == (diagnosis.status, f"port 8788 of {host} cannot be listened on" in diagnosis.found)
+
+
+def test_unix_socket_is_judged(tmp_path: Path) -> None:
+    """The folder has to be there, the path short, and at it nothing, or a socket that nobody listens on."""
+    at = tmp_path / "api.sock"
+    assert check_api_port(ApiSettings(port=0, socket=at), running=False).status is Result.OK
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(at))
+        assert check_api_port(ApiSettings(port=0, socket=at), running=False).status is Result.OK
+        listener.listen()
+        for running, status in ((False, Result.FAIL), (True, Result.OK)):
+            assert check_api_port(ApiSettings(port=0, socket=at), running=running).status is status
+    (tmp_path / "file").write_text("")
+    for path, words in (
+        (tmp_path / "file", "something else than a socket"),
+        (tmp_path / "absent" / "api.sock", "there is no folder"),
+        (tmp_path / ("long" * 40), "longer than 107 bytes"),
+    ):
+        diagnosis = check_api_port(ApiSettings(port=0, socket=path), running=False)
+        assert (Result.FAIL, True) == (diagnosis.status, words in diagnosis.found)
+
+
+def test_token_file_is_judged(tmp_path: Path) -> None:
+    """The callers' token has to be there and one word; it is not shown."""
+    path = tmp_path / "token"
+    assert check_token_file(ApiSettings()).status is Result.OK
+    assert check_token_file(ApiSettings(token_file=path)).status is Result.FAIL
+    path.write_text("two words")
+    assert check_token_file(ApiSettings(token_file=path)).status is Result.FAIL
+    path.write_text("the-word\n")
+    diagnosis = check_token_file(ApiSettings(token_file=path))
+    assert (Result.OK, False) == (diagnosis.status, "the-word" in diagnosis.found)

@@ -1,0 +1,167 @@
+"""What the checks without a network say about Region, identity, proxy, certificates and shutdown."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.domain.diagnosis import Result
+from sidecar.marketplace import MarketplaceError
+from sidecar.operator.checks.environment import check_certificates, check_proxy
+from sidecar.operator.checks.identity import check_identity
+from sidecar.operator.checks.region import check_region
+from sidecar.operator.checks.setup import examine_setup
+from sidecar.operator.checks.shutdown import check_shutdown
+from sidecar.settings import LedgerSettings, MarketplaceSettings, Mode, Product, Settings
+from tests.adapters.apiserver import ApiServer
+
+NOWHERE = {"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIASOMEBODY", "AWS_SECRET_ACCESS_KEY": "of-somebody"}
+POD_IDENTITY = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://169.254.170.23/v1/credentials"}
+TASK_ROLE = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials"}
+
+
+@pytest.mark.parametrize(
+    ("configured", "environ", "status", "words"),
+    [
+        (None, {"AWS_REGION": "eu-west-1"}, Result.OK, "eu-west-1"),
+        ("eu-west-1", {"AWS_REGION": "eu-west-1"}, Result.OK, "eu-west-1"),
+        ("eu-west-1", {}, Result.WARN, "no variable says where the pod runs"),
+        (None, {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}, Result.WARN, "names us-east-1"),
+        ("eu-west-1", {"AWS_REGION": "us-east-1"}, Result.FAIL, "the pod runs in us-east-1"),
+        (None, {}, Result.FAIL, "neither AWS_REGION nor AWS_DEFAULT_REGION is set"),
+        (None, {"AWS_REGION": "mars-north-1"}, Result.FAIL, "not metered in Region mars-north-1"),
+    ],
+)
+def test_region_is_the_pods(configured: str | None, environ: dict[str, str], status: Result, words: str) -> None:
+    """The Region has to be a supported one, and the pod's own."""
+    diagnosis = check_region(MarketplaceSettings(region=configured), environ)
+    assert (status, True) == (diagnosis.status, words in diagnosis.found)
+    assert (status is not Result.OK) == bool(diagnosis.cure)
+
+
+def irsa(folder: Path) -> dict[str, str]:
+    """Return what EKS sets for a service account with a role."""
+    token = folder / "token"
+    token.write_text("a token")
+    return {"AWS_ROLE_ARN": "arn:aws:iam::1:role/metering", "AWS_WEB_IDENTITY_TOKEN_FILE": str(token)}
+
+
+@pytest.mark.parametrize(
+    ("environ", "with_role", "status", "words"),
+    [
+        ({}, True, Result.OK, "irsa"),
+        (TASK_ROLE, False, Result.OK, "ecs-task-role"),
+        (KEYS, True, Result.FAIL, "static-keys: AWS_ACCESS_KEY_ID is set in the environment; it hides irsa"),
+        (KEYS, False, Result.FAIL, "static-keys"),
+        (POD_IDENTITY, False, Result.FAIL, "eks-pod-identity"),
+        ({}, False, Result.FAIL, "none: no credentials are configured"),
+    ],
+)
+def test_identity_is_judged(
+    tmp_path: Path, environ: Mapping[str, str], *, with_role: bool, status: Result, words: str
+) -> None:
+    """A service account's role and a task's role are taken; every other identity names the cure."""
+    given = {**NOWHERE, **environ, **(irsa(tmp_path) if with_role else {})}
+    diagnosis = check_identity(Mode.LIVE, given)
+    assert (status, True) == (diagnosis.status, words in diagnosis.found)
+    assert (status is not Result.OK) == bool(diagnosis.cure)
+    assert "of-somebody" not in str(diagnosis)
+
+
+def test_node_role_is_told() -> None:
+    """Credentials that nothing in the environment explains come from the node, whose role is not taken."""
+    diagnosis = check_identity(Mode.LIVE, NOWHERE, lambda: "iam-role")
+    assert (Result.FAIL, True) == (diagnosis.status, diagnosis.found.startswith("node-role"))
+
+
+def test_silent_node_is_no_identity() -> None:
+    """Where the node cannot be asked there is no identity."""
+
+    def refuse() -> str:
+        raise MarketplaceError
+
+    assert check_identity(Mode.LIVE, NOWHERE, refuse).found.startswith("none")
+
+
+def test_emulator_takes_any_identity() -> None:
+    """Beside an emulator no identity is wrong."""
+    assert check_identity(Mode.EMULATOR, {**NOWHERE, **KEYS}).status is Result.OK
+
+
+@pytest.mark.parametrize(
+    ("environ", "status", "words"),
+    [
+        ({}, Result.OK, "no proxy"),
+        ({"HTTPS_PROXY": "http://proxy.corp:3128"}, Result.OK, "HTTPS_PROXY names proxy.corp:3128"),
+        ({"https_proxy": "proxy.corp:3128"}, Result.OK, "https_proxy names proxy.corp:3128"),
+        ({"HTTPS_PROXY": "http://me:hidden@proxy.corp:3128"}, Result.OK, "HTTPS_PROXY names proxy.corp:3128"),
+        ({"HTTPS_PROXY": "http://me:hidden@proxy.corp:many"}, Result.FAIL, "HTTPS_PROXY is not"),
+        ({"HTTPS_PROXY": "socks5://proxy.corp:1080"}, Result.FAIL, "HTTPS_PROXY is not"),
+        ({"HTTPS_PROXY": "http://"}, Result.FAIL, "HTTPS_PROXY is not"),
+        ({"HTTPS_PROXY": "http://[::1"}, Result.FAIL, "HTTPS_PROXY is not"),
+    ],
+)
+def test_proxy_is_judged(environ: dict[str, str], status: Result, words: str) -> None:
+    """A proxy has to be the URL of an HTTP proxy; its password is not shown."""
+    diagnosis = check_proxy(Mode.LIVE, environ)
+    assert (status, True) == (diagnosis.status, words in diagnosis.found)
+    assert "hidden" not in str(diagnosis)
+
+
+def test_emulator_needs_no_proxy() -> None:
+    """Calls to an emulator go past every proxy."""
+    assert check_proxy(Mode.EMULATOR, {"HTTPS_PROXY": "nonsense://"}).status is Result.SKIPPED
+
+
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_certificates_are_judged(tmp_path: Path, name: str) -> None:
+    """A bundle has to be a readable file with a certificate in it; each variable is named."""
+    server = ApiServer(tmp_path / "account")
+    server.close()
+    text, empty = tmp_path / "text.pem", tmp_path / "empty.pem"
+    text.write_text("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
+    empty.write_text("")
+    assert check_certificates({name: str(tmp_path / "account" / "ca.crt")}).status is Result.OK
+    for path in (text, empty, tmp_path, tmp_path / "absent.pem"):
+        diagnosis = check_certificates({name: str(path)})
+        assert (Result.FAIL, True) == (diagnosis.status, f"{name}: {path}" in diagnosis.found)
+    assert check_certificates({}).status is Result.OK
+
+
+@pytest.mark.parametrize(
+    ("timeout", "grace", "status"),
+    [
+        (25, "", Result.OK),
+        (26, "", Result.WARN),
+        (25, "30", Result.OK),
+        (25, "30s", Result.OK),
+        (25, "29", Result.WARN),
+        (25, "25", Result.FAIL),
+        (25, "1m", Result.OK),
+        (25, "long", Result.WARN),
+    ],
+)
+def test_shutdown_fits_grace(timeout: int, grace: str, status: Result) -> None:
+    """The drain and five seconds have to fit the grace period; 30 s are assumed where it is not known."""
+    assert check_shutdown(timedelta(seconds=timeout), {"POD_TERMINATION_GRACE": grace}).status is status
+
+
+def test_cluster_overrules_variable() -> None:
+    """What the cluster says of the grace period counts more than the variable."""
+    diagnosis = check_shutdown(timedelta(seconds=25), {"POD_TERMINATION_GRACE": "1h"}, timedelta(seconds=10))
+    assert (Result.FAIL, True) == (diagnosis.status, "grace period 10s" in diagnosis.found)
+
+
+def test_setup_tells_only_faults(tmp_path: Path) -> None:
+    """At start only what is doubtful or wrong is told."""
+    settings = Settings(
+        product=Product(code="0abc123example"),
+        ledger=LedgerSettings(tmp_path / "ledger.db"),
+        marketplace=MarketplaceSettings(region="eu-west-1"),
+    )
+    environ = {"AWS_REGION": "us-east-1", "POD_TERMINATION_GRACE": "20", "AWS_CA_BUNDLE": str(tmp_path)}
+    found = {diagnosis.name: diagnosis.status for diagnosis in examine_setup(settings, environ)}
+    assert {"region": Result.FAIL, "certificates": Result.FAIL, "shutdown": Result.FAIL}.items() <= found.items()
+    assert Result.OK not in found.values()
