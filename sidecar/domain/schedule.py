@@ -9,6 +9,20 @@ from sidecar.domain.sealing import sealable_at
 _JITTER = 20
 """The part of the spread, one twentieth, over which a pod's own moment moves from hour to hour."""
 
+FEW = 8
+"""Up to so many dimensions submit within the spread as configured."""
+LONGEST = timedelta(minutes=50)
+"""Within this time after an hour's end every record has had its first try."""
+
+
+def stretch(spread: timedelta, *, dimensions: int, settle: timedelta) -> timedelta:
+    """Return over how long the submissions of pods with so many dimensions spread.
+
+    As long as configured, and longer in proportion for a product of many dimensions, so that a pod's rate stays the
+    same: a thousand pods with 24 dimensions need 40 minutes of the account's quota of 10 calls a second.
+    """
+    return max(spread, min(spread * dimensions / FEW, LONGEST - settle))
+
 
 def due_at(hour: Hour, *, pod: str, dimension: str, settle: timedelta, spread: timedelta) -> datetime:
     """Return when the record of an hour is first tried: after it settled, never later than `spread` after that.

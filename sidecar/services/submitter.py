@@ -34,7 +34,7 @@ from sidecar.domain.records import (
     window_closes_at,
 )
 from sidecar.domain.rules import MeteringRules
-from sidecar.domain.schedule import due_at
+from sidecar.domain.schedule import due_at, stretch
 from sidecar.domain.sealing import sealable_at
 from sidecar.domain.status import Finding
 from sidecar.domain.usage import LedgerUnavailable
@@ -122,6 +122,7 @@ class Submitter:
         self._clock = clock
         self._rules = rules
         self._pod = pod
+        self._spread = stretch(rules.spread, dimensions=len(rules.dimensions), settle=rules.settle)
         self._draw = draw
         self._not_before: dict[str, datetime] = {}
         self._failures: Counter[str] = Counter()
@@ -257,7 +258,7 @@ class Submitter:
             pod=self._pod,
             dimension=record.dimension,
             settle=self._rules.settle,
-            spread=self._rules.spread,
+            spread=self._spread,
         )
         held = self._not_before.get(record.dimension, due)
         # Set by a clock that was ahead and has gone back, it could hold the dimension for as long as the step.
@@ -379,7 +380,7 @@ class Submitter:
                 pod=self._pod,
                 dimension=record.dimension,
                 settle=self._rules.settle,
-                spread=self._rules.spread,
+                spread=self._spread,
             )
             for record in records
         ]

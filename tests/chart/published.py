@@ -6,6 +6,7 @@ that is asked to validate.
 
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +53,7 @@ def _fetch(version: str) -> Path:
     kept = folder / f"kubernetes-{version}.json"
     if not kept.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        go = programs._find_go(programs.say)
+        go = programs.find_go(sys.stderr.write)
         # Outside any module, so that nobody's go.mod has a say.
         with tempfile.TemporaryDirectory(dir=folder) as name:
             command = [go, "mod", "download", "-json", f"k8s.io/kubernetes@v{version}"]

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -102,7 +103,7 @@ def provide_helm() -> Path:
         version = subprocess.run([found, "version", "--short"], capture_output=True, text=True, check=False, timeout=60)
         if version.stdout.startswith("v3."):
             return Path(found)
-    return programs.provide(programs.say, "helm") / "helm"
+    return programs.provide(sys.stderr.write, "helm") / "helm"
 
 
 def merge(base: Values, changes: Values) -> dict[str, Any]:

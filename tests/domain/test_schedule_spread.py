@@ -3,11 +3,12 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.domain.hours import Hour, hour_of, next_hour
-from sidecar.domain.schedule import due_at
+from sidecar.domain.schedule import due_at, stretch
 from sidecar.domain.sealing import sealable_at
 
 HOUR = hour_of(datetime(2026, 11, 23, 10, tzinfo=UTC))
@@ -61,3 +62,20 @@ def test_dimensions_differ() -> None:
     """The dimensions of one pod are due at different instants, and names cannot run into each other."""
     assert len({offset("pod-1", f"dimension-{number}") for number in range(24)}) == 24
     assert offset("a", "bc") != offset("ab", "c")
+
+
+@pytest.mark.parametrize(
+    ("spread", "dimensions", "expected"),
+    [
+        (20, 1, 20),
+        (20, 8, 20),
+        (20, 12, 30),
+        (20, 24, 48),
+        (0, 24, 0),
+        (59, 24, 59),
+    ],
+)
+def test_many_dimensions_spread_wider(spread: int, dimensions: int, expected: int) -> None:
+    """A pod's rate of calls stays the same beyond eight dimensions, and what is configured is never cut short."""
+    minutes = stretch(timedelta(minutes=spread), dimensions=dimensions, settle=timedelta(minutes=2))
+    assert timedelta(minutes=expected) == minutes

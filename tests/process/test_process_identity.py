@@ -106,7 +106,8 @@ def test_live_mode_is_not_redirected(
     assert (503, "pending") == (ready.status, ready.document["code"])
     if identity == "static-keys":
         assert "AWS Marketplace cannot be reached" in ready.document["reason"]
-        (fault,) = sidecar.get("/v1/status")["faults"]
+        faults = sidecar.get("/v1/status")["faults"]
+        (fault,) = [fault for fault in faults if not fault["code"].startswith("setup-")]
         assert fault["code"] == "identity-not-accepted"
     with pytest.raises(BlockingIOError):
         trap.accept()

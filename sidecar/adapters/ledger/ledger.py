@@ -104,9 +104,12 @@ class Ledger:
         return await self._run(run)
 
     async def _read(self, look: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._look(lambda store: look(store.connection))
+
+    async def _look(self, look: Callable[[Store], Result]) -> Result:
         def run(store: Store) -> Result:
             try:
-                return look(store.connection)
+                return look(store)
             except sqlite3.Error as error:
                 raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
 
@@ -195,7 +198,7 @@ class Ledger:
 
     async def waiting(self) -> list[Record]:
         """Return the sealed records of this pod, oldest hour first."""
-        return await self._write(submitting.waiting)
+        return await self._look(submitting.waiting)
 
     async def begin(self, record: Record, now: datetime) -> FrozenRecord | None:
         """Count an attempt, durably, and return what it sends; None when the record no longer waits."""

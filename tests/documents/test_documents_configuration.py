@@ -1,0 +1,104 @@
+"""The configuration's document holds what the sidecar reads: each key, its default, and the bounds of its range."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sidecar.domain import durations
+from sidecar.settings import Product, Settings, SettingsError, load
+from tests.documents.reading import read
+
+_ROW = re.compile(r"^\| `(\w+\.\w+)` \| (\S+) \| (.+?) \| (.+) \|$", re.MULTILINE)
+_WORDS = re.compile(r"`([\w-]+)`")
+_BOUNDS = re.compile(r"`?(\d+[smh]?)`? to `?(\d+[smh]?)`?")
+DURATION = re.compile(r"(\d+)([smh])")
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    """Return default and range by key."""
+    found = _ROW.findall(read("docs/configuration.md"))
+    return {key: (default.strip("`"), allowed) for key, default, allowed, _ in found}
+
+
+ROWS = rows()
+CHOICES = {
+    key: words
+    for key, (_, allowed) in ROWS.items()
+    if re.fullmatch(r"`[\w-]+`(, `[\w-]+`)+", allowed)
+    for words in [_WORDS.findall(allowed)]
+}
+BOUNDS = {key: found.groups() for key, (_, allowed) in ROWS.items() if (found := _BOUNDS.fullmatch(allowed))}
+
+
+def shown(value: object) -> str:
+    """Return a value as YAML has it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case timedelta():
+            return durations.render(value)
+        case tuple():
+            return "[]"
+        case Mapping():
+            return "{}"
+        case _:
+            return str(value)
+
+
+def test_every_key_is_there() -> None:
+    """The document names the keys of every group with their defaults, and no others."""
+    settings = Settings(product=Product(code="required"))
+    defaults: dict[str, str] = {}
+    for group in fields(settings):
+        held = getattr(settings, group.name)
+        assert is_dataclass(held)
+        defaults |= {f"{group.name}.{key.name}": shown(getattr(held, key.name)) for key in fields(held)}
+
+    assert defaults == {key: default for key, (default, _) in ROWS.items()}
+
+
+def refused(folder: Path, key: str, value: Any) -> bool:
+    """Tell whether a value is out of the key's own range; a quarrel with another key is none of it."""
+    path = folder / "config.yaml"
+    group, _, name = key.partition(".")
+    tree: dict[str, dict[str, Any]] = {"product": {"code": "0abc123example", "public_keys": {1: "/1.pem"}}}
+    tree.setdefault(group, {})[name] = value
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    try:
+        load(str(path), {})
+    except SettingsError as error:
+        reasons = [problem.reason for problem in error.problems if problem.key == key]
+        return any(not reason.startswith(("asks AWS about", "closes before", "is missing")) for reason in reasons)
+    return False
+
+
+def test_ranges_are_found() -> None:
+    """The tables are read: choices and bounds are not passed over."""
+    assert (11, 10) == (len(CHOICES), len(BOUNDS))
+
+
+@pytest.mark.parametrize("key", CHOICES)
+def test_words_are_taken(key: str, tmp_path: Path) -> None:
+    """Each word of a range is taken, and another one is not."""
+    for word in CHOICES[key]:
+        assert not refused(tmp_path, key, yaml.safe_load(word))
+    assert refused(tmp_path, key, "neither")
+
+
+@pytest.mark.parametrize("key", BOUNDS)
+def test_bounds_are_exact(key: str, tmp_path: Path) -> None:
+    """The ends of a range are taken, and what lies one beyond them is not."""
+    for text, step in zip(BOUNDS[key], (-1, 1), strict=True):
+        parts = DURATION.fullmatch(text)
+        number, unit = (int(parts[1]), parts[2]) if parts else (int(text), "")
+        inside, outside = (f"{number}{unit}", f"{number + step}{unit}") if unit else (number, number + step)
+        assert not refused(tmp_path, key, inside)
+        assert refused(tmp_path, key, outside)

@@ -1,0 +1,31 @@
+"""A guarantee names the tests that hold it, and they exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`")
+
+
+def named_tests() -> list[tuple[str, str]]:
+    """Return the tests that the documents name."""
+    texts = [path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]]
+    return sorted({(file, name) for text in texts for file, name in NAMED.findall(text)})
+
+
+@pytest.mark.parametrize(("file", "name"), named_tests())
+def test_named_test_exists(file: str, name: str) -> None:
+    """Each test that a document names is there."""
+    text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+
+    assert re.search(rf"^(async def|def|class|) ?{name}\b", text, re.MULTILINE)
+
+
+def test_every_guarantee_names_tests() -> None:
+    """All eleven guarantees are listed, each with at least two tests."""
+    rows = re.findall(r"^\| (\d+) \| (.*)$", (ROOT / "docs/guarantees.md").read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert [number for number, _ in rows] == [str(number) for number in range(1, 12)]
+    assert all(len(NAMED.findall(row)) >= 2 for _, row in rows)

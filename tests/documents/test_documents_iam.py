@@ -1,0 +1,86 @@
+"""The IAM policies allow what the sidecar calls, and nothing else."""
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.loaders import Loader
+
+from tests.documents.reading import ROOT
+
+POLICIES = sorted((ROOT / "docs/iam").glob("*.json"))
+CALLERS = [
+    path
+    for path in (ROOT / "sidecar").rglob("*.py")
+    if not {"marketplace", "emulator"} & set(path.relative_to(ROOT / "sidecar").parts)
+]
+
+
+def statements(name: str) -> list[dict[str, Any]]:
+    """Return the statements of a policy."""
+    policy = json.loads((ROOT / "docs/iam" / name).read_text(encoding="utf-8"))
+    assert policy["Version"] == "2012-10-17"
+    found: list[dict[str, Any]] = policy["Statement"]
+    return found
+
+
+def model() -> dict[str, Any]:
+    """Return the service's model, as the SDK has it."""
+    found: dict[str, Any] = Loader().load_service_model("meteringmarketplace", "service-2")
+    return found
+
+
+def called_operations() -> set[str]:
+    """Return the operations that the sidecar calls through the metering client, in the model's spelling."""
+    methods = {
+        node.func.attr
+        for path in CALLERS
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    }
+    names = {"".join(part.capitalize() for part in method.split("_")) for method in methods}
+    return names & set(model()["operations"])
+
+
+def test_policy_is_the_least() -> None:
+    """The role may do exactly what the code calls, under the service's signing name."""
+    (statement,) = statements("policy.json")
+    prefix = model()["metadata"]["signingName"]
+
+    assert sorted(f"{prefix}:{operation}" for operation in called_operations()) == statement["Action"]
+    assert ("Allow", "*") == (statement["Effect"], statement["Resource"])
+
+
+def test_saas_is_left_out() -> None:
+    """The service has operations for SaaS back ends that a pod's role does not get."""
+    assert set(model()["operations"]) - called_operations() == {"BatchMeterUsage", "ResolveCustomer"}
+
+
+def test_service_account_alone_is_trusted() -> None:
+    """On EKS the role trusts one service account of one cluster, by audience and subject."""
+    (statement,) = statements("eks-trust-policy.json")
+    sts = Loader().load_service_model("sts", "service-2")
+
+    assert statement["Action"].removeprefix("sts:") in sts["operations"]
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert {"OIDC_PROVIDER:aud", "OIDC_PROVIDER:sub"} == set(statement["Condition"]["StringEquals"])
+    assert "*" not in json.dumps(statement)
+
+
+def test_tasks_alone_are_trusted() -> None:
+    """On ECS the role trusts the tasks of one account."""
+    (statement,) = statements("ecs-task-trust-policy.json")
+
+    assert {"Service": "ecs-tasks.amazonaws.com"} == statement["Principal"]
+    assert ("sts:AssumeRole", "ACCOUNT_ID") == (
+        statement["Action"],
+        statement["Condition"]["StringEquals"]["aws:SourceAccount"],
+    )
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
+def test_policy_is_linked(path: Path) -> None:
+    """Each policy has a document that says when to take it."""
+    assert any(f"iam/{path.name}" in each.read_text(encoding="utf-8") for each in (ROOT / "docs").glob("*.md"))

@@ -1,0 +1,102 @@
+"""The operator's document has a place for every state, fault, exit code and log event that the code knows."""
+
+import ast
+import re
+from pathlib import Path
+
+from sidecar.domain.entitlement import Reason, State
+from sidecar.domain.outcomes import OUTCOMES
+from sidecar.domain.podview import Fault
+from sidecar.marketplace import errors
+from tests.documents.reading import ROOT, read
+
+OPERATOR = "docs/operator.md"
+_EVENT = re.compile(r"[a-z]+\.[a-z_]+")
+_LEVELS = {"debug", "info", "warning", "error", "critical", "exception", "log"}
+
+
+def trees() -> list[ast.Module]:
+    """Return the sources of the sidecar, the emulator left out."""
+    paths = [path for path in (ROOT / "sidecar").rglob("*.py") if "emulator" not in path.parts]
+    return [ast.parse(Path(path).read_text(encoding="utf-8")) for path in paths]
+
+
+def calls() -> list[tuple[str, list[ast.expr]]]:
+    """Return name and arguments of all calls."""
+    found = []
+    for tree in trees():
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name), args=arguments):
+                    found.append((name, arguments))
+                case _:
+                    pass
+    return found
+
+
+def texts(arguments: list[ast.expr]) -> list[str]:
+    """Return the arguments that are plain texts."""
+    return [each.value for each in arguments if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+
+
+def section(title: str) -> str:
+    """Return the text of a section."""
+    return read(OPERATOR).partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def words_of_tables(title: str) -> set[str]:
+    """Return the code words in the first column of a section's tables."""
+    rows = re.findall(r"^\| (`.*?) \|", section(title), re.MULTILINE)
+    return {word for row in rows for word in re.findall(r"`([\w.-]+)`", row)}
+
+
+def test_every_state_has_a_section() -> None:
+    """Each state of the entitlement and of metering is explained, and no other."""
+    states = {state.value for state in State} | {"ok", "failing", "gated", "stopped"}
+    source = (ROOT / "sidecar/adapters/metrics.py").read_text(encoding="utf-8")
+
+    assert '("ok", "failing", "gated", "stopped")' in source
+    found = set(re.findall(r"^### `(.*)`$", section("Entitlement states") + section("Metering states"), re.MULTILINE))
+    assert states == found
+
+
+def test_every_reason_is_explained() -> None:
+    """Each reason of an entitlement is explained."""
+    assert {reason.value for reason in Reason} == words_of_tables("Reasons")
+
+
+def test_every_fault_has_a_section() -> None:
+    """Each code that a fault of the status may have is explained."""
+    named = {text for name, arguments in calls() if name == "Finding" for text in texts(arguments[:1])}
+    cluster = {f"kubernetes-{fault}" for fault in Fault}
+
+    assert named | cluster == set(re.findall(r"^### `(.*)`$", section("Faults in `/v1/status`"), re.MULTILINE))
+
+
+def test_every_answer_is_explained() -> None:
+    """Each answer of AWS to a record, and each fault of the client, has a row."""
+    own = {kind.__name__ for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)}
+
+    assert set(OUTCOMES) | own - {"MarketplaceError"} == words_of_tables("Faults in `/v1/status`")
+
+
+def test_every_exit_code_has_a_section() -> None:
+    """The exit codes are those that the command line promises."""
+    promised = re.search(r"Exit codes: (.*?)\n\"\"\"", (ROOT / "sidecar/cli.py").read_text(encoding="utf-8"), re.DOTALL)
+
+    assert promised is not None
+    assert re.findall(r"(?:^|, |,\n)(\d) ", promised[1]) == re.findall(r"^### `(\d)`$", read(OPERATOR), re.MULTILINE)
+
+
+def test_every_event_is_explained() -> None:
+    """Each event that is logged has a row; the states of the entitlement are events too."""
+    logged = {
+        text
+        for name, arguments in calls()
+        if name in _LEVELS | {"_fail", "admit", "method"}
+        for text in texts(arguments[:2])
+        if _EVENT.fullmatch(text)
+    }
+    states = {f"registration.{state}" for state in State}
+
+    assert logged | states == {word for word in words_of_tables("Log events") if _EVENT.fullmatch(word)}

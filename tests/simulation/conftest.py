@@ -1,0 +1,32 @@
+"""A place for the ledgers of simulated pods, and silence."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """An empty folder, in memory where there is such a place."""
+    if not _MEMORY.is_dir():
+        yield tmp_path
+        return
+    made = Path(tempfile.mkdtemp(prefix="simulation-", dir=_MEMORY))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made)
+
+
+@pytest.fixture(autouse=True)
+def silence() -> Iterator[None]:
+    """Nobody reads the log of a simulated sidecar."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
+    yield
+    structlog.reset_defaults()

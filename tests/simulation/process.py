@@ -1,0 +1,169 @@
+"""One life of the sidecar's process: the real ledger, intake and submitter, from opening to draining or to death."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.domain.entitlement import AttestationFailed, Entitlement, Source, State
+from sidecar.domain.rules import MeteringRules
+from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch
+from sidecar.services.intake import UsageIntake
+from sidecar.services.submitter import Submitter
+from tests.simulation.clocks import PodClock
+from tests.simulation.disk import Crash, Disk
+from tests.simulation.marketplace import PodClient
+from tests.simulation.witness import Witness
+
+SHUTDOWN = timedelta(seconds=25)
+RESERVED = timedelta(seconds=10)
+
+
+class PodGate:
+    """The entitlement, as far as metering changes it."""
+
+    def __init__(self, state: State, now: datetime) -> None:
+        self._verdicts = {
+            state: Entitlement(
+                state=state,
+                reason="simulated",
+                detail="simulated",
+                source=Source.LIVE,
+                product_code="simulated",
+                public_key_version=1,
+                since=now,
+            )
+            for state in State
+        }
+        self._state = state
+
+    def entitlement(self) -> Entitlement:
+        """Return the entitlement."""
+        return self._verdicts[self._state]
+
+    async def wait_while(self, state: State, timeout: timedelta) -> Entitlement:
+        """Return the entitlement at once: nobody waits here."""
+        return self.entitlement()
+
+    async def attest(self, nonce: str) -> str:
+        """Refuse."""
+        raise AttestationFailed("not simulated")
+
+    async def told(self, *, accepted: bool) -> None:
+        """Open the gate, or suspend an open one."""
+        if accepted:
+            self._state = State.ENTITLED
+        elif self._state is State.ENTITLED:
+            self._state = State.SUSPENDED
+
+
+class Process:
+    """A sidecar that runs until it dies, fails or is told to end."""
+
+    def __init__(
+        self,
+        *,
+        path: Path,
+        pod: str,
+        rules: MeteringRules,
+        clock: PodClock,
+        client: PodClient,
+        witness: Witness,
+        gate: PodGate,
+        draw: Callable[[], float],
+        longest_sleep: timedelta,
+    ) -> None:
+        self.pod = pod
+        self.disk = Disk(witness.see_commit, self._die)
+        self.ended = asyncio.Event()
+        self._clock = clock
+        self._client = client
+        self._witness = witness
+        self._ledger = Ledger(path, rules, connect=self.disk.connect)
+        self._intake = UsageIntake(store=self._ledger, gate=gate, clock=clock)
+        self._submitter = Submitter(
+            store=self._ledger,
+            client=client,
+            gate=gate,
+            clock=clock,
+            rules=rules,
+            pod=pod,
+            draw=draw,
+            last_success_at=None,
+            longest_sleep=longest_sleep,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the ledger and run; an unusable ledger ends the process."""
+        try:
+            await self._ledger.open(self.pod, "downward-api", self._clock.now())
+        except (LedgerUnusable, Crash) as error:
+            self._witness.note(f"the process could not start: {error}")
+            self.ended.set()
+            return
+        for loop in (self._intake.run(), self._submitter.run()):
+            task = asyncio.create_task(loop)
+            task.add_done_callback(self._watch)
+            self._tasks.append(task)
+
+    async def take(self, batch: UsageBatch) -> Receipt:
+        """Take usage, as the API does."""
+        return await self._intake.take(batch)
+
+    def kill(self) -> None:
+        """Die now."""
+        if not self.disk.dead:
+            self.disk.die()
+
+    async def drain(self) -> None:
+        """End in order, as a signal makes it do."""
+        self._witness.draining = True
+        intake, submitter = self._tasks
+        submitter.cancel()
+        await asyncio.wait([submitter])
+        deadline = asyncio.get_running_loop().time() + SHUTDOWN.total_seconds()
+        # The process ends with its time, and with a disk that fails it; the next start goes on.
+        with suppress(TimeoutError, LedgerUnavailable):
+            async with asyncio.timeout_at(deadline):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout_at(deadline - RESERVED.total_seconds()):
+                        await self._submitter.drain(ending=False)
+                self._intake.close()
+                await intake
+                await self._submitter.drain(ending=True)
+        self._intake.close()
+        await asyncio.wait([intake])
+
+    async def bury(self) -> None:
+        """Forget everything that was in memory, and let go of what the kernel would."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self.disk.dead = True
+        self._client.dead = True
+        self._witness.draining = False
+        self.disk.release()
+        await self._ledger.close()
+
+    def let_go(self) -> None:
+        """Close the file without a loop to do it in."""
+        self.disk.release()
+        self._ledger._close()
+
+    def _die(self) -> None:
+        self._client.dead = True
+        self.ended.set()
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        if self.disk.dead or task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            with suppress(Exception):
+                self._witness.fail(f"a loop of the process ended: {error!r}")
+            self.ended.set()

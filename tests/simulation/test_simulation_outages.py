@@ -1,0 +1,59 @@
+"""Outages of an hour, a working day, days and a month: what can be billed is, the rest is kept with its reason."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.domain.policy import LatePolicy, QuantityKind
+from sidecar.domain.rules import MeteringRules
+from sidecar.domain.status import Terms
+from sidecar.domain.usage import Aggregation, Dimension
+from tests.simulation.life import Outcome
+from tests.simulation.plan import PRODUCT, Action, Kind, Plan
+from tests.simulation.running import run
+
+_RULES = MeteringRules(
+    product_code=PRODUCT,
+    dimensions={"requests": Dimension("requests", Aggregation.SUM)},
+    kind=QuantityKind.DECIMAL,
+    late=LatePolicy.CARRY,
+    settle=timedelta(minutes=2),
+    spread=timedelta(minutes=20),
+    window=timedelta(hours=6),
+    report_zero=True,
+    failing_after=timedelta(hours=2),
+)
+
+
+def _live_through(hours: float, late: LatePolicy, folder: Path) -> Outcome:
+    use = [Action(600.0, Kind.USE, seed) for seed in range(12)]
+    plan = Plan(
+        seed=1,
+        rules=replace(_RULES, late=late),
+        longest_sleep=timedelta(hours=1),
+        actions=(*use, Action(60.0, Kind.OUTAGE, 1, hours), *use),
+    )
+    return run(plan, folder)
+
+
+@pytest.mark.parametrize("hours", [1, 8, 30 * 24])
+def test_outage_loses_nothing(hours: float, folder: Path) -> None:
+    """With `late: carry` all usage is submitted in the end, however long nothing could be sent."""
+    outcome = _live_through(hours, LatePolicy.CARRY, folder)
+    terms = outcome.terms["requests"]
+    assert outcome.breach is None
+    assert terms.accepted > 0
+    assert Terms(accepted=terms.accepted, submitted=terms.accepted) == terms
+
+
+@pytest.mark.parametrize("hours", [1, 8, 3 * 24])
+def test_late_usage_is_kept(hours: float, folder: Path) -> None:
+    """With `late: unbilled` every unit is either submitted or kept with its reason."""
+    outcome = _live_through(hours, LatePolicy.UNBILLED, folder)
+    terms = outcome.terms["requests"]
+    assert outcome.breach is None
+    assert terms.submitted > 0
+    assert terms.unbilled > 0
+    assert Terms(accepted=terms.accepted, submitted=terms.submitted, unbilled=terms.unbilled) == terms
