@@ -20,6 +20,7 @@ lint: .venv/development ## what a reviewer should not have to look for
 	@$(BIN)/lint-imports --no-logo
 
 test-cluster: .venv/development ## the image and the charts on a real Kubernetes node, as root
+	@$(BIN)/python -m tests.cluster.prepare
 	@$(BIN)/python -m pytest tests/cluster
 
 soak: .venv/development ## hours of kills and simulated pods; the seed of a failure is printed

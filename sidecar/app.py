@@ -7,7 +7,7 @@ second one ends the process at once; what was accepted is on disk either way.
 import asyncio
 import platform
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -125,14 +125,18 @@ async def run(
         stack.push_async_callback(parts.client.close)
         stack.callback(cluster.close)
         denied: DeniedExit | None = None
+        loops = (
+            _watch(intake),
+            parts.registrar.run(),
+            parts.submitter.run(),
+            _examine(examine, found, clock),
+            cluster.report(parts.health.situation),
+            _end(stop),
+        )
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(_watch(intake))
-                group.create_task(parts.registrar.run(), name="registrar")
-                group.create_task(parts.submitter.run(), name="submitter")
-                group.create_task(_examine(examine, found, clock), name="examination")
-                group.create_task(cluster.report(parts.health.situation), name="reporter")
-                group.create_task(_end(stop))
+            # In a task of its own: a group that was cancelled from within leaves its task marked as cancelled, and the
+            # time limits of the drain would not hold (CPython before 3.11.5).
+            await asyncio.create_task(_together(loops), name="loops")
         except* _Stopping:
             log.info("sidecar.stopping")
         except* DeniedExit as ended:
@@ -141,6 +145,13 @@ async def run(
             await _drain(parts, intake, settings.shutdown.timeout, cluster.is_ending)
         if denied is not None:
             raise denied
+
+
+async def _together(loops: Sequence[Coroutine[object, object, None]]) -> None:
+    """Run the loops until one of them ends all."""
+    async with asyncio.TaskGroup() as group:
+        for loop in loops:
+            group.create_task(loop)
 
 
 async def _watch(intake: asyncio.Task[None]) -> None:

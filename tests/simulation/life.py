@@ -21,7 +21,7 @@ from tests.simulation.app import App
 from tests.simulation.clocks import PodClock, World
 from tests.simulation.disk import DiskFault
 from tests.simulation.loop import SimulatedLoop, Stalled
-from tests.simulation.marketplace import Fault, PodClient, Service
+from tests.simulation.marketplace import SILENT, Fault, PodClient, Service
 from tests.simulation.plan import Action, Kind, Plan
 from tests.simulation.process import PodGate, Process
 from tests.simulation.tally import Tally
@@ -95,7 +95,7 @@ class Life:
         self._world = World(loop)
         self._clock = PodClock(self._world)
         self._tally = Tally({name: dimension.aggregation for name, dimension in plan.rules.dimensions.items()})
-        self.witness = Witness(self._tally, plan.rules.late, self._clock)
+        self.witness = Witness(self._tally, plan.rules, self._clock)
         self._service = Service(self._world, self.witness)
         self._app = App(
             rules=plan.rules,
@@ -136,9 +136,9 @@ class Life:
                 await self._pass_time(random.random() * 12 * 3600)
             case Kind.WEATHER:
                 worst = random.choice([0.1, 0.3, 0.9])
-                struck = random.sample(list(Fault), random.randint(1, 4))
+                struck = random.sample(list(Fault), random.randint(1, 3)) + random.sample(SILENT, random.randint(0, 1))
                 self._change_weather({fault: worst / len(struck) for fault in struck}, random)
-                self._clear_after(random.random() * 2 * 3600)
+                self._clear_after(random.random() * random.choice([2, 2, 10]) * 3600)
             case Kind.OUTAGE:
                 drawn = random.choice(_GONE), random.choice([1, 1, 8])
                 fault, hours = drawn if not action.hours else (Fault.UNREACHABLE, action.hours)
@@ -154,6 +154,8 @@ class Life:
             case Kind.CRASH_AT_STATEMENT:
                 end = random.choice([DiskFault.CRASH_BEFORE, DiskFault.CRASH_AFTER])
                 self._running().disk.arm(end, random.randint(1, 60), 1)
+            case Kind.CRASH_WHEN_TAKEN:
+                self._service.when_taken = self._lose_pod if random.random() < 0.5 else self._running().kill
             case Kind.RESTART:
                 await self._stop()
                 await self._start_again(random.random() * 30)
@@ -162,8 +164,7 @@ class Life:
                 self._pods += 1
                 await self._start_again(random.random() * random.choice([30, 3600]))
             case Kind.LOSE_POD:
-                self._running().kill()
-                self._pods += 1
+                self._lose_pod()
                 await self._start_again(random.random() * random.choice([30, 3600, 36000]))
             case Kind.STEP:
                 self._step(random)
@@ -179,6 +180,10 @@ class Life:
             await self._app.use(random)
             await self._pass_time(random.random() * hours / 10 * 3600)
         self._change_weather({}, random)
+
+    def _lose_pod(self) -> None:
+        self._running().kill()
+        self._pods += 1
 
     def _change_weather(self, weather: dict[Fault, float], random: Random) -> None:
         self.witness.note(f"weather {weather}")
@@ -214,6 +219,7 @@ class Life:
         """Let everything be well, and long enough for every record to find its place; then end in order."""
         self._change_weather({}, Random(0))
         self._service.subscribe(entitled=True)
+        self._service.when_taken = None
         self._set_clock(timedelta())
         self._running().disk.heal()
         await self._pass_time((RECOVERY_OF_CLOCK if self._leapt else RECOVERY).total_seconds())

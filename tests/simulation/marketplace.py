@@ -5,7 +5,7 @@ What a call comes to is drawn when it is sent. A request on its way reaches the 
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -80,6 +80,8 @@ _REFUSALS = {
     Fault.WRONG_REGION: "InvalidEndpointRegionException",
 }
 _UNANSWERED = {Fault.DROPPED, Fault.OVERTAKEN}
+SILENT = (Fault.DROPPED, Fault.OVERTAKEN, Fault.NO_RECORD_ID)
+"""What leaves a pod in doubt about a record that was taken."""
 
 
 @dataclass
@@ -93,6 +95,8 @@ class Service:
     """The share of calls that each fault strikes."""
     random: Random = field(default_factory=lambda: Random(0))
     injected: Counter[str] = field(default_factory=Counter)
+    when_taken: Callable[[], None] | None = None
+    """Called once, when the next record has been taken and nobody has been told."""
 
     def subscribe(self, *, entitled: bool) -> None:
         """Let the buyer subscribe or unsubscribe."""
@@ -121,6 +125,9 @@ class Service:
         """Apply the rules."""
         record = meter_usage(self.state, self.world.now(), pod, request)
         self.witness.see_taken(None if record.client_token is None else request.client_token, record)
+        if self.when_taken is not None:
+            self.when_taken()
+            self.when_taken = None
         return record
 
 

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     DISK = "disk"  # some statements fail
     CRASH = "crash"  # the process dies now
     CRASH_AT_STATEMENT = "crash-at-statement"  # the process dies before or after a statement to come
+    CRASH_WHEN_TAKEN = "crash-when-taken"  # the process dies when a record to come is taken, before it is answered
     RESTART = "restart"  # the container is stopped in order and started again
     REPLACE = "replace"  # the pod is deleted in order; another one finds its ledger
     LOSE_POD = "lose-pod"  # the pod dies; another one finds its ledger
@@ -42,6 +43,7 @@ _SHARES = {
     Kind.DISK: 4,
     Kind.CRASH: 3,
     Kind.CRASH_AT_STATEMENT: 7,
+    Kind.CRASH_WHEN_TAKEN: 4,
     Kind.RESTART: 3,
     Kind.REPLACE: 2,
     Kind.LOSE_POD: 2,

@@ -11,8 +11,8 @@ from tests.simulation.life import Figures
 from tests.simulation.plan import draw_plan
 from tests.simulation.running import prove, run, seeds_from
 
-PARTS = 10
-POD_HOURS = 2_000
+PARTS = 20
+POD_HOURS = 1_000
 """Of each part; together at least 20,000."""
 SEEDS_APART = 1_000_000
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from sidecar.domain.policy import LatePolicy
 from sidecar.domain.usage import Aggregation
 from sidecar.marketplace import MeterUsageRequest
 from tests.simulation.clocks import PodClock, World
 from tests.simulation.loop import SimulatedLoop, Stalled
-from tests.simulation.plan import PRODUCT, Kind, Plan, draw_plan
+from tests.simulation.plan import PRODUCT, Kind, Plan, draw_plan, draw_rules
 from tests.simulation.shrinking import shrink
 from tests.simulation.tally import Tally
 from tests.simulation.witness import Breach, Witness
@@ -30,7 +29,7 @@ def clock() -> Iterator[PodClock]:
 @pytest.fixture
 def witness(clock: PodClock) -> Witness:
     """A witness who has seen nothing yet."""
-    return Witness(Tally({"requests": Aggregation.SUM}), LatePolicy.CARRY, clock)
+    return Witness(Tally({"requests": Aggregation.SUM}), draw_rules(Random(0)), clock)
 
 
 @pytest.fixture

@@ -8,13 +8,16 @@ from collections import Counter, defaultdict
 from typing import NoReturn
 
 from sidecar.adapters.ledger import proof
-from sidecar.domain.hours import Hour, end_of, hour_of, show, start_of, to_micros
+from sidecar.domain.hours import Hour, end_of, hour_of, hour_of_micros, show, start_of, to_micros
 from sidecar.domain.policy import LatePolicy
 from sidecar.domain.quantity import exact, render
+from sidecar.domain.rules import MeteringRules
+from sidecar.domain.sealing import sealable_at
+from sidecar.domain.usage import Aggregation
 from sidecar.emulator.entries import MeteringRecord
 from sidecar.marketplace import MarketplaceError, MeterUsageRequest, Taken
 from tests.simulation.clocks import PodClock
-from tests.simulation.tally import Miscount, Tally
+from tests.simulation.tally import REMEMBERED, Miscount, Tally
 
 AUDIT_EVERY = 60
 """Commits between two proofs from the rows, at the start of a life."""
@@ -36,9 +39,9 @@ class Breach(Exception):  # noqa: N818 - what the engine did
 class Witness:
     """Judges after each commit, each submission and each answer."""
 
-    def __init__(self, tally: Tally, late: LatePolicy, clock: PodClock) -> None:
+    def __init__(self, tally: Tally, rules: MeteringRules, clock: PodClock) -> None:
         self._tally = tally
-        self._late = late
+        self._rules = rules
         self._clock = clock
         self._frozen: dict[Slot, tuple[object, ...]] = {}
         self._owners: dict[str, tuple[int, Slot]] = {}
@@ -46,6 +49,7 @@ class Witness:
         self._at_service: Counter[str] = Counter()
         self._codes: defaultdict[str, set[str]] = defaultdict(set)
         self._next_audit = AUDIT_EVERY
+        self._last_record = 0
         self.draining = False
         """The process is ending: it may submit what has not ended."""
         self.commits = 0
@@ -77,6 +81,12 @@ class Witness:
                 self.fail(f"the terms of {name} do not balance: {terms}")
             if terms.accepted != expected:
                 self.fail(f"{name}: accepted {render(terms.accepted)}, but the events make {render(expected)}")
+        for row in connection.execute(
+            "SELECT seq, hour FROM record WHERE seq > ? AND kind = 'slot' ORDER BY seq", (self._last_record,)
+        ):
+            self._last_record = row["seq"]
+            if not self.draining and self._clock.now() < sealable_at(Hour(row["hour"]), self._rules.settle):
+                self.fail(f"record {row['seq']} was sealed before its hour had ended and settled")
         if self.commits >= self._next_audit:
             self._next_audit = self.commits + AUDIT_EVERY + 4 * len(self._owners)
             self.audit(connection)
@@ -135,11 +145,19 @@ class Witness:
                 submitted[row["name"]] += exact(row["quantity"])
             if row["status"] == "unbilled":
                 self._audit_reason(where, row)
+        if self._rules.late is LatePolicy.UNBILLED:
+            self._audit_carries(connection)
         for token in self._taken.keys() - seen:
             self.fail(f"the ledger has forgotten record {self._owners[token]}, which the service holds")
         for name, terms in proof.terms(connection).items():
             if terms.submitted != submitted[name]:
                 self.fail(f"{name}: submitted {render(terms.submitted)}, records make {render(submitted[name])}")
+
+    def _audit_carries(self, connection: sqlite3.Connection) -> None:
+        """Where late usage is not billed, only what is not late is carried."""
+        for row in connection.execute("SELECT * FROM carry WHERE cause IN ('late', 'expired')"):
+            if row["cause"] == "expired" or row["from_hour"] < hour_of_micros(row["carried_at"]):
+                self.fail(f"carry {row['seq']} moves usage that is late on, against the policy")
 
     def _audit_taken(self, where: str, row: sqlite3.Row, record: MeteringRecord) -> None:
         """What the service holds is accepted, still open to an answer, or in doubt; never counted elsewhere too."""
@@ -164,9 +182,12 @@ class Witness:
         answered = self._codes[row["client_token"]]
         match reason:
             case "expired":
-                justified = self._late is LatePolicy.UNBILLED
+                justified = self._rules.late is LatePolicy.UNBILLED
             case "late":
-                justified = row["kind"] == "late"
+                # A value of a `unique` dimension may be too old to tell whether it was counted before.
+                is_unique = self._rules.dimensions[row["name"]].aggregation is Aggregation.UNIQUE
+                is_old = row["hour"] < hour_of_micros(row["sealed_at"] - REMEMBERED)
+                justified = (is_unique and is_old) or self._rules.late is LatePolicy.UNBILLED
             case "in-doubt":
                 justified = row["unanswered"] > 0 or "IdempotencyConflictException" in answered
             case _:

