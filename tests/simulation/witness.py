@@ -145,8 +145,7 @@ class Witness:
                 submitted[row["name"]] += exact(row["quantity"])
             if row["status"] == "unbilled":
                 self._audit_reason(where, row)
-        if self._rules.late is LatePolicy.UNBILLED:
-            self._audit_carries(connection)
+        self._audit_carries(connection)
         for token in self._taken.keys() - seen:
             self.fail(f"the ledger has forgotten record {self._owners[token]}, which the service holds")
         for name, terms in proof.terms(connection).items():
@@ -155,6 +154,8 @@ class Witness:
 
     def _audit_carries(self, connection: sqlite3.Connection) -> None:
         """Where late usage is not billed, only what is not late is carried."""
+        if self._rules.late is LatePolicy.CARRY:
+            return
         for row in connection.execute("SELECT * FROM carry WHERE cause IN ('late', 'expired')"):
             if row["cause"] == "expired" or row["from_hour"] < hour_of_micros(row["carried_at"]):
                 self.fail(f"carry {row['seq']} moves usage that is late on, against the policy")
