@@ -44,6 +44,7 @@ IN_DOUBT = Write("in-doubt: 1 attempts without an answer when the window closed 
         (Outcome.CONFLICT, 1, CARRY, CONFLICT),
         (Outcome.REJECTED, 1, CARRY, Write("rejected: words")),
         (Outcome.REJECTED, 1, UNBILLED, Write("rejected: words")),
+        (Outcome.REJECTED, 2, CARRY, Write("in-doubt: refused after 1 attempts without an answer (words)")),
         (Outcome.EXPIRED, 1, CARRY, Carry("expired")),
         (Outcome.EXPIRED, 1, UNBILLED, Write("expired: words")),
         (Outcome.EXPIRED, 2, CARRY, IN_DOUBT),

@@ -48,7 +48,7 @@ def test_outage_loses_nothing(hours: float, folder: Path) -> None:
     assert Terms(accepted=terms.accepted, submitted=terms.accepted) == terms
 
 
-@pytest.mark.parametrize("hours", [1, 8, 3 * 24])
+@pytest.mark.parametrize("hours", [1, 8, 30 * 24])
 def test_late_usage_is_kept(hours: float, folder: Path) -> None:
     """With `late: unbilled` every unit is either submitted or kept with its reason."""
     outcome = _live_through(hours, LatePolicy.UNBILLED, folder)
