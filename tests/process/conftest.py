@@ -30,6 +30,9 @@ _FOREIGN = re.compile(
 def environment(**variables: str) -> dict[str, str]:
     """Return this process's environment without anything that the sidecar or the SDK reads, and `variables`."""
     kept = {name: value for name, value in os.environ.items() if not _FOREIGN.fullmatch(name)}
+    if "PYTHONPROFILEIMPORTTIME" in variables:
+        # A coverage measurement would be among the imports that are looked at.
+        kept = {name: value for name, value in kept.items() if not name.startswith("COVERAGE_")}
     return {**kept, "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null", **variables}
 
 

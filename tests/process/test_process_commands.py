@@ -27,7 +27,7 @@ def test_commands_follow_gate(site: "Site", emulator: "Emulator") -> None:
     config = str(site.reach(sidecar))
     for probe, expected in (("livez", 0), ("startupz", 1), ("readyz", 1)):
         assert expected == site.command("healthcheck", "--config", config, "--probe", probe).await_end()
-    impatient = site.command("wait", "--config", config, "--timeout", "0.5")
+    impatient = site.command("wait", "--config", config, "--timeout", "2")
     assert impatient.await_end() == 1
     assert "denied: customer-not-entitled" in impatient.log
     waiting = site.command("wait", "--config", config, **TRACED)
