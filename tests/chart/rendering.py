@@ -64,6 +64,7 @@ class Helm:
         self._program = program
         self._environment = {
             "PATH": os.environ.get("PATH", ""),
+            "HOME": str(home),
             **{f"HELM_{name}_HOME": str(home / name.lower()) for name in ("CACHE", "CONFIG", "DATA")},
         }
 
