@@ -38,6 +38,7 @@ def _live_through(hours: float, late: LatePolicy, folder: Path) -> Outcome:
     return run(plan, folder)
 
 
+@pytest.mark.timeout(900)  # a month takes half a minute, and several times that under a coverage measurement
 @pytest.mark.parametrize("hours", [1, 8, 30 * 24])
 def test_outage_loses_nothing(hours: float, folder: Path) -> None:
     """With `late: carry` all usage is submitted in the end, however long nothing could be sent."""
@@ -48,6 +49,7 @@ def test_outage_loses_nothing(hours: float, folder: Path) -> None:
     assert Terms(accepted=terms.accepted, submitted=terms.accepted) == terms
 
 
+@pytest.mark.timeout(900)  # a month takes half a minute, and several times that under a coverage measurement
 @pytest.mark.parametrize("hours", [1, 8, 30 * 24])
 def test_late_usage_is_kept(hours: float, folder: Path) -> None:
     """With `late: unbilled` every unit is either submitted or kept with its reason."""
