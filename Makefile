@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RESOLVE := --universal --generate-hashes --no-header --quiet
+# Minutes of kills and simulated pods; a coverage measurement would triple them.
+LONG := tests/simulation tests/process/test_process_kills.py
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test test-cluster soak lint bench image sbom lock clean
@@ -10,8 +12,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: .venv/runtime ## the whole way from a closed gate to accepted metering records, on this machine
 	@$(BIN)/marketplace-sidecar demo
 
-test: lint ## every test; the last line is pytest's own summary
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+test: lint ## every test, the quick ones first; the last line is pytest's own summary
+	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(LONG:%=--ignore=%)
+	@$(BIN)/python -m pytest $(LONG)
 
 lint: .venv/development ## what a reviewer should not have to look for
 	@$(BIN)/ruff check
@@ -24,7 +27,7 @@ test-cluster: .venv/development ## the image and the charts on a real Kubernetes
 	@$(BIN)/python -m pytest tests/cluster
 
 soak: .venv/development ## hours of kills and simulated pods; the seed of a failure is printed
-	@KILLS=10000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest tests/process/test_process_kills.py tests/simulation -s --timeout 0
+	@KILLS=10000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest $(LONG) -s --timeout 0
 
 image: .venv/development ## BASE=image@sha256:... pins the base
 	@buildah bud $(if $(BASE),--build-arg BASE=$(BASE)) --tag marketplace-sidecar \
