@@ -126,6 +126,29 @@ async def test_cut_ledger_is_refused(ledger: Ledger, size: int) -> None:
     assert kept(ledger.path) == {"a", "b", "c"}
 
 
+async def test_flipped_bits_are_refused(ledger: Ledger) -> None:
+    """Pages that are damaged under a running sidecar stop the intake as soon as they are read; mended, it goes on."""
+    await take(ledger, "a")
+    with closing(sqlite3.connect(ledger.path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        whole = ledger.path.read_bytes()
+        # Another writer makes the ledger's own connection read its pages anew.
+        other.execute("INSERT INTO meta VALUES ('noted', 'by another')")
+        other.commit()
+        with ledger.path.open("r+b") as file:
+            file.seek(4096)
+            file.write(bytes(byte ^ 0xFF for byte in whole[4096:]))
+
+        with pytest.raises(LedgerUnavailable, match="malformed"):
+            await take(ledger, "b")
+        assert ledger.fault is not None
+        ledger.path.write_bytes(whole)
+        await take(ledger, "b")
+
+    assert kept(ledger.path) == {"a", "b"}
+    assert ledger.fault is None
+
+
 async def test_damaged_ledger_is_refused_in_words(tmp_path: Path) -> None:
     """A ledger whose first page was overwritten cannot be opened; the message names the file and what to do."""
     path = tmp_path / "ledger.db"
