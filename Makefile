@@ -1,7 +1,7 @@
 # What people call. Each target installs what it needs into .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-RESOLVE := --universal --generate-hashes --no-header --quiet
+RESOLVE := --universal --generate-hashes --no-strip-extras --no-header --quiet
 # Minutes of kills and simulated pods; a coverage measurement would triple them.
 LONG := tests/simulation tests/process/test_process_kills.py
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
