@@ -1,7 +1,7 @@
 """The `ledger` commands: read, prove and repair the ledger, beside a running sidecar or without one.
 
-Only `resolve` writes to it. A ledger that cannot be used ends every one of them with code 4, its path, the reason and
-the cure on standard error.
+Only `resolve` and `reconcile` write to it. A ledger that cannot be used ends every one of them with code 4, its path,
+the reason and the cure on standard error.
 """
 
 import argparse
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from sidecar.adapters.ledger.file import LedgerUnusable
-from sidecar.operator.ledger import events, export, records, resolve, status, verify
+from sidecar.operator.ledger import events, export, reconcile, records, resolve, status, verify
 from sidecar.operator.ledger.source import add_source
 
 LEDGER_UNUSABLE = 4
@@ -37,6 +37,12 @@ _COMMANDS = (
         "decide what becomes of a record that nobody was charged for",
         resolve,
         'resolve rec-7 accept --metering-record-id 4f1c2d --reason "seen in CloudTrail"',
+    ),
+    _Command(
+        "reconcile",
+        "prove from CloudTrail that AWS charged what was submitted; exit 1 if something differs",
+        reconcile,
+        "reconcile --cloudtrail AWSLogs/111122223333/CloudTrail --from 2026-11-01T00:00:00Z",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""`ledger export`: every record, or every event still kept, for another program.
+"""`ledger export`: every record, or every event still kept, for another program; or the whole ledger as an audit file.
 
 The columns are the members of the API and only ever grow at the end. A file is written beside its place and moved
 there when it is whole, so that nobody reads half of it. Refuses to write over the ledger or into anything but a file.
@@ -8,6 +8,7 @@ import argparse
 import csv
 import json
 import os
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,12 +18,14 @@ from typing import TextIO
 
 from sidecar.adapters.http.views import record_members
 from sidecar.adapters.ledger.listing import EventQuery, events, look
-from sidecar.adapters.ledger.reading import records
-from sidecar.domain.status import RecordQuery
+from sidecar.domain.chain import link
+from sidecar.operator.ledger.audit_file import entries
 from sidecar.operator.ledger.events import COLUMNS as EVENT_COLUMNS
 from sidecar.operator.ledger.events import event_members
-from sidecar.operator.ledger.source import find_source
+from sidecar.operator.ledger.records import every_record
+from sidecar.operator.ledger.source import Source, find_source
 from sidecar.operator.ledger.tables import Members
+from sidecar.operator.present import present
 
 RECORD_COLUMNS = (
     "id",
@@ -39,7 +42,6 @@ RECORD_COLUMNS = (
     "accepted_at",
     "carried_to",
 )
-_PAGE = 1000
 _BAD_COMMAND_LINE = 2
 
 
@@ -48,20 +50,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=["ndjson", "csv"], default="ndjson", help="default: ndjson")
     parser.add_argument("--json", dest="format", action="store_const", const="ndjson", help="the same as ndjson")
     parser.add_argument("--events", action="store_true", help="the events still kept, instead of the records")
+    parser.add_argument(
+        "--chain",
+        action="store_true",
+        help="the audit file: terms, records, movements and decisions as a hash chain, which `ledger verify --chain`"
+        " checks; with --events the events as well",
+    )
     parser.add_argument("--output", metavar="FILE", type=Path, help="write a file, whole or not at all")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write everything; 0, or 2 when the file cannot be written."""
-    path = find_source(args).path
+    if args.chain and args.format == "csv":
+        sys.stderr.write("ledger export: --chain has a form of its own and takes no --format csv\n")
+        return _BAD_COMMAND_LINE
+    source = find_source(args)
     if args.output is None:
-        _write(path, sys.stdout, args)
+        _write(source, sys.stdout, args)
         return 0
     target: Path = args.output.resolve()
-    if _of_ledger(target, path.resolve()) or (target.exists() and not target.is_file()):
+    if _of_ledger(target, source.path.resolve()) or (target.exists() and not target.is_file()):
         return _refuse(args.output, "it is the ledger's own, or not a file")
     try:
-        _write_file(path, target, args)
+        _write_file(source, target, args)
     except OSError as error:
         return _refuse(args.output, error.strerror or str(error))
     return 0
@@ -76,11 +87,11 @@ def _of_ledger(target: Path, ledger: Path) -> bool:
     return target.parent == ledger.parent and target.name.removeprefix(ledger.name) in {"", "-wal", "-shm", "-lock"}
 
 
-def _write_file(path: Path, target: Path, args: argparse.Namespace) -> None:
+def _write_file(source: Source, target: Path, args: argparse.Namespace) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            _write(path, file, args)
+            _write(source, file, args)
             file.flush()
             os.fsync(descriptor)
         Path(name).replace(target)
@@ -90,31 +101,24 @@ def _write_file(path: Path, target: Path, args: argparse.Namespace) -> None:
         raise
 
 
-def _write(path: Path, file: TextIO, args: argparse.Namespace) -> None:
-    columns = EVENT_COLUMNS if args.events else RECORD_COLUMNS
-    rows = _events(path) if args.events else _records(path)
-    if args.format == "csv":
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([_cell(row[column]) for column in columns] for row in rows)
-    else:
-        file.writelines(f"{json.dumps({column: row[column] for column in columns})}\n" for row in rows)
+def _write(source: Source, file: TextIO, args: argparse.Namespace) -> None:
+    with look(source.path) as connection:
+        if args.chain:
+            chain = link(entries(connection, present(source.settings), with_events=args.events))
+            file.writelines(f"{line}\n" for line in chain)
+            return
+        columns = EVENT_COLUMNS if args.events else RECORD_COLUMNS
+        rows = _events(connection) if args.events else map(record_members, every_record(connection))
+        if args.format == "csv":
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+        else:
+            file.writelines(f"{json.dumps({column: row[column] for column in columns})}\n" for row in rows)
 
 
-def _records(path: Path) -> Iterator[Members]:
-    after: str | None = None
-    with look(path) as connection:
-        while True:
-            page = records(connection, RecordQuery(after=after, limit=_PAGE))
-            yield from map(record_members, page.records)
-            after = page.next
-            if after is None:
-                return
-
-
-def _events(path: Path) -> Iterator[Members]:
-    with look(path) as connection:
-        yield from map(event_members, events(connection, EventQuery()))
+def _events(connection: sqlite3.Connection) -> Iterator[Members]:
+    yield from map(event_members, events(connection, EventQuery()))
 
 
 def _cell(value: object) -> object:

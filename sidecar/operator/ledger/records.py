@@ -1,6 +1,8 @@
 """`ledger records`: the metering records, or what people have decided about them."""
 
 import argparse
+import sqlite3
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +11,12 @@ from sidecar.adapters.ledger.listing import AuditView, audit, look
 from sidecar.adapters.ledger.reading import records
 from sidecar.domain import timestamps
 from sidecar.domain.records import RecordStatus
-from sidecar.domain.status import RecordQuery
+from sidecar.domain.status import RecordQuery, RecordView
 from sidecar.operator.ledger.source import add_filters, find_source
 from sidecar.operator.ledger.tables import print_json, print_table, tell_more
 
 _SHOWN = ("id", "dimension", "hour", "quantity", "status", "attempts", "metering_record_id", "carried_to", "reason")
+_PAGE = 1000
 _AUDITED = ("at", "who", "action", "record", "dimension", "hour", "quantity", "reason")
 
 
@@ -44,6 +47,17 @@ def run(args: argparse.Namespace) -> int:
     if page.next is not None:
         tell_more(f"go on with --after {page.next}, or take `ledger export`")
     return 0
+
+
+def every_record(connection: sqlite3.Connection) -> Iterator[RecordView]:
+    """Yield every record of the ledger at one instant, in the order in which they were sealed."""
+    after: str | None = None
+    while True:
+        page = records(connection, RecordQuery(after=after, limit=_PAGE))
+        yield from page.records
+        after = page.next
+        if after is None:
+            return
 
 
 def _show_audit(path: Path, query: RecordQuery, *, as_json: bool) -> None:

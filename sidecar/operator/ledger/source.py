@@ -56,7 +56,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     """Declare the options that choose rows."""
     parser.add_argument("--dimension", metavar="NAME", type=utf8, help="only this dimension")
     parser.add_argument(
-        "--hour", metavar="HOUR", type=_hour, help="only this UTC hour, by its start: 2026-11-23T10:00:00Z"
+        "--hour", metavar="HOUR", type=hour, help="only this UTC hour, by its start: 2026-11-23T10:00:00Z"
     )
     parser.add_argument(
         "--limit", metavar="N", type=_count, default=_LIMIT, help=f"at most so many, oldest first (default: {_LIMIT})"
@@ -76,11 +76,16 @@ def utf8(text: str) -> str:
     return text
 
 
-def _hour(text: str) -> datetime:
-    hour = timestamps.parse(text)
-    if hour is None or not text.endswith(":00:00Z"):
+def hour(text: str) -> datetime:
+    """Return the start of a UTC hour.
+
+    Raises:
+        argparse.ArgumentTypeError: It is written otherwise.
+    """
+    start = timestamps.parse(text)
+    if start is None or not text.endswith(":00:00Z"):
         raise argparse.ArgumentTypeError(f"{text!r} is not the start of a UTC hour like 2026-11-23T10:00:00Z")
-    return hour
+    return start
 
 
 def _count(text: str) -> int:

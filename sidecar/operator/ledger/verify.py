@@ -1,32 +1,46 @@
 """`ledger verify`: proves conservation from the rows themselves, at one instant of the ledger.
 
 First that file and rows can be read, then that every bucket is what its events make, then the law. Names the first row
-that breaks it.
+that breaks it. With `--chain` it proves an audit file instead, and needs no ledger.
 """
 
 import argparse
+import sys
 from collections.abc import Collection
+from pathlib import Path
 
 from sidecar.adapters.http.views import terms_members
 from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.proof import breaches, event_breaches, proved_terms
 from sidecar.adapters.ledger.soundness import damage
+from sidecar.domain.chain import ChainBroken
 from sidecar.domain.status import Terms
 from sidecar.domain.usage import Aggregation
+from sidecar.operator.ledger.audit_file import Checked, check_file
 from sidecar.operator.ledger.source import Source, find_source
 from sidecar.operator.ledger.tables import print_json, print_line, print_terms
 
 BROKEN = 1
+_BAD_COMMAND_LINE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--all", action="store_true", help="name every row that breaks it, not only the first")
+    parser.add_argument(
+        "--chain", metavar="FILE", type=Path, help="prove this audit file of `ledger export --chain` instead"
+    )
+    parser.add_argument("--head", metavar="HASH", help="with --chain: the last hash, as it was noted when it was made")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the proof; 0 if it holds, 1 if it does not."""
+    if args.chain is not None:
+        return _verify_chain(args)
+    if args.head is not None:
+        sys.stderr.write("ledger verify: --head goes with --chain\n")
+        return _BAD_COMMAND_LINE
     source = find_source(args)
     summed = _summed(source)
     terms: dict[str, Terms] = {}
@@ -73,3 +87,51 @@ def _print(terms: dict[str, Terms], named: list[str], more: int, summed: Collect
             f", and by quantity for {', '.join(sorted(summed))}" if summed else " only; with --config by quantity too"
         )
         print_line(f"Verified: every row agrees. Events are proved by number{words}.")
+
+
+def _verify_chain(args: argparse.Namespace) -> int:
+    """Prove an audit file; 0, 1 if it is not what was written, 2 if it cannot be read."""
+    checked, broken = Checked(), list[str]()
+    try:
+        with args.chain.open(encoding="utf-8", newline="\n") as file:
+            checked = check_file(line.removesuffix("\n") for line in file)
+        broken = checked.breaches
+    except ChainBroken as error:
+        broken = [str(error)]
+    except UnicodeDecodeError:
+        broken = ["it is not a text file"]
+    except OSError as error:
+        sys.stderr.write(f"--chain {args.chain} cannot be read: {error.strerror}. Name the audit file.\n")
+        return _BAD_COMMAND_LINE
+    if args.head is not None and not broken and args.head != checked.head:
+        broken = [f"its last hash is {checked.head}, not the one given: it is another file than the one that was noted"]
+    named = broken if args.all else broken[:1]
+    if args.json:
+        print_json(
+            {
+                "verified": not broken,
+                "lines": checked.lines,
+                "head": checked.head or None,
+                "exported_at": checked.exported_at,
+                "dimensions": {name: terms_members(each) for name, each in checked.terms.items()},
+                "breaches": named,
+                "more": len(broken) - len(named),
+            }
+        )
+    else:
+        _print_chain(args.chain, checked, named, len(broken) - len(named))
+    return BROKEN if broken else 0
+
+
+def _print_chain(path: Path, checked: Checked, named: list[str], more: int) -> None:
+    if named:
+        for breach in named:
+            print_line(f"BROKEN: {breach}")
+        if more:
+            print_line(f"and {more} more; --all names them")
+        print_line(f"{path} does not prove what it says. Ask for the file again, and for its last hash another way.")
+        return
+    print_terms(checked.terms)
+    print_line("")
+    print_line(f"Verified: {checked.lines} lines of {checked.exported_at}, none changed; the records make the terms.")
+    print_line(f"The last hash is {checked.head}. Compare it with the one that was noted when the file was made.")

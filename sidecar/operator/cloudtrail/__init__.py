@@ -1,0 +1,1 @@
+"""AWS's own log of metering calls, CloudTrail, as files: what was charged, and which pods registered."""

@@ -1,0 +1,120 @@
+"""`ledger reconcile`: proves from CloudTrail that the buyer was charged what the app reported, slot by slot.
+
+Settles records in doubt that AWS holds, one decision each, as `ledger resolve` does. Refuses to settle anything while a
+file cannot be read, and never decides that AWS does not hold a record: that is a person's, who knows the files to be
+complete.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from sidecar.adapters.ledger.auditing import submissions
+from sidecar.adapters.ledger.evidence import read_evidence
+from sidecar.adapters.ledger.listing import look
+from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
+from sidecar.domain.hours import to_micros
+from sidecar.domain.reconciliation import Slot, Submission, Verdict, reconcile
+from sidecar.domain.resolution import Action, Resolution
+from sidecar.operator.cloudtrail.files import TrailUnreadable, find_files
+from sidecar.operator.cloudtrail.trail import Trail
+from sidecar.operator.ledger.reconcile_report import print_document, print_report
+from sidecar.operator.ledger.resolve import user
+from sidecar.operator.ledger.source import Source, find_source, hour, utf8
+from sidecar.operator.present import present
+
+_DIFFERS = 1
+_BAD_COMMAND_LINE = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--cloudtrail",
+        metavar="PATH",
+        type=Path,
+        action="append",
+        required=True,
+        help="a file of CloudTrail's, plain or gz, or a folder of them as S3 delivers them; may be given several times",
+    )
+    parser.add_argument(
+        "--also",
+        metavar="LEDGER",
+        type=Path,
+        action="append",
+        default=[],
+        help="another pod's ledger of the same product, so that its charges are known; may be given several times",
+    )
+    parser.add_argument(
+        "--product-code", metavar="CODE", type=utf8, help="the product (default: the configuration's, or the ledger's)"
+    )
+    parser.add_argument("--from", dest="since", metavar="HOUR", type=hour, help="only hours from this one on")
+    parser.add_argument("--until", metavar="HOUR", type=hour, help="only hours before this one")
+    parser.add_argument("--dry-run", action="store_true", help="settle nothing, only say what would be")
+    parser.add_argument("--all", action="store_true", help="list matched slots too, not only the others")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reconcile; 0 if AWS charged exactly what was submitted, 1 if something differs, 2 if the log cannot be read."""
+    source = find_source(args)
+    paths = list(dict.fromkeys([source.path, *args.also]))
+    code = args.product_code or _product_code(source)
+    if code is None:
+        sys.stderr.write("The ledger does not say of which product it is. Name it with --product-code.\n")
+        return _BAD_COMMAND_LINE
+    trail = Trail(code)
+    try:
+        trail.read(find_files(args.cloudtrail))
+    except TrailUnreadable as error:
+        sys.stderr.write(f"{error} Nothing was settled.\n")
+        return _BAD_COMMAND_LINE
+    charges = [each for each in trail.charges if _within(each.hour, args.since, args.until)]
+    found = reconcile(_submissions(paths, args), charges)
+    if not args.dry_run and found.counts[Verdict.SETTLED]:
+        now = to_micros(present(source.settings))
+        found = replace(found, slots=[_settle(slot, now) for slot in found.slots])
+    shown = [slot for slot in found.slots if args.all or slot.verdict is not Verdict.MATCHED]
+    if args.json:
+        print_document(found, trail, shown, dry_run=args.dry_run)
+    else:
+        print_report(found, trail, shown, dry_run=args.dry_run, pods=len(paths) > 1)
+    return 0 if found.agrees else _DIFFERS
+
+
+def _within(at: datetime, since: datetime | None, until: datetime | None) -> bool:
+    return (since is None or at >= since) and (until is None or at < until)
+
+
+def _product_code(source: Source) -> str | None:
+    if source.settings is not None:
+        return source.settings.product.code
+    with look(source.path) as connection:
+        evidence = read_evidence(connection)
+    return None if evidence is None else evidence.product_code
+
+
+def _submissions(paths: Iterable[Path], args: argparse.Namespace) -> list[Submission]:
+    with ExitStack() as stack:
+        return [
+            submission
+            for path in paths
+            for submission in submissions(stack.enter_context(look(path)), path, args.since, args.until)
+        ]
+
+
+def _settle(slot: Slot, now: int) -> Slot:
+    """Write down that AWS holds a record in doubt, unless somebody else has decided meanwhile."""
+    if slot.verdict is not Verdict.SETTLED or slot.submission is None or slot.charge is None:
+        return slot
+    decision = Resolution(Action.ACCEPT, f"CloudTrail event {slot.charge.event_id}", slot.charge.metering_record_id)
+    path = Path(slot.submission.ledger)
+    try:
+        resolve_in(path, slot.submission.id, decision, who=user(), now=now, keep=True)
+    except NotResolvable as refusal:
+        return replace(slot, verdict=Verdict.DIFFERENT, note=str(refusal))
+    return slot

@@ -1,0 +1,117 @@
+"""What `ledger reconcile` found: a table with totals for people, one JSON document for programs."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from sidecar.domain import quantity, timestamps
+from sidecar.domain.reconciliation import DIFFERENCES, Reconciliation, Slot, Verdict
+from sidecar.domain.records import RecordStatus
+from sidecar.operator.cloudtrail.trail import Trail
+from sidecar.operator.ledger.tables import Members, print_json, print_line, print_table
+
+_COLUMNS = ("verdict", "record", "dimension", "hour", "here", "aws", "metering_record_id", "note")
+
+
+def print_report(found: Reconciliation, trail: Trail, shown: Sequence[Slot], *, dry_run: bool, pods: bool) -> None:
+    """Print the slots to be shown, the totals and what was read; `pods` adds the pod to each slot."""
+    if shown:
+        columns = (*_COLUMNS[:2], "pod", *_COLUMNS[2:]) if pods else _COLUMNS
+        rows = [slot_members(slot) for slot in shown]
+        print_table(columns, [[row[column] for column in columns] for row in rows])
+        print_line("")
+    _print_totals(found, dry_run=dry_run)
+    span = f", {trail.first_at} to {trail.last_at}" if trail.events else ""
+    print_line(f"Read {_many(trail.files, 'file')} with {_many(trail.events, 'event')}{span}.")
+    print_line(f"Pods of {trail.product_code} registered {_many(len(trail.registrations), 'time')}.")
+    if found.of_other_pods:
+        print_line(f"Not compared: {_many(found.of_other_pods, 'charge')} of pods whose ledger was not given (--also).")
+    if trail.without_product:
+        print_line(f"Not compared: {_many(trail.without_product, 'batch record')} without a product.")
+    print_line(_summary(found, dry_run=dry_run))
+
+
+def print_document(found: Reconciliation, trail: Trail, shown: Sequence[Slot], *, dry_run: bool) -> None:
+    """Print one JSON document."""
+    print_json(
+        {
+            "reconciled": found.agrees,
+            "product_code": trail.product_code,
+            "dry_run": dry_run,
+            "counts": {verdict.value: found.counts[verdict] for verdict in Verdict},
+            "totals": _totals(found, dry_run=dry_run),
+            "slots": [slot_members(slot) for slot in shown],
+            "of_other_pods": found.of_other_pods,
+            "without_product": trail.without_product,
+            "registrations": len(trail.registrations),
+            "files": trail.files,
+            "events": trail.events,
+            "first_event_at": trail.first_at,
+            "last_event_at": trail.last_at,
+        }
+    )
+
+
+def _print_totals(found: Reconciliation, *, dry_run: bool) -> None:
+    totals = _totals(found, dry_run=dry_run)
+    if totals:
+        columns = ("dimension", "submitted", "charged", "difference")
+        print_table(columns, [[name, *values.values()] for name, values in totals.items()])
+        print_line("")
+
+
+def _totals(found: Reconciliation, *, dry_run: bool) -> dict[str, dict[str, str]]:
+    """Return what was submitted here, what AWS charged, and by how much more that is, for each dimension."""
+    here, there = Counter[str](), Counter[str]()
+    for slot in found.slots:
+        if slot.submission is not None and _is_submitted(slot, dry_run=dry_run):
+            here[slot.submission.dimension] += slot.submission.quantity
+        if slot.charge is not None:
+            there[slot.charge.dimension] += slot.charge.quantity
+    names = {slot.submission.dimension for slot in found.slots if slot.submission is not None} | there.keys()
+    return {
+        name: {
+            "submitted": quantity.render(here[name]),
+            "charged": quantity.render(there[name]),
+            "difference": quantity.render(there[name] - here[name]),
+        }
+        for name in sorted(names)
+    }
+
+
+def _is_submitted(slot: Slot, *, dry_run: bool) -> bool:
+    settled = slot.verdict is Verdict.SETTLED and not dry_run
+    return settled or (slot.submission is not None and slot.submission.status is RecordStatus.ACCEPTED)
+
+
+def _summary(found: Reconciliation, *, dry_run: bool) -> str:
+    counts = found.counts
+    parts = [f"{counts[verdict]} {verdict.replace('-', ' ')}" for verdict in Verdict if counts[verdict]]
+    listed = f" ({', '.join(parts)})" if parts else ""
+    settled = " Nothing was settled: --dry-run." if dry_run and counts[Verdict.SETTLED] else ""
+    differing = sum(counts[verdict] for verdict in DIFFERENCES)
+    if differing:
+        return f"DIFFERENT: {_many(differing, 'slot')} of {len(found.slots)}{listed}.{settled}"
+    return f"Reconciled: AWS charged exactly what was submitted{listed}.{settled}"
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def slot_members(slot: Slot) -> Members:
+    """Return one slot as JSON members; what one side does not have is null."""
+    here, there = slot.submission, slot.charge
+    side = here or there
+    assert side is not None  # noqa: S101 - a slot has at least one side
+    return {
+        "verdict": slot.verdict,
+        "record": None if here is None else here.id,
+        "pod": None if here is None else here.pod,
+        "dimension": side.dimension,
+        "hour": timestamps.render(side.hour),
+        "here": None if here is None else quantity.render(here.quantity),
+        "aws": None if there is None else quantity.render(there.quantity),
+        "metering_record_id": there.metering_record_id if there is not None else here and here.metering_record_id,
+        "event_id": None if there is None else there.event_id,
+        "note": slot.note,
+    }
