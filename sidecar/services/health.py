@@ -141,7 +141,7 @@ class HealthReport:
             findings.append(Finding("public-key-rotated", detail, cure, rotated))
         if progress.in_doubt:
             detail = f"{progress.in_doubt} records may or may not have been taken by AWS"
-            cure = "Compare with CloudTrail's MeterUsage events, then run `marketplace-sidecar ledger resolve`."
+            cure = "Run `marketplace-sidecar ledger reconcile --cloudtrail`, or decide with `ledger resolve`."
             findings.append(Finding("in-doubt", detail, cure, now))
         if not all(found.balanced for found in terms.values()):
             detail = "accepted usage and its parts differ"

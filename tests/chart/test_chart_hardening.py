@@ -209,3 +209,10 @@ def test_versions_agree() -> None:
     for chart, path in (("marketplace-sidecar", ("image", "tag")), ("example", ("image", "tag"))):
         values = yaml.safe_load((CHARTS / chart / "values.yaml").read_text(encoding="utf-8"))
         assert __version__ == values[path[0]][path[1]]
+
+
+def test_session_names_the_pod(objects: list[dict[str, Any]]) -> None:
+    """AWS's log of calls shows the pod: its session is named after the UID that the ledger knows the pod by."""
+    variables = {each["name"]: each for each in containers(pod_template(objects))["marketplace-sidecar"]["env"]}
+    source = {"fieldRef": {"fieldPath": "metadata.uid"}}
+    assert (source, source) == tuple(variables[name]["valueFrom"] for name in ("AWS_ROLE_SESSION_NAME", "POD_UID"))

@@ -76,6 +76,8 @@ def test_pods_meter_in_their_own_names(irsa_product: Product, stage: Stage) -> N
     await_for("the records", lambda: len(irsa_product.emulator.records()) == 2)
     records = irsa_product.emulator.records()
     assert uids == sorted(record["Identity"] for record in records)
+    callers = {call["userIdentity"]["arn"].rpartition("/")[2] for call in irsa_product.emulator.calls("MeterUsage")}
+    assert uids == sorted(callers)
     assert {("2026-11-23T10:00:00Z", "requests", "10")} == {
         (record["Timestamp"], record["UsageDimension"], record["UsageQuantity"]) for record in records
     }

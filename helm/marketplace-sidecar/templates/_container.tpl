@@ -77,6 +77,11 @@ the list that it is not in renders nothing.
     fieldRef:
       fieldPath: {{ $path }}
 {{- end }}
+# CloudTrail then shows which pod made each call; `ledger reconcile` reads it.
+- name: AWS_ROLE_SESSION_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.uid
 {{- if eq $sidecar.serviceAccount.webIdentity "chart" }}
 - name: AWS_ROLE_ARN
   value: {{ $sidecar.serviceAccount.roleArn | quote }}
