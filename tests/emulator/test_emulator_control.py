@@ -158,7 +158,7 @@ def test_control_body_is_no_json(emulator: "RunningEmulator", body: bytes) -> No
         (signed(), b'{"Timestamp": 1e99999999999999999999}', "SerializationException"),
         (signed(), b"{}", "ValidationException"),
         (signed(), b'{"ProductCode": 1}', "SerializationException"),
-        ({**signed(), "Content-Encoding": "gzip"}, gzip.compress(b"{}"), "SerializationException"),
+        ({**signed(), "Content-Encoding": "gzip"}, gzip.compress(b"{}", mtime=0), "SerializationException"),
         (signed(), b" " * (8 * 1024 * 1024 + 1), "RequestEntityTooLargeException"),
         (signed("BatchMeterUsage"), b" " * (1024 * 1024), "RequestEntityTooLargeException"),
     ],

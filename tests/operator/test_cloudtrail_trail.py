@@ -1,6 +1,5 @@
 """CloudTrail's files and events: every form they come in, and what is refused."""
 
-import gzip
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from sidecar.domain.reconciliation import Charge
 from sidecar.operator.cloudtrail.files import TrailUnreadable, find_files, read_events
 from sidecar.operator.cloudtrail.trail import Trail
-from tests.operator.trails import CODE, deliver, event, metered, records
+from tests.operator.trails import CODE, deliver, event, metered, packed, records
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 ONE = metered(1, "Nov 23, 2026 10:35:44 AM")
@@ -47,7 +46,7 @@ def charges(folder: Path, *events: dict[str, Any]) -> list[Charge]:
     ],
     ids=["delivered", "with-more", "array", "looked-up", "looked-up-array"],
 )
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gz"])
+@pytest.mark.parametrize("pack", [bytes, packed], ids=["plain", "gz"])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_forms_are_read(tmp_path: Path, content: object, pack: Any, indent: int | None) -> None:
     """Every form of a file, packed or not, gives the same events."""
@@ -76,7 +75,7 @@ def test_folder_is_searched(tmp_path: Path) -> None:
     deliver(tmp_path, TWO, name="2.json.gz", day="24")
     digest = bucket / "111122223333" / "CloudTrail-Digest" / "1.json.gz"
     digest.parent.mkdir()
-    digest.write_bytes(gzip.compress(b'{"logFiles": []}'))
+    digest.write_bytes(packed(b'{"logFiles": []}'))
     (bucket / "README.txt").write_text("not a log")
     found = find_files([bucket, tmp_path, *find_files([bucket])])
     assert ["1.json.gz", "2.json.gz"] == [path.name for path in found]
@@ -91,8 +90,8 @@ def test_folder_is_searched(tmp_path: Path) -> None:
         (b"not a log", "not whole JSON"),
         (records([ONE])[:-1], "not whole JSON"),
         (records([ONE]) + b"{", "not whole JSON"),
-        (gzip.compress(records([ONE, TWO]))[:-12], "ended"),
-        (gzip.compress(records([ONE]))[:-6] + b"\0" * 6, ""),
+        (packed(records([ONE, TWO]))[:-12], "ended"),
+        (packed(records([ONE]))[:-6] + b"\0" * 6, ""),
         (b"\x1f\x8b not gzip", ""),
         (b'{"logFiles": []}', "no event of CloudTrail's"),
         (b'{"Records": [1]}', "'1' stands where an object should"),
