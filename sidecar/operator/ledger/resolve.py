@@ -5,21 +5,18 @@ the current hour is the emulator's.
 """
 
 import argparse
-import asyncio
 import os
 import pwd
 import re
 import sys
-from datetime import datetime
 
-from sidecar.adapters.clock import EmulatorClock, SystemClock
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve_in
 from sidecar.domain import quantity, timestamps
 from sidecar.domain.hours import start_of, to_micros
 from sidecar.domain.resolution import Action, Resolution
 from sidecar.operator.ledger.source import find_source
 from sidecar.operator.ledger.tables import print_json, print_line
-from sidecar.settings import Mode, Settings
+from sidecar.operator.present import present
 
 _REFUSED = 1
 _BAD_COMMAND_LINE = 2
@@ -55,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         return _BAD_COMMAND_LINE
     source = find_source(args)
     resolution = Resolution(action, args.reason, args.metering_record_id)
-    now = to_micros(_present(source.settings))
+    now = to_micros(present(None if source.settings is None else source.settings.marketplace))
     try:
         found = resolve_in(source.path, args.record, resolution, who=_user(), now=now, keep=not args.dry_run)
     except NotResolvable as refusal:
@@ -85,21 +82,6 @@ def _print(found: Resolved, *, kept: bool, as_json: bool) -> None:
     for name, value in found.after.items():
         if value != found.before[name]:
             print_line(f"  {name}: {found.before[name] or '-'} -> {value or '-'}")
-
-
-def _present(settings: Settings | None) -> datetime:
-    if settings is None or settings.marketplace.mode is not Mode.EMULATOR or settings.marketplace.endpoint_url is None:
-        return SystemClock().now()
-    return asyncio.run(_emulated(settings.marketplace.endpoint_url))
-
-
-async def _emulated(endpoint_url: str) -> datetime:
-    clock = EmulatorClock(endpoint_url)
-    try:
-        await clock.refresh()
-        return clock.now()
-    finally:
-        await clock.close()
 
 
 def _user() -> str:
