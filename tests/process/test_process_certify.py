@@ -171,7 +171,7 @@ def test_question_tells_all(certification: Certification, emulator: "Emulator") 
     """The question names product, account, Region, each dimension and who pays; yes sends."""
     code, shown = certification.type("yes\n")
     question = shown[: shown.index("Type yes")]
-    for words in ("0abc123example", "111122223333", "us-east-1", "requests", "gigabytes", "records of 1", "billed"):
+    for words in ("0abc123example", "111122223333", "us-east-1", "requests", "gigabytes", "record of 1", "billed"):
         assert words in question
     assert (code, emulator.held()) == (0, ONE_EACH)
 

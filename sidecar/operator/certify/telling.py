@@ -33,7 +33,7 @@ def announce(file: ReportFile) -> None:
         lines.append("  RegisterUsage: AWS meters this pod or task by the hour from then on, until it ends")
     pending = [record for record in report.records if record.outcome is None]
     if pending:
-        lines.append(f"  MeterUsage, {len(pending)} records of {subject.quantity}:")
+        lines.append(f"  MeterUsage, one record of {subject.quantity} for each of:")
         lines += [f"    {record.dimension}{_again(record)}" for record in pending]
     lines.append(f"Account {subject.account} is billed for it at the listing's price.")
     sys.stderr.write("".join(f"{line}\n" for line in lines))
