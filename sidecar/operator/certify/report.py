@@ -131,6 +131,12 @@ class Report:
         return [*self.dry_runs, *registration, *self.records]
 
     @property
+    def settled(self) -> bool:
+        """AWS has answered for good everything that is sent in earnest."""
+        registered = self.registration is None or self.registration.accepted
+        return registered and all(record.outcome is not None for record in self.records)
+
+    @property
     def verdict(self) -> Verdict:
         """Judge what stands in the report."""
         outcomes = [question.outcome for question in self.questions]

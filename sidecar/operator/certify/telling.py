@@ -4,9 +4,10 @@ The question goes to standard error, so that standard output holds the result al
 """
 
 import sys
+from collections.abc import Iterator
 
 from sidecar.operator.certify.file import ReportFile
-from sidecar.operator.certify.report import Question, Record, Verdict
+from sidecar.operator.certify.report import Question, Record, Report, Verdict
 from sidecar.operator.ledger.tables import print_line, print_table
 
 YES = "yes"
@@ -59,9 +60,22 @@ def summarise(file: ReportFile) -> None:
     print_table(["call", "dimension", "quantity", "answer", "id"], rows)
     if report.registration is not None and report.registration.key_expired_at is not None:
         print_line(f"AWS rotated the public key: this version expired at {report.registration.key_expired_at}.")
-    for words in dict.fromkeys(f"{each.error}. {each.cure}" for each in report.questions if each.error):
-        print_line(words)
+    for name, question in _named(report):
+        if question.error is not None:
+            print_line(f"{name}: {question.error.rstrip('.')}.")
+    for cure in dict.fromkeys(question.cure for _, question in _named(report) if question.error and question.cure):
+        print_line(f"cure: {cure}")
     print_line(f"{report.verdict}: {_ENDS[report.verdict]} Report: {file.path}")
+
+
+def _named(report: Report) -> Iterator[tuple[str, Question]]:
+    """Yield every question with what it is about."""
+    for dry_run in report.dry_runs:
+        yield f"dry run of {dry_run.dimension}", dry_run
+    if report.registration is not None:
+        yield "RegisterUsage", report.registration
+    for record in report.records:
+        yield record.dimension, record
 
 
 def _state(question: Question) -> str:

@@ -52,10 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--execution-role-arn", metavar="A", help="the role that pulls images from ECR and writes logs on Fargate"
     )
-    parser.add_argument("--launch-type", type=LaunchType, choices=[*LaunchType], default=LaunchType.FARGATE)
-    parser.add_argument("--cpu", metavar="UNITS", type=_whole(128, 196608), default=512, help="1024 are one vCPU")
-    parser.add_argument("--memory", metavar="MIB", type=_whole(SIDECAR_MEMORY, 2**31 - 1), default=1024)
-    parser.add_argument("--architecture", choices=["x86_64", "arm64"], default="x86_64", help="of both images")
+    parser.add_argument(
+        "--launch-type", type=LaunchType, choices=[*LaunchType], default=LaunchType.FARGATE, help="default: fargate"
+    )
+    parser.add_argument(
+        "--cpu", metavar="UNITS", type=_whole(128, 196608), default=512, help="1024 are one vCPU (default: 512)"
+    )
+    parser.add_argument(
+        "--memory", metavar="MIB", type=_whole(SIDECAR_MEMORY, 2**31 - 1), default=1024, help="default: 1024"
+    )
+    parser.add_argument(
+        "--architecture", choices=["x86_64", "arm64"], default="x86_64", help="of both images (default: x86_64)"
+    )
     parser.add_argument("--app-port", metavar="P", type=_whole(1, 65535), help="the port that the app serves on")
     parser.add_argument(
         "--app-stop-timeout",
