@@ -174,3 +174,15 @@ def test_task_lives_and_ends(task: Task, emulator: "Emulator") -> None:
     assert {"requests": "2.25"} == {dimension: held for (_, dimension), held in emulator.held().items()}
     assert TASK in task.log("marketplace-sidecar").read_text()
     assert '"check": "shutdown"' not in task.log("marketplace-sidecar").read_text()
+
+
+def test_certification_is_a_task(task: Task, emulator: "Emulator", tmp_path: Path) -> None:
+    """With another command the same task definition certifies, under the task's own identity, and no app starts."""
+    report = tmp_path / "certify.json"
+    task.start("marketplace-sidecar", "-m", "sidecar", "certify", "--yes", "--json", "--report", str(report))
+    assert not task.startable("app")
+
+    assert task.running["marketplace-sidecar"].wait(PATIENCE) == 0
+
+    assert json.loads(report.read_text())["subject"]["pod"] == TASK
+    assert [*emulator.held().values()] == ["1"]

@@ -36,7 +36,11 @@ def judge_pod(mode: Mode, pod: str | None) -> None:
 
 
 def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, str]) -> str:
-    """Return who signs the calls, after everything was looked at that can be wrong with it."""
+    """Return who signs the calls, by the name that AWS knows.
+
+    Raises:
+        NotReady: Marketplace does not take the identity, there is none, or AWS's token service cannot be asked.
+    """
     try:
         probe = ServiceProbe(endpoint)
     except ProbeFailed as broken:
@@ -47,8 +51,10 @@ def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, st
             raise NotReady(f"AWS Marketplace does not take this identity: {identity.found}. {identity.cure}")
         sts = check_sts(probe)
         if sts.status is not Result.OK:
-            raise NotReady(f"{sts.found}. {sts.cure}")
+            raise NotReady(f"{sts.found.rstrip('.')}. {sts.cure}")
         return str(probe.caller())
+    except ProbeFailed as failed:
+        raise NotReady(f"{failed}. Run the same command again.") from failed
     finally:
         probe.close()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar import cli
+from tests.conftest import Signer
 
 CONFIGURATION = """\
 product: {{code: 0abc123example, public_keys: {{1: {folder}/1.pem}}}}
@@ -68,3 +69,26 @@ def test_bad_command_line_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
     """A command line that cannot be understood ends with 2."""
     assert certify(tmp_path, "--yes", *arguments) == 2
     assert capsys.readouterr().err.startswith("usage: ")
+
+
+def test_unreadable_ledger_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, seller: Signer
+) -> None:
+    """Where nobody can tell whose usage lies on the ledger nothing is sent."""
+    seller.write(tmp_path).rename(tmp_path / "1.pem")
+    (tmp_path / "ledger.db").write_bytes(b"no ledger" * 1000)
+    monkeypatch.setenv("POD_UID", "pod-1")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert certify(tmp_path, "--yes") == 4
+    assert f"ledger {tmp_path}/ledger.db: " in capsys.readouterr().err
+    assert not (tmp_path / "certify.json").exists()
+
+
+def test_unsupported_region_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, seller: Signer
+) -> None:
+    """In a Region without container metering there is nothing to certify."""
+    seller.write(tmp_path).rename(tmp_path / "1.pem")
+    monkeypatch.setenv("AWS_REGION", "mars-north-1")
+    assert certify(tmp_path, "--yes") == 2
+    assert "mars-north-1" in capsys.readouterr().err
