@@ -46,6 +46,8 @@ COPY --from=build /opt/marketplace-sidecar /opt/marketplace-sidecar
 # The one place that is written to. A volume belongs here; without one it serves the image's own user, and any other
 # user of group 0, which is how OpenShift starts images.
 COPY --from=build --chown=65532:0 /build/lib/ /var/lib/
+# ECS gives a volume that it mounts here this folder's owner; undeclared, the volume would be root's on Fargate.
+VOLUME /var/lib/marketplace-sidecar
 # By number, for runAsNonRoot cannot judge a name.
 USER 65532:65532
 # The API is on loopback and has no business here.

@@ -54,6 +54,18 @@ COMMANDS = (
     Command("wait", "return when the product is entitled", "sidecar.operator.wait", "wait --timeout 60 && exec app"),
     Command("ledger", "read, prove and repair the ledger", "sidecar.operator.ledger", "ledger verify"),
     Command(
+        "certify",
+        "send what AWS asks for before a listing goes public, and write a report",
+        "sidecar.operator.certify",
+        "certify --report certify.json --dry-run",
+    ),
+    Command(
+        "ecs",
+        "print a task definition, or the policy of its role, for Amazon ECS",
+        "sidecar.operator.ecs",
+        "ecs policy --trust",
+    ),
+    Command(
         "verify-token",
         "verify a RegisterUsage signature from standard input",
         "sidecar.operator.verify_token",

@@ -1,23 +1,57 @@
-"""The present instant as the sidecar of a configuration has it: the emulator's in emulator mode, else the system's."""
+"""The service and the clock that a command works by: AWS and the system's, or the emulator's.
+
+In emulator mode both are at `marketplace.endpoint_url`, as they are for the sidecar itself.
+"""
 
 import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 from sidecar.adapters.clock import EmulatorClock, SystemClock
-from sidecar.settings import Mode, Settings
+from sidecar.marketplace import Endpoint
+from sidecar.settings import MarketplaceSettings, Mode
 
 
-def present(settings: Settings | None) -> datetime:
-    """Return the instant; without a configuration the system's."""
-    if settings is None or settings.marketplace.mode is not Mode.EMULATOR or settings.marketplace.endpoint_url is None:
-        return SystemClock().now()
-    return asyncio.run(_emulated(settings.marketplace.endpoint_url))
+def emulator_url(marketplace: MarketplaceSettings) -> str | None:
+    """Return the emulator's address; None in live mode."""
+    return marketplace.endpoint_url if marketplace.mode is Mode.EMULATOR else None
 
 
-async def _emulated(endpoint_url: str) -> datetime:
-    clock = EmulatorClock(endpoint_url)
+def endpoint_of(marketplace: MarketplaceSettings, environ: Mapping[str, str]) -> Endpoint:
+    """Return the metering service that is configured.
+
+    Raises:
+        UnsupportedRegion: Container products are not metered in the Region, or there is none.
+    """
+    url = emulator_url(marketplace)
+    if url is not None:
+        return Endpoint.emulated(url, environ, marketplace.region)
+    return Endpoint.live(environ, marketplace.region)
+
+
+@asynccontextmanager
+async def clock_of(marketplace: MarketplaceSettings) -> AsyncIterator[SystemClock | EmulatorClock]:
+    """Lend the clock for as long as the block runs; the emulator's is followed meanwhile."""
+    url = emulator_url(marketplace)
+    if url is None:
+        yield SystemClock()
+        return
+    clock = EmulatorClock(url)
+    await clock.start()
     try:
-        await clock.refresh()
-        return clock.now()
+        yield clock
     finally:
         await clock.close()
+
+
+def present(marketplace: MarketplaceSettings | None) -> datetime:
+    """Return the present instant; the system's where no configuration was read."""
+    if marketplace is None or emulator_url(marketplace) is None:
+        return SystemClock().now()
+    return asyncio.run(_emulated(marketplace))
+
+
+async def _emulated(marketplace: MarketplaceSettings) -> datetime:
+    async with clock_of(marketplace) as clock:
+        return clock.now()

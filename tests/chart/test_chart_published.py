@@ -4,10 +4,12 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.chart.published import Published
 from tests.chart.rendering import NEWEST, OLDEST, PRODUCT, Helm, containers, only, pod_template
 from tests.chart.variants import Variant
+from tests.documents.reading import blocks
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +35,15 @@ def test_unknown_field_is_found(published: dict[str, Published], helm: Helm) -> 
     del broken["spec"]["selector"]
     assert [] == published[NEWEST].faults(deployment)
     assert 3 == len(published[NEWEST].faults(broken))
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_certifying_pod_suits_kubernetes(published: dict[str, Published], version: str) -> None:
+    """The pod that the seller's document shows is valid, and knows its own identity."""
+    (text,) = [block.text for block in blocks("docs/seller.md") if block.name == "certify-pod.yaml"]
+    pod = yaml.safe_load(text)
+    assert [] == published[version].faults(pod)
+    (container,) = pod["spec"]["containers"]
+    assert {"POD_UID": "metadata.uid"} == {
+        each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in container["env"]
+    }

@@ -35,6 +35,7 @@ TOOLCHAINS = {
 PORTS = ("8787", "8788", "8789")
 """The ports in the documents: the API's, the probes', the emulator's."""
 NOT_RUN = {
+    "aws": "there is no account here; the SDK's model judges what is handed to it",
     "make": "the target is looked up; what it runs has tests of its own, and would install packages here",
     "kubectl": "there is no cluster here; tests/cluster has one. The words are split as a shell does it",
 }

@@ -94,12 +94,13 @@ def test_nothing_of_the_build(built: "Image") -> None:
 
 
 def test_configuration_is_plain(built: "Image") -> None:
-    """A numeric user that is not root, the process itself as entry point, no health check, labels."""
+    """A numeric user that is not root, the process itself as entry point, one volume, no health check, labels."""
     config = built.config
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["python", "-m", "sidecar"]
     assert config["Cmd"] == ["run"]
     assert config.get("Healthcheck") is None
+    assert list(config["Volumes"]) == ["/var/lib/marketplace-sidecar"]
     labels = {name.removeprefix("org.opencontainers.image."): text for name, text in config["Labels"].items()}
     assert (__version__, "Apache-2.0", "marketplace-sidecar") == (
         labels["version"],

@@ -13,7 +13,7 @@ from sidecar.operator.checks.identity import check_identity
 from sidecar.operator.checks.region import check_region
 from sidecar.operator.checks.setup import examine_setup
 from sidecar.operator.checks.shutdown import check_shutdown
-from sidecar.settings import LedgerSettings, MarketplaceSettings, Mode, Product, Settings
+from sidecar.settings import LedgerSettings, MarketplaceSettings, Mode, Product, Settings, ShutdownSettings
 from tests.adapters.apiserver import ApiServer
 
 NOWHERE = {"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
@@ -146,6 +146,37 @@ def test_certificates_are_judged(tmp_path: Path, name: str) -> None:
 def test_shutdown_fits_grace(timeout: int, grace: str, status: Result) -> None:
     """The drain and five seconds have to fit the grace period; 30 s are assumed where it is not known."""
     assert check_shutdown(timedelta(seconds=timeout), {"POD_TERMINATION_GRACE": grace}).status is status
+
+
+@pytest.mark.parametrize(
+    ("timeout", "grace", "platform", "status"),
+    [
+        (115, "120s", "AWS_ECS_FARGATE", Result.OK),
+        (116, "120s", "AWS_ECS_FARGATE", Result.FAIL),
+        (116, "300s", "AWS_ECS_FARGATE", Result.FAIL),
+        (116, "", "AWS_ECS_FARGATE", Result.FAIL),
+        (115, "", "AWS_ECS_FARGATE", Result.WARN),
+        (116, "300s", "AWS_ECS_EC2", Result.OK),
+    ],
+)
+def test_shutdown_fits_fargate(timeout: int, grace: str, platform: str, status: Result) -> None:
+    """Fargate ends a container 120 s after it asked it to, whatever anybody promised the sidecar."""
+    environ = {"POD_TERMINATION_GRACE": grace, "AWS_EXECUTION_ENV": platform}
+    diagnosis = check_shutdown(timedelta(seconds=timeout), environ)
+    assert diagnosis.status is status
+    assert ("115s or less" in diagnosis.cure) == (status is Result.FAIL)
+
+
+def test_start_tells_of_fargate(tmp_path: Path) -> None:
+    """The examination at the start says so too."""
+    settings = Settings(
+        product=Product(code="0abc123example"),
+        ledger=LedgerSettings(tmp_path / "ledger.db"),
+        marketplace=MarketplaceSettings(region="eu-west-1"),
+        shutdown=ShutdownSettings(timedelta(seconds=120)),
+    )
+    found = examine_setup(settings, {"AWS_REGION": "eu-west-1", "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"})
+    assert ("shutdown", Result.FAIL) in {(diagnosis.name, diagnosis.status) for diagnosis in found}
 
 
 def test_cluster_overrules_variable() -> None:

@@ -1,4 +1,4 @@
-"""The time for the end: what the drain may take against what the pod is given."""
+"""The time for the end: what the drain may take against what the pod or task is given."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -9,10 +9,12 @@ from sidecar.domain.diagnosis import Diagnosis, Subject
 SHUTDOWN = Subject("shutdown", "The open hour is submitted while the pod ends; a killed sidecar leaves it to nobody.")
 
 _VARIABLE = "POD_TERMINATION_GRACE"
-_SPARE = timedelta(seconds=5)
+SPARE = timedelta(seconds=5)
 """For what comes before and after the drain."""
 _USUAL = timedelta(seconds=30)
 """Kubernetes and ECS give this long unless told otherwise."""
+FARGATE_LONGEST = timedelta(seconds=120)
+"""Fargate gives no longer, whatever the task definition says."""
 
 
 def check_shutdown(timeout: timedelta, environ: Mapping[str, str], grace: timedelta | None = None) -> Diagnosis:
@@ -20,11 +22,19 @@ def check_shutdown(timeout: timedelta, environ: Mapping[str, str], grace: timede
 
     Args:
         timeout: How long the drain may take.
-        environ: Names the grace period in POD_TERMINATION_GRACE, in seconds or as `30s`, where the cluster does not.
+        environ: Names the grace period in POD_TERMINATION_GRACE, in seconds or as `30s`, where the cluster does not;
+            and in AWS_EXECUTION_ENV that this is Fargate, which has a limit of its own.
         grace: The grace period as the cluster tells it.
     """
     if grace is not None:
         return judge_shutdown(timeout, grace)
+    if environ.get("AWS_EXECUTION_ENV") == "AWS_ECS_FARGATE" and timeout + SPARE > FARGATE_LONGEST:
+        return SHUTDOWN.fail(
+            f"shutdown.timeout is {durations.render(timeout)}, and Fargate kills a container after "
+            f"{FARGATE_LONGEST.seconds}s, whatever stopTimeout says",
+            f"Set shutdown.timeout to {durations.render(FARGATE_LONGEST - SPARE)} or less, and stopTimeout "
+            f"{durations.render(SPARE)} longer.",
+        )
     text = environ.get(_VARIABLE, "").strip()
     if not text:
         return judge_shutdown(timeout, None)
@@ -36,7 +46,7 @@ def check_shutdown(timeout: timedelta, environ: Mapping[str, str], grace: timede
 
 def judge_shutdown(timeout: timedelta, grace: timedelta | None) -> Diagnosis:
     """Judge the drain's limit against the grace period; None where that is not known."""
-    drain, needed = durations.render(timeout), timeout + _SPARE
+    drain, needed = durations.render(timeout), timeout + SPARE
     cure = (
         f"Set terminationGracePeriodSeconds (on ECS stopTimeout) to {durations.render(needed)} or more, "
         "or shorten shutdown.timeout."

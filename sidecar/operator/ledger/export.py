@@ -104,7 +104,7 @@ def _write_file(source: Source, target: Path, args: argparse.Namespace) -> None:
 def _write(source: Source, file: TextIO, args: argparse.Namespace) -> None:
     with look(source.path) as connection:
         if args.chain:
-            chain = link(entries(connection, present(source.settings), with_events=args.events))
+            chain = link(entries(connection, present(source.marketplace), with_events=args.events))
             file.writelines(f"{line}\n" for line in chain)
             return
         columns = EVENT_COLUMNS if args.events else RECORD_COLUMNS

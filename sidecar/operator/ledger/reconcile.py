@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     charges = [each for each in trail.charges if _within(each.hour, args.since, args.until)]
     found = reconcile(_submissions(paths, args), charges)
     if not args.dry_run and found.counts[Verdict.SETTLED]:
-        now = to_micros(present(source.settings))
+        now = to_micros(present(source.marketplace))
         found = replace(found, slots=[_settle(slot, now) for slot in found.slots])
     shown = [slot for slot in found.slots if args.all or slot.verdict is not Verdict.MATCHED]
     if args.json:

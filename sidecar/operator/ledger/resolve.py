@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         return _BAD_COMMAND_LINE
     source = find_source(args)
     resolution = Resolution(action, args.reason, args.metering_record_id)
-    now = to_micros(present(source.settings))
+    now = to_micros(present(source.marketplace))
     try:
         found = resolve_in(source.path, args.record, resolution, who=user(), now=now, keep=not args.dry_run)
     except NotResolvable as refusal:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sidecar.domain import timestamps
-from sidecar.settings import Settings, load
+from sidecar.settings import MarketplaceSettings, Settings, load
 
 _MOST = 1_000_000
 _LIMIT = 100
@@ -23,6 +23,11 @@ class Source:
 
     path: Path
     settings: Settings | None
+
+    @property
+    def marketplace(self) -> MarketplaceSettings | None:
+        """Where the configuration says that AWS is."""
+        return None if self.settings is None else self.settings.marketplace
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,199 @@
+"""The report of a certification: what was asked of AWS, what it answered, and what is still open.
+
+A document of its own format: whatever else is read as one is refused. What is frozen in it never changes again.
+"""
+
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Self
+
+from sidecar.domain import timestamps
+
+FORMAT = "marketplace-sidecar certification 1"
+
+
+class Outcome(StrEnum):
+    """What AWS answered for good."""
+
+    ACCEPTED = "accepted"  # a dry run that is allowed, a signature that is right, a record that AWS holds
+    REFUSED = "refused"
+
+
+class Verdict(StrEnum):
+    """What the whole comes to."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    INCOMPLETE = "incomplete"  # something was not asked yet, or has no answer
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is certified, by whom and from where. A report is of exactly one."""
+
+    product_code: str
+    public_key_version: int
+    check: str
+    dimensions: list[str]
+    quantity: str
+    quantity_kind: str
+    mode: str
+    region: str
+    account: str
+    caller: str
+    """Who signs the calls, as AWS's token service names it."""
+    pod: str | None
+    """The pod or task that AWS takes the calls from; None beside an emulator, which goes by the caller."""
+
+
+@dataclass(slots=True)
+class Question:
+    """Something asked of AWS: when, and what came of it. Open as long as it has no outcome."""
+
+    asked_at: str | None = None
+    answered_at: str | None = None
+    outcome: Outcome | None = None
+    request_id: str | None = None
+    error: str | None = None
+    """AWS's words, or why there was no answer; an open question keeps that of its last attempt."""
+    cure: str | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """AWS said yes."""
+        return self.outcome is Outcome.ACCEPTED
+
+
+@dataclass(slots=True)
+class DryRun(Question):
+    """Whether the role may meter a dimension."""
+
+    dimension: str = ""
+
+
+@dataclass(slots=True)
+class Registration(Question):
+    """One RegisterUsage, whose signature is verified. Neither nonce nor signature is kept."""
+
+    claims: dict[str, Any] = field(default_factory=dict)
+    """Product code, key version and time of issue, as AWS signed them."""
+    key_expired_at: str | None = None
+    """When the key version expired, if AWS has rotated the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """What makes a record's request the same one each time it is sent."""
+
+    timestamp: str
+    client_token: str
+
+    @property
+    def instant(self) -> datetime:
+        """The timestamp.
+
+        Raises:
+            ValueError: It is none; no frozen request is read from a file so.
+        """
+        instant = timestamps.parse(self.timestamp)
+        if instant is None:
+            raise ValueError("not a timestamp")
+        return instant
+
+
+@dataclass(slots=True)
+class Record(Question):
+    """One MeterUsage. Its request is set once, before the first attempt, and never changes."""
+
+    dimension: str = ""
+    request: Frozen | None = None
+    metering_record_id: str | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything, as the file holds it. Times are RFC 3339 in UTC; a null is what is not known, or not there yet."""
+
+    subject: Subject
+    sidecar_version: str
+    started_at: str
+    finished_at: str | None = None
+    dry_runs: list[DryRun] = field(default_factory=list)
+    registration: Registration | None = None
+    """None when the product does not register."""
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def questions(self) -> list[Question]:
+        """Everything that is asked, in its order."""
+        registration = [] if self.registration is None else [self.registration]
+        return [*self.dry_runs, *registration, *self.records]
+
+    @property
+    def settled(self) -> bool:
+        """AWS has answered for good everything that is sent in earnest."""
+        registered = self.registration is None or self.registration.accepted
+        return registered and all(record.outcome is not None for record in self.records)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Judge what stands in the report."""
+        outcomes = [question.outcome for question in self.questions]
+        if Outcome.REFUSED in outcomes:
+            return Verdict.FAILED
+        whole = len(self.dry_runs) == len(self.records) and None not in outcomes
+        return Verdict.PASSED if whole else Verdict.INCOMPLETE
+
+    def document(self) -> dict[str, Any]:
+        """Return the members of the file."""
+        members = asdict(self)
+        return {"format": FORMAT, "verdict": self.verdict, **members}
+
+    @classmethod
+    def parse(cls, document: Any) -> Self:
+        """Return the report in a document.
+
+        Raises:
+            ValueError: It is none.
+        """
+        if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
+            raise ValueError("not a report")
+        document.pop("verdict", None)
+        members = _checked(cls, document)
+        registration = members["registration"]
+        report = cls(
+            **{
+                **members,
+                "subject": Subject(**_checked(Subject, members["subject"])),
+                "dry_runs": [_question(DryRun, each) for each in members["dry_runs"]],
+                "registration": None if registration is None else _question(Registration, registration),
+                "records": [_record(each) for each in members["records"]],
+            }
+        )
+        if [record.dimension for record in report.records] != report.subject.dimensions:
+            raise ValueError("the records are not those of the dimensions")
+        return report
+
+
+def _question(kind: type[Any], document: Any) -> Any:
+    members = _checked(kind, document)
+    outcome = members["outcome"]
+    return kind(**{**members, "outcome": None if outcome is None else Outcome(outcome)})
+
+
+def _record(document: Any) -> Record:
+    record: Record = _question(Record, document)
+    if record.request is not None:
+        record.request = Frozen(**_checked(Frozen, record.request))
+        # Read now, so that an edited one is found before anything is sent.
+        _ = record.request.instant
+    return record
+
+
+def _checked(kind: type[Any], document: Any) -> dict[str, Any]:
+    """Return the members of a document that has exactly those of a class."""
+    names = {each.name for each in fields(kind)}
+    if not isinstance(document, dict) or document.keys() != names:
+        raise ValueError(f"not the members of {kind.__name__}")
+    return document

@@ -1,0 +1,58 @@
+"""`ecs policy`: what the task role may do, and who may take it on.
+
+Both documents are files of the package, and the same as those in docs/iam. Their placeholders are filled in only with
+what is named; a role that trusted a guess would trust strangers.
+"""
+
+import argparse
+import re
+import sys
+from importlib import resources
+
+_ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]", re.ASCII)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--trust", action="store_true", help="the trust policy instead: who may take on the role")
+    parser.add_argument("--account", metavar="ID", type=_account, help="with --trust: the account whose tasks may")
+    parser.add_argument("--region", metavar="R", type=region, help="with --trust: the Region whose tasks may")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the document; 0, or 2 when an option does not belong to it."""
+    if not args.trust:
+        if args.account or args.region:
+            sys.stderr.write("ecs policy: --account and --region belong to --trust; the policy itself names neither\n")
+            return 2
+        sys.stdout.write(read("policy.json"))
+        return 0
+    text = read("ecs-task-trust-policy.json")
+    for placeholder, value in (("ACCOUNT_ID", args.account), ("REGION", args.region)):
+        if value is not None:
+            text = text.replace(placeholder, value)
+    sys.stdout.write(text)
+    return 0
+
+
+def read(name: str) -> str:
+    """Return a document of the package."""
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def region(text: str) -> str:
+    """Return a Region's name.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    if _REGION.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a Region like eu-west-1")
+    return text
+
+
+def _account(text: str) -> str:
+    if _ACCOUNT.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an account id: 12 digits")
+    return text

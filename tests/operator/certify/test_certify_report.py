@@ -1,0 +1,131 @@
+"""The report: what it concludes, and that nothing but a report is read as one."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.operator.certify.file import NotKept, Unusable, open_report
+from sidecar.operator.certify.report import (
+    DryRun,
+    Frozen,
+    Outcome,
+    Record,
+    Registration,
+    Report,
+    Subject,
+    Verdict,
+)
+
+SUBJECT = Subject(
+    product_code="0abc123example",
+    public_key_version=1,
+    check="register",
+    dimensions=["requests"],
+    quantity="1",
+    quantity_kind="decimal",
+    mode="live",
+    region="eu-west-1",
+    account="111122223333",
+    caller="arn:aws:sts::111122223333:assumed-role/metering",
+    pod="pod-1",
+)
+YES, NO = Outcome.ACCEPTED, Outcome.REFUSED
+
+
+def report(dry_run: Outcome | None = YES, registration: Outcome | None = YES, record: Outcome | None = YES) -> Report:
+    """Return a report with these outcomes."""
+    return Report(
+        subject=SUBJECT,
+        sidecar_version="0.1.0",
+        started_at="2026-11-23T10:20:00Z",
+        dry_runs=[DryRun(dimension="requests", outcome=dry_run)],
+        registration=Registration(outcome=registration, claims={"productCode": "0abc123example"}),
+        records=[Record(dimension="requests", outcome=record, request=Frozen("2026-11-23T10:20:00Z", "token-1"))],
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdict"),
+    [
+        ((YES, YES, YES), Verdict.PASSED),
+        ((YES, YES, None), Verdict.INCOMPLETE),
+        ((YES, None, YES), Verdict.INCOMPLETE),
+        ((None, YES, YES), Verdict.INCOMPLETE),
+        ((YES, YES, NO), Verdict.FAILED),
+        ((YES, NO, None), Verdict.FAILED),
+        ((NO, None, None), Verdict.FAILED),
+    ],
+)
+def test_verdict_follows_outcomes(outcomes: tuple[Outcome | None, ...], verdict: Verdict) -> None:
+    """It passes only when AWS said yes to everything, and fails with the first no."""
+    assert report(*outcomes).verdict is verdict
+
+
+def test_unasked_is_incomplete() -> None:
+    """A report in which nothing was asked yet does not pass for want of a no."""
+    begun = Report(SUBJECT, "0.1.0", "2026-11-23T10:20:00Z", records=[Record(dimension="requests")])
+    assert begun.verdict is Verdict.INCOMPLETE
+
+
+def test_report_reads_back() -> None:
+    """What was written is read as it was."""
+    written = report(record=None)
+    assert Report.parse(json.loads(json.dumps(written.document()))) == written
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the way to each member of a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [at, *(path for key, each in inner for path in paths(each, (*at, key)))]
+
+
+DOCUMENT = json.loads(json.dumps(report().document()))
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(path=st.sampled_from([path for path in paths(DOCUMENT) if path]), junk=JUNK)
+def test_edited_report_is_read_or_refused(path: tuple[Any, ...], junk: Any) -> None:
+    """Whatever stands in place of a member, the document is a report that can be written again, or none at all."""
+    document = deepcopy(DOCUMENT)
+    parent = document
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = junk
+    try:
+        found = Report.parse(document)
+    except (ValueError, TypeError, KeyError):
+        return
+    json.dumps(found.document())
+    for record in found.records:
+        assert record.request is None or record.request.instant.tzinfo is not None
+
+
+def test_lost_room_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that cannot be written anew stands as it was, and nothing else lies beside it."""
+    path = tmp_path / "certify.json"
+    with open_report(path, report(record=None)) as file:
+        before = path.read_bytes()
+        file.report.records[0].outcome = YES
+        monkeypatch.setattr("os.fsync", _no_room)
+        with pytest.raises(NotKept, match="No space left on device"):
+            file.save()
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (before, [path])
+
+
+def _no_room(_descriptor: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    """A report goes only into a folder that is there."""
+    with pytest.raises(Unusable, match="No such file"), open_report(tmp_path / "no" / "certify.json", report()):
+        pass

@@ -1,0 +1,491 @@
+"""`certify` as a real process: what it sends, what it leaves in the report, and how it goes on after any end."""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sidecar.operator.stage import PATIENCE, free_port, wait_for
+from tests.process.conftest import environment
+from tests.process.test_process_identity import KEYS
+
+if TYPE_CHECKING:
+    from tests.process.conftest import Emulator, Site
+
+pytestmark = pytest.mark.process
+
+HOUR = "2026-11-23T10:00:00Z"
+PRODUCT: dict[str, Any] = {"metering": {"dimensions": [{"name": "requests"}, {"name": "gigabytes"}]}}
+ONE_EACH = {(HOUR, "requests"): "1", (HOUR, "gigabytes"): "1"}
+SELLER = {"AWS_ACCESS_KEY_ID": "seller", "AWS_SECRET_ACCESS_KEY": "any"}
+
+
+@dataclass
+class Certification:
+    """The command on one product, with a report of its own."""
+
+    site: "Site"
+    report: Path
+
+    def command(self, *arguments: str, **changes: Any) -> list[str]:
+        """Return the command line; the changes are to the configuration."""
+        config = self.site.write("certify.yaml", **{**PRODUCT, **changes})
+        program = [sys.executable, "-m", "sidecar", "certify"]
+        return [*program, "--config", str(config), "--report", str(self.report), *arguments]
+
+    def run(
+        self, *arguments: str, variables: dict[str, str] | None = None, **changes: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end, without a terminal."""
+        return subprocess.run(
+            self.command(*arguments, **changes),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment(**{**SELLER, **(variables or {})}),
+            timeout=PATIENCE,
+        )
+
+    def type(self, answer: str | None) -> tuple[int, str]:
+        """Run it on a terminal and type an answer to its question, or interrupt it; exit code and what was shown."""
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            self.command(), stdin=theirs, stdout=theirs, stderr=theirs, env=environment(**SELLER)
+        ) as process:
+            os.close(theirs)
+            shown = read_until(ours, "Type yes to send it: ")
+            if answer is None:
+                process.send_signal(signal.SIGINT)
+            else:
+                os.write(ours, answer.encode())
+            shown += read_until(ours, None)
+            os.close(ours)
+            return process.wait(PATIENCE), shown
+
+    @property
+    def document(self) -> Any:
+        """The report as it stands."""
+        return json.loads(self.report.read_text())
+
+    def frozen(self) -> list[Any]:
+        """Return the requests that may have been sent."""
+        if not self.report.exists():
+            return []
+        return [record["request"] for record in self.document["records"] if record["request"] is not None]
+
+
+def read_until(terminal: int, text: str | None) -> str:
+    """Return what a terminal shows, up to a text, or up to its end."""
+    shown = ""
+    deadline = time.monotonic() + PATIENCE
+    while text is None or text not in shown:
+        if not select.select([terminal], [], [], max(deadline - time.monotonic(), 0))[0]:
+            raise AssertionError(f"the terminal shows only {shown!r}")
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:  # what Linux says once nobody holds the other side
+            part = b""
+        if not part:
+            break
+        shown += part.decode()
+    return shown
+
+
+def outcomes(document: Any) -> list[Any]:
+    """Return what AWS said to the registration and to each record."""
+    return [each["outcome"] for each in (document["registration"], *document["records"])]
+
+
+@pytest.fixture(name="certification")
+def _certification(site: "Site", tmp_path: Path) -> Certification:
+    """A certification that nobody has begun."""
+    return Certification(site, tmp_path / "certify.json")
+
+
+def after_dry_runs(emulator: "Emulator", fault: str, count: int = 1_000_000) -> None:
+    """Let the records go wrong that follow the two dry runs."""
+    emulator.order("MeterUsage", "dry-run-success", 2)
+    emulator.order("MeterUsage", fault, count)
+
+
+def clear(emulator: "Emulator", fault: str) -> None:
+    """Withdraw a fault, and what is left of the plain dry runs."""
+    emulator.order("MeterUsage", "dry-run-success", 0)
+    emulator.order("MeterUsage", fault, 0)
+
+
+def test_one_record_for_each_dimension(certification: Certification, emulator: "Emulator") -> None:
+    """AWS gets one registration and one record for each dimension; the report says which; again sends nothing."""
+    done = certification.run("--yes")
+
+    assert (done.returncode, emulator.held()) == (0, ONE_EACH)
+    document = certification.document
+    assert (document["verdict"], document["registration"]["claims"]["productCode"]) == ("passed", "0abc123example")
+    held = {record["UsageDimension"]: record for record in emulator.get("records")["records"]}
+    for record in document["records"]:
+        theirs = held[record["dimension"]]
+        assert record["metering_record_id"] == theirs["MeteringRecordId"]
+        assert record["request"]["client_token"] == theirs["ClientToken"]
+    assert document["subject"]["caller"] == "arn:aws:iam::111122223333:user/seller"
+    assert "passed: AWS has everything" in done.stdout
+    for secret in ("nonce", "signature", "eyJ"):
+        assert secret not in certification.report.read_text()
+    calls = len(emulator.get("events")["Records"])
+    assert certification.run("--yes").returncode == 0
+    assert len([call for call in emulator.get("events")["Records"][calls:] if "Usage" in call["eventName"]]) == 0
+
+
+def test_dry_run_meters_nothing(certification: Certification, emulator: "Emulator") -> None:
+    """After the dry runs alone nobody is registered and nothing is metered; the real round goes on from there."""
+    assert certification.run("--dry-run").returncode == 0
+    assert (emulator.held(), emulator.calls("RegisterUsage")) == ({}, [])
+    assert certification.document["verdict"] == "incomplete"
+    assert certification.run("--yes").returncode == 0
+    assert emulator.held() == ONE_EACH
+
+
+def test_json_is_the_report(certification: Certification) -> None:
+    """--json prints the document that is in the file."""
+    assert json.loads(certification.run("--yes", "--json").stdout) == certification.document
+
+
+@pytest.mark.parametrize("answer", ["no\n", "\n", "y\n", "YES\n", "\x04"])
+def test_only_yes_sends(certification: Certification, emulator: "Emulator", answer: str) -> None:
+    """Whatever is not exactly yes sends nothing."""
+    code, shown = certification.type(answer)
+    assert (code, "Nothing was sent." in shown) == (1, True)
+    assert (emulator.held(), emulator.calls("RegisterUsage")) == ({}, [])
+
+
+def test_question_tells_all(certification: Certification, emulator: "Emulator") -> None:
+    """The question names product, account, Region, each dimension and who pays; yes sends."""
+    code, shown = certification.type("yes\n")
+    question = shown[: shown.index("Type yes")]
+    for words in ("0abc123example", "111122223333", "us-east-1", "requests", "gigabytes", "record of 1", "billed"):
+        assert words in question
+    assert (code, emulator.held()) == (0, ONE_EACH)
+
+
+def test_interrupt_sends_nothing(certification: Certification, emulator: "Emulator") -> None:
+    """An interrupt at the question ends it at once."""
+    code, _ = certification.type(None)
+    assert (code, emulator.held(), emulator.calls("RegisterUsage")) == (130, {}, [])
+
+
+def test_not_beside_a_sidecar(certification: Certification, site: "Site", emulator: "Emulator") -> None:
+    """Where a sidecar answers, and where one has the ledger, nothing is sent: the slot is the app's."""
+    sidecar = site.start_entitled(api={"port": free_port()}, **PRODUCT)
+    before = len(emulator.get("events")["Records"])
+
+    answering = certification.run("--yes", api={"port": sidecar.api})
+    locked = certification.run("--yes")
+
+    assert (answering.returncode, "A sidecar answers at 127.0.0.1" in answering.stderr) == (1, True)
+    assert (locked.returncode, "another sidecar is using it" in locked.stderr) == (1, True)
+    assert len(emulator.get("events")["Records"]) == before
+    assert not certification.report.exists()
+
+
+def test_not_beside_a_socket(certification: Certification, site: "Site") -> None:
+    """A sidecar that answers on its unix socket is found, too."""
+    path = site.folder / "api.sock"
+    site.start(api={"socket": str(path)})
+    done = certification.run("--yes", api={"socket": str(path)}, ledger={"path": str(site.folder / "other.db")})
+    assert (done.returncode, f"A sidecar answers at {path}" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("lived_as", "certify_as", "words"),
+    [
+        ({}, {}, "holds usage that is not submitted yet"),
+        ({"POD_UID": "pod-1"}, {"POD_UID": "pod-1"}, "A sidecar has run in this pod"),
+        ({"POD_UID": "pod-1"}, {"POD_UID": "pod-2"}, None),
+    ],
+)
+def test_not_on_this_pods_usage(
+    certification: Certification,
+    site: "Site",
+    emulator: "Emulator",
+    lived_as: dict[str, str],
+    certify_as: dict[str, str],
+    words: str | None,
+) -> None:
+    """Usage of this pod on the ledger waits for its slots; that of another pod is none of them."""
+    sidecar = site.start_entitled(variables=lived_as, **PRODUCT)
+    sidecar.report({"dimension": "requests", "quantity": "2"})
+    sidecar.kill()
+
+    done = certification.run("--yes", variables=certify_as)
+
+    if words is None:
+        assert (done.returncode, emulator.held()) == (0, ONE_EACH)
+    else:
+        assert (done.returncode, words in done.stderr, emulator.held()) == (1, True, {})
+
+
+def test_sidecar_waits_for_certification(certification: Certification, site: "Site", emulator: "Emulator") -> None:
+    """As long as it works on a ledger's place, no sidecar begins there."""
+    site.start_entitled(variables={"POD_UID": "pod-1"}, **PRODUCT).kill()
+    after_dry_runs(emulator, "timeout")
+    running = subprocess.Popen(
+        certification.command("--yes"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(**SELLER, POD_UID="pod-2"),
+    )
+    try:
+        wait_for("a frozen request", certification.frozen)
+        code, log = site.refuse(POD_UID="pod-3")
+    finally:
+        running.kill()
+        running.wait()
+    assert (code, "another sidecar is using it" in log) == (4, True)
+
+
+def test_foreign_file_is_kept(certification: Certification, emulator: "Emulator", tmp_path: Path) -> None:
+    """A file that is no report is left as it is, to the byte, and nothing is sent."""
+    for content in (b"", b"my only copy", b"{}", b'{"format": "marketplace-sidecar certification 1"}', b"\xff\xfe"):
+        certification.report.write_bytes(content)
+        done = certification.run("--yes")
+        assert (done.returncode, "is not a report" in done.stderr) == (2, True)
+        assert certification.report.read_bytes() == content
+    certification.report.unlink()
+    precious = tmp_path / "precious"
+    certification.report.symlink_to(precious)
+    assert certification.run("--yes").returncode == 2
+    certification.report.unlink()
+    certification.report.mkdir()
+    assert certification.run("--yes").returncode == 2
+    assert (precious.exists(), emulator.calls("RegisterUsage"), emulator.held()) == (False, [], {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "changes", "name"),
+    [
+        ((), {"AWS_ACCESS_KEY_ID": "somebody-else"}, {}, "caller"),
+        ((), {"POD_UID": "pod-2"}, {}, "pod"),
+        ((), {"AWS_REGION": "eu-west-1"}, {}, "region"),
+        (("--quantity", "2"), {}, {}, "quantity"),
+        ((), {}, {"product": {"code": "other"}}, "product_code"),
+        ((), {}, {"metering": {"dimensions": [{"name": "requests"}]}}, "dimensions"),
+        ((), {}, {"entitlement": {"check": "meter"}}, "check"),
+    ],
+)
+def test_foreign_report_is_refused(
+    certification: Certification,
+    emulator: "Emulator",
+    arguments: tuple[str, ...],
+    variables: dict[str, str],
+    changes: dict[str, Any],
+    name: str,
+) -> None:
+    """A report is gone on with only by the same pod, for the same product."""
+    assert certification.run("--dry-run").returncode == 0
+    before = certification.report.read_bytes()
+    done = certification.run("--yes", *arguments, variables=variables, **changes)
+    assert (done.returncode, f"its {name} is" in done.stderr) == (2, True)
+    assert (certification.report.read_bytes(), emulator.held()) == (before, {})
+
+
+def test_full_disk_is_told_first(certification: Certification, emulator: "Emulator") -> None:
+    """Where the report does not fit nothing is sent."""
+    limited = ["bash", "-c", 'ulimit -f 0; exec "$0" "$@"', *certification.command("--yes")]
+    done = subprocess.run(
+        limited,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={name: value for name, value in environment(**SELLER).items() if not name.startswith("COVERAGE_")},
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, "cannot be written, so nothing is sent" in done.stderr) == (2, True)
+    assert (emulator.calls("RegisterUsage"), emulator.held()) == ([], {})
+
+
+@pytest.mark.parametrize("fault", ["timeout", "drop-response"])
+def test_kill_leaves_one_record(certification: Certification, emulator: "Emulator", fault: str) -> None:
+    """Killed between the freezing and the answer, the next run sends the very same: one record, whatever AWS had."""
+    after_dry_runs(emulator, fault)
+    running = subprocess.Popen(
+        certification.command("--yes"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(**SELLER),
+    )
+    wait_for("a frozen request", certification.frozen)
+    if fault == "drop-response":
+        wait_for("AWS to hold it", emulator.held)
+    running.kill()
+    running.wait()
+    (frozen,) = certification.frozen()
+    clear(emulator, fault)
+    emulator.post("clock", advance="2h")
+
+    assert certification.run("--yes").returncode == 0
+
+    assert certification.frozen()[0] == frozen
+    held = emulator.get("records")["records"]
+    assert sorted((record["UsageDimension"], record["UsageQuantity"]) for record in held) == [
+        ("gigabytes", "1"),
+        ("requests", "1"),
+    ]
+    (first,) = [record for record in held if record["UsageDimension"] == "requests"]
+    assert (first["Timestamp"], first["ClientToken"]) == (HOUR, frozen["client_token"])
+
+
+def test_lost_answers_are_gone_on_with(certification: Certification, emulator: "Emulator") -> None:
+    """A record without an answer stays open, and is asked about again with its own token until there is one."""
+    after_dry_runs(emulator, "drop-response")
+    done = certification.run("--yes", "--retry-for", "0s")
+    assert (done.returncode, certification.document["verdict"]) == (1, "incomplete")
+    assert outcomes(certification.document) == ["accepted", None, None]
+    assert len(certification.frozen()) == 1
+    clear(emulator, "drop-response")
+
+    assert certification.run("--yes").returncode == 0
+    assert emulator.held() == ONE_EACH
+
+
+@pytest.mark.parametrize("fault", ["throttle", "internal", "drop-response"])
+def test_passing_faults_are_sat_out(certification: Certification, emulator: "Emulator", fault: str) -> None:
+    """Throttling, faults of the service and one lost answer are repeated, and leave one record."""
+    after_dry_runs(emulator, fault, 1)
+    assert certification.run("--yes").returncode == 0
+    assert emulator.held() == ONE_EACH
+
+
+def test_denied_dry_run_ends_it(certification: Certification, emulator: "Emulator") -> None:
+    """Without the permission nothing is sent, and the cure is named."""
+    emulator.order("MeterUsage", "access-denied")
+    done = certification.run("--yes")
+    assert (done.returncode, "Allow aws-marketplace:RegisterUsage" in done.stdout) == (1, True)
+    assert (emulator.calls("RegisterUsage"), emulator.held()) == ([], {})
+    assert certification.document["verdict"] == "failed"
+
+
+def test_no_network_is_told(certification: Certification, emulator: "Emulator") -> None:
+    """Where nobody answers it says so at once, and begins no report."""
+    nowhere = {"mode": "emulator", "endpoint_url": f"http://127.0.0.1:{free_port()}"}
+    done = certification.run("--yes", marketplace=nowhere)
+    assert (done.returncode, "Could not connect" in done.stderr) == (1, True)
+    assert not certification.report.exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("InvalidProductCode", "InvalidProductCodeException"),
+        ("InvalidPublicKeyVersion", "InvalidPublicKeyVersionException"),
+        ("CustomerNotEntitled", "Subscribe to the product"),
+        ("PlatformNotSupported", "Run on Amazon EKS"),
+        ("wrong-signature", "the signature is not believed"),
+        ("wrong-nonce", "the signature is not believed"),
+        ("wrong-product", "the signature is not believed"),
+        ("old-iat", "the signature is not believed"),
+        ("alg-none", "the signature is not believed"),
+        ("hs256", "the signature is not believed"),
+    ],
+)
+def test_refused_registration_ends_it(
+    certification: Certification, emulator: "Emulator", fault: str, words: str
+) -> None:
+    """Without a registration that can be believed no record is sent; once it is right the same report goes on."""
+    emulator.order("RegisterUsage", fault, 1)
+    done = certification.run("--yes")
+    assert (done.returncode, words in done.stdout, emulator.held()) == (1, True, {})
+    assert outcomes(certification.document) == ["refused", None, None]
+    assert certification.run("--yes").returncode == 0
+    assert emulator.held() == ONE_EACH
+
+
+def test_refused_dimension_lets_others_go_on(certification: Certification, emulator: "Emulator") -> None:
+    """A dimension that the listing does not have is told; the others are sent, and nothing is sent again."""
+    after_dry_runs(emulator, "InvalidUsageDimension", 1)
+    done = certification.run("--yes")
+    assert (done.returncode, "InvalidUsageDimensionException" in done.stdout) == (1, True)
+    assert outcomes(certification.document) == ["accepted", "refused", "accepted"]
+    assert emulator.held() == {(HOUR, "gigabytes"): "1"}
+    assert certification.run("--yes").returncode == 1
+    assert emulator.held() == {(HOUR, "gigabytes"): "1"}
+
+
+def test_unsubscribed_record_stays_open(certification: Certification, emulator: "Emulator") -> None:
+    """A product that only meters is refused without a subscription, and goes on once there is one."""
+    only_metered = {"entitlement": {"check": "meter"}}
+    emulator.post("customers", action="unsubscribe")
+    done = certification.run("--yes", **only_metered)
+    assert (done.returncode, "Subscribe to the product" in done.stdout) == (1, True)
+    emulator.post("customers", action="entitle")
+    assert certification.run("--yes", **only_metered).returncode == 0
+    assert (emulator.held(), emulator.calls("RegisterUsage")) == (ONE_EACH, [])
+
+
+def test_filled_slot_is_explained(certification: Certification, emulator: "Emulator", tmp_path: Path) -> None:
+    """Another quantity for the same pod and hour is not taken; what that means is said, and the first one stands."""
+    assert certification.run("--yes").returncode == 0
+    second = Certification(certification.site, tmp_path / "second.json")
+    done = second.run("--yes", "--quantity", "2")
+    assert (done.returncode, "AWS already holds another quantity for this pod" in done.stdout) == (1, True)
+    assert emulator.held() == ONE_EACH
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({}, "Nothing says which pod or task this is"),
+        ({"POD_UID": "pod-1", **KEYS}, "AWS Marketplace does not take this identity: static-keys"),
+    ],
+)
+def test_live_needs_a_pod(certification: Certification, variables: dict[str, str], words: str) -> None:
+    """At AWS itself it runs only as a pod or task that Marketplace takes records from."""
+    live = {"mode": "live", "endpoint_url": None, "region": "us-east-1"}
+    done = certification.run("--yes", variables=variables, marketplace=live)
+    assert (done.returncode, words in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(("quantity", "kind", "held"), [("2.50", "decimal", "2.5"), ("3", "integer", "3")])
+def test_quantity_is_sent(
+    certification: Certification, emulator: "Emulator", quantity: str, kind: str, held: str
+) -> None:
+    """AWS gets exactly the quantity, in the product's kind."""
+    metering = {**PRODUCT["metering"], "quantity": kind}
+    assert certification.run("--yes", "--quantity", quantity, metering=metering).returncode == 0
+    assert set(emulator.held().values()) == {held}
+
+
+def test_nothing_to_certify(certification: Certification) -> None:
+    """A product that neither registers nor meters has nothing to send."""
+    done = certification.run("--yes", entitlement={"check": "none"}, metering={"dimensions": []})
+    assert (done.returncode, "there is nothing to certify" in done.stderr) == (1, True)
+
+
+def test_one_at_a_time(certification: Certification, emulator: "Emulator") -> None:
+    """A second certification beside the first is refused: both would freeze requests of their own."""
+    after_dry_runs(emulator, "timeout")
+    running = subprocess.Popen(
+        certification.command("--yes"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(**SELLER),
+    )
+    try:
+        wait_for("a frozen request", certification.frozen)
+        second = certification.run("--yes")
+    finally:
+        running.kill()
+        running.wait()
+    assert (second.returncode, "another certification works in" in second.stderr) == (2, True)
