@@ -27,6 +27,7 @@ from sidecar.adapters.pod import pod_identity
 from sidecar.adapters.signature import PublicKeys
 from sidecar.cluster import Cluster
 from sidecar.domain.diagnosis import Diagnosis, Result
+from sidecar.domain.podview import PodEnd, drain_within
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import Finding
 from sidecar.domain.usage import LedgerUnavailable
@@ -142,7 +143,7 @@ async def run(
         except* DeniedExit as ended:
             denied = next((leaf for leaf in ended.exceptions if isinstance(leaf, DeniedExit)), None)
         finally:
-            await _drain(parts, intake, settings.shutdown.timeout, cluster.is_ending)
+            await _drain(parts, intake, settings.shutdown.timeout, cluster.ask_end)
         if denied is not None:
             raise denied
 
@@ -177,27 +178,38 @@ async def _end(stop: asyncio.Event) -> None:
 
 
 async def _drain(
-    parts: Parts, intake: asyncio.Task[None], timeout: timedelta, is_ending: Callable[[], Awaitable[bool]]
+    parts: Parts, intake: asyncio.Task[None], timeout: timedelta, ask_end: Callable[[], Awaitable[PodEnd]]
 ) -> None:
     """Submit what has ended, hear the app out, then seal and submit the open hour, unless the pod goes on living.
 
-    Whether it does is asked at once and meanwhile: a pod that used up its grace leaves its sidecar no time for it.
+    Whether it does is asked at once and meanwhile: a pod that used up its grace leaves its sidecar no time for it. How
+    much of the grace is left may come with the answer, and then bounds the drain; it counts from the question, so that
+    a slow answer makes it no longer.
     """
-    question = asyncio.ensure_future(is_ending())
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout.total_seconds()
+    question = asyncio.ensure_future(ask_end())
+    began_at = asyncio.get_running_loop().time()
+
+    async def deadline() -> float:
+        end = await asyncio.shield(question)
+        return began_at + drain_within(timeout, end.left, RESERVED).total_seconds()
+
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout_at(began_at + timeout.total_seconds()) as whole:
             try:
-                async with asyncio.timeout_at(deadline - RESERVED.total_seconds()):
-                    await parts.submitter.drain(ending=False)
-                    await _hear_out(parts.intake)
+                async with asyncio.timeout_at(began_at + (timeout - RESERVED).total_seconds()) as part:
+                    bounding = asyncio.create_task(_bound(part, deadline))
+                    try:
+                        await parts.submitter.drain(ending=False)
+                        await _hear_out(parts.intake)
+                    finally:
+                        bounding.cancel()
             except TimeoutError:
                 log.warning("shutdown.ended_hours_wait")
             await parts.api.stop(LISTENERS_STOP)
             parts.intake.close()
             await intake
-            await parts.submitter.drain(ending=await question)
+            whole.reschedule(await deadline())
+            await parts.submitter.drain(ending=(await question).ending)
     except TimeoutError:
         log.warning("shutdown.incomplete", cure="What is left is in the ledger; the next start on it goes on.")
     except LedgerUnavailable as error:
@@ -208,6 +220,13 @@ async def _drain(
         parts.intake.close()
         question.cancel()
         await asyncio.wait([intake, question])
+
+
+async def _bound(part: asyncio.Timeout, deadline: Callable[[], Awaitable[float]]) -> None:
+    """Let the first part of the drain end as long before the deadline as the open hour needs, once that is known."""
+    ends_at = await deadline() - RESERVED.total_seconds()
+    if not part.expired():
+        part.reschedule(ends_at)
 
 
 async def _hear_out(intake: UsageIntake) -> None:

@@ -64,6 +64,8 @@ class ApiServer:
         self.account.mkdir()
         self.pod = pod()
         self.events: dict[str, Any] = {}
+        self.date: str | None = None
+        """What the Date header of its answers says; None for the time it is."""
         self.requests: list[Request] = []
         self.faults: dict[str, int] = {}
         """The status with which requests to a path are answered, HANG for none."""
@@ -169,7 +171,8 @@ class ApiServer:
                     return
                 content = json.dumps(document).encode()
                 try:
-                    self.send_response(status)
+                    self.send_response_only(status)
+                    self.send_header("Date", self.date_time_string() if api.date is None else api.date)
                     self.send_header("Content-Type", "application/json")
                     self.send_header("Content-Length", str(len(content)))
                     self.end_headers()

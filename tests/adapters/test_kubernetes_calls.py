@@ -85,9 +85,20 @@ async def test_pod_is_read(server: ApiServer, own: KubernetesPod) -> None:
 
 
 async def test_deletion_shows(server: ApiServer, own: KubernetesPod) -> None:
-    """A deletionTimestamp is the pod's own deletion."""
+    """A deletionTimestamp is the pod's own deletion; how far off it is goes by the API server's clock, not by ours."""
     server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:30Z"
-    assert (await own.get_pod()).deleted
+    server.date = "Mon, 23 Nov 2026 12:00:10 GMT"
+    view = await own.get_pod()
+    assert (True, timedelta(seconds=20)) == (view.deleted, view.left)
+
+
+@pytest.mark.parametrize("date", ["", "at noon"])
+async def test_undated_answer_bounds_nothing(server: ApiServer, own: KubernetesPod, date: str) -> None:
+    """Where the API server does not say its time, what is left of the grace is not known."""
+    server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:30Z"
+    server.date = date
+    view = await own.get_pod()
+    assert (True, None) == (view.deleted, view.left)
 
 
 async def test_condition_is_merged(server: ApiServer, own: KubernetesPod) -> None:

@@ -61,27 +61,33 @@ def _instant(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def read_pod(document: Any) -> PodView:
+def read_pod(document: Any, answered_at: datetime | None = None) -> PodView:
     """Read a pod's document.
+
+    Args:
+        document: What the API server answered.
+        answered_at: When, by its own clock; None where it did not say.
 
     Raises:
         ValueError: It is not a pod as the API describes it.
     """
     try:
-        return _read(document)
+        return _read(document, answered_at)
     except (AttributeError, KeyError, TypeError, OverflowError) as error:
         raise ValueError("the answer is no pod") from error
 
 
-def _read(document: Any) -> PodView:
+def _read(document: Any, answered_at: datetime | None) -> PodView:
     metadata, spec, status = document["metadata"], document["spec"], document.get("status") or {}
     policy = RestartPolicy(spec.get("restartPolicy", RestartPolicy.ALWAYS))
     started, seconds = status.get("startTime"), spec.get("activeDeadlineSeconds")
     grace = spec.get("terminationGracePeriodSeconds")
+    deleted_at = metadata.get("deletionTimestamp")
     return PodView(
         uid=str(metadata["uid"]),
         phase=str(status.get("phase", "")),
-        deleted=metadata.get("deletionTimestamp") is not None,
+        deleted=deleted_at is not None,
+        left=_parse(deleted_at) - answered_at if deleted_at is not None and answered_at is not None else None,
         deadline=_parse(started) + timedelta(seconds=seconds) if started and seconds else None,
         grace=None if grace is None else timedelta(seconds=grace),
         restart_policy=policy,

@@ -11,7 +11,8 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -63,7 +64,12 @@ class KubernetesPod:
             ClusterFailed: It could not be read, or not understood.
         """
         name, namespace = self._address.name, self._address.namespace
-        return await self._call(lambda api: read_pod(self._ask(api.read_namespaced_pod, name, namespace)))
+
+        def read(api: "CoreV1Api") -> PodView:
+            answer = self._send(api.read_namespaced_pod, name, namespace)
+            return read_pod(json.loads(answer.data), _date(answer))
+
+        return await self._call(read)
 
     async def patch_condition(self, condition: Condition, changed_at: datetime) -> None:
         """Set one condition of the pod, whose status last changed at `changed_at`; the others stay.
@@ -119,8 +125,10 @@ class KubernetesPod:
 
         The package's own types are not used: they refuse what a newer API server adds.
         """
-        answer = method(*arguments, _preload_content=False, _request_timeout=self._timeout)
-        return json.loads(answer.data)
+        return json.loads(self._send(method, *arguments).data)
+
+    def _send(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        return method(*arguments, _preload_content=False, _request_timeout=self._timeout)
 
 
 def _connect(address: PodAddress) -> "CoreV1Api":
@@ -146,6 +154,15 @@ def _connect(address: PodAddress) -> "CoreV1Api":
 def _take_token(path: Path, configuration: Any) -> None:
     """Show the token as it is now: the kubelet replaces it long before it expires."""
     configuration.api_key["authorization"] = f"Bearer {path.read_text(encoding='ascii').strip()}"
+
+
+def _date(answer: Any) -> datetime | None:
+    """Return the API server's clock as its answer shows it: comparing with it needs no trust in the node's own."""
+    try:
+        date = parsedate_to_datetime(answer.headers.get("Date") or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _failure(status: int | None, reason: str | None, body: str | None) -> ClusterFailed:
