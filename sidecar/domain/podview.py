@@ -25,8 +25,17 @@ class Access(StrEnum):
     @property
     def rule(self) -> str:
         """The rule of a Role in the pod's namespace that allows it, as YAML."""
-        verb, _, resource = self.value.partition(" ")
-        return f'- {{apiGroups: [""], resources: ["{resource}"], verbs: ["{verb}"]}}'
+        return f'- {{apiGroups: [""], resources: ["{self.resource}"], verbs: ["{self.verb}"]}}'
+
+    @property
+    def verb(self) -> str:
+        """What is done."""
+        return self.value.partition(" ")[0]
+
+    @property
+    def resource(self) -> str:
+        """To what, a part of it after a slash."""
+        return self.value.partition(" ")[2]
 
 
 class Fault(StrEnum):

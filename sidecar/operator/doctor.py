@@ -112,12 +112,12 @@ def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSi
     yield Examination([ports.API], lambda: [ports.check_api_port(settings.api, running=ours)])
     yield Examination([ports.TOKEN_FILE], lambda: [ports.check_token_file(settings.api)])
     yield Examination([ports.PROBES], lambda: [ports.check_probe_port(settings.probes, running=ours)])
-    yield Examination([cluster.KUBERNETES, SHUTDOWN], lambda: _of_pod(settings, environ, running))
+    yield Examination([cluster.KUBERNETES, cluster.ROLE, SHUTDOWN], lambda: _of_pod(settings, environ, running))
 
 
 def _of_pod(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[Diagnosis]:
-    diagnosis, pod = cluster.check_kubernetes(settings.kubernetes, environ, running)
-    yield diagnosis
+    tie, role, pod = cluster.check_kubernetes(settings.kubernetes, environ, running)
+    yield from (tie, role)
     yield check_shutdown(settings.shutdown.timeout, environ, None if pod is None else pod.grace)
 
 

@@ -20,6 +20,7 @@ UID = "6f1d7c1e-0000-4000-8000-00000000000a"
 POD = "/api/v1/namespaces/shop/pods/app-0"
 STATUS = f"{POD}/status"
 EVENTS = "/api/v1/namespaces/shop/events"
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 HANG = 0
 """A fault: no answer at all."""
 
@@ -69,6 +70,8 @@ class ApiServer:
         self.requests: list[Request] = []
         self.faults: dict[str, int] = {}
         """The status with which requests to a path are answered, HANG for none."""
+        self.refused: set[str] = set()
+        """What no rule of a Role allows, each as `verb resource`; asked by a review, it is not allowed."""
         self.lost: set[str] = set()
         """Paths whose requests are processed and then not answered."""
         self._counted = Condition()
@@ -137,8 +140,17 @@ class ApiServer:
                     return 409, {"kind": "Status", "message": f'events "{name}" already exists'}
                 self.events[name] = request.document
                 return 201, request.document
+            case "POST", path if path == REVIEWS:
+                return 201, {**request.document, "status": {"allowed": self._allowed(request.document["spec"])}}
             case _:
                 return 404, {"kind": "Status", "message": "the server could not find the requested resource"}
+
+    def _allowed(self, spec: Any) -> bool:
+        asked = spec["resourceAttributes"]
+        assert ("shop", "") == (asked["namespace"], asked["group"]), asked
+        assert ("create" in asked["verb"]) != ("name" in asked), asked
+        resource = "/".join(asked[name] for name in ("resource", "subresource") if name in asked)
+        return f"{asked['verb']} {resource}" not in self.refused
 
     def _patch(self, document: Any) -> tuple[int, Any]:
         uid = document.get("metadata", {}).get("uid", UID)

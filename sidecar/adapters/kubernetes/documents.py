@@ -10,7 +10,7 @@ from typing import Any
 
 from sidecar.adapters.kubernetes.address import PodAddress
 from sidecar.domain.podreports import Condition, PodEvent
-from sidecar.domain.podview import ConditionView, ContainerView, PodView, RestartPolicy
+from sidecar.domain.podview import Access, ConditionView, ContainerView, PodView, RestartPolicy
 
 COMPONENT = "marketplace-sidecar"
 """Who reports the events."""
@@ -55,6 +55,34 @@ def event_document(address: PodAddress, event: PodEvent) -> Mapping[str, Any]:
         "reportingComponent": COMPONENT,
         "reportingInstance": address.name,
     }
+
+
+def review_document(address: PodAddress, access: Access) -> Mapping[str, Any]:
+    """Return what asks the API server whether this pod's service account may do something. Nothing is stored."""
+    resource, _, part = access.resource.partition("/")
+    attributes = {"namespace": address.namespace, "verb": access.verb, "group": "", "resource": resource}
+    if part:
+        attributes["subresource"] = part
+    if access is not Access.CREATE_EVENT:
+        # A Role may name the pod; what is created has no name yet.
+        attributes["name"] = address.name
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+
+
+def read_review(document: Any) -> bool:
+    """Read the answer to such a question.
+
+    Raises:
+        ValueError: It is none.
+    """
+    match document:
+        case {"status": {"allowed": bool(allowed)}}:
+            return allowed
+    raise ValueError("the answer is no review")
 
 
 def _instant(instant: datetime) -> str:

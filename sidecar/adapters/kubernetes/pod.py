@@ -19,9 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sidecar.adapters.kubernetes.address import CLUSTER_THREADS, PodAddress
-from sidecar.adapters.kubernetes.documents import condition_patch, event_document, read_pod
+from sidecar.adapters.kubernetes.documents import (
+    condition_patch,
+    event_document,
+    read_pod,
+    read_review,
+    review_document,
+)
 from sidecar.domain.podreports import Condition, PodEvent
-from sidecar.domain.podview import ClusterFailed, Fault, PodView
+from sidecar.domain.podview import Access, ClusterFailed, Fault, PodView
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
@@ -95,6 +101,22 @@ class KubernetesPod:
             # It is there: an earlier attempt got through, though its answer did not.
             if failed.fault is not Fault.CONFLICT:
                 raise
+
+    async def may(self, access: Access) -> bool:
+        """Ask whether the pod's service account is allowed something; changes and stores nothing.
+
+        Raises:
+            ClusterFailed: The question was not answered.
+        """
+        document = review_document(self._address, access)
+
+        def ask(api: "CoreV1Api") -> bool:
+            from kubernetes.client import AuthorizationV1Api  # noqa: PLC0415 - see _run
+
+            reviews = AuthorizationV1Api(api.api_client)
+            return read_review(self._ask(reviews.create_self_subject_access_review, document))
+
+        return await self._call(ask)
 
     async def _call(self, call: Callable[["CoreV1Api"], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, call)
