@@ -26,7 +26,6 @@ from sidecar.adapters.metrics import expose
 from sidecar.adapters.pod import pod_identity
 from sidecar.adapters.signature import PublicKeys
 from sidecar.cluster import Cluster
-from sidecar.domain.diagnosis import Diagnosis, Result
 from sidecar.domain.podview import PodEnd, drain_within
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import Finding
@@ -35,6 +34,7 @@ from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, f
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import DeniedExit, Registrar, RegistrarSettings
+from sidecar.services.setup_watch import SetupWatch
 from sidecar.services.submitter import Submitter
 from sidecar.settings import Mode, Settings
 
@@ -70,7 +70,7 @@ async def run(
     environ: Mapping[str, str],
     stop: asyncio.Event,
     account: Path = ACCOUNT,
-    examine: Callable[[], Sequence[Diagnosis]] = tuple,
+    watch: Callable[[MarketplaceMeteringClient], Sequence[SetupWatch]] = lambda _: (),
 ) -> None:
     """Live until `stop` is set, then drain.
 
@@ -79,7 +79,7 @@ async def run(
         environ: The environment.
         stop: Ends it.
         account: The folder with the files of the pod's service account.
-        examine: Tells what of the set-up is doubtful or wrong; called once, on a thread, after the probes answer.
+        watch: Tells what of the set-up is doubtful or wrong, with the client once it is open; after the probes answer.
 
     Raises:
         UnusableKeys: A public key cannot be used (sidecar.adapters.signature).
@@ -95,7 +95,7 @@ async def run(
         clock = await _start_clock(endpoint, stack)
         ledger = await _open_ledger(settings, environ, clock, stack)
         cluster = Cluster(settings.kubernetes, environ, account)
-        found: list[Finding] = []
+        watches: list[SetupWatch] = []
         parts = _assemble(
             settings,
             environ,
@@ -103,7 +103,7 @@ async def run(
             keys,
             clock,
             ledger,
-            passing=lambda: [*cluster.findings(), *found],
+            passing=lambda: [*cluster.findings(), *(found for each in watches for found in each.findings)],
             running=lambda: not intake.done(),
         )
         intake = asyncio.create_task(parts.intake.run(), name="intake")
@@ -125,12 +125,13 @@ async def run(
         await parts.client.open()
         stack.push_async_callback(parts.client.close)
         stack.callback(cluster.close)
+        watches += watch(parts.client)
         denied: DeniedExit | None = None
         loops = (
             _watch(intake),
             parts.registrar.run(),
             parts.submitter.run(),
-            _examine(examine, found, clock),
+            *(each.run(clock) for each in watches),
             cluster.report(parts.health.situation),
             _end(stop),
         )
@@ -158,18 +159,6 @@ async def _together(loops: Sequence[Coroutine[object, object, None]]) -> None:
 async def _watch(intake: asyncio.Task[None]) -> None:
     """Fail when the intake fails; it outlives the other loops, for it closes last."""
     await asyncio.shield(intake)
-
-
-async def _examine(
-    examine: Callable[[], Sequence[Diagnosis]], found: list[Finding], clock: SystemClock | EmulatorClock
-) -> None:
-    """Examine the set-up once; what is not right is told in the log, and in the status for as long as it runs."""
-    for diagnosis in await asyncio.to_thread(examine):
-        wrong = diagnosis.status is Result.FAIL
-        say, event = (log.error, "setup.wrong") if wrong else (log.warning, "setup.doubtful")
-        code = f"setup-{diagnosis.name.replace(' ', '-')}"
-        found.append(Finding(code, diagnosis.found, diagnosis.cure, clock.now()))
-        say(event, check=diagnosis.name, detail=diagnosis.found, cure=diagnosis.cure)
 
 
 async def _end(stop: asyncio.Event) -> None:

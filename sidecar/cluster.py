@@ -87,8 +87,8 @@ class Cluster:
         if self._tie is None:
             return PodEnd(ending=True)
         told = await self._tie.reporter.ask_end()
-        words = {True: "yes", False: "no", None: "unknown"}[told and told.ending]
-        end = told or PodEnd(ending=True)
+        end = PodEnd(ending=True) if told is None else told
+        words = "unknown" if told is None else "yes" if told.ending else "no"
         log.info("shutdown.cluster_asked", pod_ends=words, grace_left=end.left)
         return end
 

@@ -107,7 +107,7 @@ class Connection:
         """
         failure: MarketplaceError | None = None
         try:
-            credentials = self._credentials()
+            credentials = self.credentials()
         except Exception as error:  # noqa: BLE001 - see send
             failure = _credentials_error(error)
             credentials = None
@@ -121,12 +121,18 @@ class Connection:
             if self._client is not None:
                 self._client.close()
 
-    def _credentials(self) -> Any:
+    def make_client(self, service: str, **options: Any) -> Any:
+        """Return the SDK's client of any service, with the session's limits and credentials."""
+        with self._lock:  # a session makes one client at a time
+            return self.session.create_client(service, **options)
+
+    def credentials(self) -> Any:
+        """Return the SDK's credentials, None where nothing gives any; raises whatever the SDK does."""
         with self._lock:  # the session asks its chain again on each call until something is found
             return self.session.get_credentials()
 
     def _ready_client(self) -> Any:
-        credentials = self._credentials()
+        credentials = self.credentials()
         if credentials is None:
             raise botocore.exceptions.NoCredentialsError
         credentials.get_frozen_credentials()

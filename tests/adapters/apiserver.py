@@ -135,15 +135,18 @@ class ApiServer:
             case "PATCH", path if path == STATUS:
                 return self._patch(request.document)
             case "POST", path if path == EVENTS:
-                name = request.document["metadata"]["name"]
-                if name in self.events:
-                    return 409, {"kind": "Status", "message": f'events "{name}" already exists'}
-                self.events[name] = request.document
-                return 201, request.document
+                return self._write(request.document)
             case "POST", path if path == REVIEWS:
                 return 201, {**request.document, "status": {"allowed": self._allowed(request.document["spec"])}}
             case _:
                 return 404, {"kind": "Status", "message": "the server could not find the requested resource"}
+
+    def _write(self, document: Any) -> tuple[int, Any]:
+        name = document["metadata"]["name"]
+        if name in self.events:
+            return 409, {"kind": "Status", "message": f'events "{name}" already exists'}
+        self.events[name] = document
+        return 201, document
 
     def _allowed(self, spec: Any) -> bool:
         asked = spec["resourceAttributes"]

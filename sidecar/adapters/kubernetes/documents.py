@@ -82,6 +82,8 @@ def read_review(document: Any) -> bool:
     match document:
         case {"status": {"allowed": bool(allowed)}}:
             return allowed
+        case _:
+            pass
     raise ValueError("the answer is no review")
 
 

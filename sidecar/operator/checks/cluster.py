@@ -105,9 +105,7 @@ def _cure(fault: Fault) -> str:
             return "Let the pod reach the API server: look at its network policies."
 
 
-async def _ask(
-    address: PodAddress, wanted: Iterable[Access]
-) -> tuple[PodView | None, ClusterFailed | None, Diagnosis]:
+async def _ask(address: PodAddress, wanted: Iterable[Access]) -> tuple[PodView | None, ClusterFailed | None, Diagnosis]:
     """Return the pod, or why it was not read, and what is said of the Role."""
     async with _opened(address) as api:
         pod, failure = None, None
