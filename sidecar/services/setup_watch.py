@@ -81,9 +81,11 @@ class SetupWatch:
         self._wrong[diagnosis.name] = diagnosis, Finding(diagnosis.code, diagnosis.found, diagnosis.cure, since)
         if known is not None and (known.status, known.cure) == (diagnosis.status, diagnosis.cure):
             return  # the same fault, though its figures may have changed
-        wrong = diagnosis.status is Result.FAIL
-        say, event = (log.error, "setup.wrong") if wrong else (log.warning, "setup.doubtful")
-        say(event, check=diagnosis.name, detail=diagnosis.found, cure=diagnosis.cure)
+        said = {"check": diagnosis.name, "detail": diagnosis.found, "cure": diagnosis.cure}
+        if diagnosis.status is Result.FAIL:
+            log.error("setup.wrong", **said)
+        else:
+            log.warning("setup.doubtful", **said)
 
     def _pass(self, diagnosis: Diagnosis, now: datetime) -> None:
         _, finding = self._wrong.pop(diagnosis.name, (None, None))
