@@ -51,7 +51,7 @@ class ServiceProbe:
         endpoint: Where the services are.
         within: How long an answer may take.
         connection: Is used in place of a new one, which takes as much memory again; with its own time limits, and its
-            credentials. It stays open.
+            credentials.
 
     Raises:
         ProbeFailed: The SDK's own configuration cannot be read.
@@ -61,7 +61,6 @@ class ServiceProbe:
         self, endpoint: Endpoint, within: timedelta = ANSWER_WITHIN, connection: Connection | None = None
     ) -> None:
         bounded = replace(endpoint, connect_timeout=CONNECT_WITHIN, read_timeout=within)
-        self._lent = connection is not None
         self._connection = _told(lambda: Connection(bounded)) if connection is None else connection
         self._emulator_url = endpoint.emulator_url
         self._timeout = (CONNECT_WITHIN.total_seconds(), within.total_seconds())
@@ -140,11 +139,6 @@ class ServiceProbe:
             if answer.code != "DryRunOperation":
                 raise
 
-    def close(self) -> None:
-        """Close idle connections, unless they were lent."""
-        if not self._lent:
-            self._connection.close()
-
     def _proxies(self, url: str) -> Mapping[str, str]:
         # Calls to an emulator go past every proxy.
         return {} if self._emulator_url is not None else get_environ_proxies(url)
@@ -155,7 +149,10 @@ class ServiceProbe:
             return None
         credentials.get_frozen_credentials()
         sts = self._connection.make_client("sts", endpoint_url=self._emulator_url)
-        arn = str(sts.get_caller_identity()["Arn"])
+        try:
+            arn = str(sts.get_caller_identity()["Arn"])
+        finally:
+            sts.close()
         # The session of an assumed role is named after nothing that an operator knows.
         return arn.rpartition("/")[0] if ":assumed-role/" in arn else arn
 

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from cryptography.x509.oid import NameOID
 
 REGION = "eu-west-1"
 HOSTS = (f"metering.marketplace.{REGION}.amazonaws.com", f"sts.{REGION}.amazonaws.com")
+_FULL = 4
 _LIVE_POD = Path(__file__).with_name("live_pod.py")
 
 
@@ -36,6 +38,7 @@ class Aws:
         folder.mkdir()
         self.skew = timedelta()
         """How far its clock is ahead of this machine's."""
+        self._swallowing: list[socket.socket] = []
         self._bundle, self._names = folder / "bundle.pem", folder / "names.json"
         key = ec.generate_private_key(ec.SECP256R1())
         self._certificate = _certificate(key)
@@ -69,6 +72,20 @@ class Aws:
         """Let the lookup of this AWS's hosts never end."""
         self._names.write_text(json.dumps(dict.fromkeys(HOSTS)), encoding="utf-8")
 
+    def swallow(self) -> None:
+        """Let this AWS's hosts have an address where a connection gets neither an answer nor a refusal."""
+        hole = socket.socket()
+        self._swallowing.append(hole)
+        hole.bind(("127.0.0.1", 0))
+        hole.listen(0)
+        for _ in range(_FULL):
+            # The kernel drops what comes once nobody has taken so many.
+            waiting = socket.socket()
+            self._swallowing.append(waiting)
+            waiting.settimeout(0)
+            waiting.connect_ex(hole.getsockname())
+        self._names.write_text(json.dumps(dict.fromkeys(HOSTS, hole.getsockname()[1])), encoding="utf-8")
+
     @property
     def hanging(self) -> bool:
         """A lookup hangs."""
@@ -76,6 +93,8 @@ class Aws:
 
     def close(self) -> None:
         """End."""
+        for held in self._swallowing:
+            held.close()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

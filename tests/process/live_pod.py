@@ -1,8 +1,8 @@
 """The product in a pod whose names are looked up in a table, and whose set-up is looked at every second.
 
 Names of AWS that the table (the file in NAMES: host to port of this machine) lacks have no address, so that nothing
-here ever reaches AWS; the lookup of one without a port never ends, which a file beside the table tells. Run as a
-program, with the product's arguments.
+here ever reaches AWS; the lookup of one without a port never ends, which a file beside the table tells. The service
+account's files are in the folder in ACCOUNT. Run as a program, with the product's arguments.
 """
 
 import json
@@ -14,8 +14,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from sidecar.adapters.kubernetes import address
 from sidecar.cli import main
-from sidecar.operator import run
 from sidecar.services import setup_watch
 
 _look_up = socket.getaddrinfo
@@ -35,8 +35,17 @@ def look_up(host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
     return _look_up("127.0.0.1", table[host], *arguments, **options)
 
 
-if __name__ == "__main__":
+def live() -> int:
+    """Run the product."""
+    # Before anything is loaded that takes the folder for its default.
+    address.ACCOUNT = Path(os.environ.get("ACCOUNT", "/nowhere"))
+    from sidecar.operator import run  # noqa: PLC0415
+
     socket.getaddrinfo = look_up
     setup_watch.AGAIN = timedelta(seconds=1)
     run.SPREAD = timedelta()
-    sys.exit(main())
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(live())

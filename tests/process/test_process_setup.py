@@ -110,16 +110,22 @@ def test_fault_is_shown_until_mended(
     assert said(sidecar, "setup.doubtful") == []
 
 
-def test_right_way_is_asked_little(live_site: "Site", aws: Aws, service: Emulator, tmp_path: Path) -> None:
-    """Where all is right AWS is asked by one dry run for one of the dimensions, and nothing is said."""
+def test_right_way_is_silent(live_site: "Site", aws: Aws, service: Emulator, tmp_path: Path) -> None:
+    """Where all is right nothing is said and nothing metered."""
     sidecar = live_site.start_entitled(variables={**aws.variables, **project(tmp_path, "uid-of-pod")})
-    (asked,) = sidecar.await_for("the dry run", lambda: service.calls("MeterUsage"))
-    assert "requests" == asked["requestParameters"]["usageDimension"]
+    sidecar.await_for("the dry run", lambda: service.calls("MeterUsage"))
     assert service.held() == {}
-    assert [] == shown(sidecar)
-    sidecar.signal()
-    assert sidecar.await_end() == 0
-    assert [] == said(sidecar, "setup.wrong")
+    assert ([], []) == (shown(sidecar), said(sidecar, "setup.wrong"))
+
+
+def test_one_dimension_is_asked(live_site: "Site", aws: Aws, service: Emulator, tmp_path: Path) -> None:
+    """Each look asks AWS by one dry run for one of the dimensions: the quota is the account's."""
+    service.order("MeterUsage", "InvalidUsageDimension", 1)
+    sidecar = live_site.start(variables={**aws.variables, **project(tmp_path, "uid-of-pod")})
+    sidecar.await_event("setup.wrong")
+    sidecar.await_event("setup.mended")
+    asked = [call["requestParameters"] for call in service.calls("MeterUsage")]
+    assert [("requests", True)] * 2 == [(parameters["usageDimension"], parameters["dryRun"]) for parameters in asked]
 
 
 def test_hanging_look_holds_nothing_up(live_site: "Site", aws: Aws, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ meets them in its work and tells them itself (`public-key-rotated`, `identity-no
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from datetime import UTC, datetime
 
 from sidecar.domain.diagnosis import Diagnosis, Result, failed
@@ -96,15 +95,14 @@ def _steps(
     except ProbeFailed as broken:
         yield access.refuse_sdk(broken)
         return
-    with closing(probe):
-        yield network.look_up(probe)
-        yield from network.check_endpoint(probe)
-        if failed([check_identity(settings.marketplace.mode, environ)]):
-            return  # AWS refuses it for certain, which the process says by itself
-        yield access.check_sts(probe)
-        if settings.entitlement.check is Check.METER:
-            return
-        first = [dimension.name for dimension in settings.metering.dimensions[:1]]
-        permission = access.check_permission(probe, settings.product.code, first)
-        if permission.status is not Result.WARN:  # which says that AWS was too busy to answer
-            yield permission
+    yield network.look_up(probe)
+    yield from network.check_endpoint(probe)
+    if failed([check_identity(settings.marketplace.mode, environ)]):
+        return  # AWS refuses it for certain, which the process says by itself
+    yield access.check_sts(probe)
+    if settings.entitlement.check is Check.METER:
+        return
+    first = [dimension.name for dimension in settings.metering.dimensions[:1]]
+    permission = access.check_permission(probe, settings.product.code, first)
+    if permission.status is not Result.WARN:  # which says that AWS was too busy to answer
+        yield permission
