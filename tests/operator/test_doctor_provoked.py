@@ -1,5 +1,6 @@
 """Every subject of `doctor` with a fault provoked in a real pod, as the command tells it in each of its three forms."""
 
+import base64
 import json
 import os
 import pty
@@ -11,12 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from threading import Thread
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -287,6 +291,111 @@ def subjects() -> set[str]:
 def test_every_subject_is_provoked() -> None:
     """There is no check whose fault is not provoked above."""
     assert subjects() == {subject for sickness in SICKNESSES.values() for subject in sickness.told}
+
+
+def sign_in_as_node(pod: Pod) -> None:
+    """Let nobody but the node's metadata service give credentials."""
+    leave_account(pod)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), NodeMetadata)
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    pod.held.callback(thread.join)
+    pod.held.callback(server.server_close)
+    pod.held.callback(server.shutdown)
+    pod.variables["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+
+
+class NodeMetadata(BaseHTTPRequestHandler):
+    """The metadata service of a node that has a role."""
+
+    def do_GET(self) -> None:
+        """Answer as it does."""
+        keys = {"AccessKeyId": "ASIANODE", "SecretAccessKey": "of-the-node", "Token": "of-the-node"}
+        document = {"Code": "Success", "Type": "AWS-HMAC", "Expiration": "2999-01-01T00:00:00Z", **keys}
+        named = "node-role" if self.path.endswith("/security-credentials/") else json.dumps(document)
+        content = b"metadata-token" if self.command == "PUT" else named.encode()
+        self.send_response_only(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_PUT = do_GET  # noqa: N815 - the name that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def leave_account(pod: Pod) -> None:
+    """Let the service account have no role."""
+    for name in ("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        del pod.variables[name]
+
+
+def associate_identity(pod: Pod) -> None:
+    """Let EKS Pod Identity give the credentials."""
+    leave_account(pod)
+    pod.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = "http://169.254.170.23/v1/credentials"
+
+
+def claim(**claims: object) -> Callable[[Pod], None]:
+    """Return what lets the web-identity token claim something else."""
+
+    def provoke(pod: Pod) -> None:
+        path = Path(pod.variables["AWS_WEB_IDENTITY_TOKEN_FILE"])
+        header, middle, signature = path.read_text().split(".")
+        known = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+        changed = base64.urlsafe_b64encode(json.dumps({**known, **claims}).encode()).decode().rstrip("=")
+        path.write_text(f"{header}.{changed}.{signature}")
+
+    return provoke
+
+
+def move_away(pod: Pod) -> None:
+    """Let the pod run where containers are not metered."""
+    pod.variables["AWS_REGION"] = "af-south-1"
+
+
+def trust_others(pod: Pod) -> None:
+    """Let AWS's certificate be of an authority that nobody here knows."""
+    pod.aws.trust(known=False)
+
+
+def outlive_grace(pod: Pod) -> None:
+    """Let the cluster give the pod less time than the drain may take."""
+    pod.cluster.pod["spec"]["terminationGracePeriodSeconds"] = 20
+
+
+def take_other_key(pod: Pod) -> None:
+    """Let the product's key be none of RSA."""
+    other = Ed25519PrivateKey.generate().public_key()
+    pod.site.key.write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+
+
+@pytest.mark.parametrize(
+    ("provoke", "subject", "expected"),
+    [
+        (take_other_key, "keys", Told("fail", "RSA", "AWS Marketplace")),
+        (move_away, "region", Told("fail", "not metered in Region af-south-1", "supported")),
+        (sign_in_as_node, "identity", Told("fail", "node-role", "IRSA")),
+        (associate_identity, "identity", Told("fail", "eks-pod-identity", "pod identity association")),
+        (leave_account, "identity", Told("fail", "no credentials are configured", "IRSA")),
+        (claim(aud=["https://kubernetes.default.svc"]), "token", Told("fail", "is meant for", "sts.amazonaws.com")),
+        (claim(aud=["https://kubernetes.default.svc"]), "sts", Told("fail", "InvalidIdentityToken", "OIDC provider")),
+        (claim(exp=1_700_000_000), "token", Told("fail", "expired at 2023-11-14", "projected volume")),
+        (claim(sub="system:node:ip-10-0-0-1"), "token", Told("fail", "no service account", "the pod's own")),
+        (trust_others, "endpoint", Told("fail", "CertificateRefused", "AWS_CA_BUNDLE")),
+        (trust_others, "sts", Told("fail", "CertificateRefused", "AWS_CA_BUNDLE")),
+        (outlive_grace, "shutdown", Told("fail", "grace period 20s", "terminationGracePeriodSeconds")),
+    ],
+)
+def test_kind_of_fault_is_told(pod: Pod, provoke: Callable[[Pod], None], subject: str, expected: Told) -> None:
+    """Where one subject has faults of several kinds, each is told as what it is and has its own cure."""
+    provoke(pod)
+    code, told = examine(pod)
+    check = told[subject]
+    assert (1, expected.status) == (code, check["status"]), check
+    assert expected.found in check["found"]
+    assert expected.cure in check["cure"]
 
 
 @pytest.mark.parametrize("silence", [Aws.hang, Aws.swallow, break_names], ids=["lookup", "connection", "names"])
