@@ -74,7 +74,9 @@ class Connection:
         self.session.set_config_variable("region", endpoint.region)
         if endpoint.emulator_url is not None:
             self.session.register_component("credential_provider", self._emulated_credentials())
+        # Apart from each other: whoever gives out credentials may be silent for long.
         self._lock = threading.Lock()
+        self._making = threading.Lock()
         self._client: Any = None
 
     def send(self, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -117,13 +119,13 @@ class Connection:
 
     def close(self) -> None:
         """Close idle connections; a call that runs keeps its own until it ends."""
-        with self._lock:
+        with self._making:
             if self._client is not None:
                 self._client.close()
 
     def make_client(self, service: str, **options: Any) -> Any:
         """Return the SDK's client of any service, with the session's limits and credentials."""
-        with self._lock:  # a session makes one client at a time
+        with self._making:  # a session makes one client at a time
             return self.session.create_client(service, **options)
 
     def credentials(self) -> Any:
@@ -136,7 +138,7 @@ class Connection:
         if credentials is None:
             raise botocore.exceptions.NoCredentialsError
         credentials.get_frozen_credentials()
-        with self._lock:
+        with self._making:
             if self._client is None:
                 self._client = boto3.Session(botocore_session=self.session).client(
                     "meteringmarketplace", endpoint_url=self._endpoint.emulator_url

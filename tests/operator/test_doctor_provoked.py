@@ -398,6 +398,15 @@ def test_kind_of_fault_is_told(pod: Pod, provoke: Callable[[Pod], None], subject
     assert expected.cure in check["cure"]
 
 
+def test_hanging_credentials_hide_nothing(pod: Pod) -> None:
+    """While whoever gives out the credentials is silent, the way to AWS is judged all the same."""
+    leave_account(pod)
+    pod.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://127.0.0.1:{pod.take_port()}/credentials"
+    code, told = examine(pod)
+    assert (1, "fail") == (code, told["sts"]["status"])
+    assert ["ok"] * 3 == [told[name]["status"] for name in ("dns", "endpoint", "clock")]
+
+
 @pytest.mark.parametrize("silence", [Aws.hang, Aws.swallow, break_names], ids=["lookup", "connection", "names"])
 def test_without_network_the_rest_is_told(pod: Pod, silence: Callable[[Any], None]) -> None:
     """Whether lookups never end, packets vanish or no name is known: within 15 s all is told that can be."""
