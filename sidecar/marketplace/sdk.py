@@ -6,6 +6,7 @@ leaves here as a `MarketplaceError`, told apart by whether the request can have 
 before the call for that reason.
 """
 
+import logging
 import ssl
 import threading
 from collections.abc import Mapping
@@ -48,6 +49,9 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], type[MarketplaceError]], ...
     ((botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError), CredentialsMissing),
 )
 """What the SDK raises without an answer, the narrower before the wider."""
+# It logs every failed refresh with a whole traceback; whoever asked gets the error as well, and says it once.
+logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
+
 _TRANSIENT_STS = frozenset({"ExpiredToken", "ExpiredTokenException", "IDPCommunicationError"})
 _SECRET_MEMBERS = ("Nonce", "RegistrationToken")
 _LONGEST_MESSAGE = 500

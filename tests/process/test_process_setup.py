@@ -108,6 +108,7 @@ def test_fault_is_shown_until_mended(
     assert (check, check) == (wrong["check"], mended["check"])
     assert (finding["cure"], finding["detail"]) == (wrong["cure"], wrong["detail"])
     assert said(sidecar, "setup.doubtful") == []
+    assert sidecar.events("library.message") == []
 
 
 def test_right_way_is_silent(live_site: "Site", aws: Aws, service: Emulator, tmp_path: Path) -> None:
