@@ -26,7 +26,7 @@ from sidecar.adapters.metrics import expose
 from sidecar.adapters.pod import pod_identity
 from sidecar.adapters.signature import PublicKeys
 from sidecar.cluster import Cluster
-from sidecar.domain.diagnosis import Diagnosis, Result
+from sidecar.domain.podview import PodEnd, drain_within
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import Finding
 from sidecar.domain.usage import LedgerUnavailable
@@ -34,6 +34,7 @@ from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, f
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import DeniedExit, Registrar, RegistrarSettings
+from sidecar.services.setup_watch import SetupWatch
 from sidecar.services.submitter import Submitter
 from sidecar.settings import Mode, Settings
 
@@ -69,7 +70,7 @@ async def run(
     environ: Mapping[str, str],
     stop: asyncio.Event,
     account: Path = ACCOUNT,
-    examine: Callable[[], Sequence[Diagnosis]] = tuple,
+    watch: Callable[[MarketplaceMeteringClient], Sequence[SetupWatch]] = lambda _: (),
 ) -> None:
     """Live until `stop` is set, then drain.
 
@@ -78,7 +79,7 @@ async def run(
         environ: The environment.
         stop: Ends it.
         account: The folder with the files of the pod's service account.
-        examine: Tells what of the set-up is doubtful or wrong; called once, on a thread, after the probes answer.
+        watch: Tells what of the set-up is doubtful or wrong, with the client once it is open; after the probes answer.
 
     Raises:
         UnusableKeys: A public key cannot be used (sidecar.adapters.signature).
@@ -94,7 +95,7 @@ async def run(
         clock = await _start_clock(endpoint, stack)
         ledger = await _open_ledger(settings, environ, clock, stack)
         cluster = Cluster(settings.kubernetes, environ, account)
-        found: list[Finding] = []
+        watches: list[SetupWatch] = []
         parts = _assemble(
             settings,
             environ,
@@ -102,7 +103,7 @@ async def run(
             keys,
             clock,
             ledger,
-            passing=lambda: [*cluster.findings(), *found],
+            passing=lambda: [*cluster.findings(), *(found for each in watches for found in each.findings)],
             running=lambda: not intake.done(),
         )
         intake = asyncio.create_task(parts.intake.run(), name="intake")
@@ -124,12 +125,13 @@ async def run(
         await parts.client.open()
         stack.push_async_callback(parts.client.close)
         stack.callback(cluster.close)
+        watches += watch(parts.client)
         denied: DeniedExit | None = None
         loops = (
             _watch(intake),
             parts.registrar.run(),
             parts.submitter.run(),
-            _examine(examine, found, clock),
+            *(each.run(clock) for each in watches),
             cluster.report(parts.health.situation),
             _end(stop),
         )
@@ -142,7 +144,7 @@ async def run(
         except* DeniedExit as ended:
             denied = next((leaf for leaf in ended.exceptions if isinstance(leaf, DeniedExit)), None)
         finally:
-            await _drain(parts, intake, settings.shutdown.timeout, cluster.is_ending)
+            await _drain(parts, intake, settings.shutdown.timeout, cluster.ask_end)
         if denied is not None:
             raise denied
 
@@ -159,45 +161,44 @@ async def _watch(intake: asyncio.Task[None]) -> None:
     await asyncio.shield(intake)
 
 
-async def _examine(
-    examine: Callable[[], Sequence[Diagnosis]], found: list[Finding], clock: SystemClock | EmulatorClock
-) -> None:
-    """Examine the set-up once; what is not right is told in the log, and in the status for as long as it runs."""
-    for diagnosis in await asyncio.to_thread(examine):
-        wrong = diagnosis.status is Result.FAIL
-        say, event = (log.error, "setup.wrong") if wrong else (log.warning, "setup.doubtful")
-        code = f"setup-{diagnosis.name.replace(' ', '-')}"
-        found.append(Finding(code, diagnosis.found, diagnosis.cure, clock.now()))
-        say(event, check=diagnosis.name, detail=diagnosis.found, cure=diagnosis.cure)
-
-
 async def _end(stop: asyncio.Event) -> None:
     await stop.wait()
     raise _Stopping
 
 
 async def _drain(
-    parts: Parts, intake: asyncio.Task[None], timeout: timedelta, is_ending: Callable[[], Awaitable[bool]]
+    parts: Parts, intake: asyncio.Task[None], timeout: timedelta, ask_end: Callable[[], Awaitable[PodEnd]]
 ) -> None:
     """Submit what has ended, hear the app out, then seal and submit the open hour, unless the pod goes on living.
 
-    Whether it does is asked at once and meanwhile: a pod that used up its grace leaves its sidecar no time for it.
+    Whether it does is asked at once and meanwhile: a pod that used up its grace leaves its sidecar no time for it. How
+    much of the grace is left may come with the answer, and then bounds the drain; it counts from the question, so that
+    a slow answer makes it no longer.
     """
-    question = asyncio.ensure_future(is_ending())
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout.total_seconds()
+    question = asyncio.ensure_future(ask_end())
+    began_at = asyncio.get_running_loop().time()
+
+    async def deadline() -> float:
+        end = await asyncio.shield(question)
+        return began_at + drain_within(timeout, end.left, RESERVED).total_seconds()
+
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout_at(began_at + timeout.total_seconds()) as whole:
             try:
-                async with asyncio.timeout_at(deadline - RESERVED.total_seconds()):
-                    await parts.submitter.drain(ending=False)
-                    await _hear_out(parts.intake)
+                async with asyncio.timeout_at(began_at + (timeout - RESERVED).total_seconds()) as part:
+                    bounding = asyncio.create_task(_bound(part, deadline))
+                    try:
+                        await parts.submitter.drain(ending=False)
+                        await _hear_out(parts.intake)
+                    finally:
+                        bounding.cancel()
             except TimeoutError:
                 log.warning("shutdown.ended_hours_wait")
             await parts.api.stop(LISTENERS_STOP)
             parts.intake.close()
             await intake
-            await parts.submitter.drain(ending=await question)
+            whole.reschedule(await deadline())
+            await parts.submitter.drain(ending=(await question).ending)
     except TimeoutError:
         log.warning("shutdown.incomplete", cure="What is left is in the ledger; the next start on it goes on.")
     except LedgerUnavailable as error:
@@ -208,6 +209,13 @@ async def _drain(
         parts.intake.close()
         question.cancel()
         await asyncio.wait([intake, question])
+
+
+async def _bound(part: asyncio.Timeout, deadline: Callable[[], Awaitable[float]]) -> None:
+    """Let the first part of the drain end as long before the deadline as the open hour needs, once that is known."""
+    ends_at = await deadline() - RESERVED.total_seconds()
+    if not part.expired():
+        part.reschedule(ends_at)
 
 
 async def _hear_out(intake: UsageIntake) -> None:

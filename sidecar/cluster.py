@@ -16,6 +16,7 @@ from sidecar.adapters.clock import SystemClock
 from sidecar.adapters.kubernetes.address import ACCOUNT, NotInCluster, locate_pod
 from sidecar.adapters.kubernetes.pod import KubernetesPod
 from sidecar.domain.podreports import Situation
+from sidecar.domain.podview import PodEnd
 from sidecar.domain.status import Finding
 from sidecar.services.cluster_faults import ClusterFaults
 from sidecar.services.pod_reporter import PodReporter
@@ -81,13 +82,15 @@ class Cluster:
         if self._tie is not None:
             await self._tie.reporter.run(look)
 
-    async def is_ending(self) -> bool:
-        """Tell whether the pod itself ends; so it is taken to be when nobody can tell. Takes a few seconds at most."""
+    async def ask_end(self) -> PodEnd:
+        """Ask whether the pod itself ends; so it is taken to be when nobody can tell. Takes a few seconds at most."""
         if self._tie is None:
-            return True
-        ending = await self._tie.reporter.is_ending()
-        log.info("shutdown.cluster_asked", pod_ends={True: "yes", False: "no", None: "unknown"}[ending])
-        return ending is not False
+            return PodEnd(ending=True)
+        told = await self._tie.reporter.ask_end()
+        end = PodEnd(ending=True) if told is None else told
+        words = "unknown" if told is None else "yes" if told.ending else "no"
+        log.info("shutdown.cluster_asked", pod_ends=words, grace_left=end.left)
+        return end
 
     def close(self) -> None:
         """Make no further calls."""

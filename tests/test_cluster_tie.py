@@ -43,7 +43,7 @@ async def test_no_tie(account: Path, use: KubernetesUse, missing: str, said: lis
     assert said == [line["log_level"] for line in lines]
     assert len(said) == len(cluster.findings())
     assert all(missing in found.detail for found in cluster.findings())
-    assert await cluster.is_ending()
+    assert (await cluster.ask_end()).ending
     cluster.close()
 
 
@@ -51,7 +51,7 @@ async def test_unreachable_cluster_ends(account: Path) -> None:
     """With a tie to an API that cannot be reached the end is taken to be the pod's own, and the status says why."""
     cluster = Cluster(KubernetesSettings(), IN_POD, account)
     assert cluster.findings() == []
-    assert await cluster.is_ending()
+    assert (await cluster.ask_end()).ending
     assert ["kubernetes-unreachable"] == [found.code for found in cluster.findings()]
     cluster.close()
 

@@ -30,6 +30,11 @@ class Diagnosis:
     cure: str = ""
     """What to do; empty when nothing is."""
 
+    @property
+    def code(self) -> str:
+        """Its stable name among the faults of a running sidecar."""
+        return f"setup-{self.name.replace(' ', '-')}"
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 _TERMINAL = frozenset({"Succeeded", "Failed"})
+_SPARE = timedelta(seconds=3)
+"""Of the pod's grace, for what comes after the drain: listeners, connections, the ledger."""
 
 
 class Access(StrEnum):
@@ -23,8 +25,17 @@ class Access(StrEnum):
     @property
     def rule(self) -> str:
         """The rule of a Role in the pod's namespace that allows it, as YAML."""
-        verb, _, resource = self.value.partition(" ")
-        return f'- {{apiGroups: [""], resources: ["{resource}"], verbs: ["{verb}"]}}'
+        return f'- {{apiGroups: [""], resources: ["{self.resource}"], verbs: ["{self.verb}"]}}'
+
+    @property
+    def verb(self) -> str:
+        """What is done."""
+        return self.value.partition(" ")[0]
+
+    @property
+    def resource(self) -> str:
+        """To what, a part of it after a slash."""
+        return self.value.partition(" ")[2]
 
 
 class Fault(StrEnum):
@@ -92,6 +103,8 @@ class PodView:
     phase: str
     deleted: bool
     """Its deletion has been asked for: metadata.deletionTimestamp is set."""
+    left: timedelta | None = None
+    """Of its grace: from the API server's answer to metadata.deletionTimestamp, both by the cluster's own clock."""
     deadline: datetime | None = None
     """When spec.activeDeadlineSeconds is over."""
     grace: timedelta | None = None
@@ -103,6 +116,30 @@ class PodView:
     """The regular ones, this process's own among them in a pod without native sidecars."""
     conditions: Mapping[str, ConditionView] = field(default_factory=dict)
     """By type."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodEnd:
+    """What a container that was told to end knows of its pod."""
+
+    ending: bool
+    """The pod itself ends, rather than this container alone."""
+    left: timedelta | None = None
+    """Of the pod's grace; None where nobody told."""
+
+
+def drain_within(limit: timedelta, left: timedelta | None, least: timedelta) -> timedelta:
+    """Return how long the drain may take, so that it ends before the pod's grace does.
+
+    What the cluster says only ever shortens the drain, and never below `least` unless the limit is shorter: a wrong
+    instant must not cost the open hour its submission. Whoever is killed meanwhile loses nothing that was accepted.
+
+    Args:
+        limit: How long it may take at most.
+        left: Of the pod's grace; None where nobody told.
+        least: What the open hour's submission is sure of.
+    """
+    return limit if left is None else min(limit, max(left - _SPARE, least))
 
 
 def is_ending(pod: PodView, own_uid: str | None, now: datetime) -> bool:

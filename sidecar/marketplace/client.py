@@ -113,6 +113,17 @@ class MarketplaceMeteringClient:
         """
         return await self._on_thread(lambda connection: connection.credentials_method())
 
+    @property
+    def connection(self) -> "Connection":
+        """The SDK behind the client, for questions that need no other one; open for as long as the client is.
+
+        Raises:
+            RuntimeError: The client is not open.
+        """
+        if self._running is None:
+            raise RuntimeError("the marketplace client is not open")
+        return self._running[1]
+
     async def _send(
         self, operation: str, request: Any, prepare: Callable[[Any], Request] = lambda request: request
     ) -> Mapping[str, Any]:

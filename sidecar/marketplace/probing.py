@@ -47,13 +47,21 @@ class ProbeFailed(Exception):  # noqa: N818 - what is the case, as the operator 
 class ServiceProbe:
     """The way to one metering service and to the token service beside it.
 
+    Args:
+        endpoint: Where the services are.
+        within: How long an answer may take.
+        connection: Is used in place of a new one, which takes as much memory again; with its own time limits, and its
+            credentials.
+
     Raises:
         ProbeFailed: The SDK's own configuration cannot be read.
     """
 
-    def __init__(self, endpoint: Endpoint, within: timedelta = ANSWER_WITHIN) -> None:
+    def __init__(
+        self, endpoint: Endpoint, within: timedelta = ANSWER_WITHIN, connection: Connection | None = None
+    ) -> None:
         bounded = replace(endpoint, connect_timeout=CONNECT_WITHIN, read_timeout=within)
-        self._connection = _told(lambda: Connection(bounded))
+        self._connection = _told(lambda: Connection(bounded)) if connection is None else connection
         self._emulator_url = endpoint.emulator_url
         self._timeout = (CONNECT_WITHIN.total_seconds(), within.total_seconds())
         # As the SDK: its own setting, or that of a profile, before the one that it shares with other programs.
@@ -68,7 +76,7 @@ class ServiceProbe:
         if self._emulator_url is not None:
             return self._emulator_url
         options = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
-        client: Any = self._connection.session.create_client(service, **options)
+        client = self._connection.make_client(service, **options)
         return str(client.meta.endpoint_url)
 
     def proxy(self, url: str) -> str | None:
@@ -131,22 +139,20 @@ class ServiceProbe:
             if answer.code != "DryRunOperation":
                 raise
 
-    def close(self) -> None:
-        """Close idle connections."""
-        self._connection.close()
-
     def _proxies(self, url: str) -> Mapping[str, str]:
         # Calls to an emulator go past every proxy.
         return {} if self._emulator_url is not None else get_environ_proxies(url)
 
     def _caller(self) -> str | None:
-        session = self._connection.session
-        credentials = session.get_credentials()
+        credentials = self._connection.credentials()
         if credentials is None:
             return None
         credentials.get_frozen_credentials()
-        sts: Any = session.create_client("sts", endpoint_url=self._emulator_url)
-        arn = str(sts.get_caller_identity()["Arn"])
+        sts = self._connection.make_client("sts", endpoint_url=self._emulator_url)
+        try:
+            arn = str(sts.get_caller_identity()["Arn"])
+        finally:
+            sts.close()
         # The session of an assumed role is named after nothing that an operator knows.
         return arn.rpartition("/")[0] if ":assumed-role/" in arn else arn
 

@@ -6,6 +6,7 @@ leaves here as a `MarketplaceError`, told apart by whether the request can have 
 before the call for that reason.
 """
 
+import logging
 import ssl
 import threading
 from collections.abc import Mapping
@@ -48,6 +49,9 @@ _FAILURES: tuple[tuple[tuple[type[Exception], ...], type[MarketplaceError]], ...
     ((botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError), CredentialsMissing),
 )
 """What the SDK raises without an answer, the narrower before the wider."""
+# It logs every failed refresh with a whole traceback; whoever asked gets the error as well, and says it once.
+logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
+
 _TRANSIENT_STS = frozenset({"ExpiredToken", "ExpiredTokenException", "IDPCommunicationError"})
 _SECRET_MEMBERS = ("Nonce", "RegistrationToken")
 _LONGEST_MESSAGE = 500
@@ -74,7 +78,9 @@ class Connection:
         self.session.set_config_variable("region", endpoint.region)
         if endpoint.emulator_url is not None:
             self.session.register_component("credential_provider", self._emulated_credentials())
+        # Apart from each other: whoever gives out credentials may be silent for long.
         self._lock = threading.Lock()
+        self._making = threading.Lock()
         self._client: Any = None
 
     def send(self, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -107,7 +113,7 @@ class Connection:
         """
         failure: MarketplaceError | None = None
         try:
-            credentials = self._credentials()
+            credentials = self.credentials()
         except Exception as error:  # noqa: BLE001 - see send
             failure = _credentials_error(error)
             credentials = None
@@ -117,20 +123,26 @@ class Connection:
 
     def close(self) -> None:
         """Close idle connections; a call that runs keeps its own until it ends."""
-        with self._lock:
+        with self._making:
             if self._client is not None:
                 self._client.close()
 
-    def _credentials(self) -> Any:
+    def make_client(self, service: str, **options: Any) -> Any:
+        """Return the SDK's client of any service, with the session's limits and credentials."""
+        with self._making:  # a session makes one client at a time
+            return self.session.create_client(service, **options)
+
+    def credentials(self) -> Any:
+        """Return the SDK's credentials, None where nothing gives any; raises whatever the SDK does."""
         with self._lock:  # the session asks its chain again on each call until something is found
             return self.session.get_credentials()
 
     def _ready_client(self) -> Any:
-        credentials = self._credentials()
+        credentials = self.credentials()
         if credentials is None:
             raise botocore.exceptions.NoCredentialsError
         credentials.get_frozen_credentials()
-        with self._lock:
+        with self._making:
             if self._client is None:
                 self._client = boto3.Session(botocore_session=self.session).client(
                     "meteringmarketplace", endpoint_url=self._endpoint.emulator_url

@@ -7,7 +7,7 @@ Every check runs, whatever the others find, and each has its time: without a net
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from sidecar.domain.diagnosis import Diagnosis, failed
@@ -18,16 +18,13 @@ from sidecar.operator.checks.configuration import CONFIGURATION, check_configura
 from sidecar.operator.checks.examination import Examination, examine
 from sidecar.operator.checks.region import REGION, check_region
 from sidecar.operator.checks.running import RunningSidecar, find_running
+from sidecar.operator.checks.setup import SERVICE
 from sidecar.operator.checks.shutdown import SHUTDOWN, check_shutdown
 from sidecar.operator.checks.token import TOKEN, check_token
 from sidecar.operator.report import print_document, print_lines, print_table
 from sidecar.settings import Mode, Settings, SettingsError, load
 
 BAD_CONFIGURATION = 2
-
-_ONLINE = (network.DNS, network.ENDPOINT, network.CLOCK, access.STS, access.PERMISSION)
-
-_NO_SDK = "Correct or remove the SDK's files (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE), or unset AWS_PROFILE."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,14 +75,13 @@ def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str])
     except UnsupportedRegion:
         return [*examine([*checks, alone]), *_unasked("there is no Region to ask in")]
     except ProbeFailed as broken:
-        no_sdk = access.STS.fail(f"the SDK does not start: {broken}", _NO_SDK)
-        return [*examine([*checks, alone]), *_unasked("the SDK does not start", no_sdk)]
+        return [*examine([*checks, alone]), *_unasked("the SDK does not start", access.refuse_sdk(broken))]
     return examine([*checks, *_of_service(settings, environ, probe)])
 
 
 def _unasked(words: str, *told: Diagnosis) -> list[Diagnosis]:
     known = {diagnosis.name: diagnosis for diagnosis in told}
-    return [known.get(subject.name, subject.skipped(words)) for subject in _ONLINE]
+    return [known.get(subject.name, subject.skipped(words)) for subject in SERVICE]
 
 
 def _probe(settings: Settings, environ: Mapping[str, str]) -> ServiceProbe:
@@ -112,12 +108,12 @@ def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSi
     yield Examination([ports.API], lambda: [ports.check_api_port(settings.api, running=ours)])
     yield Examination([ports.TOKEN_FILE], lambda: [ports.check_token_file(settings.api)])
     yield Examination([ports.PROBES], lambda: [ports.check_probe_port(settings.probes, running=ours)])
-    yield Examination([cluster.KUBERNETES, SHUTDOWN], lambda: _of_pod(settings, environ, running))
+    yield Examination([cluster.KUBERNETES, cluster.ROLE, SHUTDOWN], lambda: _of_pod(settings, environ, running))
 
 
 def _of_pod(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[Diagnosis]:
-    diagnosis, pod = cluster.check_kubernetes(settings.kubernetes, environ, running)
-    yield diagnosis
+    tie, role, pod = cluster.check_kubernetes(settings.kubernetes, environ, running)
+    yield from (tie, role)
     yield check_shutdown(settings.shutdown.timeout, environ, None if pod is None else pod.grace)
 
 
@@ -125,16 +121,11 @@ def _of_service(settings: Settings, environ: Mapping[str, str], probe: ServicePr
     """Yield what asks AWS, or the node's metadata service."""
     code = settings.product.code
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
-
-    def look_up() -> Iterable[Diagnosis]:
-        addresses = [probe.address(service) for service in ("meteringmarketplace", "sts")]
-        yield network.check_dns(probe.proxy(address) or address for address in addresses)
-
     yield Examination(
         [identity.IDENTITY],
         lambda: [identity.check_identity(settings.marketplace.mode, environ, probe.credentials_method)],
     )
-    yield Examination([network.DNS], look_up)
+    yield Examination([network.DNS], lambda: [network.look_up(probe)])
     yield Examination([network.ENDPOINT, network.CLOCK], lambda: network.check_endpoint(probe))
     yield Examination([access.STS], lambda: [access.check_sts(probe)])
     yield Examination([access.PERMISSION], lambda: [access.check_permission(probe, code, dimensions)])

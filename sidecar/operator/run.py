@@ -3,10 +3,13 @@
 import argparse
 import asyncio
 import os
+import random
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -18,15 +21,18 @@ from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.pod import PodUnknown
 from sidecar.adapters.signature import UnusableKeys
 from sidecar.domain.diagnosis import Diagnosis
-from sidecar.marketplace import UnsupportedRegion
+from sidecar.marketplace import MarketplaceMeteringClient, UnsupportedRegion
 from sidecar.marketplace.client import CALL_THREADS
 from sidecar.services.registrar import DeniedExit
+from sidecar.services.setup_watch import SetupWatch
 from sidecar.settings import Settings, load
 
 BAD_SETUP = 2
 NOT_ENTITLED = 3
 LEDGER_UNUSABLE = 4
 
+SPREAD = timedelta(seconds=20)
+"""Over which pods that start together spread their questions: 200 of them stay within MeterUsage's 10 in a second."""
 _IDLE_ENDS = 0.5
 """Seconds within which a thread without a call has ended."""
 
@@ -88,13 +94,30 @@ async def _live(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal(stop, number))
-    await app.run(settings, os.environ, stop, examine=lambda: _examine(settings))
+    await app.run(settings, os.environ, stop, watch=partial(_watch, settings))
 
 
-def _examine(settings: Settings) -> list[Diagnosis]:
-    from sidecar.operator.checks.setup import examine_setup  # noqa: PLC0415 - must not delay the probes
+def _watch(settings: Settings, client: MarketplaceMeteringClient) -> list[SetupWatch]:
+    """Return who looks at the set-up: at what is here at once, at the way to AWS as the account's quota allows it."""
 
-    return examine_setup(settings, os.environ)
+    def look_here() -> list[Diagnosis]:
+        from sidecar.operator.checks import setup  # noqa: PLC0415 - must not delay the probes
+
+        return setup.examine_here(settings, os.environ)
+
+    def look_at_service() -> list[Diagnosis]:
+        from sidecar.marketplace.probing import ServiceProbe  # noqa: PLC0415 - must not delay the probes
+        from sidecar.operator.checks import setup  # noqa: PLC0415 - must not delay the probes
+
+        def make_probe() -> ServiceProbe:
+            return ServiceProbe(client.endpoint, connection=client.connection)
+
+        return setup.examine_service(settings, os.environ, make_probe)
+
+    return [
+        SetupWatch(look_here, spread=timedelta(), draw=random.random),
+        SetupWatch(look_at_service, spread=SPREAD, draw=random.random),
+    ]
 
 
 def _on_signal(stop: asyncio.Event, number: signal.Signals) -> Callable[[], None]:

@@ -16,7 +16,7 @@ import structlog
 
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.podreports import Condition, EventQueue, PodEvent, Situation, condition, events_of
-from sidecar.domain.podview import Access, ClusterFailed, ConditionView, PodView, is_ending, may_lag
+from sidecar.domain.podview import Access, ClusterFailed, ConditionView, PodEnd, PodView, is_ending, may_lag
 from sidecar.domain.ports import Clock
 from sidecar.services.cluster_faults import ClusterFaults
 
@@ -107,8 +107,8 @@ class PodReporter:
             await self._turn(look())
             await self._clock.sleep_until(self._clock.now() + LOOK)
 
-    async def is_ending(self) -> bool | None:
-        """Tell whether the pod itself ends, rather than this container alone; None when the cluster does not tell."""
+    async def ask_end(self) -> PodEnd | None:
+        """Ask whether the pod itself ends, and how much of its grace is left; None when the cluster does not tell."""
         pod: PodView | None = None
         try:
             async with asyncio.timeout(self._answer_within.total_seconds()):
@@ -116,12 +116,12 @@ class PodReporter:
                     pod = await self._api.get_pod()
                     now = self._clock.now()
                     if is_ending(pod, self._own_uid, now):
-                        return True
+                        return PodEnd(ending=True, left=pod.left)
                     if not may_lag(pod):
-                        return False
+                        return PodEnd(ending=False)
                     await self._clock.sleep_until(now + ASK_AGAIN)
         except TimeoutError:
-            return None if pod is None else False
+            return None if pod is None else PodEnd(ending=False)
         except ClusterFailed as failed:
             self._faults.note(Access.GET_POD, failed, self._clock.now())
             return None

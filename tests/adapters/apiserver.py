@@ -20,6 +20,7 @@ UID = "6f1d7c1e-0000-4000-8000-00000000000a"
 POD = "/api/v1/namespaces/shop/pods/app-0"
 STATUS = f"{POD}/status"
 EVENTS = "/api/v1/namespaces/shop/events"
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 HANG = 0
 """A fault: no answer at all."""
 
@@ -64,9 +65,13 @@ class ApiServer:
         self.account.mkdir()
         self.pod = pod()
         self.events: dict[str, Any] = {}
+        self.date: str | None = None
+        """What the Date header of its answers says; None for the time it is."""
         self.requests: list[Request] = []
         self.faults: dict[str, int] = {}
         """The status with which requests to a path are answered, HANG for none."""
+        self.refused: set[str] = set()
+        """What no rule of a Role allows, each as `verb resource`; asked by a review, it is not allowed."""
         self.lost: set[str] = set()
         """Paths whose requests are processed and then not answered."""
         self._counted = Condition()
@@ -130,13 +135,25 @@ class ApiServer:
             case "PATCH", path if path == STATUS:
                 return self._patch(request.document)
             case "POST", path if path == EVENTS:
-                name = request.document["metadata"]["name"]
-                if name in self.events:
-                    return 409, {"kind": "Status", "message": f'events "{name}" already exists'}
-                self.events[name] = request.document
-                return 201, request.document
+                return self._write(request.document)
+            case "POST", path if path == REVIEWS:
+                return 201, {**request.document, "status": {"allowed": self._allowed(request.document["spec"])}}
             case _:
                 return 404, {"kind": "Status", "message": "the server could not find the requested resource"}
+
+    def _write(self, document: Any) -> tuple[int, Any]:
+        name = document["metadata"]["name"]
+        if name in self.events:
+            return 409, {"kind": "Status", "message": f'events "{name}" already exists'}
+        self.events[name] = document
+        return 201, document
+
+    def _allowed(self, spec: Any) -> bool:
+        asked = spec["resourceAttributes"]
+        assert ("shop", "") == (asked["namespace"], asked["group"]), asked
+        assert ("create" in asked["verb"]) != ("name" in asked), asked
+        resource = "/".join(asked[name] for name in ("resource", "subresource") if name in asked)
+        return f"{asked['verb']} {resource}" not in self.refused
 
     def _patch(self, document: Any) -> tuple[int, Any]:
         uid = document.get("metadata", {}).get("uid", UID)
@@ -169,7 +186,8 @@ class ApiServer:
                     return
                 content = json.dumps(document).encode()
                 try:
-                    self.send_response(status)
+                    self.send_response_only(status)
+                    self.send_header("Date", self.date_time_string() if api.date is None else api.date)
                     self.send_header("Content-Type", "application/json")
                     self.send_header("Content-Length", str(len(content)))
                     self.end_headers()

@@ -14,8 +14,8 @@ import pytest_asyncio
 from sidecar.adapters.kubernetes.address import locate_pod
 from sidecar.adapters.kubernetes.pod import KubernetesPod
 from sidecar.domain.podreports import Condition, EventReason, PodEvent
-from sidecar.domain.podview import ClusterFailed, ConditionView, ContainerView, Fault, RestartPolicy
-from tests.adapters.apiserver import EVENTS, HANG, POD, STATUS, UID, ApiServer, pod
+from sidecar.domain.podview import Access, ClusterFailed, ConditionView, ContainerView, Fault, RestartPolicy
+from tests.adapters.apiserver import EVENTS, HANG, POD, REVIEWS, STATUS, UID, ApiServer, pod
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 GATE = Condition("example.com/entitled", status=False, reason="Denied", message="No subscription.")
@@ -85,9 +85,30 @@ async def test_pod_is_read(server: ApiServer, own: KubernetesPod) -> None:
 
 
 async def test_deletion_shows(server: ApiServer, own: KubernetesPod) -> None:
-    """A deletionTimestamp is the pod's own deletion."""
+    """A deletionTimestamp is the pod's own deletion; how far off it is goes by the API server's clock, not by ours."""
     server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:30Z"
-    assert (await own.get_pod()).deleted
+    server.date = "Mon, 23 Nov 2026 12:00:10 GMT"
+    view = await own.get_pod()
+    assert (True, timedelta(seconds=20)) == (view.deleted, view.left)
+
+
+@pytest.mark.parametrize("date", ["", "at noon"])
+async def test_undated_answer_bounds_nothing(server: ApiServer, own: KubernetesPod, date: str) -> None:
+    """Where the API server does not say its time, what is left of the grace is not known."""
+    server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:30Z"
+    server.date = date
+    view = await own.get_pod()
+    assert (True, None) == (view.deleted, view.left)
+
+
+@pytest.mark.parametrize("access", Access)
+async def test_access_is_reviewed(server: ApiServer, own: KubernetesPod, access: Access) -> None:
+    """The API server is asked about one verb on this pod's own resource, and its answer is taken as it is."""
+    assert await own.may(access)
+    server.refused.add(access)
+    assert not await own.may(access)
+    server.faults[REVIEWS] = 403
+    assert Fault.FORBIDDEN is (await failure_of(own.may(access))).fault
 
 
 async def test_condition_is_merged(server: ApiServer, own: KubernetesPod) -> None:

@@ -1,5 +1,6 @@
 """Who may do what: the pod in the cluster and towards AWS, neighbours towards the pod, the process in its image."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ def test_chart_role_suffices(product: Product, stage: Stage) -> None:
     (pod,) = product.await_ready()
     assert "True" == _condition(pod, GATE).status
     await_for("the Event", lambda: "Entitled" in _told(stage, pod))
+    role = _examined(stage, pod, "kubernetes role")
+    assert ("ok", "the service account may get pods, patch pods/status, create events") == (
+        role["status"],
+        role["found"],
+    )
     await_for("usage", lambda: stage.booked() > 5)
     # The container ends by itself, the pod lives on: the sidecar must see that and leave the open hour open.
     stage.signal(pod, SIDECAR_CONTAINER, "SIGTERM")
@@ -43,6 +49,8 @@ def test_missing_role_stops_nothing(product: Product, stage: Stage) -> None:
     await_for("usage", lambda: stage.booked() > 5)
     await_for("the rule", lambda: any(RULE in finding["cure"] for finding in product.ask(pod, "/v1/status")["faults"]))
     assert [] == _told(stage, pod)
+    role = _examined(stage, pod, "kubernetes role")
+    assert ("warn", True) == (role["status"], RULE in role["cure"])
     stage.delete(pod)
     stage.await_gone(pod)
     (record,) = product.emulator.records()
@@ -131,6 +139,13 @@ def test_any_user_on_read_only_root(product: Product, stage: Stage) -> None:
 
 def _condition(pod: Any, kind: str) -> Any:
     return next(condition for condition in pod.status.conditions if condition.type == kind)
+
+
+def _examined(stage: Stage, pod: Any, name: str) -> Any:
+    """Return one check of `doctor`, run beside the sidecar."""
+    _, said = stage.execute(pod, SIDECAR_CONTAINER, "python", "-m", "sidecar", "doctor", "--json")
+    (document,) = [json.loads(line) for line in said.splitlines() if line.startswith('{"ok"')]
+    return next(check for check in document["checks"] if check["name"] == name)
 
 
 def _told(stage: Stage, pod: Any) -> list[str]:

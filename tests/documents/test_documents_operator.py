@@ -8,6 +8,7 @@ from sidecar.domain.entitlement import Reason, State
 from sidecar.domain.outcomes import OUTCOMES
 from sidecar.domain.podview import Fault
 from sidecar.marketplace import errors
+from sidecar.operator.checks.setup import SUBJECTS
 from tests.documents.reading import ROOT, read
 
 OPERATOR = "docs/operator.md"
@@ -80,8 +81,9 @@ def test_every_fault_has_a_section() -> None:
     """Each code that a fault of the status may have is explained."""
     named = {text for name, arguments in calls() if name == "Finding" for text in texts(arguments[:1])}
     cluster = {f"kubernetes-{fault}" for fault in Fault}
+    setup = {subject.ok("").code for subject in SUBJECTS}
 
-    assert named | cluster == set(re.findall(r"^### `(.*)`$", section("Faults in `/v1/status`"), re.MULTILINE))
+    assert named | cluster | setup == set(re.findall(r"^### `(.*)`$", section("Faults in `/v1/status`"), re.MULTILINE))
 
 
 def test_every_answer_is_explained() -> None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sidecar.domain.podview import Access, ContainerView, PodView, RestartPolicy, is_ending, may_lag
+from sidecar.domain.podview import Access, ContainerView, PodView, RestartPolicy, drain_within, is_ending, may_lag
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -93,6 +93,28 @@ def test_mixed_policies() -> None:
 def test_completion_may_lag(pod: PodView, lags: bool) -> None:  # noqa: FBT001 - a column of the table
     """Only a pod that can run to completion beside a native sidecar may have done so unseen."""
     assert lags is may_lag(pod)
+
+
+@pytest.mark.parametrize(
+    ("limit", "left", "within"),
+    [
+        (25, None, 25),
+        (25, 60, 25),
+        (25, 28, 25),
+        (25, 27, 24),
+        (25, 13, 10),
+        (25, 12, 10),
+        (25, 0, 10),
+        (25, -86_400, 10),
+        (25, 86_400, 25),
+        (4, 60, 4),
+        (4, 1, 4),
+    ],
+)
+def test_grace_bounds_drain(limit: int, left: int | None, within: int) -> None:
+    """What is left of the grace, less three seconds, shortens the drain, but never below what the open hour needs."""
+    told = None if left is None else left * SECOND
+    assert within * SECOND == drain_within(limit * SECOND, told, 10 * SECOND)
 
 
 def test_rules_are_least() -> None:

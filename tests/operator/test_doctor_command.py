@@ -21,7 +21,7 @@ pytestmark = pytest.mark.process
 NAMES = [
     *("configuration", "keys", "key rotation", "region", "token", "proxy", "certificates"),
     *("ledger", "ledger volume", "ledger room", "api port", "api token", "probe port"),
-    *("kubernetes", "shutdown", "identity", "dns", "endpoint", "clock", "sts", "permission"),
+    *("kubernetes", "kubernetes role", "shutdown", "identity", "dns", "endpoint", "clock", "sts", "permission"),
 ]
 
 

@@ -1,17 +1,21 @@
 """What the checks without a network say about Region, identity, proxy, certificates and shutdown."""
 
+import socket
+import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sidecar.domain.diagnosis import Result
-from sidecar.marketplace import MarketplaceError
+from sidecar.marketplace import Endpoint, MarketplaceError
+from sidecar.marketplace.probing import ServiceProbe
 from sidecar.operator.checks.environment import check_certificates, check_proxy
 from sidecar.operator.checks.identity import check_identity
 from sidecar.operator.checks.region import check_region
-from sidecar.operator.checks.setup import examine_setup
+from sidecar.operator.checks.setup import SERVICE, SUBJECTS, examine_here, examine_service
 from sidecar.operator.checks.shutdown import check_shutdown
 from sidecar.settings import LedgerSettings, MarketplaceSettings, Mode, Product, Settings, ShutdownSettings
 from tests.adapters.apiserver import ApiServer
@@ -175,7 +179,7 @@ def test_start_tells_of_fargate(tmp_path: Path) -> None:
         marketplace=MarketplaceSettings(region="eu-west-1"),
         shutdown=ShutdownSettings(timedelta(seconds=120)),
     )
-    found = examine_setup(settings, {"AWS_REGION": "eu-west-1", "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"})
+    found = examine_here(settings, {"AWS_REGION": "eu-west-1", "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"})
     assert ("shutdown", Result.FAIL) in {(diagnosis.name, diagnosis.status) for diagnosis in found}
 
 
@@ -185,14 +189,57 @@ def test_cluster_overrules_variable() -> None:
     assert (Result.FAIL, True) == (diagnosis.status, "grace period 10s" in diagnosis.found)
 
 
-def test_setup_tells_only_faults(tmp_path: Path) -> None:
-    """At start only what is doubtful or wrong is told."""
-    settings = Settings(
+def setup(folder: Path, **marketplace: Any) -> Settings:
+    """Return a configuration whose ledger lies in a folder."""
+    return Settings(
         product=Product(code="0abc123example"),
-        ledger=LedgerSettings(tmp_path / "ledger.db"),
-        marketplace=MarketplaceSettings(region="eu-west-1"),
+        ledger=LedgerSettings(folder / "ledger.db"),
+        marketplace=MarketplaceSettings(**marketplace),
     )
+
+
+def probe() -> ServiceProbe:
+    """Return the way to AWS."""
+    return ServiceProbe(Endpoint.live({"AWS_REGION": "eu-west-1"}))
+
+
+def test_running_sidecar_judges_what_is_here(tmp_path: Path) -> None:
+    """A running sidecar looks at all that is in its pod and not met in its work."""
     environ = {"AWS_REGION": "us-east-1", "POD_TERMINATION_GRACE": "20", "AWS_CA_BUNDLE": str(tmp_path)}
-    found = {diagnosis.name: diagnosis.status for diagnosis in examine_setup(settings, environ)}
+    diagnoses = examine_here(setup(tmp_path, region="eu-west-1"), environ)
+    found = {diagnosis.name: diagnosis.status for diagnosis in diagnoses}
     assert {"region": Result.FAIL, "certificates": Result.FAIL, "shutdown": Result.FAIL}.items() <= found.items()
-    assert Result.OK not in found.values()
+    assert [subject.name for subject in SUBJECTS if subject not in SERVICE] == [*found]
+
+
+def test_emulator_is_asked_nothing(tmp_path: Path) -> None:
+    """An emulator's records and faults belong to whoever plays with it: a running sidecar asks it nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as trap:
+        url = f"http://127.0.0.1:{trap.getsockname()[1]}"
+        settings = setup(tmp_path, mode=Mode.EMULATOR, endpoint_url=url)
+        assert [] == examine_service(settings, {}, probe)
+        trap.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            trap.accept()
+
+
+def test_way_is_judged_up_to_first_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rests on a fault would only repeat it, so that it is left out, and so is a name lookup that hangs."""
+    environ = {**NOWHERE, "AWS_REGION": "eu-west-1", "HTTPS_PROXY": "http://sts.invalid:1"}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert [("dns", Result.FAIL)] == [
+        (each.name, each.status) for each in examine_service(setup(tmp_path), environ, probe)
+    ]
+    released = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait())
+    (hanging,) = examine_service(setup(tmp_path), environ, probe, 0.3)
+    released.set()
+    assert ("dns", True) == (hanging.name, "no answer within 0.3 seconds" in hanging.found)
+
+
+def test_broken_sdk_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile that is not there is the fault of the credentials, and nothing else is judged."""
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    (diagnosis,) = [each for each in examine_service(setup(tmp_path), {}, probe) if each.cure]
+    assert ("sts", Result.FAIL, True) == (diagnosis.name, diagnosis.status, "AWS_PROFILE" in diagnosis.cure)

@@ -93,11 +93,17 @@ def ask(
 class Running:
     """One of the product's commands as a process, its output in a file."""
 
-    def __init__(self, log: Path, arguments: Sequence[str], variables: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        log: Path,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        program: Sequence[str] = ("-m", "sidecar"),
+    ) -> None:
         self.log_file = log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sidecar", *arguments],
+                [sys.executable, *program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -267,6 +273,8 @@ class Site:
     folder: Path
     emulator: Emulator
     changes: Mapping[str, Any] = field(default_factory=dict)
+    program: Sequence[str] = ("-m", "sidecar")
+    """What the interpreter runs as the product."""
     running: list[Running] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -310,7 +318,7 @@ class Site:
     def launch(self, config: Path, **variables: str) -> Sidecar:
         """Start a sidecar and wait for nothing."""
         log = self.folder / f"sidecar-{len(self.running)}.log"
-        sidecar = Sidecar(log, ("run", "--config", str(config)), variables)
+        sidecar = Sidecar(log, ("run", "--config", str(config)), variables, self.program)
         self.running.append(sidecar)
         return sidecar
 
@@ -337,7 +345,7 @@ class Site:
 
     def command(self, *arguments: str, **variables: str) -> Running:
         """Start another of the product's commands."""
-        command = Running(self.folder / f"command-{len(self.running)}.log", arguments, variables)
+        command = Running(self.folder / f"command-{len(self.running)}.log", arguments, variables, self.program)
         self.running.append(command)
         return command
 

@@ -88,6 +88,27 @@ async def test_restart_burns_no_hour(living: Pod, server: ApiServer, emulator: "
     assert await asyncio.to_thread(emulator.held) == {(HOUR, "requests"): "4.25"}
 
 
+async def test_drain_fits_grace(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
+    """Of 12 seconds' grace the ended hour that AWS holds up gets none: the open one is sealed and tried at once."""
+    loop = asyncio.get_running_loop()
+    with structlog.testing.capture_logs() as lines:
+        async with living.running():
+            await living.report("2")
+            await asyncio.to_thread(emulator.order, "MeterUsage", "throttle")
+            await asyncio.to_thread(partial(emulator.post, "clock", advance="1h"))
+            await living.await_true("the next hour", lambda: living.get("status")["now"] > "2026-11-23T11")
+            await living.report("1")
+            server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:12Z"
+            server.date = "Mon, 23 Nov 2026 12:00:00 GMT"
+            began_at = loop.time()
+        took = loop.time() - began_at
+    events = [line["event"] for line in lines]
+    order = ["shutdown.ended_hours_wait", "metering.hour_sealed", "shutdown.incomplete"]
+    assert order == [event for event in events[events.index("sidecar.stopping") :] if event in order]
+    # The time that the open hour is sure of, and not the 20 seconds of the configuration.
+    assert took < 16
+
+
 async def test_cluster_is_told(living: Pod, server: ApiServer) -> None:
     """The readiness gate turns true with the entitlement, again after a restart, and an event says it."""
     for _ in range(2):

@@ -18,6 +18,7 @@ from sidecar.domain.podview import (
     ConditionView,
     ContainerView,
     Fault,
+    PodEnd,
     PodView,
     RestartPolicy,
 )
@@ -209,22 +210,22 @@ async def test_switches_are_kept(clock: "ManualClock") -> None:
 
 
 async def test_living_pod_is_told(clock: "ManualClock") -> None:
-    """A pod that shows no end goes on living; a deleted one ends."""
+    """A pod that shows no end goes on living; a deleted one ends, and what is left of its grace is handed on."""
     stage = Stage(clock)
-    assert await stage.reporter.is_ending() is False
-    stage.pod.view = replace(POD, deleted=True)
-    assert await stage.reporter.is_ending() is True
+    assert await stage.reporter.ask_end() == PodEnd(ending=False)
+    stage.pod.view = replace(POD, deleted=True, left=MINUTE)
+    assert await stage.reporter.ask_end() == PodEnd(ending=True, left=MINUTE)
 
 
 async def test_unknown_is_told(clock: "ManualClock") -> None:
     """An API that refuses or is silent tells nothing, within the time, and says which rule to add."""
     stage = Stage(clock, within=0.05)
     stage.pod.faults[Access.GET_POD] = Fault.FORBIDDEN
-    assert await stage.reporter.is_ending() is None
+    assert await stage.reporter.ask_end() is None
     assert Access.GET_POD.rule in stage.faults.findings[0].cure
     stage.pod.faults.clear()
     stage.pod.silent = True
-    assert await stage.reporter.is_ending() is None
+    assert await stage.reporter.ask_end() is None
 
 
 async def test_late_completion_is_seen() -> None:
@@ -233,10 +234,10 @@ async def test_late_completion_is_seen() -> None:
     done = replace(POD, containers=[ContainerView(RestartPolicy.NEVER, 0)])
     stage = Stage(SystemClock())
     stage.pod.later = [running, running, done]
-    assert await stage.reporter.is_ending() is True
+    assert await stage.reporter.ask_end() == PodEnd(ending=True)
     stage = Stage(SystemClock(), within=0.5)
     stage.pod.later = [running]
-    assert await stage.reporter.is_ending() is False
+    assert await stage.reporter.ask_end() == PodEnd(ending=False)
     assert len(stage.pod.calls) > 1
 
 

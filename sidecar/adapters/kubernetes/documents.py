@@ -10,7 +10,7 @@ from typing import Any
 
 from sidecar.adapters.kubernetes.address import PodAddress
 from sidecar.domain.podreports import Condition, PodEvent
-from sidecar.domain.podview import ConditionView, ContainerView, PodView, RestartPolicy
+from sidecar.domain.podview import Access, ConditionView, ContainerView, PodView, RestartPolicy
 
 COMPONENT = "marketplace-sidecar"
 """Who reports the events."""
@@ -57,31 +57,67 @@ def event_document(address: PodAddress, event: PodEvent) -> Mapping[str, Any]:
     }
 
 
+def review_document(address: PodAddress, access: Access) -> Mapping[str, Any]:
+    """Return what asks the API server whether this pod's service account may do something. Nothing is stored."""
+    resource, _, part = access.resource.partition("/")
+    attributes = {"namespace": address.namespace, "verb": access.verb, "group": "", "resource": resource}
+    if part:
+        attributes["subresource"] = part
+    if access is not Access.CREATE_EVENT:
+        # A Role may name the pod; what is created has no name yet.
+        attributes["name"] = address.name
+    return {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes},
+    }
+
+
+def read_review(document: Any) -> bool:
+    """Read the answer to such a question.
+
+    Raises:
+        ValueError: It is none.
+    """
+    match document:
+        case {"status": {"allowed": bool(allowed)}}:
+            return allowed
+        case _:
+            pass
+    raise ValueError("the answer is no review")
+
+
 def _instant(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def read_pod(document: Any) -> PodView:
+def read_pod(document: Any, answered_at: datetime | None = None) -> PodView:
     """Read a pod's document.
+
+    Args:
+        document: What the API server answered.
+        answered_at: When, by its own clock; None where it did not say.
 
     Raises:
         ValueError: It is not a pod as the API describes it.
     """
     try:
-        return _read(document)
+        return _read(document, answered_at)
     except (AttributeError, KeyError, TypeError, OverflowError) as error:
         raise ValueError("the answer is no pod") from error
 
 
-def _read(document: Any) -> PodView:
+def _read(document: Any, answered_at: datetime | None) -> PodView:
     metadata, spec, status = document["metadata"], document["spec"], document.get("status") or {}
     policy = RestartPolicy(spec.get("restartPolicy", RestartPolicy.ALWAYS))
     started, seconds = status.get("startTime"), spec.get("activeDeadlineSeconds")
     grace = spec.get("terminationGracePeriodSeconds")
+    deleted_at = metadata.get("deletionTimestamp")
     return PodView(
         uid=str(metadata["uid"]),
         phase=str(status.get("phase", "")),
-        deleted=metadata.get("deletionTimestamp") is not None,
+        deleted=deleted_at is not None,
+        left=_parse(deleted_at) - answered_at if deleted_at is not None and answered_at is not None else None,
         deadline=_parse(started) + timedelta(seconds=seconds) if started and seconds else None,
         grace=None if grace is None else timedelta(seconds=grace),
         restart_policy=policy,

@@ -11,16 +11,23 @@ import json
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sidecar.adapters.kubernetes.address import CLUSTER_THREADS, PodAddress
-from sidecar.adapters.kubernetes.documents import condition_patch, event_document, read_pod
+from sidecar.adapters.kubernetes.documents import (
+    condition_patch,
+    event_document,
+    read_pod,
+    read_review,
+    review_document,
+)
 from sidecar.domain.podreports import Condition, PodEvent
-from sidecar.domain.podview import ClusterFailed, Fault, PodView
+from sidecar.domain.podview import Access, ClusterFailed, Fault, PodView
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
@@ -63,7 +70,12 @@ class KubernetesPod:
             ClusterFailed: It could not be read, or not understood.
         """
         name, namespace = self._address.name, self._address.namespace
-        return await self._call(lambda api: read_pod(self._ask(api.read_namespaced_pod, name, namespace)))
+
+        def read(api: "CoreV1Api") -> PodView:
+            answer = self._send(api.read_namespaced_pod, name, namespace)
+            return read_pod(json.loads(answer.data), _date(answer))
+
+        return await self._call(read)
 
     async def patch_condition(self, condition: Condition, changed_at: datetime) -> None:
         """Set one condition of the pod, whose status last changed at `changed_at`; the others stay.
@@ -89,6 +101,22 @@ class KubernetesPod:
             # It is there: an earlier attempt got through, though its answer did not.
             if failed.fault is not Fault.CONFLICT:
                 raise
+
+    async def may(self, access: Access) -> bool:
+        """Ask whether the pod's service account is allowed something; changes and stores nothing.
+
+        Raises:
+            ClusterFailed: The question was not answered.
+        """
+        document = review_document(self._address, access)
+
+        def ask(api: "CoreV1Api") -> bool:
+            from kubernetes.client import AuthorizationV1Api  # noqa: PLC0415 - see _run
+
+            reviews = AuthorizationV1Api(api.api_client)
+            return read_review(self._ask(reviews.create_self_subject_access_review, document))
+
+        return await self._call(ask)
 
     async def _call(self, call: Callable[["CoreV1Api"], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, call)
@@ -119,8 +147,10 @@ class KubernetesPod:
 
         The package's own types are not used: they refuse what a newer API server adds.
         """
-        answer = method(*arguments, _preload_content=False, _request_timeout=self._timeout)
-        return json.loads(answer.data)
+        return json.loads(self._send(method, *arguments).data)
+
+    def _send(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        return method(*arguments, _preload_content=False, _request_timeout=self._timeout)
 
 
 def _connect(address: PodAddress) -> "CoreV1Api":
@@ -146,6 +176,15 @@ def _connect(address: PodAddress) -> "CoreV1Api":
 def _take_token(path: Path, configuration: Any) -> None:
     """Show the token as it is now: the kubelet replaces it long before it expires."""
     configuration.api_key["authorization"] = f"Bearer {path.read_text(encoding='ascii').strip()}"
+
+
+def _date(answer: Any) -> datetime | None:
+    """Return the API server's clock as its answer shows it: comparing with it needs no trust in the node's own."""
+    try:
+        date = parsedate_to_datetime(answer.headers.get("Date") or "")
+    except ValueError:
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _failure(status: int | None, reason: str | None, body: str | None) -> ClusterFailed:

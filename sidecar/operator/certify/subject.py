@@ -55,8 +55,6 @@ def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, st
         return str(probe.caller())
     except ProbeFailed as failed:
         raise NotReady(f"{failed}. Run the same command again.") from failed
-    finally:
-        probe.close()
 
 
 def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, amount: str) -> Report:

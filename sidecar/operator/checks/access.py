@@ -14,6 +14,7 @@ from sidecar.marketplace import (
     ThrottlingException,
 )
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
+from sidecar.operator.checks import network
 
 STS = Subject("sts", "AWS's token service gives the credentials that every call is signed with.")
 PERMISSION = Subject("permission", "Without the permission AWS refuses registration and usage alike.")
@@ -26,8 +27,9 @@ _TRUST = (
     "service account in the condition on its :sub and sts.amazonaws.com in the one on its :aud."
 )
 _RENEW = "Let the kubelet project and renew the token, and check the clock."
+_NO_SDK = "Correct or remove the SDK's files (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE), or unset AWS_PROFILE."
 _KEYS = "Remove the static keys: they are not valid, and AWS Marketplace does not take such keys."
-_CURES = {
+_CURES = network.CURES | {
     "AccessDenied": _TRUST,
     "AccessDeniedException": _TRUST,
     "InvalidIdentityToken": "Create the IAM OIDC provider of this cluster in the role's account, for its audience "
@@ -40,6 +42,11 @@ _CURES = {
     "SignatureDoesNotMatch": _KEYS,
     "CredentialRetrievalError": "On ECS give the task a task role; elsewhere correct what gives out the credentials.",
 }
+
+
+def refuse_sdk(broken: ProbeFailed) -> Diagnosis:
+    """Say that the SDK cannot even be loaded, so that nobody gets credentials."""
+    return STS.fail(f"the SDK does not start: {broken}", _NO_SDK)
 
 
 def check_sts(probe: ServiceProbe) -> Diagnosis:

@@ -22,12 +22,13 @@ _TRUST = (
     "public ones; else somebody answers in AWS's place."
 )
 _BUNDLE = "Let AWS_CA_BUNDLE name a readable file of PEM certificates, or unset it."
-_CURES = {
+CURES = {
     "ProxyConnectionError": _PROXY,
     "CertificateRefused": _TRUST,
     "SSLError": "Check that the address speaks TLS, and that nothing between cuts the connection.",
     NO_BUNDLE: _BUNDLE,
 }
+"""What to do about a connection that fails, by its code; whom it leads to does not matter."""
 
 
 def check_dns(urls: Iterable[str]) -> Diagnosis:
@@ -49,6 +50,12 @@ def check_dns(urls: Iterable[str]) -> Diagnosis:
     return DNS.ok("; ".join(found))
 
 
+def look_up(probe: ServiceProbe) -> Diagnosis:
+    """Look up the services that a probe leads to, or the proxies before them."""
+    addresses = [probe.address(service) for service in ("meteringmarketplace", "sts")]
+    return check_dns(probe.proxy(address) or address for address in addresses)
+
+
 def check_endpoint(probe: ServiceProbe) -> Iterator[Diagnosis]:
     """Ask the metering service anything, and compare its clock with this machine's."""
     url = probe.address("meteringmarketplace")
@@ -58,7 +65,7 @@ def check_endpoint(probe: ServiceProbe) -> Iterator[Diagnosis]:
     try:
         shown = probe.reach(url)
     except ProbeFailed as failed:
-        yield ENDPOINT.fail(f"{way}: {failed}", _CURES.get(failed.code, _OPEN))
+        yield ENDPOINT.fail(f"{way}: {failed}", CURES.get(failed.code, _OPEN))
         yield CLOCK.skipped("the service gave no answer to compare with")
         return
     answered_at = datetime.now(UTC)

@@ -1,0 +1,131 @@
+"""How a running sidecar tells what of its set-up is not right: once in the log, and as long as it lasts."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.services.setup_watch import AGAIN, SetupWatch
+
+if TYPE_CHECKING:
+    from tests.conftest import ManualClock
+
+DNS, CLOCK = Subject("dns", "Names."), Subject("node clock", "Time.")
+MINUTE = timedelta(minutes=1)
+UNKNOWN, LATE = DNS.fail("no such name", "Ask DNS."), CLOCK.warn("a minute late", "Use NTP.")
+
+
+class Watched:
+    """A set-up that looks one way after another, a minute apart; it stays as it was last."""
+
+    def __init__(self, clock: "ManualClock", *looks: Sequence[Diagnosis]) -> None:
+        self.looks = list(looks)
+        self.rests: list[float] = []
+        self.shown: list[list[str]] = []
+        """The codes that the status shows after each look."""
+        self._clock = clock
+        self.watch = SetupWatch(self._look, spread=timedelta(seconds=20), draw=lambda: 0.25, rest=self._rest)
+
+    async def live(self) -> list[Any]:
+        """Watch until all is right; the log lines."""
+        with structlog.testing.capture_logs() as lines:
+            await self.watch.run(self._clock)
+        self.shown.append([finding.code for finding in self.watch.findings])
+        return lines
+
+    def _look(self) -> Sequence[Diagnosis]:
+        return self.looks.pop(0)
+
+    async def _rest(self, seconds: float) -> None:
+        if self.rests:
+            self.shown.append([finding.code for finding in self.watch.findings])
+            self._clock.step(MINUTE)
+        self.rests.append(seconds)
+
+
+def told(lines: Sequence[Any]) -> list[tuple[str, str]]:
+    """Return event and subject of each line."""
+    return [(line["event"], line["check"]) for line in lines]
+
+
+async def test_right_setup_is_looked_at_once(clock: "ManualClock") -> None:
+    """After a share of the spread one look shows that all is right; nothing is said, and no other follows."""
+    watched = Watched(clock, [DNS.ok("found"), CLOCK.skipped("no date")])
+    assert [] == await watched.live()
+    assert ([5.0], [[]]) == (watched.rests, watched.shown)
+
+
+async def test_fault_is_told_once_and_passes(clock: "ManualClock") -> None:
+    """A fault is shown from the first look to the one that finds it gone, and logged at both ends."""
+    watched = Watched(clock, [UNKNOWN, LATE], [UNKNOWN, LATE], [DNS.ok("found"), LATE], [CLOCK.ok("right")])
+    lines = await watched.live()
+    assert [
+        ("setup.wrong", "dns"),
+        ("setup.doubtful", "node clock"),
+        ("setup.mended", "dns"),
+        ("setup.mended", "node clock"),
+    ] == told(lines)
+    assert ["error", "warning", "info", "info"] == [line["log_level"] for line in lines]
+    assert [2 * MINUTE, 3 * MINUTE] == [line["lasted"] for line in lines[2:]]
+    both = ["setup-dns", "setup-node-clock"]
+    assert [both, both, ["setup-node-clock"], []] == watched.shown
+    assert [5.0, *[AGAIN.total_seconds() * 0.75] * 3] == watched.rests
+
+
+async def test_unjudged_fault_stands(clock: "ManualClock") -> None:
+    """What a look leaves out or cannot judge is shown on: only a look that finds it right ends a fault."""
+    watched = Watched(clock, [LATE], [UNKNOWN], [DNS.ok("found"), CLOCK.skipped("no date")], [CLOCK.ok("right")])
+    lines = await watched.live()
+    assert [["setup-node-clock"], ["setup-node-clock", "setup-dns"], ["setup-node-clock"], []] == watched.shown
+    assert 1 == told(lines).count(("setup.doubtful", "node clock"))
+
+
+@pytest.mark.parametrize(
+    ("then", "again"),
+    [
+        (DNS.fail("no such name, asked twice", UNKNOWN.cure), False),
+        (DNS.fail("no answer", "Open port 53."), True),
+        (DNS.warn("slow", UNKNOWN.cure), True),
+    ],
+)
+async def test_other_fault_is_told_anew(clock: "ManualClock", then: Diagnosis, *, again: bool) -> None:
+    """Another figure of the same fault is only shown; another cure or result is a line of its own."""
+    watched = Watched(clock, [UNKNOWN], [then], [DNS.ok("found")])
+    first = clock.now()
+    details: list[tuple[str, datetime]] = []
+    rest = watched._rest
+
+    async def look_before_rest(seconds: float) -> None:
+        details.extend((finding.detail, finding.since) for finding in watched.watch.findings)
+        await rest(seconds)
+
+    watched.watch = SetupWatch(watched._look, spread=MINUTE, draw=lambda: 0.0, rest=look_before_rest)
+    lines = await watched.live()
+    assert (3 if again else 2) == len(lines)
+    assert [(UNKNOWN.found, first), (then.found, first)] == details
+
+
+async def test_hanging_look_is_left(clock: "ManualClock") -> None:
+    """A look that hangs keeps nobody from ending: its thread is not waited for, and what it says at last is dropped."""
+    asked, released = threading.Event(), threading.Event()
+
+    def look() -> Sequence[Diagnosis]:
+        asked.set()
+        released.wait()
+        return [UNKNOWN]
+
+    watch = SetupWatch(look, spread=timedelta(), draw=lambda: 0.0)
+    life = asyncio.create_task(watch.run(clock))
+    await asyncio.to_thread(asked.wait)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "setup"]
+    assert thread.daemon
+    life.cancel()
+    await asyncio.wait([life])
+    released.set()
+    await asyncio.to_thread(thread.join)
+    assert ([], True) == (watch.findings, life.cancelled())
