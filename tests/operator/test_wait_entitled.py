@@ -16,6 +16,7 @@ import pytest
 
 from sidecar import cli
 from sidecar.operator import wait as command
+from sidecar.operator.seconds import parse_seconds
 from sidecar.settings import ApiSettings
 
 PENDING = {"entitled": False, "state": "pending", "reason": "registering", "detail": "AWS has not answered yet."}
@@ -218,7 +219,7 @@ def test_wrong_token_is_said(api: Api, settings: ApiSettings, tmp_path: Path, co
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("1.5", 1.5), ("90s", 90), ("5m", 300), ("1h", 3600)])
 def test_timeout_is_seconds_or_duration(settings: ApiSettings, tmp_path: Path, text: str, seconds: float) -> None:
     """--timeout takes a number of seconds or a duration."""
-    assert command.parse_timeout(text) == seconds
+    assert parse_seconds(text) == seconds
 
 
 def config_of(folder: Path, api: str) -> str:

@@ -22,7 +22,7 @@ from sidecar.domain.status import RecordQuery
 from sidecar.operator.ledger.events import COLUMNS as EVENT_COLUMNS
 from sidecar.operator.ledger.events import event_members
 from sidecar.operator.ledger.source import find_source
-from sidecar.operator.ledger.tables import Members
+from sidecar.operator.tables import Members
 
 RECORD_COLUMNS = (
     "id",

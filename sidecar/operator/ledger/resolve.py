@@ -18,7 +18,7 @@ from sidecar.domain import quantity, timestamps
 from sidecar.domain.hours import start_of, to_micros
 from sidecar.domain.resolution import Action, Resolution
 from sidecar.operator.ledger.source import find_source
-from sidecar.operator.ledger.tables import print_json, print_line
+from sidecar.operator.tables import print_json, print_line
 from sidecar.settings import Mode, Settings
 
 _REFUSED = 1

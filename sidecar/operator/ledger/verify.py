@@ -14,7 +14,7 @@ from sidecar.adapters.ledger.soundness import damage
 from sidecar.domain.status import Terms
 from sidecar.domain.usage import Aggregation
 from sidecar.operator.ledger.source import Source, find_source
-from sidecar.operator.ledger.tables import print_json, print_line, print_terms
+from sidecar.operator.tables import print_json, print_line, print_terms
 
 BROKEN = 1
 
