@@ -51,6 +51,12 @@ COMMANDS = (
         "sidecar.operator.healthcheck",
         "healthcheck --probe livez",
     ),
+    Command(
+        "status",
+        "show on one screen what the running sidecar knows",
+        "sidecar.operator.status",
+        "status --watch",
+    ),
     Command("wait", "return when the product is entitled", "sidecar.operator.wait", "wait --timeout 60 && exec app"),
     Command("ledger", "read, prove and repair the ledger", "sidecar.operator.ledger", "ledger verify"),
     Command(

@@ -23,8 +23,8 @@ class NoAnswer(Exception):  # noqa: N818 - named as it is told
     """Nobody has answered; the message says why."""
 
 
-class TokenUnusable(NoAnswer):
-    """The token that must be shown cannot be read."""
+class TokenUnusable(Exception):  # noqa: N818 - named as it is told
+    """The token that must be shown cannot be read; the message says why."""
 
 
 class NoStatus(Exception):  # noqa: N818 - named as it is told
@@ -94,7 +94,7 @@ def ask(api: ApiSettings, path: str, timeout: float) -> Reply:
         response = connection.getresponse()
         return Reply(response.status, response.read(_LARGEST))
     except (OSError, http.client.HTTPException) as error:
-        raise NoAnswer(f"the sidecar does not answer: {str(error) or type(error).__name__}") from error
+        raise NoAnswer(str(error) or type(error).__name__) from error
     finally:
         connection.close()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from sidecar.operator.local_api import NoAnswer, ask, require_place
+from sidecar.operator.local_api import NoAnswer, TokenUnusable, ask, require_place
 from sidecar.operator.seconds import parse_seconds
 from sidecar.settings import ApiSettings, load
 from sidecar.terminal.text import printable
@@ -92,8 +92,10 @@ def _ask(api: ApiSettings, state: str | None, left: float) -> _Answer:
     try:
         reply = ask(api, path, min(seconds + _GRACE, left))
         answer = reply.document()
-    except NoAnswer as error:
+    except TokenUnusable as error:
         return _Answer(entitled=False, state=None, sentence=str(error))
+    except NoAnswer as error:
+        return _Answer(entitled=False, state=None, sentence=f"the sidecar does not answer: {error}")
     except ValueError:
         return _Answer(entitled=False, state=None, sentence="the sidecar's answer is not JSON")
     match answer:

@@ -37,6 +37,7 @@ def pad(text: str, columns: int) -> str:
 
 def wrap(text: str, columns: int) -> Iterator[str]:
     """Yield printable text in lines of at most so many cells, broken at spaces where that can be; at least one line."""
+    columns = max(columns, 1)
     line = ""
     for word in text.split():
         joined = f"{line} {word}" if line else word
