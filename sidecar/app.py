@@ -70,6 +70,7 @@ async def run(
     stop: asyncio.Event,
     account: Path = ACCOUNT,
     examine: Callable[[], Sequence[Diagnosis]] = tuple,
+    follow: Callable[[HealthReport], Coroutine[object, object, None]] | None = None,
 ) -> None:
     """Live until `stop` is set, then drain.
 
@@ -79,6 +80,7 @@ async def run(
         stop: Ends it.
         account: The folder with the files of the pod's service account.
         examine: Tells what of the set-up is doubtful or wrong; called once, on a thread, after the probes answer.
+        follow: Shows a person how it goes, from the first moment to the end of the drain.
 
     Raises:
         UnusableKeys: A public key cannot be used (sidecar.adapters.signature).
@@ -106,6 +108,8 @@ async def run(
             running=lambda: not intake.done(),
         )
         intake = asyncio.create_task(parts.intake.run(), name="intake")
+        if follow is not None:
+            stack.callback(asyncio.create_task(follow(parts.health), name="follow").cancel)
         await parts.probes.start()
         stack.push_async_callback(parts.probes.stop, LISTENERS_STOP)
         await parts.api.start()

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sidecar.operator.local_api import NoStatus
-from sidecar.operator.status.screen import Page, compose, lapse, lines_of, show
+from sidecar.operator.status.screen import Page, compose, lines_of, show
 from sidecar.terminal.colours import Colour, Paint
+from sidecar.terminal.durations import lapse
 from sidecar.terminal.text import printable
 
 

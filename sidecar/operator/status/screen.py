@@ -11,6 +11,7 @@ from typing import Any
 
 from sidecar.domain import quantity, timestamps
 from sidecar.terminal.colours import Colour, Paint
+from sidecar.terminal.durations import lapse
 from sidecar.terminal.text import pad, printable, width, wrap
 
 _LABEL = 15
@@ -19,7 +20,6 @@ _NARROWEST = 24
 _GOOD = frozenset({"entitled", "ok"})
 _DOUBTFUL = frozenset({"pending", "unavailable", "failing"})
 _TERMS = ("accepted", "open", "sealed", "submitted", "unbilled", "remainder")
-_UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m"), (timedelta(seconds=1), "s"))
 _KILO = 1000
 
 
@@ -48,16 +48,6 @@ def compose(document: Mapping[str, Any], page: Page) -> list[str]:
         "",
         *_conservation(document, page),
     ]
-
-
-def lapse(duration: timedelta) -> str:
-    """Return a duration by its two largest units: `3h 20m`, `17s`."""
-    parts, rest = [], max(duration, timedelta())
-    for unit, letter in _UNITS:
-        count, rest = divmod(rest, unit)
-        parts.append((count, letter))
-    first = next((index for index, (count, _) in enumerate(parts) if count), len(parts) - 1)
-    return " ".join(f"{count}{letter}" for count, letter in parts[first : first + 2] if count or letter == "s")
 
 
 def row(page: Page, label: str, text: str, head: str = "", colour: Colour | None = None) -> Iterator[str]:
