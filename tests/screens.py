@@ -23,12 +23,25 @@ PAUSE, RESUME, INTERRUPT, SUSPEND = b"\x13", b"\x11", b"\x03", b"\x1a"
 """What the keys Ctrl-S, Ctrl-Q, Ctrl-C and Ctrl-Z send."""
 
 
+def own_command(*arguments: str) -> list[str]:
+    """Return the product's command as a program and its arguments."""
+    return [sys.executable, "-m", "sidecar", *arguments]
+
+
 class Screen:
     """One program on a terminal."""
 
     def __init__(
         self, arguments: Sequence[str], variables: Mapping[str, str], *, columns: int = 80, lines: int = 24
     ) -> None:
+        """Start it.
+
+        Args:
+            arguments: The program and what it is given.
+            variables: The environment.
+            columns: Of the terminal.
+            lines: Of the terminal.
+        """
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
@@ -121,5 +134,5 @@ _ON_A_TERMINAL = f"""
 import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 signal.signal({int(signal.SIGINT)}, signal.default_int_handler)
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+os.execvp(sys.argv[1], sys.argv[1:])
 """

@@ -28,6 +28,8 @@ from sidecar.terminal.writer import TerminalWriter
 
 _EVERY = 1.0
 """Seconds between two looks at the status."""
+_REST = 20
+"""How many times longer than a look the pause after it is at least."""
 _RATE_OVER = 5
 """Looks over which the rate of events is taken."""
 _NAMED = 3
@@ -67,11 +69,13 @@ class Attended:
             loop.add_signal_handler(number, self.stream.redraw)
         looks: deque[tuple[float, int]] = deque(maxlen=_RATE_OVER + 1)
         while True:
+            began = loop.time()
             status = await health.status()
             looks.append((loop.time(), status.accepted_events))
             parts = list(describe(status, self._metering, _rate(looks)))
             self.stream.show(partial(join, parts, self._paint))
-            await asyncio.sleep(_EVERY)
+            # A ledger with very many open tag sets takes longer to read; usage needs its thread.
+            await asyncio.sleep(max(_EVERY, _REST * (loop.time() - began)))
 
 
 def describe(status: Status, metering: MeteringSettings, rate: float) -> Iterator[Part]:

@@ -25,16 +25,15 @@ _EVERY = 2.0
 _SHORTEST = 0.2
 
 _EXPLANATION = """\
-Shows what the running sidecar knows, on one screen: entitlement, metering, faults with their cures, and where every
-unit of usage is.
+Shows on one screen what the running sidecar knows.
 
-Exits with 0 when it was shown, whatever it says: `doctor` judges, and a script reads --json. 1: no sidecar answers;
-2: bad command line or configuration; 130: --watch was ended with Ctrl-C."""
+Entitlement, metering, faults with their cures, and where every unit of usage is. Exits with 0 when it was shown,
+whatever it says: `doctor` judges, and a script reads --json. 1: no sidecar answers; 2: bad command line or
+configuration; 130: --watch was ended with Ctrl-C."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.description = _EXPLANATION
     parser.add_argument("--config", metavar="FILE", help="the sidecar's configuration, which names the local API")
     parser.add_argument(
