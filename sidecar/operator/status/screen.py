@@ -14,7 +14,7 @@ from sidecar.terminal.colours import Colour, Paint
 from sidecar.terminal.durations import lapse
 from sidecar.terminal.text import pad, printable, width, wrap
 
-_LABEL = 15
+_LABEL = 14
 _NARROWEST = 24
 """Fewer columns than this for the text, and the label gets a line of its own."""
 _GOOD = frozenset({"entitled", "ok"})
