@@ -39,9 +39,9 @@ def folder(tmp_path: Path) -> Path:
 def typed(shell: list[str], folder: Path, prepare: str, line: str, keys: bytes) -> Iterator[Screen]:
     """Type a line and TABs in an interactive shell."""
     variables = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "PS1": "ready> ", "TERM": "xterm"}
-    with Screen(["env", "-C", str(folder), *shell], variables, columns=120) as screen:
+    with Screen(["env", "-C", str(folder), *shell], variables, columns=200) as screen:
         screen.press(f"{prepare}; echo prepared-$((40 + 2))\n".encode())
-        screen.await_text("prepared-42")
+        screen.await_for("the prompt", lambda rows: [row for row in rows if row][-2:] == ["prepared-42", "ready>"])
         screen.press(f"{cli.PROGRAM} {line}".encode() + keys)
         yield screen
 

@@ -9,6 +9,7 @@ the screen removes it whole, also where a narrower window has wrapped it into se
 """
 
 import os
+import select
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -103,9 +104,11 @@ class TerminalWriter:
                 ended = self._closed
             if lost:
                 text = f"... {lost} lines are missing here: the terminal was paused\n{text}"
-            line = "" if status is None or not self._is_in_front() else status(size_of(self._descriptor).columns - 1)
-            if text or spoiled or line != self._drawn:
-                erase = _ERASE if self._drawn else ""
+            in_front = self._is_in_front()
+            line = status(size_of(self._descriptor).columns - 1) if status is not None and in_front else ""
+            if text or (in_front and (spoiled or line != self._drawn)):
+                # In the background the row where the line stood is the shell's by now.
+                erase = _ERASE if self._drawn and in_front else ""
                 self._drawn = line
                 self._put(f"{erase}{text}{line}\r" if line else f"{erase}{text}")
             if ended:
@@ -120,9 +123,12 @@ class TerminalWriter:
 
     def _put(self, text: str) -> None:
         data = text.encode(self._encoding, "backslashreplace")
-        try:
-            while data:
+        while data:
+            try:
                 data = data[os.write(self._descriptor, data) :]
-        except OSError:
-            # The terminal is gone; the sidecar goes on.
-            return
+            except BlockingIOError:
+                # Another program on this terminal has left it so that it does not wait by itself.
+                select.select([], [self._descriptor], [])
+            except OSError:
+                # The terminal is gone; the sidecar goes on.
+                return

@@ -7,13 +7,17 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sidecar import cli
+from sidecar.operator.local_api import place_of
+from sidecar.operator.status.screen import Page, compose
 from sidecar.settings import ApiSettings
+from sidecar.terminal.colours import Paint
 from tests.operator.serving import Api, serving
 from tests.operator.statuses import ILL, WELL, served
 from tests.screens import INTERRUPT, SUSPEND, Screen, own_command
@@ -118,17 +122,16 @@ def on_terminal(config: str, *, lines: int = 24, **variables: str) -> Iterator[S
 
 
 def test_watch_draws_in_place(settings: ApiSettings, api: Api, tmp_path: Path) -> None:
-    """Each look is drawn over the one before, without clearing the screen; the cursor is out of the way."""
+    """Each look is drawn over the one before and leaves nothing of it, without clearing the screen first."""
+    api.answers = [served(ILL)]
     with on_terminal(config_of(tmp_path, settings.port)) as screen:
-        screen.await_text("entitled: registered")
-        assert screen.rows[0].startswith("marketplace-sidecar 0.1.0")
+        screen.await_text("suspended: customer-not-entitled")
         assert not screen.cursor_is_shown
-        api.answers = [served(ILL)]
-        rows = screen.await_text("suspended: customer-not-entitled")
-        assert rows[0].startswith("marketplace-sidecar 0.1.0")
-        assert sum("entitlement" in row for row in rows) == 1
+        api.answers = [served()]
+        page = Page(place_of(settings), timedelta(hours=6), 79, Paint(on=False))
+        expected = compose(served(), page)
+        screen.await_for("the new look alone", lambda rows: rows == expected + [""] * (24 - len(expected)))
         assert b"\033[2J" not in screen.raw
-        assert not any("gigabytes" in row for row in rows)
 
 
 def test_interrupt_leaves_clean_line(settings: ApiSettings, tmp_path: Path) -> None:

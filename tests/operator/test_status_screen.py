@@ -66,6 +66,18 @@ def test_trouble_comes_first() -> None:
     ]
 
 
+def test_faults_alike_are_told_once() -> None:
+    """Twenty-four dimensions that are refused for one reason take the room of one, and are counted."""
+    refused = [Finding("AccessDenied", f"dimension d{number}: no", "Attach the policy.", NOW) for number in range(24)]
+    shown = lines(served(replace(WELL, findings=refused)))
+    start = shown.index("faults        24")
+    assert shown[start + 1 : start + 4] == [
+        "              AccessDenied (0s): dimension d0: no; and 23 more of this code",
+        "              cure: Attach the policy.",
+        "last success  2026-11-23T10:03:05Z (17m ago)",
+    ]
+
+
 @pytest.mark.parametrize(
     ("hours", "expected"),
     [

@@ -45,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="look again every S seconds (default: 2) until Ctrl-C, also while the sidecar is away",
     )
     parser.add_argument(
-        "--json", action="store_true", help="the document of /v1/status on one line; with --watch one line each time"
+        "--json",
+        action="store_true",
+        help='the document of /v1/status on one line, or {"answered": false, "reason", "cure", "since"}; with --watch '
+        "one line each time",
     )
 
 

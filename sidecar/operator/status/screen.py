@@ -106,11 +106,16 @@ def _faults(document: Mapping[str, Any], page: Page, now: datetime | None) -> It
         yield from row(page, "faults", "none")
         return
     yield from row(page, "faults", "", str(len(faults)), Colour.BAD)
+    alike: dict[tuple[str, str], list[object]] = {}
     for fault in faults:
-        since, code = _instant(fault, "since"), _text(fault, "code")
+        alike.setdefault((_text(fault, "code"), _text(fault, "cure")), []).append(fault)
+    for (code, cure), found in alike.items():
+        since = min((at for at in (_instant(fault, "since") for fault in found) if at), default=None)
         lasting = f" ({lapse(now - since)})" if now and since else ""
-        yield from row(page, "", f"{lasting}: {_text(fault, 'detail')}", code, Colour.BAD)
-        yield from row(page, "", f" {_text(fault, 'cure')}", "cure:", Colour.NAME)
+        # AWS refuses all dimensions for one reason; the first stands for them.
+        others = f"; and {len(found) - 1} more of this code" if len(found) > 1 else ""
+        yield from row(page, "", f"{lasting}: {_text(found[0], 'detail')}{others}", code, Colour.BAD)
+        yield from row(page, "", f" {cure}", "cure:", Colour.NAME)
 
 
 def _progress(document: Mapping[str, Any], page: Page, now: datetime | None) -> Iterator[str]:

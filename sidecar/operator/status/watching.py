@@ -93,9 +93,7 @@ class _Screen:
         lines = self._lines(columns)
         if len(lines) > height:
             lines[height - 1 :] = [fit(f"... {len(lines) - height + 1} more lines than this terminal has", columns)]
-        encoding = sys.stdout.encoding or "ascii"
-        drawn = "\n".join(f"{line}{_ERASE_LINE}" for line in lines)
-        _put(_HOME + drawn.encode(encoding, "backslashreplace").decode(encoding) + _ERASE_BELOW)
+        _put(_HOME + "\n".join(f"{line}{_ERASE_LINE}" for line in lines) + _ERASE_BELOW)
 
     def wait(self, seconds: float) -> None:
         """Return after so many seconds; meanwhile follow the terminal's size."""
@@ -115,8 +113,10 @@ class _Screen:
 
 
 def _put(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    """Write past the stream's buffer, which a signal's handler may not enter while it is being written."""
+    data = text.encode(sys.stdout.encoding or "ascii", "backslashreplace")
+    while data:
+        data = data[os.write(sys.stdout.fileno(), data) :]
 
 
 def _note(_number: int, _frame: FrameType | None) -> None:
