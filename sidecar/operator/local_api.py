@@ -93,7 +93,8 @@ def ask(api: ApiSettings, path: str, timeout: float) -> Reply:
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         return Reply(response.status, response.read(_LARGEST))
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        # A ValueError is a token that no header can hold.
         raise NoAnswer(str(error) or type(error).__name__) from error
     finally:
         connection.close()

@@ -1,6 +1,8 @@
 """The line below the log of a sidecar that runs in front of a person."""
 
+import os
 import re
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,8 +10,8 @@ import pytest
 
 from sidecar.domain.status import Status, Terms
 from sidecar.domain.usage import Aggregation, Dimension
-from sidecar.operator.live import describe, join
-from sidecar.settings import MeteringSettings
+from sidecar.operator.live import Attended, describe, join
+from sidecar.settings import MeteringSettings, Product, Settings
 from sidecar.terminal.colours import Colour, Paint
 from sidecar.terminal.text import width
 from tests.operator.statuses import ILL, MILLION, NOW, WELL
@@ -69,3 +71,18 @@ def test_colours_take_no_width() -> None:
     """The line is cut by what is seen of it."""
     coloured = join([("entitled", Colour.GOOD), ("metering ok", None)], Paint(on=True), 22)
     assert coloured == "\033[32mentitled\033[0m | metering ok"
+
+
+def test_line_is_gone_before_traceback() -> None:
+    """When the sidecar falls the line is taken away before anybody prints why."""
+    master, slave = os.openpty()
+    read = b""
+    with open(slave, "w", encoding="utf-8") as terminal:  # noqa: PTH123 - a descriptor has no path
+        with suppress(KeyError), Attended(Settings(product=Product(code="a")), terminal) as attended:
+            attended.stream.show(lambda _columns: "how it goes")
+            while not read.endswith(b"how it goes\r"):
+                read += os.read(master, 1024)
+            raise KeyError
+        while not read.endswith(b"\r\033[J"):
+            read += os.read(master, 1024)
+    os.close(master)

@@ -1,6 +1,7 @@
 """The sidecar in front of a person: a log to read, a line that says how it goes, a terminal that holds up nothing."""
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -148,6 +149,21 @@ def test_paused_terminal_holds_up_no_end(site: Site) -> None:
         screen.process.terminate()
 
         assert screen.await_end() == 0
+
+
+def test_background_job_leaves_prompt_alone(site: Site) -> None:
+    """In the background the log goes on, and the line stays away from the shell's prompt until it is in front again."""
+    command = shlex.join(own_command("run", "--config", str(site.write(log={"format": "auto"}))))
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    with Screen(shell, environment(TERM="xterm", PS1="ready> "), columns=160) as screen:
+        screen.press(f"{command} &\n".encode())
+        screen.await_text("registration.entitled")
+        assert b"| metering" not in screen.raw
+        screen.press(b"fg\n")
+        screen.await_text("entitled | metering ok")
+        screen.press(INTERRUPT)
+        screen.await_text("sidecar.stopped")
+        screen.await_for("the prompt", lambda rows: [row for row in rows if row][-1] == "ready>")
 
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
