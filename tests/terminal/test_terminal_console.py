@@ -8,6 +8,9 @@ from sidecar.terminal.console import ConsoleLines
 AT = {"timestamp": "2026-11-23T10:20:00.123456Z", "level": "info"}
 
 
+SENTENCES = "                  detail: two words\n                  cure: Mend it."
+
+
 @pytest.mark.parametrize(
     ("event", "expected"),
     [
@@ -17,8 +20,16 @@ AT = {"timestamp": "2026-11-23T10:20:00.123456Z", "level": "info"}
             "10:20:00Z info    metering.hour_sealed       quantity=1.5 hour=2026-11-23T09:00:00Z",
         ),
         (
-            {"event": "x.y", "detail": "two words", "cure": "", "code": "c", "until": None},
-            '10:20:00Z info    x.y                        code=c detail="two words" cure=""',
+            {
+                "event": "x.y",
+                "cure": "Mend it.",
+                "detail": "two words",
+                "why": "",
+                "code": "c",
+                "until": None,
+                "id": "",
+            },
+            '10:20:00Z info    x.y                        code=c id=""\n' + SENTENCES,
         ),
         ({"event": "x.y", "id": "\x1b[2J"}, "10:20:00Z info    x.y                        id=\\x1b[2J"),
         (
@@ -28,7 +39,7 @@ AT = {"timestamp": "2026-11-23T10:20:00.123456Z", "level": "info"}
     ],
 )
 def test_line_is_readable(event: dict[str, object], expected: str) -> None:
-    """Time, level and event stand in columns; sentences come last, what is not there is left out."""
+    """Time, level and event stand in columns, sentences below them; what is not there is left out."""
     assert expected == ConsoleLines(Paint(on=False))(None, "", {**AT, **event})
 
 

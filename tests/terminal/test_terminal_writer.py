@@ -94,7 +94,8 @@ def test_what_waits_is_bounded(terminal: Terminal, writer: TerminalWriter) -> No
     termios.tcflow(terminal.slave, termios.TCOON)
     wait_for("the last line", lambda: "line 4999" in terminal.rows())
     assert b"lines are missing here: the terminal was paused" in terminal.raw
-    assert terminal.raw.count(b"line ") < 2000
+    # As many as may wait, and as many that were on their way when it was paused.
+    assert terminal.raw.count(b"line ") <= 2000
 
 
 def test_gone_terminal_is_survived(writer: TerminalWriter, terminal: Terminal) -> None:
