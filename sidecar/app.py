@@ -71,6 +71,7 @@ async def run(
     stop: asyncio.Event,
     account: Path = ACCOUNT,
     watch: Callable[[MarketplaceMeteringClient], Sequence[SetupWatch]] = lambda _: (),
+    follow: Callable[[HealthReport], Coroutine[object, object, None]] | None = None,
 ) -> None:
     """Live until `stop` is set, then drain.
 
@@ -80,6 +81,7 @@ async def run(
         stop: Ends it.
         account: The folder with the files of the pod's service account.
         watch: Tells what of the set-up is doubtful or wrong, with the client once it is open; after the probes answer.
+        follow: Shows a person how it goes, from the first moment to the end of the drain.
 
     Raises:
         UnusableKeys: A public key cannot be used (sidecar.adapters.signature).
@@ -107,6 +109,8 @@ async def run(
             running=lambda: not intake.done(),
         )
         intake = asyncio.create_task(parts.intake.run(), name="intake")
+        if follow is not None:
+            stack.callback(asyncio.create_task(follow(parts.health), name="follow").cancel)
         await parts.probes.start()
         stack.push_async_callback(parts.probes.stop, LISTENERS_STOP)
         await parts.api.start()

@@ -6,9 +6,12 @@ Exit codes: 0 clean, 1 a check failed, 2 bad command line or configuration, 3 no
 
 import argparse
 import os
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any, NoReturn
 
 from sidecar import __version__
 from sidecar.settings import SettingsError
@@ -51,6 +54,12 @@ COMMANDS = (
         "sidecar.operator.healthcheck",
         "healthcheck --probe livez",
     ),
+    Command(
+        "status",
+        "show on one screen what the running sidecar knows",
+        "sidecar.operator.status",
+        "status --watch",
+    ),
     Command("wait", "return when the product is entitled", "sidecar.operator.wait", "wait --timeout 60 && exec app"),
     Command("ledger", "read, prove and repair the ledger", "sidecar.operator.ledger", "ledger verify"),
     Command(
@@ -72,6 +81,12 @@ COMMANDS = (
         "verify-token --public-key 1.pem --product-code 0abc123example < token",
     ),
     Command("openapi", "print the OpenAPI document of the local API", "sidecar.operator.openapi", "openapi"),
+    Command(
+        "completion",
+        "print a script that completes this command line in a shell",
+        "sidecar.completion",
+        "completion bash",
+    ),
 )
 
 
@@ -94,16 +109,21 @@ def main(argv: list[str] | None = None) -> int:
     return _flushed(code)
 
 
-def _dispatch(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+def build_parser(load: Callable[[str], bool]) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line.
+
+    Args:
+        load: Tells by its name whether a command's module is loaded, so that its options are known.
+    """
+    parser = Parser(
         PROGRAM,
         description="Registers, gates and meters a paid AWS Marketplace container product.",
-        epilog=f"`{PROGRAM} COMMAND --help` explains a command and shows an example.",
+        epilog=f"`{PROGRAM} COMMAND --help` explains a command and shows an example.\n"
+        f"example: {PROGRAM} run --config config.yaml",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
     for command in COMMANDS:
         sub = commands.add_parser(
             command.name,
@@ -112,10 +132,39 @@ def _dispatch(arguments: list[str]) -> int:
             epilog=f"example: {PROGRAM} {command.example}",
             allow_abbrev=False,
         )
-        if command.name == chosen:
+        if load(command.name):
             module = import_module(command.module)
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
+    return parser
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that names the nearest of the words that it knows when it is given another.
+
+    An example stays on one line, so that it can be copied.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"formatter_class": argparse.RawDescriptionHelpFormatter, **options})
+
+    def error(self, message: str) -> NoReturn:
+        """End with the usage, the fault and a suggestion."""
+        found = re.fullmatch(r".*invalid choice: '(.*)' \(choose from (.*)\)", message, re.DOTALL)
+        if found is not None:
+            from difflib import get_close_matches  # noqa: PLC0415 - only when something is wrong already
+
+            near = get_close_matches(found[1], re.findall(r"[\w-]+", found[2]), n=1)
+            message += f"; did you mean {near[0]}?" if near else ""
+        super().error(message)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    parser = build_parser(lambda name: name == chosen)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return BAD_CONFIGURATION
     try:
         parsed = parser.parse_args(arguments)
     except SystemExit as end:

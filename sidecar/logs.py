@@ -12,7 +12,7 @@ from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, TextIO, cast
+from typing import Any, Protocol, TextIO, cast
 
 import structlog
 
@@ -28,7 +28,20 @@ _MOST_KEYS = 256
 """How many different faults a `Repeats` tells apart."""
 
 
-def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) -> None:
+class LogStream(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Take text."""
+
+    def flush(self) -> None:
+        """Let it go out."""
+
+    def isatty(self) -> bool:
+        """Tell whether a person reads it."""
+
+
+def configure(level: LogLevel, form: LogFormat, stream: LogStream | None = None) -> None:
     """Set up structlog and the standard library's logging for this process.
 
     Args:
@@ -58,7 +71,7 @@ def configure(level: LogLevel, form: LogFormat, stream: TextIO | None = None) ->
 class _Unfailing:
     """A stream whose faults end nobody: a line that cannot be written (disk full, reader gone) is lost."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: LogStream) -> None:
         self._stream = stream
 
     def write(self, text: str) -> None:
@@ -70,9 +83,17 @@ class _Unfailing:
             self._stream.flush()
 
 
+def is_console(form: LogFormat, *, terminal: bool) -> bool:
+    """Tell whether lines of this form are for a person."""
+    return form is LogFormat.CONSOLE or (form is LogFormat.AUTO and terminal)
+
+
 def _renderer(form: LogFormat, *, terminal: bool) -> structlog.typing.Processor:
-    if form is LogFormat.CONSOLE or (form is LogFormat.AUTO and terminal):
-        return structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
+    if is_console(form, terminal=terminal):
+        from sidecar.terminal.colours import Paint, wanted  # noqa: PLC0415 - not in a pod
+        from sidecar.terminal.console import ConsoleLines  # noqa: PLC0415 - as above
+
+        return ConsoleLines(Paint(terminal and wanted()))
     return structlog.processors.JSONRenderer(_dumps)
 
 

@@ -1,9 +1,13 @@
 """The command line: commands, exit codes, and how little is loaded."""
 
+import argparse
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,32 @@ import pytest
 from sidecar import __version__, cli
 
 EXAMPLES = [(command.name, command.example) for command in cli.COMMANDS]
+WITHOUT_JSON = {
+    "completion": "it prints a script",
+    "ecs policy": "what it prints is JSON",
+    "ecs task-definition": "what it prints is JSON",
+    "demo": "it is a play; its exit code tells how it ended",
+    "emulator": "its control API speaks JSON",
+    "healthcheck": "its exit code is all that a container's runtime reads",
+    "openapi": "it prints JSON",
+    "run": "its log is JSON, by log.format",
+    "verify-token": "it prints JSON",
+    "wait": "its exit code is all that an entrypoint reads; the document behind it is that of `status --json`",
+}
+"""Commands for which a script has no use of --json, and why."""
+
+
+def parsers(parser: argparse.ArgumentParser, *path: str) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Return every parser of the tree with the words that lead to it."""
+    yield " ".join(path), parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield from parsers(below, *path, name)
+
+
+TREE = dict(parsers(cli.build_parser(lambda _name: True)))
+LEAVES = [words for words in TREE if words and not any(other.startswith(f"{words} ") for other in TREE)]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -28,17 +58,55 @@ def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"{command.name} {command.help}" in shown
 
 
-@pytest.mark.parametrize(("name", "example"), EXAMPLES)
-def test_every_command_has_example(name: str, example: str) -> None:
-    """A command's example is a call of that command."""
-    assert example.partition(" ")[0] == name
+@pytest.mark.parametrize("words", TREE)
+def test_help_shows_example(words: str) -> None:
+    """The help of every command, and of every command below one, ends with an example of itself."""
+    example = TREE[words].format_help().rstrip().splitlines()[-1]
+    assert example.startswith(f"example: {cli.PROGRAM} {words}".rstrip())
 
 
-@pytest.mark.parametrize("name", [command.name for command in cli.COMMANDS])
-def test_help_shows_example(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """A command's help ends with its example."""
-    assert cli.main([name, "--help"]) == 0
-    assert f"example: marketplace-sidecar {name}" in capsys.readouterr().out
+@pytest.mark.parametrize("words", TREE)
+def test_example_is_understood(words: str) -> None:
+    """An example is a good call of the command; what a shell would do with the rest is the shell's."""
+    example = TREE[words].format_help().rstrip().splitlines()[-1].removeprefix(f"example: {cli.PROGRAM} ")
+    arguments = shlex.split(re.split(r" (?:&&|[<>|]) ", example)[0])
+    assert TREE[""].parse_args(arguments).run
+
+
+@pytest.mark.parametrize("words", LEAVES)
+def test_scripts_get_json(words: str) -> None:
+    """Every command has --json, unless there is a reason that it has none."""
+    options = {option for action in TREE[words]._actions for option in action.option_strings}
+    assert ("--json" in options) != (words in WITHOUT_JSON)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["statsu"], "status"),
+        (["ledger", "recrods"], "records"),
+        (["healthcheck", "--probe", "redyz"], "readyz"),
+        (["doctr", "--json"], "doctor"),
+    ],
+)
+def test_nearest_word_is_named(capsys: pytest.CaptureFixture[str], arguments: list[str], nearest: str) -> None:
+    """A word that is not known ends with 2, and the nearest one that is."""
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err.endswith(f"; did you mean {nearest}?\n")
+
+
+def test_strange_word_is_only_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing is near, nothing is suggested."""
+    assert cli.main(["xyzzy"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
+
+
+def test_nothing_shows_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without arguments the commands are shown, on standard error and with 2."""
+    assert cli.main([]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert [] == [command.name for command in cli.COMMANDS if command.help.split()[0] not in shown.err]
 
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +164,7 @@ def loaded_by(*arguments: str) -> str:
     """Return which vendors' packages a command has loaded at its end."""
     script = (
         "import sys; from sidecar.cli import main; main(sys.argv[1:]);"
-        "print(*sorted({'aiohttp', 'boto3', 'botocore', 'structlog', 'kubernetes', 'cryptography', 'yaml'}"
+        "print(*sorted({'aiohttp', 'boto3', 'botocore', 'structlog', 'kubernetes', 'cryptography', 'yaml', 'shtab'}"
         " & sys.modules.keys()))"
     )
     done = subprocess.run(
@@ -105,13 +173,13 @@ def loaded_by(*arguments: str) -> str:
     return done.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["healthcheck", "--url", "http://127.0.0.1:1"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["healthcheck", "--url", "http://127.0.0.1:1"], []])
 def test_little_is_loaded(arguments: list[str]) -> None:
     """Help and a check by address load neither a vendor's package nor the configuration's."""
     assert loaded_by(*arguments) == ""
 
 
-@pytest.mark.parametrize("arguments", [["healthcheck"], ["wait", "--timeout", "0"]])
+@pytest.mark.parametrize("arguments", [["healthcheck"], ["wait", "--timeout", "0"], ["status"]])
 def test_only_yaml_is_loaded(tmp_path: Path, arguments: list[str]) -> None:
     """Commands that read the configuration load the YAML package and no other vendor's."""
     path = tmp_path / "config.yaml"

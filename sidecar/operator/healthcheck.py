@@ -13,6 +13,7 @@ import sys
 from urllib.parse import urlsplit
 
 from sidecar.settings import ProbeSettings, Problem, SettingsError, load
+from sidecar.terminal.text import printable
 
 _TIMEOUT = 5.0
 """Seconds that the connection or a read may take."""
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     reason = ask(host, port, path or f"/{args.probe}")
     if reason is None:
         return 0
-    sys.stderr.write(f"{reason}\n")
+    sys.stderr.write(f"{printable(reason)}\n")
     return 1
 
 

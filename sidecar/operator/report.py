@@ -4,18 +4,23 @@ What was found goes to a terminal only as printable characters.
 """
 
 import json
-import os
 import shutil
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from sidecar.domain.diagnosis import Diagnosis, Result, failed
-from sidecar.operator.ledger.tables import print_line
+from sidecar.operator.tables import print_line
+from sidecar.terminal.colours import Colour, Paint, wanted
+from sidecar.terminal.text import pad, printable, wrap
 
-_COLOURS = {Result.OK: "32", Result.WARN: "33", Result.FAIL: "31;1", Result.SKIPPED: "2"}
+_COLOURS = {
+    Result.OK: Colour.GOOD,
+    Result.WARN: Colour.DOUBTFUL,
+    Result.FAIL: Colour.BAD,
+    Result.SKIPPED: Colour.QUIET,
+}
 _NARROWEST = 30
 
 
@@ -30,7 +35,7 @@ def print_lines(diagnoses: Sequence[Diagnosis]) -> None:
     for diagnosis in diagnoses:
         cure = f" | cure: {diagnosis.cure}" if diagnosis.cure else ""
         line = f"{diagnosis.status} {diagnosis.name}: {diagnosis.found} | why: {diagnosis.why}{cure}"
-        print_line(_printable(line))
+        print_line(printable(line))
     print_line(_summary(diagnoses))
 
 
@@ -39,13 +44,16 @@ def print_table(diagnoses: Sequence[Diagnosis]) -> None:
     names = max(len(diagnosis.name) for diagnosis in diagnoses)
     states = max(len(result) for result in Result)
     indent = " " * (states + names + 4)
-    width = max(shutil.get_terminal_size().columns - len(indent), _NARROWEST)
+    columns = max(shutil.get_terminal_size().columns - len(indent), _NARROWEST)
+    paint = Paint(wanted())
     for diagnosis in diagnoses:
         texts = [diagnosis.found]
         if diagnosis.cure:
             texts += [f"why: {diagnosis.why}", f"cure: {diagnosis.cure}"]
-        lines = [line for text in texts for line in textwrap.wrap(_printable(text), width)]
-        print_line(f"{_coloured(diagnosis.status, states)}  {diagnosis.name:<{names}}  {lines[0]}")
+        lines = [line for text in texts for line in wrap(printable(text), columns)]
+        print_line(
+            f"{paint(pad(diagnosis.status, states), _COLOURS[diagnosis.status])}  {diagnosis.name:<{names}}  {lines[0]}"
+        )
         for line in lines[1:]:
             print_line(f"{indent}{line}")
     print_line(_summary(diagnoses))
@@ -55,12 +63,3 @@ def _summary(diagnoses: Sequence[Diagnosis]) -> str:
     counts = Counter(diagnosis.status for diagnosis in diagnoses)
     shown = ", ".join(f"{counts[result]} {result}" for result in Result if counts[result])
     return f"{len(diagnoses)} checks: {shown}"
-
-
-def _coloured(status: Result, width: int) -> str:
-    padded = f"{status:<{width}}"
-    return padded if "NO_COLOR" in os.environ else f"\033[{_COLOURS[status]}m{padded}\033[0m"
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

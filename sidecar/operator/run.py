@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -26,6 +27,9 @@ from sidecar.marketplace.client import CALL_THREADS
 from sidecar.services.registrar import DeniedExit
 from sidecar.services.setup_watch import SetupWatch
 from sidecar.settings import Settings, load
+
+if TYPE_CHECKING:
+    from sidecar.operator.live import Attended
 
 BAD_SETUP = 2
 NOT_ENTITLED = 3
@@ -51,13 +55,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the sidecar until it is told to end; its exit code."""
     settings = load(args.config, os.environ)
-    logs.configure(settings.log.level, settings.log.format)
-    return _leave(_run(settings))
+    if not sys.stderr.isatty():
+        logs.configure(settings.log.level, settings.log.format)
+        return _leave(_run(settings))
+    from sidecar.operator.live import Attended  # noqa: PLC0415 - not in a pod
+
+    with Attended(settings, sys.stderr) as attended:
+        logs.configure(settings.log.level, settings.log.format, attended.stream)
+        code = _run(settings, attended)
+    return _leave(code)
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: Settings, attended: "Attended | None" = None) -> int:
     try:
-        asyncio.run(_live(settings))
+        asyncio.run(_live(settings, attended))
     except (UnusableKeys, UnsupportedRegion, CannotListen, TokenFileUnusable) as error:
         return _fail("sidecar.bad_setup", error, BAD_SETUP)
     except LedgerUnusable as error:
@@ -89,12 +100,13 @@ def _fail(event: str, error: Exception, code: int) -> int:
     return code
 
 
-async def _live(settings: Settings) -> None:
+async def _live(settings: Settings, attended: "Attended | None") -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal(stop, number))
-    await app.run(settings, os.environ, stop, watch=partial(_watch, settings))
+        loop.add_signal_handler(number, _on_signal(stop, number, attended))
+    follow = None if attended is None else attended.follow
+    await app.run(settings, os.environ, stop, watch=partial(_watch, settings), follow=follow)
 
 
 def _watch(settings: Settings, client: MarketplaceMeteringClient) -> list[SetupWatch]:
@@ -120,10 +132,12 @@ def _watch(settings: Settings, client: MarketplaceMeteringClient) -> list[SetupW
     ]
 
 
-def _on_signal(stop: asyncio.Event, number: signal.Signals) -> Callable[[], None]:
+def _on_signal(stop: asyncio.Event, number: signal.Signals, attended: "Attended | None" = None) -> Callable[[], None]:
     def receive() -> None:
         if stop.is_set():
             # A second signal: everything that was accepted is on disk, so the process may go as it stands.
+            if attended is not None:
+                attended.close()
             sys.stderr.flush()
             os._exit(128 + number)
         stop.set()

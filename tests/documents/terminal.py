@@ -41,7 +41,7 @@ NOT_RUN = {
 }
 """Programs that are not run, with the reason."""
 _EXEC = re.compile(r"^kubectl .*?\bexec\b.*? -- ")
-_READING = re.compile(r"^(curl -s (?!.* -d )|marketplace-sidecar (ledger (status|records|verify)|healthcheck))")
+_READING = re.compile(r"^(curl -s (?!.* -d )|marketplace-sidecar (status|ledger (status|records|verify)|healthcheck))")
 _PAUSE = 0.1
 
 

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sidecar.adapters.ledger.evidence import read_evidence
+from sidecar.adapters.ledger.listing import look
 from sidecar.operator.stage import free_port
 from tests.adapters.apiserver import ApiServer
 from tests.process.aws import REGION, Aws
@@ -103,6 +105,12 @@ def break_key(pod: Pod) -> None:
     """Let another key stand where the registered one was, beside an emulator that was left in the configuration."""
     pod.site.changes = {"marketplace": {"mode": "emulator", "endpoint_url": pod.emulator.url}}
     registered = pod.site.start_entitled(variables=pod.variables)
+
+    def kept() -> bool:
+        with look(pod.site.ledger) as connection:
+            return read_evidence(connection) is not None
+
+    registered.await_for("the registration on disk", kept)
     registered.signal()
     assert registered.await_end() == 0
     other = generate_private_key(65537, 2048).public_key()

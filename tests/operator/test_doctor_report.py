@@ -103,5 +103,6 @@ def test_table_fits_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: py
 def test_table_has_colours(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Colours tell the statuses apart, unless NO_COLOR is set."""
     monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     print_table(FOUND[:1])
     assert capsys.readouterr().out.startswith("\x1b[32mok")

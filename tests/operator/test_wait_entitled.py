@@ -1,14 +1,11 @@
 """The wait command against a real listener, over TCP and a unix socket."""
 
-import json
 import os
 import signal
 import socket
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from socketserver import ThreadingUnixStreamServer
 from threading import Event, Thread
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,44 +13,13 @@ import pytest
 
 from sidecar import cli
 from sidecar.operator import wait as command
+from sidecar.operator.seconds import parse_seconds
 from sidecar.settings import ApiSettings
+from tests.operator.serving import Api, UnixServer, handler_of, serving
 
 PENDING = {"entitled": False, "state": "pending", "reason": "registering", "detail": "AWS has not answered yet."}
 DENIED = {"entitled": False, "state": "denied", "reason": "customer-not-entitled", "detail": "Subscribe first."}
 ENTITLED = {"entitled": True, "state": "entitled", "reason": "registered", "detail": "AWS said so."}
-UNAUTHORIZED: object = {"detail": "send the token"}
-
-
-class Api:
-    """A local API that gives one scripted answer after the other, the last one for ever."""
-
-    def __init__(self, *answers: object, token: str | None = None) -> None:
-        self.answers = list(answers)
-        self.token = token
-        self.asked: list[str] = []
-        self.hosts: set[str | None] = set()
-        self.first = Event()
-
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        """Answer one request."""
-        self.asked.append(handler.path)
-        self.hosts.add(handler.headers["Host"])
-        self.first.set()
-        if self.token is not None and handler.headers["Authorization"] != f"Bearer {self.token}":
-            status, answer = 401, UNAUTHORIZED
-        else:
-            status, answer = 200, self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-
-class UnixServer(ThreadingUnixStreamServer):
-    """HTTP over a unix socket."""
-
-    daemon_threads = True
 
 
 @pytest.fixture(name="api")
@@ -62,31 +28,11 @@ def _api() -> Api:
     return Api(PENDING, DENIED, ENTITLED)
 
 
-def handler_of(api: Api) -> type[BaseHTTPRequestHandler]:
-    """Return a request handler that asks the script."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            api.answer(self)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class names it
-            """Stay silent."""
-
-        def address_string(self) -> str:
-            return "here"
-
-    return Handler
-
-
 @pytest.fixture(name="settings")
 def _settings(api: Api) -> Iterator[ApiSettings]:
     """Serve the script on a free port."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler_of(api)) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield ApiSettings(port=server.server_port)
-        server.shutdown()
-        thread.join()
+    with serving(api) as settings:
+        yield settings
 
 
 def wait(settings: ApiSettings, seconds: float = 30) -> tuple[bool, list[str]]:
@@ -161,12 +107,8 @@ def test_sidecar_may_come_later(api: Api) -> None:
     )
     waiting.start()
     assert refused.wait(20)
-    with ThreadingHTTPServer(("127.0.0.1", port), handler_of(api)) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with serving(api, port):
         waiting.join()
-        server.shutdown()
-        thread.join()
     assert outcome == [True]
 
 
@@ -218,7 +160,7 @@ def test_wrong_token_is_said(api: Api, settings: ApiSettings, tmp_path: Path, co
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("1.5", 1.5), ("90s", 90), ("5m", 300), ("1h", 3600)])
 def test_timeout_is_seconds_or_duration(settings: ApiSettings, tmp_path: Path, text: str, seconds: float) -> None:
     """--timeout takes a number of seconds or a duration."""
-    assert command.parse_timeout(text) == seconds
+    assert parse_seconds(text) == seconds
 
 
 def config_of(folder: Path, api: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from sidecar.operator.certify.file import ReportFile
 from sidecar.operator.certify.report import Question, Record, Report, Verdict
-from sidecar.operator.ledger.tables import print_line, print_table
+from sidecar.operator.tables import print_line, print_table
 
 YES = "yes"
 _ENDS = {

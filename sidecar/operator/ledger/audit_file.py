@@ -20,7 +20,7 @@ from sidecar.domain.chain import ChainBroken, check
 from sidecar.domain.status import RecordQuery, Terms
 from sidecar.operator.ledger.events import event_members
 from sidecar.operator.ledger.records import audit_members, every_record
-from sidecar.operator.ledger.tables import Members
+from sidecar.operator.tables import Members
 
 _MOST = 2**62
 _SUMS = {"sealed": "sealed", "accepted": "submitted", "unbilled": "unbilled"}

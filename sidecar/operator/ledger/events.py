@@ -6,7 +6,7 @@ import json
 from sidecar.adapters.ledger.listing import EventQuery, EventView, events, look
 from sidecar.domain import quantity, timestamps
 from sidecar.operator.ledger.source import add_filters, find_source, utf8
-from sidecar.operator.ledger.tables import print_json, print_table, tell_more
+from sidecar.operator.tables import print_json, print_table, tell_more
 
 COLUMNS = ("id", "dimension", "quantity", "value", "timestamp", "tags", "hour", "taken_at")
 

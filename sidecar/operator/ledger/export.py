@@ -24,8 +24,8 @@ from sidecar.operator.ledger.events import COLUMNS as EVENT_COLUMNS
 from sidecar.operator.ledger.events import event_members
 from sidecar.operator.ledger.records import every_record
 from sidecar.operator.ledger.source import Source, find_source
-from sidecar.operator.ledger.tables import Members
 from sidecar.operator.present import present
+from sidecar.operator.tables import Members
 
 RECORD_COLUMNS = (
     "id",

@@ -7,7 +7,7 @@ from sidecar.domain import quantity, timestamps
 from sidecar.domain.reconciliation import DIFFERENCES, Reconciliation, Slot, Verdict
 from sidecar.domain.records import RecordStatus
 from sidecar.operator.cloudtrail.trail import Trail
-from sidecar.operator.ledger.tables import Members, print_json, print_line, print_table
+from sidecar.operator.tables import Members, print_json, print_line, print_table
 
 _COLUMNS = ("verdict", "record", "dimension", "hour", "here", "aws", "metering_record_id", "note")
 

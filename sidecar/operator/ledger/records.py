@@ -13,7 +13,7 @@ from sidecar.domain import timestamps
 from sidecar.domain.records import RecordStatus
 from sidecar.domain.status import RecordQuery, RecordView
 from sidecar.operator.ledger.source import add_filters, find_source
-from sidecar.operator.ledger.tables import print_json, print_table, tell_more
+from sidecar.operator.tables import print_json, print_table, tell_more
 
 _SHOWN = ("id", "dimension", "hour", "quantity", "status", "attempts", "metering_record_id", "carried_to", "reason")
 _PAGE = 1000

@@ -15,8 +15,8 @@ from sidecar.domain import quantity, timestamps
 from sidecar.domain.hours import start_of, to_micros
 from sidecar.domain.resolution import Action, Resolution
 from sidecar.operator.ledger.source import find_source
-from sidecar.operator.ledger.tables import print_json, print_line
 from sidecar.operator.present import present
+from sidecar.operator.tables import print_json, print_line
 
 _REFUSED = 1
 _BAD_COMMAND_LINE = 2

@@ -11,7 +11,7 @@ from sidecar.adapters.ledger.reading import progress
 from sidecar.domain import durations, timestamps
 from sidecar.domain.status import Progress, Terms
 from sidecar.operator.ledger.source import find_source
-from sidecar.operator.ledger.tables import Members, print_json, print_line, print_terms
+from sidecar.operator.tables import Members, print_json, print_line, print_terms
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,7 +18,7 @@ from sidecar.domain.status import Terms
 from sidecar.domain.usage import Aggregation
 from sidecar.operator.ledger.audit_file import Checked, check_file
 from sidecar.operator.ledger.source import Source, find_source
-from sidecar.operator.ledger.tables import print_json, print_line, print_terms
+from sidecar.operator.tables import print_json, print_line, print_terms
 
 BROKEN = 1
 _BAD_COMMAND_LINE = 2

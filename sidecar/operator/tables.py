@@ -9,16 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sidecar.domain import quantity
 from sidecar.domain.status import Terms
+from sidecar.terminal.text import pad, printable, width
 
 Members = Mapping[str, object]
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows in columns under their titles; None is a dash."""
-    cells = [list(titles), *([_shown(value) for value in row] for row in rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
-    for row in cells:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    rendered = [list(titles), *([_shown(value) for value in row] for row in rows)]
+    widths = [max(width(row[column]) for row in rendered) for column in range(len(titles))]
+    for row in rendered:
+        line = "  ".join(pad(cell, cells) for cell, cells in zip(row, widths, strict=True))
         print_line(line.rstrip())
 
 
@@ -55,6 +56,4 @@ def tell_more(cure: str) -> None:
 
 
 def _shown(value: object) -> str:
-    if value is None or value == "":
-        return "-"
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(value))
+    return "-" if value is None or value == "" else printable(str(value))

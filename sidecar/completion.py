@@ -1,0 +1,53 @@
+"""The `completion` command: a script with which a shell completes this command line.
+
+Loads every command's module to know its options; a shell that completes then starts no Python. What a value is follows
+from how an option names it: FILE, PATH, PEM and DIR are places, choices are words, and nothing is offered for the rest.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+
+import shtab
+
+from sidecar.cli import PROGRAM, build_parser
+
+SHELLS = ("bash", "zsh", "fish")
+
+_EXPLANATION = f"""\
+Prints a script that completes the commands, options and files of this command line at TAB.
+
+bash: {PROGRAM} completion bash > ~/.local/share/bash-completion/completions/{PROGRAM}
+      (needs the package bash-completion; else: source <({PROGRAM} completion bash))
+zsh:  {PROGRAM} completion zsh > ~/.zfunc/_{PROGRAM}
+      (with `fpath+=~/.zfunc` before `autoload -Uz compinit && compinit` in ~/.zshrc)
+fish: {PROGRAM} completion fish > ~/.config/fish/completions/{PROGRAM}.fish
+
+A new shell then has it. Print it anew after an upgrade."""
+_PLACE = re.compile(r"\b(FILE|PATH|PEM|DIR)\b")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the shell."""
+    parser.description = _EXPLANATION
+    parser.add_argument("shell", choices=SHELLS, help="the shell that is to complete")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the script; 0."""
+    parser = build_parser(lambda _name: True)
+    for action in _actions(parser):
+        if isinstance(action.metavar, str) and _PLACE.search(action.metavar):
+            action.complete = shtab.FILE  # type: ignore[attr-defined]  # how the library is told
+    sys.stdout.write(f"{shtab.complete(parser, args.shell)}\n")
+    return 0
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the arguments of a parser and of all below it."""
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to ask, and shtab reads it, too
+        yield action
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
+            for below in action.choices.values():
+                yield from _actions(below)

@@ -1,0 +1,16 @@
+"""Durations as people say them. `sidecar.domain.durations` is how the configuration writes them."""
+
+from datetime import timedelta
+
+_UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m"), (timedelta(seconds=1), "s"))
+
+
+def lapse(duration: timedelta) -> str:
+    """Return a duration by its two largest units, `3h 20m` or `17s`; none is shorter than `0s`."""
+    counts, rest = [], max(duration, timedelta())
+    for unit, letter in _UNITS:
+        count, rest = divmod(rest, unit)
+        counts.append(f"{count}{letter}")
+    first = next((index for index, count in enumerate(counts) if not count.startswith("0")), len(counts) - 1)
+    shown = counts[first : first + 2]
+    return " ".join(count for count in shown if not count.startswith("0")) or "0s"

@@ -1,0 +1,200 @@
+"""The sidecar in front of a person: a log to read, a line that says how it goes, a terminal that holds up nothing."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from sidecar.operator.stage import wait_for
+from tests.process.conftest import Emulator, Site, ask, environment
+from tests.screens import INTERRUPT, PAUSE, RESUME, Screen, own_command
+
+pytestmark = pytest.mark.process
+
+EVENT = {"id": "e-1", "dimension": "requests", "quantity": "1.5"}
+ESCAPE = b"\033"
+
+
+class Attended(Screen):
+    """A sidecar on a terminal."""
+
+    @property
+    def api(self) -> int:
+        """The port of its API, as its log tells it."""
+        found = re.search(rb"api=\S*127\.0\.0\.1:(\d+)|\"api\": \"127\.0\.0\.1:(\d+)\"", self.raw)
+        assert found is not None, self.raw
+        return int(found[1] or found[2])
+
+    def get(self, path: str) -> Any:
+        """Ask the local API."""
+        return ask(self.api, "GET", path).document
+
+
+@contextmanager
+def attended(
+    site: Site, variables: Mapping[str, str] | None = None, *, log: str = "auto", columns: int = 160
+) -> Iterator[Attended]:
+    """Run a sidecar on a terminal, until it is entitled."""
+    arguments = own_command("run", "--config", str(site.write(log={"format": log})))
+    with Attended(
+        arguments, environment(**{"NO_COLOR": "", "TERM": "xterm", **(variables or {})}), columns=columns
+    ) as screen:
+        screen.await_text("registration.entitled")
+        yield screen
+
+
+def accepted(screen: Attended) -> Any:
+    """Return the records that AWS took."""
+    return screen.get("/v1/records?status=accepted")["records"]
+
+
+def use_and_pass(screen: Attended, emulator: Emulator) -> None:
+    """Report usage, and let its hour end."""
+    assert ask(screen.api, "POST", "/v1/usage", [EVENT]).status == 202
+    emulator.post("clock", advance="1h")
+
+
+def test_line_stands_below_log(site: Site, emulator: Emulator) -> None:
+    """The last row says how it goes, the log scrolls above it, and the cursor waits at its left edge."""
+    with attended(site) as screen:
+        screen.await_text("entitled | ")
+        use_and_pass(screen, emulator)
+        screen.await_text("metering.record_accepted")
+        rows = screen.await_for("the line", lambda rows: [row for row in rows if row][-1].startswith("entitled | "))
+
+        shown = [row for row in rows if row]
+        assert sum(row.startswith("entitled | ") for row in shown) == 1
+        assert re.fullmatch(r"\d\d:\d\d:\d\dZ info    sidecar\.started +version=.*", shown[0])
+        assert re.search(r"metering ok \| .*events/s \| no faults$", shown[-1])
+        assert (0, True) == (screen.cursor_column, screen.cursor_is_shown)
+
+
+def test_line_tells_open_usage(site: Site) -> None:
+    """What is used shows within a second or two."""
+    with attended(site) as screen:
+        assert ask(screen.api, "POST", "/v1/usage", [EVENT]).status == 202
+        screen.await_text("open requests 1.5")
+
+
+def test_line_tells_faults(site: Site, emulator: Emulator) -> None:
+    """A fault stands right after the state, with the hour that waits and the time it has left."""
+    with attended(site) as screen:
+        emulator.order("MeterUsage", "UnauthorizedException")
+        use_and_pass(screen, emulator)
+        screen.await_for(
+            "the fault",
+            lambda rows: any(re.match(r"entitled \| 1 fault: \w+ \| metering ok \| unsent from", r) for r in rows),
+        )
+
+
+def test_line_is_gone_at_end(site: Site) -> None:
+    """Ctrl-C drains; the log stays on the screen, the line does not."""
+    with attended(site) as screen:
+        screen.await_text("entitled | ")
+        screen.press(INTERRUPT)
+
+        assert screen.await_end() == 0
+        shown = [row for row in screen.rows if row]
+        assert "sidecar.stopped" in shown[-1]
+        assert not any("| metering" in row for row in shown)
+
+
+def test_second_interrupt_clears_line(site: Site, emulator: Emulator) -> None:
+    """A second Ctrl-C ends at once, and takes the line along."""
+    with attended(site) as screen:
+        screen.await_text("entitled | ")
+        emulator.order("MeterUsage", "UnauthorizedException")
+        use_and_pass(screen, emulator)
+        screen.await_text("metering.refused")
+        screen.press(INTERRUPT)
+        screen.await_text("sidecar.stopping")
+        screen.press(INTERRUPT)
+
+        assert screen.await_end() == 130
+        assert not any("| metering" in row for row in screen.rows)
+
+
+def test_line_follows_width(site: Site) -> None:
+    """A narrower window cuts the line, so that it never wraps."""
+    with attended(site) as screen:
+        screen.await_text("no faults")
+        screen.resize(40, 24)
+        screen.await_for(
+            "a cut line", lambda rows: any(r.startswith("entitled | ") and "events" not in r for r in rows)
+        )
+
+
+def test_paused_terminal_holds_up_nothing(site: Site, emulator: Emulator) -> None:
+    """While a person has paused the terminal usage is taken and billed; afterwards the log has it all."""
+    with attended(site) as screen:
+        screen.await_text("entitled | ")
+        screen.press(PAUSE)
+        use_and_pass(screen, emulator)
+        wait_for("the record", lambda: accepted(screen))
+        screen.read()
+        assert b"metering.record_accepted" not in screen.raw
+
+        screen.press(RESUME)
+        screen.await_text("metering.record_accepted")
+
+
+def test_paused_terminal_holds_up_no_end(site: Site) -> None:
+    """A paused terminal does not keep the sidecar from its end."""
+    with attended(site) as screen:
+        screen.await_text("entitled | ")
+        screen.press(PAUSE)
+        screen.process.terminate()
+
+        assert screen.await_end() == 0
+
+
+def test_background_job_leaves_prompt_alone(site: Site) -> None:
+    """In the background the log goes on, and the line stays away from the shell's prompt until it is in front again."""
+    command = shlex.join(own_command("run", "--config", str(site.write(log={"format": "auto"}))))
+    shell = ["bash", "--norc", "--noprofile", "-i"]
+    with Screen(shell, environment(TERM="xterm", PS1="ready> "), columns=160) as screen:
+        screen.press(f"{command} &\n".encode())
+        screen.await_text("registration.entitled")
+        assert b"| metering" not in screen.raw
+        screen.press(b"fg\n")
+        screen.await_text("entitled | metering ok")
+        screen.press(INTERRUPT)
+        screen.await_text("sidecar.stopped")
+        screen.await_for("the prompt", lambda rows: [row for row in rows if row][-1] == "ready>")
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_terminal_is_respected(site: Site, variables: dict[str, str]) -> None:
+    """NO_COLOR leaves the line without colours; a dumb terminal gets the log and nothing else."""
+    with attended(site, variables) as screen:
+        if "TERM" not in variables:
+            screen.await_text("entitled | ")
+        assert ask(screen.api, "POST", "/v1/usage", [EVENT]).status == 202
+        screen.press(INTERRUPT)
+        assert screen.await_end() == 0
+
+        assert b"\033[3" not in screen.raw
+        assert (ESCAPE in screen.raw) == ("TERM" not in variables)
+
+
+def test_json_has_no_line(site: Site) -> None:
+    """A log that is JSON stays JSON on a terminal, too."""
+    with attended(site, log="json", columns=1000) as screen:
+        screen.press(INTERRUPT)
+        assert screen.await_end() == 0
+
+        assert ESCAPE not in screen.raw
+        assert all(row.startswith(("{", "^C{")) for row in screen.rows if row)
+
+
+def test_nothing_is_loaded_in_pod(site: Site) -> None:
+    """Without a terminal none of it is loaded."""
+    sidecar = site.start_entitled(variables={"PYTHONPROFILEIMPORTTIME": "1"})
+    sidecar.signal()
+    assert sidecar.await_end() == 0
+
+    assert "sidecar.app" in sidecar.log
+    assert not re.search(r"sidecar\.(operator\.live|terminal)", sidecar.log)
