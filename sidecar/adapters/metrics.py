@@ -92,7 +92,11 @@ def _progress(status: Status) -> Iterator[Metric]:
         )
     yield _gauge("marketplace_records_in_doubt", "Records whose fate at AWS is unknown.", status.in_doubt)
     yield _counted(
-        "marketplace_submission_answers", "Attempts of this process by AWS's answer.", "answer", status.answers
+        "marketplace_submission_answers",
+        "Attempts of this process by AWS's answer.",
+        "answer",
+        # From 0 on, so that the first success shows as a rise.
+        {"accepted": 0, **status.answers},
     )
     if status.clock_skew is not None:
         yield _gauge(

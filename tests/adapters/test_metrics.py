@@ -62,7 +62,7 @@ def test_every_value_exposed() -> None:
         labelled("marketplace_ledger_balanced"): 1,
         labelled("marketplace_records_in_doubt"): 1,
         labelled("marketplace_ledger_bytes"): 4096,
-        labelled("marketplace_submission_answers_total", answer="Success"): 3,
+        labelled("marketplace_submission_answers_total", answer="accepted"): 3,
         labelled("marketplace_submission_answers_total", answer="ThrottlingException"): 1,
         labelled("marketplace_usage_events_accepted_total"): 7,
         labelled("marketplace_usage_events_duplicate_total"): 2,

@@ -77,7 +77,7 @@ STATUS = Status(
     ledger_bytes=4096,
     conservation={"requests": Terms(accepted=19 * MILLION // 2, open=2 * MILLION, submitted=15 * MILLION // 2)},
     findings=[Finding("key-rotated", "The key has expired.", "Publish the next one.", NOW)],
-    answers={"Success": 3, "ThrottlingException": 1},
+    answers={"accepted": 3, "ThrottlingException": 1},
     accepted_events=7,
     duplicate_events=2,
     in_doubt=1,
