@@ -79,6 +79,13 @@ def _progress(status: Status) -> Iterator[Metric]:
             status.oldest_unsent_hour,
             status.now,
         )
+    if status.oldest_open_hour is not None:
+        yield from _since(
+            "marketplace_oldest_open_hour",
+            "the oldest hour began that has usage and is not sealed",
+            status.oldest_open_hour,
+            status.now,
+        )
     if status.window_closes_at is not None:
         yield _gauge(
             "marketplace_submission_window_close_timestamp_seconds",

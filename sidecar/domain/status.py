@@ -92,6 +92,8 @@ class Progress:
     """Records whose fate at AWS is unknown."""
     oldest_unsent_at: datetime | None = None
     """What the oldest record that waits is dated; the submission window counts from there."""
+    oldest_open_hour: datetime | None = None
+    """The oldest hour with usage that is not sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,8 @@ class Status:
     duplicate_events: int = 0
     in_doubt: int = 0
     """Records whose fate at AWS is unknown."""
+    oldest_open_hour: datetime | None = None
+    """The oldest hour with usage that is not sealed; in health it is this one, or has just ended."""
     window_closes_at: datetime | None = None
     """The last instant at which the oldest record that waits is still sent; None while none waits."""
     clock_skew: timedelta | None = None

@@ -180,6 +180,7 @@ class HealthReport:
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,
             in_doubt=progress.in_doubt,
+            oldest_open_hour=progress.oldest_open_hour,
             window_closes_at=_after(progress.oldest_unsent_at, self._setting.window),
             clock_skew=off,
             refused=dict(self._refused),

@@ -92,6 +92,7 @@ def _fault(code: str, values: str) -> dict[str, str | None]:
     return {series("marketplace_faults", code=code): values}
 
 
+_OPEN_AGE = series("marketplace_oldest_open_hour_age_seconds")
 _UNBILLED = series("marketplace_usage_unbilled", dimension="requests")
 _REFUSED = "marketplace_usage_requests_refused_total"
 _SKEW = series("marketplace_clock_skew_seconds")
@@ -207,6 +208,9 @@ CASES = (
         _waiting(left=11000, age=9000, sealed=3, success=7300),
         near="MarketplaceNoSubmissionSuccess",
     ),
+    Case("hours stay open", "31m", {_OPEN_AGE: "10900+60x600"}, ("MarketplaceHoursNotSealed",)),
+    Case("late usage, sealed soon", "9m", {_OPEN_AGE: "14000+60x10 30+60x600"}, near="MarketplaceHoursNotSealed"),
+    Case("slowest seal in health", "60m", {_OPEN_AGE: "3600+60x600"}, near="MarketplaceHoursNotSealed"),
     Case("in doubt", "11m", {series("marketplace_records_in_doubt"): "2x600"}, ("MarketplaceRecordsInDoubt",)),
     Case(
         "doubt resolved", "8m", {series("marketplace_records_in_doubt"): "2x8 0x600"}, near="MarketplaceRecordsInDoubt"

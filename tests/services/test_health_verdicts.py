@@ -206,7 +206,7 @@ async def test_status_tells_everything(metering: "Metering") -> None:
     lasting = Finding("identity-not-accepted", "static keys", "Use IRSA.", NOW)
     desk = Desk(metering)
     await desk.fail()
-    desk.shelf.found = Progress(NOW, NOW - timedelta(hours=1), 2, NOW - timedelta(minutes=50))
+    desk.shelf.found = Progress(NOW, NOW - timedelta(hours=1), 2, NOW - timedelta(minutes=50), NOW)
     desk.shelf.law["peak"] = replace(BALANCED, open=1)
     status = await desk.report(lasting=(lasting,)).status()
     assert ("1.0", "pod-1", "downward-api", "eu-west-1", "irsa", 4096, 2) == (
@@ -219,7 +219,7 @@ async def test_status_tells_everything(metering: "Metering") -> None:
         status.in_doubt,
     )
     assert (NOW - timedelta(hours=1), False) == (status.oldest_unsent_hour, status.balanced)
-    assert NOW + timedelta(hours=5, minutes=10) == status.window_closes_at
+    assert (NOW + timedelta(hours=5, minutes=10), NOW) == (status.window_closes_at, status.oldest_open_hour)
     assert {"ThrottlingException"} == status.answers.keys()
     codes = ["identity-not-accepted", "ThrottlingException", "in-doubt", "conservation-broken"]
     assert codes == [finding.code for finding in status.findings]

@@ -54,6 +54,7 @@ def progress(connection: sqlite3.Connection) -> Progress:
         "SELECT hour, min(timestamp) AS timestamp FROM record"
         " WHERE status = 'sealed' AND hour = (SELECT min(hour) FROM record WHERE status = 'sealed')"
     ).fetchone()
+    opened = connection.execute("SELECT min(hour) AS hour FROM bucket WHERE sealed = 0").fetchone()["hour"]
     doubt = connection.execute(
         "SELECT count(*) FROM record WHERE status = 'unbilled' AND reason LIKE 'in-doubt%' AND resolved = 0"
     )
@@ -62,6 +63,7 @@ def progress(connection: sqlite3.Connection) -> Progress:
         oldest_unsent_hour=None if oldest["hour"] is None else start_of(Hour(oldest["hour"])),
         in_doubt=doubt.fetchone()[0],
         oldest_unsent_at=None if oldest["timestamp"] is None else from_micros(oldest["timestamp"]),
+        oldest_open_hour=None if opened is None else start_of(Hour(opened)),
     )
 
 

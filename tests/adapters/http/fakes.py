@@ -81,6 +81,7 @@ STATUS = Status(
     accepted_events=7,
     duplicate_events=2,
     in_doubt=1,
+    oldest_open_hour=HOUR,
     window_closes_at=HOUR + timedelta(hours=6),
     clock_skew=timedelta(seconds=-2.5),
     refused={"invalid-usage": 3, "overloaded": 0},
