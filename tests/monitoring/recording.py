@@ -1,6 +1,7 @@
 """Hours of a real sidecar's /metrics as series for promtool, one value for each minute of the emulated clock.
 
-The clock runs fast, so that a minute may pass without a scrape: it is a gap then, as a slow Prometheus would have it.
+The clock runs fast, and minutes may pass without a scrape; they repeat what was seen last, for a machine that stalls a
+moment must not look like a sidecar that does.
 """
 
 from collections.abc import Callable
@@ -49,15 +50,12 @@ def scrape(sidecar: Sidecar) -> Samples:
 
 def _notation(name: str, minutes: dict[int, Samples]) -> str:
     """Return a value for each minute. A series that a scrape does not have any more is stale, not merely missing."""
-    values, seen = [], False
+    values, samples, there = [], Samples(), False
     for minute in range(max(minutes) + 1):
-        samples = minutes.get(minute)
-        if samples is None:
-            values.append("_")
-        elif name in samples:
+        samples = minutes.get(minute, samples)
+        if name in samples:
             values.append(repr(samples[name]))
-            seen = True
         else:
-            values.append("stale" if seen else "_")
-            seen = False
+            values.append("stale" if there else "_")
+        there = name in samples
     return " ".join(values)

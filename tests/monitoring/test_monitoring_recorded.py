@@ -59,28 +59,27 @@ def test_health_is_quiet(hours: Hours, habit: str) -> None:
 def test_long_throttling_is_told(hours: Hours) -> None:
     """A pod whose records AWS throttles for hours: first that, then that none is taken, then that time runs out."""
     hours.emulator.order("MeterUsage", "throttle")
-    series = hours.pass_by(4.25, hours.use)
+    series = hours.pass_by(4.5, hours.use)
     assert "" == hours.verdict(series, 60)
     # The first hour ended after 40 minutes, and was due within 22 more.
-    assert "" == hours.verdict(series, 150, "MarketplaceThrottled")
+    assert "" == hours.verdict(series, 160, "MarketplaceThrottled")
     told = ("MarketplaceThrottled", "MarketplaceNoSubmissionSuccess", "MarketplaceMeteringFailing")
-    assert "" == hours.verdict(series, 200, *told)
-    # Sent from 10:20 on, the hour closes at 16:20: 2 hours before that somebody is told.
-    assert "" == hours.verdict(series, 238, *told)
-    assert "" == hours.verdict(series, 250, *told, "MarketplaceSubmissionWindowClosing")
+    # Dated 10:20, when the pod started, the record can be sent until 16:20; 2 hours before that somebody is told.
+    assert "" == hours.verdict(series, 235, *told)
+    assert "" == hours.verdict(series, 265, *told, "MarketplaceSubmissionWindowClosing")
 
 
 def test_throttling_without_usage_loses_nothing(hours: Hours) -> None:
     """Where nothing is used metering is told to be broken all the same, but not that units are at stake."""
     hours.emulator.order("MeterUsage", "throttle")
-    series = hours.pass_by(4.25, hours.rest)
+    series = hours.pass_by(4.5, hours.rest)
     told = ("MarketplaceThrottled", "MarketplaceNoSubmissionSuccess", "MarketplaceMeteringFailing")
-    assert "" == hours.verdict(series, 250, *told)
+    assert "" == hours.verdict(series, 265, *told)
 
 
 def test_end_of_subscription_is_told(hours: Hours) -> None:
     """A pod whose subscription ends is told of as soon as AWS has refused its usage, and nothing else is."""
     hours.emulator.post("customers", action="unsubscribe")
-    series = hours.pass_by(1.5, hours.use)
+    series = hours.pass_by(2, hours.use)
     assert "" == hours.verdict(series, 35)
-    assert "" == hours.verdict(series, 85, "MarketplaceEntitlementRefused")
+    assert "" == hours.verdict(series, 115, "MarketplaceEntitlementRefused")

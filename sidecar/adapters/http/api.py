@@ -52,6 +52,7 @@ _USAGE_PROBLEMS = (
     Kind.UNSUPPORTED_MEDIA_TYPE,
     Kind.MISDIRECTED,
     Kind.INVALID_USAGE,
+    Kind.INTERNAL_ERROR,
     Kind.LEDGER_UNAVAILABLE,
     Kind.OVERLOADED,
 )
@@ -173,11 +174,17 @@ class ApiServer:
             return self._refuse(request, problem)
         except UsageRefused as refusal:
             return self._refuse(request, _problem_of(refusal))
+        except Exception:
+            self._count(request, Kind.INTERNAL_ERROR)  # the listener answers and logs it
+            raise
 
     def _refuse(self, request: web.BaseRequest, problem: Problem) -> web.Response:
-        if request.path == _USAGE and request.method == hdrs.METH_POST:
-            self._refused[problem.kind.word] += 1
+        self._count(request, problem.kind)
         return answer(problem)
+
+    def _count(self, request: web.BaseRequest, kind: Kind) -> None:
+        if request.path == _USAGE and request.method == hdrs.METH_POST:
+            self._refused[kind.word] += 1
 
     def _handler_of(self, request: web.BaseRequest) -> Handler:
         route = self._routes.get(request.path)
