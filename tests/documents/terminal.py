@@ -39,6 +39,11 @@ NOT_RUN = {
     "kubectl": "there is no cluster here; tests/cluster has one. The words are split as a shell does it",
 }
 """Programs that are not run, with the reason."""
+_INSTALLED = (
+    "--values seller.yaml --set-file sidecar.config.product.public_keys.1=1.pem"
+    " --set sidecar.serviceAccount.roleArn=arn:aws:iam::111122223333:role/acme-metering"
+)
+"""What an upgrade reuses: the values with which the seller's document installs."""
 _EXEC = re.compile(r"^kubectl .*?\bexec\b.*? -- ")
 _READING = re.compile(r"^(curl -s (?!.* -d )|marketplace-sidecar (ledger (status|records|verify)|healthcheck))")
 _PAUSE = 0.1
@@ -139,7 +144,8 @@ class Terminal:
     def _runnable(self, text: str) -> str:
         text = _EXEC.sub("", text).replace("python -m sidecar", "marketplace-sidecar")
         if text.startswith("helm "):
-            text = re.sub(r"^helm install", f"{provide_helm()} template --kube-version {NEWEST}", text)
+            text = re.sub(r"^helm (install|upgrade)", f"{provide_helm()} template --kube-version {NEWEST}", text)
+            text = text.replace("--reuse-values", _INSTALLED)
         for program, how in (TOOLS | TOOLCHAINS).items():
             if re.search(rf"(^|\| |; ){program} ", text) is None:
                 continue
