@@ -4,6 +4,8 @@ BIN := .venv/bin
 RESOLVE := --universal --generate-hashes --no-strip-extras --no-header --quiet
 # Minutes of kills and simulated pods; a coverage measurement would triple them.
 LONG := tests/simulation tests/process/test_process_kills.py
+# Most tests wait for processes, so one more than there are cores.
+PYTEST := $(BIN)/python -m pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test test-cluster soak lint bench image sbom lock clean
@@ -13,8 +15,8 @@ demo: .venv/runtime ## the whole way from a closed gate to accepted metering rec
 	@$(BIN)/marketplace-sidecar demo
 
 test: lint ## every test, the quick ones first; the last line is pytest's own summary
-	@$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(LONG:%=--ignore=%)
-	@$(BIN)/python -m pytest $(LONG)
+	@$(PYTEST) --cov --cov-report=term:skip-covered $(LONG:%=--ignore=%)
+	@$(PYTEST) $(LONG)
 
 lint: .venv/development ## what a reviewer should not have to look for
 	@$(BIN)/ruff check

@@ -7,6 +7,7 @@ second one ends the process at once; what was accepted is on disk either way.
 import asyncio
 import platform
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -270,7 +271,9 @@ def _assemble(
     passing: Callable[[], Sequence[Finding]],
     running: Callable[[], bool],
 ) -> Parts:
-    client = MarketplaceMeteringClient(endpoint)
+    # An emulator's answers are dated by its machine, and its own clock may run elsewhere.
+    client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.emulator_url is None else None)
+    refused: Counter[str] = Counter()
     product, entitlement = settings.product, settings.entitlement
     registrar = Registrar(
         settings=RegistrarSettings(
@@ -312,6 +315,7 @@ def _assemble(
             mode=settings.marketplace.mode,
             ledger_path=str(settings.ledger.path),
             on_failing=settings.metering.on_failing,
+            window=settings.metering.window,
             started_at=clock.now(),
         ),
         registrar=registrar,
@@ -320,6 +324,8 @@ def _assemble(
         ledger=ledger,
         clock=clock,
         running=running,
+        refused=refused,
+        clock_skew=lambda: client.clock_skew,
         lasting=_findings(settings, identity, clock),
         passing=passing,
     )
@@ -332,7 +338,7 @@ def _assemble(
         health=health,
         api=ApiServer(
             Address(settings.api.host, settings.api.port, settings.api.socket, settings.api.token_file),
-            Services(clock=clock, gate=registrar, intake=intake, books=ledger, health=health),
+            Services(clock=clock, gate=registrar, intake=intake, books=ledger, health=health, refused=refused),
             ledger.rules.dimensions,
         ),
         probes=ProbeServer(host=settings.probes.host, port=settings.probes.port, health=health, expose=expose),

@@ -1,17 +1,20 @@
 """The sidecar's status in the Prometheus text format.
 
-Every sample comes from one `Status`, so that a scrape is consistent in itself. Labels are bounded: dimensions, states
-and AWS's own answers; never a tag value, an event id or anything else that a client chooses. Quantities are floats here
-because the format knows nothing else; the exact ones are in the API.
+Every sample comes from one `Status`, so that a scrape is consistent in itself. Labels are bounded: dimensions, states,
+the API's own problems and AWS's own answers; never a tag value, an event id or anything else that a client chooses.
+What is not known has no sample, rather than a wrong one. Quantities are floats here because the format knows nothing
+else; the exact ones are in the API. Base units are seconds and bytes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from sidecar.domain.entitlement import State
+from sidecar.domain.histogram import Distribution
 from sidecar.domain.quantity import MILLION
 from sidecar.domain.status import Status, Terms
 
@@ -45,43 +48,72 @@ class _Snapshot(Collector):
             "state",
             {state.value: int(status.entitlement.state is state) for state in State},
         )
-        yield GaugeMetricFamily(
-            "marketplace_entitled", "1 while the app may run.", value=int(status.entitlement.entitled)
-        )
-        yield from _times(status)
+        yield _gauge("marketplace_entitled", "1 while the app may run.", int(status.entitlement.entitled))
+        yield from _progress(status)
         yield from _usage(status)
-
-
-def _times(status: Status) -> Iterator[Metric]:
-    yield GaugeMetricFamily(
-        "marketplace_start_time_seconds", "When the process started.", value=status.started_at.timestamp()
-    )
-    if status.last_success_at is not None:
-        yield GaugeMetricFamily(
-            "marketplace_last_submission_success_timestamp_seconds",
-            "When AWS last took a metering record.",
-            value=status.last_success_at.timestamp(),
-        )
-        yield GaugeMetricFamily(
-            "marketplace_last_submission_success_age_seconds",
-            "Time since AWS last took a metering record.",
-            value=max((status.now - status.last_success_at).total_seconds(), 0),
-        )
-    if status.oldest_unsent_hour is not None:
-        yield GaugeMetricFamily(
-            "marketplace_oldest_unsent_hour_timestamp_seconds",
-            "The oldest hour with usage that AWS has not taken yet.",
-            value=status.oldest_unsent_hour.timestamp(),
+        yield from _intake(status)
+        yield _labelled(
+            "marketplace_faults",
+            "1 for each fault an operator can act on.",
+            "code",
+            dict.fromkeys(sorted({finding.code for finding in status.findings}), 1),
         )
 
 
-def _usage(status: Status) -> Iterator[Metric]:
+def _progress(status: Status) -> Iterator[Metric]:
     yield _labelled(
         "marketplace_metering_state",
         "1 for the state that metering is in.",
         "state",
         {state: int(status.metering == state) for state in ("ok", "failing", "gated", "stopped")},
     )
+    yield _gauge("marketplace_start_time_seconds", "When the process started.", status.started_at.timestamp())
+    if status.last_success_at is not None:
+        yield from _since(
+            "marketplace_last_submission_success", "AWS last took a metering record", status.last_success_at, status.now
+        )
+    if status.oldest_unsent_hour is not None:
+        yield from _since(
+            "marketplace_oldest_unsent_hour",
+            "the oldest hour began that is sealed and that AWS has not taken",
+            status.oldest_unsent_hour,
+            status.now,
+        )
+    if status.oldest_open_hour is not None:
+        yield from _since(
+            "marketplace_oldest_open_hour",
+            "the oldest hour began that has usage and is not sealed",
+            status.oldest_open_hour,
+            status.now,
+        )
+    if status.window_closes_at is not None:
+        yield _gauge(
+            "marketplace_submission_window_close_timestamp_seconds",
+            "When the oldest sealed record can no longer be sent: it is carried or unbilled then.",
+            status.window_closes_at.timestamp(),
+        )
+        yield _gauge(
+            "marketplace_submission_window_left_seconds",
+            "Time until the oldest sealed record can no longer be sent.",
+            _seconds(status.now, status.window_closes_at),
+        )
+    yield _gauge("marketplace_records_in_doubt", "Records whose fate at AWS is unknown.", status.in_doubt)
+    yield _counted(
+        "marketplace_submission_answers",
+        "Attempts of this process by AWS's answer.",
+        "answer",
+        # From 0 on, so that the first success shows as a rise.
+        {"accepted": 0, **status.answers},
+    )
+    if status.clock_skew is not None:
+        yield _gauge(
+            "marketplace_clock_skew_seconds",
+            "By how much the clock was ahead of AWS's at its last answer; negative when behind.",
+            status.clock_skew.total_seconds(),
+        )
+
+
+def _usage(status: Status) -> Iterator[Metric]:
     for term, meaning, value in _TERMS:
         yield _labelled(
             f"marketplace_usage_{term}",
@@ -89,20 +121,12 @@ def _usage(status: Status) -> Iterator[Metric]:
             "dimension",
             {name: value(terms) / MILLION for name, terms in status.conservation.items()},
         )
-    yield GaugeMetricFamily(
-        "marketplace_ledger_balanced", "1 while the conservation law holds.", value=int(status.balanced)
-    )
-    yield GaugeMetricFamily(
-        "marketplace_records_in_doubt", "Records whose fate at AWS is unknown.", value=status.in_doubt
-    )
+    yield _gauge("marketplace_ledger_balanced", "1 while the conservation law holds.", int(status.balanced))
     if status.ledger_bytes is not None:
-        yield GaugeMetricFamily("marketplace_ledger_bytes", "Size of the ledger on disk.", value=status.ledger_bytes)
-    answers = CounterMetricFamily(
-        "marketplace_submission_answers", "Attempts of this process by AWS's answer.", labels=["answer"]
-    )
-    for answer, count in status.answers.items():
-        answers.add_metric([answer], count)
-    yield answers
+        yield _gauge("marketplace_ledger_bytes", "Size of the ledger on disk.", status.ledger_bytes)
+
+
+def _intake(status: Status) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "marketplace_usage_events_accepted", "Events of this process that were taken.", value=status.accepted_events
     )
@@ -111,14 +135,55 @@ def _usage(status: Status) -> Iterator[Metric]:
         "Events of this process that the ledger already had.",
         value=status.duplicate_events,
     )
-    faults = GaugeMetricFamily("marketplace_faults", "1 for each fault an operator can act on.", labels=["code"])
-    for code in sorted({finding.code for finding in status.findings}):
-        faults.add_metric([code], 1)
-    yield faults
+    yield _counted(
+        "marketplace_usage_requests_refused",
+        "Usage requests to this process of which nothing was taken, by the type of the problem.",
+        "reason",
+        status.refused,
+    )
+    if status.taking is not None:
+        yield _spread(
+            "marketplace_usage_take_duration_seconds",
+            "From a batch's arrival in the intake to its durable answer, in this process.",
+            status.taking,
+        )
+    if status.committing is not None:
+        yield _spread(
+            "marketplace_ledger_commit_duration_seconds",
+            "From handing usage to the ledger to its durable commit, in this process.",
+            status.committing,
+        )
 
 
-def _labelled(name: str, meaning: str, label: str, values: dict[str, float] | dict[str, int]) -> Metric:
+def _since(name: str, meaning: str, instant: datetime, now: datetime) -> Iterator[Metric]:
+    """Return when something happened, and how long ago that was."""
+    yield _gauge(f"{name}_timestamp_seconds", f"When {meaning}.", instant.timestamp())
+    yield _gauge(f"{name}_age_seconds", f"Time since {meaning}.", _seconds(instant, now))
+
+
+def _seconds(begin: datetime, end: datetime) -> float:
+    """Return the time from `begin` to `end`: 0 when a clock that went back would make it less."""
+    return max((end - begin).total_seconds(), 0)
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, meaning, value=value)
+
+
+def _labelled(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(name, meaning, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)
     return family
+
+
+def _counted(name: str, meaning: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, meaning, labels=[label])
+    for key, count in counts.items():
+        family.add_metric([key], count)
+    return family
+
+
+def _spread(name: str, meaning: str, found: Distribution) -> Metric:
+    buckets = [(str(float(bound)), count) for bound, count in found.at_most]
+    return HistogramMetricFamily(name, meaning, buckets=[*buckets, ("+Inf", found.count)], sum_value=found.seconds)

@@ -5,9 +5,10 @@ Views only: nothing here decides. Quantities are millionths, hours and times awa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sidecar.domain.entitlement import Entitlement
+from sidecar.domain.histogram import Distribution
 from sidecar.domain.usage import Tags
 
 
@@ -89,6 +90,10 @@ class Progress:
     oldest_unsent_hour: datetime | None
     in_doubt: int
     """Records whose fate at AWS is unknown."""
+    oldest_unsent_at: datetime | None = None
+    """What the oldest record that waits is dated; the submission window counts from there."""
+    oldest_open_hour: datetime | None = None
+    """The oldest hour with usage that is not sealed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,18 @@ class Status:
     duplicate_events: int = 0
     in_doubt: int = 0
     """Records whose fate at AWS is unknown."""
+    oldest_open_hour: datetime | None = None
+    """The oldest hour with usage that is not sealed; in health it is this one, or has just ended."""
+    window_closes_at: datetime | None = None
+    """The last instant at which the oldest record that waits is still sent; None while none waits."""
+    clock_skew: timedelta | None = None
+    """By how much this clock was ahead of the service's at its last answer; None while that is not known."""
+    refused: Mapping[str, int] = field(default_factory=dict)
+    """Usage requests of this process that were not taken, by the word of the problem."""
+    taking: Distribution | None = None
+    """How long usage that was taken waited for its durable answer, in this process."""
+    committing: Distribution | None = None
+    """How long the ledger took for each durable commit of usage, in this process."""
 
     @property
     def balanced(self) -> bool:

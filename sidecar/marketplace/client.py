@@ -8,12 +8,14 @@ request that a thread has begun to send: AWS may have taken it, so that only the
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from sidecar.marketplace import batch, wire
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import InvalidRequest, UnknownAnswer
+from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.marketplace.types import (
     BatchMeterUsageRequest,
     BatchMeterUsageResult,
@@ -56,15 +58,24 @@ class MarketplaceMetering(Protocol):
 class MarketplaceMeteringClient:
     """The real service, or an emulator of it. Use it as an async context manager, or `open` and `close` it."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, now: Callable[[], datetime] | None = None) -> None:
+        """Make the client.
+
+        Args:
+            endpoint: Where calls go.
+            now: Tells our time, to be compared with the service's; None compares nothing. Called on worker threads.
+        """
         self.endpoint = endpoint
+        self._service_clock = None if now is None else ServiceClock(now)
         self._running: tuple[ThreadPoolExecutor, Connection] | None = None
 
     async def open(self) -> None:
         """Load the SDK on a worker thread. Makes no network call."""
         if self._running is None:
             threads = ThreadPoolExecutor(self.endpoint.connections, thread_name_prefix=CALL_THREADS)
-            connection = await asyncio.get_running_loop().run_in_executor(threads, _connect, self.endpoint)
+            connection = await asyncio.get_running_loop().run_in_executor(
+                threads, _connect, self.endpoint, self._service_clock
+            )
             self._running = threads, connection
 
     async def close(self) -> None:
@@ -73,6 +84,11 @@ class MarketplaceMeteringClient:
             (threads, connection), self._running = self._running, None
             threads.shutdown(wait=False, cancel_futures=True)
             await asyncio.to_thread(connection.close)
+
+    @property
+    def clock_skew(self) -> timedelta | None:
+        """By how much our clock was ahead of the service's at its last answer; None while that is not known."""
+        return None if self._service_clock is None else self._service_clock.skew
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -140,7 +156,7 @@ class MarketplaceMeteringClient:
         return await asyncio.get_running_loop().run_in_executor(threads, call, connection)
 
 
-def _connect(endpoint: Endpoint) -> "Connection":
+def _connect(endpoint: Endpoint, clock: ServiceClock | None) -> "Connection":
     from sidecar.marketplace.sdk import Connection  # noqa: PLC0415 - a tenth of a second that must not delay the probes
 
-    return Connection(endpoint)
+    return Connection(endpoint, clock)

@@ -8,8 +8,7 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from botocore.utils import get_environ_proxies
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import UnknownAnswer
 from sidecar.marketplace.sdk import Connection
+from sidecar.marketplace.service_clock import read_date
 from sidecar.marketplace.types import MeterUsageRequest
 from sidecar.marketplace.wire import members
 
@@ -102,7 +102,7 @@ class ServiceProbe:
             answer = _told(lambda: session.send(AWSRequest("GET", url).prepare()))
         finally:
             session.close()
-        return _instant(answer.headers.get("Date"))
+        return read_date(answer.headers.get("Date"))
 
     def credentials_method(self) -> str | None:
         """Return the SDK's name for where it found credentials, None when it found none.
@@ -181,14 +181,6 @@ def _kind(error: Any) -> str:
 def _without_password(url: str) -> str:
     parts = urlsplit(url if "//" in url else f"//{url}")
     return f"{parts.scheme or 'http'}://{parts.netloc.rpartition('@')[2]}"
-
-
-def _instant(header: str | None) -> datetime | None:
-    try:
-        parsed = parsedate_to_datetime(header or "")
-    except ValueError:
-        return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
 def _one_line(text: str) -> str:

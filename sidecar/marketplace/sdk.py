@@ -28,6 +28,7 @@ from sidecar.marketplace.errors import (
     NotSent,
     UnknownAnswer,
 )
+from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException, error_from
 
 _METHODS = {
@@ -60,9 +61,10 @@ _LONGEST_MESSAGE = 500
 class Connection:
     """The service as the SDK reaches it. Safe to use from several threads."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, clock: ServiceClock | None = None) -> None:
         self.session = botocore.session.Session()
         self._endpoint = endpoint
+        self._clock = clock
         self._config = Config(
             connect_timeout=endpoint.connect_timeout.total_seconds(),
             read_timeout=endpoint.read_timeout.total_seconds(),
@@ -97,7 +99,7 @@ class Connection:
             failure = _credentials_error(error)
         else:
             try:
-                answer = getattr(client, _METHODS[operation])(**members)
+                answer = self._timed(getattr(client, _METHODS[operation]), members)
             except Exception as error:  # noqa: BLE001 - the SDK's parser raises anything on a garbled answer
                 failure = _call_error(operation, members, error)
         if failure is not None:
@@ -126,6 +128,21 @@ class Connection:
         with self._making:
             if self._client is not None:
                 self._client.close()
+
+    def _timed(self, method: Any, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Call `method`, and note how the service's clock stands to ours, also by an answer that is an error."""
+        answer: Mapping[str, Any]
+        if self._clock is None:
+            answer = method(**members)
+            return answer
+        asked_at = self._clock.asked()
+        try:
+            answer = method(**members)
+        except botocore.exceptions.ClientError as error:
+            self._clock.answered(asked_at, error.response.get("ResponseMetadata", {}))
+            raise
+        self._clock.answered(asked_at, answer.get("ResponseMetadata", {}))
+        return answer
 
     def make_client(self, service: str, **options: Any) -> Any:
         """Return the SDK's client of any service, with the session's limits and credentials."""

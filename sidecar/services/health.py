@@ -6,9 +6,10 @@ said, but locks nobody out.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
+from sidecar.domain import skew
 from sidecar.domain.entitlement import State
 from sidecar.domain.hours import show
 from sidecar.domain.podreports import Situation
@@ -49,6 +50,8 @@ class Setting:
     mode: str
     ledger_path: str
     on_failing: OnFailing
+    window: timedelta
+    """How old a record may be when it is sent."""
     started_at: datetime
 
 
@@ -65,6 +68,8 @@ class HealthReport:
         ledger: ReadableLedger,
         clock: Clock,
         running: Callable[[], bool],
+        refused: Mapping[str, int],
+        clock_skew: Callable[[], timedelta | None],
         lasting: Sequence[Finding] = (),
         passing: Callable[[], Sequence[Finding]] = tuple,
     ) -> None:
@@ -78,6 +83,8 @@ class HealthReport:
             ledger: Is read for the status.
             clock: Judges everything by one instant.
             running: Tells whether every loop of the process runs.
+            refused: Usage requests that were not taken, by reason; counted elsewhere.
+            clock_skew: Tells by how much this clock was ahead of the service's at its last answer, if that is known.
             lasting: What was found at start and stays true.
             passing: Tells what else is found at an instant.
         """
@@ -88,6 +95,8 @@ class HealthReport:
         self._ledger = ledger
         self._clock = clock
         self._running = running
+        self._refused = refused
+        self._clock_skew = clock_skew
         self._lasting = tuple(lasting)
         self._passing = passing
 
@@ -143,6 +152,9 @@ class HealthReport:
             detail = f"{progress.in_doubt} records may or may not have been taken by AWS"
             cure = "Run `marketplace-sidecar ledger reconcile --cloudtrail`, or decide with `ledger resolve`."
             findings.append(Finding("in-doubt", detail, cure, now))
+        off = self._clock_skew()
+        if off is not None and abs(off) > skew.DOUBTFUL_FROM:
+            findings.append(Finding("clock-skew", skew.describe(off), skew.CURE, now))
         if not all(found.balanced for found in terms.values()):
             detail = "accepted usage and its parts differ"
             cure = "Run `marketplace-sidecar ledger verify`; it names the row. Keep the file."
@@ -168,6 +180,12 @@ class HealthReport:
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,
             in_doubt=progress.in_doubt,
+            oldest_open_hour=progress.oldest_open_hour,
+            window_closes_at=_after(progress.oldest_unsent_at, self._setting.window),
+            clock_skew=off,
+            refused=dict(self._refused),
+            taking=self._intake.taking.distribution(),
+            committing=self._intake.committing.distribution(),
         )
 
     def _entitlement(self) -> Verdict:
@@ -184,3 +202,7 @@ class HealthReport:
         if not self._failing():
             return "ok"
         return "gated" if self._setting.on_failing is OnFailing.GATE else "failing"
+
+
+def _after(instant: datetime | None, window: timedelta) -> datetime | None:
+    return None if instant is None else instant + window

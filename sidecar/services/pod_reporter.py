@@ -16,7 +16,7 @@ import structlog
 
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.podreports import Condition, EventQueue, PodEvent, Situation, condition, events_of
-from sidecar.domain.podview import Access, ClusterFailed, ConditionView, PodEnd, PodView, is_ending, may_lag
+from sidecar.domain.podview import Access, ClusterFailed, ConditionView, Fault, PodEnd, PodView, is_ending, may_lag
 from sidecar.domain.ports import Clock
 from sidecar.services.cluster_faults import ClusterFaults
 
@@ -121,7 +121,11 @@ class PodReporter:
                         return PodEnd(ending=False)
                     await self._clock.sleep_until(now + ASK_AGAIN)
         except TimeoutError:
-            return None if pod is None else PodEnd(ending=False)
+            if pod is not None:
+                return PodEnd(ending=False)
+            silence = ClusterFailed(Fault.UNREACHABLE, f"no answer within {self._answer_within.total_seconds():g} s")
+            self._faults.note(Access.GET_POD, silence, self._clock.now())
+            return None
         except ClusterFailed as failed:
             self._faults.note(Access.GET_POD, failed, self._clock.now())
             return None

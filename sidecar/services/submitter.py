@@ -16,7 +16,7 @@ import structlog
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.entitlement import State
 from sidecar.domain.hours import Hour, end_of, hour_of, next_hour, show, start_of
-from sidecar.domain.outcomes import Outcome, classify
+from sidecar.domain.outcomes import OUTCOMES, Outcome, classify
 from sidecar.domain.ports import Clock, Gate
 from sidecar.domain.quantity import MILLION, render
 from sidecar.domain.records import (
@@ -300,13 +300,15 @@ class Submitter:
         try:
             result = await self._client.meter_usage(self._request(record, frozen))
             outcome, answer = Outcome.ACCEPTED, Answer("accepted", result.metering_record_id, result.request_id)
-            code = "accepted"
+            code = counted = "accepted"
         except MarketplaceError as error:
             outcome = classify(error.code, maybe_taken=error.taken is Taken.UNKNOWN)
             if outcome is Outcome.RETRY and error.disposition is Disposition.FIX_SETUP:
                 outcome = Outcome.SETUP
             answer, code, cure = Answer(str(error), None, error.request_id), error.code, error.cure
-        self.answers[code] += 1
+            # A label of the metrics, and they must be few: a code that nobody has foreseen counts as its kind.
+            counted = code if code in OUTCOMES else type(error).__name__
+        self.answers[counted] += 1
         await self._learn(record, outcome, code, answer, cure)
         await self._settle(record, settle(frozen.unanswered, outcome, answer.words, self._rules.late), answer)
 

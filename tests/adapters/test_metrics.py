@@ -1,6 +1,8 @@
 """The status in the Prometheus text format."""
 
+import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -43,6 +45,12 @@ def test_every_value_exposed() -> None:
         labelled("marketplace_last_submission_success_timestamp_seconds"): 1795428180,
         labelled("marketplace_last_submission_success_age_seconds"): 120,
         labelled("marketplace_oldest_unsent_hour_timestamp_seconds"): 1795428000,
+        labelled("marketplace_oldest_unsent_hour_age_seconds"): 300,
+        labelled("marketplace_oldest_open_hour_timestamp_seconds"): 1795428000,
+        labelled("marketplace_oldest_open_hour_age_seconds"): 300,
+        labelled("marketplace_submission_window_close_timestamp_seconds"): 1795449600,
+        labelled("marketplace_submission_window_left_seconds"): 21300,
+        labelled("marketplace_clock_skew_seconds"): -2.5,
         labelled("marketplace_metering_state", state="ok"): 1,
         labelled("marketplace_metering_state", state="failing"): 0,
         labelled("marketplace_metering_state", state="gated"): 0,
@@ -56,10 +64,22 @@ def test_every_value_exposed() -> None:
         labelled("marketplace_ledger_balanced"): 1,
         labelled("marketplace_records_in_doubt"): 1,
         labelled("marketplace_ledger_bytes"): 4096,
-        labelled("marketplace_submission_answers_total", answer="Success"): 3,
+        labelled("marketplace_submission_answers_total", answer="accepted"): 3,
         labelled("marketplace_submission_answers_total", answer="ThrottlingException"): 1,
         labelled("marketplace_usage_events_accepted_total"): 7,
         labelled("marketplace_usage_events_duplicate_total"): 2,
+        labelled("marketplace_usage_requests_refused_total", reason="invalid-usage"): 3,
+        labelled("marketplace_usage_requests_refused_total", reason="overloaded"): 0,
+        labelled("marketplace_usage_take_duration_seconds_bucket", le="0.5"): 2,
+        labelled("marketplace_usage_take_duration_seconds_bucket", le="1.0"): 3,
+        labelled("marketplace_usage_take_duration_seconds_bucket", le="+Inf"): 4,
+        labelled("marketplace_usage_take_duration_seconds_count"): 4,
+        labelled("marketplace_usage_take_duration_seconds_sum"): 6.5,
+        labelled("marketplace_ledger_commit_duration_seconds_bucket", le="0.5"): 1,
+        labelled("marketplace_ledger_commit_duration_seconds_bucket", le="1.0"): 1,
+        labelled("marketplace_ledger_commit_duration_seconds_bucket", le="+Inf"): 1,
+        labelled("marketplace_ledger_commit_duration_seconds_count"): 1,
+        labelled("marketplace_ledger_commit_duration_seconds_sum"): 0.25,
         labelled("marketplace_faults", code="key-rotated"): 1,
     }
 
@@ -83,13 +103,34 @@ def test_one_state_at_a_time(state: State) -> None:
 
 def test_unknown_values_left_out() -> None:
     """What has not happened has no sample, rather than a wrong one."""
-    status = replace(STATUS, last_success_at=None, oldest_unsent_hour=None, ledger_bytes=None)
+    status = replace(
+        STATUS,
+        last_success_at=None,
+        oldest_unsent_hour=None,
+        oldest_open_hour=None,
+        window_closes_at=None,
+        ledger_bytes=None,
+        clock_skew=None,
+        taking=None,
+        committing=None,
+    )
     missing = {name for name, _ in samples_of(STATUS)} - {name for name, _ in samples_of(status)}
     assert missing == {
         "marketplace_last_submission_success_timestamp_seconds",
         "marketplace_last_submission_success_age_seconds",
         "marketplace_oldest_unsent_hour_timestamp_seconds",
+        "marketplace_oldest_unsent_hour_age_seconds",
+        "marketplace_oldest_open_hour_timestamp_seconds",
+        "marketplace_oldest_open_hour_age_seconds",
+        "marketplace_submission_window_close_timestamp_seconds",
+        "marketplace_submission_window_left_seconds",
+        "marketplace_clock_skew_seconds",
         "marketplace_ledger_bytes",
+        *(
+            f"marketplace_{what}_duration_seconds_{part}"
+            for what in ("usage_take", "ledger_commit")
+            for part in ("bucket", "count", "sum")
+        ),
     }
 
 
@@ -101,18 +142,27 @@ def test_imbalance_shown() -> None:
 
 def test_repeated_fault_shown_once() -> None:
     """Faults of one code make one sample, and their words make none."""
-    finding = Finding("in-doubt", "record 1", "ask AWS", NOW)
-    text = expose(replace(STATUS, findings=[finding, replace(finding, detail="record 2")])).decode()
+    finding = Finding("in-doubt", "the first detail", "ask AWS", NOW)
+    text = expose(replace(STATUS, findings=[finding, replace(finding, detail="another detail")])).decode()
     assert text.count('code="in-doubt"') == 1
-    assert "record" not in text.replace("marketplace_records", "").replace("metering record", "").replace(
-        "in records", ""
-    ).replace("Records", "")
+    assert "detail" not in text
 
 
 def test_clock_step_gives_no_negative_age() -> None:
-    """A clock that went back makes the age 0."""
+    """A clock that went back makes the age 0, and one that went ahead the time that is left."""
     samples = samples_of(replace(STATUS, now=STATUS.started_at))
     assert samples[labelled("marketplace_last_submission_success_age_seconds")] == 0
+    samples = samples_of(replace(STATUS, now=STATUS.now + timedelta(days=1)))
+    assert samples[labelled("marketplace_submission_window_left_seconds")] == 0
+
+
+def test_names_tell_kind_and_unit() -> None:
+    """Counters end in _total and nothing else does; no name has a unit other than seconds and bytes; each has help."""
+    families = list(text_string_to_metric_families(expose(STATUS).decode()))
+    totals = {sample.name for family in families for sample in family.samples if sample.name.endswith("_total")}
+    assert totals == {sample.name for family in families if family.type == "counter" for sample in family.samples}
+    assert all(family.documentation.endswith(".") for family in families)
+    assert not re.search(r"_(milliseconds|ms|minutes|hours|kib|mib|mb)\b", " ".join(family.name for family in families))
 
 
 def test_odd_names_escaped() -> None:

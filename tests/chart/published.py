@@ -14,7 +14,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from tests.cluster import programs
+from tests import programs
 
 _FOREIGN = frozenset({"monitoring.coreos.com/v1"})
 """Kinds that no Kubernetes has."""

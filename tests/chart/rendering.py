@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from tests.cluster import programs
+from tests import programs
 
 CHARTS = Path(__file__).resolve().parents[2] / "helm"
 OLDEST, NEWEST = "1.29.6", "1.37.2"

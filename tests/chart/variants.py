@@ -97,6 +97,13 @@ VARIANTS = (
     _product("product-plain", _PLAIN, kubernetes=PLAIN_ONLY),
     _product("product-emulator", _EMULATOR),
     _product("product-image-identity", _IMAGE_IDENTITY),
+    _product(
+        "product-monitoring",
+        # The dashboard, 1,700 lines that are compared with their source elsewhere, is not kept twice.
+        sidecar(
+            podMonitor={"enabled": True}, monitoring={"prometheusRule": {"enabled": True, "labels": {"release": "p"}}}
+        ),
+    ),
     _product("product-without-cluster", config(kubernetes={"enabled": False})),
     _example("example-deployment"),
     _example("example-plain", _PLAIN, _EMULATOR, kubernetes=PLAIN_ONLY),

@@ -12,7 +12,8 @@ import pytest
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from tests.cluster import packages, programs
+from tests import programs
+from tests.cluster import packages
 from tests.cluster.emulator import Emulator
 from tests.cluster.images import SIDECAR, SIDECAR_TAG
 from tests.cluster.node import Node
@@ -41,7 +42,7 @@ def bin_folder() -> Path:
     problem = packages.install(sys.stderr.write)
     if problem is not None:
         go_without(problem)
-    return programs.provide(sys.stderr.write)
+    return programs.provide(sys.stderr.write, *programs.NODE)
 
 
 @pytest.fixture(scope="session")

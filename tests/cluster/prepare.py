@@ -7,7 +7,8 @@ tests skip or fail.
 import sys
 import time
 
-from tests.cluster import packages, programs
+from tests import programs
+from tests.cluster import packages
 from tests.image import image
 
 
@@ -17,7 +18,7 @@ def prepare() -> None:
     if problem is not None:
         _say(problem)
         return
-    programs.provide(_say)
+    programs.provide(_say, *programs.NODE)
     _say("building the image if its sources have changed")
     began = time.monotonic()
     image.archive()

@@ -7,16 +7,14 @@ runs its command beside the sidecar.
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from sidecar.operator.stage import PATIENCE, free_port
+from tests import programs
 from tests.chart.rendering import NEWEST, provide_helm
 from tests.documents.reading import ROOT, Block, Command, pattern
 from tests.process.conftest import environment
@@ -24,14 +22,10 @@ from tests.tools import need
 
 TOOLS = {
     "curl": "install the package curl",
-    "go": "install Go from https://go.dev/dl",
-}
-"""What the charts' tests or most documents need, too: in CI it must be there."""
-TOOLCHAINS = {
-    "node": "install Node.js 18 or newer",
     "java": "install a JDK, 17 or newer",
+    "node": "install Node.js 18 or newer",
 }
-"""What one section alone needs, and `make test` promises to do without, in CI too."""
+"""What is not installed here: without it a section is skipped, and in CI that fails."""
 PORTS = ("8787", "8788", "8789")
 """The ports in the documents: the API's, the probes', the emulator's."""
 NOT_RUN = {
@@ -40,6 +34,11 @@ NOT_RUN = {
     "kubectl": "there is no cluster here; tests/cluster has one. The words are split as a shell does it",
 }
 """Programs that are not run, with the reason."""
+_INSTALLED = (
+    "--values seller.yaml --set-file sidecar.config.product.public_keys.1=1.pem"
+    " --set sidecar.serviceAccount.roleArn=arn:aws:iam::111122223333:role/acme-metering"
+)
+"""What an upgrade reuses: the values with which the seller's document installs."""
 _EXEC = re.compile(r"^kubectl .*?\bexec\b.*? -- ")
 _READING = re.compile(r"^(curl -s (?!.* -d )|marketplace-sidecar (status|ledger (status|records|verify)|healthcheck))")
 _PAUSE = 0.1
@@ -140,13 +139,13 @@ class Terminal:
     def _runnable(self, text: str) -> str:
         text = _EXEC.sub("", text).replace("python -m sidecar", "marketplace-sidecar")
         if text.startswith("helm "):
-            text = re.sub(r"^helm install", f"{provide_helm()} template --kube-version {NEWEST}", text)
-        for program, how in (TOOLS | TOOLCHAINS).items():
-            if re.search(rf"(^|\| |; ){program} ", text) is None:
-                continue
-            if program in TOOLCHAINS and shutil.which(program) is None:
-                pytest.skip(f"{program} is not installed: {how}")
-            need(program, how)
+            text = re.sub(r"^helm (install|upgrade)", f"{provide_helm()} template --kube-version {NEWEST}", text)
+            text = text.replace("--reuse-values", _INSTALLED)
+        for program, how in TOOLS.items():
+            if re.search(rf"(^|\| |; ){program} ", text) is not None:
+                need(program, how)
+        if text.startswith("go "):
+            self._path = f"{self._path}:{Path(programs.find_go(sys.stderr.write)).parent}"
         return self._here(text)
 
     def _here(self, text: str) -> str:

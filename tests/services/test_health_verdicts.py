@@ -1,5 +1,6 @@
 """What the probes and the status say, for every way the services can stand."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -59,6 +60,8 @@ class Desk:
     def __init__(self, metering: "Metering", check: Check = Check.NONE) -> None:
         self.metering = metering
         self.running = True
+        self.refused = Counter({"overloaded": 2})
+        self.skew: timedelta | None = None
         self.shelf = Shelf()
         self.intake = UsageIntake(store=MemoryStore(), gate=metering.gate, clock=metering.clock)
         self.registrar = Registrar(
@@ -75,13 +78,17 @@ class Desk:
     def report(self, on_failing: OnFailing = OnFailing.WARN, lasting: tuple[Finding, ...] = ()) -> HealthReport:
         """Make the report."""
         return HealthReport(
-            setting=Setting({"sidecar": "1.0"}, "eu-west-1", "irsa", "live", "/ledger.db", on_failing, NOW),
+            setting=Setting(
+                {"sidecar": "1.0"}, "eu-west-1", "irsa", "live", "/ledger.db", on_failing, timedelta(hours=6), NOW
+            ),
             registrar=self.registrar,
             submitter=self.metering.submitter,
             intake=self.intake,
             ledger=self.shelf,
             clock=self.metering.clock,
             running=lambda: self.running,
+            refused=self.refused,
+            clock_skew=lambda: self.skew,
             lasting=lasting,
         )
 
@@ -199,7 +206,7 @@ async def test_status_tells_everything(metering: "Metering") -> None:
     lasting = Finding("identity-not-accepted", "static keys", "Use IRSA.", NOW)
     desk = Desk(metering)
     await desk.fail()
-    desk.shelf.found = Progress(NOW, NOW - timedelta(hours=1), 2)
+    desk.shelf.found = Progress(NOW, NOW - timedelta(hours=1), 2, NOW - timedelta(minutes=50), NOW)
     desk.shelf.law["peak"] = replace(BALANCED, open=1)
     status = await desk.report(lasting=(lasting,)).status()
     assert ("1.0", "pod-1", "downward-api", "eu-west-1", "irsa", 4096, 2) == (
@@ -212,6 +219,7 @@ async def test_status_tells_everything(metering: "Metering") -> None:
         status.in_doubt,
     )
     assert (NOW - timedelta(hours=1), False) == (status.oldest_unsent_hour, status.balanced)
+    assert (NOW + timedelta(hours=5, minutes=10), NOW) == (status.window_closes_at, status.oldest_open_hour)
     assert {"ThrottlingException"} == status.answers.keys()
     codes = ["identity-not-accepted", "ThrottlingException", "in-doubt", "conservation-broken"]
     assert codes == [finding.code for finding in status.findings]
@@ -224,7 +232,7 @@ async def test_status_without_ledger(metering: "Metering") -> None:
     desk.shelf.unreadable = True
     status = await desk.report().status()
     assert ["ledger-unavailable"] == [finding.code for finding in status.findings]
-    assert ({}, None) == (dict(status.conservation), status.oldest_unsent_hour)
+    assert ({}, None, None) == (dict(status.conservation), status.oldest_unsent_hour, status.window_closes_at)
 
 
 async def test_counts_of_this_process(metering: "Metering") -> None:
@@ -237,4 +245,25 @@ async def test_counts_of_this_process(metering: "Metering") -> None:
     status = await desk.report().status()
     last: datetime | None = status.last_success_at
     assert (7, 3, {"accepted": 1}) == (status.accepted_events, status.duplicate_events, dict(status.answers))
+    assert {"overloaded": 2} == status.refused
     assert last == metering.marketplace.called_at[-1]
+
+
+@pytest.mark.parametrize(
+    ("skew", "words"),
+    [
+        (None, None),
+        (timedelta(), None),
+        (timedelta(minutes=1), None),
+        (timedelta(seconds=61), "61s ahead of"),
+        (timedelta(minutes=-5), "5m behind"),
+    ],
+)
+async def test_skew_is_told(metering: "Metering", skew: timedelta | None, words: str | None) -> None:
+    """A clock that is more than a minute off AWS's is a fault with a cure; before the first answer nothing is said."""
+    desk = Desk(metering)
+    desk.skew = skew
+    status = await desk.report().status()
+    told = [finding for finding in status.findings if finding.code == "clock-skew"]
+    assert (skew, words is not None) == (status.clock_skew, bool(told))
+    assert all(words in finding.detail and "NTP" in finding.cure for finding in told if words)

@@ -209,3 +209,21 @@ async def test_counts_told(desk: Desk) -> None:
     desk.store.duplicates = 2
     assert Receipt(1, 2) == await desk.intake.take(UsageBatch([event("1")] * 3))
     assert (1, 2) == (desk.intake.accepted, desk.intake.duplicates)
+
+
+async def test_durations_counted(desk: Desk) -> None:
+    """Each batch that was taken and each commit is counted once; what was refused or failed is not."""
+    first = await desk.busy()
+    others = [desk.send(), desk.send()]
+    await desk.clock.settle()
+    desk.store.disk.set()
+    await asyncio.gather(first, *others)
+    assert (3, 2) == (desk.intake.taking.distribution().count, desk.intake.committing.distribution().count)
+    desk.store.full = True
+    with pytest.raises(LedgerUnavailable):
+        await desk.intake.take(ONE)
+    desk.gate.state = State.DENIED
+    with pytest.raises(NotEntitled):
+        await desk.intake.take(ONE)
+    assert (3, 2) == (desk.intake.taking.distribution().count, desk.intake.committing.distribution().count)
+    assert desk.intake.taking.distribution().seconds >= desk.intake.committing.distribution().seconds >= 0

@@ -218,7 +218,7 @@ async def test_living_pod_is_told(clock: "ManualClock") -> None:
 
 
 async def test_unknown_is_told(clock: "ManualClock") -> None:
-    """An API that refuses or is silent tells nothing, within the time, and says which rule to add."""
+    """An API that refuses or is silent tells nothing, within the time, and says what is wrong and its cure."""
     stage = Stage(clock, within=0.05)
     stage.pod.faults[Access.GET_POD] = Fault.FORBIDDEN
     assert await stage.reporter.ask_end() is None
@@ -226,6 +226,8 @@ async def test_unknown_is_told(clock: "ManualClock") -> None:
     stage.pod.faults.clear()
     stage.pod.silent = True
     assert await stage.reporter.ask_end() is None
+    assert ["kubernetes-unreachable"] == [finding.code for finding in stage.faults.findings]
+    assert "no answer within 0.05 s" in stage.faults.findings[0].detail
 
 
 async def test_late_completion_is_seen() -> None:

@@ -5,7 +5,7 @@ The objects beside the pod, each under its own name and all together: a chart ne
 
 {{- define "marketplace-sidecar.objects" -}}
 {{- include "marketplace-sidecar.check" . -}}
-{{- range $name := list "configMap" "serviceAccount" "role" "networkPolicy" "podMonitor" }}
+{{- range $name := list "configMap" "serviceAccount" "role" "networkPolicy" "podMonitor" "prometheusRule" "dashboard" }}
 {{- with include (printf "marketplace-sidecar.%s" $name) $ | trim }}
 ---
 {{ . }}
@@ -162,6 +162,51 @@ spec:
     - port: probes
       path: /metrics
       interval: {{ .interval }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+The alert rules and the dashboard are files of this chart, which only it can read: a chart that depends on it reaches
+them through its alias. They are written out as they are, for the braces in them are Prometheus's and Grafana's.
+*/}}
+{{- define "marketplace-sidecar.prometheusRule" -}}
+{{- with .Values.sidecar.monitoring.prometheusRule }}
+{{- if .enabled }}
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  {{- include "marketplace-sidecar.metadata" $ | nindent 2 }}
+  {{- with .labels }}
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  {{- $.Subcharts.sidecar.Files.Get "files/alerts.yaml" | trim | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.dashboard" -}}
+{{- with .Values.sidecar.monitoring.dashboard }}
+{{- if .enabled }}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ printf "%s-dashboard" (include "marketplace-sidecar.name" $ | trunc 53 | trimSuffix "-") }}
+  namespace: {{ $.Release.Namespace }}
+  labels:
+    app.kubernetes.io/name: marketplace-sidecar
+    app.kubernetes.io/instance: {{ $.Release.Name }}
+    {{- with .labels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+data:
+  marketplace-sidecar.json: |
+    {{- $.Subcharts.sidecar.Files.Get "files/dashboard.json" | trim | nindent 4 }}
 {{- end }}
 {{- end }}
 {{- end }}

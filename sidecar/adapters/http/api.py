@@ -7,8 +7,9 @@ on the app's own hot path.
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -40,6 +41,22 @@ from sidecar.domain.usage import (
 )
 
 _ATTEST_AGAIN_SECONDS = 10
+_USAGE = "/v1/usage"
+_USAGE_PROBLEMS = (
+    Kind.MALFORMED,
+    Kind.UNAUTHORIZED,
+    Kind.NOT_ENTITLED,
+    Kind.REQUEST_TIMEOUT,
+    Kind.ID_REUSED,
+    Kind.TOO_LARGE,
+    Kind.UNSUPPORTED_MEDIA_TYPE,
+    Kind.MISDIRECTED,
+    Kind.INVALID_USAGE,
+    Kind.INTERNAL_ERROR,
+    Kind.LEDGER_UNAVAILABLE,
+    Kind.OVERLOADED,
+)
+"""Why usage may be refused; counted from zero, so that the first refusal of a kind shows as a rise."""
 
 
 class _Route(NamedTuple):
@@ -66,6 +83,8 @@ class Services:
     intake: Intake
     books: Books
     health: Health
+    refused: Counter[str] = field(default_factory=Counter)
+    """Is told of each usage request that was not taken, by the word of its problem."""
 
 
 class ApiServer:
@@ -80,6 +99,8 @@ class ApiServer:
         self._intake = services.intake
         self._books = services.books
         self._health = services.health
+        self._refused = services.refused
+        self._refused.update(dict.fromkeys((kind.word for kind in _USAGE_PROBLEMS), 0))
         self._reader = UsageReader(dimensions)
         self._memory = Memory()
         self._requests = Places(MOST_REQUESTS, "requests")
@@ -91,7 +112,7 @@ class ApiServer:
         self._routes = {
             "/v1/entitlement": _route(GET=self._entitlement),
             "/v1/attestations": _route(POST=self._attest),
-            "/v1/usage": _route(GET=self._open_buckets, POST=self._take_usage),
+            _USAGE: _route(GET=self._open_buckets, POST=self._take_usage),
             "/v1/records": _route(GET=self._records),
             "/v1/status": _route(GET=self._status),
             "/openapi.json": _route(GET=self._openapi),
@@ -141,7 +162,7 @@ class ApiServer:
         try:
             check_host(request)
         except Problem as problem:
-            return answer(problem)
+            return self._refuse(request, problem)
         return await self._answer(request)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -150,9 +171,20 @@ class ApiServer:
                 await self._token.check(request)
             return await self._handler_of(request)(request)
         except Problem as problem:
-            return answer(problem)
+            return self._refuse(request, problem)
         except UsageRefused as refusal:
-            return answer(_problem_of(refusal))
+            return self._refuse(request, _problem_of(refusal))
+        except Exception:
+            self._count(request, Kind.INTERNAL_ERROR)  # the listener answers and logs it
+            raise
+
+    def _refuse(self, request: web.BaseRequest, problem: Problem) -> web.Response:
+        self._count(request, problem.kind)
+        return answer(problem)
+
+    def _count(self, request: web.BaseRequest, kind: Kind) -> None:
+        if request.path == _USAGE and request.method == hdrs.METH_POST:
+            self._refused[kind.word] += 1
 
     def _handler_of(self, request: web.BaseRequest) -> Handler:
         route = self._routes.get(request.path)

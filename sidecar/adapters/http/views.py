@@ -86,7 +86,12 @@ def status_members(status: Status) -> Members:
             "answers": dict(status.answers),
         },
         "pod": {"uid": status.pod, "source": status.pod_source},
-        "marketplace": {"region": status.region, "credentials": status.credentials, "mode": status.mode},
+        "marketplace": {
+            "region": status.region,
+            "credentials": status.credentials,
+            "mode": status.mode,
+            "clock_skew_seconds": None if status.clock_skew is None else status.clock_skew.total_seconds(),
+        },
         "ledger": {"path": status.ledger_path, "bytes": status.ledger_bytes},
         "events": {"accepted": status.accepted_events, "duplicates": status.duplicate_events},
         "faults": [

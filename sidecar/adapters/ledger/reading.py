@@ -50,14 +50,20 @@ def progress(connection: sqlite3.Connection) -> Progress:
     last = connection.execute(
         "SELECT max(settled_at) AS at FROM record WHERE status = 'accepted' AND resolved = 0"
     ).fetchone()["at"]
-    oldest = connection.execute("SELECT min(hour) AS hour FROM record WHERE status = 'sealed'").fetchone()["hour"]
+    oldest = connection.execute(
+        "SELECT hour, min(timestamp) AS timestamp FROM record"
+        " WHERE status = 'sealed' AND hour = (SELECT min(hour) FROM record WHERE status = 'sealed')"
+    ).fetchone()
+    opened = connection.execute("SELECT min(hour) AS hour FROM bucket WHERE sealed = 0").fetchone()["hour"]
     doubt = connection.execute(
         "SELECT count(*) FROM record WHERE status = 'unbilled' AND reason LIKE 'in-doubt%' AND resolved = 0"
     )
     return Progress(
         last_success_at=None if last is None else from_micros(last),
-        oldest_unsent_hour=None if oldest is None else start_of(Hour(oldest)),
+        oldest_unsent_hour=None if oldest["hour"] is None else start_of(Hour(oldest["hour"])),
         in_doubt=doubt.fetchone()[0],
+        oldest_unsent_at=None if oldest["timestamp"] is None else from_micros(oldest["timestamp"]),
+        oldest_open_hour=None if opened is None else start_of(Hour(opened)),
     )
 
 

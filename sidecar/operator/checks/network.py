@@ -2,10 +2,10 @@
 
 import socket
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from sidecar.domain import durations
+from sidecar.domain import skew
 from sidecar.domain.diagnosis import Diagnosis, Subject
 from sidecar.marketplace.probing import NO_BUNDLE, ProbeFailed, ServiceProbe
 
@@ -13,8 +13,6 @@ DNS = Subject("dns", "Without its name's address no service can be called.")
 ENDPOINT = Subject("endpoint", "Registration and every hour's usage go to this address.")
 CLOCK = Subject("clock", "AWS refuses calls signed more than 5 minutes off, and hours are cut by this clock.")
 
-_WARN_FROM = timedelta(minutes=1)
-_FAIL_FROM = timedelta(minutes=5)
 _OPEN = "Let the pod reach it on its port (network policy, security group, route to the internet or a VPC endpoint)."
 _PROXY = "Correct HTTPS_PROXY, or let the proxy pass calls to this host; NO_PROXY names the hosts that need none."
 _TRUST = (
@@ -78,18 +76,11 @@ def check_endpoint(probe: ServiceProbe) -> Iterator[Diagnosis]:
 
 def judge_clock(shown: datetime, asked_at: datetime, answered_at: datetime) -> Diagnosis:
     """Compare the date of an answer, in whole seconds, with the instants between which it was given."""
-    second = timedelta(seconds=1)
-    if shown + second < asked_at:
-        off, word = asked_at - shown - second, "ahead of"
-    elif shown > answered_at:
-        off, word = shown - answered_at, "behind"
-    else:
-        return CLOCK.ok("the clock agrees with the service's")
-    found = f"the clock is {durations.render(off)} {word} the service's"
-    cure = "Let the node keep time by NTP (on AWS: chrony with 169.254.169.123)."
-    if off > _FAIL_FROM:
-        return CLOCK.fail(found, cure)
-    return CLOCK.warn(found, cure) if off > _WARN_FROM else CLOCK.ok(found)
+    off = skew.measure(shown, asked_at, answered_at)
+    found = skew.describe(off)
+    if abs(off) > skew.WRONG_FROM:
+        return CLOCK.fail(found, skew.CURE)
+    return CLOCK.warn(found, skew.CURE) if abs(off) > skew.DOUBTFUL_FROM else CLOCK.ok(found)
 
 
 def _address(url: str) -> tuple[str, int]:

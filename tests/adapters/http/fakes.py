@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from typing import Any
 
 from sidecar.adapters.http.api import Address, ApiServer, Services
 from sidecar.domain.entitlement import Entitlement, Source, State
+from sidecar.domain.histogram import Distribution
 from sidecar.domain.quantity import MILLION
 from sidecar.domain.status import (
     AllocationView,
@@ -75,10 +77,16 @@ STATUS = Status(
     ledger_bytes=4096,
     conservation={"requests": Terms(accepted=19 * MILLION // 2, open=2 * MILLION, submitted=15 * MILLION // 2)},
     findings=[Finding("key-rotated", "The key has expired.", "Publish the next one.", NOW)],
-    answers={"Success": 3, "ThrottlingException": 1},
+    answers={"accepted": 3, "ThrottlingException": 1},
     accepted_events=7,
     duplicate_events=2,
     in_doubt=1,
+    oldest_open_hour=HOUR,
+    window_closes_at=HOUR + timedelta(hours=6),
+    clock_skew=timedelta(seconds=-2.5),
+    refused={"invalid-usage": 3, "overloaded": 0},
+    taking=Distribution([(0.5, 2), (1, 3)], 4, 6.5),
+    committing=Distribution([(0.5, 1), (1, 1)], 1, 0.25),
 )
 
 
@@ -311,6 +319,7 @@ class Api:
     intake: FakeIntake = field(default_factory=FakeIntake)
     books: FakeBooks = field(default_factory=FakeBooks)
     health: FakeHealth = field(default_factory=FakeHealth)
+    refused: Counter[str] = field(default_factory=Counter)
     unix_socket: Path | None = None
     token_file: Path | None = None
 
@@ -318,7 +327,7 @@ class Api:
         """Listen, on a free port by default."""
         self.server = ApiServer(
             Address(host, port, self.unix_socket, self.token_file),
-            Services(FixedClock(), self.gate, self.intake, self.books, self.health),
+            Services(FixedClock(), self.gate, self.intake, self.books, self.health, self.refused),
             DIMENSIONS,
         )
         await self.server.start()

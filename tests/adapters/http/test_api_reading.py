@@ -228,10 +228,15 @@ async def test_status_rendered(api: Api) -> None:
             "last_success_at": "2026-11-23T10:03:00Z",
             "oldest_unsent_hour": "2026-11-23T10:00:00Z",
             "in_doubt": 1,
-            "answers": {"Success": 3, "ThrottlingException": 1},
+            "answers": {"accepted": 3, "ThrottlingException": 1},
         },
         "pod": {"uid": "pod-uid", "source": "downward-api"},
-        "marketplace": {"region": "us-east-1", "credentials": "irsa", "mode": "live"},
+        "marketplace": {
+            "region": "us-east-1",
+            "credentials": "irsa",
+            "mode": "live",
+            "clock_skew_seconds": -2.5,
+        },
         "ledger": {"path": "/var/lib/marketplace-sidecar/ledger.db", "bytes": 4096},
         "events": {"accepted": 7, "duplicates": 2},
         "faults": [

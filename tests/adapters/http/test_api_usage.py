@@ -285,3 +285,23 @@ async def test_batches_taken_side_by_side(api: Api) -> None:
     assert not first.done()
     api.intake.gate.set()
     assert [(await first).status, (await second).status] == [202, 202]
+
+
+async def test_refusals_counted(api: Api) -> None:
+    """Each usage request that is not taken counts under its problem's word, from zero; no other request does."""
+    assert api.refused["overloaded"] == 0
+    assert "overloaded" in api.refused
+    await api.report("{")
+    await api.report('{"dimension": "unknown"}')
+    await api.exchange(request("POST", "/v1/usage", "{}", host="evil.example"))
+    api.intake.refusal = LedgerUnavailable("database or disk is full")
+    await api.report('{"dimension": "requests"}')
+    api.intake.refusal = RuntimeError("a bug")
+    with capture_logs():
+        await api.report('{"dimension": "requests"}')
+    api.intake.refusal = None
+    await api.report('{"dimension": "requests"}')
+    await api.get("/v1/usage?x=1")
+    await api.get("/v1/nothing")
+    expected = {"malformed": 1, "invalid-usage": 1, "misdirected": 1, "ledger-unavailable": 1, "internal-error": 1}
+    assert expected == {word: count for word, count in api.refused.items() if count}

@@ -105,12 +105,15 @@ def test_pages_lead_on(books: Books) -> None:
 
 
 def test_progress_told(books: Books) -> None:
-    """Progress is the last success, the oldest hour that waits, and how many records are in doubt."""
+    """Progress is the last success, the oldest hours that wait and that are open, and how many records are in doubt."""
     assert Progress(None, None, 0) == reading.progress(books.store.connection)
     three_hours(books)
-    assert Progress(NOW + HOUR, TEN + 2 * HOUR, 0) == reading.progress(books.store.connection)
+    assert Progress(NOW + HOUR, TEN + 2 * HOUR, 0, TEN + 2 * HOUR) == reading.progress(books.store.connection)
     books.submit_all(Outcome.CONFLICT)
-    assert Progress(NOW + HOUR, None, 2) == reading.progress(books.store.connection)
+    books.take(event("1"))
+    open_hour = TEN + 3 * HOUR
+    expected = Progress(NOW + HOUR, None, 2, oldest_open_hour=open_hour)
+    assert expected == reading.progress(books.store.connection)
 
 
 def test_readers_beside_the_writer(books: Books) -> None:
