@@ -13,7 +13,7 @@ from tests.cluster.node import Node
 from tests.cluster.product import NAME, Product
 from tests.cluster.stage import Stage, status_of
 
-OPERATORS_OWN = {"PodMonitor"}
+OPERATORS_OWN = {"PodMonitor", "PrometheusRule"}
 """Kinds that only an operator of the cluster's owner brings."""
 
 
