@@ -17,7 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sidecar.domain.hours import hour_of, show, start_of
+from sidecar.domain import timestamps
+from sidecar.domain.hours import hour_of, start_of
 from sidecar.domain.quantity import exact, render
 from sidecar.operator.stage import Stage, StageError, request, wait_for
 
@@ -102,11 +103,16 @@ class App:
 
     def work(self, now: datetime) -> None:
         """Use something and report it."""
-        hour = show(start_of(hour_of(now)))
+        hour = timestamps.render(start_of(hour_of(now)))
         for dimension, quantity in (("requests", str(1 + self.events % 7)), ("gigabytes", "0.125")):
             self.events += 1
             self.used[hour, dimension] += exact(quantity)
-            event = {"id": f"evt-{self.events}", "dimension": dimension, "quantity": quantity, "timestamp": show(now)}
+            event = {
+                "id": f"evt-{self.events}",
+                "dimension": dimension,
+                "quantity": quantity,
+                "timestamp": timestamps.render(now),
+            }
             self.waiting.append(event)
         self.deliver()
 
@@ -147,7 +153,7 @@ class Play:
         self.screen.step("A buyer starts the product without a subscription")
         self.stage.start_emulator()
         # A little behind, so that the 5 minutes of the next step end at the time of day.
-        self.stage.tell("/_emulator/clock", {"now": show(datetime.now(UTC) - timedelta(minutes=5))})
+        self.stage.tell("/_emulator/clock", {"now": timestamps.render(datetime.now(UTC) - timedelta(minutes=5))})
         self.stage.tell("/_emulator/customers", {"action": "unsubscribe"})
         self.stage.start_sidecar()
         entitlement = wait_for("a refusal", lambda: self._entitlement("denied"))
@@ -198,7 +204,7 @@ class Play:
             # Near the full hour the app rests, so that each hour of the table below is exactly what it sent.
             if now.minute < 52:
                 self.app.work(now)
-            self.screen.progress(f"{show(now)[:16]}Z  {self.app.events} events sent")
+            self.screen.progress(f"{timestamps.render(now)[:16]}Z  {self.app.events} events sent")
         wait_for("the last acknowledgement", self.app.deliver)
         again = f"{self.app.repeats} of them sent twice and counted once"
         self.screen.good(f"{self.app.events} events acknowledged, {again}")

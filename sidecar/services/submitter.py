@@ -13,9 +13,10 @@ from typing import Protocol
 
 import structlog
 
+from sidecar.domain import timestamps
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.entitlement import State
-from sidecar.domain.hours import Hour, end_of, hour_of, next_hour, show, start_of
+from sidecar.domain.hours import Hour, end_of, hour_of, next_hour, start_of
 from sidecar.domain.outcomes import OUTCOMES, Outcome, classify
 from sidecar.domain.ports import Clock, Gate
 from sidecar.domain.quantity import MILLION, render
@@ -226,28 +227,29 @@ class Submitter:
                 log.info(
                     "metering.hour_sealed",
                     dimension=dimension,
-                    hour=show(start_of(hour)),
+                    hour=timestamps.render(start_of(hour)),
                     quantity=render(sealed.seal.quantity),
                 )
                 if sealed.seal.folded:
                     log.warning(
                         "metering.tag_sets_folded",
                         dimension=dimension,
-                        hour=show(start_of(hour)),
+                        hour=timestamps.render(start_of(hour)),
                         tag_sets=sealed.seal.folded,
                     )
                 if sealed.seal.excess:
                     log.error(
                         "metering.over_limit",
                         dimension=dimension,
-                        hour=show(start_of(hour)),
+                        hour=timestamps.render(start_of(hour)),
                         carried=render(sum(sealed.seal.excess.values())),
                     )
 
     async def _expire(self, now: datetime) -> None:
         for record in await self._store.waiting():
-            if now > window_closes_at(record, self._rules.window):
-                words = f"the submission window closed at {show(window_closes_at(record, self._rules.window))}"
+            closed_at = window_closes_at(record, self._rules.window)
+            if now > closed_at:
+                words = f"the submission window closed at {timestamps.render(closed_at)}"
                 await self._settle(record, expire(record.unanswered, self._rules.late, words), Answer(words))
 
     def _due_at(self, record: Record) -> datetime:
@@ -356,7 +358,8 @@ class Submitter:
 
     async def _settle(self, record: Record, fate: Fate, answer: Answer) -> None:
         carried_to = await self._store.settle(record, fate, answer, self._clock.now())
-        line = log.bind(dimension=record.dimension, hour=show(start_of(record.hour)), quantity=render(record.quantity))
+        hour = timestamps.render(start_of(record.hour))
+        line = log.bind(dimension=record.dimension, hour=hour, quantity=render(record.quantity))
         match fate:
             case Accept():
                 line.info("metering.record_accepted", metering_record_id=answer.metering_record_id)
@@ -365,7 +368,7 @@ class Submitter:
             case Carry():
                 line.warning(
                     "metering.record_carried",
-                    to=None if carried_to is None else show(start_of(carried_to)),
+                    to=None if carried_to is None else timestamps.render(start_of(carried_to)),
                     why=answer.words,
                 )
             case Wait():
