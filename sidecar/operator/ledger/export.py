@@ -1,18 +1,15 @@
 """`ledger export`: every record, or every event still kept, for another program; or the whole ledger as an audit file.
 
-The columns are the members of the API and only ever grow at the end. A file is written beside its place and moved
-there when it is whole, so that nobody reads half of it. Refuses to write over the ledger or into anything but a file.
+The columns are the members of the API and only ever grow at the end. Nobody reads half of a file. Refuses to write over
+the ledger or into anything but a file.
 """
 
 import argparse
 import csv
 import json
-import os
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -26,6 +23,7 @@ from sidecar.operator.ledger.records import every_record
 from sidecar.operator.ledger.source import Source, find_source
 from sidecar.operator.present import present
 from sidecar.operator.tables import Members
+from sidecar.operator.whole_file import replacing
 
 RECORD_COLUMNS = (
     "id",
@@ -72,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     if _of_ledger(target, source.path.resolve()) or (target.exists() and not target.is_file()):
         return _refuse(args.output, "it is the ledger's own, or not a file")
     try:
-        _write_file(source, target, args)
+        with replacing(target) as file:
+            _write(source, file, args)
     except OSError as error:
         return _refuse(args.output, error.strerror or str(error))
     return 0
@@ -85,20 +84,6 @@ def _refuse(output: Path, reason: str) -> int:
 
 def _of_ledger(target: Path, ledger: Path) -> bool:
     return target.parent == ledger.parent and target.name.removeprefix(ledger.name) in {"", "-wal", "-shm", "-lock"}
-
-
-def _write_file(source: Source, target: Path, args: argparse.Namespace) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            _write(source, file, args)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).replace(target)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def _write(source: Source, file: TextIO, args: argparse.Namespace) -> None:
