@@ -6,7 +6,6 @@ network file system is offered for the ledger: SQLite's write-ahead log does not
 """
 
 import argparse
-import ipaddress
 import json
 import os
 import re
@@ -15,11 +14,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from sidecar.domain import durations
+from sidecar.operator.addresses import http_url, reachable
 from sidecar.operator.checks.shutdown import FARGATE_LONGEST, SPARE
 from sidecar.operator.ecs.definition import IMAGE_VOLUME, Plan, build
 from sidecar.operator.ecs.launch import LONGEST, SHORTEST, SIDECAR_MEMORY, LaunchType, LedgerVolume, judge_memory
 from sidecar.operator.ecs.policy import region
-from sidecar.operator.healthcheck import reachable
 from sidecar.settings import KubernetesUse, Problem, Settings, SettingsError, load
 
 _CONFIG = "SIDECAR_CONFIG"
@@ -122,8 +121,8 @@ def _plan(args: argparse.Namespace, settings: Settings, environment: Mapping[str
         app_port=args.app_port,
         app_stop_timeout=args.app_stop_timeout,
         environment=environment,
-        api_url=_url(settings.api.host, settings.api.port),
-        probes_url=_url(reachable(settings.probes.host), settings.probes.port),
+        api_url=http_url(settings.api.host, settings.api.port),
+        probes_url=http_url(reachable(settings.probes.host), settings.probes.port),
         shutdown=settings.shutdown.timeout,
     )
 
@@ -219,14 +218,6 @@ def _named_config(option: str | None) -> dict[str, str]:
     """Return what names the configuration here; no other variable of this shell reaches the task."""
     named = os.environ.get(_CONFIG)
     return {} if option is not None or named is None else {_CONFIG: named}
-
-
-def _url(host: str, port: int) -> str:
-    try:
-        bracketed = ipaddress.ip_address(host).version == 6
-    except ValueError:
-        bracketed = False
-    return f"http://[{host}]:{port}" if bracketed else f"http://{host}:{port}"
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
