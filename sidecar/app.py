@@ -26,6 +26,7 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.metrics import expose
 from sidecar.adapters.pod import pod_identity
 from sidecar.adapters.signature import PublicKeys
+from sidecar.aws import clock_of, endpoint_of
 from sidecar.cluster import Cluster
 from sidecar.domain.podview import PodEnd, drain_within
 from sidecar.domain.rules import MeteringRules
@@ -93,9 +94,9 @@ async def run(
         DeniedExit: AWS refused, and the seller wants the process to end then (sidecar.services.registrar).
     """
     keys = PublicKeys.load(settings.product.public_keys)
-    endpoint = _endpoint(settings, environ)
+    endpoint = endpoint_of(settings.marketplace, environ)
     async with AsyncExitStack() as stack:
-        clock = await _start_clock(endpoint, stack)
+        clock = await stack.enter_async_context(clock_of(settings.marketplace))
         ledger = await _open_ledger(settings, environ, clock, stack)
         cluster = Cluster(settings.kubernetes, environ, account)
         watches: list[SetupWatch] = []
@@ -230,15 +231,6 @@ async def _hear_out(intake: UsageIntake) -> None:
         await asyncio.sleep(left)
 
 
-async def _start_clock(endpoint: Endpoint, stack: AsyncExitStack) -> SystemClock | EmulatorClock:
-    if endpoint.emulator_url is None:
-        return SystemClock()
-    clock = EmulatorClock(endpoint.emulator_url)
-    await clock.start()
-    stack.push_async_callback(clock.close)
-    return clock
-
-
 async def _open_ledger(
     settings: Settings, environ: Mapping[str, str], clock: SystemClock | EmulatorClock, stack: AsyncExitStack
 ) -> Ledger:
@@ -358,13 +350,6 @@ def _findings(settings: Settings, identity: Identity, clock: SystemClock | Emula
 def _versions() -> dict[str, str]:
     packages = {package: metadata.version(package) for package in ("aiohttp", "boto3")}
     return {"sidecar": __version__, "python": platform.python_version(), **packages}
-
-
-def _endpoint(settings: Settings, environ: Mapping[str, str]) -> Endpoint:
-    marketplace = settings.marketplace
-    if marketplace.mode is Mode.EMULATOR and marketplace.endpoint_url is not None:
-        return Endpoint.emulated(marketplace.endpoint_url, environ, marketplace.region)
-    return Endpoint.live(environ, marketplace.region)
 
 
 def _rules(settings: Settings) -> MeteringRules:

@@ -18,6 +18,7 @@ from pathlib import Path
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.pod import PodUnknown, pod_identity
 from sidecar.adapters.signature import PublicKeys, UnusableKeys
+from sidecar.aws import clock_of, endpoint_of
 from sidecar.domain import durations
 from sidecar.marketplace import Endpoint, MarketplaceMeteringClient, UnsupportedRegion
 from sidecar.operator.certify.asking import Asker
@@ -26,7 +27,6 @@ from sidecar.operator.certify.report import Verdict
 from sidecar.operator.certify.subject import NotReady, begin, find_caller, judge_pod, read_quantity
 from sidecar.operator.certify.telling import announce, ask, summarise
 from sidecar.operator.certify.vacancy import Occupied, vacant
-from sidecar.operator.present import clock_of, endpoint_of
 from sidecar.settings import MarketplaceSettings, Settings, load
 
 _FAILED = 1

@@ -15,13 +15,13 @@ from typing import TextIO
 
 from sidecar.adapters.http.views import record_members
 from sidecar.adapters.ledger.listing import EventQuery, events, look
+from sidecar.aws import present
 from sidecar.domain.chain import link
 from sidecar.operator.ledger.audit_file import entries
 from sidecar.operator.ledger.events import COLUMNS as EVENT_COLUMNS
 from sidecar.operator.ledger.events import event_members
 from sidecar.operator.ledger.records import every_record
 from sidecar.operator.ledger.source import Source, find_source
-from sidecar.operator.present import present
 from sidecar.operator.tables import Members
 from sidecar.operator.whole_file import replacing
 

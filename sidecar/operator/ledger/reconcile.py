@@ -17,6 +17,7 @@ from sidecar.adapters.ledger.auditing import submissions
 from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
+from sidecar.aws import present
 from sidecar.domain.hours import to_micros
 from sidecar.domain.reconciliation import Slot, Submission, Verdict, reconcile
 from sidecar.domain.resolution import Action, Resolution
@@ -25,7 +26,6 @@ from sidecar.operator.cloudtrail.trail import Trail
 from sidecar.operator.ledger.reconcile_report import print_document, print_report
 from sidecar.operator.ledger.resolve import user
 from sidecar.operator.ledger.source import Source, find_source, hour, utf8
-from sidecar.operator.present import present
 
 _DIFFERS = 1
 _BAD_COMMAND_LINE = 2

@@ -11,11 +11,11 @@ import re
 import sys
 
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve_in
+from sidecar.aws import present
 from sidecar.domain import quantity, timestamps
 from sidecar.domain.hours import start_of, to_micros
 from sidecar.domain.resolution import Action, Resolution
 from sidecar.operator.ledger.source import find_source
-from sidecar.operator.present import present
 from sidecar.operator.tables import print_json, print_line
 
 _REFUSED = 1
