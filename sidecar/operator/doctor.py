@@ -14,6 +14,7 @@ from sidecar.aws import endpoint_of
 from sidecar.domain.diagnosis import Diagnosis, failed
 from sidecar.marketplace import UnsupportedRegion
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
+from sidecar.operator.arguments import add_config
 from sidecar.operator.checks import access, cluster, environment, identity, keys, network, ports, volume
 from sidecar.operator.checks.configuration import CONFIGURATION, check_configuration, refuse_configuration
 from sidecar.operator.checks.examination import Examination, examine
@@ -30,11 +31,7 @@ BAD_CONFIGURATION = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="the sidecar's configuration (default: SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml)",
-    )
+    add_config(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table or lines")
 
 

@@ -24,6 +24,7 @@ from sidecar.adapters.signature import UnusableKeys
 from sidecar.domain.diagnosis import Diagnosis
 from sidecar.marketplace import MarketplaceMeteringClient, UnsupportedRegion
 from sidecar.marketplace.client import CALL_THREADS
+from sidecar.operator.arguments import add_config
 from sidecar.services.registrar import DeniedExit
 from sidecar.services.setup_watch import SetupWatch
 from sidecar.settings import Settings, load
@@ -45,11 +46,7 @@ log = structlog.get_logger()
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="the configuration (default: SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml)",
-    )
+    add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from sidecar.operator.arguments import parse_seconds
 from sidecar.operator.local_api import NoAnswer, TokenUnusable, ask, require_place
-from sidecar.operator.seconds import parse_seconds
 from sidecar.settings import ApiSettings, load
 from sidecar.terminal.text import printable
 

@@ -21,6 +21,7 @@ from sidecar.adapters.signature import PublicKeys, UnusableKeys
 from sidecar.aws import clock_of, endpoint_of
 from sidecar.domain import durations
 from sidecar.marketplace import Endpoint, MarketplaceMeteringClient, UnsupportedRegion
+from sidecar.operator.arguments import add_config
 from sidecar.operator.certify.asking import Asker
 from sidecar.operator.certify.file import NotKept, ReportFile, Unusable, open_report
 from sidecar.operator.certify.report import Verdict
@@ -37,11 +38,7 @@ _RETRY_FOR = "1m"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="the sidecar's configuration (default: SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml)",
-    )
+    add_config(parser)
     parser.add_argument(
         "--report",
         metavar="FILE",

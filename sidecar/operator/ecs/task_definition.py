@@ -10,11 +10,12 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from sidecar.domain import durations
 from sidecar.operator.addresses import http_url, reachable
+from sidecar.operator.arguments import whole
 from sidecar.operator.checks.shutdown import FARGATE_LONGEST, SPARE
 from sidecar.operator.ecs.definition import IMAGE_VOLUME, Plan, build
 from sidecar.operator.ecs.launch import LONGEST, SHORTEST, SIDECAR_MEMORY, LaunchType, LedgerVolume, judge_memory
@@ -55,19 +56,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--launch-type", type=LaunchType, choices=[*LaunchType], default=LaunchType.FARGATE, help="default: fargate"
     )
     parser.add_argument(
-        "--cpu", metavar="UNITS", type=_whole(128, 196608), default=512, help="1024 are one vCPU (default: 512)"
+        "--cpu", metavar="UNITS", type=whole(128, 196608), default=512, help="1024 are one vCPU (default: 512)"
     )
     parser.add_argument(
-        "--memory", metavar="MIB", type=_whole(SIDECAR_MEMORY, 2**31 - 1), default=1024, help="default: 1024"
+        "--memory", metavar="MIB", type=whole(SIDECAR_MEMORY, 2**31 - 1), default=1024, help="default: 1024"
     )
     parser.add_argument(
         "--architecture", choices=["x86_64", "arm64"], default="x86_64", help="of both images (default: x86_64)"
     )
-    parser.add_argument("--app-port", metavar="P", type=_whole(1, 65535), help="the port that the app serves on")
+    parser.add_argument("--app-port", metavar="P", type=whole(1, 65535), help="the port that the app serves on")
     parser.add_argument(
         "--app-stop-timeout",
         metavar="S",
-        type=_whole(SHORTEST, 2**31 - 1),
+        type=whole(SHORTEST, 2**31 - 1),
         default=_USUAL_STOP,
         help=f"seconds that the app has to end, before the sidecar is asked to (default: {_USUAL_STOP})",
     )
@@ -218,14 +219,3 @@ def _named_config(option: str | None) -> dict[str, str]:
     """Return what names the configuration here; no other variable of this shell reaches the task."""
     named = os.environ.get(_CONFIG)
     return {} if option is not None or named is None else {_CONFIG: named}
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    """Return what reads a whole number within bounds."""
-
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return read

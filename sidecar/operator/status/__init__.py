@@ -10,8 +10,8 @@ import os
 import sys
 from datetime import UTC, datetime
 
+from sidecar.operator.arguments import parse_seconds
 from sidecar.operator.local_api import fetch_status, place_of, require_place
-from sidecar.operator.seconds import parse_seconds
 from sidecar.operator.status.following import Following, View
 from sidecar.operator.status.watching import watch_as_documents, watch_as_text, watch_on_terminal
 from sidecar.operator.tables import print_line
