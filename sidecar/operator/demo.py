@@ -6,7 +6,6 @@ response is lost and the sidecar is killed on the way; the end compares what the
 
 import argparse
 import http.client
-import os
 import secrets
 import shutil
 import sys
@@ -21,6 +20,7 @@ from sidecar.domain import timestamps
 from sidecar.domain.hours import hour_of, start_of
 from sidecar.domain.quantity import exact, render
 from sidecar.operator.stage import Stage, StageError, request, wait_for
+from sidecar.terminal.colours import Colour, paint_for
 
 SPEED = 1200
 """Emulated seconds in a real one: an hour passes in three."""
@@ -57,35 +57,35 @@ class Screen:
     """What the audience reads: coloured on a terminal, plain lines in a log."""
 
     def __init__(self) -> None:
-        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._paint = paint_for(sys.stdout)
         self._step = 0
 
     def step(self, text: str) -> None:
         """Begin a step."""
         self._step += 1
-        self._say(f"\n{self._step}. {text}", "1")
+        self._say(f"\n{self._step}. {text}", Colour.NAME)
 
     def say(self, text: str) -> None:
         """Say what happens."""
-        self._say(f"   {text}", "")
+        self._say(f"   {text}")
 
     def good(self, text: str) -> None:
         """Say what went as it must."""
-        self._say(f"   ok  {text}", "32")
+        self._say(f"   ok  {text}", Colour.GOOD)
 
     def bad(self, text: str) -> None:
         """Say what went wrong."""
-        self._say(f"   BAD {text}", "31")
+        self._say(f"   BAD {text}", Colour.BAD)
 
     def progress(self, text: str) -> None:
         """Show passing news: one line that changes on a terminal, nothing in a log."""
-        if self._colour:
+        if self._paint.on:
             sys.stdout.write(f"\r\033[K   {text}")
             sys.stdout.flush()
 
-    def _say(self, text: str, code: str) -> None:
-        start, end = (f"\r\033[K\033[{code}m", "\033[0m") if self._colour else ("", "")
-        sys.stdout.write(f"{start}{text}{end}\n")
+    def _say(self, text: str, colour: Colour | None = None) -> None:
+        over = "\r\033[K" if self._paint.on else ""
+        sys.stdout.write(f"{over}{text if colour is None else self._paint(text, colour)}\n")
         sys.stdout.flush()
 
 
