@@ -19,6 +19,7 @@ from typing import Any
 from sidecar.domain import timestamps
 from sidecar.domain.hours import hour_of, start_of
 from sidecar.domain.quantity import exact, render
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.stage import Stage, StageError, request, wait_for
 from sidecar.terminal.colours import Colour, paint_for
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
                 log = stage.folder / name
                 if log.exists():
                     sys.stdout.write(f"--- {name}\n{log.read_text(encoding='utf-8', errors='replace')}")
-            return 1
+            return ExitCode.FAILED
         finally:
             stage.close()
             if args.keep is not None:
@@ -254,9 +255,9 @@ class Play:
         verdict("conservation: every accepted unit is in exactly one place" if balanced else "conservation is broken")
         if wrong or code or not balanced:
             self.screen.bad(f"{wrong} hours differ; the sidecar ended with {code}")
-            return 1
+            return ExitCode.FAILED
         self.screen.good("the buyer is charged exactly what the app reported")
-        return 0
+        return ExitCode.CLEAN
 
     def _unsent(self) -> bool:
         status = request(self.stage.api, "GET", "/v1/status").document()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from sidecar.aws import endpoint_of
 from sidecar.domain.diagnosis import Diagnosis, failed
+from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import UnsupportedRegion
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
 from sidecar.operator.arguments import add_config
@@ -25,8 +26,6 @@ from sidecar.operator.checks.shutdown import SHUTDOWN, check_shutdown
 from sidecar.operator.checks.token import TOKEN, check_token
 from sidecar.operator.report import print_document, print_lines, print_table
 from sidecar.settings import Settings, SettingsError, load
-
-BAD_CONFIGURATION = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             raise
         print_document(refuse_configuration(error.problems))
-        return BAD_CONFIGURATION
+        return ExitCode.BAD_COMMAND
     diagnoses = diagnose(settings, args.config, os.environ)
     if args.json:
         print_document(diagnoses)
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         print_table(diagnoses)
     else:
         print_lines(diagnoses)
-    return 1 if failed(diagnoses) else 0
+    return ExitCode.FAILED if failed(diagnoses) else ExitCode.CLEAN
 
 
 def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str]) -> list[Diagnosis]:

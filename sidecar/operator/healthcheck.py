@@ -11,6 +11,7 @@ import os
 import sys
 from urllib.parse import urlsplit
 
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.addresses import http_url, reachable
 from sidecar.settings import ProbeSettings, Problem, SettingsError, load
 from sidecar.terminal.text import printable
@@ -41,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     host, port, path = _parse(args.url) if args.url is not None else _configured(load(args.config, os.environ).probes)
     reason = ask(host, port, path or f"/{args.probe}")
     if reason is None:
-        return 0
+        return ExitCode.CLEAN
     sys.stderr.write(f"{printable(reason)}\n")
-    return 1
+    return ExitCode.FAILED
 
 
 def ask(host: str, port: int, path: str) -> str | None:

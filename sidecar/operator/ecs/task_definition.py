@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from sidecar.domain import durations
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.addresses import http_url, reachable
 from sidecar.operator.arguments import whole
 from sidecar.operator.checks.shutdown import FARGATE_LONGEST, SPARE
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if settings is None or problems:
         raise SettingsError(problems)
     sys.stdout.write(f"{json.dumps(build(_plan(args, settings, environment)), indent=2)}\n")
-    return 0
+    return ExitCode.CLEAN
 
 
 def _plan(args: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> Plan:

@@ -8,12 +8,10 @@ import argparse
 import sys
 
 from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.ledger import events, export, reconcile, records, resolve, status, verify
 from sidecar.operator.ledger.source import add_source
 from sidecar.operator.subcommands import Subcommand, add_subcommands, run_subcommand
-
-LEDGER_UNUSABLE = 4
-
 
 _COMMANDS = (
     Subcommand("status", "what the ledger holds, on one screen", status, "status --config config.yaml"),
@@ -49,4 +47,4 @@ def run(args: argparse.Namespace) -> int:
         return run_subcommand(args)
     except LedgerUnusable as error:
         sys.stderr.write(f"{error}\n")
-        return LEDGER_UNUSABLE
+        return ExitCode.LEDGER_UNUSABLE
