@@ -1,43 +1,34 @@
-"""The sidecar as one process: puts the parts together and leads them through their life.
+"""The sidecar as one process: leads its parts through their life.
 
 Open, serve, register, run, drain, close. The probes answer before anything is asked of AWS. The first signal drains, a
 second one ends the process at once; what was accepted is on disk either way.
 """
 
 import asyncio
-import platform
-import random
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import timedelta
-from importlib import metadata
 from pathlib import Path
 
 import structlog
 
 from sidecar import __version__
 from sidecar.adapters.clock import EmulatorClock, SystemClock
-from sidecar.adapters.http.api import Address, ApiServer, Services
-from sidecar.adapters.http.probes import ProbeServer
 from sidecar.adapters.kubernetes.address import ACCOUNT
 from sidecar.adapters.ledger.ledger import Ledger
-from sidecar.adapters.metrics import expose
 from sidecar.adapters.pod import pod_identity
 from sidecar.adapters.signature import PublicKeys
+from sidecar.assembly import Parts, assemble, rules_of
+from sidecar.aws import clock_of, endpoint_of
 from sidecar.cluster import Cluster
 from sidecar.domain.podview import PodEnd, drain_within
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.status import Finding
 from sidecar.domain.usage import LedgerUnavailable
-from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
-from sidecar.services.health import HealthReport, Setting
+from sidecar.marketplace import MarketplaceMeteringClient
+from sidecar.services.health import HealthReport
 from sidecar.services.intake import UsageIntake
-from sidecar.services.registrar import DeniedExit, Registrar, RegistrarSettings
+from sidecar.services.registrar import DeniedExit
 from sidecar.services.setup_watch import SetupWatch
-from sidecar.services.submitter import Submitter
-from sidecar.settings import Mode, Settings
+from sidecar.settings import Settings
 
 QUIET = timedelta(seconds=2)
 """How long the app must have been silent before the intake closes."""
@@ -50,20 +41,6 @@ log = structlog.get_logger()
 
 class _Stopping(Exception):  # noqa: N818 - ends the loops; not an error
     """The process was asked to end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What one process is made of."""
-
-    ledger: Ledger
-    client: MarketplaceMeteringClient
-    registrar: Registrar
-    submitter: Submitter
-    intake: UsageIntake
-    health: HealthReport
-    api: ApiServer
-    probes: ProbeServer
 
 
 async def run(
@@ -93,13 +70,13 @@ async def run(
         DeniedExit: AWS refused, and the seller wants the process to end then (sidecar.services.registrar).
     """
     keys = PublicKeys.load(settings.product.public_keys)
-    endpoint = _endpoint(settings, environ)
+    endpoint = endpoint_of(settings.marketplace, environ)
     async with AsyncExitStack() as stack:
-        clock = await _start_clock(endpoint, stack)
+        clock = await stack.enter_async_context(clock_of(settings.marketplace))
         ledger = await _open_ledger(settings, environ, clock, stack)
         cluster = Cluster(settings.kubernetes, environ, account)
         watches: list[SetupWatch] = []
-        parts = _assemble(
+        parts = assemble(
             settings,
             environ,
             endpoint,
@@ -230,20 +207,11 @@ async def _hear_out(intake: UsageIntake) -> None:
         await asyncio.sleep(left)
 
 
-async def _start_clock(endpoint: Endpoint, stack: AsyncExitStack) -> SystemClock | EmulatorClock:
-    if endpoint.emulator_url is None:
-        return SystemClock()
-    clock = EmulatorClock(endpoint.emulator_url)
-    await clock.start()
-    stack.push_async_callback(clock.close)
-    return clock
-
-
 async def _open_ledger(
     settings: Settings, environ: Mapping[str, str], clock: SystemClock | EmulatorClock, stack: AsyncExitStack
 ) -> Ledger:
     pod = await asyncio.to_thread(pod_identity, environ)
-    ledger = Ledger(settings.ledger.path, _rules(settings))
+    ledger = Ledger(settings.ledger.path, rules_of(settings))
     stack.push_async_callback(ledger.close)
     await ledger.open(pod.uid if pod else None, pod.source if pod else "", clock.now())
     if ledger.adopted:
@@ -258,132 +226,3 @@ async def _prove(ledger: Ledger) -> None:
             log.error(
                 "ledger.conservation_broken", dimension=dimension, cure="Run `marketplace-sidecar ledger verify`."
             )
-
-
-def _assemble(
-    settings: Settings,
-    environ: Mapping[str, str],
-    endpoint: Endpoint,
-    keys: PublicKeys,
-    clock: SystemClock | EmulatorClock,
-    ledger: Ledger,
-    *,
-    passing: Callable[[], Sequence[Finding]],
-    running: Callable[[], bool],
-) -> Parts:
-    # An emulator's answers are dated by its machine, and its own clock may run elsewhere.
-    client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.emulator_url is None else None)
-    refused: Counter[str] = Counter()
-    product, entitlement = settings.product, settings.entitlement
-    registrar = Registrar(
-        settings=RegistrarSettings(
-            product_code=product.code,
-            public_key_version=product.public_key_version,
-            check=entitlement.check,
-            on_denied=entitlement.on_denied,
-            retry_for=entitlement.retry_for,
-            remember_for=entitlement.remember_for,
-            dimensions=tuple(dimension.name for dimension in settings.metering.dimensions),
-            emulator=settings.marketplace.mode is Mode.EMULATOR,
-        ),
-        client=client,
-        signatures=keys,
-        clock=clock,
-        evidence=ledger,
-        pod=ledger.pod,
-        draw=random.random,
-        log=log,
-        refresh_clock=clock.refresh if isinstance(clock, EmulatorClock) else None,
-    )
-    intake = UsageIntake(store=ledger, gate=registrar, clock=clock)
-    submitter = Submitter(
-        store=ledger,
-        client=client,
-        gate=registrar,
-        clock=clock,
-        rules=ledger.rules,
-        pod=ledger.pod,
-        draw=random.random,
-        last_success_at=None,
-    )
-    identity = find_identity(environ, read=_read)
-    health = HealthReport(
-        setting=Setting(
-            versions=_versions(),
-            region=endpoint.region,
-            credentials=identity.kind,
-            mode=settings.marketplace.mode,
-            ledger_path=str(settings.ledger.path),
-            on_failing=settings.metering.on_failing,
-            window=settings.metering.window,
-            started_at=clock.now(),
-        ),
-        registrar=registrar,
-        submitter=submitter,
-        intake=intake,
-        ledger=ledger,
-        clock=clock,
-        running=running,
-        refused=refused,
-        clock_skew=lambda: client.clock_skew,
-        lasting=_findings(settings, identity, clock),
-        passing=passing,
-    )
-    return Parts(
-        ledger=ledger,
-        client=client,
-        registrar=registrar,
-        submitter=submitter,
-        intake=intake,
-        health=health,
-        api=ApiServer(
-            Address(settings.api.host, settings.api.port, settings.api.socket, settings.api.token_file),
-            Services(clock=clock, gate=registrar, intake=intake, books=ledger, health=health, refused=refused),
-            ledger.rules.dimensions,
-        ),
-        probes=ProbeServer(host=settings.probes.host, port=settings.probes.port, health=health, expose=expose),
-    )
-
-
-def _findings(settings: Settings, identity: Identity, clock: SystemClock | EmulatorClock) -> list[Finding]:
-    """Return what Marketplace will not take about this process's identity, also told in the log."""
-    if settings.marketplace.mode is Mode.EMULATOR or identity.accepted:
-        return []
-    shadowed = f"; it hides {identity.shadows}" if identity.shadows else ""
-    finding = Finding("identity-not-accepted", identity.detail + shadowed, identity.cure, clock.now())
-    log.error("identity.not_accepted", kind=identity.kind, detail=finding.detail, cure=finding.cure)
-    return [finding]
-
-
-def _versions() -> dict[str, str]:
-    packages = {package: metadata.version(package) for package in ("aiohttp", "boto3")}
-    return {"sidecar": __version__, "python": platform.python_version(), **packages}
-
-
-def _endpoint(settings: Settings, environ: Mapping[str, str]) -> Endpoint:
-    marketplace = settings.marketplace
-    if marketplace.mode is Mode.EMULATOR and marketplace.endpoint_url is not None:
-        return Endpoint.emulated(marketplace.endpoint_url, environ, marketplace.region)
-    return Endpoint.live(environ, marketplace.region)
-
-
-def _rules(settings: Settings) -> MeteringRules:
-    metering = settings.metering
-    return MeteringRules(
-        product_code=settings.product.code,
-        dimensions={dimension.name: dimension for dimension in metering.dimensions},
-        kind=metering.quantity,
-        late=metering.late,
-        settle=metering.settle,
-        spread=metering.spread,
-        window=metering.window,
-        report_zero=metering.report_zero,
-        failing_after=metering.failing_after,
-    )
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None

@@ -1,7 +1,7 @@
 """The command line: finds the command, loads only its module, and turns its faults into exit codes.
 
-Exit codes: 0 clean, 1 a check failed, 2 bad command line or configuration, 3 not entitled and configured to exit,
-4 ledger unusable; 128 + 2 after an interrupt, 128 + 13 when the reader of the output went away too early.
+Besides the codes of `sidecar.exit_codes` there are two: 128 + 2 after an interrupt, and 128 + 13 when the reader of the
+output went away too early.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from sidecar import __version__
+from sidecar.exit_codes import ExitCode
 from sidecar.settings import SettingsError
 
 PROGRAM = "marketplace-sidecar"
-BAD_CONFIGURATION = 2
 _INTERRUPTED = 130
 _READER_GONE = 141
 
@@ -101,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
         code = _dispatch(arguments)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
-        code = BAD_CONFIGURATION
+        code = ExitCode.BAD_COMMAND
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except BrokenPipeError:
@@ -164,12 +164,12 @@ def _dispatch(arguments: list[str]) -> int:
     parser = build_parser(lambda name: name == chosen)
     if not arguments:
         parser.print_help(sys.stderr)
-        return BAD_CONFIGURATION
+        return ExitCode.BAD_COMMAND
     try:
         parsed = parser.parse_args(arguments)
     except SystemExit as end:
         # --help and --version end with 0, a bad command line with 2; both have been printed.
-        return BAD_CONFIGURATION if end.code else 0
+        return ExitCode.BAD_COMMAND if end.code else ExitCode.CLEAN
     code: int = parsed.run(parsed)
     return code
 

@@ -22,8 +22,6 @@ from sidecar.services.cluster_faults import ClusterFaults
 from sidecar.services.pod_reporter import PodReporter
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
-_CURE = "Add it, or set kubernetes.enabled to false."
-
 log = structlog.get_logger()
 
 
@@ -57,9 +55,9 @@ class Cluster:
         except NotInCluster as missing:
             wanted = settings.enabled is KubernetesUse.ALWAYS
             if wanted or missing.in_pod:
-                self._missing.append(Finding("kubernetes-unavailable", str(missing), _CURE, self._clock.now()))
+                self._missing.append(Finding("kubernetes-unavailable", str(missing), missing.cure, self._clock.now()))
                 level = logging.ERROR if wanted else logging.WARNING
-                log.log(level, "kubernetes.unavailable", detail=str(missing), cure=_CURE)
+                log.log(level, "kubernetes.unavailable", detail=str(missing), cure=missing.cure)
             return None
         pod = KubernetesPod(address)
         reporter = PodReporter(

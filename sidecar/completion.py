@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import shtab
 
 from sidecar.cli import PROGRAM, build_parser
+from sidecar.exit_codes import ExitCode
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(action.metavar, str) and _PLACE.search(action.metavar):
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # how the library is told
     sys.stdout.write(f"{shtab.complete(parser, args.shell)}\n")
-    return 0
+    return ExitCode.CLEAN
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

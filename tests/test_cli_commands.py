@@ -14,7 +14,6 @@ import pytest
 
 from sidecar import __version__, cli
 
-EXAMPLES = [(command.name, command.example) for command in cli.COMMANDS]
 WITHOUT_JSON = {
     "completion": "it prints a script",
     "ecs policy": "what it prints is JSON",

@@ -48,8 +48,3 @@ def end_of(hour: Hour) -> datetime:
 def next_hour(hour: Hour) -> Hour:
     """Return the hour after `hour`."""
     return Hour(hour + SECONDS)
-
-
-def show(instant: datetime) -> str:
-    """Return an instant as RFC 3339 in UTC with `Z`; fractions only where there are some."""
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from sidecar.domain import timestamps
 from sidecar.domain.podnames import names_some_pod, pod_named
 from sidecar.domain.quantity import render
 from sidecar.domain.records import RecordStatus
@@ -285,7 +286,7 @@ def _difference(submission: Submission, charge: Charge) -> str:
     if submission.dimension != charge.dimension:
         parts.append(f"the dimension is {charge.dimension} at AWS")
     if submission.hour != charge.hour:
-        parts.append(f"the hour is {charge.hour:%Y-%m-%dT%H:%M:%SZ} at AWS")
+        parts.append(f"the hour is {timestamps.render(charge.hour)} at AWS")
     if submission.quantity != charge.quantity:
         parts.append(f"AWS charged {render(charge.quantity - submission.quantity)} more than is here")
     return "; ".join(parts)

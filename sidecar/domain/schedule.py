@@ -1,4 +1,7 @@
-"""When a pod submits: a stable offset of its own within the spread, so that many pods never call at once."""
+"""When a pod submits: a stable offset of its own within the spread, so that many pods never call at once.
+
+And how fast: in turns that keep one pod far below the account's quota.
+"""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -13,6 +16,10 @@ FEW = 8
 """Up to so many dimensions submit within the spread as configured."""
 LONGEST = timedelta(minutes=50)
 """Within this time after an hour's end every record has had its first try."""
+PACE = timedelta(milliseconds=500)
+"""Distance between two submissions of one pod in the long run: a fifth of the account's quota."""
+BURST = 24
+"""Submissions that may go without distance: one hour of a product with the most dimensions there can be."""
 
 
 def stretch(spread: timedelta, *, dimensions: int, settle: timedelta) -> timedelta:
@@ -32,6 +39,13 @@ def due_at(hour: Hour, *, pod: str, dimension: str, settle: timedelta, spread: t
     offset = (spread - spread / _JITTER) * _share(pod, dimension)
     jitter = (spread / _JITTER) * _share(pod, dimension, str(hour))
     return sealable_at(hour, settle) + offset + jitter
+
+
+def next_turn(last: datetime | None, now: datetime) -> datetime:
+    """Return the turn after `last`, perhaps in the past: those of a bucket of `BURST` that refills every `PACE`."""
+    full = now - BURST * PACE
+    # The turn before is over; one that lies ahead was taken by a clock that has since gone back.
+    return min(max(last or full, full), now) + PACE
 
 
 def _share(*parts: str) -> float:

@@ -6,7 +6,6 @@ response is lost and the sidecar is killed on the way; the end compares what the
 
 import argparse
 import http.client
-import os
 import secrets
 import shutil
 import sys
@@ -17,9 +16,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sidecar.domain.hours import hour_of, show, start_of
+from sidecar.domain import timestamps
+from sidecar.domain.hours import hour_of, start_of
 from sidecar.domain.quantity import exact, render
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.stage import Stage, StageError, request, wait_for
+from sidecar.terminal.colours import Colour, paint_for
 
 SPEED = 1200
 """Emulated seconds in a real one: an hour passes in three."""
@@ -45,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
                 log = stage.folder / name
                 if log.exists():
                     sys.stdout.write(f"--- {name}\n{log.read_text(encoding='utf-8', errors='replace')}")
-            return 1
+            return ExitCode.FAILED
         finally:
             stage.close()
             if args.keep is not None:
@@ -56,35 +58,35 @@ class Screen:
     """What the audience reads: coloured on a terminal, plain lines in a log."""
 
     def __init__(self) -> None:
-        self._colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._paint = paint_for(sys.stdout)
         self._step = 0
 
     def step(self, text: str) -> None:
         """Begin a step."""
         self._step += 1
-        self._say(f"\n{self._step}. {text}", "1")
+        self._say(f"\n{self._step}. {text}", Colour.NAME)
 
     def say(self, text: str) -> None:
         """Say what happens."""
-        self._say(f"   {text}", "")
+        self._say(f"   {text}")
 
     def good(self, text: str) -> None:
         """Say what went as it must."""
-        self._say(f"   ok  {text}", "32")
+        self._say(f"   ok  {text}", Colour.GOOD)
 
     def bad(self, text: str) -> None:
         """Say what went wrong."""
-        self._say(f"   BAD {text}", "31")
+        self._say(f"   BAD {text}", Colour.BAD)
 
     def progress(self, text: str) -> None:
         """Show passing news: one line that changes on a terminal, nothing in a log."""
-        if self._colour:
+        if self._paint.on:
             sys.stdout.write(f"\r\033[K   {text}")
             sys.stdout.flush()
 
-    def _say(self, text: str, code: str) -> None:
-        start, end = (f"\r\033[K\033[{code}m", "\033[0m") if self._colour else ("", "")
-        sys.stdout.write(f"{start}{text}{end}\n")
+    def _say(self, text: str, colour: Colour | None = None) -> None:
+        over = "\r\033[K" if self._paint.on else ""
+        sys.stdout.write(f"{over}{text if colour is None else self._paint(text, colour)}\n")
         sys.stdout.flush()
 
 
@@ -102,11 +104,16 @@ class App:
 
     def work(self, now: datetime) -> None:
         """Use something and report it."""
-        hour = show(start_of(hour_of(now)))
+        hour = timestamps.render(start_of(hour_of(now)))
         for dimension, quantity in (("requests", str(1 + self.events % 7)), ("gigabytes", "0.125")):
             self.events += 1
             self.used[hour, dimension] += exact(quantity)
-            event = {"id": f"evt-{self.events}", "dimension": dimension, "quantity": quantity, "timestamp": show(now)}
+            event = {
+                "id": f"evt-{self.events}",
+                "dimension": dimension,
+                "quantity": quantity,
+                "timestamp": timestamps.render(now),
+            }
             self.waiting.append(event)
         self.deliver()
 
@@ -147,7 +154,7 @@ class Play:
         self.screen.step("A buyer starts the product without a subscription")
         self.stage.start_emulator()
         # A little behind, so that the 5 minutes of the next step end at the time of day.
-        self.stage.tell("/_emulator/clock", {"now": show(datetime.now(UTC) - timedelta(minutes=5))})
+        self.stage.tell("/_emulator/clock", {"now": timestamps.render(datetime.now(UTC) - timedelta(minutes=5))})
         self.stage.tell("/_emulator/customers", {"action": "unsubscribe"})
         self.stage.start_sidecar()
         entitlement = wait_for("a refusal", lambda: self._entitlement("denied"))
@@ -198,7 +205,7 @@ class Play:
             # Near the full hour the app rests, so that each hour of the table below is exactly what it sent.
             if now.minute < 52:
                 self.app.work(now)
-            self.screen.progress(f"{show(now)[:16]}Z  {self.app.events} events sent")
+            self.screen.progress(f"{timestamps.render(now)[:16]}Z  {self.app.events} events sent")
         wait_for("the last acknowledgement", self.app.deliver)
         again = f"{self.app.repeats} of them sent twice and counted once"
         self.screen.good(f"{self.app.events} events acknowledged, {again}")
@@ -248,9 +255,9 @@ class Play:
         verdict("conservation: every accepted unit is in exactly one place" if balanced else "conservation is broken")
         if wrong or code or not balanced:
             self.screen.bad(f"{wrong} hours differ; the sidecar ended with {code}")
-            return 1
+            return ExitCode.FAILED
         self.screen.good("the buyer is charged exactly what the app reported")
-        return 0
+        return ExitCode.CLEAN
 
     def _unsent(self) -> bool:
         status = request(self.stage.api, "GET", "/v1/status").document()

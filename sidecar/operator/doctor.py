@@ -10,9 +10,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
+from sidecar.aws import endpoint_of
 from sidecar.domain.diagnosis import Diagnosis, failed
-from sidecar.marketplace import Endpoint, UnsupportedRegion
+from sidecar.exit_codes import ExitCode
+from sidecar.marketplace import UnsupportedRegion
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
+from sidecar.operator.arguments import add_config
 from sidecar.operator.checks import access, cluster, environment, identity, keys, network, ports, volume
 from sidecar.operator.checks.configuration import CONFIGURATION, check_configuration, refuse_configuration
 from sidecar.operator.checks.examination import Examination, examine
@@ -22,18 +25,12 @@ from sidecar.operator.checks.setup import SERVICE
 from sidecar.operator.checks.shutdown import SHUTDOWN, check_shutdown
 from sidecar.operator.checks.token import TOKEN, check_token
 from sidecar.operator.report import print_document, print_lines, print_table
-from sidecar.settings import Mode, Settings, SettingsError, load
-
-BAD_CONFIGURATION = 2
+from sidecar.settings import Settings, SettingsError, load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="the sidecar's configuration (default: SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml)",
-    )
+    add_config(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document instead of a table or lines")
 
 
@@ -45,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             raise
         print_document(refuse_configuration(error.problems))
-        return BAD_CONFIGURATION
+        return ExitCode.BAD_COMMAND
     diagnoses = diagnose(settings, args.config, os.environ)
     if args.json:
         print_document(diagnoses)
@@ -53,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         print_table(diagnoses)
     else:
         print_lines(diagnoses)
-    return 1 if failed(diagnoses) else 0
+    return ExitCode.FAILED if failed(diagnoses) else ExitCode.CLEAN
 
 
 def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str]) -> list[Diagnosis]:
@@ -71,7 +68,7 @@ def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str])
     ]
     alone = Examination([identity.IDENTITY], lambda: [identity.check_identity(settings.marketplace.mode, environ)])
     try:
-        probe = _probe(settings, environ)
+        probe = ServiceProbe(endpoint_of(settings.marketplace, environ))
     except UnsupportedRegion:
         return [*examine([*checks, alone]), *_unasked("there is no Region to ask in")]
     except ProbeFailed as broken:
@@ -82,14 +79,6 @@ def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str])
 def _unasked(words: str, *told: Diagnosis) -> list[Diagnosis]:
     known = {diagnosis.name: diagnosis for diagnosis in told}
     return [known.get(subject.name, subject.skipped(words)) for subject in SERVICE]
-
-
-def _probe(settings: Settings, environ: Mapping[str, str]) -> ServiceProbe:
-    """Load the SDK."""
-    marketplace = settings.marketplace
-    if marketplace.mode is Mode.EMULATOR and marketplace.endpoint_url is not None:
-        return ServiceProbe(Endpoint.emulated(marketplace.endpoint_url, environ, marketplace.region))
-    return ServiceProbe(Endpoint.live(environ, marketplace.region))
 
 
 def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[Examination]:

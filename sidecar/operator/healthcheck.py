@@ -6,12 +6,13 @@ few seconds costs next to nothing. Follows neither proxies nor redirects.
 
 import argparse
 import http.client
-import ipaddress
 import json
 import os
 import sys
 from urllib.parse import urlsplit
 
+from sidecar.exit_codes import ExitCode
+from sidecar.operator.addresses import http_url, reachable
 from sidecar.settings import ProbeSettings, Problem, SettingsError, load
 from sidecar.terminal.text import printable
 
@@ -41,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     host, port, path = _parse(args.url) if args.url is not None else _configured(load(args.config, os.environ).probes)
     reason = ask(host, port, path or f"/{args.probe}")
     if reason is None:
-        return 0
+        return ExitCode.CLEAN
     sys.stderr.write(f"{printable(reason)}\n")
-    return 1
+    return ExitCode.FAILED
 
 
 def ask(host: str, port: int, path: str) -> str | None:
@@ -54,12 +55,12 @@ def ask(host: str, port: int, path: str) -> str | None:
         response = connection.getresponse()
         body = response.read(_LARGEST)
     except (OSError, http.client.HTTPException) as error:
-        return f"no answer from http://{_bracketed(host)}:{port}{path}: {str(error) or type(error).__name__}"
+        return f"no answer from {http_url(host, port)}{path}: {str(error) or type(error).__name__}"
     finally:
         connection.close()
     if 200 <= response.status < 400:
         return None
-    return _sentence(body) or f"http://{_bracketed(host)}:{port}{path} answered {response.status}"
+    return _sentence(body) or f"{http_url(host, port)}{path} answered {response.status}"
 
 
 def _sentence(body: bytes) -> str | None:
@@ -89,18 +90,3 @@ def _configured(probes: ProbeSettings) -> tuple[str, int, str]:
     if probes.port == 0:
         raise SettingsError([Problem("probes.port", "0", "may be any port", "name the one in use with --url")])
     return reachable(probes.host), probes.port, ""
-
-
-def reachable(host: str) -> str:
-    """Return the loopback address for a host that means every address."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if not address.is_unspecified:
-        return host
-    return "127.0.0.1" if address.version == 4 else "::1"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

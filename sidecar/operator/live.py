@@ -23,7 +23,7 @@ from sidecar.services.health import HealthReport
 from sidecar.settings import MeteringSettings, Settings
 from sidecar.terminal.colours import Colour, Paint, is_dumb, wanted
 from sidecar.terminal.durations import lapse
-from sidecar.terminal.text import fit, printable, width
+from sidecar.terminal.text import fit, many, printable, width
 from sidecar.terminal.writer import TerminalWriter
 
 _EVERY = 1.0
@@ -84,8 +84,7 @@ def describe(status: Status, metering: MeteringSettings, rate: float) -> Iterato
     yield str(state), Colour.GOOD if state is State.ENTITLED else Colour.BAD
     codes = sorted({finding.code for finding in status.findings})
     if codes:
-        number = len(status.findings)
-        yield f"{number} {'fault' if number == 1 else 'faults'}: {', '.join(codes)}", Colour.BAD
+        yield f"{many(len(status.findings), 'fault')}: {', '.join(codes)}", Colour.BAD
     yield f"metering {status.metering}", None if status.metering == "ok" else Colour.BAD
     if status.oldest_unsent_hour is not None:
         left = status.oldest_unsent_hour + metering.window - status.now

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar.operator.addresses import http_url
 from sidecar.settings import ApiSettings, Problem, SettingsError
 
 _TIMEOUT = 2.0
@@ -68,7 +69,7 @@ def place_of(api: ApiSettings) -> str:
     """Return where the API is looked for, for a person."""
     if api.socket is not None:
         return str(api.socket)
-    return f"http://[{api.host}]:{api.port}" if ":" in api.host else f"http://{api.host}:{api.port}"
+    return http_url(api.host, api.port)
 
 
 def ask(api: ApiSettings, path: str, timeout: float) -> Reply:

@@ -5,6 +5,7 @@ import json
 import sys
 
 from sidecar.adapters.http.openapi import describe
+from sidecar.exit_codes import ExitCode
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,4 +17,4 @@ def run(_args: argparse.Namespace) -> int:
     """Print the document; return 0."""
     json.dump(describe(), sys.stdout, indent=2)
     sys.stdout.write("\n")
-    return 0
+    return ExitCode.CLEAN

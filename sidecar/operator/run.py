@@ -22,18 +22,16 @@ from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.pod import PodUnknown
 from sidecar.adapters.signature import UnusableKeys
 from sidecar.domain.diagnosis import Diagnosis
+from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import MarketplaceMeteringClient, UnsupportedRegion
 from sidecar.marketplace.client import CALL_THREADS
+from sidecar.operator.arguments import add_config
 from sidecar.services.registrar import DeniedExit
 from sidecar.services.setup_watch import SetupWatch
 from sidecar.settings import Settings, load
 
 if TYPE_CHECKING:
     from sidecar.operator.live import Attended
-
-BAD_SETUP = 2
-NOT_ENTITLED = 3
-LEDGER_UNUSABLE = 4
 
 SPREAD = timedelta(seconds=20)
 """Over which pods that start together spread their questions: 200 of them stay within MeterUsage's 10 in a second."""
@@ -45,11 +43,7 @@ log = structlog.get_logger()
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="the configuration (default: SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml)",
-    )
+    add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,14 +64,14 @@ def _run(settings: Settings, attended: "Attended | None" = None) -> int:
     try:
         asyncio.run(_live(settings, attended))
     except (UnusableKeys, UnsupportedRegion, CannotListen, TokenFileUnusable) as error:
-        return _fail("sidecar.bad_setup", error, BAD_SETUP)
+        return _fail("sidecar.bad_setup", error, ExitCode.BAD_COMMAND)
     except LedgerUnusable as error:
-        return _fail("ledger.unusable", error, LEDGER_UNUSABLE)
+        return _fail("ledger.unusable", error, ExitCode.LEDGER_UNUSABLE)
     except PodUnknown as error:
-        return _fail("pod.unknown", error, 1)
+        return _fail("pod.unknown", error, ExitCode.FAILED)
     except DeniedExit as denied:
-        return _fail("registration.exit", denied, NOT_ENTITLED)
-    return 0
+        return _fail("registration.exit", denied, ExitCode.NOT_ENTITLED)
+    return ExitCode.CLEAN
 
 
 def _leave(code: int) -> int:

@@ -21,6 +21,7 @@ from sidecar.domain.registration import (
     read_object,
     verify,
 )
+from sidecar.exit_codes import ExitCode
 
 _EXPLANATION = """\
 Verifies a RegisterUsage signature from standard input.
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     except UnusableKeys as unusable:
         for fault in unusable.faults:
             sys.stderr.write(f"--public-key {fault.path}: {fault.reason}. {fault.cure}\n")
-        return 2
+        return ExitCode.BAD_COMMAND
     try:
         text = _read_text()
         if args.signature_only:
@@ -67,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
     except Refusal as refusal:
         hint = " (--signature-only judges the signature of an old token)" if refusal.code == "issue-time" else ""
         sys.stderr.write(f"{refusal}{hint}\n")
-        return 1
+        return ExitCode.FAILED
     sys.stdout.write(f"{shown}\n")
-    return 0
+    return ExitCode.CLEAN
 
 
 def _key_version(text: str) -> int:

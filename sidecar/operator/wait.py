@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from sidecar.exit_codes import ExitCode
+from sidecar.operator.arguments import parse_seconds
 from sidecar.operator.local_api import NoAnswer, TokenUnusable, ask, require_place
-from sidecar.operator.seconds import parse_seconds
 from sidecar.settings import ApiSettings, load
 from sidecar.terminal.text import printable
 
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     api = load(args.config, os.environ).api
     require_place(api)
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
-    return 0 if wait(api, deadline, _say) else 1
+    return ExitCode.CLEAN if wait(api, deadline, _say) else ExitCode.FAILED
 
 
 def wait(api: ApiSettings, deadline: float | None, say: Callable[[str], None]) -> bool:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from sidecar.domain import skew
+from sidecar.domain import skew, timestamps
 from sidecar.domain.entitlement import State
-from sidecar.domain.hours import show
 from sidecar.domain.podreports import Situation
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
@@ -145,7 +144,7 @@ class HealthReport:
             findings.append(Finding("ledger-unavailable", fault, "Make room, or restore the file or volume.", now))
         rotated = self._registrar.rotation_due
         if rotated is not None:
-            detail = f"AWS rotated the product's public key on {show(rotated)}"
+            detail = f"AWS rotated the product's public key on {timestamps.render(rotated)}"
             cure = "Ship a version of the product with the new key and product.public_key_version."
             findings.append(Finding("public-key-rotated", detail, cure, rotated))
         if progress.in_doubt:

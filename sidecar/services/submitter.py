@@ -13,12 +13,13 @@ from typing import Protocol
 
 import structlog
 
+from sidecar.domain import timestamps
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.entitlement import State
-from sidecar.domain.hours import Hour, end_of, hour_of, next_hour, show, start_of
+from sidecar.domain.hours import Hour, end_of, hour_of, next_hour, start_of
 from sidecar.domain.outcomes import OUTCOMES, Outcome, classify
 from sidecar.domain.ports import Clock, Gate
-from sidecar.domain.quantity import MILLION, render
+from sidecar.domain.quantity import render
 from sidecar.domain.records import (
     Accept,
     Answer,
@@ -34,27 +35,16 @@ from sidecar.domain.records import (
     window_closes_at,
 )
 from sidecar.domain.rules import MeteringRules
-from sidecar.domain.schedule import due_at, stretch
+from sidecar.domain.schedule import due_at, next_turn, stretch
 from sidecar.domain.sealing import sealable_at
 from sidecar.domain.status import Finding
 from sidecar.domain.usage import LedgerUnavailable
 from sidecar.domain.usage_rules import AHEAD
-from sidecar.marketplace import (
-    Disposition,
-    MarketplaceError,
-    MarketplaceMetering,
-    MeterUsageRequest,
-    Tag,
-    Taken,
-    UsageAllocation,
-)
+from sidecar.marketplace import Disposition, MarketplaceError, MarketplaceMetering, Taken
+from sidecar.services.meter_request import meter_request
 
 AT_ONCE = 4
 """Submissions that may run at the same time."""
-PACE = timedelta(milliseconds=500)
-"""Distance between two submissions of one pod in the long run: a fifth of the account's quota."""
-BURST = 24
-"""Submissions that may go without distance: one hour of a product with the most dimensions there can be."""
 RETRY_BASE = timedelta(seconds=5)
 RETRY_CAP = timedelta(minutes=5)
 DRAIN_RETRY_SECONDS = 0.5
@@ -222,32 +212,20 @@ class Submitter:
         zero_from = next_hour(hour_of(now - self._rules.window))
         for hour, dimension in await self._store.sealable(before=before, zero_from=zero_from, now=now):
             sealed = await self._store.seal(hour, dimension, now)
-            if sealed is not None:
-                log.info(
-                    "metering.hour_sealed",
-                    dimension=dimension,
-                    hour=show(start_of(hour)),
-                    quantity=render(sealed.seal.quantity),
-                )
-                if sealed.seal.folded:
-                    log.warning(
-                        "metering.tag_sets_folded",
-                        dimension=dimension,
-                        hour=show(start_of(hour)),
-                        tag_sets=sealed.seal.folded,
-                    )
-                if sealed.seal.excess:
-                    log.error(
-                        "metering.over_limit",
-                        dimension=dimension,
-                        hour=show(start_of(hour)),
-                        carried=render(sum(sealed.seal.excess.values())),
-                    )
+            if sealed is None:
+                continue
+            line = log.bind(dimension=dimension, hour=timestamps.render(start_of(hour)))
+            line.info("metering.hour_sealed", quantity=render(sealed.seal.quantity))
+            if sealed.seal.folded:
+                line.warning("metering.tag_sets_folded", tag_sets=sealed.seal.folded)
+            if sealed.seal.excess:
+                line.error("metering.over_limit", carried=render(sum(sealed.seal.excess.values())))
 
     async def _expire(self, now: datetime) -> None:
         for record in await self._store.waiting():
-            if now > window_closes_at(record, self._rules.window):
-                words = f"the submission window closed at {show(window_closes_at(record, self._rules.window))}"
+            closed_at = window_closes_at(record, self._rules.window)
+            if now > closed_at:
+                words = f"the submission window closed at {timestamps.render(closed_at)}"
                 await self._settle(record, expire(record.unanswered, self._rules.late, words), Answer(words))
 
     def _due_at(self, record: Record) -> datetime:
@@ -277,12 +255,9 @@ class Submitter:
                     group.create_task(self._submit(record))
 
     async def _pace(self) -> None:
-        """Wait for this pod's next turn under the quota: a bucket of `BURST` that refills every `PACE`."""
+        """Wait for this pod's next turn under the quota."""
         now = self._clock.now()
-        full = now - BURST * PACE
-        # The turn before is over; one that lies ahead was taken by a clock that has since gone back.
-        turn = min(max(self._paced_until or full, full), now) + PACE
-        self._paced_until = turn
+        turn = self._paced_until = next_turn(self._paced_until, now)
         if turn > now:
             await self._sleep_until(turn)
 
@@ -298,7 +273,7 @@ class Submitter:
             return
         cure = ""
         try:
-            result = await self._client.meter_usage(self._request(record, frozen))
+            result = await self._client.meter_usage(meter_request(self._rules.product_code, record, frozen))
             outcome, answer = Outcome.ACCEPTED, Answer("accepted", result.metering_record_id, result.request_id)
             code = counted = "accepted"
         except MarketplaceError as error:
@@ -311,25 +286,6 @@ class Submitter:
         self.answers[counted] += 1
         await self._learn(record, outcome, code, answer, cure)
         await self._settle(record, settle(frozen.unanswered, outcome, answer.words, self._rules.late), answer)
-
-    def _request(self, record: Record, frozen: FrozenRecord) -> MeterUsageRequest:
-        allocations = tuple(
-            UsageAllocation(
-                allocated_usage_quantity=quantity // MILLION if frozen.whole else None,
-                allocated_usage_quantity_as_decimal=None if frozen.whole else render(quantity),
-                tags=tuple(Tag(key, value) for key, value in tags) or None,
-            )
-            for tags, quantity in frozen.allocations
-        )
-        return MeterUsageRequest(
-            product_code=self._rules.product_code,
-            timestamp=record.timestamp,
-            usage_dimension=record.dimension,
-            usage_quantity=record.quantity // MILLION if frozen.whole else None,
-            usage_quantity_as_decimal=None if frozen.whole else render(record.quantity),
-            usage_allocations=allocations or None,
-            client_token=frozen.client_token,
-        )
 
     async def _learn(self, record: Record, outcome: Outcome, code: str, answer: Answer, cure: str) -> None:
         """Take from an answer when to try again and what to tell the operator."""
@@ -356,7 +312,8 @@ class Submitter:
 
     async def _settle(self, record: Record, fate: Fate, answer: Answer) -> None:
         carried_to = await self._store.settle(record, fate, answer, self._clock.now())
-        line = log.bind(dimension=record.dimension, hour=show(start_of(record.hour)), quantity=render(record.quantity))
+        hour = timestamps.render(start_of(record.hour))
+        line = log.bind(dimension=record.dimension, hour=hour, quantity=render(record.quantity))
         match fate:
             case Accept():
                 line.info("metering.record_accepted", metering_record_id=answer.metering_record_id)
@@ -365,7 +322,7 @@ class Submitter:
             case Carry():
                 line.warning(
                     "metering.record_carried",
-                    to=None if carried_to is None else show(start_of(carried_to)),
+                    to=None if carried_to is None else timestamps.render(start_of(carried_to)),
                     why=answer.words,
                 )
             case Wait():

@@ -1,7 +1,6 @@
 """What the benchmarks start: the sidecar beside its emulator, registered, and aiohttp alone as the baseline."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,9 +95,3 @@ def bench(stage: Stage) -> Iterator[Bench]:
     bench = Bench(stage)
     yield bench
     bench.close()
-
-
-@pytest.fixture
-def environment() -> dict[str, str]:
-    """The environment of commands, without what this shell says about AWS."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SIDECAR_", "POD_"))}

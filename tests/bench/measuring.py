@@ -45,12 +45,10 @@ def at_most(bound: float) -> Target:
     return Target(bound, at_least=False)
 
 
-def alternate(
-    ours: Callable[[], float], baseline: Callable[[], float], rounds: int = ROUNDS
-) -> tuple[list[float], list[float]]:
+def alternate(ours: Callable[[], float], baseline: Callable[[], float]) -> tuple[list[float], list[float]]:
     """Measure both sides in turn, so that what else the machine does meets both; longer when the rounds disagree."""
     pairs: list[tuple[float, float]] = []
-    while len(pairs) < rounds or (len(pairs) < MOST_ROUNDS * rounds and _disagree(pairs)):
+    while len(pairs) < ROUNDS or (len(pairs) < MOST_ROUNDS * ROUNDS and _disagree(pairs)):
         pairs.append((ours(), baseline()))
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 

@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.operator.stage import PATIENCE, wait_for
 from tests.chart.rendering import CHARTS
-from tests.process.conftest import Emulator, Site, launch_emulator
+from tests.process.processes import Emulator, Site, launch_emulator
 
 pytestmark = pytest.mark.process
 

@@ -17,7 +17,7 @@ from sidecar.operator.stage import PATIENCE, free_port
 from tests import programs
 from tests.chart.rendering import NEWEST, provide_helm
 from tests.documents.reading import ROOT, Block, Command, pattern
-from tests.process.conftest import environment
+from tests.process.processes import environment
 from tests.tools import need
 
 TOOLS = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from sidecar.domain.entitlement import Reason, State
 from sidecar.domain.outcomes import OUTCOMES
 from sidecar.domain.podview import Fault
+from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import errors
 from sidecar.operator.checks.setup import SUBJECTS
 from tests.documents.reading import ROOT, read
@@ -94,11 +95,8 @@ def test_every_answer_is_explained() -> None:
 
 
 def test_every_exit_code_has_a_section() -> None:
-    """The exit codes are those that the command line promises."""
-    promised = re.search(r"Exit codes: (.*?)\n\"\"\"", (ROOT / "sidecar/cli.py").read_text(encoding="utf-8"), re.DOTALL)
-
-    assert promised is not None
-    assert re.findall(r"(?:^|, |,\n)(\d) ", promised[1]) == re.findall(r"^### `(\d)`$", read(OPERATOR), re.MULTILINE)
+    """The sections are those of the exit codes that there are."""
+    assert [str(code.value) for code in ExitCode] == re.findall(r"^### `(\d)`$", read(OPERATOR), re.MULTILINE)
 
 
 def test_every_event_is_explained() -> None:

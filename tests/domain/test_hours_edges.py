@@ -8,13 +8,11 @@ from hypothesis import strategies as st
 
 from sidecar.domain.hours import (
     SECONDS,
-    Hour,
     end_of,
     from_micros,
     hour_of,
     hour_of_micros,
     next_hour,
-    show,
     start_of,
     to_micros,
 )
@@ -60,10 +58,3 @@ def test_instants_survive_storage(instant: datetime) -> None:
     micros = to_micros(instant)
     assert instant == from_micros(micros)
     assert hour_of(instant) == hour_of_micros(micros)
-
-
-def test_shown_in_utc() -> None:
-    """Times are shown with `Z`, with fractions only where there are some."""
-    assert show(start_of(Hour(1_795_341_600))) == "2026-11-22T10:00:00Z"
-    assert show(datetime(2026, 11, 23, 10, 0, 0, 500_000, tzinfo=UTC)) == "2026-11-23T10:00:00.500000Z"
-    assert show(datetime(2026, 11, 23, 12, tzinfo=timezone(timedelta(hours=2)))) == "2026-11-23T10:00:00Z"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.image import image
-from tests.process.conftest import Emulator, Sidecar, launch_emulator
+from tests.process.processes import Emulator, Sidecar, launch_emulator
 from tests.tools import need, need_root
 
 CONFIGURATION = Path("etc/marketplace-sidecar")

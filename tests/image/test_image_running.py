@@ -14,7 +14,7 @@ from tests.process.test_process_identity import project
 
 if TYPE_CHECKING:
     from tests.image.conftest import Image
-    from tests.process.conftest import Emulator
+    from tests.process.processes import Emulator
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
 

@@ -22,7 +22,7 @@ from sidecar.adapters.ledger.listing import look
 from sidecar.operator.stage import free_port
 from tests.adapters.apiserver import ApiServer
 from tests.process.aws import REGION, Aws
-from tests.process.conftest import Emulator, Site, environment
+from tests.process.processes import Emulator, Site, environment
 from tests.process.test_process_identity import KEYS
 
 GATE = "example.com/entitled"

@@ -37,7 +37,7 @@ from tests.operator.pods import (
     trust_others,
 )
 from tests.process.aws import REGION, Aws
-from tests.process.conftest import Emulator, Sites, launch_emulator
+from tests.process.processes import Emulator, Sites, launch_emulator
 from tests.process.test_process_identity import project
 
 pytestmark = pytest.mark.process

@@ -163,15 +163,6 @@ def test_any_port_is_refused(configure: Configure, capsys: pytest.CaptureFixture
     assert "probes.port = 0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.1", "10.0.0.1"), ("::1", "::1"), ("pod.local", "pod.local")],
-)
-def test_every_address_means_loopback(host: str, expected: str) -> None:
-    """A listener on every address is asked on loopback."""
-    assert healthcheck.reachable(host) == expected
-
-
 def test_probe_is_one_of_three() -> None:
     """The options know the three probes."""
     parser = argparse.ArgumentParser()

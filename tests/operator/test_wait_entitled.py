@@ -13,7 +13,7 @@ import pytest
 
 from sidecar import cli
 from sidecar.operator import wait as command
-from sidecar.operator.seconds import parse_seconds
+from sidecar.operator.arguments import parse_seconds
 from sidecar.settings import ApiSettings
 from tests.operator.serving import Api, UnixServer, handler_of, serving
 

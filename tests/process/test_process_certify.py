@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.operator.stage import PATIENCE, free_port, wait_for
-from tests.process.conftest import environment
+from tests.process.processes import environment
 from tests.process.test_process_identity import KEYS
 
 if TYPE_CHECKING:
-    from tests.process.conftest import Emulator, Site
+    from tests.process.processes import Emulator, Site
 
 pytestmark = pytest.mark.process
 

@@ -16,7 +16,7 @@ from sidecar.settings import load
 from tests.adapters.apiserver import EVENTS, HANG, POD, STATUS, ApiServer
 
 if TYPE_CHECKING:
-    from tests.process.conftest import Ask, Emulator, Site
+    from tests.process.processes import Ask, Emulator, Site
 
 pytestmark = pytest.mark.process
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.process.conftest import Emulator, Running, Site, Sites
+    from tests.process.processes import Emulator, Running, Site, Sites
 
 pytestmark = pytest.mark.process
 

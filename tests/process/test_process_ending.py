@@ -10,7 +10,7 @@ import pytest
 from sidecar.operator.stage import wait_for
 
 if TYPE_CHECKING:
-    from tests.process.conftest import Emulator, Sidecar, Site
+    from tests.process.processes import Emulator, Sidecar, Site
 
 pytestmark = pytest.mark.process
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.process.conftest import Emulator, Site, Sites
+    from tests.process.processes import Emulator, Site, Sites
 
 pytestmark = pytest.mark.process
 

@@ -21,7 +21,7 @@ from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.domain.quantity import exact, render
 from sidecar.operator.stage import free_port, wait_for
-from tests.process.conftest import Emulator, Sidecar, Site, ask, launch_emulator
+from tests.process.processes import Emulator, Sidecar, Site, ask, launch_emulator
 
 KILLS = int(os.environ.get("KILLS", "200"))
 SEED = int(os.environ.get("KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)

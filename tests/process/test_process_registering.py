@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.process.conftest import Emulator, Site
+    from tests.process.processes import Emulator, Site
 
 pytestmark = pytest.mark.process
 

@@ -9,11 +9,11 @@ import pytest
 
 from sidecar.operator.checks.setup import SERVICE
 from tests.process.aws import Aws
-from tests.process.conftest import Emulator, launch_emulator
+from tests.process.processes import Emulator, launch_emulator
 from tests.process.test_process_identity import project
 
 if TYPE_CHECKING:
-    from tests.process.conftest import Sidecar, Site, Sites
+    from tests.process.processes import Sidecar, Site, Sites
 
 pytestmark = pytest.mark.process
 

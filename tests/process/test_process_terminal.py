@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.operator.stage import wait_for
-from tests.process.conftest import Emulator, Site, ask, environment
+from tests.process.processes import Emulator, Site, ask, environment
 from tests.screens import INTERRUPT, PAUSE, RESUME, Screen, own_command
 
 pytestmark = pytest.mark.process

@@ -8,7 +8,8 @@ from collections import Counter, defaultdict
 from typing import NoReturn
 
 from sidecar.adapters.ledger import proof
-from sidecar.domain.hours import Hour, end_of, hour_of, hour_of_micros, show, start_of, to_micros
+from sidecar.domain import timestamps
+from sidecar.domain.hours import Hour, end_of, hour_of, hour_of_micros, start_of, to_micros
 from sidecar.domain.policy import LatePolicy
 from sidecar.domain.quantity import exact, render
 from sidecar.domain.rules import MeteringRules
@@ -66,7 +67,7 @@ class Witness:
 
     def note(self, line: str) -> None:
         """Write a line of the trace."""
-        self.trace.append(f"{show(self._clock.now())} {line}")
+        self.trace.append(f"{timestamps.render(self._clock.now())} {line}")
 
     def see_commit(self, connection: sqlite3.Connection) -> None:
         """Judge the ledger right after a commit."""
@@ -123,7 +124,7 @@ class Witness:
         if error is None or error.taken is Taken.NO:
             self._codes[request.client_token].add(code)
         number, (_, name, hour) = self._owners[request.client_token]
-        self.note(f"record {number} {name} {show(start_of(hour))}: {code}")
+        self.note(f"record {number} {name} {timestamps.render(start_of(hour))}: {code}")
 
     def audit(self, connection: sqlite3.Connection) -> None:
         """Prove the ledger from its rows, and compare each record with what the service holds."""
@@ -136,7 +137,9 @@ class Witness:
         ):
             token = row["client_token"]
             seen.add(token)
-            where = f"record {row['seq']} ({row['name']} {show(start_of(Hour(row['hour'])))}, {row['status']})"
+            where = (
+                f"record {row['seq']} ({row['name']} {timestamps.render(start_of(Hour(row['hour'])))}, {row['status']})"
+            )
             if token in self._taken:
                 self._audit_taken(where, row, self._taken[token])
             elif row["status"] == "accepted":

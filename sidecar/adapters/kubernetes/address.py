@@ -17,6 +17,8 @@ CLUSTER_THREADS = "kubernetes"
 class NotInCluster(Exception):  # noqa: N818 - what is the case, as the operator reads it
     """This process cannot reach its pod's object, and never will: the environment lacks something."""
 
+    cure = "Add it, or set kubernetes.enabled to false."
+
     def __init__(self, detail: str, *, in_pod: bool) -> None:
         super().__init__(detail)
         self.in_pod = in_pod

@@ -5,8 +5,8 @@ import sqlite3
 from datetime import datetime
 
 from sidecar.adapters.ledger.store import Store
+from sidecar.domain import timestamps
 from sidecar.domain.entitlement import Evidence
-from sidecar.domain.hours import show
 
 
 def read_evidence(connection: sqlite3.Connection) -> Evidence | None:
@@ -36,10 +36,10 @@ def write_evidence(store: Store, evidence: Evidence) -> None:
         "pod": evidence.pod,
         "product_code": evidence.product_code,
         "public_key_version": evidence.public_key_version,
-        "registered_at": show(evidence.registered_at),
+        "registered_at": timestamps.render(evidence.registered_at),
         "nonce": evidence.nonce,
         "signature": evidence.signature,
-        "suspended_at": None if evidence.suspended_at is None else show(evidence.suspended_at),
+        "suspended_at": None if evidence.suspended_at is None else timestamps.render(evidence.suspended_at),
     }
     store.connection.execute(
         "INSERT INTO meta VALUES ('evidence', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (json.dumps(kept),)

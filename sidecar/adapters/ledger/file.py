@@ -30,6 +30,16 @@ class LedgerUnusable(Exception):  # noqa: N818 - names what the operator reads
         self.cure = cure
 
 
+def lock_of(path: Path) -> Path:
+    """Return the file that whoever works on the ledger at `path` has locked."""
+    return path.with_name(f"{path.name}-lock")
+
+
+def files_of(path: Path) -> set[Path]:
+    """Return everything that may stand on disk for the ledger at `path`."""
+    return {path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"), lock_of(path)}
+
+
 class LedgerLock:
     """Keeps a second sidecar off the ledger for as long as this process lives."""
 
@@ -39,7 +49,7 @@ class LedgerLock:
         Raises:
             LedgerUnusable: Another process holds it, or the folder cannot be written.
         """
-        lock = path.with_name(path.name + "-lock")
+        lock = lock_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from sidecar.adapters.ledger.store import read_bucket
-from sidecar.domain.hours import Hour, show, start_of
+from sidecar.domain import timestamps
+from sidecar.domain.hours import Hour, start_of
 from sidecar.domain.quantity import MILLION, exact, render
 from sidecar.domain.status import Terms
 
@@ -194,4 +195,4 @@ def _sum_by(connection: sqlite3.Connection, statement: str, key: Callable[[sqlit
 
 
 def _hour(hour: int) -> str:
-    return show(start_of(Hour(hour)))
+    return timestamps.render(start_of(Hour(hour)))

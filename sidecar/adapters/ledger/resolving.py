@@ -15,7 +15,8 @@ from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.reading import record_id, sequence
 from sidecar.adapters.ledger.store import Move, Store
 from sidecar.adapters.ledger.submitting import carry_record
-from sidecar.domain.hours import Hour, hour_of_micros, show, start_of
+from sidecar.domain import timestamps
+from sidecar.domain.hours import Hour, hour_of_micros, start_of
 from sidecar.domain.quantity import exact
 from sidecar.domain.records import RecordStatus
 from sidecar.domain.resolution import Action, Disputed, Resolution, objection
@@ -153,11 +154,11 @@ def _members(row: sqlite3.Row) -> dict[str, str | None]:
         "status": row["status"],
         "reason": row["reason"],
         "metering_record_id": row["metering_record_id"],
-        "carried_to": None if target is None else show(start_of(Hour(target))),
+        "carried_to": None if target is None else timestamps.render(start_of(Hour(target))),
     }
 
 
 def _frozen(row: sqlite3.Row, members: dict[str, str | None]) -> str:
     """Return the record as the audit keeps it, so that an entry can be read once its record has been dropped."""
-    hour = show(start_of(Hour(row["hour"])))
+    hour = timestamps.render(start_of(Hour(row["hour"])))
     return json.dumps({"dimension": row["name"], "hour": hour, "quantity": row["quantity"], **members})

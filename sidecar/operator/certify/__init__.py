@@ -18,30 +18,25 @@ from pathlib import Path
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.pod import PodUnknown, pod_identity
 from sidecar.adapters.signature import PublicKeys, UnusableKeys
+from sidecar.aws import clock_of, endpoint_of
 from sidecar.domain import durations
+from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import Endpoint, MarketplaceMeteringClient, UnsupportedRegion
+from sidecar.operator.arguments import add_config
 from sidecar.operator.certify.asking import Asker
 from sidecar.operator.certify.file import NotKept, ReportFile, Unusable, open_report
 from sidecar.operator.certify.report import Verdict
 from sidecar.operator.certify.subject import NotReady, begin, find_caller, judge_pod, read_quantity
 from sidecar.operator.certify.telling import announce, ask, summarise
 from sidecar.operator.certify.vacancy import Occupied, vacant
-from sidecar.operator.present import clock_of, endpoint_of
 from sidecar.settings import MarketplaceSettings, Settings, load
 
-_FAILED = 1
-_BAD_COMMAND = 2
-_LEDGER_UNUSABLE = 4
 _RETRY_FOR = "1m"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="the sidecar's configuration (default: SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml)",
-    )
+    add_config(parser)
     parser.add_argument(
         "--report",
         metavar="FILE",
@@ -71,15 +66,18 @@ def run(args: argparse.Namespace) -> int:
     settings = load(args.config, os.environ)
     amount = read_quantity(args.quantity, settings)
     if not (args.yes or args.dry_run or _on_terminal()):
-        return _refuse("certify asks before it sends anything, and nobody can answer here: give --yes or --dry-run", 2)
+        return _refuse(
+            "certify asks before it sends anything, and nobody can answer here: give --yes or --dry-run",
+            ExitCode.BAD_COMMAND,
+        )
     try:
         return _certify(settings, args, amount)
     except (NotReady, NotKept, Occupied, PodUnknown) as refusal:
-        return _refuse(str(refusal), _FAILED)
+        return _refuse(str(refusal), ExitCode.FAILED)
     except (Unusable, UnusableKeys, UnsupportedRegion) as refusal:
-        return _refuse(str(refusal), _BAD_COMMAND)
+        return _refuse(str(refusal), ExitCode.BAD_COMMAND)
     except LedgerUnusable as unusable:
-        return _refuse(str(unusable), _LEDGER_UNUSABLE)
+        return _refuse(str(unusable), ExitCode.LEDGER_UNUSABLE)
 
 
 def _certify(settings: Settings, args: argparse.Namespace, amount: str) -> int:
@@ -96,7 +94,7 @@ def _certify(settings: Settings, args: argparse.Namespace, amount: str) -> int:
                 sys.stdout.write(f"{json.dumps(file.report.document())}\n")
             else:
                 summarise(file)
-    return 0 if well else _FAILED
+    return ExitCode.CLEAN if well else ExitCode.FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +140,6 @@ def _duration(text: str) -> timedelta:
     return found
 
 
-def _refuse(sentence: str, code: int) -> int:
+def _refuse(sentence: str, code: ExitCode) -> ExitCode:
     sys.stderr.write(f"{sentence}\n")
     return code

@@ -8,13 +8,13 @@ Refuses to write over a file that is no report, and to go on with the report of 
 import fcntl
 import json
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
 from sidecar.operator.certify.report import Report, Subject
+from sidecar.operator.whole_file import replacing
 
 _LARGEST = 1024 * 1024
 
@@ -41,27 +41,13 @@ class ReportFile:
             NotKept: It cannot be written; the one before stands.
         """
         try:
-            self._replace(json.dumps(self.report.document(), indent=2) + "\n")
+            with replacing(self.path) as file:
+                file.write(f"{json.dumps(self.report.document(), indent=2)}\n")
         except OSError as error:
             raise NotKept(
                 f"The report {self.path} cannot be written: {error.strerror or error}. Nothing more is sent, and what "
                 "was sent stands in it. Make room, and run the same command again."
             ) from error
-
-    def _replace(self, text: str) -> None:
-        folder = self.path.parent
-        descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=folder)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self.path)
-        except BaseException:
-            with suppress(OSError):
-                Path(name).unlink()
-            raise
-        _sync_folder(folder)
 
 
 @contextmanager
@@ -128,11 +114,3 @@ def _alone(path: Path) -> Iterator[None]:
         raise Unusable(f"another certification works in {path.parent}. Wait until it has ended.") from error
     finally:
         os.close(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

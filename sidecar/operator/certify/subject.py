@@ -6,6 +6,7 @@ AWS's token service alone is asked, for the name of the caller. Refuses identiti
 from collections.abc import Mapping
 
 from sidecar import __version__
+from sidecar.aws import present
 from sidecar.domain import quantity, timestamps
 from sidecar.domain.diagnosis import Result
 from sidecar.domain.policy import Check, QuantityKind
@@ -14,7 +15,6 @@ from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
 from sidecar.operator.certify.report import Record, Registration, Report, Subject
 from sidecar.operator.checks.access import check_sts
 from sidecar.operator.checks.identity import check_identity
-from sidecar.operator.present import present
 from sidecar.settings import Mode, Problem, Settings, SettingsError
 
 

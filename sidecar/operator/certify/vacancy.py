@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable
+from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, lock_of
 from sidecar.adapters.ledger.listing import Overview, look, overview
 from sidecar.settings import ApiSettings, LedgerSettings
 
@@ -41,7 +41,7 @@ def vacant(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> Iterato
     where = _listening(api)
     if where is not None:
         raise Occupied(f"A sidecar answers at {where}")
-    if not (ledger.path.exists() or _lock_file(ledger.path).exists()):
+    if not (ledger.path.exists() or lock_of(ledger.path).exists()):
         yield
         return
     try:
@@ -75,7 +75,3 @@ def _listening(api: ApiSettings) -> str | None:
         with suppress(OSError), socket.create_connection((api.host, api.port), timeout=_WITHIN):
             return f"{api.host}:{api.port}"
     return None
-
-
-def _lock_file(path: Path) -> Path:
-    return path.with_name(f"{path.name}-lock")

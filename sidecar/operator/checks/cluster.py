@@ -44,8 +44,7 @@ def check_kubernetes(
         address = locate_pod(environ, account)
     except NotInCluster as absent:
         if kubernetes.enabled is KubernetesUse.ALWAYS or absent.in_pod:
-            cure = "Add it, or set kubernetes.enabled to false."
-            return KUBERNETES.warn(str(absent), cure), ROLE.skipped("there is no pod to ask for"), None
+            return KUBERNETES.warn(str(absent), absent.cure), ROLE.skipped("there is no pod to ask for"), None
         return *_unasked(str(absent)), None
     pod, failed, role = asyncio.run(_ask(address, _wanted(kubernetes)))
     if pod is None:

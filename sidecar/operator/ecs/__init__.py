@@ -5,31 +5,19 @@ configuration is told at once, with code 2.
 """
 
 import argparse
-from dataclasses import dataclass
-from types import ModuleType
 
 from sidecar.operator.ecs import policy, task_definition
-
-
-@dataclass(frozen=True, slots=True)
-class _Command:
-    """A command and the module that holds its `add_arguments(parser)` and `run(args)`."""
-
-    name: str
-    help: str
-    module: ModuleType
-    example: str
-
+from sidecar.operator.subcommands import Subcommand, add_subcommands, run_subcommand
 
 _COMMANDS = (
-    _Command(
+    Subcommand(
         "task-definition",
         "print a task definition: the app behind the sidecar",
         task_definition,
         "task-definition --config config.yaml --family shop --app-image acme/shop:2.1"
         " --sidecar-image acme/shop-sidecar:2.1 --task-role-arn arn:aws:iam::111122223333:role/metering",
     ),
-    _Command(
+    Subcommand(
         "policy", "print the policy of the task role, or its trust", policy, "policy --trust --account 111122223333"
     ),
 )
@@ -37,20 +25,9 @@ _COMMANDS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the commands and their options."""
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in _COMMANDS:
-        sub = commands.add_parser(
-            command.name,
-            help=command.help,
-            description=f"{command.help[0].upper()}{command.help[1:]}.",
-            epilog=f"example: {parser.prog} {command.example}",
-            allow_abbrev=False,
-        )
-        command.module.add_arguments(sub)
-        sub.set_defaults(act=command.module.run)
+    add_subcommands(parser, _COMMANDS)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one command; its exit code."""
-    code: int = args.act(args)
-    return code
+    return run_subcommand(args)

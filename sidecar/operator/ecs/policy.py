@@ -9,6 +9,8 @@ import re
 import sys
 from importlib import resources
 
+from sidecar.exit_codes import ExitCode
+
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]", re.ASCII)
 
@@ -25,15 +27,15 @@ def run(args: argparse.Namespace) -> int:
     if not args.trust:
         if args.account or args.region:
             sys.stderr.write("ecs policy: --account and --region belong to --trust; the policy itself names neither\n")
-            return 2
+            return ExitCode.BAD_COMMAND
         sys.stdout.write(read("policy.json"))
-        return 0
+        return ExitCode.CLEAN
     text = read("ecs-task-trust-policy.json")
     for placeholder, value in (("ACCOUNT_ID", args.account), ("REGION", args.region)):
         if value is not None:
             text = text.replace(placeholder, value)
     sys.stdout.write(text)
-    return 0
+    return ExitCode.CLEAN
 
 
 def read(name: str) -> str:

@@ -6,20 +6,21 @@ network file system is offered for the ledger: SQLite's write-ahead log does not
 """
 
 import argparse
-import ipaddress
 import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 from sidecar.domain import durations
+from sidecar.exit_codes import ExitCode
+from sidecar.operator.addresses import http_url, reachable
+from sidecar.operator.arguments import whole
 from sidecar.operator.checks.shutdown import FARGATE_LONGEST, SPARE
 from sidecar.operator.ecs.definition import IMAGE_VOLUME, Plan, build
 from sidecar.operator.ecs.launch import LONGEST, SHORTEST, SIDECAR_MEMORY, LaunchType, LedgerVolume, judge_memory
 from sidecar.operator.ecs.policy import region
-from sidecar.operator.healthcheck import reachable
 from sidecar.settings import KubernetesUse, Problem, Settings, SettingsError, load
 
 _CONFIG = "SIDECAR_CONFIG"
@@ -56,19 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--launch-type", type=LaunchType, choices=[*LaunchType], default=LaunchType.FARGATE, help="default: fargate"
     )
     parser.add_argument(
-        "--cpu", metavar="UNITS", type=_whole(128, 196608), default=512, help="1024 are one vCPU (default: 512)"
+        "--cpu", metavar="UNITS", type=whole(128, 196608), default=512, help="1024 are one vCPU (default: 512)"
     )
     parser.add_argument(
-        "--memory", metavar="MIB", type=_whole(SIDECAR_MEMORY, 2**31 - 1), default=1024, help="default: 1024"
+        "--memory", metavar="MIB", type=whole(SIDECAR_MEMORY, 2**31 - 1), default=1024, help="default: 1024"
     )
     parser.add_argument(
         "--architecture", choices=["x86_64", "arm64"], default="x86_64", help="of both images (default: x86_64)"
     )
-    parser.add_argument("--app-port", metavar="P", type=_whole(1, 65535), help="the port that the app serves on")
+    parser.add_argument("--app-port", metavar="P", type=whole(1, 65535), help="the port that the app serves on")
     parser.add_argument(
         "--app-stop-timeout",
         metavar="S",
-        type=_whole(SHORTEST, 2**31 - 1),
+        type=whole(SHORTEST, 2**31 - 1),
         default=_USUAL_STOP,
         help=f"seconds that the app has to end, before the sidecar is asked to (default: {_USUAL_STOP})",
     )
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if settings is None or problems:
         raise SettingsError(problems)
     sys.stdout.write(f"{json.dumps(build(_plan(args, settings, environment)), indent=2)}\n")
-    return 0
+    return ExitCode.CLEAN
 
 
 def _plan(args: argparse.Namespace, settings: Settings, environment: Mapping[str, str]) -> Plan:
@@ -122,8 +123,8 @@ def _plan(args: argparse.Namespace, settings: Settings, environment: Mapping[str
         app_port=args.app_port,
         app_stop_timeout=args.app_stop_timeout,
         environment=environment,
-        api_url=_url(settings.api.host, settings.api.port),
-        probes_url=_url(reachable(settings.probes.host), settings.probes.port),
+        api_url=http_url(settings.api.host, settings.api.port),
+        probes_url=http_url(reachable(settings.probes.host), settings.probes.port),
         shutdown=settings.shutdown.timeout,
     )
 
@@ -219,22 +220,3 @@ def _named_config(option: str | None) -> dict[str, str]:
     """Return what names the configuration here; no other variable of this shell reaches the task."""
     named = os.environ.get(_CONFIG)
     return {} if option is not None or named is None else {_CONFIG: named}
-
-
-def _url(host: str, port: int) -> str:
-    try:
-        bracketed = ipaddress.ip_address(host).version == 6
-    except ValueError:
-        bracketed = False
-    return f"http://[{host}]:{port}" if bracketed else f"http://{host}:{port}"
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    """Return what reads a whole number within bounds."""
-
-    def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return read

@@ -6,39 +6,28 @@ the reason and the cure on standard error.
 
 import argparse
 import sys
-from dataclasses import dataclass
-from types import ModuleType
 
 from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.ledger import events, export, reconcile, records, resolve, status, verify
 from sidecar.operator.ledger.source import add_source
-
-LEDGER_UNUSABLE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class _Command:
-    """A command and the module that holds its `add_arguments(parser)` and `run(args)`."""
-
-    name: str
-    help: str
-    module: ModuleType
-    example: str
-
+from sidecar.operator.subcommands import Subcommand, add_subcommands, run_subcommand
 
 _COMMANDS = (
-    _Command("status", "what the ledger holds, on one screen", status, "status --config config.yaml"),
-    _Command("events", "the usage events still kept", events, "events --dimension requests --limit 20"),
-    _Command("records", "the metering records", records, "records --status unbilled"),
-    _Command("verify", "prove conservation from the rows; exit 1 if it fails", verify, "verify --all"),
-    _Command("export", "every record, or event, for another program", export, "export --format csv --output usage.csv"),
-    _Command(
+    Subcommand("status", "what the ledger holds, on one screen", status, "status --config config.yaml"),
+    Subcommand("events", "the usage events still kept", events, "events --dimension requests --limit 20"),
+    Subcommand("records", "the metering records", records, "records --status unbilled"),
+    Subcommand("verify", "prove conservation from the rows; exit 1 if it fails", verify, "verify --all"),
+    Subcommand(
+        "export", "every record, or event, for another program", export, "export --format csv --output usage.csv"
+    ),
+    Subcommand(
         "resolve",
         "decide what becomes of a record that nobody was charged for",
         resolve,
         'resolve rec-7 accept --metering-record-id 4f1c2d --reason "seen in CloudTrail"',
     ),
-    _Command(
+    Subcommand(
         "reconcile",
         "prove from CloudTrail that AWS charged what was submitted; exit 1 if something differs",
         reconcile,
@@ -49,25 +38,13 @@ _COMMANDS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the commands and their options."""
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in _COMMANDS:
-        sub = commands.add_parser(
-            command.name,
-            help=command.help,
-            description=f"{command.help[0].upper()}{command.help[1:]}.",
-            epilog=f"example: {parser.prog} {command.example}",
-            allow_abbrev=False,
-        )
-        add_source(sub)
-        command.module.add_arguments(sub)
-        sub.set_defaults(act=command.module.run)
+    add_subcommands(parser, _COMMANDS, add_source)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run one command; its exit code."""
     try:
-        code: int = args.act(args)
+        return run_subcommand(args)
     except LedgerUnusable as error:
         sys.stderr.write(f"{error}\n")
-        return LEDGER_UNUSABLE
-    return code
+        return ExitCode.LEDGER_UNUSABLE

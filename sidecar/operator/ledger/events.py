@@ -5,6 +5,7 @@ import json
 
 from sidecar.adapters.ledger.listing import EventQuery, EventView, events, look
 from sidecar.domain import quantity, timestamps
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.ledger.source import add_filters, find_source, utf8
 from sidecar.operator.tables import print_json, print_table, tell_more
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
         print_table(COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
     if len(found) > args.limit:
         tell_more("raise --limit, or take `ledger export --events`")
-    return 0
+    return ExitCode.CLEAN
 
 
 def event_members(event: EventView) -> dict[str, object]:

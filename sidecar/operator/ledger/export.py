@@ -1,31 +1,31 @@
 """`ledger export`: every record, or every event still kept, for another program; or the whole ledger as an audit file.
 
-The columns are the members of the API and only ever grow at the end. A file is written beside its place and moved
-there when it is whole, so that nobody reads half of it. Refuses to write over the ledger or into anything but a file.
+The columns are the members of the API and only ever grow at the end. Nobody reads half of a file. Refuses to write over
+the ledger or into anything but a file.
 """
 
 import argparse
 import csv
 import json
-import os
 import sqlite3
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
 from sidecar.adapters.http.views import record_members
+from sidecar.adapters.ledger.file import files_of
 from sidecar.adapters.ledger.listing import EventQuery, events, look
+from sidecar.aws import present
 from sidecar.domain.chain import link
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.ledger.audit_file import entries
 from sidecar.operator.ledger.events import COLUMNS as EVENT_COLUMNS
 from sidecar.operator.ledger.events import event_members
 from sidecar.operator.ledger.records import every_record
 from sidecar.operator.ledger.source import Source, find_source
-from sidecar.operator.present import present
 from sidecar.operator.tables import Members
+from sidecar.operator.whole_file import replacing
 
 RECORD_COLUMNS = (
     "id",
@@ -42,7 +42,6 @@ RECORD_COLUMNS = (
     "accepted_at",
     "carried_to",
 )
-_BAD_COMMAND_LINE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,42 +62,25 @@ def run(args: argparse.Namespace) -> int:
     """Write everything; 0, or 2 when the file cannot be written."""
     if args.chain and args.format == "csv":
         sys.stderr.write("ledger export: --chain has a form of its own and takes no --format csv\n")
-        return _BAD_COMMAND_LINE
+        return ExitCode.BAD_COMMAND
     source = find_source(args)
     if args.output is None:
         _write(source, sys.stdout, args)
-        return 0
+        return ExitCode.CLEAN
     target: Path = args.output.resolve()
-    if _of_ledger(target, source.path.resolve()) or (target.exists() and not target.is_file()):
+    if target in files_of(source.path.resolve()) or (target.exists() and not target.is_file()):
         return _refuse(args.output, "it is the ledger's own, or not a file")
     try:
-        _write_file(source, target, args)
+        with replacing(target) as file:
+            _write(source, file, args)
     except OSError as error:
         return _refuse(args.output, error.strerror or str(error))
-    return 0
+    return ExitCode.CLEAN
 
 
 def _refuse(output: Path, reason: str) -> int:
     sys.stderr.write(f"--output {output} cannot be written: {reason}. Name another file.\n")
-    return _BAD_COMMAND_LINE
-
-
-def _of_ledger(target: Path, ledger: Path) -> bool:
-    return target.parent == ledger.parent and target.name.removeprefix(ledger.name) in {"", "-wal", "-shm", "-lock"}
-
-
-def _write_file(source: Source, target: Path, args: argparse.Namespace) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-            _write(source, file, args)
-            file.flush()
-            os.fsync(descriptor)
-        Path(name).replace(target)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
+    return ExitCode.BAD_COMMAND
 
 
 def _write(source: Source, file: TextIO, args: argparse.Namespace) -> None:

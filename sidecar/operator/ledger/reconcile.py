@@ -17,18 +17,16 @@ from sidecar.adapters.ledger.auditing import submissions
 from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
+from sidecar.aws import present
 from sidecar.domain.hours import to_micros
 from sidecar.domain.reconciliation import Slot, Submission, Verdict, reconcile
 from sidecar.domain.resolution import Action, Resolution
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.cloudtrail.files import TrailUnreadable, find_files
 from sidecar.operator.cloudtrail.trail import Trail
 from sidecar.operator.ledger.reconcile_report import print_document, print_report
 from sidecar.operator.ledger.resolve import user
 from sidecar.operator.ledger.source import Source, find_source, hour, utf8
-from sidecar.operator.present import present
-
-_DIFFERS = 1
-_BAD_COMMAND_LINE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,13 +64,13 @@ def run(args: argparse.Namespace) -> int:
     code = args.product_code or _product_code(source)
     if code is None:
         sys.stderr.write("The ledger does not say of which product it is. Name it with --product-code.\n")
-        return _BAD_COMMAND_LINE
+        return ExitCode.BAD_COMMAND
     trail = Trail(code)
     try:
         trail.read(find_files(args.cloudtrail))
     except TrailUnreadable as error:
         sys.stderr.write(f"{error} Nothing was settled.\n")
-        return _BAD_COMMAND_LINE
+        return ExitCode.BAD_COMMAND
     charges = [each for each in trail.charges if _within(each.hour, args.since, args.until)]
     found = reconcile(_submissions(paths, args), charges)
     if not args.dry_run and found.counts[Verdict.SETTLED]:
@@ -83,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         print_document(found, trail, shown, dry_run=args.dry_run)
     else:
         print_report(found, trail, shown, dry_run=args.dry_run, pods=len(paths) > 1)
-    return 0 if found.agrees else _DIFFERS
+    return ExitCode.CLEAN if found.agrees else ExitCode.FAILED
 
 
 def _within(at: datetime, since: datetime | None, until: datetime | None) -> bool:

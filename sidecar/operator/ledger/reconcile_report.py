@@ -8,6 +8,7 @@ from sidecar.domain.reconciliation import DIFFERENCES, Reconciliation, Slot, Ver
 from sidecar.domain.records import RecordStatus
 from sidecar.operator.cloudtrail.trail import Trail
 from sidecar.operator.tables import Members, print_json, print_line, print_table
+from sidecar.terminal.text import many
 
 _COLUMNS = ("verdict", "record", "dimension", "hour", "here", "aws", "metering_record_id", "note")
 
@@ -21,12 +22,12 @@ def print_report(found: Reconciliation, trail: Trail, shown: Sequence[Slot], *, 
         print_line("")
     _print_totals(found, dry_run=dry_run)
     span = f", {trail.first_at} to {trail.last_at}" if trail.events else ""
-    print_line(f"Read {_many(trail.files, 'file')} with {_many(trail.events, 'event')}{span}.")
-    print_line(f"Pods of {trail.product_code} registered {_many(len(trail.registrations), 'time')}.")
+    print_line(f"Read {many(trail.files, 'file')} with {many(trail.events, 'event')}{span}.")
+    print_line(f"Pods of {trail.product_code} registered {many(len(trail.registrations), 'time')}.")
     if found.of_other_pods:
-        print_line(f"Not compared: {_many(found.of_other_pods, 'charge')} of pods whose ledger was not given (--also).")
+        print_line(f"Not compared: {many(found.of_other_pods, 'charge')} of pods whose ledger was not given (--also).")
     if trail.without_product:
-        print_line(f"Not compared: {_many(trail.without_product, 'batch record')} without a product.")
+        print_line(f"Not compared: {many(trail.without_product, 'batch record')} without a product.")
     print_line(_summary(found, dry_run=dry_run))
 
 
@@ -90,12 +91,8 @@ def _summary(found: Reconciliation, *, dry_run: bool) -> str:
     settled = " Nothing was settled: --dry-run." if dry_run and counts[Verdict.SETTLED] else ""
     differing = sum(counts[verdict] for verdict in DIFFERENCES)
     if differing:
-        return f"DIFFERENT: {_many(differing, 'slot')} of {len(found.slots)}{listed}.{settled}"
+        return f"DIFFERENT: {many(differing, 'slot')} of {len(found.slots)}{listed}.{settled}"
     return f"Reconciled: AWS charged exactly what was submitted{listed}.{settled}"
-
-
-def _many(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def slot_members(slot: Slot) -> Members:

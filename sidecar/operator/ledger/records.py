@@ -12,6 +12,7 @@ from sidecar.adapters.ledger.reading import records
 from sidecar.domain import timestamps
 from sidecar.domain.records import RecordStatus
 from sidecar.domain.status import RecordQuery, RecordView
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.ledger.source import add_filters, find_source
 from sidecar.operator.tables import print_json, print_table, tell_more
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     path = find_source(args).path
     if args.audit:
         _show_audit(path, query, as_json=args.json)
-        return 0
+        return ExitCode.CLEAN
     with look(path) as connection:
         page = records(connection, query)
     found = [record_members(record) for record in page.records]
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         print_table(_SHOWN, [[members[column] for column in _SHOWN] for members in found])
     if page.next is not None:
         tell_more(f"go on with --after {page.next}, or take `ledger export`")
-    return 0
+    return ExitCode.CLEAN
 
 
 def every_record(connection: sqlite3.Connection) -> Iterator[RecordView]:

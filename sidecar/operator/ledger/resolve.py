@@ -11,15 +11,14 @@ import re
 import sys
 
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve_in
+from sidecar.aws import present
 from sidecar.domain import quantity, timestamps
 from sidecar.domain.hours import start_of, to_micros
 from sidecar.domain.resolution import Action, Resolution
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.ledger.source import find_source
-from sidecar.operator.present import present
 from sidecar.operator.tables import print_json, print_line
 
-_REFUSED = 1
-_BAD_COMMAND_LINE = 2
 _LONGEST_REASON = 1000
 _IDENTIFIER = re.compile(r"[!-~]{1,255}")
 
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     action = Action(args.action)
     if (args.metering_record_id is not None) != (action is Action.ACCEPT):
         sys.stderr.write("ledger resolve: accept needs --metering-record-id, and nothing else takes it\n")
-        return _BAD_COMMAND_LINE
+        return ExitCode.BAD_COMMAND
     source = find_source(args)
     resolution = Resolution(action, args.reason, args.metering_record_id)
     now = to_micros(present(source.marketplace))
@@ -57,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
         found = resolve_in(source.path, args.record, resolution, who=user(), now=now, keep=not args.dry_run)
     except NotResolvable as refusal:
         sys.stderr.write(f"{refusal}\n")
-        return _REFUSED
+        return ExitCode.FAILED
     _print(found, kept=not args.dry_run, as_json=args.json)
-    return 0
+    return ExitCode.CLEAN
 
 
 def _print(found: Resolved, *, kept: bool, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sidecar.domain import timestamps
+from sidecar.operator.arguments import add_config, whole
 from sidecar.settings import MarketplaceSettings, Settings, load
 
 _MOST = 1_000_000
@@ -32,11 +33,7 @@ class Source:
 
 def add_source(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say which ledger."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        help="the sidecar's configuration (default: SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml)",
-    )
+    add_config(parser)
     parser.add_argument(
         "--ledger",
         metavar="PATH",
@@ -64,7 +61,11 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
         "--hour", metavar="HOUR", type=hour, help="only this UTC hour, by its start: 2026-11-23T10:00:00Z"
     )
     parser.add_argument(
-        "--limit", metavar="N", type=_count, default=_LIMIT, help=f"at most so many, oldest first (default: {_LIMIT})"
+        "--limit",
+        metavar="N",
+        type=whole(1, _MOST),
+        default=_LIMIT,
+        help=f"at most so many, oldest first (default: {_LIMIT})",
     )
 
 
@@ -91,9 +92,3 @@ def hour(text: str) -> datetime:
     if start is None or not text.endswith(":00:00Z"):
         raise argparse.ArgumentTypeError(f"{text!r} is not the start of a UTC hour like 2026-11-23T10:00:00Z")
     return start
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MOST)) and 0 < int(text) <= _MOST):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST}")
-    return int(text)

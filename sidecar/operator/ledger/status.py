@@ -10,6 +10,7 @@ from sidecar.adapters.ledger.pruning import REMEMBERED_FOR
 from sidecar.adapters.ledger.reading import progress
 from sidecar.domain import durations, timestamps
 from sidecar.domain.status import Progress, Terms
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.ledger.source import find_source
 from sidecar.operator.tables import Members, print_json, print_line, print_terms
 
@@ -30,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(_members(str(path), size, held, reached, found))
     else:
         _print(str(path), size, held, reached, found)
-    return 0
+    return ExitCode.CLEAN
 
 
 def _members(path: str, size: int, held: Overview, reached: Progress, found: dict[str, Terms]) -> Members:

@@ -16,12 +16,10 @@ from sidecar.adapters.ledger.soundness import damage
 from sidecar.domain.chain import ChainBroken
 from sidecar.domain.status import Terms
 from sidecar.domain.usage import Aggregation
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.ledger.audit_file import Checked, check_file
 from sidecar.operator.ledger.source import Source, find_source
 from sidecar.operator.tables import print_json, print_line, print_terms
-
-BROKEN = 1
-_BAD_COMMAND_LINE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         return _verify_chain(args)
     if args.head is not None:
         sys.stderr.write("ledger verify: --head goes with --chain\n")
-        return _BAD_COMMAND_LINE
+        return ExitCode.BAD_COMMAND
     source = find_source(args)
     summed = _summed(source)
     terms: dict[str, Terms] = {}
@@ -63,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         )
     else:
         _print(terms, named, len(found) - len(named), summed)
-    return BROKEN if found else 0
+    return ExitCode.FAILED if found else ExitCode.CLEAN
 
 
 def _summed(source: Source) -> Collection[str]:
@@ -102,7 +100,7 @@ def _verify_chain(args: argparse.Namespace) -> int:
         broken = ["it is not a text file"]
     except OSError as error:
         sys.stderr.write(f"--chain {args.chain} cannot be read: {error.strerror}. Name the audit file.\n")
-        return _BAD_COMMAND_LINE
+        return ExitCode.BAD_COMMAND
     if args.head is not None and not broken and args.head != checked.head:
         broken = [f"its last hash is {checked.head}, not the one given: it is another file than the one that was noted"]
     named = broken if args.all else broken[:1]
@@ -120,7 +118,7 @@ def _verify_chain(args: argparse.Namespace) -> int:
         )
     else:
         _print_chain(args.chain, checked, named, len(broken) - len(named))
-    return BROKEN if broken else 0
+    return ExitCode.FAILED if broken else ExitCode.CLEAN
 
 
 def _print_chain(path: Path, checked: Checked, named: list[str], more: int) -> None:

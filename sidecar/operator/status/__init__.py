@@ -10,16 +10,15 @@ import os
 import sys
 from datetime import UTC, datetime
 
+from sidecar.exit_codes import ExitCode
+from sidecar.operator.arguments import parse_seconds
 from sidecar.operator.local_api import fetch_status, place_of, require_place
-from sidecar.operator.seconds import parse_seconds
 from sidecar.operator.status.following import Following, View
 from sidecar.operator.status.watching import watch_as_documents, watch_as_text, watch_on_terminal
 from sidecar.operator.tables import print_line
 from sidecar.settings import load
 from sidecar.terminal.colours import is_dumb, paint_for
 from sidecar.terminal.size import columns_of
-
-NO_SIDECAR = 1
 
 _EVERY = 2.0
 _SHORTEST = 0.2
@@ -66,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         watch_on_terminal(following, view, args.watch)
     else:
         watch_as_text(following, view, args.watch)
-    return 0
+    return ExitCode.CLEAN
 
 
 def _show(following: Following, view: View, *, as_json: bool) -> int:
@@ -75,11 +74,11 @@ def _show(following: Following, view: View, *, as_json: bool) -> int:
         sys.stdout.write(f"{json.dumps(following.document())}\n")
     if following.fault is not None:
         sys.stderr.write(f"{view.told(following.fault)}\n")
-        return NO_SIDECAR
+        return ExitCode.FAILED
     if not as_json:
         for line in view.lines(following, columns_of(sys.stdout)):
             print_line(line)
-    return 0
+    return ExitCode.CLEAN
 
 
 def _interval(text: str) -> float:

@@ -1,6 +1,6 @@
-"""The service and the clock that a command works by: AWS and the system's, or the emulator's.
+"""AWS as the sidecar and its commands meet it: the metering service, and the clock that goes with it.
 
-In emulator mode both are at `marketplace.endpoint_url`, as they are for the sidecar itself.
+The clock is the system's. In emulator mode both are the emulator's, at `marketplace.endpoint_url`.
 """
 
 import asyncio
