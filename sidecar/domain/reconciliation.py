@@ -70,6 +70,8 @@ class Charge:
     session: str | None
     """The name of the session that signed the call, which may name a pod."""
     event_id: str
+    place: str = ""
+    """The account and Region in which it was charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class _Pairing:
     def __init__(self, submissions: list[Submission], charges: list[Charge], pods: Collection[str]) -> None:
         self._submissions = dict.fromkeys(submissions)
         self._charges = dict.fromkeys(charges)
+        self._all_charges = charges
         self._pods = {submission.pod for submission in submissions}.union(pods)
         self._slots: list[Slot] = []
         self._notes: dict[Submission | Charge, str] = {}
@@ -192,7 +195,8 @@ class _Pairing:
         """Pair records that may have been taken with charges that nobody else can have made.
 
         That is so when each is the only one of its slot, and these pairs leave no charge of unknown origin over: one
-        that is left may be another pod's, and then so may all the others.
+        that is left may be another pod's, and then so may all the others. Charges in two accounts or Regions are of two
+        pods at least.
         """
         unknown: dict[tuple[str, datetime], list[Charge]] = defaultdict(list)
         for charge in self._charges:
@@ -207,7 +211,8 @@ class _Pairing:
             for slot, found in unknown.items()
             if len(found) == 1 and len(open_ended[slot]) == 1 and _may_be(open_ended[slot][0], found[0])
         ]
-        if len(pairs) == sum(map(len, unknown.values())):
+        places = {charge.place for charge in self._all_charges if not self._is_foreign(charge)}
+        if len(pairs) == sum(map(len, unknown.values())) and len(places) <= 1:
             for submission, charge in pairs:
                 self._pair(submission, charge)
             return

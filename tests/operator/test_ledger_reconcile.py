@@ -140,6 +140,17 @@ def test_chosen_hours_hide_no_other_pod(books: Books, capsys: pytest.CaptureFixt
     assert 0 == books.count("audit")
 
 
+@pytest.mark.parametrize(
+    "elsewhere",
+    [{"awsRegion": "us-east-1"}, {"userIdentity": {**DOUBTED["userIdentity"], "accountId": "444455556666"}}],
+)
+def test_places_are_told_apart(books: Books, capsys: pytest.CaptureFixture[str], elsewhere: dict[str, Any]) -> None:
+    """A charge in another account or Region of the same bucket settles nothing here, however like it is."""
+    assert 1 == reconcile(books, events=[HELD, DOUBTED | elsewhere])
+    assert "settled" not in capsys.readouterr().out
+    assert 0 == books.count("audit")
+
+
 def test_charge_of_this_pod_is_never_a_strangers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What the ledger's pod metered past it is missing here, also where the ledger has no record at all."""
     uid = "6f0c1c3e-5f0b-4c53-9f0a-0b6d5c2f7a11"

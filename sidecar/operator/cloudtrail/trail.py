@@ -112,6 +112,7 @@ class Trail:
                 client_token=token if isinstance(token, str) else None,
                 session=_session(event),
                 event_id=str(event.get("eventID")),
+                place=f"{_members(event, 'userIdentity').get('accountId')} {event.get('awsRegion')}",
             )
         )
 
