@@ -86,6 +86,7 @@ async def run(
             passing=lambda: [*cluster.findings(), *(found for each in watches for found in each.findings)],
             running=lambda: not intake.done(),
         )
+        stack.callback(parts.health.close)
         intake = asyncio.create_task(parts.intake.run(), name="intake")
         if follow is not None:
             stack.callback(asyncio.create_task(follow(parts.health), name="follow").cancel)

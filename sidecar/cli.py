@@ -5,6 +5,7 @@ output went away too early.
 """
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -20,6 +21,7 @@ from sidecar.settings import SettingsError
 PROGRAM = "marketplace-sidecar"
 _INTERRUPTED = 130
 _READER_GONE = 141
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,11 @@ def main(argv: list[str] | None = None) -> int:
         code = _INTERRUPTED
     except BrokenPipeError:
         code = _READER_GONE
+    except OSError as error:
+        # Where a file has a name its command tells what is wrong with it.
+        if error.errno not in _NO_ROOM or error.filename is not None:
+            raise
+        code = _cut_off(error)
     return _flushed(code)
 
 
@@ -175,10 +182,19 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _flushed(code: int) -> int:
-    """Return the code after the output has gone out, or although its reader has left."""
+    """Return the code after the output has gone out, or although its reader has left; another where it has no room."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more at its end; it must not meet the broken pipe again.
+    except OSError as error:
+        # The interpreter flushes once more at its end; it must not meet the fault again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno in _NO_ROOM and code != ExitCode.BAD_COMMAND:
+            return _cut_off(error)
+        if error.errno not in {*_NO_ROOM, errno.EPIPE}:
+            raise
     return code
+
+
+def _cut_off(error: OSError) -> int:
+    sys.stderr.write(f"The output cannot be written: {error.strerror}. What is there of it is not whole.\n")
+    return ExitCode.BAD_COMMAND

@@ -201,3 +201,23 @@ def test_gone_reader_is_tolerated(command: str, code: int) -> None:
             timeout=60,
         )
     assert (done.returncode, done.stderr) == (code, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", [["openapi"], ["ledger", "verify", "--chain", os.devnull]])
+def test_full_output_is_told(command: list[str], unbuffered: str) -> None:
+    """An output without room ends with 2 and one sentence, never with a traceback or the code of a failed check."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sidecar", *command],
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert 2 == done.returncode
+    assert ["The output cannot be written: No space left on device. What is there of it is not whole."] == (
+        done.stderr.splitlines()
+    )

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,20 @@ async def test_unreachable_cluster_ends(account: Path) -> None:
     assert cluster.findings() == []
     assert (await cluster.ask_end()).ending
     assert ["kubernetes-unreachable"] == [found.code for found in cluster.findings()]
+    cluster.close()
+
+
+async def test_lack_of_threads_is_a_fault(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be had for a call, the end is the pod's own and the status says why; nothing breaks by it."""
+    cluster = Cluster(KubernetesSettings(), IN_POD, account)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert (await cluster.ask_end()).ending
+    [finding] = cluster.findings()
+    assert ("kubernetes-unreachable", True) == (finding.code, "can't start new thread" in finding.detail)
     cluster.close()
 
 

@@ -56,7 +56,7 @@ class _Snapshot(Collector):
             "marketplace_faults",
             "1 for each fault an operator can act on.",
             "code",
-            dict.fromkeys(sorted({finding.code for finding in status.findings}), 1),
+            dict.fromkeys(sorted({finding.kind or finding.code for finding in status.findings}), 1),
         )
 
 

@@ -68,6 +68,8 @@ def _framed(entries: Iterable[tuple[str, Mapping[str, object]]]) -> Iterator[tup
 def _read(line: str, number: int, before: str) -> tuple[str, Mapping[str, Any], str]:
     try:
         members = json.loads(line)
+        # What can just be read may still be nested too deeply to be written again.
+        written = _canonical(members) if isinstance(members, dict) else ""
     except (ValueError, RecursionError):
         raise ChainBroken(number, "it is not JSON") from None
     match members:
@@ -76,7 +78,7 @@ def _read(line: str, number: int, before: str) -> tuple[str, Mapping[str, Any], 
         case _:
             raise ChainBroken(number, "it is no line of a chain")
     rest = {"n": n, "kind": kind, "entry": entry, "previous": previous}
-    if line != _canonical({**rest, "hash": found}):
+    if line != written or len(members) != len(rest) + 1:
         raise ChainBroken(number, "it is not written as a chain writes it")
     if n != number - 1 or previous != before:
         raise ChainBroken(number, "it does not follow the line before: lines are missing, added or moved")

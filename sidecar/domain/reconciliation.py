@@ -6,7 +6,7 @@ log shows no sign of another pod.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -71,6 +71,8 @@ class Charge:
     session: str | None
     """The name of the session that signed the call, which may name a pod."""
     event_id: str
+    place: str = ""
+    """The account and Region in which it was charged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,11 @@ class Slot:
             return self.submission.hour, self.submission.dimension, self.submission.id
         assert self.charge is not None  # noqa: S101 - a slot has at least one side
         return self.charge.hour, self.charge.dimension, self.charge.metering_record_id
+
+    @property
+    def hours(self) -> list[datetime]:
+        """The hour of each side that it has."""
+        return [side.hour for side in (self.submission, self.charge) if side is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,28 +117,46 @@ class Reconciliation:
         return Counter(slot.verdict for slot in self.slots)
 
 
-def reconcile(submissions: Iterable[Submission], charges: Iterable[Charge]) -> Reconciliation:
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The hours that are judged: from `since` on and before `until`, each open where it is None."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def holds(self, hour: datetime) -> bool:
+        """Tell whether `hour` is one of them."""
+        return (self.since is None or hour >= self.since) and (self.until is None or hour < self.until)
+
+
+def reconcile(
+    submissions: Iterable[Submission], charges: Iterable[Charge], pods: Collection[str] = (), span: Span = Span()
+) -> Reconciliation:
     """Pair records and charges of one product and judge every pair and every single one.
 
     Args:
-        submissions: The records of one or several pods.
-        charges: What AWS charged; a call that was repeated counts once.
+        submissions: Every record of one or several pods, also outside the span.
+        charges: All that AWS charged, also outside the span: a sign of another pod counts in whichever hour it is. A
+            call that was repeated counts once.
+        pods: The uids of pods that have no records any more, or never had: a charge of theirs is no stranger's.
+        span: Whose slots are returned.
     """
-    pairing = _Pairing(list(submissions), _distinct(charges))
+    pairing = _Pairing(list(submissions), _distinct(charges), pods)
     pairing.pair_by_identifier()
     pairing.pair_by_token()
     pairing.pair_by_pod()
     pairing.pair_the_only_ones()
-    return pairing.conclude()
+    return pairing.conclude(span)
 
 
 class _Pairing:
     """The records and charges that are not paired yet, and the slots that are."""
 
-    def __init__(self, submissions: list[Submission], charges: list[Charge]) -> None:
+    def __init__(self, submissions: list[Submission], charges: list[Charge], pods: Collection[str]) -> None:
         self._submissions = dict.fromkeys(submissions)
         self._charges = dict.fromkeys(charges)
-        self._pods = {submission.pod for submission in submissions}
+        self._all_charges = charges
+        self._pods = {submission.pod for submission in submissions}.union(pods)
         self._slots: list[Slot] = []
         self._notes: dict[Submission | Charge, str] = {}
 
@@ -171,7 +196,8 @@ class _Pairing:
         """Pair records that may have been taken with charges that nobody else can have made.
 
         That is so when each is the only one of its slot, and these pairs leave no charge of unknown origin over: one
-        that is left may be another pod's, and then so may all the others.
+        that is left may be another pod's, and then so may all the others. Charges in two accounts or Regions are of two
+        pods at least.
         """
         unknown: dict[tuple[str, datetime], list[Charge]] = defaultdict(list)
         for charge in self._charges:
@@ -186,7 +212,8 @@ class _Pairing:
             for slot, found in unknown.items()
             if len(found) == 1 and len(open_ended[slot]) == 1 and _may_be(open_ended[slot][0], found[0])
         ]
-        if len(pairs) == sum(map(len, unknown.values())):
+        places = {charge.place for charge in self._all_charges if not self._is_foreign(charge)}
+        if len(pairs) == sum(map(len, unknown.values())) and len(places) <= 1:
             for submission, charge in pairs:
                 self._pair(submission, charge)
             return
@@ -194,8 +221,8 @@ class _Pairing:
             self._notes[submission] = f"perhaps {charge.metering_record_id}, which may be another pod's"
             self._notes[charge] = f"perhaps {submission.id}; it may be another pod's"
 
-    def conclude(self) -> Reconciliation:
-        """Judge what has no counterpart, and return everything."""
+    def conclude(self, span: Span) -> Reconciliation:
+        """Judge what has no counterpart, and return what is in the span; a pair is as soon as one side is."""
         foreign = [charge for charge in self._charges if self._is_foreign(charge)]
         for charge in foreign:
             del self._charges[charge]
@@ -205,7 +232,9 @@ class _Pairing:
         for charge in self._charges:
             note = self._notes.get(charge, "no record here is it: another ledger's, or metered past the sidecar")
             self._slots.append(Slot(Verdict.MISSING_HERE, None, charge, note))
-        return Reconciliation(sorted(self._slots, key=lambda slot: slot.key), len(foreign))
+        judged = [slot for slot in self._slots if any(map(span.holds, slot.hours))]
+        strangers = sum(span.holds(charge.hour) for charge in foreign)
+        return Reconciliation(sorted(judged, key=lambda slot: slot.key), strangers)
 
     def _pair(self, submission: Submission, charge: Charge) -> None:
         del self._submissions[submission]

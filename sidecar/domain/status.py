@@ -121,6 +121,8 @@ class Finding:
     detail: str
     cure: str
     since: datetime
+    kind: str | None = None
+    """One of few names to count it by, where the code is somebody else's word."""
 
 
 @dataclass(frozen=True, slots=True)

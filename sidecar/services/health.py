@@ -4,6 +4,7 @@ Only the entitlement, and metering where the seller asked for it, decide readine
 said, but locks nobody out.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -98,6 +99,8 @@ class HealthReport:
         self._clock_skew = clock_skew
         self._lasting = tuple(lasting)
         self._passing = passing
+        self._looking: asyncio.Task[Status] | None = None
+        self._next_look: asyncio.Task[Status] | None = None
 
     def alive(self) -> Verdict:
         """Tell whether the process and its loops run."""
@@ -131,7 +134,28 @@ class HealthReport:
         return Situation(self._registrar.entitlement(), self.ready(), self._failing(), self._registrar.rotation_due)
 
     async def status(self) -> Status:
-        """Return everything an operator asks first; also while the ledger cannot be read."""
+        """Return everything an operator asks first; also while the ledger cannot be read.
+
+        Whoever asks during a look shares the next one, so that no crowd of scrapers keeps usage from the ledger's
+        thread, and nobody is told of an instant before the question.
+        """
+        if self._next_look is None:
+            self._next_look = asyncio.create_task(self._look_after(self._looking), name="status")
+        return await asyncio.shield(self._next_look)
+
+    def close(self) -> None:
+        """Give up the looks that nobody waits for any more, before the ledger is closed under them."""
+        for look in (self._looking, self._next_look):
+            if look is not None:
+                look.cancel()
+
+    async def _look_after(self, running: asyncio.Task[Status] | None) -> Status:
+        if running is not None:
+            await asyncio.wait([running])
+        self._looking, self._next_look = self._next_look, None
+        return await self._look()
+
+    async def _look(self) -> Status:
         now = self._clock.now()
         findings = [*self._lasting, *self._passing(), *self._submitter.findings.values()]
         progress, terms = Progress(self._submitter.last_success_at, None, 0), dict[str, Terms]()

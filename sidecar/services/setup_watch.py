@@ -59,9 +59,10 @@ class SetupWatch:
         await self._rest(self._spread.total_seconds() * self._draw())
         while True:
             now = clock.now()
-            for diagnosis in await _on_own_thread(self._look):
+            found = await _on_own_thread(self._look)
+            for diagnosis in found or ():
                 self._take(diagnosis, now)
-            if not self._wrong:
+            if found is not None and not self._wrong:
                 return
             # Pods that started together drift apart.
             await self._rest(AGAIN.total_seconds() * (0.5 + self._draw()))
@@ -93,8 +94,11 @@ class SetupWatch:
             log.info("setup.mended", check=diagnosis.name, detail=diagnosis.found, lasted=now - finding.since)
 
 
-async def _on_own_thread(look: Look) -> Sequence[Diagnosis]:
-    """Return what a look finds. Its thread is no worker of the loop's, for which the end of the process would wait."""
+async def _on_own_thread(look: Look) -> Sequence[Diagnosis] | None:
+    """Return what a look finds; None where no thread can be had for it, which must not end the process.
+
+    Its thread is no worker of the loop's, for which the end of the process would wait.
+    """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Sequence[Diagnosis]] = loop.create_future()
 
@@ -107,5 +111,8 @@ async def _on_own_thread(look: Look) -> Sequence[Diagnosis]:
         with suppress(RuntimeError):  # the loop has ended meanwhile, and nobody waits
             loop.call_soon_threadsafe(settle, found)
 
-    threading.Thread(target=work, daemon=True, name="setup").start()
+    try:
+        threading.Thread(target=work, daemon=True, name="setup").start()
+    except RuntimeError:
+        return None
     return await answer

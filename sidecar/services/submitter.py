@@ -284,10 +284,11 @@ class Submitter:
             # A label of the metrics, and they must be few: a code that nobody has foreseen counts as its kind.
             counted = code if code in OUTCOMES else type(error).__name__
         self.answers[counted] += 1
-        await self._learn(record, outcome, code, answer, cure)
+        told = Finding(code, f"dimension {record.dimension}: {answer.words}", cure, self._clock.now(), counted)
+        await self._learn(record, outcome, answer, told)
         await self._settle(record, settle(frozen.unanswered, outcome, answer.words, self._rules.late), answer)
 
-    async def _learn(self, record: Record, outcome: Outcome, code: str, answer: Answer, cure: str) -> None:
+    async def _learn(self, record: Record, outcome: Outcome, answer: Answer, told: Finding) -> None:
         """Take from an answer when to try again and what to tell the operator."""
         now = self._clock.now()
         if outcome is Outcome.ACCEPTED:
@@ -299,10 +300,11 @@ class Submitter:
             await self._gate.told(accepted=True)
             return
         known = self.findings.get(record.dimension)
-        if known is None or known.code != code:
-            log.warning("metering.refused", dimension=record.dimension, code=code, detail=answer.words, cure=cure)
-            known = Finding(code, f"dimension {record.dimension}: {answer.words}", cure, now)
-        self.findings[record.dimension] = known
+        if known is None or known.code != told.code:
+            log.warning(
+                "metering.refused", dimension=record.dimension, code=told.code, detail=answer.words, cure=told.cure
+            )
+            self.findings[record.dimension] = told
         if outcome is Outcome.NOT_ENTITLED:
             await self._gate.told(accepted=False)
         if outcome in {Outcome.RETRY, Outcome.UNKNOWN, Outcome.SETUP, Outcome.NOT_ENTITLED}:

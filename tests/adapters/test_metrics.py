@@ -170,3 +170,10 @@ def test_odd_names_escaped() -> None:
     name = 'a"b\\c\nd'
     samples = samples_of(replace(STATUS, conservation={name: Terms(accepted=MILLION, open=MILLION)}))
     assert samples[labelled("marketplace_usage_accepted", dimension=name)] == 1
+
+
+def test_unforeseen_code_is_no_label() -> None:
+    """A fault whose code is a stranger's word is counted by its kind: new words make no new series."""
+    faults = [Finding(f"Code{number}", "words", "", NOW, "UnknownAnswer") for number in range(9)]
+    codes = {dict(labels)["code"] for name, labels in samples_of(replace(STATUS, findings=faults)) if "faults" in name}
+    assert {"UnknownAnswer"} == codes

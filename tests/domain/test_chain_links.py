@@ -92,3 +92,12 @@ def test_no_character_changes_unseen(line: int, position: int, character: str) -
         return
     with pytest.raises(ChainBroken, match=rf"^line {line + 1}: "):
         checked([*LINES[:line], changed, *LINES[line + 1 :]])
+
+
+@pytest.mark.parametrize("depth", [*range(900, 1010), 100_000])
+def test_nesting_of_any_depth_is_judged(depth: int) -> None:
+    """However deep a line is nested, it is judged, and never ends the check by itself."""
+    entry = '{"a":' * depth + "1" + "}" * depth
+    line = f'{{"entry":{entry},"hash":"{"0" * 64}","kind":"record","n":1,"previous":"{"0" * 64}"}}'
+    with pytest.raises(ChainBroken):
+        checked([LINES[0], line])

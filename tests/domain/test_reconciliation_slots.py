@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.reconciliation import Charge, Reconciliation, Submission, Verdict, reconcile
+from sidecar.domain.reconciliation import Charge, Reconciliation, Span, Submission, Verdict, reconcile
 from sidecar.domain.records import RecordStatus
 
 HOUR = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -117,6 +117,67 @@ def test_sign_of_another_pod_settles_nothing(sign: Charge) -> None:
     found = reconcile([DOUBTED], [CHARGE, sign])
     assert "settled" not in verdicts(found)
     assert 3 == len(found.slots)
+
+
+@pytest.mark.parametrize("hour", [HOUR - timedelta(days=1), NEXT])
+def test_span_hides_no_sign_of_another_pod(hour: datetime) -> None:
+    """A charge of unknown origin in an hour that is not asked about still keeps a like one from being settled."""
+    sign = replace(CHARGE, metering_record_id="mr-8", hour=hour)
+    found = reconcile([DOUBTED], [CHARGE, sign], span=Span(HOUR, NEXT))
+    assert ["missing-here", "missing-in-aws"] == sorted(verdicts(found))
+
+
+def test_charge_of_another_place_settles_nothing() -> None:
+    """Where charges that name no pod lie in two accounts or Regions, a like one need not be this pod's."""
+    here, there = "111122223333 eu-west-1", "444455556666 eu-west-1"
+    known = replace(TAKEN, id="rec-0", hour=HOUR - timedelta(hours=1), client_token="token-0")
+    charged = replace(CHARGE, hour=known.hour, place=here)
+    like = replace(CHARGE, metering_record_id="mr-8", place=there)
+    assert ["matched", "missing-here", "missing-in-aws"] == verdicts(reconcile([known, DOUBTED], [charged, like]))
+    assert ["matched", "settled"] == verdicts(reconcile([known, DOUBTED], [charged, replace(like, place=here)]))
+    assert ["matched", "settled"] == verdicts(reconcile([known, DOUBTED], [charged, replace(like, session=POD)]))
+    stranger = replace(CHARGE, metering_record_id="mr-9", session=OTHER_POD, place=there)
+    assert Verdict.SETTLED in reconcile([known, DOUBTED], [charged, replace(like, place=here), stranger]).counts
+
+
+@pytest.mark.parametrize(
+    ("span", "hours"),
+    [
+        (Span(), [10, 11, 12]),
+        (Span(since=NEXT), [11, 12]),
+        (Span(until=NEXT), [10]),
+        (Span(NEXT, NEXT + timedelta(hours=1)), [11]),
+    ],
+)
+def test_span_chooses_what_is_judged(span: Span, hours: list[int]) -> None:
+    """Slots and strangers of other hours are left out, the end of the span among them."""
+    records = [
+        replace(
+            TAKEN, id=f"rec-{n}", hour=HOUR + timedelta(hours=n), client_token=f"token-{n}", metering_record_id=None
+        )
+        for n in range(3)
+    ]
+    strangers = [
+        replace(CHARGE, metering_record_id=f"mr-{n}", session=OTHER_POD, hour=HOUR + timedelta(hours=n))
+        for n in range(3)
+    ]
+    found = reconcile(records, strangers, span=span)
+    assert hours == [slot.submission.hour.hour for slot in found.slots if slot.submission]
+    assert len(hours) == found.of_other_pods
+
+
+def test_hour_of_either_side_is_judged() -> None:
+    """A pair whose sides lie in two hours is a difference in both of them."""
+    elsewhere = replace(CHARGE, hour=NEXT)
+    for span in (Span(until=NEXT), Span(since=NEXT)):
+        assert ["different"] == verdicts(reconcile([TAKEN], [elsewhere], span=span))
+
+
+def test_pod_without_records_is_no_stranger() -> None:
+    """A charge that names a pod of the ledger is compared, even where no record of the pod is left or ever was."""
+    assert 1 == reconcile([], [NAMED]).of_other_pods
+    found = reconcile([], [NAMED], [POD])
+    assert (["missing-here"], 0) == (verdicts(found), found.of_other_pods)
 
 
 def test_likely_charge_is_told() -> None:

@@ -58,6 +58,13 @@ def test_odd_text_is_refused(text: str) -> None:
         read(text)
 
 
+@pytest.mark.parametrize("second", ["Records", "Events"])
+def test_second_list_is_refused(second: str) -> None:
+    """Events do not hide in a list behind the one that is read, which another reader might take instead."""
+    with pytest.raises(ValueError, match="second list"):
+        read(f'{{"Records": [{{}}], "{second}": [{{}}]}}')
+
+
 def test_fractions_are_exact() -> None:
     """A number with a fraction keeps its digits."""
     assert [{"a": Decimal("0.1000000000000000000001")}] == read('[{"a": 0.1000000000000000000001}]')

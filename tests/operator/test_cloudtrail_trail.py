@@ -172,6 +172,9 @@ def test_quantities_are_exact(tmp_path: Path, usage: dict[str, Any], expected: i
         metered([], "2026-11-23T10:00:00Z"),
         metered(1, "2026-11-23T10:00:00Z", None),
         metered(1, "2026-11-23T10:00:00Z", ""),
+        metered(1, "2026-11-23T10:00:00Z", "mr-\ud800"),
+        metered(1, "2026-11-23T10:00:00Z", "mr\x1b[2J"),
+        metered(1, "2026-11-23T10:00:00Z", "m" * 256),
         metered(1, "2026-11-23T10:00:00Z", usageDimension=None),
         event("BatchMeterUsage", {"productCode": CODE}, {"results": [{"status": "Success", "usageRecord": {}}]}),
     ],
@@ -200,6 +203,12 @@ def test_unclear_charge_is_refused(tmp_path: Path, broken: dict[str, Any]) -> No
 def test_uncharged_call_is_passed_over(tmp_path: Path, passed: dict[str, Any]) -> None:
     """Refusals, dry runs, other products and other calls charge nobody."""
     assert [] == charges(tmp_path, passed)
+
+
+def test_odd_event_id_is_written_out(tmp_path: Path) -> None:
+    """An event's id goes into the audit trail, so that it holds nothing that cannot stand there."""
+    [charge] = charges(tmp_path, metered(1) | {"eventID": "e\ud800\n"})
+    assert "e\\ud800\\n" == charge.event_id
 
 
 def test_batch_is_charged(tmp_path: Path) -> None:

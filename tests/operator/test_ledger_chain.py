@@ -141,11 +141,29 @@ def test_slot_billed_twice_is_found(audit: Path, capsys: pytest.CaptureFixture[s
     assert "rec-1 and rec-99 are both accepted for one slot" in breaches
 
 
+def test_dimension_without_terms_is_found(audit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Records of a dimension whose terms were taken out are not passed over."""
+    changed = entries(audit)
+    rewrite(audit, [(kind, entry) for kind, entry in changed if kind != "terms" or entry["dimension"] != "requests"])
+    assert ["dimension requests: it has records but no terms"] == verify(audit, capsys, "--all", code=1)["breaches"]
+
+
+def test_terms_told_twice_are_found(audit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A second line of terms for one dimension, whatever it says, does not take the place of the first unseen."""
+    changed = entries(audit)
+    place, terms = next((n, entry) for n, (kind, entry) in enumerate(changed) if kind == "terms")
+    changed.insert(place, ("terms", {**terms, "dropped": "0"}))
+    rewrite(audit, changed)
+    twice = f"dimension {terms['dimension']}: its terms are told twice"
+    assert [twice] == verify(audit, capsys, "--all", code=1)["breaches"]
+
+
 @pytest.mark.parametrize(
     "entry",
     [
         ("record", {}),
         ("record", {"status": "accepted", "quantity": "1e9"}),
+        ("record", {"status": "Accepted", "quantity": "1", "dimension": "x", "pod": "p", "hour": "h", "id": "rec-1"}),
         ("terms", {"dimension": "x"}),
         ("ledger", {}),
     ],

@@ -125,8 +125,49 @@ def test_differences_show_as_table(books: Books, capsys: pytest.CaptureFixture[s
 
 def test_hours_are_chosen(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
     """--from and --until leave other hours alone on both sides."""
-    assert 0 == reconcile(books, "--from", ELEVEN, "--until", TWELVE, "--json", events=[DOUBTED, metered(9, TWELVE)])
+    events = [DOUBTED, metered(9, TWELVE) | BY_POD]
+    assert 0 == reconcile(books, "--from", ELEVEN, "--until", TWELVE, "--json", events=events)
     assert [IN_DOUBT] == [slot["record"] for slot in found(capsys)["slots"]]
+
+
+def test_chosen_hours_hide_no_other_pod(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """A charge of unknown origin outside the chosen hours still keeps a record in doubt from being settled."""
+    events = [DOUBTED, metered(9, TWELVE)]
+    assert 1 == reconcile(books, "--from", ELEVEN, "--until", TWELVE, "--json", events=events)
+    assert {IN_DOUBT: "missing-in-aws", None: "missing-here"} == {
+        slot["record"]: slot["verdict"] for slot in found(capsys)["slots"]
+    }
+    assert 0 == books.count("audit")
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [{"awsRegion": "us-east-1"}, {"userIdentity": {**DOUBTED["userIdentity"], "accountId": "444455556666"}}],
+)
+def test_places_are_told_apart(books: Books, capsys: pytest.CaptureFixture[str], elsewhere: dict[str, Any]) -> None:
+    """A charge in another account or Region of the same bucket settles nothing here, however like it is."""
+    assert 1 == reconcile(books, events=[HELD, DOUBTED | elsewhere])
+    assert "settled" not in capsys.readouterr().out
+    assert 0 == books.count("audit")
+
+
+def test_charge_of_this_pod_is_never_a_strangers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the ledger's pod metered past it is missing here, also where the ledger has no record at all."""
+    uid = "6f0c1c3e-5f0b-4c53-9f0a-0b6d5c2f7a11"
+    books = Books(tmp_path / "ledger.db", pod=uid)
+    charge = metered(9, TEN, "mr-9") | {"additionalEventData": {"identity": uid}}
+    assert 1 == reconcile(books, "--json", events=[charge])
+    document = found(capsys)
+    assert (1, 0) == (document["counts"]["missing-here"], document["of_other_pods"])
+    books.close()
+
+
+def test_ledger_named_twice_is_one(books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same ledger under two names is read once: its charges are not taken from it by itself."""
+    link = tmp_path / "same.db"
+    link.symlink_to(books.path)
+    assert 0 == reconcile(books, "--also", str(link), events=[HELD, DOUBTED])
+    assert "1 settled" in capsys.readouterr().out
 
 
 def test_other_pods_ledger_is_given(books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

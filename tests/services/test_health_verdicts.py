@@ -1,5 +1,6 @@
 """What the probes and the status say, for every way the services can stand."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -36,14 +37,23 @@ class Shelf:
     pod_source: str = "downward-api"
     fault: str | None = None
     unreadable: bool = False
+    looks: int = 0
+    held: asyncio.Event | None = None
+    """Keeps a look from ending until it is set."""
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
     found: Progress = field(default_factory=lambda: Progress(NOW, NOW, 0))
     law: dict[str, Terms] = field(default_factory=lambda: {"requests": BALANCED})
 
     async def progress(self) -> Progress:
         """Return what the test has set."""
+        self.looks += 1
+        self.looked.set()
         if self.unreadable:
             raise LedgerUnavailable("disk I/O error")
-        return self.found
+        found = self.found
+        if self.held is not None:
+            await self.held.wait()
+        return found
 
     async def terms(self) -> Mapping[str, Terms]:
         """Return what the test has set."""
@@ -224,6 +234,39 @@ async def test_status_tells_everything(metering: "Metering") -> None:
     codes = ["identity-not-accepted", "ThrottlingException", "in-doubt", "conservation-broken"]
     assert codes == [finding.code for finding in status.findings]
     assert all(finding.cure and finding.detail for finding in status.findings)
+
+
+async def test_crowd_shares_a_look(metering: "Metering") -> None:
+    """However many ask at once, the ledger is looked at once now and once more for all who asked meanwhile."""
+    desk = Desk(metering)
+    desk.shelf.held = asyncio.Event()
+    report = desk.report()
+    first = asyncio.create_task(report.status())
+    await desk.shelf.looked.wait()
+    desk.shelf.found = Progress(NOW, NOW, 7)
+    crowd = [asyncio.create_task(report.status()) for _ in range(100)]
+    crowd[0].cancel()  # a client that hangs up takes the answer from nobody
+    await asyncio.sleep(0)
+    desk.shelf.held.set()
+    assert 0 == (await first).in_doubt
+    assert {7} == {(await each).in_doubt for each in crowd[1:]}
+    assert 2 == desk.shelf.looks
+    desk.shelf.found = Progress(NOW, NOW, 8)
+    assert 8 == (await report.status()).in_doubt
+
+
+async def test_closed_report_looks_no_more(metering: "Metering") -> None:
+    """A look whose client has gone ends with the report, before the ledger is closed under it."""
+    desk = Desk(metering)
+    desk.shelf.held = asyncio.Event()
+    report = desk.report()
+    asked = asyncio.create_task(report.status())
+    await desk.shelf.looked.wait()
+    looks = [task for task in asyncio.all_tasks() if task.get_name() == "status"]
+    asked.cancel()
+    report.close()
+    await asyncio.wait(looks, timeout=5)
+    assert [True] == [look.cancelled() for look in looks]
 
 
 async def test_status_without_ledger(metering: "Metering") -> None:

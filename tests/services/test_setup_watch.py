@@ -110,6 +110,21 @@ async def test_other_fault_is_told_anew(clock: "ManualClock", then: Diagnosis, *
     assert [(UNKNOWN.found, first), (then.found, first)] == details
 
 
+async def test_lack_of_threads_ends_nothing(clock: "ManualClock", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look for which no thread can be had is made up for later, and never ends the process."""
+    watched = Watched(clock, [UNKNOWN], [DNS.ok("found")])
+    start, refusals = threading.Thread.start, [True, False, True, False]
+
+    def refuse(thread: threading.Thread) -> None:
+        if thread.name == "setup" and refusals.pop(0):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert [("setup.wrong", "dns"), ("setup.mended", "dns")] == told(await watched.live())
+    assert [[], ["setup-dns"], ["setup-dns"], []] == watched.shown
+
+
 async def test_hanging_look_is_left(clock: "ManualClock") -> None:
     """A look that hangs keeps nobody from ending: its thread is not waited for, and what it says at last is dropped."""
     asked, released = threading.Event(), threading.Event()

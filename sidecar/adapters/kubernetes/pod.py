@@ -119,7 +119,12 @@ class KubernetesPod:
         return await self._call(ask)
 
     async def _call(self, call: Callable[["CoreV1Api"], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, call)
+        try:
+            answer = asyncio.get_running_loop().run_in_executor(self._threads, self._run, call)
+        except RuntimeError as error:
+            # A container has a limit of threads. Metering, and the question at the end, do not fail with it.
+            raise ClusterFailed(Fault.UNREACHABLE, _one_line(f"no thread to call it: {error}")) from error
+        return await answer
 
     def _run(self, call: Callable[["CoreV1Api"], T]) -> T:
         """Make a call on a thread; the package comes in with the first one, long after the probes answer."""

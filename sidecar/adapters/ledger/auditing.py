@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.reading import record_id
 from sidecar.adapters.ledger.store import read_tags
-from sidecar.domain.hours import Hour, from_micros, hour_of, start_of
+from sidecar.domain.hours import Hour, from_micros, start_of
 from sidecar.domain.quantity import exact
 from sidecar.domain.reconciliation import Submission
 from sidecar.domain.records import RecordStatus
@@ -34,23 +34,16 @@ class CarryView:
     at: datetime
 
 
-def submissions(
-    connection: sqlite3.Connection, path: Path, since: datetime | None, until: datetime | None
-) -> Iterator[Submission]:
+def submissions(connection: sqlite3.Connection, path: Path) -> Iterator[Submission]:
     """Yield the records of every pod that were made to be submitted, whatever became of them, in order of their seal.
 
     Args:
         connection: See `look`.
         path: The ledger, as the submissions shall name it.
-        since: Only hours from this one on.
-        until: Only hours before this one.
     """
-    first = 0 if since is None else hour_of(since)
-    end = 2**62 if until is None else hour_of(until)
     for row in connection.execute(
         "SELECT record.*, name, uid FROM record JOIN dimension ON dimension.id = record.dimension"
-        " JOIN pod ON pod.id = record.pod WHERE kind = 'slot' AND hour >= ? AND hour < ? ORDER BY seq",
-        (first, end),
+        " JOIN pod ON pod.id = record.pod WHERE kind = 'slot' ORDER BY seq"
     ):
         yield Submission(
             id=record_id(row["seq"]),
@@ -65,6 +58,12 @@ def submissions(
             metering_record_id=row["metering_record_id"],
             resolved=bool(row["resolved"]),
         )
+
+
+def pods(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield the uid of every pod that has had the ledger, whether or not a record of it is kept."""
+    for row in connection.execute("SELECT uid FROM pod ORDER BY id"):
+        yield row["uid"]
 
 
 def pods_of_records(connection: sqlite3.Connection) -> dict[str, str]:

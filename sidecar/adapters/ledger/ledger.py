@@ -8,6 +8,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -104,7 +105,16 @@ class Ledger:
         return await self._run(run)
 
     async def _read(self, look: Callable[[sqlite3.Connection], Result]) -> Result:
-        return await self._look(lambda store: look(store.connection))
+        def run(store: Store) -> Result:
+            # At one instant: between two statements another command may resolve a record, and sums would not agree.
+            store.connection.execute("BEGIN")
+            try:
+                return look(store.connection)
+            finally:
+                with suppress(sqlite3.Error):
+                    store.connection.execute("ROLLBACK")
+
+        return await self._look(run)
 
     async def _look(self, look: Callable[[Store], Result]) -> Result:
         def run(store: Store) -> Result:

@@ -16,6 +16,7 @@ LARGEST = 32 * WINDOW
 """Characters of one object; CloudTrail's have 256 KiB at most."""
 
 _LIST = re.compile(r'"(Records|Events)"\s*:\s*\[')
+_LISTS = frozenset({"Records", "Events"})
 _OBJECT = re.compile(r'"(eventSource|CloudTrailEvent)"\s*:')
 _BLANK = re.compile(r"[ \t\n\r]*")
 
@@ -103,7 +104,9 @@ class _Window:
         while self._read_on():
             pass
         rest = self.text[self.position :].strip()
-        json.loads(f"{{{rest.removeprefix(',')}" if rest != "}" else "{}")
+        members = json.loads(f"{{{rest.removeprefix(',')}" if rest != "}" else "{}")
+        if not _LISTS.isdisjoint(members):
+            raise ValueError("it has a second list of events")
 
     def _read_on(self) -> bool:
         """Let go of what was read and add what follows; whether anything does."""

@@ -29,6 +29,10 @@ _PROSE = re.compile(r"([A-Z][a-z]{2}) (\d{1,2}), (\d{4}),? (\d{1,2}):(\d\d):(\d\
 _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
 
 
+_IDENTIFIER = re.compile(r"[!-~]{1,255}", re.ASCII)
+"""What can stand in the ledger and in every report as it is."""
+
+
 class _Unclear(Exception):  # noqa: N818 - becomes a TrailUnreadable once the file is known
     """A member of an event is not what it should be."""
 
@@ -100,6 +104,8 @@ class Trail:
     ) -> None:
         if not isinstance(identifier, str) or not identifier:
             raise _Unclear("AWS took it, but there is no meteringRecordId")
+        if _IDENTIFIER.fullmatch(identifier) is None:
+            raise _Unclear(f"the meteringRecordId {identifier!r:.100} is none")
         if not isinstance(dimension, str):
             raise _Unclear("there is no dimension")
         token = usage.get("clientToken")
@@ -111,7 +117,8 @@ class Trail:
                 quantity=read_quantity(usage, prefix),
                 client_token=token if isinstance(token, str) else None,
                 session=_session(event),
-                event_id=str(event.get("eventID")),
+                event_id=ascii(str(event.get("eventID")))[1:-1][:255],
+                place=f"{_members(event, 'userIdentity').get('accountId')} {event.get('awsRegion')}",
             )
         )
 

@@ -11,7 +11,14 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from sidecar.operator.checks.shutdown import SPARE
-from sidecar.operator.ecs.launch import SIDECAR_MEMORY, LaunchType, LedgerVolume, health_check, start_timeout
+from sidecar.operator.ecs.launch import (
+    RESTART_AFTER,
+    SIDECAR_MEMORY,
+    LaunchType,
+    LedgerVolume,
+    health_check,
+    start_timeout,
+)
 
 SIDECAR: Final = "marketplace-sidecar"
 APP: Final = "app"
@@ -21,6 +28,9 @@ IMAGE_PROGRAM: Final = ("python", "-m", "sidecar")
 """The image's ENTRYPOINT. A health check does not go through it, and there is no shell that could find a command."""
 IMAGE_VOLUME: Final = PurePosixPath("/var/lib/marketplace-sidecar")
 """The image's VOLUME. ECS gives a mounted volume the owner of such a folder; any other one belongs to root."""
+
+FINAL: Final = (0, 2, 3, 4)
+"""Exit codes after which another start would end the same way; the task ends, and says why."""
 
 Members = dict[str, Any]
 
@@ -102,6 +112,8 @@ def _sidecar(plan: Plan) -> Members:
         },
         "startTimeout": start_timeout(plan.launch),
         "stopTimeout": plan.stop_timeout,
+        # A killed sidecar comes back to its ledger: without it the task would end, and the ledger with the task.
+        "restartPolicy": {"enabled": True, "ignoredExitCodes": list(FINAL), "restartAttemptPeriod": RESTART_AFTER},
     }
     return container | _logging(plan, SIDECAR)
 

@@ -32,6 +32,9 @@ LONGEST: Final = FARGATE_LONGEST.seconds
 SHORTEST: Final = 2
 """Seconds of the shortest limit that ECS takes."""
 
+RESTART_AFTER: Final = 60
+"""Seconds that a container must have run for ECS to start it again; it takes nothing shorter."""
+
 FARGATE_SIZES: Final[Mapping[int, Sequence[int]]] = MappingProxyType(
     {
         256: (512, 1024, 2048),

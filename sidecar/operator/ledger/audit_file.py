@@ -17,13 +17,14 @@ from sidecar.adapters.ledger.listing import EventQuery, audit, events, overview
 from sidecar.adapters.ledger.proof import terms
 from sidecar.domain import quantity, timestamps
 from sidecar.domain.chain import ChainBroken, check
+from sidecar.domain.records import RecordStatus
 from sidecar.domain.status import RecordQuery, Terms
 from sidecar.operator.ledger.events import event_members
 from sidecar.operator.ledger.records import audit_members, every_record
 from sidecar.operator.tables import Members
 
 _MOST = 2**62
-_SUMS = {"sealed": "sealed", "accepted": "submitted", "unbilled": "unbilled"}
+_SUMS = {RecordStatus.SEALED: "sealed", RecordStatus.ACCEPTED: "submitted", RecordStatus.UNBILLED: "unbilled"}
 """The status of a record, and the term that its quantity is part of."""
 
 
@@ -79,6 +80,10 @@ def check_file(lines: Iterable[str]) -> Checked:
                 _take_record(checked, entry, sums, slots)
         except (KeyError, ValueError, TypeError, AttributeError):
             raise ChainBroken(checked.lines, f"it is no {kind} as an export writes it") from None
+    checked.breaches += [
+        f"dimension {name}: it has records but no terms"
+        for name in sorted({name for name, _ in sums} - set(checked.terms))
+    ]
     for name, kept in checked.terms.items():
         for term in _SUMS.values():
             made = sums[name, term]
@@ -94,6 +99,8 @@ def check_file(lines: Iterable[str]) -> Checked:
 
 def _take_terms(checked: Checked, entry: Mapping[str, Any], sums: dict[tuple[str, str], int]) -> None:
     name = str(entry["dimension"])
+    if name in checked.terms:
+        checked.breaches.append(f"dimension {name}: its terms are told twice")
     checked.terms[name] = Terms(**{term: quantity.exact(entry[term]) for term in Terms.__slots__})
     sums[name, "submitted"] += quantity.exact(entry["dropped"])
 
@@ -104,9 +111,9 @@ def _take_record(
     sums: dict[tuple[str, str], int],
     slots: dict[tuple[object, ...], object],
 ) -> None:
-    term = _SUMS.get(entry["status"])
+    term = _SUMS.get(RecordStatus(entry["status"]))
     if term is not None:
-        sums[entry["dimension"], term] += quantity.exact(entry["quantity"])
+        sums[str(entry["dimension"]), term] += quantity.exact(entry["quantity"])
     if entry["status"] == "accepted":
         slot = entry["pod"], entry["dimension"], entry["hour"]
         if slot in slots:

@@ -10,16 +10,15 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 
-from sidecar.adapters.ledger.auditing import submissions
+from sidecar.adapters.ledger.auditing import pods, submissions
 from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
 from sidecar.aws import present
 from sidecar.domain.hours import to_micros
-from sidecar.domain.reconciliation import Slot, Submission, Verdict, reconcile
+from sidecar.domain.reconciliation import Reconciliation, Slot, Span, Verdict, reconcile
 from sidecar.domain.resolution import Action, Resolution
 from sidecar.exit_codes import ExitCode
 from sidecar.operator.cloudtrail.files import TrailUnreadable, find_files
@@ -60,7 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reconcile; 0 if AWS charged exactly what was submitted, 1 if something differs, 2 if the log cannot be read."""
     source = find_source(args)
-    paths = list(dict.fromkeys([source.path, *args.also]))
+    # By where they lead: under two names one ledger would find each of its charges taken by itself.
+    paths: dict[Path, Path] = {}
+    for path in [source.path, *args.also]:
+        paths.setdefault(path.resolve(), path)
     code = args.product_code or _product_code(source)
     if code is None:
         sys.stderr.write("The ledger does not say of which product it is. Name it with --product-code.\n")
@@ -71,8 +73,7 @@ def run(args: argparse.Namespace) -> int:
     except TrailUnreadable as error:
         sys.stderr.write(f"{error} Nothing was settled.\n")
         return ExitCode.BAD_COMMAND
-    charges = [each for each in trail.charges if _within(each.hour, args.since, args.until)]
-    found = reconcile(_submissions(paths, args), charges)
+    found = _reconcile(paths.values(), trail, Span(args.since, args.until))
     if not args.dry_run and found.counts[Verdict.SETTLED]:
         now = to_micros(present(source.marketplace))
         found = replace(found, slots=[_settle(slot, now) for slot in found.slots])
@@ -84,10 +85,6 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.CLEAN if found.agrees else ExitCode.FAILED
 
 
-def _within(at: datetime, since: datetime | None, until: datetime | None) -> bool:
-    return (since is None or at >= since) and (until is None or at < until)
-
-
 def _product_code(source: Source) -> str | None:
     if source.settings is not None:
         return source.settings.product.code
@@ -96,13 +93,13 @@ def _product_code(source: Source) -> str | None:
     return None if evidence is None else evidence.product_code
 
 
-def _submissions(paths: Iterable[Path], args: argparse.Namespace) -> list[Submission]:
+def _reconcile(paths: Iterable[Path], trail: Trail, span: Span) -> Reconciliation:
+    """Compare the ledgers, each at one instant, with the log."""
     with ExitStack() as stack:
-        return [
-            submission
-            for path in paths
-            for submission in submissions(stack.enter_context(look(path)), path, args.since, args.until)
-        ]
+        opened = [(stack.enter_context(look(path)), path) for path in paths]
+        held = [record for connection, path in opened for record in submissions(connection, path)]
+        owners = [uid for connection, _ in opened for uid in pods(connection)]
+    return reconcile(held, trail.charges, owners, span)
 
 
 def _settle(slot: Slot, now: int) -> Slot:

@@ -1,5 +1,6 @@
 """What readers see: buckets, records page by page, how far the submissions have come."""
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -7,11 +8,15 @@ import pytest
 
 from sidecar.adapters.ledger import reading
 from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
-from sidecar.adapters.ledger.file import open_for_reading
+from sidecar.adapters.ledger.file import open_for_reading, open_for_writing
+from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.adapters.ledger.resolving import resolve_in
 from sidecar.domain.entitlement import Evidence
+from sidecar.domain.hours import to_micros
 from sidecar.domain.outcomes import Outcome
+from sidecar.domain.resolution import Action, Resolution
 from sidecar.domain.status import AllocationView, BucketView, Progress, RecordQuery
-from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, Books, event
+from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, Books, event
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 EVIDENCE = Evidence(
@@ -157,3 +162,32 @@ def test_damaged_evidence_proves_nothing(tmp_path: Path, text: str) -> None:
     found = read_evidence(books.store.connection)
     books.close()
     assert found is None
+
+
+async def test_sums_are_of_one_instant(books: Books) -> None:
+    """A record that another command resolves between two statements of a sum leaves the law as it was for that sum."""
+    books.take(event("2"))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    books.submit_all(Outcome.UNKNOWN)
+    books.pass_time(7 * HOUR)
+    books.expire()
+    resolved: list[str] = []
+
+    def meddle(statement: str) -> None:
+        if statement.startswith("SELECT * FROM dimension") and not resolved:
+            resolved.append("rec-1")
+            decision = Resolution(Action.CARRY, "not in CloudTrail")
+            resolve_in(books.path, "rec-1", decision, who="anna", now=to_micros(books.now), keep=True)
+
+    def connect(path: Path) -> sqlite3.Connection:
+        connection = open_for_writing(path)
+        connection.set_trace_callback(meddle)
+        return connection
+
+    ledger = Ledger(books.path, RULES, connect=connect)
+    await ledger.open("pod-1", "downward-api", books.now)
+    assert (await ledger.terms())["requests"].balanced
+    assert ["rec-1"] == resolved
+    assert (await ledger.terms())["requests"].open
+    await ledger.close()

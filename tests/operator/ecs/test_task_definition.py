@@ -14,6 +14,7 @@ from botocore.loaders import Loader
 from sidecar import cli
 from sidecar.operator.ecs.definition import IMAGE_PROGRAM, IMAGE_USER, IMAGE_VOLUME
 from sidecar.operator.ecs.launch import FARGATE_SIZES
+from sidecar.operator.run import BAD_SETUP, LEDGER_UNUSABLE, NOT_ENTITLED
 from tests.documents.reading import ROOT
 
 ROLE = "arn:aws:iam::111122223333:role/metering"
@@ -138,6 +139,18 @@ def test_app_waits_for_entitlement(ecs: Teller) -> None:
     assert definition["networkMode"] == "awsvpc"
     assert variables(app) == {"MARKETPLACE_SIDECAR_URL": "http://127.0.0.1:8787"}
     assert app["portMappings"] == [{"containerPort": 8080, "protocol": "tcp"}]
+
+
+def test_killed_sidecar_comes_back(ecs: Teller) -> None:
+    """ECS starts a killed sidecar again on its ledger, but not one that was told to end or would end again."""
+    sidecar, app = containers(ecs.define())
+    policy = sidecar["restartPolicy"]
+
+    assert policy["enabled"]
+    assert policy["ignoredExitCodes"] == [0, BAD_SETUP, NOT_ENTITLED, LEDGER_UNUSABLE]
+    assert 60 <= policy["restartAttemptPeriod"] <= 1800
+    # An app that ends has nothing to come back to: its end is the task's.
+    assert "restartPolicy" not in app
 
 
 @pytest.mark.parametrize(
