@@ -29,6 +29,8 @@ class Verdict(StrEnum):
     NOT_CHARGED = "not-charged"  # carried or unbilled here, and AWS holds nothing of it
 
 
+_NOBODYS = "no record here is it: another ledger's, or metered past the sidecar"
+_OLD = "before the first record that is still kept here; --from leaves such hours out"
 DIFFERENCES = frozenset({Verdict.MISSING_IN_AWS, Verdict.MISSING_HERE, Verdict.DIFFERENT})
 
 
@@ -130,7 +132,11 @@ class Span:
 
 
 def reconcile(
-    submissions: Iterable[Submission], charges: Iterable[Charge], pods: Collection[str] = (), span: Span = Span()
+    submissions: Iterable[Submission],
+    charges: Iterable[Charge],
+    pods: Collection[str] = (),
+    registrants: Collection[str] = (),
+    span: Span = Span(),
 ) -> Reconciliation:
     """Pair records and charges of one product and judge every pair and every single one.
 
@@ -139,13 +145,14 @@ def reconcile(
         charges: All that AWS charged, also outside the span: a sign of another pod counts in whichever hour it is. A
             call that was repeated counts once.
         pods: The uids of pods that have no records any more, or never had: a charge of theirs is no stranger's.
+        registrants: The sessions under which pods have registered: more of them than pods are a sign of another pod.
         span: Whose slots are returned.
     """
     pairing = _Pairing(list(submissions), _distinct(charges), pods)
     pairing.pair_by_identifier()
     pairing.pair_by_token()
     pairing.pair_by_pod()
-    pairing.pair_the_only_ones()
+    pairing.pair_the_only_ones(registrants)
     return pairing.conclude(span)
 
 
@@ -155,6 +162,7 @@ class _Pairing:
     def __init__(self, submissions: list[Submission], charges: list[Charge], pods: Collection[str]) -> None:
         self._submissions = dict.fromkeys(submissions)
         self._charges = dict.fromkeys(charges)
+        self._all_submissions = submissions
         self._all_charges = charges
         self._pods = {submission.pod for submission in submissions}.union(pods)
         self._slots: list[Slot] = []
@@ -192,12 +200,12 @@ class _Pairing:
             if found is not None:
                 self._pair(submission, found)
 
-    def pair_the_only_ones(self) -> None:
+    def pair_the_only_ones(self, registrants: Collection[str]) -> None:
         """Pair records that may have been taken with charges that nobody else can have made.
 
         That is so when each is the only one of its slot, and these pairs leave no charge of unknown origin over: one
         that is left may be another pod's, and then so may all the others. Charges in two accounts or Regions are of two
-        pods at least.
+        pods at least, and so are more registrations than there are pods.
         """
         unknown: dict[tuple[str, datetime], list[Charge]] = defaultdict(list)
         for charge in self._charges:
@@ -213,7 +221,9 @@ class _Pairing:
             if len(found) == 1 and len(open_ended[slot]) == 1 and _may_be(open_ended[slot][0], found[0])
         ]
         places = {charge.place for charge in self._all_charges if not self._is_foreign(charge)}
-        if len(pairs) == sum(map(len, unknown.values())) and len(places) <= 1:
+        nameless = {session for session in registrants if not names_some_pod(session)}
+        alone = len(places) <= 1 and len(nameless) <= len(self._pods)
+        if alone and len(pairs) == sum(map(len, unknown.values())):
             for submission, charge in pairs:
                 self._pair(submission, charge)
             return
@@ -229,8 +239,10 @@ class _Pairing:
         for submission in self._submissions:
             verdict, note = _judge_alone(submission)
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
+        first = min((submission.hour for submission in self._all_submissions), default=None)
         for charge in self._charges:
-            note = self._notes.get(charge, "no record here is it: another ledger's, or metered past the sidecar")
+            kept = first is None or charge.hour >= first
+            note = self._notes.get(charge, _NOBODYS if kept else _OLD)
             self._slots.append(Slot(Verdict.MISSING_HERE, None, charge, note))
         judged = [slot for slot in self._slots if any(map(span.holds, slot.hours))]
         strangers = sum(span.holds(charge.hour) for charge in foreign)
@@ -305,7 +317,7 @@ def _judge_alone(submission: Submission) -> tuple[Verdict, str]:
         case RecordStatus.CARRIED:
             return Verdict.NOT_CHARGED, "carried into a later hour, and counted there"
         case RecordStatus.UNBILLED if submission.in_doubt:
-            return Verdict.MISSING_IN_AWS, "in doubt; if the files are complete, AWS never took it: carry it"
+            return Verdict.MISSING_IN_AWS, "in doubt, and not in these files"
         case RecordStatus.UNBILLED:
             return Verdict.NOT_CHARGED, submission.reason or ""
 

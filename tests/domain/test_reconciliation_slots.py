@@ -180,6 +180,29 @@ def test_pod_without_records_is_no_stranger() -> None:
     assert (["missing-here"], 0) == (verdicts(found), found.of_other_pods)
 
 
+@pytest.mark.parametrize(
+    ("registrants", "verdict"),
+    [
+        ([], "settled"),
+        ([ANYBODY], "settled"),
+        ([ANYBODY, POD, OTHER_POD], "settled"),
+        ([ANYBODY, "botocore-session-2"], "missing-in-aws"),
+    ],
+)
+def test_more_registrations_are_a_sign(registrants: list[str], verdict: str) -> None:
+    """More nameless sessions that registered than there are pods mean another pod, which may have made the charge."""
+    assert verdict in verdicts(reconcile([DOUBTED], [CHARGE], registrants=registrants))
+    # Two pods have had this ledger: so two sessions tell of no third one.
+    assert ["settled"] == verdicts(reconcile([DOUBTED], [CHARGE], pods=[OTHER_POD], registrants=registrants))
+
+
+def test_old_charge_is_told_apart() -> None:
+    """A charge of before the first record that is kept is said to be that, and not taken for somebody's bypass."""
+    old = replace(NAMED, metering_record_id="mr-0", hour=HOUR - timedelta(hours=1))
+    notes = {slot.note for slot in reconcile([TAKEN], [CHARGE, old]).slots if slot.submission is None}
+    assert {"before the first record that is still kept here; --from leaves such hours out"} == notes
+
+
 def test_likely_charge_is_told() -> None:
     """What is not settled for want of certainty is named on both sides."""
     found = reconcile([DOUBTED], [CHARGE, replace(CHARGE, metering_record_id="mr-8", dimension="gigabytes")])

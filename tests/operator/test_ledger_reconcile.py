@@ -239,6 +239,50 @@ def test_product_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert f"Pods of {CODE} registered 0 times." in capsys.readouterr().out
 
 
+def test_second_run_at_once_agrees(
+    books: Books, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two runs at once one settles, and the other finds the same settled: no difference, and one decision."""
+
+    def resolve_twice(*arguments: Any, **named: Any) -> Any:
+        resolve_in(*arguments, **named)
+        return resolve_in(*arguments, **named)
+
+    monkeypatch.setattr("sidecar.operator.ledger.reconcile.resolve_in", resolve_twice)
+    assert 0 == reconcile(books, events=[HELD, DOUBTED])
+    assert (1, "settled") == (books.count("audit"), capsys.readouterr().out.split("\n")[1].split()[0])
+
+
+@pytest.mark.parametrize(
+    ("events", "warning"),
+    [
+        ([HELD], "What is in doubt was not taken by AWS only if the files are complete"),
+        ([], f"Carry nothing by this: the files show no other record of the ledger either. Check that {CODE}"),
+        ([metered(1, TEN, "mr-1", productCode="another")], "Carry nothing by this"),
+        ([HELD, DOUBTED], ""),
+    ],
+)
+def test_carrying_is_warned_of(
+    books: Books, capsys: pytest.CaptureFixture[str], events: list[dict[str, Any]], warning: str
+) -> None:
+    """What the files do not show may be carried only if they are complete; files of something else say so."""
+    reconcile(books, events=events)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(warning or "Reconciled")
+
+
+def test_waiting_record_at_aws_is_no_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record that AWS took, and whose answer is still out, counts as submitted in the totals."""
+    books = Books(tmp_path / "ledger.db")
+    books.take(event("3"))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    books.submit_all(Outcome.UNKNOWN)
+    assert 0 == reconcile(books, "--json", events=[metered(3, TEN, "mr-1")])
+    assert {"submitted": "3", "charged": "3", "difference": "0"} == found(capsys)["totals"]["requests"]
+    books.close()
+
+
 @pytest.mark.parametrize("missing", ["ledger", "log"])
 def test_absence_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], missing: str) -> None:
     """A ledger or a log that is not there ends with its own code and its name."""

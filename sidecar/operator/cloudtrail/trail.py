@@ -43,8 +43,8 @@ class Trail:
 
     product_code: str
     charges: list[Charge] = field(default_factory=list)
-    registrations: set[str] = field(default_factory=set)
-    """Request ids of the RegisterUsage calls that were answered."""
+    registrations: dict[str, str | None] = field(default_factory=dict)
+    """The RegisterUsage calls that were answered: the session of each, by its request id."""
     files: int = 0
     events: int = 0
     """Of every service."""
@@ -82,7 +82,7 @@ class Trail:
         asked, answered = (_members(event, name) for name in ("requestParameters", "responseElements"))
         match event.get("eventName"):
             case "RegisterUsage" if asked.get("productCode") == self.product_code:
-                self.registrations.add(str(event.get("requestID") or event.get("eventID")))
+                self.registrations[str(event.get("requestID") or event.get("eventID"))] = _session(event)
             case "MeterUsage" if asked.get("productCode") == self.product_code:
                 if str(asked.get("dryRun")).lower() != "true":
                     self._charge(event, asked, answered.get("meteringRecordId"), asked.get("usageDimension"), "usage")

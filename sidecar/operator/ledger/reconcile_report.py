@@ -29,6 +29,8 @@ def print_report(found: Reconciliation, trail: Trail, shown: Sequence[Slot], *, 
     if trail.without_product:
         print_line(f"Not compared: {many(trail.without_product, 'batch record')} without a product.")
     print_line(_summary(found, dry_run=dry_run))
+    if any(slot.submission is not None and slot.submission.in_doubt and slot.charge is None for slot in found.slots):
+        print_line(_warning(found, trail))
 
 
 def print_document(found: Reconciliation, trail: Trail, shown: Sequence[Slot], *, dry_run: bool) -> None:
@@ -49,6 +51,19 @@ def print_document(found: Reconciliation, trail: Trail, shown: Sequence[Slot], *
             "first_event_at": trail.first_at,
             "last_event_at": trail.last_at,
         }
+    )
+
+
+def _warning(found: Reconciliation, trail: Trail) -> str:
+    """Return what a person must know before carrying what is in doubt: a wrong carry charges the buyer twice."""
+    if not found.counts[Verdict.MATCHED]:
+        return (
+            "Carry nothing by this: the files show no other record of the ledger either. Check that "
+            f"{trail.product_code} is the product, and that they are of the account and Region in which the pods run."
+        )
+    return (
+        "What is in doubt was not taken by AWS only if the files are complete for its hour and the 6 hours after it. "
+        "Then `ledger resolve ... carry` bills it; before, that could charge twice."
     )
 
 
@@ -80,8 +95,11 @@ def _totals(found: Reconciliation, *, dry_run: bool) -> dict[str, dict[str, str]
 
 
 def _is_submitted(slot: Slot, *, dry_run: bool) -> bool:
-    settled = slot.verdict is Verdict.SETTLED and not dry_run
-    return settled or (slot.submission is not None and slot.submission.status is RecordStatus.ACCEPTED)
+    if slot.verdict is Verdict.SETTLED:
+        return not dry_run
+    taken = slot.submission is not None and slot.submission.status is RecordStatus.ACCEPTED
+    # One that waits, and that AWS holds, is as good as accepted.
+    return taken or (slot.verdict is Verdict.WAITING and slot.charge is not None)
 
 
 def _summary(found: Reconciliation, *, dry_run: bool) -> str:

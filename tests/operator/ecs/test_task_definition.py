@@ -12,9 +12,9 @@ from botocore.exceptions import ParamValidationError
 from botocore.loaders import Loader
 
 from sidecar import cli
+from sidecar.exit_codes import ExitCode
 from sidecar.operator.ecs.definition import IMAGE_PROGRAM, IMAGE_USER, IMAGE_VOLUME
 from sidecar.operator.ecs.launch import FARGATE_SIZES
-from sidecar.operator.run import BAD_SETUP, LEDGER_UNUSABLE, NOT_ENTITLED
 from tests.documents.reading import ROOT
 
 ROLE = "arn:aws:iam::111122223333:role/metering"
@@ -147,7 +147,7 @@ def test_killed_sidecar_comes_back(ecs: Teller) -> None:
     policy = sidecar["restartPolicy"]
 
     assert policy["enabled"]
-    assert policy["ignoredExitCodes"] == [0, BAD_SETUP, NOT_ENTITLED, LEDGER_UNUSABLE]
+    assert policy["ignoredExitCodes"] == [code for code in ExitCode if code is not ExitCode.FAILED]
     assert 60 <= policy["restartAttemptPeriod"] <= 1800
     # An app that ends has nothing to come back to: its end is the task's.
     assert "restartPolicy" not in app
