@@ -123,6 +123,15 @@ def test_differences_show_as_table(books: Books, capsys: pytest.CaptureFixture[s
     assert "DIFFERENT: 1 slot of 3 (1 settled, 1 different, 1 not charged)." == shown[-1]
 
 
+@pytest.mark.parametrize(("charged", "words"), [(3, "0.5 more"), (2, "0.5 less")])
+def test_amount_of_difference_is_told(
+    books: Books, capsys: pytest.CaptureFixture[str], charged: int, words: str
+) -> None:
+    """The note says by how much AWS charged more or less."""
+    assert 1 == reconcile(books, events=[metered(charged, TEN, "mr-1"), DOUBTED])
+    assert f"AWS charged {words} than is here" in capsys.readouterr().out
+
+
 def test_hours_are_chosen(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
     """--from and --until leave other hours alone on both sides."""
     events = [DOUBTED, metered(9, TWELVE) | BY_POD]

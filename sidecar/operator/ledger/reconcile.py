@@ -18,7 +18,8 @@ from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
 from sidecar.aws import present
 from sidecar.domain.hours import to_micros
-from sidecar.domain.reconciliation import Reconciliation, Slot, Span, Verdict, reconcile
+from sidecar.domain.pairing import reconcile
+from sidecar.domain.reconciliation import Reconciliation, Slot, Span, Verdict
 from sidecar.domain.resolution import Action, Resolution
 from sidecar.exit_codes import ExitCode
 from sidecar.operator.cloudtrail.files import TrailUnreadable, find_files

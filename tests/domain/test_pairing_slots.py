@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.reconciliation import Charge, Reconciliation, Span, Submission, Verdict, reconcile
+from sidecar.domain.pairing import reconcile
+from sidecar.domain.reconciliation import Charge, Reconciliation, Span, Submission, Verdict
 from sidecar.domain.records import RecordStatus
 
 HOUR = datetime(2026, 11, 23, 10, tzinfo=UTC)
