@@ -241,6 +241,20 @@ def test_unknown_variable_is_refused(write: Write, name: str, cure: str) -> None
     assert (problem.key, problem.reason, problem.cure) == (name, "is not a setting", cure)
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "cure"),
+    [
+        ("legder: {path: /ledger.db}", "legder", "did you mean ledger?"),
+        ("metering: {dimension: []}", "metering.dimension", "did you mean metering.dimensions?"),
+        ("xyzzy: {quux: 1}", "xyzzy", "remove it"),
+    ],
+)
+def test_unknown_key_is_refused(write: Write, text: str, key: str, cure: str) -> None:
+    """A key that is no setting is a mistake, and the most alike one is offered, a group's name too."""
+    (problem,) = problems_of(write(f"{PRODUCT}\n{text}"), NOTHING)
+    assert (problem.key, problem.reason, problem.cure) == (key, "is not a setting", cure)
+
+
 def test_service_links_are_ignored(write: Write) -> None:
     """What Kubernetes injects for a Service called sidecar or sidecar-api stops nothing."""
     environ = {

@@ -25,6 +25,8 @@ class Reading:
     """By dotted path; taken out as their settings are read."""
     problems: list[Problem] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
+    groups: set[str] = field(default_factory=set)
+    """What holds settings and is none: the file may misspell it, and no variable names it."""
     faulty: set[str] = field(default_factory=set)
     """Settings whose value is a stand-in."""
     _unknown: list[tuple[str, Entry]] = field(default_factory=list)
@@ -47,7 +49,7 @@ class Reading:
     def report_unknown(self) -> None:
         """Note a problem for every key and variable that is no setting."""
         for key, entry in self._unknown:
-            self._report(key, key, entry, self.known)
+            self._report(key, key, entry, self.known | self.groups)
         variables = [variable(key) for key in sorted(self.known) if not key.startswith("product.") and "[" not in key]
         for entry in self.overrides.values():
             self._report(entry.where, entry.where.upper(), entry, variables)
@@ -84,6 +86,7 @@ class Section:
     def group(self, name: str) -> "Section":
         """Open a member that is a group; groups have no variable of their own."""
         self._asked.add(name)
+        self._reading.groups.add(self.dotted(name))
         return Section(self._reading, self.dotted(name), self._members.get(name))
 
     def read(self, name: str, default: T, judge: Judge[T]) -> T:

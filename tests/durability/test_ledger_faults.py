@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
@@ -53,13 +54,16 @@ def kept(path: Path) -> set[str]:
 
 
 async def test_removed_ledger_is_put_back(ledger: Ledger) -> None:
-    """A ledger removed while in use is written anew at its place, with everything accepted, before the next is."""
+    """A ledger removed while in use is written anew at its place, with everything accepted, and that is said once."""
     await take(ledger, "a", "b")
     for file in ledger.path.parent.glob("ledger.db*"):
         file.unlink()
 
-    await take(ledger, "c")
+    with capture_logs() as lines:
+        await take(ledger, "c")
+        await take(ledger, "c")
 
+    assert [("ledger.put_back", "warning")] == [(line["event"], line["log_level"]) for line in lines]
     assert kept(ledger.path) == {"a", "b", "c"}
     assert ledger.fault is None
 

@@ -75,6 +75,14 @@ def test_registered_sidecar_is_right(settings: Settings) -> None:
     assert rotation(settings, registered=True).status is Result.OK
 
 
+@pytest.mark.parametrize("registered_at", [None, "2026-11-23T10:00:00Z"])
+def test_wrong_key_is_told(settings: Settings, registered_at: str | None) -> None:
+    """A running sidecar that believes no answer has the wrong key, whatever it registered before."""
+    entitlement = {"registered_at": registered_at, "reason": "signature-invalid"}
+    diagnosis = check_rotation(settings, RunningSidecar({"entitlement": entitlement}))
+    assert (Result.FAIL, True) == (diagnosis.status, "public_key_version" in diagnosis.cure)
+
+
 def test_unknown_rotation_is_skipped(settings: Settings) -> None:
     """Before any registration nobody knows; a sidecar that still waits does not either."""
     assert check_rotation(settings, None).status is Result.SKIPPED

@@ -49,6 +49,7 @@ class Ledger:
         self._store: Store | None = None
         self._watch: FileWatch | None = None
         self._suspect = False
+        self._was_put_back = False
         self.fault: str | None = None
         """Why the ledger could not be used the last time; None while it can."""
 
@@ -134,6 +135,9 @@ class Ledger:
                 log.error("ledger.unavailable", path=str(self.path), detail=str(error))  # noqa: TRY400 - no bug: a state
             self.fault = str(error)
             raise
+        if self._was_put_back:
+            self._was_put_back = False
+            log.warning("ledger.put_back", path=str(self.path), cure="Find out what removes it; nothing was lost.")
         if self.fault is not None:
             log.warning("ledger.recovered", path=str(self.path))
             self.fault = None
@@ -155,6 +159,7 @@ class Ledger:
         removed = not self._watch.is_whole()
         if removed:
             put_back(self._store.connection, self.path)
+            self._was_put_back = True
         if removed or self._suspect:
             self._store.connection.close()
             try:

@@ -12,7 +12,7 @@ from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.signature import PublicKeys, UnusableKeys
 from sidecar.domain.diagnosis import Diagnosis, Subject
-from sidecar.domain.entitlement import Evidence
+from sidecar.domain.entitlement import Evidence, Reason
 from sidecar.domain.registration import Refusal, check_signature
 from sidecar.domain.timestamps import render
 from sidecar.operator.checks.running import RunningSidecar
@@ -21,6 +21,10 @@ from sidecar.settings import Check, Product, Settings
 KEYS = Subject("keys", "AWS's answer is believed only if its signature verifies under the product's public key.")
 ROTATION = Subject("key rotation", "Once AWS has rotated the key, products with the old one stop being entitled.")
 
+_OWN_KEY = (
+    "Save the key that AWS Marketplace shows for product.public_key_version, in the product's own listing; check the "
+    "clock, and that nobody stands between the pod and AWS."
+)
 _RENEW = "Ship a version of the product with the new key and product.public_key_version."
 
 
@@ -44,6 +48,8 @@ def check_rotation(settings: Settings, running: RunningSidecar | None) -> Diagno
     if running is not None:
         for found, _ in running.faults("public-key-rotated"):
             return ROTATION.warn(found, _RENEW)
+        if running.reason == Reason.SIGNATURE_INVALID:
+            return ROTATION.fail("the answer to the running sidecar does not verify under the product's key", _OWN_KEY)
         if running.registered:
             return ROTATION.ok("the running sidecar has registered, and AWS told of no rotation")
     for evidence in _kept(settings.ledger.path):

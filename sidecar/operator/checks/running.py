@@ -33,8 +33,18 @@ class RunningSidecar:
     @property
     def registered(self) -> bool:
         """It has AWS's answer to a registration."""
+        return self._entitlement.get("registered_at") is not None
+
+    @property
+    def reason(self) -> str | None:
+        """Why its entitlement stands as it does, by the stable word."""
+        reason = self._entitlement.get("reason")
+        return reason if isinstance(reason, str) else None
+
+    @property
+    def _entitlement(self) -> Mapping[str, Any]:
         entitlement = self.document.get("entitlement")
-        return isinstance(entitlement, dict) and entitlement.get("registered_at") is not None
+        return entitlement if isinstance(entitlement, dict) else {}
 
 
 def find_running(api: ApiSettings) -> RunningSidecar | None:
