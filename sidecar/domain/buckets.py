@@ -34,8 +34,29 @@ class Bucket:
         return self.own + self.carried - self.moved
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What other buckets of one ledger hold of the same dimension, hour and tag set: of other pods, or other terms.
+
+    AWS adds up what pods report, so a bucket of `max`, `last` or `unique` counts only what exceeds this.
+    """
+
+    counted: int = 0
+    """Millionths that count already; for `unique`, whose values are told apart, only what they do not exceed yet."""
+    last_at: int | None = None
+    """The time of the newest event that counts in another `last` bucket."""
+
+
+NOWHERE = Elsewhere()
+
+
 def record(
-    bucket: Bucket, aggregation: Aggregation, events: Iterable[tuple[int, int]], *, distinct: int | None = None
+    bucket: Bucket,
+    aggregation: Aggregation,
+    events: Iterable[tuple[int, int]],
+    *,
+    distinct: int | None = None,
+    elsewhere: Elsewhere = NOWHERE,
 ) -> Bucket:
     """Return the bucket after `events`, pairs of (millionths, epoch microseconds) in order of arrival.
 
@@ -43,7 +64,8 @@ def record(
         bucket: The bucket before.
         aggregation: The dimension's.
         events: What arrived; only counted for a `unique` dimension.
-        distinct: How many of the events' values were not in the bucket yet; `unique` only.
+        distinct: How many of the events' values were in no bucket of the hour and tag set yet; `unique` only.
+        elsewhere: What the other buckets of the hour and tag set count already; a sum adds to it.
     """
     arrived = list(events)
     own, last_at = bucket.own, bucket.last_at
@@ -51,25 +73,31 @@ def record(
         case Aggregation.SUM:
             own += sum(quantity for quantity, _ in arrived)
         case Aggregation.MAX:
-            own = max(own, max((quantity for quantity, _ in arrived), default=0))
+            own = max(own, max((quantity for quantity, _ in arrived), default=0) - elsewhere.counted)
         case Aggregation.LAST:
+            newest = max((at for at in (last_at, elsewhere.last_at) if at is not None), default=None)
             for quantity, at in arrived:
-                if last_at is None or at >= last_at:
-                    own, last_at = quantity, at
-            # What has gone elsewhere stays counted: a smaller value cannot call it back.
-            own = max(own, bucket.moved - bucket.carried)
+                if newest is None or at >= newest:
+                    own, newest, last_at = quantity - elsewhere.counted, at, at
+            # What has gone elsewhere, or was billed elsewhere, stays counted: a smaller value cannot call it back.
+            own = max(own, 0, bucket.moved - bucket.carried)
         case Aggregation.UNIQUE:
-            own += (distinct or 0) * MILLION
+            own += max((distinct or 0) * MILLION - elsewhere.counted, 0)
     return replace(bucket, own=own, last_at=last_at, events=bucket.events + len(arrived))
 
 
 def record_late(
-    bucket: Bucket, aggregation: Aggregation, events: Iterable[tuple[int, int]], *, distinct: int | None = None
+    bucket: Bucket,
+    aggregation: Aggregation,
+    events: Iterable[tuple[int, int]],
+    *,
+    distinct: int | None = None,
+    elsewhere: Elsewhere = NOWHERE,
 ) -> tuple[Bucket, int]:
     """Return a closed bucket after late events, and what they would have added to it (millionths, never negative).
 
     What they add is counted here, as the events' own hour, and moved out at once.
     """
-    after = record(bucket, aggregation, events, distinct=distinct)
+    after = record(bucket, aggregation, events, distinct=distinct, elsewhere=elsewhere)
     added = max(0, after.own - bucket.own)
     return replace(after, own=bucket.own + added, moved=bucket.moved + added, sealed=True), added

@@ -39,6 +39,8 @@ class Record:
     attempts: int
     unanswered: int
     """Attempts of which nobody knows whether AWS took them."""
+    product_code: str
+    """The product under which its usage was taken, whatever is configured now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +157,31 @@ def expire(unanswered: int, late: LatePolicy, words: str) -> Fate:
             assert_never(late)
 
 
-def orphan(unanswered: int, pod: str) -> Fate:
-    """Decide what becomes of a sealed record of `pod`, which is gone, on a ledger that another pod has adopted."""
+def orphan(unanswered: int, pod: str, *, late: LatePolicy = LatePolicy.CARRY, closed: str | None = None) -> Fate:
+    """Decide what becomes of a sealed record of `pod`, which is gone, on a ledger that another pod has adopted.
+
+    Args:
+        unanswered: The record's attempts without an answer.
+        pod: The pod's uid.
+        late: What becomes of a quantity whose window has closed.
+        closed: Words that say that the record's window has closed; None while AWS still takes its hour. Inside the
+            window the record is not late, it only has another identity, so the policy does not apply.
+    """
     if unanswered:
         return Write(f"in-doubt: pod {pod} ended after an attempt without an answer")
-    return Carry("adopted")
+    return Carry("adopted") if closed is None else expire(0, late, closed)
+
+
+def foreign(unanswered: int, product_code: str) -> Write:
+    """Decide what becomes of a sealed record of `product_code` on a ledger whose product is another one now.
+
+    It is never submitted under another product's code, and nothing submits under its own any more.
+    """
+    if unanswered:
+        return Write(f"in-doubt: the product changed from {product_code} after an attempt without an answer")
+    return Write(of_other_product(product_code))
+
+
+def of_other_product(product_code: str) -> str:
+    """Return the reason of a quantity that was taken for `product_code` and not submitted while that was configured."""
+    return f"other-product: taken for product {product_code}, which is no longer configured"

@@ -57,16 +57,21 @@ def place(
         now_micros: The present instant in epoch microseconds.
         current: The present hour.
         sealed: Whether the hour's slot is frozen.
-        countable: Whether it is still known what was counted in the hour; if not, charging for more could charge twice.
+        countable: Whether it is still known what was counted in the hour; if not, charging for more could charge twice,
+            in an open bucket too.
         rules: The product's.
     """
-    if bucket is not None and not bucket.sealed:
-        return Place.OPEN
     if not countable:
         return Place.UNBILLED
-    closed = to_micros(start_of(hour) + rules.window) <= now_micros
-    if not sealed and not closed:
+    if bucket is not None and not bucket.sealed:
+        return Place.OPEN
+    if not sealed and not window_closed(hour, rules, now_micros):
         return Place.OPEN
     if hour >= current or rules.late is LatePolicy.CARRY:
         return Place.CARRIED
     return Place.UNBILLED
+
+
+def window_closed(hour: Hour, rules: MeteringRules, now_micros: int) -> bool:
+    """Tell whether AWS no longer takes what is dated at the start of `hour`."""
+    return to_micros(start_of(hour) + rules.window) <= now_micros

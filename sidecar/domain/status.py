@@ -11,6 +11,12 @@ from sidecar.domain.entitlement import Entitlement
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.usage import Tags
 
+OTHER_PRODUCT_CURE = (
+    "Check product.code. If the usage belongs to the product that is configured now, carry it with `ledger resolve`; "
+    "otherwise write it off there."
+)
+"""What an operator does about usage that was taken for a product that is not configured any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -60,6 +66,10 @@ class RecordView:
     sealed_at: datetime
     accepted_at: datetime | None
     carried_to: datetime | None
+    kind: str
+    """usage | late | probe."""
+    product_code: str | None
+    """The product under which its usage was taken; None until a sidecar of this version has opened an older ledger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,9 @@ class Progress:
     """What the oldest record that waits is dated; the submission window counts from there."""
     oldest_open_hour: datetime | None = None
     """The oldest hour with usage that is not sealed."""
+    other_product: int = 0
+    """Unbilled records of a product that is not configured any more, and that no person has resolved."""
+    other_product_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from sidecar.domain.entitlement import State
 from sidecar.domain.podreports import Situation
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import Finding, Progress, Status, Terms, Verdict
+from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Progress, Status, Terms, Verdict
 from sidecar.domain.usage import LedgerUnavailable
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar
@@ -175,6 +175,10 @@ class HealthReport:
             detail = f"{progress.in_doubt} records may or may not have been taken by AWS"
             cure = "Run `marketplace-sidecar ledger reconcile --cloudtrail`, or decide with `ledger resolve`."
             findings.append(Finding("in-doubt", detail, cure, now))
+        if progress.other_product:
+            detail = f"{progress.other_product} records hold usage of a product that is not configured any more"
+            since = progress.other_product_since or now
+            findings.append(Finding("other-product", detail, OTHER_PRODUCT_CURE, since))
         off = self._clock_skew()
         if off is not None and abs(off) > skew.DOUBTFUL_FROM:
             findings.append(Finding("clock-skew", skew.describe(off), skew.CURE, now))

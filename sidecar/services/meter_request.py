@@ -5,8 +5,8 @@ from sidecar.domain.records import FrozenRecord, Record
 from sidecar.marketplace import MeterUsageRequest, Tag, UsageAllocation
 
 
-def meter_request(product_code: str, record: Record, frozen: FrozenRecord) -> MeterUsageRequest:
-    """Return the MeterUsage request of a record, in whole or decimal quantities as it was frozen."""
+def meter_request(record: Record, frozen: FrozenRecord) -> MeterUsageRequest:
+    """Return the MeterUsage request of a record, under the product code and in the kind of quantity of its seal."""
     allocations = tuple(
         UsageAllocation(
             allocated_usage_quantity=quantity // MILLION if frozen.whole else None,
@@ -16,7 +16,7 @@ def meter_request(product_code: str, record: Record, frozen: FrozenRecord) -> Me
         for tags, quantity in frozen.allocations
     )
     return MeterUsageRequest(
-        product_code=product_code,
+        product_code=record.product_code,
         timestamp=record.timestamp,
         usage_dimension=record.dimension,
         usage_quantity=record.quantity // MILLION if frozen.whole else None,

@@ -273,7 +273,7 @@ class Submitter:
             return
         cure = ""
         try:
-            result = await self._client.meter_usage(meter_request(self._rules.product_code, record, frozen))
+            result = await self._client.meter_usage(meter_request(record, frozen))
             outcome, answer = Outcome.ACCEPTED, Answer("accepted", result.metering_record_id, result.request_id)
             code = counted = "accepted"
         except MarketplaceError as error:

@@ -46,7 +46,7 @@ def rules(late: LatePolicy) -> MeteringRules:
         (-1, Bucket(sealed=True), True, True, CARRIED, CARRIED),
         (50, None, False, False, UNBILLED, UNBILLED),
         (50, Bucket(sealed=True), False, False, UNBILLED, UNBILLED),
-        (50, Bucket(), False, False, OPEN, OPEN),
+        (50, Bucket(), False, False, UNBILLED, UNBILLED),
     ],
 )
 def test_event_finds_place(

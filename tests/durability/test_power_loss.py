@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.adapters.ledger import adopting, proof, pruning, submitting, taking
+from sidecar.adapters.ledger import adopting, generations, proof, pruning, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing, prepare
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.hours import hour_of_micros
@@ -84,7 +84,7 @@ def submit(store: Store, now: int) -> None:
         pairs = submitting.sealable(store, RULES, before=this_hour, zero_from=this_hour, now=now)
     for hour, dimension in pairs:
         with store.transaction():
-            submitting.seal_hour(store, dimension, hour, RULES, now=now, new_token=lambda: f"token-{now}-{dimension}")  # noqa: B023
+            submitting.seal_hour(store, dimension, hour, now=now, new_token=lambda: f"token-{now}-{dimension}")  # noqa: B023
     with store.transaction():
         records = submitting.waiting(store)
     for number, record in enumerate(records):
@@ -110,6 +110,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
         connection.execute("PRAGMA wal_autocheckpoint = 12")
         with store.transaction():
             adopting.take_identity(store, "pod-1", "downward-api", START)
+            generations.apply_terms(store, RULES, START)
         work(store, recording)
     return recording
 

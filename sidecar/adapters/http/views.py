@@ -66,6 +66,8 @@ def record_members(record: RecordView) -> Members:
         "sealed_at": timestamps.render(record.sealed_at),
         "accepted_at": _time(record.accepted_at),
         "carried_to": _time(record.carried_to),
+        "kind": record.kind,
+        "product_code": record.product_code,
     }
 
 

@@ -3,13 +3,23 @@
 AWS counts each pod by itself. What another pod may have submitted is never submitted again under this one's name.
 """
 
+import sqlite3
 import uuid
+from collections import defaultdict
+from dataclasses import replace
+from datetime import datetime
 
 from sidecar.adapters.ledger.store import Move, Store, read_bucket
-from sidecar.adapters.ledger.submitting import move_out, settle
-from sidecar.domain.hours import Hour, from_micros, hour_of_micros
-from sidecar.domain.quantity import exact
-from sidecar.domain.records import Answer, Record, orphan
+from sidecar.adapters.ledger.submitting import close, read_record, settle
+from sidecar.adapters.ledger.unsent import Left, keep_unbilled
+from sidecar.domain import timestamps
+from sidecar.domain.buckets import Bucket
+from sidecar.domain.hours import Hour, hour_of_micros, start_of, to_micros
+from sidecar.domain.policy import LatePolicy
+from sidecar.domain.quantity import render
+from sidecar.domain.records import Answer, orphan, window_closes_at
+from sidecar.domain.rules import MeteringRules, window_closed
+from sidecar.domain.usage import Aggregation
 
 
 def take_identity(store: Store, uid: str | None, source: str, now: int) -> tuple[str, str]:
@@ -33,34 +43,74 @@ def take_identity(store: Store, uid: str | None, source: str, now: int) -> tuple
     return uid, source
 
 
-def adopt(store: Store, now: int) -> int:
-    """Take over what other pods left unfinished; how many buckets and records that were."""
+def adopt(store: Store, rules: MeteringRules, now: int) -> int:
+    """Take over what other pods left unfinished; how many buckets and records that were.
+
+    What AWS would still take has only another identity, so it is carried whatever the policy for late usage says. What
+    is older goes by that policy, as it would have in its own pod. Other products' usage has been set apart before.
+    """
     this_hour = hour_of_micros(now)
     buckets = store.rows("SELECT * FROM bucket WHERE sealed = 0 AND pod <> ?", store.pod)
+    expired: dict[Hour, list[Left]] = defaultdict(list)
     for row in buckets:
         dimension, hour, tag_set = int(row["dimension"]), Hour(row["hour"]), int(row["tag_set"])
-        quantity = read_bucket(row).quantity
-        store.connection.execute(
-            "UPDATE bucket SET sealed = 1 WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
-            (row["pod"], dimension, hour, tag_set),
-        )
-        if quantity:
-            target = store.first_open(dimension, this_hour)
-            move_out(store, Move("adopted", None, row["pod"], hour, target, dimension, tag_set, quantity), now)
+        heir = store.heir(dimension)
+        target = store.first_open(heir, this_hour)
+        left = Left(row["pod"], dimension, hour, tag_set, read_bucket(row).quantity)
+        if rules.late is LatePolicy.UNBILLED and window_closed(hour, rules, now):
+            expired[hour].append(left)
+            continue
+        if (target, heir) == (hour, dimension):
+            _continue_hour(store, row)
+            left = replace(left, quantity=read_bucket(_reread(store, row)).quantity)
+        cause = "expired" if window_closed(hour, rules, now) else "adopted"
+        close(store, Move(cause, None, left.pod, hour, target, heir, tag_set, left.quantity, dimension), now)
+    for hour, lefts in expired.items():
+        keep_unbilled(store, lefts, f"expired: {_closed_words(start_of(hour), rules)}", now)
     records = store.rows(
-        "SELECT record.*, name, uid FROM record JOIN dimension ON dimension.id = record.dimension"
+        "SELECT record.*, name, product_code, uid FROM record JOIN dimension ON dimension.id = record.dimension"
         " JOIN pod ON pod.id = record.pod WHERE status = 'sealed' AND record.pod <> ?",
         store.pod,
     )
     for row in records:
-        record = Record(
-            seq=row["seq"],
-            dimension=row["name"],
-            hour=Hour(row["hour"]),
-            quantity=exact(row["quantity"]),
-            timestamp=from_micros(row["timestamp"]),
-            attempts=row["attempts"],
-            unanswered=row["unanswered"],
-        )
-        settle(store, record, orphan(record.unanswered, row["uid"]), Answer(row["answer"] or "pod gone"), now)
+        record = read_record(row)
+        closed = to_micros(window_closes_at(record, rules.window)) < now
+        words = _closed_words(record.timestamp, rules) if closed else None
+        fate = orphan(record.unanswered, row["uid"], late=rules.late, closed=words)
+        settle(store, record, fate, Answer(row["answer"] or "pod gone"), now)
     return len(buckets) + len(records)
+
+
+def _closed_words(dated: datetime, rules: MeteringRules) -> str:
+    return f"the submission window closed at {timestamps.render(dated + rules.window)}"
+
+
+def _continue_hour(store: Store, row: sqlite3.Row) -> None:
+    """Go on with a gauge's open hour under the same terms: its own aggregate becomes this pod's.
+
+    As an entry beside this pod's own it would be added to it: the same 10 seats in both pods would make 20, and a lower
+    last value could not replace it. A sum adds up anyway.
+    """
+    aggregation = store.one("SELECT aggregation FROM dimension WHERE id = ?", row["dimension"])["aggregation"]
+    left = read_bucket(row)
+    own = max(min(left.own, left.quantity), 0)
+    if aggregation == Aggregation.SUM or not left.events:
+        return
+    key = (row["dimension"], Hour(row["hour"]), row["tag_set"])
+    here = store.bucket(*key) or Bucket()
+    last_at = max((at for at in (here.last_at, left.last_at) if at is not None), default=None)
+    store.put_bucket(*key, replace(here, own=here.own + own, last_at=last_at, sealed=False))
+    store.connection.execute(
+        "UPDATE bucket SET own = ? WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
+        (render(left.own - own), row["pod"], *key),
+    )
+
+
+def _reread(store: Store, row: sqlite3.Row) -> sqlite3.Row:
+    return store.one(
+        "SELECT * FROM bucket WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
+        row["pod"],
+        row["dimension"],
+        row["hour"],
+        row["tag_set"],
+    )

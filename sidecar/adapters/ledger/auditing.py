@@ -1,6 +1,7 @@
 """The ledger as an auditor sees it: every record with its pod, and every movement between hours. Reads only."""
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,7 @@ class CarryView:
     """A quantity that moved from one hour to another."""
 
     cause: str
-    """late | over-limit | expired | adopted | ahead | fraction | resolved."""
+    """late | over-limit | expired | adopted | ahead | fraction | terms | resolved."""
     record: str | None
     """The record that could not keep it; None where it left an open hour."""
     dimension: str
@@ -75,9 +76,9 @@ def pods_of_records(connection: sqlite3.Connection) -> dict[str, str]:
 def carries(connection: sqlite3.Connection) -> Iterator[CarryView]:
     """Yield the movements that are still kept, in their order."""
     for row in connection.execute(
-        "SELECT carry.*, name, tags, source.uid AS from_uid, target.uid AS to_uid FROM carry"
-        " JOIN dimension ON dimension.id = carry.dimension JOIN tag_set ON tag_set.id = carry.tag_set"
-        " JOIN pod AS source ON source.id = from_pod JOIN pod AS target ON target.id = to_pod ORDER BY seq"
+        "SELECT movement.*, name, tags, source.uid AS from_uid, target.uid AS to_uid FROM movement"
+        " JOIN dimension ON dimension.id = movement.dimension JOIN tag_set ON tag_set.id = movement.tag_set"
+        " JOIN pod AS source ON source.id = from_pod JOIN pod AS target ON target.id = to_pod ORDER BY carried_at, seq"
     ):
         yield CarryView(
             cause=row["cause"],
@@ -95,5 +96,7 @@ def carries(connection: sqlite3.Connection) -> Iterator[CarryView]:
 
 def dropped(connection: sqlite3.Connection) -> dict[str, int]:
     """Return by dimension, in millionths, what AWS took with records that are no longer kept."""
-    rows = connection.execute("SELECT name, pruned_submitted FROM dimension")
-    return {row["name"]: exact(row["pruned_submitted"]) for row in rows}
+    found: defaultdict[str, int] = defaultdict(int)
+    for row in connection.execute("SELECT name, pruned_submitted FROM dimension"):
+        found[row["name"]] += exact(row["pruned_submitted"])
+    return found

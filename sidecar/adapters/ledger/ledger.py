@@ -15,10 +15,12 @@ from typing import TypeVar
 
 import structlog
 
-from sidecar.adapters.ledger import adopting, proof, pruning, reading, submitting, taking
+from sidecar.adapters.ledger import adopting, generations, proof, pruning, reading, submitting, taking
 from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_writing
+from sidecar.adapters.ledger.generations import report_change
 from sidecar.adapters.ledger.keeping import FileWatch, put_back
+from sidecar.adapters.ledger.soundness import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement import Evidence
 from sidecar.domain.hours import Hour, to_micros
@@ -50,6 +52,7 @@ class Ledger:
         self._watch: FileWatch | None = None
         self._suspect = False
         self._was_put_back = False
+        self._unreadable: str | None = None
         self.fault: str | None = None
         """Why the ledger could not be used the last time; None while it can."""
 
@@ -79,12 +82,20 @@ class Ledger:
         try:
             with store.transaction():
                 self.pod, self.pod_source = adopting.take_identity(store, pod, source, now)
-                for name in self.rules.dimensions:
-                    store.dimension(name)
-                self.adopted = adopting.adopt(store, now)
+                change = generations.apply_terms(store, self.rules, now)
+                self.adopted = adopting.adopt(store, self.rules, now)
+                # Reads what the process goes on to read, so that a row that cannot be read ends the start here.
+                proof.terms(store.connection)
         except LedgerUnavailable as error:
             self._close()
             raise LedgerUnusable(self.path, str(error), "Make room on the volume, or restore the file.") from error
+        except (ValueError, OverflowError) as error:
+            row = unreadable_row(store.connection)
+            self._close()
+            if row is None:
+                raise
+            raise LedgerUnusable(self.path, row, UNREADABLE_CURE) from error
+        report_change(change, self.rules.product_code)
 
     async def close(self) -> None:
         """Let go of the file; what was committed is safe whether or not this is reached."""
@@ -151,6 +162,12 @@ class Ledger:
             # The next piece of work begins on a fresh connection, with nothing remembered of a bad file or disk.
             self._suspect = True
             raise
+        except (ValueError, OverflowError) as error:
+            # Looked for once: it reads the whole file, and the row is still there at the next try.
+            self._unreadable = self._unreadable or unreadable_row(store.connection)
+            if self._unreadable is None:
+                raise
+            raise LedgerUnavailable(f"{self._unreadable}. {UNREADABLE_CURE}") from error
 
     def _whole_store(self) -> Store:
         """Return the store, on the file that lies at the ledger's path, put back or opened anew if need be."""
@@ -205,7 +222,6 @@ class Ledger:
                 store,
                 dimension,
                 hour,
-                self.rules,
                 now=to_micros(now),
                 new_token=lambda: str(uuid.uuid4()),
             )

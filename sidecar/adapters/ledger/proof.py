@@ -6,7 +6,7 @@ themselves and names the ones that do not agree with what they are made of.
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,44 +15,77 @@ from sidecar.domain import timestamps
 from sidecar.domain.hours import Hour, start_of
 from sidecar.domain.quantity import MILLION, exact, render
 from sidecar.domain.status import Terms
+from sidecar.domain.usage import Aggregation
 
 Key = TypeVar("Key")
 
 
 def terms(connection: sqlite3.Connection) -> dict[str, Terms]:
-    """Return the terms of the law by dimension."""
+    """Return the terms of the law by dimension, whatever the products and terms under which it was metered."""
+    return _by_name(_kept_terms(connection))
+
+
+def proved_terms(connection: sqlite3.Connection) -> dict[str, Terms]:
+    """Return the terms of the law by dimension as the rows make them, with what pruned rows took along."""
+    return _by_name(_row_terms(connection, _kept_terms(connection)))
+
+
+_ByRow = dict[int, tuple[str, Terms]]
+"""Name and terms by the row of the dimension: one for each name, product code, aggregation and quantity kind."""
+
+
+def _by_name(found: _ByRow) -> dict[str, Terms]:
+    # Quantities are carried from one row of a name to another, so only the sums over a name are the law's.
+    summed: dict[str, Terms] = {}
+    for name, each in sorted(found.values(), key=lambda row: row[0]):
+        before = summed.get(name, Terms())
+        summed[name] = Terms(**{term: getattr(before, term) + getattr(each, term) for term in Terms.__slots__})
+    return summed
+
+
+def _kept_terms(connection: sqlite3.Connection) -> _ByRow:
     opened: dict[int, int] = defaultdict(int)
     for row in connection.execute("SELECT * FROM bucket WHERE sealed = 0"):
         opened[row["dimension"]] += read_bucket(row).quantity
     sealed = _sum(connection, "SELECT dimension, quantity FROM record WHERE status = 'sealed'")
     return {
-        row["name"]: Terms(
-            accepted=exact(row["accepted"]),
-            open=opened[row["id"]],
-            sealed=sealed[row["id"]],
-            submitted=exact(row["submitted"]),
-            unbilled=exact(row["unbilled"]),
-            remainder=exact(row["remainder"]),
+        row["id"]: (
+            row["name"],
+            Terms(
+                accepted=exact(row["accepted"]),
+                open=opened[row["id"]],
+                sealed=sealed[row["id"]],
+                submitted=exact(row["submitted"]),
+                unbilled=exact(row["unbilled"]),
+                remainder=exact(row["remainder"]),
+            ),
         )
-        for row in connection.execute("SELECT * FROM dimension ORDER BY name")
+        for row in connection.execute("SELECT * FROM dimension ORDER BY name, id")
     }
 
 
-def proved_terms(connection: sqlite3.Connection) -> dict[str, Terms]:
-    """Return the terms of the law by dimension as the rows make them, with what pruned rows took along."""
+def _row_terms(connection: sqlite3.Connection, kept: _ByRow) -> _ByRow:
     own = _sum(connection, "SELECT dimension, own AS quantity FROM bucket")
     submitted = _sum(connection, "SELECT dimension, quantity FROM record WHERE status = 'accepted'")
     unbilled = _sum(connection, "SELECT dimension, quantity FROM record WHERE status = 'unbilled'")
-    kept = terms(connection)
     return {
-        row["name"]: replace(
-            kept[row["name"]],
-            accepted=own[row["id"]] + exact(row["pruned_own"]),
-            submitted=submitted[row["id"]] + exact(row["pruned_submitted"]),
-            unbilled=unbilled[row["id"]],
+        row["id"]: (
+            row["name"],
+            replace(
+                kept[row["id"]][1],
+                accepted=own[row["id"]] + exact(row["pruned_own"]),
+                submitted=submitted[row["id"]] + exact(row["pruned_submitted"]),
+                unbilled=unbilled[row["id"]],
+            ),
         )
-        for row in connection.execute("SELECT * FROM dimension ORDER BY name")
+        for row in connection.execute("SELECT * FROM dimension")
     }
+
+
+def summed_dimensions(connection: sqlite3.Connection) -> list[str]:
+    """Return the dimensions of which every event is proved by its quantity: those that were never anything but sums."""
+    rows = connection.execute("SELECT name FROM dimension GROUP BY name HAVING min(aggregation IS 'sum') ORDER BY name")
+    return [row["name"] for row in rows]
 
 
 def proved_from(connection: sqlite3.Connection) -> int:
@@ -76,15 +109,12 @@ def breaches(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"dimension {name}: accepted {render(found.accepted)} but its parts make {render(parts)}"
 
 
-def event_breaches(connection: sqlite3.Connection, summed: Collection[str]) -> Iterator[str]:
+def event_breaches(connection: sqlite3.Connection) -> Iterator[str]:
     """Yield a sentence for each bucket that does not agree with the events that were counted in it.
 
     A bucket knows how many events it took, and what those dropped since had made of it, so that no clock is needed to
-    tell an event that was dropped in its time from one that is missing.
-
-    Args:
-        connection: Inside a read transaction.
-        summed: The dimensions whose aggregation is `sum`; of others only the events' number can be proved.
+    tell an event that was dropped in its time from one that is missing. Of buckets that were taken under another
+    aggregation than `sum` only the events' number can be proved.
     """
     kept: dict[tuple[int, ...], list[int]] = defaultdict(lambda: [0, 0])
     # Whole units and fractions apart: an hour's millionths may not fit SQLite's integers.
@@ -99,15 +129,15 @@ def event_breaches(connection: sqlite3.Connection, summed: Collection[str]) -> I
         made[1] += exact(row["quantity"])
     horizon = proved_from(connection)
     for row in connection.execute(
-        "SELECT bucket.*, name FROM bucket JOIN dimension ON dimension.id = bucket.dimension WHERE hour >= ?"
-        " ORDER BY hour, bucket.dimension, pod, tag_set",
+        "SELECT bucket.*, name, aggregation FROM bucket JOIN dimension ON dimension.id = bucket.dimension"
+        " WHERE hour >= ? ORDER BY hour, bucket.dimension, pod, tag_set",
         (horizon,),
     ):
         events, quantity = kept.pop((row["pod"], row["dimension"], row["hour"], row["tag_set"]), (0, 0))
         where = f"bucket {row['name']} {_hour(row['hour'])} tag set {row['tag_set']}"
         if events != row["events"]:
             yield f"{where}: counted {row['events']} events but {events} are there or were dropped in their time"
-        elif row["name"] in summed and quantity != exact(row["own"]):
+        elif row["aggregation"] == Aggregation.SUM and quantity != exact(row["own"]):
             yield f"{where}: counted {row['own']} but its events make {render(quantity)}"
     for _, dimension, hour, tag_set in sorted(key for key in kept if key[2] >= horizon):
         yield f"events of dimension {dimension} {_hour(hour)} tag set {tag_set} are there but their bucket is not"
@@ -115,7 +145,7 @@ def event_breaches(connection: sqlite3.Connection, summed: Collection[str]) -> I
 
 def _broken_buckets(connection: sqlite3.Connection, names: dict[int, str]) -> Iterator[str]:
     carried = _sum_by(
-        connection, "SELECT to_pod, dimension, to_hour, tag_set, quantity FROM carry", lambda row: tuple(row)[:4]
+        connection, "SELECT to_pod, dimension, to_hour, tag_set, quantity FROM movement", lambda row: tuple(row)[:4]
     )
     horizon = proved_from(connection)
     for row in connection.execute("SELECT * FROM bucket WHERE hour >= ? ORDER BY hour, dimension", (horizon,)):
@@ -131,8 +161,8 @@ def _broken_buckets(connection: sqlite3.Connection, names: dict[int, str]) -> It
     )
     gone = _sum_by(
         connection,
-        "SELECT from_pod, dimension, from_hour, quantity FROM carry WHERE record IS NULL"
-        " UNION ALL SELECT pod, dimension, hour, quantity FROM record WHERE kind = 'late'",
+        "SELECT from_pod, from_dimension, from_hour, quantity FROM movement WHERE record IS NULL"
+        " UNION ALL SELECT pod, dimension, hour, gathered FROM record WHERE kind IN ('late', 'unsent')",
         lambda row: tuple(row)[:3],
     )
     for key in sorted(moved.keys() | gone.keys()):
@@ -148,7 +178,7 @@ def _broken_records(connection: sqlite3.Connection, names: dict[int, str]) -> It
     shares = _sum_by(connection, "SELECT record, quantity FROM allocation", lambda row: row["record"])
     carried = _sum_by(
         connection,
-        "SELECT record, cause, quantity FROM carry WHERE record IS NOT NULL",
+        "SELECT record, cause, quantity FROM movement WHERE record IS NOT NULL",
         lambda row: (row["record"], row["cause"] == "over-limit"),
     )
     audited = {row["record"] for row in connection.execute("SELECT record FROM audit")}
@@ -175,10 +205,10 @@ def _broken_records(connection: sqlite3.Connection, names: dict[int, str]) -> It
 
 
 def _broken_totals(connection: sqlite3.Connection) -> Iterator[str]:
-    kept = terms(connection)
-    for name, proved in proved_terms(connection).items():
+    kept = _kept_terms(connection)
+    for dimension, (name, proved) in _row_terms(connection, kept).items():
         for term in ("accepted", "submitted", "unbilled"):
-            total, quantity = getattr(kept[name], term), getattr(proved, term)
+            total, quantity = getattr(kept[dimension][1], term), getattr(proved, term)
             if total != quantity:
                 yield f"dimension {name}: {term} is {render(total)} but the rows make {render(quantity)}"
 

@@ -4,6 +4,7 @@ What is dropped stays in the running totals, so the conservation law holds acros
 dropped: somebody may still ask for them.
 """
 
+import sqlite3
 from datetime import timedelta
 
 from sidecar.adapters.ledger.proof import proved_from
@@ -27,14 +28,47 @@ def prune(store: Store, now: int) -> bool:
     remembered = now - REMEMBERED_FOR // _MICROSECOND
     dropped = _drop_events(store, remembered)
     store.connection.execute("DELETE FROM batch WHERE taken_at < ?", (remembered,))
-    counted = store.connection.execute(
-        "DELETE FROM distinct_value WHERE (hour, pod, dimension, tag_set, digest) IN"
-        " (SELECT hour, pod, dimension, tag_set, digest FROM distinct_value WHERE hour < ? LIMIT ?)",
-        (remembered // 1_000_000 - SECONDS, _STEP),
-    ).rowcount
+    counted = _drop_values(store, remembered // 1_000_000 - SECONDS)
     closed = _drop_buckets(store, (now - BUCKETS_KEPT_FOR // _MICROSECOND) // 1_000_000)
     settled = _drop_records(store, now - RECORDS_KEPT_FOR // _MICROSECOND)
     return max(dropped, counted, closed, settled) >= _STEP
+
+
+def values_from(connection: sqlite3.Connection) -> int:
+    """Return the hour from which on the values of `unique` dimensions are all there; earlier ones may be forgotten."""
+    row = connection.execute("SELECT value FROM meta WHERE key = 'values-from'").fetchone()
+    return 0 if row is None else int(row["value"])
+
+
+def _oldest_open(store: Store, before: int) -> int:
+    """Return the oldest hour with an open bucket, or `before` if that is earlier.
+
+    What was counted in that hour and later is kept whatever the clock says: an open bucket is compared with it.
+    """
+    oldest = store.one("SELECT min(hour) AS hour FROM bucket WHERE sealed = 0")["hour"]
+    return before if oldest is None else min(before, oldest)
+
+
+def _drop_values(store: Store, before: int) -> int:
+    """Drop the values of `unique` dimensions, and note the hours that cannot be compared any more."""
+    rows = store.rows(
+        "SELECT hour, pod, dimension, tag_set, digest FROM distinct_value WHERE hour < ? ORDER BY hour LIMIT ?",
+        _oldest_open(store, before),
+        _STEP,
+    )
+    store.connection.executemany(
+        "DELETE FROM distinct_value WHERE hour = ? AND pod = ? AND dimension = ? AND tag_set = ? AND digest = ?",
+        [tuple(row) for row in rows],
+    )
+    if rows:
+        _keep_horizon(store, "values-from", max(values_from(store.connection), rows[-1]["hour"] + SECONDS))
+    return len(rows)
+
+
+def _keep_horizon(store: Store, key: str, hour: int) -> None:
+    store.connection.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, str(hour))
+    )
 
 
 def _drop_events(store: Store, before: int) -> int:
@@ -66,7 +100,7 @@ def _drop_buckets(store: Store, before: int) -> int:
     rows = store.rows(
         "SELECT * FROM bucket WHERE sealed = 1 AND hour < ? AND NOT EXISTS"
         " (SELECT 1 FROM record WHERE record.seq = bucket.record AND status = 'sealed') ORDER BY hour LIMIT ?",
-        before,
+        _oldest_open(store, before),
         _STEP,
     )
     for row in rows:
@@ -77,11 +111,9 @@ def _drop_buckets(store: Store, before: int) -> int:
         )
     if rows:
         horizon = max(proved_from(store.connection), rows[-1]["hour"] + SECONDS)
-        store.connection.execute(
-            "INSERT INTO meta VALUES ('proved-from', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-            (str(horizon),),
-        )
-        store.connection.execute("DELETE FROM carry WHERE from_hour < ? AND to_hour < ?", (horizon, horizon))
+        _keep_horizon(store, "proved-from", horizon)
+        for table in ("carry", "crossing"):
+            store.connection.execute(f"DELETE FROM {table} WHERE from_hour < ? AND to_hour < ?", (horizon, horizon))
         store.connection.execute("DELETE FROM dropped_events WHERE hour < ?", (horizon,))
     return len(rows)
 

@@ -7,22 +7,27 @@ from sidecar.domain.hours import Hour, from_micros, start_of, to_micros
 from sidecar.domain.quantity import exact
 from sidecar.domain.status import AllocationView, BucketView, Progress, RecordPage, RecordQuery, RecordView
 
+_KINDS = {"slot": "usage", "unsent": "usage"}
+"""What readers call the kinds of a record's row; the other kinds go by their own name."""
+
 
 def open_buckets(connection: sqlite3.Connection) -> list[BucketView]:
-    """Return the open buckets, oldest hour first."""
-    rows = connection.execute(
+    """Return the open buckets, oldest hour first; what one hour has under several terms is one quantity."""
+    found: dict[tuple[int, str, str], list[sqlite3.Row]] = {}
+    for row in connection.execute(
         "SELECT bucket.*, name, tags FROM bucket JOIN dimension ON dimension.id = bucket.dimension"
         " JOIN tag_set ON tag_set.id = bucket.tag_set WHERE sealed = 0 ORDER BY hour, name, tags"
-    )
+    ):
+        found.setdefault((row["hour"], row["name"], row["tags"]), []).append(row)
     return [
         BucketView(
-            dimension=row["name"],
-            hour=start_of(Hour(row["hour"])),
-            quantity=read_bucket(row).quantity,
-            tags=read_tags(row["tags"]),
-            events=row["events"],
+            dimension=name,
+            hour=start_of(Hour(hour)),
+            quantity=sum(read_bucket(row).quantity for row in rows),
+            tags=read_tags(tags),
+            events=sum(row["events"] for row in rows),
         )
-        for row in rows
+        for (hour, name, tags), rows in found.items()
     ]
 
 
@@ -37,7 +42,7 @@ def records(connection: sqlite3.Connection, query: RecordQuery) -> RecordPage:
     given = {text: value for text, value in conditions.items() if value is not None}
     where = " AND ".join(given) or "1"
     rows = connection.execute(
-        "SELECT record.*, name FROM record JOIN dimension ON dimension.id = record.dimension"
+        "SELECT record.*, name, product_code FROM record JOIN dimension ON dimension.id = record.dimension"
         f" WHERE {where} ORDER BY seq LIMIT ?",
         (*given.values(), query.limit + 1),
     ).fetchall()
@@ -58,12 +63,18 @@ def progress(connection: sqlite3.Connection) -> Progress:
     doubt = connection.execute(
         "SELECT count(*) FROM record WHERE status = 'unbilled' AND reason LIKE 'in-doubt%' AND resolved = 0"
     )
+    other = connection.execute(
+        "SELECT count(*) AS records, min(settled_at) AS since FROM record WHERE status = 'unbilled'"
+        " AND reason >= 'other-product' AND reason < 'other-product~' AND resolved = 0"
+    ).fetchone()
     return Progress(
         last_success_at=None if last is None else from_micros(last),
         oldest_unsent_hour=None if oldest["hour"] is None else start_of(Hour(oldest["hour"])),
         in_doubt=doubt.fetchone()[0],
         oldest_unsent_at=None if oldest["timestamp"] is None else from_micros(oldest["timestamp"]),
         oldest_open_hour=None if opened is None else start_of(Hour(opened)),
+        other_product=other["records"],
+        other_product_since=None if other["since"] is None else from_micros(other["since"]),
     )
 
 
@@ -98,4 +109,6 @@ def _view(connection: sqlite3.Connection, row: sqlite3.Row) -> RecordView:
         sealed_at=from_micros(row["sealed_at"]),
         accepted_at=from_micros(row["settled_at"]) if row["status"] == "accepted" else None,
         carried_to=None if row["carried_to"] is None else start_of(Hour(row["carried_to"])),
+        kind=_KINDS.get(row["kind"], row["kind"]),
+        product_code=row["product_code"],
     )

@@ -77,7 +77,9 @@ def resolve(store: Store, identifier: str, resolution: Resolution, *, who: str, 
     """Resolve one record inside the caller's transaction. The arguments are those of `resolve_in`."""
     seq = sequence(identifier)
     row = store.connection.execute(
-        "SELECT record.*, name FROM record JOIN dimension ON dimension.id = record.dimension WHERE seq = ?", (seq,)
+        "SELECT record.*, name, product_code FROM record JOIN dimension ON dimension.id = record.dimension"
+        " WHERE seq = ?",
+        (seq,),
     ).fetchone()
     if row is None:
         raise NotResolvable(
@@ -127,16 +129,34 @@ def _accept(store: Store, row: sqlite3.Row, resolution: Resolution, now: int) ->
 
 def _carry(store: Store, row: sqlite3.Row, now: int) -> None:
     store.pod = _current_pod(store)
-    target = store.first_open(row["dimension"], hour_of_micros(now))
+    heir = _heir(store, row)
+    target = store.first_open(heir, hour_of_micros(now))
     store.connection.execute(
         "UPDATE record SET status = 'carried', reason = NULL, settled_at = ?, carried_to = ? WHERE seq = ?",
         (now, target, row["seq"]),
     )
     _leave_unbilled(store, row)
-    whole = Move(
-        "resolved", row["seq"], row["pod"], Hour(row["hour"]), target, row["dimension"], 0, exact(row["quantity"])
-    )
+    hour, quantity = Hour(row["hour"]), exact(row["quantity"])
+    whole = Move("resolved", row["seq"], row["pod"], hour, target, heir, 0, quantity, row["dimension"])
     carry_record(store, whole, now)
+
+
+def _heir(store: Store, row: sqlite3.Row) -> int:
+    """Return the row of the dimension that takes what a record carries, under the product that is metered now.
+
+    Usage of another product joins it by the person's decision alone.
+    """
+    found = store.rows("SELECT value FROM meta WHERE key = 'product-code'")
+    code = found[0]["value"] if found else row["product_code"]
+    if row["product_code"] == code:
+        return store.heir(row["dimension"])
+    try:
+        return store.dimension(row["name"])
+    except KeyError:
+        raise NotResolvable(
+            f"{record_id(row['seq'])} cannot be carried: product {code} has no dimension {row['name']}; configure it"
+            " and start the sidecar, or use write-off"
+        ) from None
 
 
 def _leave_unbilled(store: Store, row: sqlite3.Row) -> None:

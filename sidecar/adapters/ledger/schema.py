@@ -7,6 +7,57 @@ quantity is whole millionths, which always fit. Hours are epoch seconds, instant
 APPLICATION_ID = 0x4D505343
 """`MPSC` in the file's header: says that the file is a ledger of this product."""
 
+_FROZEN_TERMS = """
+    -- One row for each name and set of terms under which usage was taken; what points to a row keeps its terms. Rows
+    -- from before have none until a sidecar, which knows them, opens the ledger.
+    ALTER TABLE dimension RENAME TO dimension_without_terms;
+    CREATE TABLE dimension (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL,
+        product_code TEXT,
+        aggregation TEXT,
+        whole INTEGER,
+        -- Of the rows of one name and product code, the one that takes usage and what the others carry.
+        active INTEGER NOT NULL DEFAULT 1,
+        accepted TEXT NOT NULL DEFAULT '0',
+        submitted TEXT NOT NULL DEFAULT '0',
+        unbilled TEXT NOT NULL DEFAULT '0',
+        remainder TEXT NOT NULL DEFAULT '0',
+        pruned_own TEXT NOT NULL DEFAULT '0',
+        pruned_submitted TEXT NOT NULL DEFAULT '0',
+        UNIQUE (name, product_code, aggregation, whole)
+    ) STRICT;
+    INSERT INTO dimension (id, name, accepted, submitted, unbilled, remainder, pruned_own, pruned_submitted)
+        SELECT id, name, accepted, submitted, unbilled, remainder, pruned_own, pruned_submitted
+        FROM dimension_without_terms;
+    DROP TABLE dimension_without_terms;
+
+    -- A carry that also changes the terms. A table of its own, because a wider key of `carry` would be a new index over
+    -- all its rows, and a full volume has no room for that.
+    CREATE TABLE crossing (
+        seq INTEGER PRIMARY KEY,
+        cause TEXT NOT NULL,
+        record INTEGER,
+        from_pod INTEGER NOT NULL,
+        from_hour INTEGER NOT NULL,
+        from_dimension INTEGER NOT NULL,
+        to_pod INTEGER NOT NULL,
+        to_hour INTEGER NOT NULL,
+        dimension INTEGER NOT NULL,
+        tag_set INTEGER NOT NULL,
+        quantity TEXT NOT NULL,
+        carried_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX crossing_once ON crossing
+        (dimension, to_pod, to_hour, from_dimension, from_pod, from_hour, tag_set, cause, ifnull(record, 0));
+    CREATE VIEW movement AS
+        SELECT seq, cause, record, from_pod, from_hour, dimension AS from_dimension, to_pod, to_hour, dimension,
+            tag_set, quantity, carried_at FROM carry
+        UNION ALL
+        SELECT seq, cause, record, from_pod, from_hour, from_dimension, to_pod, to_hour, dimension,
+            tag_set, quantity, carried_at FROM crossing;
+    """
+
 MIGRATIONS = (
     """
     CREATE TABLE meta (
@@ -99,7 +150,8 @@ MIGRATIONS = (
         PRIMARY KEY (hour, pod, dimension, tag_set, digest)
     ) STRICT, WITHOUT ROWID;
 
-    -- kind: `slot` is submitted; `late` gathers what came too late and is not billed.
+    -- kind: `slot` is submitted; `late` gathers what came too late and is not billed; `unsent` keeps what is of another
+    -- product, or was adopted past its window, and takes no slot.
     CREATE TABLE record (
         seq INTEGER PRIMARY KEY AUTOINCREMENT,
         pod INTEGER NOT NULL,
@@ -181,5 +233,6 @@ MIGRATIONS = (
 
     INSERT INTO tag_set (id, tags) VALUES (0, '[]');
     """,
+    _FROZEN_TERMS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""

@@ -21,6 +21,7 @@ _QUANTITIES = {
     "record": ("quantity", "gathered", "remainder_before", "remainder_after", "excess"),
     "allocation": ("quantity",),
     "carry": ("quantity",),
+    "crossing": ("quantity",),
 }
 _HOURS = {
     "event": ("hour",),
@@ -28,12 +29,14 @@ _HOURS = {
     "bucket": ("hour",),
     "record": ("hour",),
     "carry": ("from_hour", "to_hour"),
+    "crossing": ("from_hour", "to_hour"),
 }
 _INSTANTS = {
     "pod": ("first_seen_at",),
     "event": ("given_at", "counted_at", "taken_at"),
     "record": ("timestamp", "sealed_at", "settled_at"),
     "carry": ("carried_at",),
+    "crossing": ("carried_at",),
     "audit": ("at",),
 }
 _REFERENCES = {
@@ -42,6 +45,7 @@ _REFERENCES = {
     "record": ("pod", "dimension"),
     "allocation": ("tag_set",),
     "carry": ("dimension", "tag_set"),
+    "crossing": ("dimension", "tag_set"),
 }
 _KEYS = {
     "dropped_events": "pod, dimension, hour, tag_set",
@@ -51,6 +55,18 @@ _KEYS = {
     "pod": "id",
 }
 """What names a row; `seq` in the other tables."""
+
+
+UNREADABLE_CURE = (
+    "Keep the file, and start on a copy from before the damage or on an empty path; `ledger verify --all` names every"
+    " such row."
+)
+"""What to do about a row that this program cannot read."""
+
+
+def unreadable_row(connection: sqlite3.Connection) -> str | None:
+    """Return a sentence about the first fault that keeps rows from being read; None if there is none."""
+    return next(damage(connection), None)
 
 
 def damage(connection: sqlite3.Connection) -> Iterator[str]:
@@ -98,7 +114,7 @@ def _unreadable_times(connection: sqlite3.Connection) -> Iterator[str]:
 
 def _unknown_words(connection: sqlite3.Connection) -> Iterator[str]:
     marks = ", ".join("?" * len(RecordStatus))
-    statement = f"SELECT * FROM record WHERE kind NOT IN ('slot', 'late') OR status NOT IN ({marks})"
+    statement = f"SELECT * FROM record WHERE kind NOT IN ('slot', 'late', 'unsent') OR status NOT IN ({marks})"
     for row in connection.execute(statement, tuple(RecordStatus)):
         yield f"{_name('record', row)}: a {row['kind']} record with status {row['status']} is none of this program's"
 

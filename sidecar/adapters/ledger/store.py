@@ -24,15 +24,23 @@ class Move:
     """A quantity on its way between hours."""
 
     cause: str
-    """late | over-limit | expired | adopted | ahead | fraction | resolved."""
+    """late | over-limit | expired | adopted | ahead | fraction | terms | resolved."""
     record: int | None
     """The record that could not keep it; None when it leaves a bucket."""
     from_pod: int
     from_hour: Hour
     to_hour: Hour
     dimension: int
+    """Where it goes."""
     tag_set: int
     quantity: int
+    from_dimension: int | None = None
+    """Where it comes from, if that is a row with other terms."""
+
+    @property
+    def source(self) -> int:
+        """The dimension that it leaves."""
+        return self.dimension if self.from_dimension is None else self.from_dimension
 
 
 @dataclass(slots=True)
@@ -43,6 +51,7 @@ class Store:
     pod: int = 0
     """The row of the pod this process meters for."""
     _dimensions: dict[str, int] = field(default_factory=dict)
+    _families: dict[int, tuple[int, ...]] = field(default_factory=dict)
     _tag_sets: dict[Tags, int] = field(default_factory=dict)
 
     @contextmanager
@@ -64,24 +73,55 @@ class Store:
             raise
 
     def _undo(self) -> None:
-        self._dimensions.clear()
-        self._tag_sets.clear()
+        self.forget_names()
         with suppress(sqlite3.Error):
             self.connection.execute("ROLLBACK")
 
     def forget_names(self) -> None:
         """Drop ids that a rollback to a savepoint may have undone."""
         self._dimensions.clear()
+        self._families.clear()
         self._tag_sets.clear()
 
     def dimension(self, name: str) -> int:
-        """Return the row of a dimension, made if there is none."""
+        """Return the row of a dimension that takes usage now: of the configured product and terms.
+
+        Raises:
+            KeyError: The configuration under which the ledger was opened never had it.
+        """
         known = self._dimensions.get(name)
         if known is None:
-            self.connection.execute("INSERT INTO dimension (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
-            known = int(self.one("SELECT id FROM dimension WHERE name = ?", name)["id"])
-            self._dimensions[name] = known
+            row = self.connection.execute(
+                "SELECT id FROM dimension WHERE name = ? AND active = 1"
+                " AND product_code = (SELECT value FROM meta WHERE key = 'product-code')",
+                (name,),
+            ).fetchone()
+            if row is None:
+                raise KeyError(name)
+            known = self._dimensions[name] = int(row["id"])
         return known
+
+    def family(self, dimension: int) -> tuple[int, ...]:
+        """Return the rows of the same name and product code, oldest first: to AWS they are one dimension."""
+        known = self._families.get(dimension)
+        if known is None:
+            known = self._families[dimension] = tuple(
+                int(row["id"])
+                for row in self.rows(
+                    "SELECT other.id FROM dimension AS own JOIN dimension AS other ON other.name = own.name"
+                    " AND other.product_code IS own.product_code WHERE own.id = ? ORDER BY other.id",
+                    dimension,
+                )
+            )
+        return known
+
+    def heir(self, dimension: int) -> int:
+        """Return the row of the same name and product code that takes what `dimension` carries."""
+        family = self.family(dimension)
+        if len(family) == 1:
+            return dimension
+        marks = ",".join("?" * len(family))
+        return int(self.one(f"SELECT id FROM dimension WHERE active = 1 AND id IN ({marks})", *family)["id"])
 
     def tag_set(self, tags: Tags) -> int:
         """Return the row of a tag set, made if there is none; 0 is the untagged one."""
@@ -107,9 +147,11 @@ class Store:
         return self.connection.execute(statement, values).fetchall()
 
     def is_sealed(self, dimension: int, hour: Hour) -> bool:
-        """Tell whether this pod's slot of the hour is frozen."""
-        statement = "SELECT 1 FROM record WHERE pod = ? AND dimension = ? AND hour = ? AND kind = 'slot'"
-        return self.connection.execute(statement, (self.pod, dimension, hour)).fetchone() is not None
+        """Tell whether this pod's slot of the hour is frozen, under whichever terms."""
+        family = self.family(dimension)
+        marks = ",".join("?" * len(family))
+        statement = f"SELECT 1 FROM record WHERE pod = ? AND dimension IN ({marks}) AND hour = ? AND kind = 'slot'"
+        return self.connection.execute(statement, (self.pod, *family, hour)).fetchone() is not None
 
     def first_open(self, dimension: int, hour: Hour) -> Hour:
         """Return the first hour from `hour` on whose slot is not frozen: where a carried quantity goes."""
@@ -152,21 +194,24 @@ class Store:
         before = self.bucket(dimension, hour, tag_set) or Bucket()
         # A bucket that only counted late events opens again when the clock has gone back to its hour.
         self.put_bucket(dimension, hour, tag_set, replace(before, carried=before.carried + move.quantity, sealed=False))
-        key = (move.cause, move.record, move.from_pod, move.from_hour, self.pod, hour, dimension, tag_set)
-        row = self.connection.execute(
-            "SELECT seq, quantity FROM carry WHERE cause = ? AND record IS ? AND from_pod = ? AND from_hour = ?"
-            " AND to_pod = ? AND to_hour = ? AND dimension = ? AND tag_set = ?",
-            key,
-        ).fetchone()
+        columns = ["cause", "record", "from_pod", "from_hour", "to_pod", "to_hour", "dimension", "tag_set"]
+        key: list[object] = [move.cause, move.record, move.from_pod, move.from_hour, self.pod, hour, dimension, tag_set]
+        table = "carry"
+        if move.source != dimension:
+            table = "crossing"
+            columns.append("from_dimension")
+            key.append(move.source)
+        where = " AND ".join(f"{column} IS ?" for column in columns)
+        row = self.connection.execute(f"SELECT seq, quantity FROM {table} WHERE {where}", key).fetchone()
         if row is None:
+            marks = ", ".join("?" * (len(columns) + 2))
             self.connection.execute(
-                "INSERT INTO carry (cause, record, from_pod, from_hour, to_pod, to_hour, dimension, tag_set, quantity,"
-                " carried_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT INTO {table} ({', '.join(columns)}, quantity, carried_at) VALUES ({marks})",
                 (*key, render(move.quantity), now),
             )
         else:
             total = render(exact(row["quantity"]) + move.quantity)
-            self.connection.execute("UPDATE carry SET quantity = ? WHERE seq = ?", (total, row["seq"]))
+            self.connection.execute(f"UPDATE {table} SET quantity = ? WHERE seq = ?", (total, row["seq"]))
 
     def add_to(self, dimension: int, term: str, delta: int) -> None:
         """Add to one of a dimension's running totals."""

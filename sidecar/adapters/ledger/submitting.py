@@ -3,6 +3,7 @@
 Every function is one step inside a transaction of the caller's; what it decides comes from the domain.
 """
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -49,23 +50,37 @@ def forget_witnessed(store: Store, *, before: Hour) -> None:
     store.connection.execute("DELETE FROM witnessed_hour WHERE pod = ? AND hour < ?", (store.pod, before))
 
 
-def seal_hour(
-    store: Store, name: str, hour: Hour, rules: MeteringRules, *, now: int, new_token: Callable[[], str]
-) -> SealedHour | None:
+def seal_hour(store: Store, name: str, hour: Hour, *, now: int, new_token: Callable[[], str]) -> SealedHour | None:
     """Freeze one dimension's hour into its record; None when there is nothing to send.
+
+    Usage taken under other terms than the present ones is sealed under its own. Where an hour has both, the older gets
+    the slot, and the rest moves on: AWS takes one record.
 
     Args:
         store: The ledger.
         name: The dimension.
         hour: The hour to close; once it has ended and was witnessed, a record of nothing is sent too.
-        rules: The product's.
         now: Epoch microseconds.
         new_token: Makes the record's client token.
     """
-    dimension = store.dimension(name)
+    current = store.dimension(name)
     witnessed = store.rows("SELECT 1 FROM witnessed_hour WHERE pod = ? AND hour = ?", store.pod, hour)
     zero = bool(witnessed) and hour < hour_of_micros(now)
-    buckets = {
+    opened = [each for each in store.family(current) if _open_shares(store, each, hour)]
+    sealed: SealedHour | None = None
+    for dimension in opened:
+        if sealed is None:
+            sealed = _seal(store, name, dimension, hour, now=now, new_token=new_token)
+        else:
+            _close_unsent(store, dimension, hour, "terms", now)
+    if sealed is None and zero and not store.is_sealed(current, hour):
+        sealed = _seal(store, name, current, hour, now=now, new_token=new_token, zero=True)
+    return sealed
+
+
+def _open_shares(store: Store, dimension: int, hour: Hour) -> dict[Tags, tuple[int, int]]:
+    """Return the row and the quantity of each tag set of an hour's open buckets."""
+    return {
         read_tags(row["tags"]): (int(row["tag_set"]), read_bucket(row).quantity)
         for row in store.rows(
             "SELECT * FROM bucket JOIN tag_set ON tag_set.id = bucket.tag_set"
@@ -75,35 +90,62 @@ def seal_hour(
             hour,
         )
     }
-    remainder = exact(store.one("SELECT remainder FROM dimension WHERE id = ?", dimension)["remainder"])
-    sealed = seal({tags: quantity for tags, (_, quantity) in buckets.items()}, remainder=remainder, kind=rules.kind)
+
+
+def _seal(
+    store: Store, name: str, dimension: int, hour: Hour, *, now: int, new_token: Callable[[], str], zero: bool = False
+) -> SealedHour | None:
+    """Freeze the open buckets of one row of a dimension; close them unsent where they make nothing to send."""
+    shares = _open_shares(store, dimension, hour)
+    row = store.one("SELECT remainder, whole FROM dimension WHERE id = ?", dimension)
+    remainder, kind = exact(row["remainder"]), QuantityKind.INTEGER if row["whole"] else QuantityKind.DECIMAL
+    sealed = seal({tags: quantity for tags, (_, quantity) in shares.items()}, remainder=remainder, kind=kind)
     if not sealed.quantity and not zero:
-        _close_unsent(store, dimension, hour, list(buckets.values()), now)
+        _close_unsent(store, dimension, hour, "fraction", now)
         return None
-    seq = _insert_record(store, dimension, hour, sealed, rules, remainder, now=now, token=new_token())
+    seq = _insert_record(store, dimension, hour, sealed, kind, remainder, now=now, token=new_token())
     store.connection.execute(
         "UPDATE bucket SET sealed = 1, record = ? WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
         (seq, store.pod, dimension, hour),
     )
     store.add_to(dimension, "remainder", sealed.remainder - remainder)
+    heir = store.heir(dimension)
+    if heir != dimension:
+        pass_remainder(store, dimension, heir)
     if sealed.excess:
-        target = store.first_open(dimension, next_hour(hour))
+        target = store.first_open(heir, next_hour(hour))
         for tags, quantity in sealed.excess.items():
-            move = Move("over-limit", seq, store.pod, hour, target, dimension, store.tag_set(tags), quantity)
+            tag_set = store.tag_set(tags)
+            move = Move("over-limit", seq, store.pod, hour, target, heir, tag_set, quantity, dimension)
             store.carry(move, now)
     return SealedHour(name, hour, sealed)
 
 
-def _close_unsent(store: Store, dimension: int, hour: Hour, shares: list[tuple[int, int]], now: int) -> None:
-    """Close an hour that sends nothing: fractions below one unit move to the next hour."""
+def pass_remainder(store: Store, dimension: int, heir: int) -> int:
+    """Hand what rounding holds back of a dimension to the row that goes on with it; how much that was."""
+    held = exact(store.one("SELECT remainder FROM dimension WHERE id = ?", dimension)["remainder"])
+    store.add_to(dimension, "remainder", -held)
+    store.add_to(heir, "remainder", held)
+    return held
+
+
+def _close_unsent(store: Store, dimension: int, hour: Hour, cause: str, now: int) -> None:
+    """Close an hour that sends nothing of this row: its quantities move to the next hour."""
+    heir = store.heir(dimension)
+    target = store.first_open(heir, next_hour(hour))
+    for tag_set, quantity in _open_shares(store, dimension, hour).values():
+        close(store, Move(cause, None, store.pod, hour, target, heir, tag_set, quantity, dimension), now)
+
+
+def close(store: Store, move: Move, now: int) -> None:
+    """Close an open bucket, of whichever pod, and move its quantity into another hour of this pod."""
     store.connection.execute(
-        "UPDATE bucket SET sealed = 1 WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
-        (store.pod, dimension, hour),
+        "UPDATE bucket SET sealed = 1 WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
+        (move.from_pod, move.source, move.from_hour, move.tag_set),
     )
-    target = store.first_open(dimension, next_hour(hour))
-    for tag_set, quantity in shares:
-        if quantity:
-            move_out(store, Move("fraction", None, store.pod, hour, target, dimension, tag_set, quantity), now)
+    if move.quantity:
+        add_moved(store, move)
+        store.carry(move, now)
 
 
 def bring_back(store: Store, *, after: Hour, now: int) -> int:
@@ -114,30 +156,22 @@ def bring_back(store: Store, *, after: Hour, now: int) -> int:
     rows = store.rows("SELECT * FROM bucket WHERE sealed = 0 AND pod = ? AND hour > ?", store.pod, after)
     moved = 0
     for row in rows:
-        dimension, hour = int(row["dimension"]), Hour(row["hour"])
-        target = store.first_open(dimension, hour_of_micros(now))
-        quantity = read_bucket(row).quantity
+        dimension, hour, tag_set = int(row["dimension"]), Hour(row["hour"]), int(row["tag_set"])
+        heir = store.heir(dimension)
+        target = store.first_open(heir, hour_of_micros(now))
         if target < hour:
-            store.connection.execute(
-                "UPDATE bucket SET sealed = 1 WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
-                (store.pod, dimension, hour, row["tag_set"]),
-            )
-            if quantity:
-                move_out(store, Move("ahead", None, store.pod, hour, target, dimension, row["tag_set"], quantity), now)
+            quantity = read_bucket(row).quantity
+            close(store, Move("ahead", None, store.pod, hour, target, heir, tag_set, quantity, dimension), now)
             moved += 1
     return moved
 
 
-def move_out(store: Store, move: Move, now: int) -> None:
-    """Move a quantity from a bucket, of whichever pod, into another hour of this pod."""
-    key = (move.from_pod, move.dimension, move.from_hour, move.tag_set)
+def add_moved(store: Store, move: Move) -> None:
+    """Count a quantity as gone from its bucket, of whichever pod."""
+    key = (move.from_pod, move.source, move.from_hour, move.tag_set)
     where = "pod = ? AND dimension = ? AND hour = ? AND tag_set = ?"
     moved = exact(store.one(f"SELECT moved FROM bucket WHERE {where}", *key)["moved"])
-    store.connection.execute(
-        f"UPDATE bucket SET moved = ? WHERE {where}",
-        (render(moved + move.quantity), *key),
-    )
-    store.carry(move, now)
+    store.connection.execute(f"UPDATE bucket SET moved = ? WHERE {where}", (render(moved + move.quantity), *key))
 
 
 def _insert_record(
@@ -145,7 +179,7 @@ def _insert_record(
     dimension: int,
     hour: Hour,
     sealed: Seal,
-    rules: MeteringRules,
+    kind: QuantityKind,
     remainder: int,
     *,
     now: int,
@@ -163,7 +197,7 @@ def _insert_record(
             dimension,
             hour,
             render(sealed.quantity),
-            rules.kind is QuantityKind.INTEGER,
+            kind is QuantityKind.INTEGER,
             render(sealed.gathered),
             render(remainder),
             render(sealed.remainder),
@@ -185,22 +219,25 @@ def _insert_record(
 def waiting(store: Store) -> list[Record]:
     """Return this pod's sealed records, oldest hour first."""
     rows = store.rows(
-        "SELECT record.*, name FROM record JOIN dimension ON dimension.id = record.dimension"
+        "SELECT record.*, name, product_code FROM record JOIN dimension ON dimension.id = record.dimension"
         " WHERE status = 'sealed' AND pod = ? ORDER BY hour, name",
         store.pod,
     )
-    return [
-        Record(
-            seq=row["seq"],
-            dimension=row["name"],
-            hour=Hour(row["hour"]),
-            quantity=exact(row["quantity"]),
-            timestamp=from_micros(row["timestamp"]),
-            attempts=row["attempts"],
-            unanswered=row["unanswered"],
-        )
-        for row in rows
-    ]
+    return [read_record(row) for row in rows]
+
+
+def read_record(row: sqlite3.Row) -> Record:
+    """Return the record that a row of the table, joined with its dimension, describes."""
+    return Record(
+        seq=row["seq"],
+        dimension=row["name"],
+        hour=Hour(row["hour"]),
+        quantity=exact(row["quantity"]),
+        timestamp=from_micros(row["timestamp"]),
+        attempts=row["attempts"],
+        unanswered=row["unanswered"],
+        product_code=row["product_code"],
+    )
 
 
 def begin(store: Store, record: Record, now: int) -> FrozenRecord | None:
@@ -256,12 +293,13 @@ def settle(store: Store, record: Record, fate: Fate, answer: Answer, now: int) -
             )
             store.add_to(dimension, "unbilled", record.quantity)
         case Carry(cause=cause):
-            target = store.first_open(dimension, hour_of_micros(now))
+            heir = store.heir(dimension)
+            target = store.first_open(heir, hour_of_micros(now))
             store.connection.execute(
                 "UPDATE record SET status = 'carried', answer = ?, settled_at = ?, carried_to = ? WHERE seq = ?",
                 (answer.words, now, target, record.seq),
             )
-            whole = Move(cause, record.seq, row["pod"], record.hour, target, dimension, 0, record.quantity)
+            whole = Move(cause, record.seq, row["pod"], record.hour, target, heir, 0, record.quantity, dimension)
             carry_record(store, whole, now)
             return target
     return None

@@ -9,9 +9,8 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
 
-from sidecar.adapters.ledger.pruning import REMEMBERED_FOR
+from sidecar.adapters.ledger.comparing import Slot, count_distinct, is_countable
 from sidecar.adapters.ledger.store import Move, Store, read_tags
 from sidecar.domain.buckets import Bucket, record, record_late
 from sidecar.domain.hours import Hour, hour_of_micros, to_micros
@@ -28,7 +27,6 @@ from sidecar.domain.usage import (
     UsageRefused,
 )
 
-_REMEMBERED = REMEMBERED_FOR // timedelta(microseconds=1)
 _CHUNK = 500
 """Ids asked for at once; SQLite bounds a statement's variables."""
 
@@ -176,19 +174,23 @@ def _count(
 ) -> None:
     """Fold one bucket's new events into it, or, where its hour is closed, move what they add."""
     arrived = [(row[3], row[6]) for row in rows]
-    distinct = _distinct(store, dimension, hour, tag_set, rows) if aggregation is Aggregation.UNIQUE else None
     this_hour = hour_of_micros(now)
     found = store.bucket(dimension, hour, tag_set)
     sealed = store.is_sealed(dimension, hour)
-    countable = aggregation is not Aggregation.UNIQUE or hour >= hour_of_micros(now - _REMEMBERED)
+    opened = found is not None and not found.sealed
+    countable = is_countable(store, aggregation, hour, opened=opened, now=now)
     where = place(hour, found, now_micros=now, current=this_hour, sealed=sealed, countable=countable, rules=rules)
+    values = (row[4] for row in rows)
+    distinct, elsewhere = count_distinct(store, aggregation, Slot(dimension, hour, tag_set), values)
     before = found or Bucket()
     if where is Place.OPEN:
-        after = record(before, aggregation, arrived, distinct=distinct)
+        after = record(before, aggregation, arrived, distinct=distinct, elsewhere=elsewhere)
         store.put_bucket(dimension, hour, tag_set, replace(after, sealed=False))
         store.add_to(dimension, "accepted", after.own - before.own)
         return
-    after, added = record_late(before, aggregation, arrived, distinct=distinct)
+    after, added = record_late(before, aggregation, arrived, distinct=distinct, elsewhere=elsewhere)
+    # An open bucket whose hour cannot be compared any more keeps what is carried into it.
+    after = replace(after, sealed=not opened)
     store.put_bucket(dimension, hour, tag_set, after)
     store.add_to(dimension, "accepted", added)
     if added and where is Place.CARRIED:
@@ -196,18 +198,6 @@ def _count(
         store.carry(Move("late", None, store.pod, hour, target, dimension, tag_set, added), now)
     elif added:
         _write_late(store, dimension, hour, added, now)
-
-
-def _distinct(store: Store, dimension: int, hour: Hour, tag_set: int, rows: list[_Row]) -> int:
-    before = store.connection.total_changes
-    store.connection.executemany(
-        "INSERT INTO distinct_value VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-        [
-            (hour, store.pod, dimension, tag_set, hashlib.blake2b((row[4] or "").encode(), digest_size=16).digest())
-            for row in rows
-        ],
-    )
-    return store.connection.total_changes - before
 
 
 def _write_late(store: Store, dimension: int, hour: Hour, added: int, now: int) -> None:

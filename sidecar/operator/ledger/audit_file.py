@@ -115,7 +115,7 @@ def _take_record(
     if term is not None:
         sums[str(entry["dimension"]), term] += quantity.exact(entry["quantity"])
     if entry["status"] == "accepted":
-        slot = entry["pod"], entry["dimension"], entry["hour"]
+        slot = entry["pod"], entry.get("product_code"), entry["dimension"], entry["hour"]
         if slot in slots:
             checked.breaches.append(f"{slots[slot]} and {entry['id']} are both accepted for one slot")
         slots[slot] = entry["id"]

@@ -41,6 +41,8 @@ RECORD_COLUMNS = (
     "sealed_at",
     "accepted_at",
     "carried_to",
+    "kind",
+    "product_code",
 )
 
 

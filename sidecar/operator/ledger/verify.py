@@ -11,14 +11,13 @@ from pathlib import Path
 
 from sidecar.adapters.http.views import terms_members
 from sidecar.adapters.ledger.listing import look
-from sidecar.adapters.ledger.proof import breaches, event_breaches, proved_terms
+from sidecar.adapters.ledger.proof import breaches, event_breaches, proved_terms, summed_dimensions
 from sidecar.adapters.ledger.soundness import damage
 from sidecar.domain.chain import ChainBroken
 from sidecar.domain.status import Terms
-from sidecar.domain.usage import Aggregation
 from sidecar.exit_codes import ExitCode
 from sidecar.operator.ledger.audit_file import Checked, check_file
-from sidecar.operator.ledger.source import Source, find_source
+from sidecar.operator.ledger.source import find_source
 from sidecar.operator.tables import print_json, print_line, print_terms
 
 
@@ -40,13 +39,13 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write("ledger verify: --head goes with --chain\n")
         return ExitCode.BAD_COMMAND
     source = find_source(args)
-    summed = _summed(source)
+    summed: Collection[str] = ()
     terms: dict[str, Terms] = {}
     with look(source.path) as connection:
         found = list(damage(connection))
         if not found:
-            found = [*event_breaches(connection, summed), *breaches(connection)]
-            terms = proved_terms(connection)
+            found = [*event_breaches(connection), *breaches(connection)]
+            terms, summed = proved_terms(connection), summed_dimensions(connection)
     named = found if args.all else found[:1]
     if args.json:
         dimensions = {name: {**terms_members(each), "balanced": each.balanced} for name, each in terms.items()}
@@ -64,12 +63,6 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.FAILED if found else ExitCode.CLEAN
 
 
-def _summed(source: Source) -> Collection[str]:
-    if source.settings is None:
-        return ()
-    return [each.name for each in source.settings.metering.dimensions if each.aggregation is Aggregation.SUM]
-
-
 def _print(terms: dict[str, Terms], named: list[str], more: int, summed: Collection[str]) -> None:
     if terms:
         print_terms(terms)
@@ -81,9 +74,7 @@ def _print(terms: dict[str, Terms], named: list[str], more: int, summed: Collect
     if named:
         print_line("The ledger does not prove what it says. Keep the file as it is and look at the rows named above.")
     else:
-        words = (
-            f", and by quantity for {', '.join(sorted(summed))}" if summed else " only; with --config by quantity too"
-        )
+        words = f", and by quantity for {', '.join(sorted(summed))}" if summed else " only: no dimension is a sum"
         print_line(f"Verified: every row agrees. Events are proved by number{words}.")
 
 

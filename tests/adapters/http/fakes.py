@@ -59,6 +59,8 @@ RECORD = RecordView(
     sealed_at=NOW,
     accepted_at=None,
     carried_to=None,
+    kind="usage",
+    product_code="0abc123example",
 )
 STATUS = Status(
     versions={"sidecar": "1.2.3", "python": "3.13.1"},

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sidecar.adapters.ledger import adopting, proof, pruning, reading, submitting, taking
+from sidecar.adapters.ledger import adopting, generations, proof, pruning, reading, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.hours import Hour, hour_of, next_hour, to_micros
@@ -84,9 +84,8 @@ class Books:
             self.store.connection.execute("PRAGMA synchronous = OFF")
         with self.store.transaction():
             self.pod, self.pod_source = adopting.take_identity(self.store, pod, "downward-api", to_micros(self.now))
-            for name in self.rules.dimensions:
-                self.store.dimension(name)
-            self.adopted = adopting.adopt(self.store, to_micros(self.now))
+            self.change = generations.apply_terms(self.store, self.rules, to_micros(self.now))
+            self.adopted = adopting.adopt(self.store, self.rules, to_micros(self.now))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -139,7 +138,6 @@ class Books:
                 self.store,
                 dimension,
                 hour_of(self.now) if hour is None else hour,
-                self.rules,
                 now=to_micros(self.now),
                 new_token=self._token,
             )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from sidecar.adapters.ledger import adopting, proof, reading
+from sidecar.adapters.ledger import adopting, generations, proof, reading
 from sidecar.domain.hours import to_micros
 from sidecar.domain.outcomes import Outcome
 from sidecar.domain.rules import MeteringRules
@@ -130,7 +130,8 @@ def work_at_start(books: Books) -> int:
     connection.set_progress_handler(tick, 100)
     with books.store.transaction():
         adopting.take_identity(books.store, "pod-1", "downward-api", to_micros(books.now))
-        adopting.adopt(books.store, to_micros(books.now))
+        generations.apply_terms(books.store, books.rules, to_micros(books.now))
+        adopting.adopt(books.store, books.rules, to_micros(books.now))
     proof.terms(connection)
     reading.progress(connection)
     connection.set_progress_handler(None, 100)

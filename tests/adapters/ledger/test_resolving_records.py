@@ -46,7 +46,7 @@ def doubtful(books: Books) -> Books:
 
 def objections(books: Books) -> list[str]:
     """Return what either proof from the rows objects to."""
-    return [*books.breaches(), *proof.event_breaches(books.store.connection, ["requests"])]
+    return [*books.breaches(), *proof.event_breaches(books.store.connection)]
 
 
 def test_accept_counts_as_submitted(books: Books) -> None:
