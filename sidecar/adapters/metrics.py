@@ -121,6 +121,12 @@ def _usage(status: Status) -> Iterator[Metric]:
             "dimension",
             {name: value(terms) / MILLION for name, terms in status.conservation.items()},
         )
+    yield _labelled(
+        "marketplace_usage_left_unsent",
+        "Quantity that the pod's end leaves unsent, such as a fraction of a whole number; none until then.",
+        "dimension",
+        {name: quantity / MILLION for name, quantity in status.left_unsent.items()},
+    )
     yield _gauge("marketplace_ledger_balanced", "1 while the conservation law holds.", int(status.balanced))
     if status.ledger_bytes is not None:
         yield _gauge("marketplace_ledger_bytes", "Size of the ledger on disk.", status.ledger_bytes)

@@ -167,6 +167,8 @@ class Status:
     accepted_events: int = 0
     """Of this process."""
     duplicate_events: int = 0
+    left_unsent: Mapping[str, int] = field(default_factory=dict)
+    """Millionths by dimension that the pod's end leaves unsent; empty until then."""
     in_doubt: int = 0
     """Records whose fate at AWS is unknown."""
     oldest_open_hour: datetime | None = None

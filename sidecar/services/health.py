@@ -206,6 +206,7 @@ class HealthReport:
             answers=dict(self._submitter.answers),
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,
+            left_unsent=dict(self._submitter.left_unsent),
             in_doubt=progress.in_doubt,
             oldest_open_hour=progress.oldest_open_hour,
             window_closes_at=_after(progress.oldest_unsent_at, self._setting.window),

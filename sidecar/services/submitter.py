@@ -6,7 +6,7 @@ for each other; within one, the oldest hour goes first. This is the one layer th
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -37,7 +37,7 @@ from sidecar.domain.records import (
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.schedule import due_at, next_turn, stretch
 from sidecar.domain.sealing import sealable_at
-from sidecar.domain.status import Finding
+from sidecar.domain.status import Finding, Terms
 from sidecar.domain.usage import LedgerUnavailable
 from sidecar.domain.usage_rules import AHEAD
 from sidecar.marketplace import Disposition, MarketplaceError, MarketplaceMetering, Taken
@@ -82,6 +82,9 @@ class RecordStore(Protocol):
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time; whether there may be more."""
 
+    async def terms(self) -> Mapping[str, Terms]:
+        """Return the terms of the conservation law by dimension."""
+
 
 class LearningGate(Gate, Protocol):
     """The entitlement, which learns from each submission."""
@@ -124,6 +127,8 @@ class Submitter:
         self.last_success_at = last_success_at
         self.answers: Counter[str] = Counter()
         """Attempts of this process by AWS's answer."""
+        self.left_unsent: dict[str, int] = {}
+        """Millionths by dimension that the pod's end leaves unsent; empty until then."""
         self.findings: dict[str, Finding] = {}
         """What keeps a dimension's records from being taken, until its next success."""
 
@@ -168,10 +173,21 @@ class Submitter:
             # What is dated a few minutes ahead can only be reported with the hour that is open now.
             await self._store.bring_back(after=hour_of(now), now=now)
         await self._seal(before=next_hour(hour_of(now)) if ending else hour_of(now))
+        if ending:
+            await self._note_unsent()
         await self._expire(now)
         self._not_before.clear()
         await self._submit_due()
         return bool(await self._store.waiting())
+
+    async def _note_unsent(self) -> None:
+        """Report once what no record of this pod holds although its last hour is sealed: fractions of whole numbers."""
+        terms = await self._store.terms()
+        unsent = {name: found.open + found.remainder for name, found in terms.items() if found.open + found.remainder}
+        if unsent != self.left_unsent:
+            self.left_unsent = unsent
+            quantities = {name: render(quantity) for name, quantity in unsent.items()}
+            log.warning("metering.left_unsent", quantities=quantities, cure="A pod on the same ledger goes on with it.")
 
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""

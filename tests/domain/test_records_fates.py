@@ -89,5 +89,5 @@ def test_orphan_in_doubt() -> None:
 def test_window_counts_from_sent_time() -> None:
     """The window counts from the timestamp that is sent, not from the hour's start."""
     began = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
-    record = Record(1, "requests", hour_of(began), 5, began, 0, 0)
+    record = Record(1, "requests", hour_of(began), 5, began, 0, 0, "0abc123example")
     assert datetime(2026, 11, 23, 16, 20, tzinfo=UTC) == window_closes_at(record, timedelta(hours=6))

@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
-from sidecar.adapters.ledger import pruning, submitting
+from sidecar.adapters.ledger import proof, pruning, submitting
 from sidecar.domain.entitlement import Entitlement, Source, State
 from sidecar.domain.hours import Hour, to_micros
 from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHour
+from sidecar.domain.status import Terms
 from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.marketplace import (
     BatchMeterUsageRequest,
@@ -85,6 +86,10 @@ class Shelf:
         books = self._step("prune", now)
         with books.store.transaction():
             return pruning.prune(books.store, to_micros(now))
+
+    async def terms(self) -> dict[str, Terms]:
+        """Return the terms of the law."""
+        return proof.terms(self._step("terms").store.connection)
 
 
 class Marketplace:

@@ -84,8 +84,9 @@ class Ledger:
                 self.pod, self.pod_source = adopting.take_identity(store, pod, source, now)
                 change = generations.apply_terms(store, self.rules, now)
                 self.adopted = adopting.adopt(store, self.rules, now)
-                # Reads what the process goes on to read, so that a row that cannot be read ends the start here.
-                proof.terms(store.connection)
+            # Reads what the process goes on to read, so that a row that cannot be read ends the start here.
+            proof.terms(store.connection)
+            submitting.waiting(store)
         except LedgerUnavailable as error:
             self._close()
             raise LedgerUnusable(self.path, str(error), "Make room on the volume, or restore the file.") from error

@@ -177,6 +177,8 @@ async def test_records_rendered(api: Api) -> None:
                 "sealed_at": "2026-11-23T10:05:00Z",
                 "accepted_at": None,
                 "carried_to": None,
+                "kind": "usage",
+                "product_code": "0abc123example",
             }
         ],
         "next": "r1",

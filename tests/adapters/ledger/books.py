@@ -71,12 +71,23 @@ class Books:
         durable: bool = True,
     ) -> None:
         self.path = path
-        self.rules = rules
+        self._rules = rules
         self.now = now
         self.adopted = 0
         self._durable = durable
         self._tokens = 0
         self._open(pod)
+
+    @property
+    def rules(self) -> MeteringRules:
+        """The rules that the next step follows."""
+        return self._rules
+
+    @rules.setter
+    def rules(self, rules: MeteringRules) -> None:
+        self._rules = rules
+        with self.store.transaction():
+            generations.apply_terms(self.store, rules, to_micros(self.now))
 
     def _open(self, pod: str | None) -> None:
         self.store = Store(open_for_writing(self.path))
@@ -94,7 +105,7 @@ class Books:
     def restart(self, pod: str | None = "pod-1", rules: MeteringRules | None = None) -> None:
         """Open the file anew, as the next process does."""
         self.close()
-        self.rules = rules or self.rules
+        self._rules = rules or self._rules
         self._open(pod)
 
     def pass_time(self, by: timedelta) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.domain.outcomes import Outcome
-from tests.adapters.ledger.books import HOUR, NOW, RED, WHOLE, Books, event
+from sidecar.domain.rules import MeteringRules
+from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
 
 
 def left_behind(books: Books, *answers: Outcome) -> None:
@@ -135,3 +136,47 @@ def test_adoption_after_long_silence(books: Books) -> None:
     books.prune()
     assert {"accepted": "7", "open": "7"} == books.shown()
     assert [] == books.breaches()
+
+
+@pytest.mark.parametrize(
+    ("rules", "hours", "shown"),
+    [
+        (RULES, 1, {"accepted": "9", "open": "9"}),
+        (RULES, 30, {"accepted": "9", "open": "9"}),
+        (UNBILLED_LATE, 1, {"accepted": "9", "open": "9"}),
+        (UNBILLED_LATE, 4, {"accepted": "9", "open": "9"}),
+        (UNBILLED_LATE, 5, {"accepted": "9", "open": "9"}),
+        (UNBILLED_LATE, 5.5, {"accepted": "9", "open": "4", "unbilled": "5"}),
+        (UNBILLED_LATE, 6, {"accepted": "9", "unbilled": "9"}),
+        (UNBILLED_LATE, 90 * 24, {"accepted": "9", "unbilled": "9"}),
+    ],
+)
+def test_window_decides_adoption(books: Books, rules: MeteringRules, hours: float, shown: dict[str, str]) -> None:
+    """What AWS would still take is carried whatever the policy; what is older goes by it, as in the same pod."""
+    books.rules = rules
+    books.take(event("5", tags=RED))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    books.take(event("2"), event("2", tags=BLUE))
+    books.pass_time(hours * HOUR)
+    books.restart("pod-2")
+    assert shown == books.shown()
+    reasons = {(record.reason or "").partition(":")[0] for record in books.records(status="unbilled")}
+    assert ({"expired"} if "unbilled" in shown else set()) == reasons
+
+
+def test_policy_is_the_same_pods(books: Books) -> None:
+    """A successor finds for old usage the fate that it has in its own pod."""
+    books.rules = UNBILLED_LATE
+    left_behind(books)
+    books.pass_time(20 * HOUR)
+    books.seal_ended()
+    books.expire()
+    own = books.shown()
+    books.take(event("2", at=books.now))
+    books.restart("pod-2")
+    assert {"accepted": "7", "unbilled": "7"} == own
+    books.pass_time(20 * HOUR)
+    books.restart("pod-3")
+    assert {"accepted": "9", "unbilled": "9"} == books.shown()
+    assert {"expired"} == {(record.reason or "").partition(":")[0] for record in books.records()}

@@ -8,6 +8,7 @@ from sidecar.domain.hours import Hour, hour_of, next_hour, start_of
 from sidecar.domain.outcomes import Outcome
 from sidecar.domain.quantity import LARGEST, MILLION, render
 from sidecar.domain.rules import MeteringRules
+from sidecar.domain.usage import Aggregation, Dimension
 from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, WHOLE, Books, event
 
 TEN = hour_of(NOW)
@@ -24,7 +25,7 @@ def test_frozen_against_everything(books: Books) -> None:
     assert first is not None
     books.answer(record, first, Outcome.UNKNOWN)
     books.take(event("100", at=NOW), event("100", at=NOW, tags=RED), event("100", at=NOW, tags=BLUE))
-    books.restart(rules=replace(WHOLE, product_code="another"))
+    books.restart(rules=replace(WHOLE, dimensions={"requests": Dimension("requests", Aggregation.LAST)}))
     again = next(record for record in books.waiting() if record.dimension == "requests")
     second = books.begin(again)
     assert second is not None

@@ -1,0 +1,289 @@
+BEGIN TRANSACTION;
+CREATE TABLE allocation (
+        record INTEGER NOT NULL,
+        tag_set INTEGER NOT NULL,
+        quantity TEXT NOT NULL,
+        PRIMARY KEY (record, tag_set)
+    ) STRICT, WITHOUT ROWID;
+INSERT INTO "allocation" VALUES(3,1,'5');
+INSERT INTO "allocation" VALUES(3,2,'2');
+INSERT INTO "allocation" VALUES(7,0,'1');
+INSERT INTO "allocation" VALUES(7,1,'5');
+INSERT INTO "allocation" VALUES(7,2,'2');
+INSERT INTO "allocation" VALUES(11,1,'5');
+INSERT INTO "allocation" VALUES(11,2,'2');
+INSERT INTO "allocation" VALUES(15,0,'1');
+INSERT INTO "allocation" VALUES(15,1,'5');
+INSERT INTO "allocation" VALUES(15,2,'2');
+INSERT INTO "allocation" VALUES(18,0,'0.4');
+INSERT INTO "allocation" VALUES(18,1,'4');
+INSERT INTO "allocation" VALUES(19,2,'2');
+INSERT INTO "allocation" VALUES(21,2,'2');
+INSERT INTO "allocation" VALUES(25,0,'13');
+INSERT INTO "allocation" VALUES(25,1,'1');
+INSERT INTO "allocation" VALUES(26,0,'1');
+INSERT INTO "allocation" VALUES(26,1,'1');
+CREATE TABLE audit (
+        seq INTEGER PRIMARY KEY,
+        at INTEGER NOT NULL,
+        action TEXT NOT NULL,
+        record INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        who TEXT NOT NULL,
+        before TEXT NOT NULL,
+        after TEXT NOT NULL
+    ) STRICT;
+INSERT INTO "audit" VALUES(1,1795497600000000,'carry',6,'seen with the buyer','anna','{"dimension": "peak", "hour": "2026-11-23T11:00:00Z", "quantity": "7", "status": "unbilled", "reason": "duplicate: the slot already holds another quantity (words)", "metering_record_id": null, "carried_to": null}','{"dimension": "peak", "hour": "2026-11-23T11:00:00Z", "quantity": "7", "status": "carried", "reason": null, "metering_record_id": null, "carried_to": "2026-11-24T05:00:00Z"}');
+INSERT INTO "audit" VALUES(2,1795497600000000,'write-off',7,'seen with the buyer','anna','{"dimension": "requests", "hour": "2026-11-23T11:00:00Z", "quantity": "8", "status": "unbilled", "reason": "duplicate: the slot already holds another quantity (words)", "metering_record_id": null, "carried_to": null}','{"dimension": "requests", "hour": "2026-11-23T11:00:00Z", "quantity": "8", "status": "unbilled", "reason": "duplicate: the slot already holds another quantity (words); written off: seen with the buyer", "metering_record_id": null, "carried_to": null}');
+CREATE TABLE batch (
+        key TEXT PRIMARY KEY,
+        digest BLOB NOT NULL,
+        taken_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+INSERT INTO "batch" VALUES('batch-1',X'EDEEF61C50AA4C0E388C54DF52DB14569A6DE01A18B7E9A300864ADA38890F8D',1795497600000000);
+CREATE TABLE bucket (
+        pod INTEGER NOT NULL,
+        dimension INTEGER NOT NULL,
+        hour INTEGER NOT NULL,
+        tag_set INTEGER NOT NULL,
+        own TEXT NOT NULL,
+        carried TEXT NOT NULL,
+        moved TEXT NOT NULL,
+        events INTEGER NOT NULL,
+        last_at INTEGER,
+        sealed INTEGER NOT NULL,
+        record INTEGER,
+        PRIMARY KEY (pod, dimension, hour, tag_set)
+    ) STRICT, WITHOUT ROWID;
+INSERT INTO "bucket" VALUES(1,1,1795424400,0,'6','0','6',1,NULL,1,NULL);
+INSERT INTO "bucket" VALUES(1,1,1795428000,1,'5.6','0','0',1,NULL,1,3);
+INSERT INTO "bucket" VALUES(1,1,1795428000,2,'2','0','0',1,NULL,1,3);
+INSERT INTO "bucket" VALUES(1,1,1795431600,1,'5.6','0','0',1,NULL,1,7);
+INSERT INTO "bucket" VALUES(1,1,1795431600,2,'2','0','0',1,NULL,1,7);
+INSERT INTO "bucket" VALUES(1,1,1795435200,0,'3','0','3',1,NULL,1,NULL);
+INSERT INTO "bucket" VALUES(1,1,1795435200,1,'5.6','0','0',1,NULL,1,11);
+INSERT INTO "bucket" VALUES(1,1,1795435200,2,'2','0','0',1,NULL,1,11);
+INSERT INTO "bucket" VALUES(1,1,1795438800,1,'5.6','0','0',1,NULL,1,15);
+INSERT INTO "bucket" VALUES(1,1,1795438800,2,'2','0','0',1,NULL,1,15);
+INSERT INTO "bucket" VALUES(1,1,1795442400,1,'4','0','0',1,NULL,1,18);
+INSERT INTO "bucket" VALUES(1,1,1795467600,0,'0','6','0',0,NULL,1,20);
+INSERT INTO "bucket" VALUES(1,1,1795492800,0,'0','6','0',0,NULL,1,22);
+INSERT INTO "bucket" VALUES(1,2,1795428000,0,'7','0','0',1,NULL,1,2);
+INSERT INTO "bucket" VALUES(1,2,1795431600,0,'7','0','0',1,NULL,1,6);
+INSERT INTO "bucket" VALUES(1,2,1795435200,0,'7','0','0',1,NULL,1,10);
+INSERT INTO "bucket" VALUES(1,2,1795438800,0,'7','0','0',1,NULL,1,14);
+INSERT INTO "bucket" VALUES(1,3,1795467600,2,'2','0','0',1,1795468800000000,1,19);
+INSERT INTO "bucket" VALUES(1,3,1795492800,2,'0','2','0',0,NULL,1,21);
+INSERT INTO "bucket" VALUES(2,1,1795496400,0,'1','0','1',1,NULL,1,NULL);
+INSERT INTO "bucket" VALUES(2,2,1795496400,0,'0','7','7',0,NULL,1,NULL);
+INSERT INTO "bucket" VALUES(3,1,1795496400,0,'12.9','1','0',4,NULL,1,25);
+INSERT INTO "bucket" VALUES(3,1,1795496400,1,'1','0','0',1,NULL,1,25);
+INSERT INTO "bucket" VALUES(3,1,1795500000,0,'2.5','0','0',1,NULL,0,NULL);
+INSERT INTO "bucket" VALUES(3,1,1795500000,2,'3','0','0',1,NULL,0,NULL);
+INSERT INTO "bucket" VALUES(3,2,1795496400,0,'10','7','0',1,NULL,1,24);
+INSERT INTO "bucket" VALUES(3,2,1795500000,0,'12','0','0',1,NULL,0,NULL);
+INSERT INTO "bucket" VALUES(3,3,1795496400,0,'4','0','0',1,1795497600000000,1,23);
+INSERT INTO "bucket" VALUES(3,3,1795500000,0,'6','0','0',1,1795501200000000,0,NULL);
+INSERT INTO "bucket" VALUES(3,4,1795496400,0,'1','0','0',1,NULL,1,26);
+INSERT INTO "bucket" VALUES(3,4,1795496400,1,'1','0','0',1,NULL,1,26);
+INSERT INTO "bucket" VALUES(3,4,1795500000,0,'2','0','0',2,NULL,0,NULL);
+CREATE TABLE carry (
+        seq INTEGER PRIMARY KEY,
+        cause TEXT NOT NULL,
+        record INTEGER,
+        from_pod INTEGER NOT NULL,
+        from_hour INTEGER NOT NULL,
+        to_pod INTEGER NOT NULL,
+        to_hour INTEGER NOT NULL,
+        dimension INTEGER NOT NULL,
+        tag_set INTEGER NOT NULL,
+        quantity TEXT NOT NULL,
+        carried_at INTEGER NOT NULL
+    ) STRICT;
+INSERT INTO "carry" VALUES(1,'late',NULL,1,1795424400,1,1795467600,1,0,'6',1795468800000000);
+INSERT INTO "carry" VALUES(2,'expired',19,1,1795467600,1,1795492800,3,2,'2',1795494000000000);
+INSERT INTO "carry" VALUES(3,'expired',20,1,1795467600,1,1795492800,1,0,'6',1795494000000000);
+INSERT INTO "carry" VALUES(4,'resolved',6,1,1795431600,2,1795496400,2,0,'7',1795497600000000);
+INSERT INTO "carry" VALUES(5,'adopted',NULL,2,1795496400,3,1795496400,1,0,'1',1795497600000000);
+INSERT INTO "carry" VALUES(6,'adopted',NULL,2,1795496400,3,1795496400,2,0,'7',1795497600000000);
+CREATE TABLE dimension (
+        id INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        -- The terms of the conservation law that are not a sum over few rows.
+        accepted TEXT NOT NULL DEFAULT '0',
+        submitted TEXT NOT NULL DEFAULT '0',
+        unbilled TEXT NOT NULL DEFAULT '0',
+        remainder TEXT NOT NULL DEFAULT '0',
+        -- What rows pruned since took with them.
+        pruned_own TEXT NOT NULL DEFAULT '0',
+        pruned_submitted TEXT NOT NULL DEFAULT '0'
+    ) STRICT;
+INSERT INTO "dimension" VALUES(1,'requests','63.8','7','36.4','0.9','0','0');
+INSERT INTO "dimension" VALUES(2,'peak','50','7','14','0','0','0');
+INSERT INTO "dimension" VALUES(3,'level','12','0','2','0','0','0');
+INSERT INTO "dimension" VALUES(4,'users','4','0','0','0','0','0');
+CREATE TABLE distinct_value (
+        hour INTEGER NOT NULL,
+        pod INTEGER NOT NULL,
+        dimension INTEGER NOT NULL,
+        tag_set INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        PRIMARY KEY (hour, pod, dimension, tag_set, digest)
+    ) STRICT, WITHOUT ROWID;
+INSERT INTO "distinct_value" VALUES(1795496400,3,4,0,X'D8963D899008CF8C05369BE7B9042715');
+INSERT INTO "distinct_value" VALUES(1795496400,3,4,1,X'05CF8E6A8C713212772CAC9E6F1EA948');
+INSERT INTO "distinct_value" VALUES(1795500000,3,4,0,X'D417152965D1A0BCC4985FC7E459DF99');
+INSERT INTO "distinct_value" VALUES(1795500000,3,4,0,X'D8963D899008CF8C05369BE7B9042715');
+CREATE TABLE dropped_events (
+        pod INTEGER NOT NULL,
+        dimension INTEGER NOT NULL,
+        hour INTEGER NOT NULL,
+        tag_set INTEGER NOT NULL,
+        events INTEGER NOT NULL,
+        quantity TEXT NOT NULL,
+        PRIMARY KEY (pod, dimension, hour, tag_set)
+    ) STRICT, WITHOUT ROWID;
+CREATE TABLE event (
+        seq INTEGER PRIMARY KEY,
+        id TEXT UNIQUE,
+        dimension INTEGER NOT NULL,
+        tag_set INTEGER NOT NULL,
+        millionths INTEGER NOT NULL,
+        value TEXT,
+        given_at INTEGER,
+        counted_at INTEGER NOT NULL,
+        hour INTEGER NOT NULL,
+        pod INTEGER NOT NULL,
+        taken_at INTEGER NOT NULL
+    ) STRICT;
+INSERT INTO "event" VALUES(1,NULL,1,1,5600000,NULL,NULL,1795429200000000,1795428000,1,1795429200000000);
+INSERT INTO "event" VALUES(2,NULL,1,2,2000000,NULL,NULL,1795429200000000,1795428000,1,1795429200000000);
+INSERT INTO "event" VALUES(3,NULL,2,0,7000000,NULL,NULL,1795429200000000,1795428000,1,1795429200000000);
+INSERT INTO "event" VALUES(4,NULL,1,1,5600000,NULL,NULL,1795432800000000,1795431600,1,1795432800000000);
+INSERT INTO "event" VALUES(5,NULL,1,2,2000000,NULL,NULL,1795432800000000,1795431600,1,1795432800000000);
+INSERT INTO "event" VALUES(6,NULL,2,0,7000000,NULL,NULL,1795432800000000,1795431600,1,1795432800000000);
+INSERT INTO "event" VALUES(7,NULL,1,1,5600000,NULL,NULL,1795436400000000,1795435200,1,1795436400000000);
+INSERT INTO "event" VALUES(8,NULL,1,2,2000000,NULL,NULL,1795436400000000,1795435200,1,1795436400000000);
+INSERT INTO "event" VALUES(9,NULL,2,0,7000000,NULL,NULL,1795436400000000,1795435200,1,1795436400000000);
+INSERT INTO "event" VALUES(10,NULL,1,1,5600000,NULL,NULL,1795440000000000,1795438800,1,1795440000000000);
+INSERT INTO "event" VALUES(11,NULL,1,2,2000000,NULL,NULL,1795440000000000,1795438800,1,1795440000000000);
+INSERT INTO "event" VALUES(12,NULL,2,0,7000000,NULL,NULL,1795440000000000,1795438800,1,1795440000000000);
+INSERT INTO "event" VALUES(13,NULL,1,0,3000000,NULL,1795436400000000,1795436400000000,1795435200,1,1795443600000000);
+INSERT INTO "event" VALUES(14,NULL,1,1,4000000,NULL,NULL,1795443600000000,1795442400,1,1795443600000000);
+INSERT INTO "event" VALUES(15,NULL,1,0,6000000,NULL,1795425600000000,1795425600000000,1795424400,1,1795468800000000);
+INSERT INTO "event" VALUES(16,NULL,3,2,2000000,NULL,NULL,1795468800000000,1795467600,1,1795468800000000);
+INSERT INTO "event" VALUES(17,NULL,1,0,1000000,NULL,NULL,1795497600000000,1795496400,2,1795497600000000);
+INSERT INTO "event" VALUES(18,'id-1',1,0,8700000,NULL,NULL,1795497600000000,1795496400,3,1795497600000000);
+INSERT INTO "event" VALUES(19,'id-2',1,1,1000000,NULL,NULL,1795497600000000,1795496400,3,1795497600000000);
+INSERT INTO "event" VALUES(20,NULL,1,0,1200000,NULL,NULL,1795497600000000,1795496400,3,1795497600000000);
+INSERT INTO "event" VALUES(21,'id-3',1,0,1000000,NULL,NULL,1795497600000000,1795496400,3,1795497600000000);
+INSERT INTO "event" VALUES(22,NULL,1,0,2000000,NULL,NULL,1795497600000000,1795496400,3,1795497600000000);
+INSERT INTO "event" VALUES(23,NULL,4,0,1000000,'ann',NULL,1795497600000000,1795496400,3,1795497600000000);
+INSERT INTO "event" VALUES(24,NULL,4,1,1000000,'bob',NULL,1795497600000000,1795496400,3,1795497600000000);
+INSERT INTO "event" VALUES(25,NULL,2,0,10000000,NULL,NULL,1795497600000000,1795496400,3,1795497600000000);
+INSERT INTO "event" VALUES(26,NULL,3,0,4000000,NULL,NULL,1795497600000000,1795496400,3,1795497600000000);
+INSERT INTO "event" VALUES(27,'id-4',1,0,2500000,NULL,NULL,1795501200000000,1795500000,3,1795501200000000);
+INSERT INTO "event" VALUES(28,NULL,1,2,3000000,NULL,NULL,1795501200000000,1795500000,3,1795501200000000);
+INSERT INTO "event" VALUES(29,NULL,2,0,12000000,NULL,NULL,1795501200000000,1795500000,3,1795501200000000);
+INSERT INTO "event" VALUES(30,NULL,3,0,6000000,NULL,NULL,1795501200000000,1795500000,3,1795501200000000);
+INSERT INTO "event" VALUES(31,NULL,4,0,1000000,'ann',NULL,1795501200000000,1795500000,3,1795501200000000);
+INSERT INTO "event" VALUES(32,NULL,4,0,1000000,'eve',NULL,1795501200000000,1795500000,3,1795501200000000);
+CREATE TABLE meta (
+        key TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+INSERT INTO "meta" VALUES('evidence','{"pod": "pod-3", "product_code": "0registered", "public_key_version": 1, "registered_at": "2026-11-23T06:20:00Z", "nonce": "nonce", "signature": "a.b.c", "suspended_at": null}');
+INSERT INTO "meta" VALUES('pod','pod-3');
+CREATE TABLE pod (
+        id INTEGER PRIMARY KEY,
+        uid TEXT NOT NULL UNIQUE,
+        source TEXT NOT NULL,
+        first_seen_at INTEGER NOT NULL
+    ) STRICT;
+INSERT INTO "pod" VALUES(1,'pod-1','downward-api',1795429200000000);
+INSERT INTO "pod" VALUES(2,'pod-2','downward-api',1795497600000000);
+INSERT INTO "pod" VALUES(3,'pod-3','downward-api',1795497600000000);
+CREATE TABLE record (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        pod INTEGER NOT NULL,
+        dimension INTEGER NOT NULL,
+        hour INTEGER NOT NULL,
+        kind TEXT NOT NULL,
+        status TEXT NOT NULL,
+        reason TEXT,
+        quantity TEXT NOT NULL,
+        whole INTEGER NOT NULL,
+        gathered TEXT NOT NULL,
+        remainder_before TEXT NOT NULL,
+        remainder_after TEXT NOT NULL,
+        excess TEXT NOT NULL,
+        folded INTEGER NOT NULL DEFAULT 0,
+        client_token TEXT NOT NULL UNIQUE,
+        timestamp INTEGER NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        unanswered INTEGER NOT NULL DEFAULT 0,
+        attempted_at INTEGER,
+        answer TEXT,
+        metering_record_id TEXT,
+        request_id TEXT,
+        sealed_at INTEGER NOT NULL,
+        settled_at INTEGER,
+        carried_to INTEGER,
+        -- A person has decided what becomes of it; the audit table says who and why.
+        resolved INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+INSERT INTO "record" VALUES(1,1,3,1795428000,'slot','accepted',NULL,'0',1,'0','0','0','0',0,'token-0-1-pod-1',1795429200000000,1,0,1795432800000000,'words','mr-1','request-1',1795432800000000,1795432800000000,NULL,0);
+INSERT INTO "record" VALUES(2,1,2,1795428000,'slot','accepted',NULL,'7',1,'7','0','0','0',0,'token-1-2-pod-1',1795429200000000,1,0,1795432800000000,'words','mr-2','request-1',1795432800000000,1795432800000000,NULL,0);
+INSERT INTO "record" VALUES(3,1,1,1795428000,'slot','accepted',NULL,'7',1,'7.6','0','0.6','0',0,'token-2-3-pod-1',1795429200000000,1,0,1795432800000000,'words','mr-3','request-1',1795432800000000,1795432800000000,NULL,0);
+INSERT INTO "record" VALUES(4,1,4,1795428000,'slot','accepted',NULL,'0',1,'0','0','0','0',0,'token-3-4-pod-1',1795429200000000,1,0,1795432800000000,'words','mr-4','request-1',1795432800000000,1795432800000000,NULL,0);
+INSERT INTO "record" VALUES(5,1,3,1795431600,'slot','unbilled','duplicate: the slot already holds another quantity (words)','0',1,'0','0','0','0',0,'token-4-5-pod-1',1795431600000000,1,1,1795436400000000,'words',NULL,NULL,1795436400000000,1795436400000000,NULL,0);
+INSERT INTO "record" VALUES(6,1,2,1795431600,'slot','carried',NULL,'7',1,'7','0','0','0',0,'token-5-6-pod-1',1795431600000000,1,1,1795436400000000,'words',NULL,NULL,1795436400000000,1795497600000000,1795496400,1);
+INSERT INTO "record" VALUES(7,1,1,1795431600,'slot','unbilled','duplicate: the slot already holds another quantity (words); written off: seen with the buyer','8',1,'7.6','0.6','0.2','0',0,'token-6-7-pod-1',1795431600000000,1,1,1795436400000000,'words',NULL,NULL,1795436400000000,1795436400000000,NULL,1);
+INSERT INTO "record" VALUES(8,1,4,1795431600,'slot','unbilled','duplicate: the slot already holds another quantity (words)','0',1,'0','0','0','0',0,'token-7-8-pod-1',1795431600000000,1,1,1795436400000000,'words',NULL,NULL,1795436400000000,1795436400000000,NULL,0);
+INSERT INTO "record" VALUES(9,1,3,1795435200,'slot','unbilled','rejected: words','0',1,'0','0','0','0',0,'token-8-9-pod-1',1795435200000000,1,1,1795440000000000,'words',NULL,NULL,1795440000000000,1795440000000000,NULL,0);
+INSERT INTO "record" VALUES(10,1,2,1795435200,'slot','unbilled','rejected: words','7',1,'7','0','0','0',0,'token-9-10-pod-1',1795435200000000,1,1,1795440000000000,'words',NULL,NULL,1795440000000000,1795440000000000,NULL,0);
+INSERT INTO "record" VALUES(11,1,1,1795435200,'slot','unbilled','rejected: words','7',1,'7.6','0.2','0.8','0',0,'token-10-11-pod-1',1795435200000000,1,1,1795440000000000,'words',NULL,NULL,1795440000000000,1795440000000000,NULL,0);
+INSERT INTO "record" VALUES(12,1,4,1795435200,'slot','unbilled','rejected: words','0',1,'0','0','0','0',0,'token-11-12-pod-1',1795435200000000,1,1,1795440000000000,'words',NULL,NULL,1795440000000000,1795440000000000,NULL,0);
+INSERT INTO "record" VALUES(13,1,3,1795438800,'slot','unbilled','in-doubt: the client token was used for another request (words)','0',1,'0','0','0','0',0,'token-12-13-pod-1',1795438800000000,1,1,1795443600000000,'words',NULL,NULL,1795443600000000,1795443600000000,NULL,0);
+INSERT INTO "record" VALUES(14,1,2,1795438800,'slot','unbilled','in-doubt: the client token was used for another request (words)','7',1,'7','0','0','0',0,'token-13-14-pod-1',1795438800000000,1,1,1795443600000000,'words',NULL,NULL,1795443600000000,1795443600000000,NULL,0);
+INSERT INTO "record" VALUES(15,1,1,1795438800,'slot','unbilled','in-doubt: the client token was used for another request (words)','8',1,'7.6','0.8','0.4','0',0,'token-14-15-pod-1',1795438800000000,1,1,1795443600000000,'words',NULL,NULL,1795443600000000,1795443600000000,NULL,0);
+INSERT INTO "record" VALUES(16,1,4,1795438800,'slot','unbilled','in-doubt: the client token was used for another request (words)','0',1,'0','0','0','0',0,'token-15-16-pod-1',1795438800000000,1,1,1795443600000000,'words',NULL,NULL,1795443600000000,1795443600000000,NULL,0);
+INSERT INTO "record" VALUES(17,1,1,1795435200,'late','unbilled','late: came after the hour was closed','3',0,'3','0','0','0',0,'late-17',1795435200000000,0,0,NULL,NULL,NULL,NULL,1795443600000000,1795443600000000,NULL,0);
+INSERT INTO "record" VALUES(18,1,1,1795442400,'slot','unbilled','expired: words','4.4',0,'4','0.4','0','0',0,'token-17-17-pod-1',1795442400000000,0,0,NULL,'words',NULL,NULL,1795468800000000,1795468800000000,NULL,0);
+INSERT INTO "record" VALUES(19,1,3,1795467600,'slot','carried',NULL,'2',1,'2','0','0','0',0,'token-18-18-pod-1',1795467600000000,0,0,NULL,'words',NULL,NULL,1795494000000000,1795494000000000,1795492800,0);
+INSERT INTO "record" VALUES(20,1,1,1795467600,'slot','carried',NULL,'6',1,'6','0','0','0',0,'token-19-19-pod-1',1795467600000000,0,0,NULL,'words',NULL,NULL,1795494000000000,1795494000000000,1795492800,0);
+INSERT INTO "record" VALUES(21,1,3,1795492800,'slot','unbilled','in-doubt: pod pod-1 ended after an attempt without an answer','2',1,'2','0','0','0',0,'token-20-20-pod-1',1795492800000000,1,1,1795497600000000,'words',NULL,NULL,1795497600000000,1795497600000000,NULL,0);
+INSERT INTO "record" VALUES(22,1,1,1795492800,'slot','unbilled','in-doubt: pod pod-1 ended after an attempt without an answer','6',1,'6','0','0','0',0,'token-21-21-pod-1',1795492800000000,1,1,1795497600000000,'words',NULL,NULL,1795497600000000,1795497600000000,NULL,0);
+INSERT INTO "record" VALUES(23,3,3,1795496400,'slot','sealed',NULL,'4',1,'4','0','0','0',0,'token-22-22-pod-3',1795497600000000,0,0,NULL,NULL,NULL,NULL,1795501200000000,NULL,NULL,0);
+INSERT INTO "record" VALUES(24,3,2,1795496400,'slot','sealed',NULL,'17',1,'17','0','0','0',0,'token-23-23-pod-3',1795497600000000,0,0,NULL,NULL,NULL,NULL,1795501200000000,NULL,NULL,0);
+INSERT INTO "record" VALUES(25,3,1,1795496400,'slot','sealed',NULL,'14',1,'14.9','0','0.9','0',0,'token-24-24-pod-3',1795497600000000,1,1,1795501200000000,'words',NULL,NULL,1795501200000000,NULL,NULL,0);
+INSERT INTO "record" VALUES(26,3,4,1795496400,'slot','sealed',NULL,'2',1,'2','0','0','0',0,'token-25-25-pod-3',1795497600000000,1,1,1795501200000000,'words',NULL,NULL,1795501200000000,NULL,NULL,0);
+CREATE TABLE tag_set (
+        id INTEGER PRIMARY KEY,
+        tags TEXT NOT NULL UNIQUE
+    ) STRICT;
+INSERT INTO "tag_set" VALUES(0,'[]');
+INSERT INTO "tag_set" VALUES(1,'[["Team","red"]]');
+INSERT INTO "tag_set" VALUES(2,'[["Team","blue"]]');
+CREATE TABLE witnessed_hour (
+        pod INTEGER NOT NULL,
+        hour INTEGER NOT NULL,
+        PRIMARY KEY (pod, hour)
+    ) STRICT, WITHOUT ROWID;
+INSERT INTO "witnessed_hour" VALUES(3,1795496400);
+INSERT INTO "witnessed_hour" VALUES(3,1795500000);
+CREATE INDEX bucket_open ON bucket (hour) WHERE sealed = 0;
+CREATE INDEX bucket_closed ON bucket (hour) WHERE sealed = 1;
+CREATE UNIQUE INDEX record_slot ON record (pod, dimension, hour) WHERE kind = 'slot';
+CREATE UNIQUE INDEX record_late ON record (pod, dimension, hour) WHERE kind = 'late' AND resolved = 0;
+CREATE INDEX record_sealed ON record (hour) WHERE status = 'sealed';
+CREATE INDEX record_settled ON record (settled_at) WHERE status IN ('accepted', 'carried');
+CREATE INDEX record_accepted ON record (settled_at) WHERE status = 'accepted' AND resolved = 0;
+CREATE INDEX record_in_doubt ON record (reason) WHERE status = 'unbilled';
+CREATE UNIQUE INDEX carry_once ON carry
+        (dimension, to_pod, to_hour, from_pod, from_hour, tag_set, cause, ifnull(record, 0));
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('record',26);
+COMMIT;
+PRAGMA user_version = 1;
+PRAGMA application_id = 1297109827;
