@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from sidecar.adapters.ledger.digests import Progress
 from sidecar.domain.buckets import Bucket
 from sidecar.domain.hours import Hour, next_hour
 from sidecar.domain.quantity import exact, render
@@ -42,6 +43,9 @@ class Store:
     connection: sqlite3.Connection
     pod: int = 0
     """The row of the pod this process meters for."""
+    progress: Progress = field(default_factory=Progress)
+    old_batches_end: int | None = None
+    """When the last Idempotency key of version 1 was taken, in epoch microseconds; 0 where there is none."""
     _dimensions: dict[str, int] = field(default_factory=dict)
     _tag_sets: dict[Tags, int] = field(default_factory=dict)
 
@@ -66,6 +70,7 @@ class Store:
     def _undo(self) -> None:
         self._dimensions.clear()
         self._tag_sets.clear()
+        self.progress = Progress()
         with suppress(sqlite3.Error):
             self.connection.execute("ROLLBACK")
 
