@@ -6,7 +6,7 @@ themselves and names the ones that do not agree with what they are made of.
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,11 +19,17 @@ from sidecar.domain.status import Terms
 Key = TypeVar("Key")
 
 
-def terms(connection: sqlite3.Connection) -> dict[str, Terms]:
-    """Return the terms of the law by dimension."""
-    opened: dict[int, int] = defaultdict(int)
-    for row in connection.execute("SELECT * FROM bucket WHERE sealed = 0"):
-        opened[row["dimension"]] += read_bucket(row).quantity
+def terms(connection: sqlite3.Connection, known: Mapping[int, int] | None = None) -> dict[str, Terms]:
+    """Return the terms of the law by dimension.
+
+    Args:
+        connection: Inside a transaction.
+        known: What lies in open buckets by the row of its dimension, where that is known; else the rows are added up.
+    """
+    opened: defaultdict[int, int] = defaultdict(int, known or {})
+    if known is None:
+        for row in connection.execute("SELECT * FROM bucket WHERE sealed = 0"):
+            opened[row["dimension"]] += read_bucket(row).quantity
     sealed = _sum(connection, "SELECT dimension, quantity FROM record WHERE status = 'sealed'")
     return {
         row["name"]: Terms(

@@ -36,7 +36,9 @@ def prune(store: Store, now: int) -> bool:
     ).rowcount
     closed = _drop_buckets(store, (now - BUCKETS_KEPT_FOR // _MICROSECOND) // 1_000_000)
     settled = _drop_records(store, now - RECORDS_KEPT_FOR // _MICROSECOND)
-    return compacting or sweeping or max(batches, counted, closed, settled) >= _STEP
+    store.sweep.is_due = store.sweep.is_due or closed > 0 or settled > 0
+    tags = store.sweep.step(store)
+    return compacting or sweeping or tags or max(batches, counted, closed, settled) >= _STEP
 
 
 def _drop_batches(store: Store, before: int) -> int:

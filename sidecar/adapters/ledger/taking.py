@@ -46,7 +46,7 @@ def take(store: Store, batches: Sequence[UsageBatch], rules: MeteringRules, now:
     """Store the batches and return each one's fate; nothing is on disk until the caller's transaction commits."""
     if not any(batch.idempotency_key for batch in batches):
         events = [event for batch in batches for event in batch.events]
-        store.connection.execute("SAVEPOINT together")
+        store.savepoint("together")
         ids = [event.id for event in events if event.id is not None]
         if not digests.find(store, "event_digest", ids) and _insert(store, events, rules, now):
             store.connection.execute("RELEASE together")
@@ -58,7 +58,7 @@ def take(store: Store, batches: Sequence[UsageBatch], rules: MeteringRules, now:
 
 
 def _take_alone(store: Store, batch: UsageBatch, rules: MeteringRules, now: int) -> Receipt | UsageRefused:
-    store.connection.execute("SAVEPOINT alone")
+    store.savepoint("alone")
     try:
         receipt = _take_new(store, batch, rules, now)
     except UsageRefused as refused:
