@@ -106,6 +106,10 @@ class LedgerUnavailable(UsageRefused):
         self.retry_after = retry_after
 
 
+class LedgerFull(LedgerUnavailable):
+    """The ledger has no room for more usage; what it holds is still sealed and submitted."""
+
+
 class Overloaded(UsageRefused):
     """More batches wait for the disk than may; the same batch may be sent again after `retry_after` seconds."""
 

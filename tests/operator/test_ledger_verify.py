@@ -172,6 +172,7 @@ def _pruned(tmp_path: Path) -> Iterator[Books]:
         books.seal_ended()
         books.submit_all()
         books.prune()
+    books.take(event("1", id="whole"))
     yield books
     books.close()
 

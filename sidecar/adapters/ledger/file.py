@@ -16,8 +16,14 @@ from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
 BUSY_SECONDS = 5.0
 """How long a writer waits for another command that writes to the same ledger."""
 
-_CANNOT_SHARE = ("SQLITE_CANTOPEN", "SQLITE_READONLY_DIRECTORY", "SQLITE_READONLY_CANTINIT")
-"""What SQLite says when it may not make, or read, the files that readers share with a writer."""
+_CANNOT_SHARE = (
+    "SQLITE_CANTOPEN",
+    "SQLITE_READONLY_DIRECTORY",
+    "SQLITE_READONLY_CANTINIT",
+    "SQLITE_FULL",
+    "SQLITE_IOERR_SHMSIZE",
+)
+"""What SQLite says when it may not make, or read, the files that readers share with a writer, or has no room for them."""
 
 
 class LedgerUnusable(Exception):  # noqa: N818 - names what the operator reads
@@ -37,7 +43,7 @@ def lock_of(path: Path) -> Path:
 
 def files_of(path: Path) -> set[Path]:
     """Return everything that may stand on disk for the ledger at `path`."""
-    return {path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"), lock_of(path)}
+    return {path, lock_of(path)} | {path.with_name(f"{path.name}-{part}") for part in ("wal", "shm", "reserve")}
 
 
 class LedgerLock:

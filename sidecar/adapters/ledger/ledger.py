@@ -17,17 +17,19 @@ import structlog
 
 from sidecar.adapters.ledger import adopting, generations, proof, pruning, reading, submitting, taking
 from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
-from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_writing
+from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
 from sidecar.adapters.ledger.generations import report_change
 from sidecar.adapters.ledger.keeping import FileWatch, put_back
+from sidecar.adapters.ledger.roomwatch import RoomWatch
 from sidecar.adapters.ledger.soundness import UNREADABLE_CURE, unreadable_row
+from sidecar.adapters.ledger.space import Room, Space
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement import Evidence
 from sidecar.domain.hours import Hour, to_micros
 from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import BucketView, Progress, RecordPage, RecordQuery, Terms
-from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
+from sidecar.domain.usage import LedgerFull, LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 
 log = structlog.get_logger()
 
@@ -38,7 +40,12 @@ class Ledger:
     """A ledger held by this process."""
 
     def __init__(
-        self, path: Path, rules: MeteringRules, *, connect: Callable[[Path], sqlite3.Connection] = open_for_writing
+        self,
+        path: Path,
+        rules: MeteringRules,
+        *,
+        max_size: int | None = None,
+        connect: Callable[[Path], sqlite3.Connection] = open_for_writing,
     ) -> None:
         self.path = path
         self.pod = ""
@@ -55,6 +62,8 @@ class Ledger:
         self._unreadable: str | None = None
         self.fault: str | None = None
         """Why the ledger could not be used the last time; None while it can."""
+        self.room_watch = RoomWatch(path)
+        self._space = Space(path, max_size)
 
     async def open(self, pod: str | None, source: str, now: datetime) -> None:
         """Take the ledger for this process and this pod.
@@ -71,6 +80,7 @@ class Ledger:
 
     def _open(self, pod: str | None, source: str, now: int) -> None:
         self._lock = LedgerLock(self.path)
+        self._space.begin()
         try:
             store = Store(self._connect(self.path))
         except BaseException:
@@ -78,6 +88,11 @@ class Ledger:
             self._lock = None
             raise
         self._store = store
+        try:
+            self._follow(store)
+        except (sqlite3.Error, OSError) as error:
+            self._close()
+            raise LedgerUnusable(self.path, str(error), cure_for(error)) from error
         self._watch = FileWatch(self.path)
         try:
             with store.transaction():
@@ -97,6 +112,17 @@ class Ledger:
                 raise
             raise LedgerUnusable(self.path, row, UNREADABLE_CURE) from error
         report_change(change, self.rules.product_code)
+        self._keep_reserve(store)
+
+    def _follow(self, store: Store) -> None:
+        """Watch the totals and the room of a fresh connection."""
+        store.totals.attach(store.connection)
+        self._space.set_up(store.connection)
+
+    def _keep_reserve(self, store: Store) -> None:
+        # Without it the ledger works; a full volume is then less well prepared for, and the next turn tries again.
+        with suppress(OSError, sqlite3.Error):
+            self._space.keep_reserve(store.connection, store.totals.buckets(store.connection))
 
     async def close(self) -> None:
         """Let go of the file; what was committed is safe whether or not this is reached."""
@@ -106,6 +132,7 @@ class Ledger:
     def _close(self) -> None:
         if self._store is not None:
             self._store.connection.close()
+            self._space.end()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -118,11 +145,14 @@ class Ledger:
         return await self._run(run)
 
     async def _read(self, look: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._read_store(lambda store: look(store.connection))
+
+    async def _read_store(self, look: Callable[[Store], Result]) -> Result:
         def run(store: Store) -> Result:
             # At one instant: between two statements another command may resolve a record, and sums would not agree.
             store.connection.execute("BEGIN")
             try:
-                return look(store.connection)
+                return look(store)
             finally:
                 with suppress(sqlite3.Error):
                     store.connection.execute("ROLLBACK")
@@ -142,6 +172,8 @@ class Ledger:
         """Do one piece of work on the ledger's thread, and note whether the ledger could be used."""
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._thread, self._use, work)
+        except LedgerFull:
+            raise  # of a sound ledger; the watch over its room logs it
         except LedgerUnavailable as error:
             if self.fault is None:
                 log.error("ledger.unavailable", path=str(self.path), detail=str(error))  # noqa: TRY400 - no bug: a state
@@ -159,7 +191,11 @@ class Ledger:
         store = self._whole_store()
         try:
             return work(store)
-        except LedgerUnavailable:
+        except LedgerFull:
+            raise
+        except LedgerUnavailable as error:
+            if getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_FULL":
+                raise  # the connection is sound, and its log holds the room that sealing needs
             # The next piece of work begins on a fresh connection, with nothing remembered of a bad file or disk.
             self._suspect = True
             raise
@@ -182,8 +218,11 @@ class Ledger:
             self._store.connection.close()
             try:
                 self._store = Store(self._connect(self.path), self._store.pod)
+                self._follow(self._store)
             except LedgerUnusable as error:
                 raise LedgerUnavailable(str(error)) from error
+            except (sqlite3.Error, OSError) as error:
+                raise LedgerUnavailable(f"the ledger cannot be written: {error}") from error
             self._watch = FileWatch(self.path)
             self._suspect = False
         return self._store
@@ -194,7 +233,36 @@ class Ledger:
         Raises:
             LedgerUnavailable: The disk did not take it; none of them is stored.
         """
-        return await self._write(lambda store: taking.take(store, batches, self.rules, to_micros(now)))
+
+        def take(store: Store) -> list[Receipt | UsageRefused]:
+            self._admit(store, batches, now)
+            with store.transaction():
+                return taking.take(store, batches, self.rules, to_micros(now))
+
+        return await self._run(take)
+
+    def _admit(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> None:
+        try:
+            room = self._space.admit(store.connection, batches, store.totals.buckets(store.connection))
+        except LedgerFull as full:
+            self.room_watch.refuse(str(full), now)
+            raise
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
+        self.room_watch.see(room, now)
+
+    async def room(self, now: datetime) -> Room:
+        """Return the room of the ledger, and note how full it is."""
+
+        def measure(store: Store) -> Room:
+            try:
+                room = self._space.measure(store.connection, store.totals.buckets(store.connection))
+            except OSError as error:
+                raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
+            self.room_watch.look(room, now)
+            return room
+
+        return await self._look(measure)
 
     async def witness(self, hour: Hour) -> None:
         """Note that `hour` is to be reported even if nothing is used in it."""
@@ -242,7 +310,15 @@ class Ledger:
 
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time; whether there may be more."""
-        return await self._write(lambda store: pruning.prune(store, to_micros(now)))
+
+        def prune(store: Store) -> bool:
+            with store.transaction():
+                more = pruning.prune(store, to_micros(now))
+            if not more:
+                self._keep_reserve(store)
+            return more
+
+        return await self._run(prune)
 
     async def load_evidence(self) -> Evidence | None:
         """Return the proof of registration kept last."""
@@ -266,7 +342,9 @@ class Ledger:
 
     async def terms(self) -> dict[str, Terms]:
         """Return the terms of the conservation law by dimension."""
-        return await self._read(proof.terms)
+        return await self._read_store(
+            lambda store: proof.terms(store.connection, store.totals.quantities(store.connection))
+        )
 
     def size(self) -> int | None:
         """Return the bytes of the ledger's files, None while they cannot be seen."""

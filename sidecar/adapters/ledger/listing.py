@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_reading
 from sidecar.adapters.ledger.reading import record_id, sequence
 from sidecar.adapters.ledger.schema import MIGRATIONS
@@ -35,15 +36,16 @@ class Overview:
     waiting: int
     """Sealed records."""
     events: int
-    """Events in the de-duplication window."""
+    """Event ids that are still recognized, whether the event is kept whole or as a digest."""
     oldest_event_at: datetime | None
+    """When the oldest event that is still kept whole was taken."""
     resolved: int
     """Decisions in the audit trail."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """One event that is still in the de-duplication window."""
+    """One event that is still kept whole: it has an id, and its hour was open the last time the ledger looked."""
 
     id: str | None
     dimension: str
@@ -116,7 +118,7 @@ def overview(connection: sqlite3.Connection) -> Overview:
         pods=_number(connection, "SELECT count(*) FROM pod") or 0,
         open_hours=[start_of(Hour(row["hour"])) for row in hours],
         waiting=_number(connection, "SELECT count(*) FROM record WHERE status = 'sealed'") or 0,
-        events=_number(connection, "SELECT count(*) FROM event") or 0,
+        events=(_number(connection, "SELECT count(*) FROM event") or 0) + digests.count(connection),
         oldest_event_at=None if oldest is None else from_micros(oldest),
         resolved=_number(connection, "SELECT count(*) FROM audit") or 0,
     )

@@ -6,7 +6,7 @@ themselves and names the ones that do not agree with what they are made of.
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -20,9 +20,14 @@ from sidecar.domain.usage import Aggregation
 Key = TypeVar("Key")
 
 
-def terms(connection: sqlite3.Connection) -> dict[str, Terms]:
-    """Return the terms of the law by dimension, whatever the products and terms under which it was metered."""
-    return _by_name(_kept_terms(connection))
+def terms(connection: sqlite3.Connection, known: Mapping[int, int] | None = None) -> dict[str, Terms]:
+    """Return the terms of the law by dimension, whatever the products and terms under which it was metered.
+
+    Args:
+        connection: Inside a transaction.
+        known: What lies in open buckets by the row of its dimension, where that is known; else the rows are added up.
+    """
+    return _by_name(_kept_terms(connection, known))
 
 
 def proved_terms(connection: sqlite3.Connection) -> dict[str, Terms]:
@@ -43,10 +48,11 @@ def _by_name(found: _ByRow) -> dict[str, Terms]:
     return summed
 
 
-def _kept_terms(connection: sqlite3.Connection) -> _ByRow:
-    opened: dict[int, int] = defaultdict(int)
-    for row in connection.execute("SELECT * FROM bucket WHERE sealed = 0"):
-        opened[row["dimension"]] += read_bucket(row).quantity
+def _kept_terms(connection: sqlite3.Connection, known: Mapping[int, int] | None = None) -> _ByRow:
+    opened: defaultdict[int, int] = defaultdict(int, known or {})
+    if known is None:
+        for row in connection.execute("SELECT * FROM bucket WHERE sealed = 0"):
+            opened[row["dimension"]] += read_bucket(row).quantity
     sealed = _sum(connection, "SELECT dimension, quantity FROM record WHERE status = 'sealed'")
     return {
         row["id"]: (

@@ -7,10 +7,11 @@ dropped: somebody may still ask for them.
 import sqlite3
 from datetime import timedelta
 
+from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.proof import proved_from
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.hours import SECONDS
-from sidecar.domain.quantity import MILLION, exact, render
+from sidecar.domain.quantity import exact
 
 REMEMBERED_FOR = timedelta(hours=26)
 """How long an event id is recognised: more than the 24 h promised, so that a clock step does not shorten them."""
@@ -26,12 +27,15 @@ _MICROSECOND = timedelta(microseconds=1)
 def prune(store: Store, now: int) -> bool:
     """Drop one step's worth of what has served its time; whether there may be more."""
     remembered = now - REMEMBERED_FOR // _MICROSECOND
-    dropped = _drop_events(store, remembered)
-    store.connection.execute("DELETE FROM batch WHERE taken_at < ?", (remembered,))
+    compacting = digests.compact(store, store.progress, now=now, before=remembered)
+    sweeping = digests.sweep(store, store.progress, before=remembered)
+    batches = _drop_batches(store, remembered)
     counted = _drop_values(store, remembered // 1_000_000 - SECONDS)
     closed = _drop_buckets(store, (now - BUCKETS_KEPT_FOR // _MICROSECOND) // 1_000_000)
     settled = _drop_records(store, now - RECORDS_KEPT_FOR // _MICROSECOND)
-    return max(dropped, counted, closed, settled) >= _STEP
+    store.sweep.is_due = store.sweep.is_due or closed > 0 or settled > 0
+    tags = store.sweep.step(store)
+    return compacting or sweeping or tags or max(batches, counted, closed, settled) >= _STEP
 
 
 def values_from(connection: sqlite3.Connection) -> int:
@@ -71,28 +75,17 @@ def _keep_horizon(store: Store, key: str, hour: int) -> None:
     )
 
 
-def _drop_events(store: Store, before: int) -> int:
-    """Drop event ids, and keep per bucket what its dropped events had made of it."""
-    # Events are numbered in order of arrival, so the oldest are the first rows.
-    oldest = "seq IN (SELECT seq FROM event ORDER BY seq LIMIT ?) AND taken_at < ?"
-    # Whole units and fractions apart: a step's millionths may not fit SQLite's integers.
-    for row in store.rows(
-        "SELECT pod, dimension, hour, tag_set, count(*) AS events, sum(millionths / 1000000) AS whole,"
-        f" sum(millionths % 1000000) AS fraction FROM event WHERE {oldest} GROUP BY pod, dimension, hour, tag_set",
-        _STEP,
-        before,
-    ):
-        key = tuple(row)[:4]
-        known = store.rows(
-            "SELECT quantity FROM dropped_events WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?", *key
-        )
-        total = sum(exact(each["quantity"]) for each in known) + row["whole"] * MILLION + row["fraction"]
-        store.connection.execute(
-            "INSERT INTO dropped_events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            " events = events + excluded.events, quantity = excluded.quantity",
-            (*key, row["events"], render(total)),
-        )
-    return store.connection.execute(f"DELETE FROM event WHERE {oldest}", (_STEP, before)).rowcount
+def _drop_batches(store: Store, before: int) -> int:
+    """Drop the Idempotency keys of version 1, all together once the newest of them is outdated.
+
+    The table has no index on time; its newest row is searched once in a process.
+    """
+    if store.old_batches_end is None:
+        newest = store.one("SELECT max(taken_at) AS at FROM batch")["at"]
+        store.old_batches_end = 0 if newest is None else int(newest)
+    if not store.old_batches_end or store.old_batches_end >= before:
+        return 0
+    return store.connection.execute("DELETE FROM batch WHERE key IN (SELECT key FROM batch LIMIT ?)", (_STEP,)).rowcount
 
 
 def _drop_buckets(store: Store, before: int) -> int:

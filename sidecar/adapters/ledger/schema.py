@@ -57,6 +57,26 @@ _FROZEN_TERMS = """
         SELECT seq, cause, record, from_pod, from_hour, from_dimension, to_pod, to_hour, dimension,
             tag_set, quantity, carried_at FROM crossing;
     """
+_EVENT_DIGESTS = """
+    -- What is left of an event with an id once its hour is sealed: one row for each id within the de-duplication window.
+    CREATE TABLE event_digest (
+        id BLOB PRIMARY KEY,
+        content BLOB NOT NULL,
+        taken_hour INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- The same for each Idempotency-Key; `batch` holds those of version 1 until they are outdated.
+    CREATE TABLE key_digest (
+        id BLOB PRIMARY KEY,
+        content BLOB NOT NULL,
+        taken_hour INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    -- Holds room for a moment while the file grows by the pages that are kept free; see `space`.
+    CREATE TABLE reserve (
+        block BLOB NOT NULL
+    ) STRICT;
+"""
 
 MIGRATIONS = (
     """
@@ -90,7 +110,7 @@ MIGRATIONS = (
         tags TEXT NOT NULL UNIQUE
     ) STRICT;
 
-    -- One row for each event within the de-duplication window.
+    -- One row for each event with an id until its hour is sealed; version 1 kept all events for the whole window.
     CREATE TABLE event (
         seq INTEGER PRIMARY KEY,
         id TEXT UNIQUE,
@@ -105,7 +125,7 @@ MIGRATIONS = (
         taken_at INTEGER NOT NULL
     ) STRICT;
 
-    -- What the events of a bucket that were dropped since had made of it, so that it can be proved without them.
+    -- What the events of a bucket that have no row made of it, so that it can be proved without them.
     CREATE TABLE dropped_events (
         pod INTEGER NOT NULL,
         dimension INTEGER NOT NULL,
@@ -116,7 +136,7 @@ MIGRATIONS = (
         PRIMARY KEY (pod, dimension, hour, tag_set)
     ) STRICT, WITHOUT ROWID;
 
-    -- One row for each Idempotency-Key within the de-duplication window.
+    -- Idempotency keys as version 1 kept them.
     CREATE TABLE batch (
         key TEXT PRIMARY KEY,
         digest BLOB NOT NULL,
@@ -233,6 +253,6 @@ MIGRATIONS = (
 
     INSERT INTO tag_set (id, tags) VALUES (0, '[]');
     """,
-    _FROZEN_TERMS,
+    _FROZEN_TERMS + _EVENT_DIGESTS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 
+from sidecar.adapters.ledger import digests
 from sidecar.domain.hours import SECONDS
 from sidecar.domain.records import RecordStatus
 
@@ -80,6 +81,7 @@ def damage(connection: sqlite3.Connection) -> Iterator[str]:
         yield from _unreadable_times(connection)
         yield from _unknown_words(connection)
         yield from _broken_references(connection)
+        yield from digests.faults(connection)
 
 
 def _file_faults(connection: sqlite3.Connection) -> Iterator[str]:

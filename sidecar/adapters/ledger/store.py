@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
+from sidecar.adapters.ledger.digests import Progress
+from sidecar.adapters.ledger.tagsweep import TagSweep
+from sidecar.adapters.ledger.totals import OpenTotals
 from sidecar.domain.buckets import Bucket
 from sidecar.domain.hours import Hour, next_hour
 from sidecar.domain.quantity import exact, render
@@ -50,6 +53,12 @@ class Store:
     connection: sqlite3.Connection
     pod: int = 0
     """The row of the pod this process meters for."""
+    progress: Progress = field(default_factory=Progress)
+    sweep: TagSweep = field(default_factory=TagSweep)
+    totals: OpenTotals = field(default_factory=OpenTotals)
+    """Only right where it is attached to the connection."""
+    old_batches_end: int | None = None
+    """When the last Idempotency key of version 1 was taken, in epoch microseconds; 0 where there is none."""
     _dimensions: dict[str, int] = field(default_factory=dict)
     _families: dict[int, tuple[int, ...]] = field(default_factory=dict)
     _tag_sets: dict[Tags, int] = field(default_factory=dict)
@@ -63,6 +72,7 @@ class Store:
         """
         try:
             self.connection.execute("BEGIN IMMEDIATE")
+            self.totals.begin()
             yield
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -73,12 +83,31 @@ class Store:
             raise
 
     def _undo(self) -> None:
-        self.forget_names()
+        self._dimensions.clear()
+        self._families.clear()
+        self._tag_sets.clear()
+        self.progress = Progress()
+        self.sweep = TagSweep()
+        self.totals.note_tag_set = self.sweep.note
+        self.totals.undo()
         with suppress(sqlite3.Error):
             self.connection.execute("ROLLBACK")
 
+    def __post_init__(self) -> None:
+        self.totals.note_tag_set = self.sweep.note
+
+    def forget_tag_sets(self) -> None:
+        """Drop the remembered rows of tag sets."""
+        self._tag_sets.clear()
+
+    def savepoint(self, name: str) -> None:
+        """Begin a part of the transaction that may be undone by itself; `forget_names` follows its rollback."""
+        self.connection.execute(f"SAVEPOINT {name}")
+        self.totals.mark()
+
     def forget_names(self) -> None:
-        """Drop ids that a rollback to a savepoint may have undone."""
+        """Drop ids, and set back totals, that a rollback to a savepoint may have undone."""
+        self.totals.restore()
         self._dimensions.clear()
         self._families.clear()
         self._tag_sets.clear()
@@ -135,6 +164,7 @@ class Store:
             if len(self._tag_sets) >= _MOST_CACHED:
                 self._tag_sets.clear()
             self._tag_sets[tags] = known
+        self.sweep.note(known)
         return known
 
     def one(self, statement: str, *values: object) -> sqlite3.Row:

@@ -1,7 +1,7 @@
 """Taking usage: de-duplication, insertion and the buckets in one transaction.
 
 Many batches share one commit. Each is all or nothing on its own: a refused batch leaves no trace and does not touch
-its neighbours.
+its neighbours. An event without an id leaves no row: what it did is in its bucket and in the bucket's tally.
 """
 
 import hashlib
@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.comparing import Slot, count_distinct, is_countable
+from sidecar.adapters.ledger.digests import Fields
 from sidecar.adapters.ledger.store import Move, Store, read_tags
 from sidecar.domain.buckets import Bucket, record, record_late
 from sidecar.domain.hours import Hour, hour_of_micros, to_micros
@@ -20,7 +22,6 @@ from sidecar.domain.usage import (
     Aggregation,
     IdReused,
     Receipt,
-    Tags,
     UsageBatch,
     UsageEvent,
     UsageFault,
@@ -42,8 +43,9 @@ def take(store: Store, batches: Sequence[UsageBatch], rules: MeteringRules, now:
     """Store the batches and return each one's fate; nothing is on disk until the caller's transaction commits."""
     if not any(batch.idempotency_key for batch in batches):
         events = [event for batch in batches for event in batch.events]
-        store.connection.execute("SAVEPOINT together")
-        if _insert(store, events, rules, now):
+        store.savepoint("together")
+        ids = [event.id for event in events if event.id is not None]
+        if not digests.find(store, "event_digest", ids) and _insert(store, events, rules, now):
             store.connection.execute("RELEASE together")
             return [Receipt(len(batch.events), 0) for batch in batches]
         store.connection.execute("ROLLBACK TO together")
@@ -53,7 +55,7 @@ def take(store: Store, batches: Sequence[UsageBatch], rules: MeteringRules, now:
 
 
 def _take_alone(store: Store, batch: UsageBatch, rules: MeteringRules, now: int) -> Receipt | UsageRefused:
-    store.connection.execute("SAVEPOINT alone")
+    store.savepoint("alone")
     try:
         receipt = _take_new(store, batch, rules, now)
     except UsageRefused as refused:
@@ -66,13 +68,21 @@ def _take_alone(store: Store, batch: UsageBatch, rules: MeteringRules, now: int)
 
 
 def _take_new(store: Store, batch: UsageBatch, rules: MeteringRules, now: int) -> Receipt:
-    if batch.idempotency_key and _seen_batch(store, batch, now):
+    if batch.idempotency_key and _seen_batch(store, batch, batch.idempotency_key, now):
         return Receipt(0, len(batch.events))
     fresh: list[UsageEvent] = []
     faults: list[UsageFault] = []
-    known = _known(store, [event.id for event in batch.events if event.id is not None])
+    ids = [event.id for event in batch.events if event.id is not None]
+    known = _known(store, ids)
+    digested = digests.find(store, "event_digest", ids)
     for index, event in enumerate(batch.events):
         fields = _fields(event)
+        content = None if event.id is None else digested.get(event.id)
+        if content is not None:
+            if content != digests.digest_content(fields):
+                words = "the id was used before for an event that differs; which field differs is no longer known"
+                faults.append(UsageFault(index, "id", words))
+            continue
         before = None if event.id is None else known.setdefault(event.id, fields)
         if before is None or before is fields:
             fresh.append(event)
@@ -84,38 +94,40 @@ def _take_new(store: Store, batch: UsageBatch, rules: MeteringRules, now: int) -
     return Receipt(len(fresh), len(batch.events) - len(fresh))
 
 
-def _seen_batch(store: Store, batch: UsageBatch, now: int) -> bool:
+def _seen_batch(store: Store, batch: UsageBatch, key: str, now: int) -> bool:
     digest = hashlib.blake2b(
         json.dumps([(event.id, _fields(event)) for event in batch.events]).encode(), digest_size=32
     ).digest()
-    row = store.connection.execute("SELECT digest FROM batch WHERE key = ?", (batch.idempotency_key,)).fetchone()
-    if row is None:
-        store.connection.execute("INSERT INTO batch VALUES (?, ?, ?)", (batch.idempotency_key, digest, now))
-        return False
-    if row["digest"] != digest:
+    row = store.connection.execute("SELECT digest FROM batch WHERE key = ?", (key,)).fetchone()
+    # Version 1 kept the whole digest, of which the content digest is not a part.
+    known = digest == row["digest"] if row is not None else None
+    content = digests.digest_content(digest.hex())
+    if known is None:
+        before = digests.find(store, "key_digest", [key]).get(key)
+        if before is None:
+            digests.remember_key(store, key, content, now)
+            return False
+        known = before == content
+    if not known:
         raise IdReused(
             [UsageFault(0, "Idempotency-Key", "the key was used before for a batch that differs; use a new key")]
         )
     return True
 
 
-_Fields = tuple[str, int, str | None, int | None, Tags]
-"""What two events of one id must share: dimension, millionths, value, epoch microseconds as given, tags."""
-
-
-def _fields(event: UsageEvent) -> _Fields:
+def _fields(event: UsageEvent) -> Fields:
     at = None if event.timestamp is None else to_micros(event.timestamp)
     return event.dimension, event.quantity, event.value, at, event.tags
 
 
-def _difference(before: _Fields, after: _Fields) -> str | None:
+def _difference(before: Fields, after: Fields) -> str | None:
     """Return the first field in which two events of one id differ."""
     names = ("dimension", "quantity", "value", "timestamp", "tags")
     return next((name for name, old, new in zip(names, before, after, strict=True) if old != new), None)
 
 
-def _known(store: Store, ids: list[str]) -> dict[str, _Fields]:
-    known: dict[str, _Fields] = {}
+def _known(store: Store, ids: list[str]) -> dict[str, Fields]:
+    known: dict[str, Fields] = {}
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
         marks = ",".join("?" * len(chunk))
@@ -133,10 +145,12 @@ def _known(store: Store, ids: list[str]) -> dict[str, _Fields]:
 def _insert(store: Store, events: Sequence[UsageEvent], rules: MeteringRules, now: int) -> bool:
     """Insert events and count them; False, with nothing counted, when one of their ids was there."""
     rows = list(_place_rows(store, events, now))
-    before = store.connection.total_changes
-    store.connection.executemany(_INSERT, rows)
-    if store.connection.total_changes - before != len(rows):
-        return False
+    named = [row for row in rows if row[0] is not None]
+    if named:
+        before = store.connection.total_changes
+        store.connection.executemany(_INSERT, named)
+        if store.connection.total_changes - before != len(named):
+            return False
     groups: dict[tuple[str, int, int, int], list[_Row]] = defaultdict(list)
     for event, row in zip(events, rows, strict=True):
         groups[event.dimension, row[1], row[7], row[2]].append(row)
@@ -174,6 +188,9 @@ def _count(
 ) -> None:
     """Fold one bucket's new events into it, or, where its hour is closed, move what they add."""
     arrived = [(row[3], row[6]) for row in rows]
+    nameless = [row[3] for row in rows if row[0] is None]
+    if nameless:
+        digests.tally(store, (store.pod, dimension, hour, tag_set), len(nameless), sum(nameless))
     this_hour = hour_of_micros(now)
     found = store.bucket(dimension, hour, tag_set)
     sealed = store.is_sealed(dimension, hour)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sidecar.adapters.ledger import reading
+from sidecar.adapters.ledger import digests, proof, reading
 from sidecar.domain.hours import Hour, hour_of, next_hour
 from sidecar.domain.outcomes import Outcome
 from sidecar.domain.quantity import MILLION
@@ -54,6 +54,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.pods = 1
         self.counter = 0
         self.known: dict[str, tuple[UsageEvent, datetime]] = {}
+        self.keys: dict[str, tuple[list[UsageEvent], datetime]] = {}
         self.latest = self.books.now
         """The latest instant that the clock has shown: what it has forgotten depends on that."""
         self.sums: dict[str, int] = defaultdict(int)
@@ -88,10 +89,11 @@ class LedgerMachine(RuleBasedStateMachine):
             tags,
         )
 
-    def _count(self, events: list[UsageEvent]) -> None:
+    def _count(self, events: list[UsageEvent], *, named: bool = True) -> None:
         for event in events:
-            assert event.id is not None
-            self.known[event.id] = event, self.books.now
+            if named:
+                assert event.id is not None
+                self.known[event.id] = event, self.books.now
             if event.dimension == "requests":
                 self.sums["requests"] += event.quantity
             if event.dimension == "peak":
@@ -179,6 +181,32 @@ class LedgerMachine(RuleBasedStateMachine):
         """What has served its time goes."""
         self.books.prune()
 
+    @rule(key=st.sampled_from("kl"), draft=drafts)
+    def repeat_key(self, key: str, draft: list[tuple[str, int, str, timedelta | None, Tags]]) -> None:
+        """A batch without ids counts once under its key, and another batch under that key is refused."""
+        events = [self._event(each)._replace(id=None) for each in draft]
+        known = self.keys.get(key)
+        if known is not None and self.latest - known[1] < REMEMBERED:
+            assert Receipt(0, len(known[0])) == self.books.take(*known[0], key=key)
+            fates = self.books.take_together(UsageBatch([*known[0], *events], key))
+            assert isinstance(fates[0], IdReused)
+        elif known is None:
+            assert Receipt(len(events), 0) == self.books.take(*events, key=key)
+            self.keys[key] = events, self.books.now
+            self._count_nameless(events)
+
+    @rule(draft=drafts)
+    def take_nameless(self, draft: list[tuple[str, int, str, timedelta | None, Tags]]) -> None:
+        """Events without an id are new each time and leave no row."""
+        events = [self._event(each)._replace(id=None) for each in draft]
+        before = self.books.count("event")
+        assert Receipt(len(events), 0) == self.books.take(*events)
+        assert before == self.books.count("event")
+        self._count_nameless(events)
+
+    def _count_nameless(self, events: list[UsageEvent]) -> None:
+        self._count(events, named=False)
+
     @rule()
     def restart(self) -> None:
         """The container is restarted in its pod."""
@@ -202,6 +230,23 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.sums["requests"] == self.books.terms().accepted
         if not self.stepped_back:
             assert sum(self.peaks.values()) == self.books.terms("peak").accepted
+
+    @invariant()
+    def digests_are_whole(self) -> None:
+        """Every id that must be recognized is there, whole or as a digest, and the digests are as many as were written."""
+        connection = self.books.store.connection
+        assert [] == list(digests.faults(connection))
+        whole = {row["id"] for row in self.books.store.rows("SELECT id FROM event")}
+        digested = {row["id"] for row in self.books.store.rows("SELECT id FROM event_digest")}
+        assert None not in whole
+        for event in self._remembered():
+            assert event.id is not None
+            assert event.id in whole or digests.digest_id(event.id) in digested
+
+    @invariant()
+    def events_prove_buckets(self) -> None:
+        """Rows and tallies make every bucket, whatever was compacted meanwhile."""
+        assert [] == list(proof.event_breaches(self.books.store.connection))
 
     @invariant()
     def doubt_stays(self) -> None:

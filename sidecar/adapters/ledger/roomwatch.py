@@ -1,0 +1,74 @@
+"""How full the ledger is, as the operator hears of it: one log line at each edge, and a fault with its beginning."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from sidecar.adapters.ledger.space import RETRY_AFTER, WARN_FROM, Room, describe
+from sidecar.domain.status import Finding
+
+CURE = (
+    "Enlarge the volume and ledger.max_size, or report usage in fewer events; the documents have a table of sizes. What"
+    " is in the ledger is still sealed and submitted, and usage is taken again once 26 hours old ids have been dropped."
+)
+
+_QUIET = timedelta(seconds=RETRY_AFTER)
+"""Without a refusal for this long usage is taken again: large batches are refused before small ones are."""
+
+log = structlog.get_logger()
+
+
+class RoomWatch:
+    """Remembers since when the ledger is nearly full, and since when it refuses usage."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._filling_since: datetime | None = None
+        self.refusing_since: datetime | None = None
+        """When usage was first refused for lack of room; None while it is taken."""
+        self._refused_at: datetime | None = None
+        self._detail = ""
+
+    def refuse(self, detail: str, now: datetime) -> None:
+        """Note that usage was refused."""
+        self._detail, self._refused_at = detail, now
+        if self.refusing_since is None:
+            self.refusing_since = now
+            log.error("ledger.full", path=str(self._path), detail=detail, cure=CURE)
+
+    def see(self, room: Room, now: datetime) -> None:
+        """Note that usage was taken; that is an end of refusing once no other batch was refused for a while."""
+        if self.refusing_since is not None and not self._refused_lately(now):
+            self.refusing_since = None
+            log.warning("ledger.room_again", path=str(self._path), detail=describe(room))
+        self._judge(room, now)
+
+    def look(self, room: Room, now: datetime) -> None:
+        """Note how full it is, whether or not usage comes."""
+        if not room.takes(0):
+            self.refuse(describe(room), now)
+            self._judge(room, now)
+        else:
+            self.see(room, now)
+
+    def _refused_lately(self, now: datetime) -> bool:
+        return self._refused_at is not None and timedelta() <= now - self._refused_at < _QUIET
+
+    def _judge(self, room: Room, now: datetime) -> None:
+        if room.share < WARN_FROM:
+            self._filling_since = None
+            return
+        if self.refusing_since is None:
+            self._detail = describe(room)
+        if self._filling_since is None:
+            self._filling_since = now
+            log.warning("ledger.filling", path=str(self._path), detail=describe(room), cure=CURE)
+
+    def findings(self) -> list[Finding]:
+        """Return the fault that there is."""
+        if self.refusing_since is not None:
+            return [Finding("ledger-full", f"usage is refused: {self._detail}", CURE, self.refusing_since)]
+        if self._filling_since is not None:
+            return [Finding("ledger-filling", self._detail, CURE, self._filling_since)]
+        return []

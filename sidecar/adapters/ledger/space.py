@@ -1,0 +1,237 @@
+"""How much room the ledger has, and the room that it keeps for what must never wait: sealing, submitting, settling.
+
+Counted are the pages in use, the write-ahead log, its index and a reserve; free pages inside the file are not, so that
+usage is taken again once pruning has freed some. The reserve is real: free pages inside the file, and a log that was
+allocated in full, so that it holds also when other files take the rest of the volume. While the ledger is closed, a file
+beside it keeps the log's room.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.domain.usage import LedgerFull, UsageBatch
+
+KIBIBYTE = 1024
+MEBIBYTE = 1024 * KIBIBYTE
+WARN_FROM = 0.8
+"""The share of the limit from which on the operator is warned."""
+RETRY_AFTER = 30
+"""Seconds; pruning frees room in steps of minutes."""
+_LEAST, _MOST = 512 * KIBIBYTE, 4 * MEBIBYTE
+_PER_OPEN_BUCKET = 256
+"""Bytes that sealing one bucket may write: its row, its index entries, its share of the record, a carried entry."""
+_PER_EVENT = 128
+"""Bytes of an event's row beside its texts; an id is there twice, in the row and in its index."""
+_PAGES_BESIDE = 24
+"""Pages that a commit touches whatever it holds."""
+_FRAME_HEADER = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The ledger's room at one instant, in bytes."""
+
+    used: int
+    """Pages in use, the log and its index."""
+    reserve: int
+    limit: int
+
+    @property
+    def share(self) -> float:
+        """What is taken, the reserve included, of the limit."""
+        return (self.used + self.reserve) / self.limit if self.limit else 1.0
+
+    def takes(self, more: int) -> bool:
+        """Tell whether so much more leaves the reserve whole."""
+        return self.used + self.reserve + more <= self.limit
+
+
+class Space:
+    """Watches the room of one ledger."""
+
+    def __init__(self, path: Path, max_size: int | None, free: Callable[[Path], int] | None = None) -> None:
+        """Watch the ledger at `path`.
+
+        Args:
+            path: The ledger.
+            max_size: Its limit in bytes; None takes its own use and what is free on the volume.
+            free: Returns the free bytes of the volume that holds a file; for tests.
+        """
+        self._path = path
+        self._log = path.with_name(path.name + "-wal")
+        self._index = path.with_name(path.name + "-shm")
+        self._held = path.with_name(path.name + "-reserve")
+        self._max_size = max_size
+        self._free = free or _free
+        self._page_size = 4096
+        self._base = _LEAST
+
+    def begin(self) -> None:
+        """Give the room that was held while the ledger was closed to the log that is made now."""
+        with suppress(OSError):
+            self._held.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Hold the room of the log, which is gone now, for the next process."""
+        if self._path.exists() and not self._log.exists():
+            with suppress(OSError):
+                _allocate(self._held, _LEAST)
+
+    def set_up(self, connection: sqlite3.Connection) -> None:
+        """Bound the log of a fresh connection.
+
+        Raises:
+            OSError, sqlite3.Error: The volume or the file does not answer.
+        """
+        (self._page_size,) = connection.execute("PRAGMA page_size").fetchone()
+        volume = _total(self._path.parent) if self._max_size is None else self._max_size
+        self._base = max(_LEAST, min(volume // 8, _MOST)) // self._page_size * self._page_size
+        self._bound_log(connection, 0)
+
+    def _bound_log(self, connection: sqlite3.Connection, open_buckets: int) -> None:
+        size = self._log_size(open_buckets)
+        # A log that had to grow beyond it is cut to this size once it begins anew; one of this size is used again.
+        connection.execute(f"PRAGMA journal_size_limit = {size}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {size // 2 // self._page_size}")
+
+    def measure(self, connection: sqlite3.Connection, open_buckets: int) -> Room:
+        """Return the room there is now.
+
+        Raises:
+            OSError: The volume does not answer.
+        """
+        pages, free = _pages(connection)
+        beside = _size(self._log) + _size(self._index)
+        here = pages * self._page_size + beside + self._free(self._path.parent)
+        limit = here if self._max_size is None else min(self._max_size, here)
+        return Room((pages - free) * self._page_size + beside, self._reserve(open_buckets), limit)
+
+    def admit(self, connection: sqlite3.Connection, batches: Sequence[UsageBatch], open_buckets: int) -> Room:
+        """Return the room that these batches may be stored in.
+
+        Raises:
+            LedgerFull: Storing them could take what sealing and submitting need.
+            OSError: The volume does not answer.
+        """
+        room = self.measure(connection, open_buckets)
+        more = self._need(connection, batches, open_buckets)
+        if not room.takes(more) and _size(self._log) > self._log_size(open_buckets):
+            self.cut_log(connection)
+            room = self.measure(connection, open_buckets)
+        if not room.takes(more):
+            raise LedgerFull(describe(room), RETRY_AFTER)
+        return room
+
+    def cut_log(self, connection: sqlite3.Connection) -> None:
+        """Bring a log back to its size that a reader has made grow; waits for no one."""
+        (patience,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            # A second checkpoint would find nothing to do; it is what cuts the file.
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {patience}")
+
+    def keep_reserve(self, connection: sqlite3.Connection, open_buckets: int) -> None:
+        """Allocate log and free pages as far as the reserve asks and the volume has room for both. No transaction runs.
+
+        Raises:
+            OSError, sqlite3.Error: The volume did not take it; the ledger is whole, and the next call tries again.
+        """
+        # Rows of a growth that a crash has cut short.
+        connection.execute("DELETE FROM reserve")
+        self._bound_log(connection, open_buckets)
+        log = self._log_size(open_buckets)
+        if _size(self._log) > log:
+            self.cut_log(connection)
+        missing = log - _size(self._log)
+        if missing > 0 and self._free(self._path.parent) > missing:
+            _allocate(self._log, log)
+        pages, free = _pages(connection)
+        wanted = self._reserve(open_buckets) // self._page_size
+        lacking = (wanted - free) * self._page_size
+        room = self.measure(connection, open_buckets)
+        fits = self._max_size is None or pages * self._page_size + lacking + log <= self._max_size
+        if lacking > 0 and fits and room.takes(0) and self._free(self._path.parent) > 2 * lacking:
+            self._grow(connection, (wanted - free))
+
+    def _grow(self, connection: sqlite3.Connection, pages: int) -> None:
+        """Add free pages to the file: written once, so that the volume has given them room, then let go."""
+        at_once = self._log_size(0) // 4 // self._page_size
+        try:
+            while pages > 0:
+                step = min(pages, at_once)
+                connection.execute("INSERT INTO reserve VALUES (zeroblob(?))", (step * (self._page_size - 8),))
+                pages -= step
+            # Into the file before they are free: a free page that was never written may have no room on the volume.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        finally:
+            connection.execute("DELETE FROM reserve")
+
+    def _log_size(self, open_buckets: int) -> int:
+        return self._base + open_buckets * _PER_OPEN_BUCKET
+
+    def _reserve(self, open_buckets: int) -> int:
+        return self._base + open_buckets * _PER_OPEN_BUCKET
+
+    def _need(self, connection: sqlite3.Connection, batches: Sequence[UsageBatch], open_buckets: int) -> int:
+        """Return how much of the volume a commit of these batches may take at most, log included."""
+        events = texts = 0
+        for batch in batches:
+            events += len(batch.events)
+            for event in batch.events:
+                texts += 2 * len((event.id or "").encode()) + len((event.value or "").encode())
+        pages, free = _pages(connection)
+        touched = min(events + events // 4, pages - free) + _PAGES_BESIDE
+        log = touched * (self._page_size + _FRAME_HEADER)
+        return texts + events * _PER_EVENT + max(0, log - self._log_size(open_buckets) // 2)
+
+
+def describe(room: Room) -> str:
+    """Return how full the ledger is, for a person."""
+    return (
+        f"the ledger takes {mebibytes(room.used)} and keeps {mebibytes(room.reserve)} for sealing and submitting, of"
+        f" {mebibytes(room.limit)}"
+    )
+
+
+def mebibytes(size: int) -> str:
+    """Return a size in MiB with one digit."""
+    return f"{size / MEBIBYTE:.1f} MiB"
+
+
+def _pages(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return the pages of the file, and those of them that are free."""
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    return pages, free
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - on the way of every commit
+    except FileNotFoundError:
+        return 0
+
+
+def _free(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def _total(folder: Path) -> int:
+    found = os.statvfs(folder)
+    return found.f_blocks * found.f_frsize
+
+
+def _allocate(path: Path, size: int) -> None:
+    """Give a file so many bytes of real room; what is in it stays. SQLite holds no lock on these files."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        os.posix_fallocate(descriptor, 0, size)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,102 @@
+"""Running totals of the open buckets, so that a status does not add up a hundred thousand rows.
+
+A trigger of the connection's own, never stored in the file, reports every change of an open bucket, whichever step makes
+it. The totals live in memory: the first question, and one after another process has written, adds them up from the
+rows. A rollback sets them back to what they were.
+"""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sidecar.domain.quantity import exact
+
+_TRIGGERS = """
+    CREATE TEMP TRIGGER open_inserted AFTER INSERT ON main.bucket
+    BEGIN SELECT note_bucket(NEW.dimension, NEW.tag_set, NULL, NULL, NULL, 1, NEW.own, NEW.carried, NEW.moved,
+        NEW.sealed); END;
+    CREATE TEMP TRIGGER open_updated AFTER UPDATE ON main.bucket WHEN OLD.sealed = 0 OR NEW.sealed = 0
+    BEGIN SELECT note_bucket(NEW.dimension, NEW.tag_set, OLD.own, OLD.carried, OLD.moved, OLD.sealed, NEW.own,
+        NEW.carried, NEW.moved, NEW.sealed); END;
+"""
+"""Open buckets are never deleted, only sealed ones."""
+
+
+@dataclass(slots=True)
+class OpenTotals:
+    """What lies in open buckets, by the row of its dimension."""
+
+    note_tag_set: Callable[[int], None] = lambda _: None
+    """Is told of each tag set that a bucket is written for."""
+    _quantities: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    _buckets: int = 0
+    _version: int | None = None
+    """SQLite's data version that the totals are of; None when they are not known."""
+    _mark: tuple[dict[int, int], int] = field(default_factory=lambda: ({}, 0))
+    _began: tuple[dict[int, int], int] = field(default_factory=lambda: ({}, 0))
+
+    def attach(self, connection: sqlite3.Connection) -> None:
+        """Follow the changes that this connection makes."""
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.create_function("note_bucket", 10, self._note)
+        connection.executescript(_TRIGGERS)
+        self._version = None
+
+    def quantities(self, connection: sqlite3.Connection) -> Mapping[int, int]:
+        """Return millionths by dimension, as of the transaction that runs."""
+        self._refresh(connection)
+        return self._quantities
+
+    def buckets(self, connection: sqlite3.Connection) -> int:
+        """Return how many buckets are open."""
+        self._refresh(connection)
+        return self._buckets
+
+    def begin(self) -> None:
+        """Note the totals that the whole transaction's rollback restores."""
+        self._began = dict(self._quantities), self._buckets
+
+    def mark(self) -> None:
+        """Note the totals that the rollback of a savepoint restores."""
+        self._mark = dict(self._quantities), self._buckets
+
+    def restore(self) -> None:
+        """Return to the last mark."""
+        self._quantities, self._buckets = defaultdict(int, self._mark[0]), self._mark[1]
+
+    def undo(self) -> None:
+        """Return to where the transaction began."""
+        self._quantities, self._buckets = defaultdict(int, self._began[0]), self._began[1]
+
+    def _refresh(self, connection: sqlite3.Connection) -> None:
+        # Changes whenever another connection has committed; `ledger resolve` carries into open buckets.
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+        if version == self._version:
+            return
+        self._quantities, self._buckets = defaultdict(int), 0
+        for row in connection.execute("SELECT dimension, own, carried, moved FROM bucket WHERE sealed = 0"):
+            self._quantities[row[0]] += exact(row[1]) + exact(row[2]) - exact(row[3])
+            self._buckets += 1
+        self._version = version
+
+    def _note(  # noqa: PLR0913 - a row before and after
+        self,
+        dimension: int,
+        tag_set: int,
+        own_before: str | None,
+        carried_before: str | None,
+        moved_before: str | None,
+        sealed_before: int,
+        own: str,
+        carried: str,
+        moved: str,
+        sealed: int,
+    ) -> None:
+        self.note_tag_set(tag_set)
+        if not sealed_before and own_before is not None and carried_before is not None and moved_before is not None:
+            self._quantities[dimension] -= exact(own_before) + exact(carried_before) - exact(moved_before)
+            self._buckets -= 1
+        if not sealed:
+            self._quantities[dimension] += exact(own) + exact(carried) - exact(moved)
+            self._buckets += 1
