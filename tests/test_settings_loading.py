@@ -147,23 +147,23 @@ log: {level: debug, format: json}
 
 
 def test_environment_wins(write: Write) -> None:
-    """A variable overrides its key, lists as YAML, even where the file's value is unfit."""
+    """A variable overrides its key by the key's type, even where the file's value is unfit."""
     environ = {
         "SIDECAR_API__PORT": "9000",
         "SIDECAR_API__SOCKET": "",
-        "SIDECAR_METERING__DIMENSIONS": "[{name: a}, {name: b, aggregation: max}]",
-        "SIDECAR_METERING__REPORT_ZERO": "false",
+        "SIDECAR_KUBERNETES__ENABLED": "true",
+        "SIDECAR_KUBERNETES__EVENTS": "False",
+        "SIDECAR_MARKETPLACE__REGION": "eu-central-1",
         "SIDECAR_PROBES__HOST": "::1",
-        "SIDECAR_MARKETPLACE__ENDPOINT_URL": "http://[::1]:8789",
-        "SIDECAR_MARKETPLACE__MODE": "emulator",
+        "SIDECAR_SHUTDOWN__TIMEOUT": "0",
         "UNRELATED": "1",
     }
     settings = load(write(PRODUCT + "api: {port: none, socket: /run/a.sock}\n"), environ)
     assert ApiSettings(port=9000) == settings.api
-    assert (Dimension("a"), Dimension("b", Aggregation.MAX)) == settings.metering.dimensions
-    assert not settings.metering.report_zero
+    assert KubernetesSettings(KubernetesUse.ALWAYS, events=False) == settings.kubernetes
+    assert settings.marketplace.region == "eu-central-1"
     assert settings.probes.host == "::1"
-    assert settings.marketplace.endpoint_url == "http://[::1]:8789"
+    assert timedelta() == settings.shutdown.timeout
 
 
 def test_option_then_variable_then_default(write: Write) -> None:
@@ -218,13 +218,6 @@ def test_variables_are_judged_without_file() -> None:
     assert [problem.key for problem in problems] == ["configuration file", "api.port", "SIDECAR_API__PROT"]
 
 
-@pytest.mark.parametrize("name", ["SIDECAR_PRODUCT__CODE", "SIDECAR_PRODUCT__TRUSTED_CODES", "SIDECAR_PRODUCT"])
-def test_product_is_fixed(write: Write, name: str) -> None:
-    """No variable changes the product, not even to the same value."""
-    (problem,) = problems_of(write(PRODUCT), {name: "0abc123example"})
-    assert (problem.key, problem.reason) == (name, "would change the product, which the seller fixed")
-
-
 UNKNOWN = [
     ("SIDECAR_API_PORT", "did you mean SIDECAR_API__PORT?"),
     ("SIDECAR_API__PROT", "did you mean SIDECAR_API__PORT?"),
@@ -267,13 +260,6 @@ def test_service_links_are_ignored(write: Write) -> None:
         "SIDECAR_PRODUCT_SERVICE_HOST": "10.96.0.8",
     }
     assert load(write(PRODUCT), environ).product == IDENTITY
-
-
-def test_bad_yaml_in_variable(write: Write) -> None:
-    """A variable that is no YAML is reported under its name."""
-    (problem,) = problems_of(write(PRODUCT), {"SIDECAR_METERING__DIMENSIONS": "[{name: a"})
-    assert (problem.key, problem.value) == ("SIDECAR_METERING__DIMENSIONS", "'[{name: a'")
-    assert problem.reason.startswith("is not valid YAML at line 1")
 
 
 def test_all_problems_at_once(write: Write) -> None:

@@ -35,7 +35,7 @@ def read(path: str, named_by: str) -> tuple[Entry | None, list[Problem]]:
     if len(text) > _LARGEST:
         return None, [_unusable(path, named_by, f"is longer than {_LARGEST} bytes")]
     try:
-        tree, problems = parse(text, path, lines=True)
+        tree, problems = parse(text, path)
     except TreeError as error:
         return None, [_unusable(path, named_by, str(error))]
     if tree.kind is Kind.NOTHING:

@@ -7,7 +7,7 @@ for is unknown, and reported once all known keys have been heard.
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sidecar.settings.environment import variable
+from sidecar.settings.names import is_sellers, variable
 from sidecar.settings.problems import Problem
 from sidecar.settings.tree import Entry, Kind
 from sidecar.settings.values import Judge, Unfit, suggest
@@ -50,7 +50,7 @@ class Reading:
         """Note a problem for every key and variable that is no setting."""
         for key, entry in self._unknown:
             self._report(key, key, entry, self.known | self.groups)
-        variables = [variable(key) for key in sorted(self.known) if not key.startswith("product.") and "[" not in key]
+        variables = [variable(key) for key in sorted(self.known) if not is_sellers(key)]
         for entry in self.overrides.values():
             self._report(entry.where, entry.where.upper(), entry, variables)
 

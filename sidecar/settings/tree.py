@@ -25,13 +25,14 @@ class Kind(Enum):
     TRUTH = auto()
     NOTHING = auto()  # null, ~ or no value at all
     OTHER = auto()  # a fraction, a date, binary or a foreign tag
+    VARIABLE = auto()  # text that an environment variable holds; the type of its key reads it
     LIST = auto()
     MAP = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One node of the file, or of the value of a variable."""
+    """One node of the file, or the value of a variable."""
 
     kind: Kind
     where: str
@@ -44,7 +45,7 @@ class Entry:
     def shown(self) -> str:
         """The value for a person, short, with quotes where it is text."""
         match self.kind:
-            case Kind.TEXT:
+            case Kind.TEXT | Kind.VARIABLE:
                 return quote(self.text)
             case Kind.LIST:
                 return f"a list of {len(self.items)}"
@@ -75,13 +76,12 @@ def quote(text: str) -> str:
     return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
-def parse(text: str | bytes, where: str, *, lines: bool) -> tuple[Entry, list[Problem]]:
+def parse(text: str | bytes, where: str) -> tuple[Entry, list[Problem]]:
     """Return the tree of one YAML document and the duplicate keys that were found in it.
 
     Args:
         text: The document; bytes are UTF-8 unless a byte order mark says otherwise.
-        where: What each entry names as its place.
-        lines: Whether the line is added to it.
+        where: What each entry names as its place, with the line.
 
     Raises:
         TreeError: It is no YAML, or no single document, or nested too deeply.
@@ -90,7 +90,7 @@ def parse(text: str | bytes, where: str, *, lines: bool) -> tuple[Entry, list[Pr
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             return Entry(Kind.NOTHING, where), []
-        planting = _Planting(where, lines=lines)
+        planting = _Planting(where)
         return planting.plant(node, ""), planting.problems
     except yaml.MarkedYAMLError as error:
         raise TreeError(f"is not valid YAML{_position(error)}: {error.problem or error.context}") from None
@@ -111,10 +111,9 @@ def _position(error: yaml.MarkedYAMLError) -> str:
 class _Planting:
     """One walk over the nodes. Aliases share their entry, so that a few lines cannot grow into gigabytes."""
 
-    def __init__(self, where: str, *, lines: bool) -> None:
+    def __init__(self, where: str) -> None:
         self.problems: list[Problem] = []
         self._where = where
-        self._lines = lines
         self._planted: dict[int, Entry] = {}
         self._open: set[int] = set()
 
@@ -157,4 +156,4 @@ class _Planting:
         self.problems.append(Problem(key, None, reason, cure, self._place(node)))
 
     def _place(self, node: yaml.Node) -> str:
-        return f"{self._where}, line {node.start_mark.line + 1}" if self._lines else self._where
+        return f"{self._where}, line {node.start_mark.line + 1}"

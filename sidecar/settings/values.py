@@ -23,6 +23,7 @@ Judge = Callable[[Entry], T]
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _TRUE = frozenset({"true", "yes", "on"})
+_FALSE = frozenset({"false", "no", "off"})
 _PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]{1,255}", re.ASCII)
 _LABEL = r"[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII)
@@ -45,7 +46,7 @@ class Unfit(Exception):  # noqa: N818 - a verdict that the reader turns into a p
 def text(entry: Entry) -> str:
     """Read one line of printable text without space around it."""
     match entry.kind:
-        case Kind.TEXT:
+        case Kind.TEXT | Kind.VARIABLE:
             pass
         case Kind.NOTHING:
             raise Unfit("has no value", "give it one, or leave the key out for the default")
@@ -59,8 +60,8 @@ def text(entry: Entry) -> str:
 
 
 def optional(judge: Judge[T]) -> Judge[T | None]:
-    """Take null as well."""
-    return lambda entry: None if entry.kind is Kind.NOTHING else judge(entry)
+    """Take null as well, or a variable without text."""
+    return lambda entry: None if entry.kind is Kind.NOTHING or _is_blank(entry) else judge(entry)
 
 
 def whole(least: int, most: int) -> Judge[int]:
@@ -70,7 +71,7 @@ def whole(least: int, most: int) -> Judge[int]:
         order = f"give a whole number from {least} to {most}"
         if entry.kind is Kind.TEXT and _WHOLE.fullmatch(entry.text):
             raise Unfit("is text", "write the number without quotes")
-        if entry.kind is not Kind.WHOLE or not _WHOLE.fullmatch(entry.text):
+        if entry.kind not in {Kind.WHOLE, Kind.VARIABLE} or not _WHOLE.fullmatch(entry.text):
             raise Unfit("is not a whole number in plain digits", order)
         if not least <= int(entry.text) <= most:
             raise Unfit("is out of range", order)
@@ -81,7 +82,7 @@ def whole(least: int, most: int) -> Judge[int]:
 
 def flag(entry: Entry) -> bool:
     """Read a truth value."""
-    if entry.kind is not Kind.TRUTH:
+    if not _is_truth(entry):
         raise Unfit("is neither true nor false", "write true or false, without quotes")
     return entry.text.lower() in _TRUE
 
@@ -90,7 +91,7 @@ def choice(options: type[E]) -> Judge[E]:
     """Read one of the words of an enum; `true` and `false` may be among them in any of YAML's spellings."""
 
     def judge(entry: Entry) -> E:
-        word = str(flag(entry)).lower() if entry.kind is Kind.TRUTH else entry.text
+        word = str(flag(entry)).lower() if _is_truth(entry) else entry.text
         for option in options:
             if word == option.value:
                 return option
@@ -104,10 +105,11 @@ def duration(least: timedelta, most: timedelta, because: str) -> Judge[timedelta
     """Read a duration within bounds; `because` tells why nothing beyond them makes sense."""
 
     def judge(entry: Entry) -> timedelta:
-        if entry.kind is Kind.WHOLE and _WHOLE.fullmatch(entry.text) and entry.text != "0":
+        number = entry.kind in {Kind.WHOLE, Kind.VARIABLE} and _WHOLE.fullmatch(entry.text)
+        if number and entry.text != "0":
             raise Unfit("has no unit", f"write {entry.text}s, {entry.text}m or {entry.text}h")
-        value = timedelta() if (entry.kind, entry.text) == (Kind.WHOLE, "0") else None
-        if entry.kind is Kind.TEXT:
+        value = timedelta() if number else None
+        if value is None and entry.kind in {Kind.TEXT, Kind.VARIABLE}:
             value = durations.parse(entry.text)
         if value is None:
             raise Unfit("is not a duration", "write a whole number and s, m or h, such as 90s, 30m or 24h")
@@ -210,6 +212,20 @@ def suggest(word: str, words: Iterable[str]) -> str | None:
     """Return the question whether the word most alike was meant, if one is."""
     alike = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f"did you mean {alike[0]}?" if alike else None
+
+
+def _is_blank(entry: Entry) -> bool:
+    return entry.kind is Kind.VARIABLE and not entry.text
+
+
+def _is_truth(entry: Entry) -> bool:
+    match entry.kind:
+        case Kind.TRUTH:
+            return True
+        case Kind.VARIABLE:
+            return entry.text.lower() in _TRUE | _FALSE
+        case _:
+            return False
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

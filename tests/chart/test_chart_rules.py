@@ -57,7 +57,7 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "dimensions beside the image's",
         merge(sidecar(productFromImage=True), config(product={"code": "", "public_keys": {"1": None}})),
-        "sidecar.config.metering.dimensions: come from the image",
+        "sidecar.config.metering: metering is fixed by the image",
     ),
     # What is metered.
     (
@@ -218,7 +218,6 @@ RULES: list[tuple[str, Values, str]] = [
 ]
 _ELSEWHERE = {
     "sidecar.mode: native needs Kubernetes 1.29, and this is ",
-    "sidecar.productFromImage: the chart has a product.yaml too; remove the file, or set this to false",
     "product.yaml: has what it should not: ",
 }
 """Rules with a test of their own below."""

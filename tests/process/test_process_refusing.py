@@ -75,7 +75,7 @@ def test_faults_are_listed_together(site: "Site") -> None:
         api={"port": 99999, "host": "0.0.0.0"},
         marketplace={"mode": "emulation"},
     )
-    code, said = site.refuse(config, SIDECAR_METERING__WINDOW="7h", SIDECAR_PRODUCT__CODE="mine")
+    code, said = site.refuse(config, SIDECAR_SHUTDOWN__TIMEOUT="2h", SIDECAR_PRODUCT__CODE="mine")
     assert code == 2
     for part in (
         "product.code = 'not a code'",
@@ -84,20 +84,47 @@ def test_faults_are_listed_together(site: "Site") -> None:
         "api.port = 99999",
         "api.host = '0.0.0.0'",
         "marketplace.mode = 'emulation'",
-        "metering.window = '7h'",
+        "shutdown.timeout = '2h'",
         "SIDECAR_PRODUCT__CODE = 'mine'",
     ):
         assert part in said
     assert not site.ledger.exists()
 
 
-def test_product_is_not_overridden(site: "Site") -> None:
-    """No variable changes the product: each one that tries is refused by its name."""
-    names = ("SIDECAR_PRODUCT__CODE", "SIDECAR_PRODUCT__PUBLIC_KEYS", "SIDECAR_PRODUCT")
-    code, said = site.refuse(**dict.fromkeys(names, "0abc123example"))
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SIDECAR_ENTITLEMENT__CHECK": "none"},
+        {
+            "SIDECAR_ENTITLEMENT__CHECK": "meter",
+            "SIDECAR_MARKETPLACE__MODE": "emulator",
+            "SIDECAR_MARKETPLACE__ENDPOINT_URL": "http://127.0.0.1:8789",
+        },
+        {"SIDECAR_METERING__DIMENSIONS": "[{name: requests, aggregation: max}]"},
+        {"SIDECAR_PRODUCT__CODE": "mine", "SIDECAR_PRODUCT.CODE": "mine", "SIDECAR_PRODUCT": "mine"},
+        {
+            "SIDECAR_ENTITLEMENT.CHECK": "none",
+            "sidecar_entitlement__check": "none",
+            "SIDECAR_ENTITLEMENT_CHECK": "none",
+        },
+    ],
+    ids=["no-check", "own-emulator", "dimensions", "product", "spellings"],
+)
+def test_sellers_keys_are_not_overridden(site: "Site", variables: dict[str, str]) -> None:
+    """No variable changes what the seller fixed: each one that tries is refused by its name, with the reason."""
+    code, said = site.refuse(**variables)
     assert code == 2
-    assert [f"{name} = '0abc123example'" in said for name in names] == [True, True, True]
+    refused = [f"{name} = {value!r}: would change " in said for name, value in variables.items()]
+    assert refused == [True] * len(variables)
     assert not site.ledger.exists()
+
+
+def test_probe_address_is_text(site: "Site") -> None:
+    """A variable's value is the text that it is: the address `::` is no fault of a configuration."""
+    sidecar = site.launch(site.write(), SIDECAR_PROBES__HOST="::")
+    sidecar.await_start()
+    sidecar.signal()
+    assert sidecar.await_end() == 0
 
 
 def test_untrusted_code_is_refused(site: "Site") -> None:

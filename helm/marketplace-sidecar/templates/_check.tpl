@@ -11,7 +11,7 @@ each in a sentence that names the key and the cure. Nothing here looks at the cl
 {{- end }}
 
 {{- define "marketplace-sidecar.problems" -}}
-{{- range $part := list "product" "metering" "identity" "pod" }}
+{{- range $part := list "seller" "product" "metering" "identity" "pod" }}
 {{ include (printf "marketplace-sidecar.problems.%s" $part) $ }}
 {{- end }}
 {{- end }}
@@ -35,38 +35,27 @@ each in a sentence that names the key and the cure. Nothing here looks at the cl
 
 {{- define "marketplace-sidecar.problems.product" -}}
 {{- $sidecar := .Values.sidecar -}}
-{{- $values := $sidecar.config.product -}}
-{{- $fixed := .Files.Get "product.yaml" -}}
-{{- $product := include "marketplace-sidecar.product" . | fromYaml -}}
+{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
+{{- $product := $config.product -}}
 {{- $stray := omit $product "code" "public_key_version" "public_keys" "trusted_codes" }}
-{{- if and (or $fixed $sidecar.productFromImage) (or $values.code $values.public_keys $values.trusted_codes) }}
-sidecar.config.product: the product is fixed by {{ $sidecar.productFromImage | ternary "the image (sidecar.productFromImage)" "the chart's product.yaml" }}; leave code, public_keys and trusted_codes out of the values
-{{- end }}
-{{- if $sidecar.productFromImage }}
-{{- if $fixed }}
-sidecar.productFromImage: the chart has a product.yaml too; remove the file, or set this to false
-{{- end }}
-{{- if $sidecar.config.metering.dimensions }}
-sidecar.config.metering.dimensions: come from the image (sidecar.productFromImage) and cannot be added here; remove them, or build them into the image
-{{- end }}
-{{- else }}
+{{- if not $sidecar.productFromImage }}
 {{- if $stray }}
 product.yaml: has what it should not: {{ keys $stray | sortAlpha | join ", " }}; it holds code, public_key_version, public_keys and trusted_codes
 {{- end }}
 {{- if not $product.code }}
-sidecar.config.product.code: is missing{{ if $sidecar.config.metering.dimensions }}, and the dimensions are reported under it{{ end }}; set the product code of the listing, or build it into the image and set sidecar.productFromImage
+sidecar.config.product.code: is missing{{ if $config.metering.dimensions }}, and the dimensions are reported under it{{ end }}; set the product code of the listing, or build it into the image and set sidecar.productFromImage
 {{- else if and $product.trusted_codes (not (has $product.code $product.trusted_codes)) }}
 sidecar.config.product.code: {{ $product.code }} is not one of trusted_codes; correct either
 {{- end }}
 {{- $version := $product.public_key_version | default 1 | toString }}
-{{- if and (eq $sidecar.config.entitlement.check "register") (not (hasKey ($product.public_keys | default dict) $version)) }}
+{{- if and (eq $config.entitlement.check "register") (not (hasKey ($product.public_keys | default dict) $version)) }}
 sidecar.config.product.public_keys: holds no key of version {{ $version }}, which entitlement.check: register verifies with; add it with --set-file 'sidecar.config.product.public_keys.{{ $version }}=1.pem'
 {{- end }}
 {{- end }}
 {{- end }}
 
 {{- define "marketplace-sidecar.problems.metering" -}}
-{{- $config := .Values.sidecar.config -}}
+{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
 {{- $metering := $config.metering -}}
 {{- if not .Values.sidecar.productFromImage }}
 {{- $names := list -}}
@@ -96,7 +85,7 @@ sidecar.config.metering: settle ({{ $metering.settle }}) and spread ({{ $meterin
 {{- define "marketplace-sidecar.problems.identity" -}}
 {{- $sidecar := .Values.sidecar -}}
 {{- $account := $sidecar.serviceAccount -}}
-{{- $marketplace := $sidecar.config.marketplace -}}
+{{- $marketplace := (include "marketplace-sidecar.config" . | fromYaml).marketplace -}}
 {{- $live := eq $marketplace.mode "live" }}
 {{- if and $live $marketplace.endpoint_url }}
 sidecar.config.marketplace.endpoint_url: is for an emulator; remove it, or set marketplace.mode to emulator
@@ -125,10 +114,7 @@ sidecar.config.marketplace.region: is missing, and with webIdentity: chart nobod
 {{- if and $live (has .name (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" "AWS_PROFILE" "AWS_CONTAINER_CREDENTIALS_FULL_URI" "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")) }}
 sidecar.extraEnv: {{ .name }} hides the service account's role, and Marketplace takes nothing else; remove it
 {{- end }}
-{{- if hasPrefix "SIDECAR_PRODUCT" .name }}
-sidecar.extraEnv: {{ .name }} would change the product, which no variable may; use sidecar.config.product
-{{- end }}
-{{- if or (hasPrefix "POD_" .name) (has .name (list "SIDECAR_CONFIG" "SIDECAR_LEDGER__PATH" "SIDECAR_PROBES__PORT" "SIDECAR_API__PORT" "SIDECAR_SHUTDOWN__TIMEOUT")) }}
+{{- if or (hasPrefix "POD_" .name) (has (include "marketplace-sidecar.flatName" .name) (list "sidecarconfig" "sidecarledgerpath" "sidecarprobesport" "sidecarapiport" "sidecarshutdowntimeout")) }}
 sidecar.extraEnv: {{ .name }} is the chart's own; use the key under sidecar.config, or remove it
 {{- end }}
 {{- end }}
@@ -136,7 +122,7 @@ sidecar.extraEnv: {{ .name }} is the chart's own; use the key under sidecar.conf
 
 {{- define "marketplace-sidecar.problems.pod" -}}
 {{- $sidecar := .Values.sidecar -}}
-{{- $config := $sidecar.config -}}
+{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
 {{- if and (eq $sidecar.mode "native") (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) }}
 sidecar.mode: native needs Kubernetes 1.29, and this is {{ .Capabilities.KubeVersion.Version }}; use plain
 {{- end }}

@@ -1,26 +1,22 @@
 {{/*
-The configuration file and the public keys. The product comes from a file of the chart that no value can change, or
-from the values. Where the image holds the file, only what the chart itself depends on is handed in, by variables.
+The configuration file and the public keys. What the seller fixes comes from a file of the chart that no value can
+change (_seller.tpl), or from the values. Where the image holds the file, only what the chart itself depends on is handed
+in, by variables: no key of the seller's.
 */}}
 
 {{- define "marketplace-sidecar.product" -}}
-{{- $fixed := .Files.Get "product.yaml" -}}
-{{- if $fixed -}}
-{{- $fixed -}}
-{{- else -}}
-{{- toYaml .Values.sidecar.config.product -}}
-{{- end -}}
+{{- toYaml (include "marketplace-sidecar.config" . | fromYaml).product -}}
 {{- end }}
 
 {{/* The data of the config map: config.yaml and one PEM file for each key version. */}}
 {{- define "marketplace-sidecar.configData" -}}
 {{- if not .Values.sidecar.productFromImage -}}
-{{- $product := include "marketplace-sidecar.product" . | fromYaml -}}
+{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
+{{- $product := $config.product -}}
 {{- $paths := dict -}}
 {{- range $version, $_ := $product.public_keys -}}
 {{- $_ := set $paths $version (printf "/etc/marketplace-sidecar/keys/%s.pem" $version) -}}
 {{- end -}}
-{{- $config := deepCopy .Values.sidecar.config -}}
 {{- $_ := set $config "product" (set (deepCopy $product) "public_keys" $paths) -}}
 {{- $_ := set $config "ledger" (dict "path" "/var/lib/marketplace-sidecar/ledger.db") -}}
 config.yaml: |
@@ -37,7 +33,8 @@ config.yaml: |
 {{- if $sidecar.productFromImage }}
 {{- range $group := list "api" "kubernetes" "log" "marketplace" "probes" "shutdown" }}
 {{- range $key, $value := get $sidecar.config $group }}
-{{- if not (kindIs "invalid" $value) }}
+{{- $sellers := and (eq $group "marketplace") (has $key (list "mode" "endpoint_url")) }}
+{{- if not (or $sellers (kindIs "invalid" $value)) }}
 - name: SIDECAR_{{ upper $group }}__{{ upper $key }}
   value: {{ $value | toString | quote }}
 {{- end }}

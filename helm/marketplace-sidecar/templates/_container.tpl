@@ -87,7 +87,7 @@ the list that it is not in renders nothing.
   value: {{ $sidecar.serviceAccount.roleArn | quote }}
 - name: AWS_WEB_IDENTITY_TOKEN_FILE
   value: /var/run/secrets/marketplace-web-identity/token
-{{- else if and (eq $sidecar.config.marketplace.mode "emulator") (not $sidecar.serviceAccount.roleArn) }}
+{{- else if and (eq (include "marketplace-sidecar.config" . | fromYaml).marketplace.mode "emulator") (not $sidecar.serviceAccount.roleArn) }}
 # The emulator takes any secret, and the access key for the pod's identity.
 - name: AWS_ACCESS_KEY_ID
   valueFrom:

@@ -1,8 +1,9 @@
 """`ecs task-definition`: judges options and configuration together, and prints the task definition.
 
 The configuration is the one in the sidecar's image; what shall differ in the task is named by --env and judged as the
-sidecar would judge it. Everything under `product` comes from the image, so that no task definition changes it. No
-network file system is offered for the ledger: SQLite's write-ahead log does not work on one.
+sidecar would judge it. What decides whether and how usage is paid for comes from the file in the image: no variable of
+a task definition changes it. No network file system is offered for the ledger: SQLite's write-ahead log does not work
+on one.
 """
 
 import argparse

@@ -109,7 +109,7 @@ def foreign_words(value: Any, shape: str, shapes: dict[str, Any]) -> list[str]:
         ON_EC2,
         (*ON_EC2, "--ledger-volume", "instance", "--log-group", "/ecs/shop"),
         ("--app-port", "8080", "--architecture", "arm64", "--cpu", "4096", "--memory", "30720"),
-        ("--env", 'SIDECAR_PROBES__HOST="::"', "--env", "SIDECAR_SHUTDOWN__TIMEOUT=115s", "--app-stop-timeout", "120"),
+        ("--env", "SIDECAR_PROBES__HOST=::", "--env", "SIDECAR_SHUTDOWN__TIMEOUT=115s", "--app-stop-timeout", "120"),
     ],
 )
 def test_sdk_takes_it(ecs: Teller, arguments: tuple[str, ...]) -> None:
@@ -155,7 +155,7 @@ def test_killed_sidecar_comes_back(ecs: Teller) -> None:
 
 @pytest.mark.parametrize(
     ("host", "url"),
-    [("0.0.0.0", "http://127.0.0.1:9000"), ('"::"', "http://[::1]:9000"), ("10.0.0.7", "http://10.0.0.7:9000")],
+    [("0.0.0.0", "http://127.0.0.1:9000"), ("::", "http://[::1]:9000"), ("10.0.0.7", "http://10.0.0.7:9000")],
 )
 def test_health_check_needs_no_shell(ecs: Teller, host: str, url: str) -> None:
     """The health check is the image's program in exec form, at the address where the probes answer."""
@@ -220,8 +220,8 @@ def test_only_named_variables_go_in(ecs: Teller, monkeypatch: pytest.MonkeyPatch
     """What differs from the image is named by --env; a variable of this shell does not slip into a product."""
     monkeypatch.setenv("SIDECAR_LOG__LEVEL", "error")
     monkeypatch.setenv("SIDECAR_NONSENSE", "1")
-    sidecar, _ = containers(ecs.define("--env", "SIDECAR_METERING__SETTLE=5m"))
-    assert variables(sidecar) == {"SIDECAR_METERING__SETTLE": "5m", "POD_TERMINATION_GRACE": "30s"}
+    sidecar, _ = containers(ecs.define("--env", "SIDECAR_LOG__FORMAT=json"))
+    assert variables(sidecar) == {"SIDECAR_LOG__FORMAT": "json", "POD_TERMINATION_GRACE": "30s"}
 
 
 def test_region_is_told_on_ec2(ecs: Teller) -> None:
@@ -262,6 +262,8 @@ def test_logs_hold_nobody_up(ecs: Teller) -> None:
         (("--env", "SIDECAR_LOG__LEVEL"), "--env = 'SIDECAR_LOG__LEVEL': is not a setting's variable"),
         (("--env", "SIDECAR_LOG__LEVEL=loud"), "log.level = 'loud': is not one of"),
         (("--env", "SIDECAR_PRODUCT__CODE=other"), "SIDECAR_PRODUCT__CODE = 'other': would change the product"),
+        (("--env", "SIDECAR_METERING__SETTLE=5m"), "SIDECAR_METERING__SETTLE = '5m': would change metering"),
+        (("--env", "SIDECAR_ENTITLEMENT.CHECK=none"), "SIDECAR_ENTITLEMENT.CHECK = 'none': would change entitlement"),
         (("--env", "SIDECAR_API__PORT=0"), "api.port = 0: may be any port"),
         (
             ("--env", "SIDECAR_LEDGER__PATH=ledger.db"),
