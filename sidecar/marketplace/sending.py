@@ -54,10 +54,10 @@ def watch(client: Any) -> bool:
     tests/marketplace/test_marketplace_sending.py pins.
     """
     session: Any = getattr(getattr(client, "_endpoint", None), "http_session", None)
-    pools: Any = getattr(session, "_pool_classes_by_scheme", None)
+    pools: dict[str, Any] = getattr(session, "_pool_classes_by_scheme", {})
     manager: Any = getattr(session, "_manager", None)
     # The session gives this one dictionary to its managers: to the direct one already, to those of proxies later.
-    if pools is None or getattr(manager, "pool_classes_by_scheme", None) is not pools:
+    if getattr(manager, "pool_classes_by_scheme", None) is not pools:
         return False
     pools.update(_POOLS)
     return True

@@ -53,7 +53,7 @@ def test_operations_have_methods() -> None:
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_members_have_fields(structure: str) -> None:
-    """Each member of each structure is a field of the type of that name. Results add the request id, a batch its doubts."""
+    """Each member of each structure is a field of that name; results add the request id, a batch its doubts."""
     fields = {field.name for field in dataclasses.fields(getattr(types, structure))}
     if structure in {operation["output"]["shape"] for operation in OPERATIONS.values()}:
         fields -= {"request_id", "in_doubt"}
