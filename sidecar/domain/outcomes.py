@@ -7,8 +7,8 @@ class Outcome(StrEnum):
     """What to do with the record."""
 
     ACCEPTED = "accepted"  # taken, with a metering record id
-    RETRY = "retry"  # answered and not taken; the same request may succeed later
-    UNKNOWN = "unknown"  # no answer seen: it may have been taken; the same request is sent again
+    RETRY = "retry"  # certainly not taken; the same request may succeed later
+    UNKNOWN = "unknown"  # no answer that proves anything: it may have been taken; the same request is sent again
     NOT_ENTITLED = "not-entitled"  # as RETRY, and the entitlement is told
     SETUP = "setup"  # as RETRY, but a person must mend the set-up
     DUPLICATE = "duplicate"  # the slot holds another quantity
@@ -19,7 +19,7 @@ class Outcome(StrEnum):
 
 OUTCOMES = {
     "ThrottlingException": Outcome.RETRY,
-    "InternalServiceErrorException": Outcome.RETRY,
+    "InternalServiceErrorException": Outcome.UNKNOWN,
     "CustomerNotEntitledException": Outcome.NOT_ENTITLED,
     "CustomerNotSubscribedException": Outcome.NOT_ENTITLED,
     "DuplicateRequestException": Outcome.DUPLICATE,

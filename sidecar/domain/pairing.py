@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from sidecar.domain import timestamps
+from sidecar.domain.coverage import Log, gap
 from sidecar.domain.podnames import names_some_pod, pod_named
 from sidecar.domain.quantity import render
 from sidecar.domain.reconciliation import EVERY_HOUR, Charge, Reconciliation, Slot, Span, Submission, Verdict
@@ -24,6 +25,7 @@ def reconcile(
     pods: Collection[str] = (),
     registrants: Collection[str] = (),
     span: Span = EVERY_HOUR,
+    log: Log | None = None,
 ) -> Reconciliation:
     """Pair records and charges of one product and judge every pair and every single one.
 
@@ -34,13 +36,14 @@ def reconcile(
         pods: The uids of pods that have no records any more, or never had: a charge of theirs is no stranger's.
         registrants: The sessions under which pods have registered: more of them than pods are a sign of another pod.
         span: Whose slots are returned.
+        log: When AWS's log has events, by place; without it no absence means anything.
     """
     pairing = _Pairing(list(submissions), _distinct(charges), pods)
     pairing.pair_by_identifier()
     pairing.pair_by_token()
     pairing.pair_by_pod()
     pairing.pair_the_only_ones(registrants)
-    return pairing.conclude(span)
+    return pairing.conclude(span, log or {})
 
 
 class _Pairing:
@@ -118,13 +121,17 @@ class _Pairing:
             self._notes[submission] = f"perhaps {charge.metering_record_id}, which may be another pod's"
             self._notes[charge] = f"perhaps {submission.id}; it may be another pod's"
 
-    def conclude(self, span: Span) -> Reconciliation:
+    def conclude(self, span: Span, log: Log) -> Reconciliation:
         """Judge what has no counterpart, and return what is in the span; a pair is as soon as one side is."""
         foreign = [charge for charge in self._charges if self._is_foreign(charge)]
         for charge in foreign:
             del self._charges[charge]
+        places = self._places()
+        open_slots = {(charge.dimension, charge.hour) for charge in self._charges}
         for submission in self._submissions:
             verdict, note = _judge_alone(submission)
+            if submission.in_doubt and (submission.dimension, submission.hour) not in open_slots:
+                verdict, note = _judge_absence(submission, places[submission.ledger], log)
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
         first = min((submission.hour for submission in self._all_submissions), default=None)
         for charge in self._charges:
@@ -134,6 +141,14 @@ class _Pairing:
         judged = [slot for slot in self._slots if any(map(span.holds, slot.hours))]
         strangers = sum(span.holds(charge.hour) for charge in foreign)
         return Reconciliation(sorted(judged, key=lambda slot: slot.key), strangers)
+
+    def _places(self) -> dict[str, set[str]]:
+        """Return where the records of each ledger are charged, as far as the log shows."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for slot in self._slots:
+            if slot.submission is not None and slot.charge is not None:
+                found[slot.submission.ledger].add(slot.charge.place)
+        return found
 
     def _pair(self, submission: Submission, charge: Charge) -> None:
         del self._submissions[submission]
@@ -207,6 +222,19 @@ def _judge_alone(submission: Submission) -> tuple[Verdict, str]:
             return Verdict.MISSING_IN_AWS, "in doubt, and not in these files"
         case RecordStatus.UNBILLED:
             return Verdict.NOT_CHARGED, submission.reason or ""
+
+
+def _judge_absence(submission: Submission, places: Collection[str], log: Log) -> tuple[Verdict, str]:
+    """Judge a record in doubt that the log does not show: not charged, if the log covers it."""
+    words = "in doubt, and not in these files"
+    if len(places) != 1:
+        why = "which show no record of this ledger" if not places else "which show this ledger's records in two places"
+        return Verdict.MISSING_IN_AWS, f"{words}, {why}"
+    activity = log.get(next(iter(places)))
+    missing = "they have no times" if activity is None else gap(submission, activity)
+    if missing is not None:
+        return Verdict.MISSING_IN_AWS, f"{words}, which do not cover its time: {missing}"
+    return Verdict.NOT_CHARGED, "in doubt; the files cover its whole time and show no charge"
 
 
 def _difference(submission: Submission, charge: Charge) -> str:

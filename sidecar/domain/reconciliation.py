@@ -21,7 +21,7 @@ class Verdict(StrEnum):
     MISSING_HERE = "missing-here"  # charged by AWS, and no record here is it
     DIFFERENT = "different"  # both have it, and not the same
     WAITING = "waiting"  # still being submitted
-    NOT_CHARGED = "not-charged"  # carried or unbilled here, and AWS holds nothing of it
+    NOT_CHARGED = "not-charged"  # carried, unbilled or in doubt here, and AWS holds nothing of it
 
 
 DIFFERENCES = frozenset({Verdict.MISSING_IN_AWS, Verdict.MISSING_HERE, Verdict.DIFFERENT})
@@ -46,6 +46,10 @@ class Submission:
     metering_record_id: str | None
     resolved: bool
     """A person has decided about it."""
+    sealed_at: datetime | None = None
+    """When it was frozen; no attempt is older."""
+    attempted_at: datetime | None = None
+    """When its last attempt began."""
 
     @property
     def in_doubt(self) -> bool:
@@ -78,6 +82,12 @@ class Slot:
     submission: Submission | None
     charge: Charge | None
     note: str = ""
+
+    @property
+    def to_settle(self) -> bool:
+        """It is in doubt here, and AWS's log decides it: AWS holds it, or the log covers it and shows no charge."""
+        decided = self.verdict in {Verdict.SETTLED, Verdict.NOT_CHARGED}
+        return decided and self.submission is not None and self.submission.in_doubt
 
     @property
     def key(self) -> tuple[datetime, str, str]:

@@ -20,7 +20,8 @@ _METERED = frozenset({"MeterUsage", "BatchMeterUsage"})
 
 BEHAVIOURS = {
     "throttle": _EVERYWHERE,  # ThrottlingException
-    "internal": _EVERYWHERE,  # InternalServiceErrorException, HTTP 500
+    "internal": _EVERYWHERE,  # InternalServiceErrorException, HTTP 500; not processed
+    "internal-taken": _EVERYWHERE,  # processed, then answered as by `internal`
     "timeout": _EVERYWHERE,  # no answer until the client leaves; not processed
     "drop-response": _EVERYWHERE,  # processed, then the connection is closed without an answer
     "disconnect": _EVERYWHERE,  # the connection is closed; not processed

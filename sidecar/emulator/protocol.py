@@ -144,6 +144,8 @@ async def _answer_metering(exchange: _Exchange, target: str) -> web.StreamRespon
     await _settle(service)
     if fault == "drop-response":
         return exchange.hang_up()
+    if fault == "internal-taken":
+        raise ServiceError("InternalServiceErrorException", "This fault was asked for.")
     if answer.error is not None:
         return exchange.json_error(answer.error)
     return exchange.json_answer(200, answer.result)
@@ -184,6 +186,8 @@ async def _assume_role(exchange: _Exchange, form: dict[str, str]) -> web.StreamR
     await _settle(service)
     if fault == "drop-response":
         return exchange.hang_up()
+    if fault == "internal-taken":
+        raise ServiceError(_STS_REFUSALS["internal"], "This fault was asked for.")
     return exchange.xml_answer(200, credentials_xml(session, subject, exchange.request_id))
 
 

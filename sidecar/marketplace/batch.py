@@ -57,12 +57,16 @@ def without_repeats(request: BatchMeterUsageRequest) -> BatchMeterUsageRequest:
 
 
 def settle(
-    request: BatchMeterUsageRequest, settled: Sequence[UsageRecordResult], request_id: str | None
+    request: BatchMeterUsageRequest,
+    settled: Sequence[UsageRecordResult],
+    request_id: str | None,
+    unprocessed: Sequence[UsageRecord] = (),
 ) -> BatchMeterUsageResult:
-    """Return the outcome of each record of `request`, in its order, from the entries that the service settled.
+    """Return the outcome of each record of `request`, in its order, from what the service settled and what it did not.
 
     The service repeats each record in its answer, sometimes rounded to the hour or with the other identity filled in:
-    an exact repeat counts first, then one that agrees in all that the record says.
+    an exact repeat counts first, then one that agrees in all that the record says. What the service neither settled nor
+    names as `unprocessed` is in doubt.
     """
     slots = [_slot(record) for record in request.usage_records]
     sent = dict.fromkeys(slots)
@@ -78,14 +82,17 @@ def settle(
         match = next((each for each in sent if each not in outcomes and _agrees(each, slot)), None)
         if match is not None:
             outcomes[match] = entry
+    left = [(slot, record) for slot, record in zip(slots, request.usage_records, strict=True) if slot not in outcomes]
+    named = [_slot(record) for record in unprocessed]
     return BatchMeterUsageResult(
         results=tuple(
             replace(outcomes[slot], usage_record=record)
             for slot, record in zip(slots, request.usage_records, strict=True)
             if slot in outcomes
         ),
-        unprocessed_records=tuple(
-            record for slot, record in zip(slots, request.usage_records, strict=True) if slot not in outcomes
+        unprocessed_records=tuple(record for _, record in left),
+        in_doubt=tuple(
+            record for slot, record in left if slot not in named and not any(_agrees(slot, each) for each in named)
         ),
         request_id=request_id,
     )

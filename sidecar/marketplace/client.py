@@ -115,7 +115,9 @@ class MarketplaceMeteringClient:
     async def batch_meter_usage(self, request: BatchMeterUsageRequest) -> BatchMeterUsageResult:
         """Report usage of SaaS customers once; `submit_batch` sends the unprocessed records again."""
         answer = await self._send("BatchMeterUsage", request, batch.without_repeats)
-        return batch.settle(request, wire.settled_records(answer), wire.request_id(answer))
+        return batch.settle(
+            request, wire.settled_records(answer), wire.request_id(answer), wire.unprocessed_records(answer)
+        )
 
     async def resolve_customer(self, request: ResolveCustomerRequest) -> ResolveCustomerResult:
         """Trade a registration token for the buyer's identity."""

@@ -1,8 +1,9 @@
 """What can go wrong with a call, split by what the caller does next.
 
 Every error tells its disposition, the cure in words for the operator, and whether the service may have processed the
-request all the same. Errors carry texts only: they can be copied and pickled, and none holds a nonce, a token or a
-signature. The exceptions that the service itself defines are in `service_errors`.
+request all the same: it may, unless the error proves the contrary. Errors carry texts only: they can be copied and
+pickled, and none holds a nonce, a token or a signature. The service's own
+exceptions are in `service_errors`.
 """
 # ruff: noqa: N818 - named for what happened, as the service names its exceptions
 
@@ -24,7 +25,7 @@ class Disposition(StrEnum):
 class Taken(StrEnum):
     """Whether the service processed the request that failed."""
 
-    NO = "no"  # known not to have been processed
+    NO = "no"  # proven not to have been processed
     UNKNOWN = "unknown"  # it may have been: sending it from another pod could count it twice
 
 
@@ -40,23 +41,28 @@ class Fault:
 
 
 class MarketplaceError(Exception):
-    """A call failed.
+    """A call failed. Without proof of the contrary it may have been processed.
 
     Args:
         message: What happened, in the service's or the SDK's words.
         code: The service's error code; without one, the name of the class.
         request_id: AWS's id of the request, if there was an answer.
+        taken: What is known of this call, where that is not what the class says.
     """
 
     disposition: ClassVar[Disposition] = Disposition.RETRY
-    taken: ClassVar[Taken] = Taken.NO
+    taken: Taken = Taken.UNKNOWN
     cure: ClassVar[str] = ""
 
-    def __init__(self, message: str = "", code: str = "", request_id: str | None = None) -> None:
-        super().__init__(message, code, request_id)
+    def __init__(
+        self, message: str = "", code: str = "", request_id: str | None = None, taken: Taken | None = None
+    ) -> None:
+        super().__init__(message, code, request_id, taken)
         self.message = message
         self.code = code or type(self).__name__
         self.request_id = request_id
+        if taken is not None:
+            self.taken = taken
 
     def __str__(self) -> str:
         text = f"{self.code}: {self.message}" if self.message else self.code
@@ -67,6 +73,7 @@ class InvalidRequest(MarketplaceError):
     """The request breaks the service's rules and was not sent. `faults` are all of them."""
 
     disposition = Disposition.GIVE_UP_RECORD
+    taken = Taken.NO
     cure = "Correct every member that is named."
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
@@ -76,8 +83,9 @@ class InvalidRequest(MarketplaceError):
 
 
 class NotSent(MarketplaceError):
-    """The request never left: name resolution, connecting, the proxy or the certificate failed."""
+    """The request never left: name resolution, connecting, the proxy, the TLS handshake or its certificate failed."""
 
+    taken = Taken.NO
     cure = (
         "Let the pod reach the metering endpoint of its Region on port 443 (DNS, network policy, proxy, VPC endpoint) "
         "and trust its certificate."
@@ -87,20 +95,19 @@ class NotSent(MarketplaceError):
 class NoAnswer(MarketplaceError):
     """The request was sent, or may have been, and no answer came: a time-out or a dropped connection."""
 
-    taken = Taken.UNKNOWN
     cure = "Check the network between the pod and the metering endpoint; the service may also be slow."
 
 
 class UnknownAnswer(MarketplaceError):
     """No answer of this service: an unmodelled error, a proxy's page, a success that lacks what it is for."""
 
-    taken = Taken.UNKNOWN
     cure = "If it persists, look for a proxy that answers in AWS's place, or give AWS Support the request id."
 
 
 class CredentialsMissing(MarketplaceError):
     """No credentials could be had, or they have expired."""
 
+    taken = Taken.NO
     cure = (
         "On EKS annotate the pod's service account with an IAM role (IRSA); on ECS give the task a task role. "
         "Then restart the pod."
@@ -111,6 +118,7 @@ class CredentialsRefused(MarketplaceError):
     """AWS does not accept the identity or the signature."""
 
     disposition = Disposition.FIX_SETUP
+    taken = Taken.NO
     cure = (
         "Check that the role's trust policy names this cluster's OIDC provider and this service account, that no "
         "static keys are set, and that the clock is right."
@@ -121,6 +129,7 @@ class AccessDenied(MarketplaceError):
     """The role lacks the permission."""
 
     disposition = Disposition.FIX_SETUP
+    taken = Taken.NO
     cure = "Allow aws-marketplace:RegisterUsage and aws-marketplace:MeterUsage on resource * in the role's policy."
 
 
@@ -128,4 +137,5 @@ class UnsupportedRegion(MarketplaceError):
     """Custom metering of container products does not exist in the Region, or no Region is known."""
 
     disposition = Disposition.FIX_SETUP
+    taken = Taken.NO
     cure = "Run the pod in a supported Region, and let AWS_REGION name it (EKS and ECS set it by themselves)."

@@ -12,7 +12,7 @@ from typing import TypeVar
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.client import MarketplaceMetering
-from sidecar.marketplace.errors import Disposition, InvalidRequest, MarketplaceError
+from sidecar.marketplace.errors import Disposition, InvalidRequest, MarketplaceError, Taken
 from sidecar.marketplace.types import BatchMeterUsageRequest, UsageRecord, UsageRecordResult
 
 T = TypeVar("T")
@@ -35,15 +35,19 @@ async def call(operation: Callable[[], Awaitable[T]], *, deadline: datetime, clo
     """Return what `operation` returns, repeating it while its errors say so and the deadline allows.
 
     Raises:
-        MarketplaceError: The last one, when it is not to be repeated or the next attempt would be too late.
+        MarketplaceError: The last one, when it is not to be repeated or the next attempt would be too late. Its
+            `taken` is that of all attempts together: a refusal proves nothing about an earlier one that was lost.
     """
     attempt = 0
+    taken = Taken.NO
     while True:
         try:
             return await operation()
         except MarketplaceError as error:
+            taken = Taken.UNKNOWN if error.taken is Taken.UNKNOWN else taken
             wake_at = back_off.wake_at(clock.now(), attempt)
             if error.disposition is not Disposition.RETRY or wake_at > deadline:
+                error.taken = taken
                 raise
         await clock.sleep_until(wake_at)
         attempt += 1
@@ -55,6 +59,8 @@ class SubmittedBatch:
 
     results: tuple[UsageRecordResult, ...]
     unprocessed_records: tuple[UsageRecord, ...]
+    in_doubt: tuple[UsageRecord, ...] = ()
+    """Those of `unprocessed_records` that an attempt may have brought to AWS; only the same record may follow."""
     error: MarketplaceError | None = None
     """Why the last attempt settled nothing, if that is how it ended."""
 
@@ -76,6 +82,7 @@ async def submit_batch(
     """
     settled: dict[int, UsageRecordResult] = {}
     pending = list(range(len(request.usage_records)))
+    doubtful: set[int] = set()
     attempt = 0
     while True:
         error = None
@@ -87,17 +94,21 @@ async def submit_batch(
             raise
         except MarketplaceError as failure:
             error = failure
+            if error.taken is Taken.UNKNOWN:
+                doubtful.update(pending)
         else:
             results = iter(answer.results)
             # Equal records share one fate, so that membership is enough to tell which indices are settled.
             open_records = answer.unprocessed_records
             settled |= {index: next(results) for index in pending if request.usage_records[index] not in open_records}
             pending = [index for index in pending if index not in settled]
+            doubtful.update(index for index in pending if request.usage_records[index] in answer.in_doubt)
         wake_at = back_off.wake_at(clock.now(), attempt)
         if not pending or (error and error.disposition is not Disposition.RETRY) or wake_at > deadline:
             return SubmittedBatch(
                 results=tuple(settled[index] for index in sorted(settled)),
                 unprocessed_records=tuple(request.usage_records[index] for index in pending),
+                in_doubt=tuple(request.usage_records[index] for index in pending if index in doubtful),
                 error=error,
             )
         await clock.sleep_until(wake_at)

@@ -1,13 +1,11 @@
 """The only place that knows the AWS SDK: one session, its credentials, one attempt per call.
 
 Every method blocks and belongs on a worker thread. It refuses to retry, to let anything that is configured redirect a
-call (`sealing`; those of the STS client behind IRSA included), and to reach past an emulator to AWS. An SDK exception
-leaves here as a `MarketplaceError`, told apart by whether the request can have been sent: credentials are fetched
-before the call for that reason.
+call (`sealing`; those of the STS client behind IRSA included), and to reach past an emulator to AWS. Whatever the SDK
+raises leaves here as a `MarketplaceError`, told apart by whether the request was sent, which `sending` knows.
 """
 
 import logging
-import ssl
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +27,7 @@ from sidecar.marketplace.errors import (
     UnknownAnswer,
 )
 from sidecar.marketplace.sealing import seal
+from sidecar.marketplace.sending import Passage, passage, watch
 from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException, error_from
 
@@ -38,19 +37,8 @@ _METHODS = {
     "BatchMeterUsage": "batch_meter_usage",
     "ResolveCustomer": "resolve_customer",
 }
-_FAILURES: tuple[tuple[tuple[type[Exception], ...], type[MarketplaceError]], ...] = (
-    (
-        (
-            botocore.exceptions.EndpointConnectionError,
-            botocore.exceptions.ConnectTimeoutError,
-            botocore.exceptions.ProxyConnectionError,
-        ),
-        NotSent,
-    ),
-    ((botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError), NoAnswer),
-    ((botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError), CredentialsMissing),
-)
-"""What the SDK raises without an answer, the narrower before the wider."""
+_NO_CREDENTIALS = (botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError)
+_LOST = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
 # It logs every failed refresh with a whole traceback; whoever asked gets the error as well, and says it once.
 logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
 
@@ -86,6 +74,7 @@ class Connection:
         self._lock = threading.Lock()
         self._making = threading.Lock()
         self._client: Any = None
+        self._watched = False
 
     def send(self, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
         """Make one attempt at `operation` and return the answer's members.
@@ -100,10 +89,11 @@ class Connection:
         except Exception as error:  # noqa: BLE001 - the chain runs foreign code; all of it ends before anything is sent
             failure = _credentials_error(error)
         else:
-            try:
-                answer = self._timed(getattr(client, _METHODS[operation]), members)
-            except Exception as error:  # noqa: BLE001 - the SDK's parser raises anything on a garbled answer
-                failure = _call_error(operation, members, error)
+            with passage(watched=self._watched) as call:
+                try:
+                    answer = self._timed(getattr(client, _METHODS[operation]), members)
+                except Exception as error:  # noqa: BLE001 - the SDK's parser raises anything on a garbled answer
+                    failure = _call_error(operation, members, error, call)
         if failure is not None:
             # Raised out here so that no SDK exception, which may quote the request, hangs on it as its context.
             raise failure
@@ -166,6 +156,7 @@ class Connection:
                 self._client = boto3.Session(botocore_session=self.session).client(
                     "meteringmarketplace", endpoint_url=self._endpoint.emulator_url
                 )
+                self._watched = watch(self._client)
             return self._client
 
     def _emulated_credentials(self) -> Any:
@@ -206,12 +197,18 @@ def _credentials_error(error: Exception) -> MarketplaceError:
     return CredentialsMissing(_text(error))
 
 
-def _call_error(operation: str, members: Mapping[str, Any], error: Exception) -> MarketplaceError:
+def _call_error(operation: str, members: Mapping[str, Any], error: Exception, call: Passage) -> MarketplaceError:
     if isinstance(error, botocore.exceptions.ClientError):
-        return _answered_error(operation, members, error)
-    for kinds, outcome in _FAILURES:
-        if isinstance(error, kinds):
-            return (NotSent if _certificate_refused(error) else outcome)(_text(error))
+        if error.operation_name == operation:
+            return _answered_error(operation, members, error)
+        # The token service's: the SDK asks it for new credentials in the middle of a call, before it signs.
+        return _credentials_error(error)
+    if isinstance(error, _NO_CREDENTIALS):
+        return CredentialsMissing(_text(error))
+    if not call.sent:
+        return NotSent(_text(error))
+    if isinstance(error, _LOST):
+        return NoAnswer(_text(error))
     return UnknownAnswer(f"the SDK could not read the answer ({type(error).__name__})")
 
 
@@ -220,7 +217,7 @@ def _answered_error(operation: str, members: Mapping[str, Any], error: Any) -> M
     if code == str(status):
         # Without an error name the SDK passes on the whole body, which is not the service's.
         return UnknownAnswer(f"HTTP {status} without an error of the service", code, request_id)
-    return error_from(operation, code, message, request_id)
+    return error_from(operation, code, message, request_id, status)
 
 
 def _error_parts(error: Any, members: Mapping[str, Any]) -> tuple[str, str, int, str | None]:
@@ -229,12 +226,6 @@ def _error_parts(error: Any, members: Mapping[str, Any]) -> tuple[str, str, int,
     details = answer.get("Error", {})
     message = _one_line(_without_secrets(str(details.get("Message") or ""), members))
     return str(details.get("Code") or ""), message, int(metadata.get("HTTPStatusCode", 0)), metadata.get("RequestId")
-
-
-def _certificate_refused(error: Any) -> bool:
-    """Tell a refused certificate, which ends a handshake, from a TLS fault that may come after the request."""
-    cause = error.kwargs.get("error") if isinstance(error, botocore.exceptions.SSLError) else None
-    return any(isinstance(part, ssl.SSLCertVerificationError) for part in (cause, *getattr(cause, "args", ())))
 
 
 def _without_secrets(message: str, members: Mapping[str, Any]) -> str:

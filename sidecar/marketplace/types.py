@@ -126,6 +126,8 @@ class BatchMeterUsageResult:
     results: tuple[UsageRecordResult, ...]
     unprocessed_records: tuple[UsageRecord, ...] = ()
     """To be sent again as they are."""
+    in_doubt: tuple[UsageRecord, ...] = ()
+    """Those of them that the answer does not name as unprocessed: the service may have taken them."""
     request_id: str | None = None
 
 

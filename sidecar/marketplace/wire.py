@@ -130,6 +130,15 @@ def settled_records(answer: Members) -> list[UsageRecordResult]:
     return settled
 
 
+def unprocessed_records(answer: Members) -> list[UsageRecord]:
+    """Return the records that a BatchMeterUsage answer names as not processed.
+
+    Raises:
+        UnknownAnswer: The answer garbles one.
+    """
+    return [usage_record(record) for record in answer.get("UnprocessedRecords") or ()]
+
+
 def usage_record(record: Members) -> UsageRecord:
     """Read one usage record as the service repeats it.
 

@@ -17,7 +17,7 @@ EXPECTED = {
     "CustomerNotEntitledException": Outcome.NOT_ENTITLED,
     "DuplicateRequestException": Outcome.DUPLICATE,
     "IdempotencyConflictException": Outcome.CONFLICT,
-    "InternalServiceErrorException": Outcome.RETRY,
+    "InternalServiceErrorException": Outcome.UNKNOWN,
     "InvalidEndpointRegionException": Outcome.SETUP,
     "InvalidProductCodeException": Outcome.REJECTED,
     "InvalidTagException": Outcome.REJECTED,

@@ -43,7 +43,7 @@ def meter(client: Any, **members: Any) -> Any:
 def test_answer_gets_lost(
     emulator: "RunningEmulator", connect: "Connect", fault: str, expected: type[Exception], recorded: int
 ) -> None:
-    """A lost answer is seen as such; only drop-response has processed the call."""
+    """A lost answer is seen as such; of these faults only drop-response has processed the call."""
     emulator.freeze(FROZEN)
     client = connect(emulator, timeout=1)
     emulator.post("faults", operation="MeterUsage", fault=fault)
@@ -77,6 +77,24 @@ def test_refusal_on_order(
     response = raised.value.response
     assert (code, status) == (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"])
     assert emulator.get("records")["records"] == []
+
+
+def test_internal_error_after_processing(emulator: "RunningEmulator", connect: "Connect") -> None:
+    """With internal-taken the answer is the 500 of `internal`, but the call was processed and is in the log as taken."""
+    emulator.freeze(FROZEN)
+    client = connect(emulator)
+    emulator.post("faults", operation="MeterUsage", fault="internal-taken")
+    with pytest.raises(ClientError) as raised:
+        meter(client, ClientToken="token")
+    response = raised.value.response
+    assert ("InternalServiceErrorException", 500) == (
+        response["Error"]["Code"],
+        response["ResponseMetadata"]["HTTPStatusCode"],
+    )
+    (record,) = emulator.get("records")["records"]
+    (logged,) = emulator.get("events")["Records"]
+    assert record["MeteringRecordId"] == logged["responseElements"]["meteringRecordId"]
+    assert record["MeteringRecordId"] == meter(client, ClientToken="token")["MeteringRecordId"]
 
 
 def test_record_id_is_withheld(emulator: "RunningEmulator", connect: "Connect") -> None:

@@ -181,11 +181,12 @@ async def test_untrusted_certificate_was_not_sent(tls_peer: str) -> None:
             await client.meter_usage(USAGE)
 
 
-async def test_broken_tls_leaves_doubt(peer: "Peer") -> None:
-    """A TLS fault other than the certificate may come after the request, so it is not counted as unsent."""
+async def test_plain_peer_was_not_sent(peer: "Peer") -> None:
+    """A peer that speaks plain HTTP where TLS is expected gets nothing of the request."""
     async with MarketplaceMeteringClient(Endpoint.emulated(peer.url.replace("http:", "https:"), {})) as client:
-        with pytest.raises(NoAnswer):
+        with pytest.raises(NotSent):
             await client.meter_usage(USAGE)
+    assert peer.requests == []
 
 
 async def test_secrets_leave_no_trace(peer: "Peer", client: MarketplaceMeteringClient) -> None:

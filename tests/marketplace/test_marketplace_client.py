@@ -151,6 +151,7 @@ async def test_batch_tells_each_record(peer: "Peer", client: MarketplaceMetering
         (each.usage_record, each.status, each.metering_record_id) for each in result.results
     ]
     assert (left, hollow, odd) == result.unprocessed_records
+    assert (hollow, odd) == result.in_doubt
     assert result.request_id == "request-1"
 
 

@@ -14,6 +14,7 @@ from sidecar.marketplace import (
     Disposition,
     ExpiredTokenException,
     IdempotencyConflictException,
+    InternalServiceErrorException,
     InvalidTokenException,
     MarketplaceError,
     NoAnswer,
@@ -94,10 +95,42 @@ def test_unknown_code_is_no_refusal() -> None:
     assert (error.disposition, error.taken) == (RETRY, Taken.UNKNOWN)
 
 
-@pytest.mark.parametrize("error", [*ERRORS.values(), *OWN])
+@pytest.mark.parametrize(
+    ("code", "status", "kind", "taken"),
+    [
+        ("InternalServiceErrorException", 500, InternalServiceErrorException, Taken.UNKNOWN),
+        ("InternalServiceErrorException", 400, InternalServiceErrorException, Taken.UNKNOWN),
+        ("ThrottlingException", 400, ThrottlingException, Taken.NO),
+        ("ThrottlingException", 429, ThrottlingException, Taken.NO),
+        ("ThrottlingException", 503, ThrottlingException, Taken.UNKNOWN),
+        ("ExpiredToken", 403, CredentialsMissing, Taken.NO),
+        ("ExpiredToken", 500, CredentialsMissing, Taken.UNKNOWN),
+        ("CustomerNotEntitledException", 400, CustomerNotEntitledException, Taken.NO),
+        ("CustomerNotEntitledException", 500, UnknownAnswer, Taken.UNKNOWN),
+        ("DuplicateRequestException", 502, UnknownAnswer, Taken.UNKNOWN),
+        ("AccessDeniedException", 302, UnknownAnswer, Taken.UNKNOWN),
+        ("ServiceUnavailable", 503, UnknownAnswer, Taken.UNKNOWN),
+        ("SlowDown", 503, UnknownAnswer, Taken.UNKNOWN),
+        ("RequestTimeout", 400, UnknownAnswer, Taken.UNKNOWN),
+        ("InternalFailure", 400, UnknownAnswer, Taken.UNKNOWN),
+        ("InvalidLicenseException", 400, ERRORS["InvalidLicenseException"], Taken.UNKNOWN),
+        ("DisabledApiException", 400, ERRORS["DisabledApiException"], Taken.UNKNOWN),
+    ],
+)
+def test_only_a_refusal_proves(code: str, status: int, kind: type[MarketplaceError], taken: Taken) -> None:
+    """A code of MeterUsage or of AWS's front door under a status 4xx proves that nothing was taken; nothing else does.
+
+    A refusal under another status is none, so that it closes no gate and settles no record.
+    """
+    error = error_from("MeterUsage", code, "words", "request-1", status)
+    assert (kind, taken, "request-1") == (type(error), error.taken, error.request_id)
+    assert (error.code == "UnknownAnswer") == (kind is UnknownAnswer and code in ERRORS)
+
+
+@pytest.mark.parametrize("error", [*ERRORS.values(), *OWN, MarketplaceError])
 def test_only_lost_answers_leave_doubt(error: type[MarketplaceError]) -> None:
-    """An error answer and a call that never left are known not to be taken; a lost or unreadable answer is not."""
-    doubtful = {NoAnswer, UnknownAnswer, IdempotencyConflictException}
+    """A refusal and a call that never left prove that nothing was taken; no other error does."""
+    doubtful = {NoAnswer, UnknownAnswer, IdempotencyConflictException, InternalServiceErrorException, MarketplaceError}
     assert (Taken.UNKNOWN if error in doubtful else Taken.NO) is error.taken
 
 
@@ -110,10 +143,11 @@ def test_every_error_has_a_cure(error: type[MarketplaceError]) -> None:
 @pytest.mark.parametrize("kind", [*ERRORS.values(), *OWN])
 def test_errors_travel(kind: type[MarketplaceError]) -> None:
     """Errors keep what they tell through copying and pickling."""
-    error = kind("words", "Code", "request-1")
+    error = kind("words", "Code", "request-1", Taken.UNKNOWN)
     for twin in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
         assert type(error) is type(twin)
         assert (twin.message, twin.code, twin.request_id) == ("words", "Code", "request-1")
+        assert twin.taken is Taken.UNKNOWN
         assert str(twin) == "Code: words (request request-1)"
 
 

@@ -16,9 +16,9 @@ import pytest
 
 import sidecar.marketplace
 from sidecar.marketplace import types, wire
-from sidecar.marketplace.errors import MarketplaceError
+from sidecar.marketplace.errors import MarketplaceError, Taken
 from sidecar.marketplace.limits import LIMITS, Limit
-from sidecar.marketplace.service_errors import ERRORS
+from sidecar.marketplace.service_errors import ERRORS, REFUSALS, error_from
 from sidecar.marketplace.types import BatchMeterUsageRequest, Tag, UsageAllocation, UsageRecord
 
 MODEL = botocore.loaders.Loader().load_service_model("meteringmarketplace", "service-2")
@@ -53,11 +53,22 @@ def test_operations_have_methods() -> None:
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_members_have_fields(structure: str) -> None:
-    """Each member of each structure is a field of the type of that name; results add only the request id."""
+    """Each member of each structure is a field of that name; results add the request id, a batch its doubts."""
     fields = {field.name for field in dataclasses.fields(getattr(types, structure))}
     if structure in {operation["output"]["shape"] for operation in OPERATIONS.values()}:
-        fields.remove("request_id")
+        fields -= {"request_id", "in_doubt"}
     assert {snake_case(member) for member in SHAPES[structure]["members"]} == fields
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_refusals_are_the_models(operation: str) -> None:
+    """What counts as an operation's own refusal are the model's errors of it, the service's own fault left out."""
+    modelled = {error["shape"] for error in OPERATIONS[operation]["errors"]} - {
+        "InternalServiceErrorException",
+        "IdempotencyConflictException",
+    }
+    assert {error.__name__ for error in REFUSALS[operation]} - {"CustomerNotSubscribedException"} == modelled
+    assert all(error_from(operation, code, "words", None, 400).taken is Taken.NO for code in modelled)
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)

@@ -26,6 +26,7 @@ from sidecar.marketplace import (
     RegisterUsageResult,
     ResolveCustomerRequest,
     ResolveCustomerResult,
+    Taken,
     ThrottlingException,
     TimestampOutOfBoundsException,
     UnknownAnswer,
@@ -103,6 +104,31 @@ async def test_final_errors_end_at_once(error: MarketplaceError) -> None:
     with pytest.raises(type(error)):
         await call(failing(error), deadline=START + timedelta(minutes=30), clock=clock, back_off=HALF)
     assert clock.waits == []
+
+
+@pytest.mark.parametrize(
+    ("errors", "taken"),
+    [
+        ((ThrottlingException(), AccessDenied()), Taken.NO),
+        ((NoAnswer(), AccessDenied()), Taken.UNKNOWN),
+        ((InternalServiceErrorException(), NotSent(), InvalidUsageDimensionException()), Taken.UNKNOWN),
+    ],
+)
+async def test_refusal_proves_nothing_about_before(errors: tuple[MarketplaceError, ...], taken: Taken) -> None:
+    """The error that is raised in the end tells what is known of all attempts, not of the last one alone."""
+    with pytest.raises(type(errors[-1])) as caught:
+        await call(failing(*errors), deadline=START + timedelta(minutes=30), clock=FakeClock(), back_off=HALF)
+    assert taken is caught.value.taken
+
+
+async def test_lost_batch_is_in_doubt() -> None:
+    """What a lost answer may have settled stays in doubt until an answer settles it; what never left does not."""
+    service = FakeService({0, 2}, NoAnswer(), {0}, ThrottlingException())
+    done = await submit_batch(service, REQUEST, deadline=START + timedelta(seconds=5), clock=FakeClock(), back_off=HALF)
+    assert ((RECORDS[0], RECORDS[0]), (RECORDS[0], RECORDS[0])) == (done.unprocessed_records, done.in_doubt)
+    service = FakeService({0, 2}, NotSent(), {0}, ThrottlingException())
+    done = await submit_batch(service, REQUEST, deadline=START + timedelta(seconds=5), clock=FakeClock(), back_off=HALF)
+    assert ((RECORDS[0], RECORDS[0]), ()) == (done.unprocessed_records, done.in_doubt)
 
 
 async def test_deadline_ends_repeating() -> None:

@@ -14,6 +14,7 @@ from sidecar.domain.outcomes import Outcome
 from tests.adapters.ledger.books import HOUR, Books, event
 from tests.operator.ledgers import ACCEPTED, CARRIED, ELEVEN, IN_DOUBT, TEN, TWELVE, configured, ledger, lived, tamper
 from tests.operator.trails import CODE, deliver, metered, records
+from tests.operator.trails import event as cloudtrail
 
 HELD = metered("2.5", TEN, "mr-1")
 DOUBTED = metered(5, ELEVEN, "mr-aws", usageQuantity=None, usageQuantityAsDecimal="5.00")
@@ -74,12 +75,112 @@ def test_dry_run_settles_nothing(books: Books, capsys: pytest.CaptureFixture[str
     """--dry-run shows what would be settled and leaves the ledger as it was."""
     assert 0 == reconcile(books, "--dry-run", events=[HELD, DOUBTED])
     shown = capsys.readouterr().out
-    assert "Nothing was settled: --dry-run." in shown
     assert "requests   2.5        7.5      5" in shown
+    assert shown.splitlines()[-1] == (
+        "Not reconciled yet: AWS charged more than was submitted (requests 5), which is what is in doubt and would be"
+        " settled (1 matched, 1 to be settled, 1 not charged). Nothing was settled: --dry-run."
+    )
     assert (0, "unbilled") == (
         books.count("audit"),
         next(each.status for each in books.records() if each.id == IN_DOUBT),
     )
+
+
+def at(instant: str) -> dict[str, Any]:
+    """Return an event of another service in the same account and Region."""
+    return cloudtrail("AssumeRole", None, None, eventSource="sts.amazonaws.com", eventTime=f"2026-11-23T{instant}:00Z")
+
+
+COVERING = [HELD | {"eventTime": "2026-11-23T11:10:00Z"}, at("11:30"), at("12:10"), at("12:50")]
+"""A log that covers the time in which the record in doubt was tried, 12:20, and shows no charge for it."""
+ABSENT = "in doubt, and not in these files"
+
+
+EARLY = HELD | {"eventTime": "2026-11-23T11:10:00Z"}
+LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("events", "note"),
+    [
+        ([LATE_BEGIN, at("12:50")], "the files begin at 2026-11-23T12:16:00Z, after 2026-11-23T12:15:00Z"),
+        ([EARLY, at("12:39")], "the files end at 2026-11-23T12:39:00Z, before 2026-11-23T12:40:00Z"),
+        ([EARLY, at("13:05")], "no event of any service in the hour 2026-11-23T12:00:00Z"),
+        ([at("11:30"), at("12:10"), at("12:50")], "which show no record of this ledger"),
+        ([EARLY | {"awsRegion": "us-east-1"}, *COVERING[1:]], "the files end at 2026-11-23T11:10:00Z"),
+        ([*COVERING, metered(9, ELEVEN, "mr-9")], ABSENT),
+    ],
+)
+def test_uncovered_doubt_stays(
+    books: Books, capsys: pytest.CaptureFixture[str], events: list[dict[str, Any]], note: str
+) -> None:
+    """Files that do not cover the whole time of a record, or show a charge that may be it, decide nothing."""
+    assert 1 == reconcile(books, "--settle-not-charged", "--json", events=events)
+    [slot] = [slot for slot in found(capsys)["slots"] if slot["record"] == IN_DOUBT]
+    assert "missing-in-aws" == slot["verdict"]
+    assert note in slot["note"]
+    assert 0 == books.count("audit")
+
+
+def test_uncharged_doubt_is_told(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record in doubt that a covering log does not show was not charged; without being asked nothing is settled."""
+    before = books.shown()
+    assert 0 == reconcile(books, events=COVERING)
+    shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert any(line.startswith("not-charged rec-2 requests 2026-11-23T11:00:00Z 5 - - in doubt;") for line in shown)
+    assert "Reconciled: AWS charged exactly what was submitted (1 matched, 2 not charged)." == shown[-2]
+    assert shown[-1].startswith("1 record in doubt was not charged. --settle-not-charged settles this")
+    assert (before, 0) == (books.shown(), books.count("audit"))
+
+
+@pytest.mark.parametrize(
+    ("how", "late", "status"),
+    [
+        (("carry",), "", "carried"),
+        (("write-off",), "", "unbilled"),
+        (("policy",), "", "carried"),
+        ((), "carry", "carried"),
+        ((), "unbilled", "unbilled"),
+    ],
+)
+def test_uncharged_doubt_is_settled(
+    books: Books, capsys: pytest.CaptureFixture[str], how: tuple[str, ...], late: str, status: str
+) -> None:
+    """--settle-not-charged carries or writes off what the log shows not to be charged, as asked or as `late` says."""
+    more: tuple[str, ...] = ()
+    if late:
+        config = configured(books.path)
+        config.write_text(config.read_text().replace("metering:\n", f"metering:\n  late: {late}\n"))
+        more = ("--config", str(config))
+    assert 0 == reconcile(books, "--dry-run", *more, "--settle-not-charged", *how, events=COVERING)
+    verb = "carried into the current hour" if status == "carried" else "written off"
+    last = f"1 record in doubt was not charged: would be {verb}. Nothing was settled: --dry-run."
+    assert last == capsys.readouterr().out.splitlines()[-1]
+    assert 0 == books.count("audit")
+
+    assert 0 == reconcile(books, *more, "--settle-not-charged", *how, events=COVERING)
+    assert f"1 record in doubt was not charged: {verb}." == capsys.readouterr().out.splitlines()[-1]
+    [record] = [each for each in books.records() if each.id == IN_DOUBT]
+    assert (status, 1) == (record.status, books.count("audit"))
+    assert 0 == reconcile(books, *more, "--settle-not-charged", *how, events=COVERING)
+    assert 1 == books.count("audit")
+
+
+def test_empty_comparison_says_so(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where there is neither a record nor a charge, nothing is said to have been charged."""
+    later = "2027-01-01T00:00:00Z"
+    assert 0 == reconcile(books, "--from", later, events=[HELD])
+    assert "Nothing to compare" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_dry_run_document_follows_its_figures(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """The document of a dry run is not reconciled while its own totals differ; that of the run itself is."""
+    assert 0 == reconcile(books, "--dry-run", "--json", events=[HELD, DOUBTED])
+    document = found(capsys)
+    assert (False, "5") == (document["reconciled"], document["totals"]["requests"]["difference"])
+    assert 0 == reconcile(books, "--json", events=[HELD, DOUBTED])
+    document = found(capsys)
+    assert (True, "0") == (document["reconciled"], document["totals"]["requests"]["difference"])
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,59 @@ def test_outcome_as_json(books: Books, capsys: pytest.CaptureFixture[str]) -> No
     } == found
 
 
+def test_several_are_decided_together(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """Records that are named with commas are decided by one reason, each with its own audit entry."""
+    assert 0 == resolve(books, f"{IN_DOUBT},{LATE}", "--reason", "one incident", "write-off")
+    shown = capsys.readouterr().out.splitlines()
+    assert "2 records were resolved: requests 13" == shown[-1]
+    with closing(sqlite3.connect(books.path)) as connection:
+        assert [("write-off", 2, "one incident"), ("write-off", 4, "one incident")] == connection.execute(
+            "SELECT action, record, reason FROM audit ORDER BY seq"
+        ).fetchall()
+
+
+def test_one_refusal_keeps_all(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """If one record cannot be resolved so, none is, and each refusal is told."""
+    before = books.shown()
+    assert 1 == resolve(books, f"{IN_DOUBT},{ACCEPTED},{LATE},rec-99", "carry", *WHY)
+    said = capsys.readouterr().err
+    assert f"{ACCEPTED} cannot be resolved: AWS has taken it" in said
+    assert "there is no record rec-99" in said
+    assert said.endswith("none of the records was resolved\n")
+    assert (before, 0) == (books.shown(), books.count("audit"))
+
+
+@pytest.mark.parametrize(
+    ("filters", "chosen"),
+    [
+        (("--reason-kind", "in-doubt"), [IN_DOUBT]),
+        (("--reason-kind", "late"), [LATE]),
+        (("--dimension", "requests"), [IN_DOUBT, LATE]),
+        (("--from", "2026-11-23T11:00:00Z", "--until", "2026-11-23T12:00:00Z"), [IN_DOUBT]),
+        (("--from", "2026-11-23T12:00:00Z"), [LATE]),
+        (("--dimension", "requests", "--until", "2026-11-23T12:00:00Z", "--reason-kind", "in-doubt"), [IN_DOUBT]),
+    ],
+)
+def test_all_that_fit_are_decided(
+    books: Books, capsys: pytest.CaptureFixture[str], filters: tuple[str, ...], chosen: list[str]
+) -> None:
+    """`all` decides every undecided record of a reason, a dimension and hours; --dry-run shows each and keeps none."""
+    before = books.shown()
+    assert 0 == resolve(books, "all", "carry", *filters, *WHY, "--dry-run", "--json")
+    assert chosen == [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()]
+    assert (before, 0) == (books.shown(), books.count("audit"))
+    assert 0 == resolve(books, "all", "carry", *filters, *WHY)
+    assert chosen == [each.id for each in books.records() if each.status == "carried" and each.id != CARRIED]
+    assert 1 == resolve(books, "all", "carry", *filters, *WHY)
+    assert "no unbilled record fits" in capsys.readouterr().err
+
+
+def test_unknown_kind_names_those_there_are(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason that no record has is told together with those that wait for a decision."""
+    assert 1 == resolve(books, "all", "carry", "--reason-kind", "doubt", *WHY)
+    assert "by their reasons these wait for a decision: in-doubt (1), late (1)" in capsys.readouterr().err
+
+
 def test_audit_is_listed(books: Books, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """The audit trail names who ran the command by the system's word, not by the environment's."""
     monkeypatch.setenv("USER", "somebody-else")
@@ -160,6 +213,12 @@ def test_refusal_says_why(
         (IN_DOUBT, "carry", "--reason", " "),
         (IN_DOUBT, "carry", "--reason", "two\nlines"),
         (IN_DOUBT, "carry", "--reason", "x" * 1001),
+        ("all", "carry", *WHY),
+        (IN_DOUBT, "carry", "--reason-kind", "in-doubt", *WHY),
+        (f"{IN_DOUBT},{LATE}", *ACCEPT, *WHY),
+        ("all", *ACCEPT, "--reason-kind", "in-doubt", *WHY),
+        (f"{IN_DOUBT},,{LATE}", "carry", *WHY),
+        ("all", "carry", "--from", "noon", *WHY),
     ],
 )
 def test_bad_decision_is_two(books: Books, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:

@@ -57,7 +57,7 @@ TABLE: dict[str, tuple[MarketplaceError, tuple[str, str | None]]] = {
     "SomethingNewException": (UnknownAnswer("?", "SomethingNewException"), WAITS),
 }
 """What the client may raise, and where the record is found after it."""
-SILENT = {"NoAnswer", "UnknownAnswer", "SomethingNewException"}
+SILENT = {"InternalServiceErrorException", "NoAnswer", "UnknownAnswer", "SomethingNewException"}
 """Those of which nobody knows whether AWS took the record."""
 
 

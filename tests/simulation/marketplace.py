@@ -51,7 +51,7 @@ class Fault(StrEnum):
     """How one call goes wrong."""
 
     THROTTLED = "throttled"
-    INTERNAL = "internal"
+    INTERNAL = "internal"  # a 500; not taken, which it does not tell
     TIMEOUT = "timeout"  # never reaches the service; no answer
     DROPPED = "dropped-response"  # taken; no answer
     OVERTAKEN = "overtaken"  # no answer in time; taken only later, after retries perhaps
@@ -66,11 +66,13 @@ class Fault(StrEnum):
     REJECTED_DIMENSION = "rejected-dimension"
     REJECTED_PRODUCT = "rejected-product"
     WRONG_REGION = "wrong-region"
+    INTERNAL_TAKEN = "internal-taken"  # taken, and answered by the same 500
 
 
+_INTERNAL = "InternalServiceErrorException"
 _REFUSALS = {
     Fault.THROTTLED: "ThrottlingException",
-    Fault.INTERNAL: "InternalServiceErrorException",
+    Fault.INTERNAL: _INTERNAL,
     Fault.ACCESS_DENIED: "AccessDeniedException",
     Fault.UNMODELLED: "BrandNewException",
     Fault.OUT_OF_BOUNDS: "TimestampOutOfBoundsException",
@@ -80,7 +82,7 @@ _REFUSALS = {
     Fault.WRONG_REGION: "InvalidEndpointRegionException",
 }
 _UNANSWERED = {Fault.DROPPED, Fault.OVERTAKEN}
-SILENT = (Fault.DROPPED, Fault.OVERTAKEN, Fault.NO_RECORD_ID)
+SILENT = (Fault.DROPPED, Fault.OVERTAKEN, Fault.NO_RECORD_ID, Fault.INTERNAL_TAKEN)
 """What leaves a pod in doubt about a record that was taken."""
 
 
@@ -147,7 +149,7 @@ class _Call:
         """Let the request travel as its fault wants it."""
         latency = 0.01 + self._service.random.random() * 0.5
         match self._fault:
-            case None | Fault.NO_RECORD_ID:
+            case None | Fault.NO_RECORD_ID | Fault.INTERNAL_TAKEN:
                 self._arrive_after(latency)
             case Fault.FOREIGN:
                 self._service.fill_slot(self._pod, self._request)
@@ -165,7 +167,7 @@ class _Call:
             case Fault.NO_CREDENTIALS:
                 self._fail_after(latency, CredentialsMissing("the token file is gone"))
             case refused:
-                self._fail_after(latency, error_from("MeterUsage", _REFUSALS[refused], "injected", self._number))
+                self._fail_after(latency, self._refusal(_REFUSALS[refused]))
 
     def _arrive_after(self, seconds: float) -> None:
         self._loop.call_later(seconds, self._arrive)
@@ -177,14 +179,21 @@ class _Call:
         try:
             record = self._service.process(self._pod, self._request)
         except ServiceError as error:
-            if self._fault not in _UNANSWERED:
-                self._fail(error_from("MeterUsage", error.code, error.message, self._number))
+            if self._fault is Fault.INTERNAL_TAKEN:
+                self._fail(self._refusal(_INTERNAL))
+            elif self._fault not in _UNANSWERED:
+                self._fail(error_from("MeterUsage", error.code, error.message, self._number, error.status))
             return
         if self._fault is Fault.NO_RECORD_ID:
             self._fail(UnknownAnswer("a success without a MeteringRecordId"))
+        elif self._fault is Fault.INTERNAL_TAKEN:
+            self._fail(self._refusal(_INTERNAL))
         elif self._fault not in _UNANSWERED and not self.answer.done():
             record_id = record.metering_record_id
             self.answer.set_result(MeterUsageResult(metering_record_id=record_id, request_id=self._number))
+
+    def _refusal(self, code: str) -> MarketplaceError:
+        return error_from("MeterUsage", code, "injected", self._number, 500 if code == _INTERNAL else 400)
 
     def _fail(self, error: MarketplaceError) -> None:
         if not self.answer.done():

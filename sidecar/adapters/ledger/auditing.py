@@ -58,6 +58,8 @@ def submissions(connection: sqlite3.Connection, path: Path) -> Iterator[Submissi
             client_token=row["client_token"],
             metering_record_id=row["metering_record_id"],
             resolved=bool(row["resolved"]),
+            sealed_at=from_micros(row["sealed_at"]),
+            attempted_at=None if row["attempted_at"] is None else from_micros(row["attempted_at"]),
         )
 
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.adapters.ledger.choosing import Choice, choose, kinds
 from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writing
 from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.reading import record_id, sequence
@@ -41,18 +42,25 @@ class Resolved:
 
 
 def resolve_in(path: Path, identifier: str, resolution: Resolution, *, who: str, now: int, keep: bool) -> Resolved:
-    """Resolve one record of the ledger at `path`, durably.
+    """Resolve one record, as `rec-7`, of the ledger at `path`, durably. All else is as with `resolve_all_in`."""
+    return resolve_all_in(path, Choice((identifier,)), resolution, who=who, now=now, keep=keep)[0]
+
+
+def resolve_all_in(
+    path: Path, choice: Choice, resolution: Resolution, *, who: str, now: int, keep: bool
+) -> list[Resolved]:
+    """Resolve the chosen records of the ledger at `path` by one decision, durably: all of them or none.
 
     Args:
         path: The ledger, whether or not a sidecar runs on it.
-        identifier: The record, as `rec-7`.
+        choice: The records.
         resolution: The decision.
-        who: The user whose it is.
+        who: The user who makes it.
         now: Epoch microseconds.
         keep: False tries everything and leaves the ledger as it was.
 
     Raises:
-        NotResolvable: See there.
+        NotResolvable: See there. Nothing fits the choice, or one of the records cannot be resolved so.
         LedgerUnusable: The ledger cannot be opened or written.
     """
     with look(path):
@@ -63,18 +71,38 @@ def resolve_in(path: Path, identifier: str, resolution: Resolution, *, who: str,
             store = Store(connection)
             if keep:
                 with store.transaction():
-                    return resolve(store, identifier, resolution, who=who, now=now)
+                    return _resolve_all(store, choice, resolution, who=who, now=now)
             # Closing the connection undoes what was not committed.
             connection.execute("BEGIN IMMEDIATE")
-            return resolve(store, identifier, resolution, who=who, now=now)
+            return _resolve_all(store, choice, resolution, who=who, now=now)
     except (LedgerUnavailable, sqlite3.Error) as error:
         raise LedgerUnusable(path, str(error), cure_for(error.__cause__ or error)) from error
     except ValueError as error:
         raise LedgerUnusable(path, f"a row cannot be read ({error})", "`ledger verify` names the row.") from error
 
 
+def _resolve_all(store: Store, choice: Choice, resolution: Resolution, *, who: str, now: int) -> list[Resolved]:
+    """Resolve the chosen records inside the caller's transaction, which the error undoes."""
+    identifiers = choose(store.connection, choice)
+    if not identifiers:
+        found = kinds(store.connection)
+        waiting = ", ".join(f"{kind} ({number})" for kind, number in found.items()) or "none"
+        raise NotResolvable(f"no unbilled record fits; by their reasons these wait for a decision: {waiting}")
+    resolved: list[Resolved] = []
+    refusals: list[str] = []
+    for identifier in identifiers:
+        try:
+            resolved.append(resolve(store, identifier, resolution, who=who, now=now))
+        except NotResolvable as refusal:
+            refusals.append(str(refusal))
+    if refusals:
+        others = "; none of the records was resolved" if len(identifiers) > 1 else ""
+        raise NotResolvable("\n".join(refusals) + others)
+    return resolved
+
+
 def resolve(store: Store, identifier: str, resolution: Resolution, *, who: str, now: int) -> Resolved:
-    """Resolve one record inside the caller's transaction. The arguments are those of `resolve_in`."""
+    """Resolve one record, as `rec-7`, inside the caller's transaction. The others are those of `resolve_all_in`."""
     seq = sequence(identifier)
     row = store.connection.execute(
         "SELECT record.*, name, product_code FROM record JOIN dimension ON dimension.id = record.dimension"

@@ -28,6 +28,7 @@ from sidecar.marketplace import (
     MarketplaceMetering,
     MeterUsageRequest,
     RegisterUsageRequest,
+    Taken,
     TimestampOutOfBoundsException,
     call,
 )
@@ -53,6 +54,10 @@ _MEANINGS: dict[type[MarketplaceError], str] = {
     "in CloudTrail whether an earlier attempt was taken; then certify with another --report.",
 }
 """What a refusal means here, where that is more than its general cure."""
+_MAYBE_TAKEN = (
+    "An earlier attempt at this record had no answer that proves anything, so AWS may hold it: look in CloudTrail "
+    "before certifying with another --report."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,8 @@ class Asker:
 
     async def _send(self, record: Record) -> bool:
         """Send one record; whether the next one should follow."""
+        # Whoever froze it may have been killed before the answer came.
+        attempted_before = record.request is not None
         if record.request is None:
             instant = await self._present()
             record.request = Frozen(timestamps.render(instant.replace(microsecond=0)), str(uuid4()))
@@ -138,7 +145,9 @@ class Asker:
             result = await self._repeat(partial(self.service.meter_usage, request))
         except MarketplaceError as error:
             given_up = error.disposition is Disposition.GIVE_UP_RECORD
-            await self._note(record, error, refused=given_up)
+            maybe_taken = attempted_before or error.taken is Taken.UNKNOWN
+            extra = _MAYBE_TAKEN if given_up and maybe_taken and type(error) not in _MEANINGS else ""
+            await self._note(record, error, refused=given_up, extra=extra)
             return given_up
         record.metering_record_id = result.metering_record_id
         await self._take(record, result.request_id)
@@ -167,9 +176,9 @@ class Asker:
         question.request_id, question.error, question.cure = request_id, None, None
         await self._conclude(question, Outcome.ACCEPTED)
 
-    async def _note(self, question: Question, error: MarketplaceError, *, refused: bool) -> None:
+    async def _note(self, question: Question, error: MarketplaceError, *, refused: bool, extra: str = "") -> None:
         question.request_id, question.error = error.request_id, str(error)
-        question.cure = _MEANINGS.get(type(error), error.cure)
+        question.cure = f"{_MEANINGS.get(type(error), error.cure)} {extra}".rstrip()
         await self._conclude(question, Outcome.REFUSED if refused else None)
 
     async def _conclude(self, question: Question, outcome: Outcome | None) -> None:

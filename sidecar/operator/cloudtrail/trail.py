@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.domain import quantity, timestamps
+from sidecar.domain.coverage import Activity
 from sidecar.domain.hours import hour_of, start_of
 from sidecar.domain.reconciliation import Charge
 from sidecar.operator.cloudtrail.files import TrailUnreadable, read_events
@@ -50,6 +51,8 @@ class Trail:
     """Of every service."""
     without_product: int = 0
     """Batch records that name a licence instead of a product, so that nobody can tell whose they are."""
+    activity: dict[str, Activity] = field(default_factory=dict)
+    """When there are events of each place, of whatever service; see `Charge.place`."""
     first_at: str | None = None
     last_at: str | None = None
     """Between these lie all events of the files; RFC 3339."""
@@ -77,6 +80,7 @@ class Trail:
         if isinstance(at, str):
             self.first_at = min(self.first_at or at, at)
             self.last_at = max(self.last_at or at, at)
+            self._note_activity(event, timestamps.parse(at))
         if event["eventSource"] != SOURCE or event.get("errorCode"):
             return
         asked, answered = (_members(event, name) for name in ("requestParameters", "responseElements"))
@@ -90,6 +94,15 @@ class Trail:
                 self._take_batch(event, asked, answered)
             case _:
                 pass  # another product, or a call that charges nobody
+
+    def _note_activity(self, event: Mapping[str, Any], instant: datetime | None) -> None:
+        if instant is None:
+            return
+        place = _place(event)
+        if place in self.activity:
+            self.activity[place].add(instant)
+        else:
+            self.activity[place] = Activity.at(instant)
 
     def _take_batch(self, event: Mapping[str, Any], asked: Mapping[str, Any], answered: Mapping[str, Any]) -> None:
         code = asked.get("productCode")
@@ -118,7 +131,7 @@ class Trail:
                 client_token=token if isinstance(token, str) else None,
                 session=_session(event),
                 event_id=ascii(str(event.get("eventID")))[1:-1][:255],
-                place=f"{_members(event, 'userIdentity').get('accountId')} {event.get('awsRegion')}",
+                place=_place(event),
             )
         )
 
@@ -153,6 +166,12 @@ def read_quantity(usage: Mapping[str, Any], prefix: str) -> int:
     if millionths is None:
         raise _Unclear(f"the quantity {value!r} is not one that MeterUsage takes")
     return millionths
+
+
+def _place(event: Mapping[str, Any]) -> str:
+    """Return the account and Region of an event; one of AWS's own services names its account elsewhere."""
+    account = _members(event, "userIdentity").get("accountId") or event.get("recipientAccountId")
+    return f"{account} {event.get('awsRegion')}"
 
 
 def _members(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ _COMMANDS = (
     ),
     Subcommand(
         "resolve",
-        "decide what becomes of a record that nobody was charged for",
+        "decide what becomes of records that nobody was charged for",
         resolve,
         'resolve rec-7 accept --metering-record-id 4f1c2d --reason "seen in CloudTrail"',
     ),

@@ -1,8 +1,8 @@
 """`ledger reconcile`: proves from CloudTrail that the buyer was charged what the app reported, slot by slot.
 
-Settles records in doubt that AWS holds, one decision each, as `ledger resolve` does. Refuses to settle anything while a
-file cannot be read, and never decides that AWS does not hold a record: that is a person's, who knows the files to be
-complete.
+Settles records in doubt that AWS holds, one decision each, as `ledger resolve` does. Those that AWS did not charge are
+settled only when asked for, and only where the files cover their whole time (see `sidecar.domain.coverage`). Refuses to
+settle anything while a file cannot be read.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
 from sidecar.aws import present
 from sidecar.domain.hours import to_micros
 from sidecar.domain.pairing import reconcile
-from sidecar.domain.reconciliation import Reconciliation, Slot, Span, Verdict
+from sidecar.domain.policy import LatePolicy
+from sidecar.domain.reconciliation import Reconciliation, Slot, Span, Submission, Verdict
 from sidecar.domain.resolution import Action, Resolution
 from sidecar.exit_codes import ExitCode
 from sidecar.operator.cloudtrail.files import TrailUnreadable, find_files
@@ -27,6 +28,8 @@ from sidecar.operator.cloudtrail.trail import Trail
 from sidecar.operator.ledger.reconcile_report import print_document, print_report
 from sidecar.operator.ledger.resolve import user
 from sidecar.operator.ledger.source import Source, find_source, hour, utf8
+
+_BY_POLICY = "policy"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--from", dest="since", metavar="HOUR", type=hour, help="only hours from this one on")
     parser.add_argument("--until", metavar="HOUR", type=hour, help="only hours before this one")
-    parser.add_argument("--dry-run", action="store_true", help="settle nothing, only say what would be")
+    parser.add_argument(
+        "--settle-not-charged",
+        nargs="?",
+        const=_BY_POLICY,
+        choices=[_BY_POLICY, str(Action.CARRY), str(Action.WRITE_OFF)],
+        metavar="HOW",
+        help="settle records in doubt that AWS did not charge, too, where the files cover their whole time: carry bills"
+        " them in the current hour, write-off never does, policy (the default) is as metering.late says, and carry"
+        " without a configuration",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="settle nothing, only say what would be; the exit code is as without it"
+    )
     parser.add_argument("--all", action="store_true", help="list matched slots too, not only the others")
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
@@ -75,14 +90,15 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{error} Nothing was settled.\n")
         return ExitCode.BAD_COMMAND
     found = _reconcile(paths.values(), trail, Span(args.since, args.until))
-    if not args.dry_run and found.counts[Verdict.SETTLED]:
+    uncharged = _action(args.settle_not_charged, source)
+    if not args.dry_run and any(slot.to_settle for slot in found.slots):
         now = to_micros(present(source.marketplace))
-        found = replace(found, slots=[_settle(slot, now) for slot in found.slots])
+        found = replace(found, slots=[_settle(slot, uncharged, now) for slot in found.slots])
     shown = [slot for slot in found.slots if args.all or slot.verdict is not Verdict.MATCHED]
     if args.json:
         print_document(found, trail, shown, dry_run=args.dry_run)
     else:
-        print_report(found, trail, shown, dry_run=args.dry_run, pods=len(paths) > 1)
+        print_report(found, trail, shown, dry_run=args.dry_run, pods=len(paths) > 1, uncharged=uncharged)
     return ExitCode.CLEAN if found.agrees else ExitCode.FAILED
 
 
@@ -100,15 +116,26 @@ def _reconcile(paths: Iterable[Path], trail: Trail, span: Span) -> Reconciliatio
         opened = [(stack.enter_context(look(path)), path) for path in paths]
         held = [record for connection, path in opened for record in submissions(connection, path)]
         owners = [uid for connection, _ in opened for uid in pods(connection)]
-    return reconcile(held, trail.charges, owners, set(filter(None, trail.registrations.values())), span)
+    registrants = set(filter(None, trail.registrations.values()))
+    return reconcile(held, trail.charges, owners, registrants, span, trail.activity)
 
 
-def _settle(slot: Slot, now: int) -> Slot:
-    """Write down that AWS holds a record in doubt, unless somebody else has decided meanwhile."""
-    if slot.verdict is not Verdict.SETTLED or slot.submission is None or slot.charge is None:
+def _action(wanted: str | None, source: Source) -> Action | None:
+    """Return what becomes of a record in doubt that AWS did not charge; None leaves it as it is."""
+    if wanted != _BY_POLICY:
+        return None if wanted is None else Action(wanted)
+    kept = source.settings is not None and source.settings.metering.late is LatePolicy.UNBILLED
+    return Action.WRITE_OFF if kept else Action.CARRY
+
+
+def _settle(slot: Slot, uncharged: Action | None, now: int) -> Slot:
+    """Write down what the log says about a record in doubt, unless a person has decided meanwhile."""
+    if not slot.to_settle or slot.submission is None:
         return slot
-    decision = Resolution(Action.ACCEPT, f"CloudTrail event {slot.charge.event_id}", slot.charge.metering_record_id)
     path = Path(slot.submission.ledger)
+    if slot.charge is None:
+        return slot if uncharged is None else _settle_uncharged(slot, slot.submission, uncharged, path, now)
+    decision = Resolution(Action.ACCEPT, f"CloudTrail event {slot.charge.event_id}", slot.charge.metering_record_id)
     try:
         resolve_in(path, slot.submission.id, decision, who=user(), now=now, keep=True)
     except NotResolvable as refusal:
@@ -116,6 +143,17 @@ def _settle(slot: Slot, now: int) -> Slot:
             return slot  # a second run of this very command was quicker
         return replace(slot, verdict=Verdict.DIFFERENT, note=str(refusal))
     return slot
+
+
+def _settle_uncharged(slot: Slot, submission: Submission, action: Action, path: Path, now: int) -> Slot:
+    """Write down that AWS did not charge a record."""
+    words = "not charged: CloudTrail covers its whole time and shows no charge"
+    try:
+        resolve_in(path, submission.id, Resolution(action, words), who=user(), now=now, keep=True)
+    except NotResolvable as refusal:
+        return replace(slot, verdict=Verdict.DIFFERENT, note=str(refusal))
+    outcome = "carried into the current hour" if action is Action.CARRY else "written off"
+    return replace(slot, note=f"was in doubt; not charged, and {outcome}")
 
 
 def _holds(path: Path, record: str, metering_record_id: str) -> bool:

@@ -1,0 +1,260 @@
+"""Peers on real sockets that misbehave at one step of the way to the metering service: TLS fronts and proxies.
+
+Each connection is served on a thread of its own. What a front has read of requests is kept, so that a test can compare
+what the client believes to have sent with what arrived.
+"""
+
+import contextlib
+import json
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+HOST = "metering.marketplace.eu-west-1.amazonaws.com"
+"""Where live calls go in the Region of the tests."""
+_PATIENCE = 60.0
+_YEARS = timedelta(days=3650)
+
+Step = Callable[[socket.socket, "Front"], None]
+"""What a front does with a connection; it is closed afterwards."""
+
+
+class Authority:
+    """Signs certificates."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        certificate = self._build(self._name, self._key.public_key()).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+        self.bundle = folder / f"{name}.pem"
+        """The file that a client must trust."""
+        self.bundle.write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+    def context(self, *names: str) -> ssl.SSLContext:
+        """Return what a server of these names needs."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        certificate = self._build(subject, key.public_key()).add_extension(alternatives, critical=False)
+        file = self._folder / f"{self.bundle.stem}-{names[0]}.pem"
+        file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            + certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    def _build(self, subject: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+        now = datetime.now(UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _YEARS)
+            .not_valid_after(now + _YEARS)
+        )
+
+
+class Front:
+    """A server that does one step of its script with each connection, the last step with all that follow."""
+
+    def __init__(self, *script: Step, context: ssl.SSLContext | None = None) -> None:
+        self._script = list(script)
+        self._context = context
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._open: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self.released = threading.Event()
+        self.requests: list[bytes] = []
+        """What arrived after the handshake, by request; of a request without an end, what there was."""
+        self.port: int = self._listener.getsockname()[1]
+        self._acceptor = threading.Thread(target=self._accept)
+        self._acceptor.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.released.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            for connection in self._open:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The certificate that it shows."""
+        assert self._context is not None
+        return self._context
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            step = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+            thread = threading.Thread(target=self._serve, args=(connection, step))
+            with self._lock:
+                self._open.append(connection)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, connection: socket.socket, step: Step) -> None:
+        connection.settimeout(_PATIENCE)
+        with contextlib.suppress(OSError, ValueError), connection:
+            step(connection, self)
+
+
+def reset(connection: socket.socket, front: Front) -> None:
+    """Close with RST."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def close(connection: socket.socket, front: Front) -> None:
+    """Close with FIN."""
+
+
+def stay_silent(connection: socket.socket, front: Front) -> None:
+    """Say nothing for as long as the front lives."""
+    front.released.wait(_PATIENCE)
+
+
+def speak_plainly(connection: socket.socket, front: Front) -> None:
+    """Answer the client's hello by plain HTTP."""
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+def hang_up_on_hello(connection: socket.socket, front: Front) -> None:
+    """Read the client's hello and close."""
+    connection.recv(65536)
+
+
+def break_handshake(connection: socket.socket, front: Front) -> None:
+    """Read the client's hello and answer with half a TLS record."""
+    connection.recv(65536)
+    connection.sendall(b"\x16\x03\x03\x40\x00\x02")
+
+
+def with_tls(step: Step) -> Step:
+    """Return a step that shakes hands first."""
+
+    def shake(connection: socket.socket, front: Front) -> None:
+        with front.context.wrap_socket(connection, server_side=True) as secure:
+            step(secure, front)
+
+    return shake
+
+
+def reading(*steps: Step) -> Step:
+    """Return a step that reads one request before each of these steps."""
+
+    def read(connection: socket.socket, front: Front) -> None:
+        for step in steps:
+            front.requests.append(read_request(connection))
+            step(connection, front)
+
+    return read
+
+
+def read_request(connection: socket.socket) -> bytes:
+    """Return the next request of a connection."""
+    text = b""
+    while b"\r\n\r\n" not in text:
+        text += (part := connection.recv(65536))
+        if not part:
+            return text
+    head, _, body = text.partition(b"\r\n\r\n")
+    length = next(
+        (int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")), 0
+    )
+    while len(body) < length:
+        body += (part := connection.recv(65536))
+        if not part:
+            break
+    return head + b"\r\n\r\n" + body
+
+
+def saying(answer: bytes) -> Step:
+    """Return a step that sends these bytes."""
+
+    def say(connection: socket.socket, front: Front) -> None:
+        connection.sendall(answer)
+
+    return say
+
+
+def answering(status: str, body: object, kind: str = "application/x-amz-json-1.1") -> bytes:
+    """Return an answer: JSON, or text as it is."""
+    raw = (body if isinstance(body, str) else json.dumps(body)).encode()
+    return (
+        f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nx-amzn-RequestId: request-1\r\n"
+        f"Content-Length: {len(raw)}\r\n\r\n"
+    ).encode() + raw
+
+
+PAGE = "<html>secret-page</html>"
+TAKEN = answering("200 OK", {"MeteringRecordId": "record-1"})
+
+
+def tunnelling(to: int, seen: list[bytes] | None = None) -> Step:
+    """Return a proxy's step that takes CONNECT and passes on to a port of this machine."""
+
+    def tunnel(connection: socket.socket, front: Front) -> None:
+        asked = read_request(connection)
+        if seen is not None:
+            seen.append(asked)
+        with socket.create_connection(("127.0.0.1", to)) as onward:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=_pump, args=(onward, connection))
+            back.start()
+            _pump(connection, onward)
+            back.join()
+
+    return tunnel
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        while part := source.recv(65536):
+            sink.sendall(part)
+    for end in (source, sink):
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def refusing_port() -> Iterator[int]:
+    """Yield a port at which nothing listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
