@@ -52,6 +52,8 @@ _MEANINGS: Final[Mapping[Reason, str]] = MappingProxyType(
         Reason.UNSUPPORTED_REGION: "There is no AWS Marketplace metering in this Region.",
     }
 )
+_LOCAL: Final = frozenset({Reason.UNREACHABLE, Reason.CREDENTIALS_MISSING})
+"""What happens on the way to AWS; the error's own words name the address, the file or the variable."""
 _REFUSALS: Final = frozenset(
     {
         Reason.CUSTOMER_NOT_ENTITLED,
@@ -79,7 +81,9 @@ class Meaning:
 def interpret(error: errors.MarketplaceError) -> Meaning:
     """Return what `error` means for the pod's entitlement."""
     reason = next(REASONS[kind] for kind in type(error).__mro__ if kind in REASONS)
-    return Meaning(reason, f"{_MEANINGS[reason]} {error.cure}".rstrip(), reason in _REFUSALS)
+    # What cannot be reached is named: the address may be the proxy's, the token service's or the emulator's.
+    said = f" {error.message[:1].upper()}{error.message[1:]}." if reason in _LOCAL and error.message else ""
+    return Meaning(reason, f"{_MEANINGS[reason]}{said} {error.cure}".rstrip(), reason in _REFUSALS)
 
 
 def disbelieve(refusal: Refusal) -> str:

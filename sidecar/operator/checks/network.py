@@ -63,7 +63,7 @@ def check_endpoint(probe: ServiceProbe) -> Iterator[Diagnosis]:
     try:
         shown = probe.reach(url)
     except ProbeFailed as failed:
-        yield ENDPOINT.fail(f"{way}: {failed}", CURES.get(failed.code, _OPEN))
+        yield ENDPOINT.fail(f"{way}: {failed}", failed.cure or CURES.get(failed.code, _OPEN))
         yield CLOCK.skipped("the service gave no answer to compare with")
         return
     answered_at = datetime.now(UTC)
