@@ -84,6 +84,11 @@ class ServiceProbe:
         self.ca_bundle: str | None = configured or os.environ.get("REQUESTS_CA_BUNDLE")
         """The file of certificates that replaces the SDK's own."""
 
+    @property
+    def emulated(self) -> bool:
+        """An emulator is asked in AWS's place."""
+        return self._emulator_url is not None
+
     def address(self, service: str) -> str:
         """Return the URL of a service, `meteringmarketplace` or `sts`. Needs no credentials."""
         if self._emulator_url is not None:

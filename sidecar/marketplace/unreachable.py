@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import botocore.exceptions
 from botocore.utils import should_bypass_proxies
 
+from sidecar.marketplace.emulation import EmulatorUnreachable
 from sidecar.marketplace.errors import CredentialsMissing, MarketplaceError, NoAnswer, NotSent
 from sidecar.marketplace.proxies import CURE, https_proxy
 from sidecar.marketplace.sdk_settings import SettingRefused, refused_setting
@@ -19,12 +20,6 @@ from sidecar.marketplace.sdk_settings import SettingRefused, refused_setting
 TRANSPORT = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
 """What the SDK raises for a connection that fails or breaks."""
 _DEEPEST = 8
-
-
-class EmulatorUnreachable(NotSent):
-    """The emulator does not answer, so the request never left."""
-
-    cure = "Start the emulator, or correct marketplace.endpoint_url; for a real product remove marketplace.mode."
 
 
 class TokenServiceUnreachable(NotSent):

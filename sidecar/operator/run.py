@@ -26,6 +26,7 @@ from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import MarketplaceMeteringClient, UnsupportedRegion
 from sidecar.marketplace.client import CALL_THREADS
 from sidecar.operator.arguments import add_config
+from sidecar.operator.checks import variables
 from sidecar.services.registrar import DeniedExit
 from sidecar.services.setup_watch import SetupWatch
 from sidecar.settings import Settings, load
@@ -121,7 +122,9 @@ def _watch(settings: Settings, client: MarketplaceMeteringClient) -> list[SetupW
         return setup.examine_service(settings, os.environ, make_probe)
 
     return [
-        SetupWatch(look_here, spread=timedelta(), draw=random.random),
+        SetupWatch(
+            look_here, spread=timedelta(), draw=random.random, first=lambda: [variables.check_variables(os.environ)]
+        ),
         SetupWatch(look_at_service, spread=SPREAD, draw=random.random),
     ]
 

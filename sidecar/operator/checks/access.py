@@ -55,7 +55,7 @@ def check_sts(probe: ServiceProbe) -> Diagnosis:
     try:
         arn = probe.caller()
     except ProbeFailed as failed:
-        return STS.fail(str(failed), failed.cure or _CURES.get(failed.code, _OPEN))
+        return STS.fail(str(failed), failed.cure or _CURES.get(failed.code, network.open_way(probe, _OPEN)))
     if arn is None:
         return STS.fail("there are no credentials", CredentialsMissing.cure)
     return STS.ok(f"AWS knows the caller as {arn}")

@@ -230,6 +230,14 @@ def test_region_is_told_on_ec2(ecs: Teller) -> None:
     assert "AWS_REGION" not in variables(containers(ecs.define(*LOGGED))[0])
 
 
+def test_unlisted_region_is_a_warning(ecs: Teller, capsys: pytest.CaptureFixture[str]) -> None:
+    """A Region that AWS does not list gets its definition, and a warning on standard error that names it."""
+    ecs.define("--launch-type", "ec2", "--region", "eu-south-1")
+    assert "warning: Region eu-south-1 is not among the 17" in capsys.readouterr().err
+    ecs.define(*ON_EC2)
+    assert capsys.readouterr().err == ""
+
+
 def test_logs_hold_nobody_up(ecs: Teller) -> None:
     """Both containers write to the log group, each under its own name, and do not wait for it."""
     options = [each["logConfiguration"]["options"] for each in containers(ecs.define(*LOGGED))]
