@@ -27,6 +27,7 @@ from sidecar.operator.checks.shutdown import SHUTDOWN, check_shutdown
 from sidecar.operator.checks.sidecar import SIDECAR, check_sidecar
 from sidecar.operator.checks.token import TOKEN, check_token
 from sidecar.operator.checks.variables import VARIABLES, check_variables
+from sidecar.operator.preflight import refuse_all
 from sidecar.operator.report import print_document, print_lines, print_table
 from sidecar.settings import Settings, SettingsError, load
 
@@ -43,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
         settings = load(args.config, os.environ)
     except SettingsError as error:
         if not args.json:
-            raise
-        print_document(refuse_configuration(error.problems))
+            raise refuse_all(error, os.environ) from None
+        print_document(refuse_configuration(refuse_all(error, os.environ).problems))
         return ExitCode.BAD_COMMAND
     diagnoses = diagnose(settings, args.config, os.environ)
     if args.json:
