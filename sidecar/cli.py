@@ -147,13 +147,41 @@ def build_parser(load: Callable[[str], bool]) -> argparse.ArgumentParser:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that names the nearest of the words that it knows when it is given another.
+    """A parser that takes a value with a leading `-`, and that names the nearest known word for an unknown one.
 
     An example stays on one line, so that it can be copied.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"formatter_class": argparse.RawDescriptionHelpFormatter, **options})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, with each option and a value that begins with `-` joined, as in `--nonce=-abc`.
+
+        argparse takes such a value for an option. A nonce, an id or a code begins with `-` in one of 64 cases.
+        """
+        given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(self._joined(given), namespace)
+
+    def _joined(self, arguments: list[str]) -> list[str]:
+        options = {name: action for action in self._actions for name in action.option_strings}
+        taking = {name for name, action in options.items() if action.nargs is None and name.startswith("--")}
+        joined: list[str] = []
+        waiting = iter(arguments)
+        for argument in waiting:
+            if argument == "--":
+                return [*joined, argument, *waiting]
+            joined.append(argument)
+            if argument not in taking:
+                continue
+            for value in waiting:
+                # An option of this command in the place of a value: the value was forgotten, and argparse says so.
+                if value.startswith("-") and value not in {"-", "--"} and value.partition("=")[0] not in options:
+                    joined[-1] = f"{argument}={value}"
+                else:
+                    joined.append(value)
+                break
+        return joined
 
     def error(self, message: str) -> NoReturn:
         """End with the usage, the fault and a suggestion."""

@@ -132,6 +132,39 @@ def test_bad_command_line_is_two(capsys: pytest.CaptureFixture[str], arguments: 
     assert capsys.readouterr().err.startswith("usage: marketplace-sidecar")
 
 
+@pytest.mark.parametrize("words", LEAVES)
+def test_values_may_begin_with_a_dash(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every option that takes a value takes one with a leading `-`: a nonce, an id or a code may begin so."""
+    parser = dict(parsers(cli.build_parser(lambda _name: True)))[words]
+    taking = [action for action in parser._actions if action.option_strings and action.nargs is None]
+    for action in parser._actions:
+        action.required = False
+        action.nargs = "?" if not action.option_strings else action.nargs
+    for action in taking:
+        for value in ("-abc", "-_x=1 2", "--9f"):
+            try:
+                parsed = parser.parse_args([action.option_strings[0], value])
+            except SystemExit:
+                # The value was read, and this option takes other words.
+                assert repr(value) in capsys.readouterr().err.partition("error:")[2]
+            else:
+                assert value in str(vars(parsed)[action.dest])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify-token", "--public-key", "1.pem", "--nonce"],
+        ["verify-token", "--public-key", "1.pem", "--nonce", "--product-code", "x"],
+        ["verify-token", "--nonce", "--public-key=1.pem"],
+    ],
+)
+def test_forgotten_value_is_named(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    """An option of the command is not taken for the value of the option before it."""
+    assert cli.main(arguments) == 2
+    assert "argument --nonce: expected one argument" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["healthcheck", "wait"])
 def test_bad_configuration_is_two(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     """A configuration that cannot be used ends with 2 and every problem on standard error."""

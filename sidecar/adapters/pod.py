@@ -4,18 +4,13 @@ AWS deduplicates by this identity, so a guess would be worse than none: where EC
 it, that is an error and not another identity. A process that is neither has none here; its ledger keeps one for it.
 """
 
-import http.client
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlsplit
+
+from sidecar.adapters.task_metadata import NoTaskArn, Pace, task_arn
 
 _METADATA = "ECS_CONTAINER_METADATA_URI_V4"
-_TIMEOUT = 2.0
-"""Seconds that one connection or one read may take."""
-_LARGEST = 1024 * 1024
-"""Bytes of the task's description that are read; it lists every container."""
 
 
 class PodSource(StrEnum):
@@ -38,43 +33,23 @@ class PodUnknown(Exception):  # noqa: N818 - what is the case, as the operator r
     """ECS should have told the task and did not; starting again is the cure."""
 
 
-def pod_identity(environ: Mapping[str, str]) -> PodIdentity | None:
-    """Return this pod's identity, or None when the ledger has to keep one. Blocks for a few seconds at most.
+def pod_identity(environ: Mapping[str, str], pace: Pace | None = None) -> PodIdentity | None:
+    """Return this pod's identity, or None when the ledger has to keep one. Blocks for 22 seconds at most.
+
+    Args:
+        environ: The process's environment.
+        pace: How the ECS metadata endpoint is asked again; by default for 20 seconds.
 
     Raises:
-        PodUnknown: The ECS metadata endpoint is named and gives no task ARN.
+        PodUnknown: The ECS metadata endpoint is named and gives no task ARN within that time.
     """
     uid = environ.get("POD_UID", "").strip()
     if uid:
         return PodIdentity(uid, PodSource.DOWNWARD_API)
     base = environ.get(_METADATA, "").strip()
     if base:
-        return PodIdentity(_task_arn(base), PodSource.ECS_TASK)
+        try:
+            return PodIdentity(task_arn(base, pace or Pace()), PodSource.ECS_TASK)
+        except NoTaskArn as unnamed:
+            raise PodUnknown(f"{_METADATA}: {unnamed}") from unnamed
     return None
-
-
-def _task_arn(base: str) -> str:
-    url = f"{base.rstrip('/')}/task"
-    try:
-        status, body = _fetch(url)
-        task = json.loads(body) if status == http.HTTPStatus.OK else None
-    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-        raise PodUnknown(f"{_METADATA}: {url} cannot be read: {type(error).__name__}: {error}") from error
-    match task:
-        case {"TaskARN": str(arn)} if arn.startswith("arn:"):
-            return arn
-        case _:
-            raise PodUnknown(f"{_METADATA}: {url} gave status {status} and no TaskARN")
-
-
-def _fetch(url: str) -> tuple[int, bytes]:
-    parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise ValueError("not an http URL")
-    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=_TIMEOUT)
-    try:
-        connection.request("GET", parts.path)
-        response = connection.getresponse()
-        return response.status, response.read(_LARGEST)
-    finally:
-        connection.close()

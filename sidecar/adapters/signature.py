@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from sidecar.domain.plaintext import ForeignText, plain
+
 SMALLEST_KEY = 1024
 LARGEST_KEY = 4096
 """Bits of a modulus. AWS's own example key has 1024; beyond 4096 no key of the service has been seen."""
@@ -29,6 +31,21 @@ _CURES = {
     "RSA PUBLIC KEY": "Convert it: openssl rsa -RSAPublicKey_in -in OLD -pubout -out NEW.",
     "CERTIFICATE": "Extract the key: openssl x509 -in OLD -noout -pubkey > NEW.",
 }
+_PLAIN = "Save it as plain text: iconv -f UTF-16 -t ASCII OLD > NEW."
+_OTHERS = (
+    (
+        (b"\x30\x81", b"\x30\x82"),
+        "the file is binary DER, not PEM",
+        "Convert it: openssl rsa -pubin -inform DER -in OLD -out NEW.",
+    ),
+    ((b"ssh-",), "the file holds an OpenSSH key, not PEM", "Convert it: ssh-keygen -e -m PKCS8 -f OLD > NEW."),
+    (
+        (b"MII", b"MFw", b"MIG"),
+        "the file holds base64 without the PEM lines",
+        f"Add the lines BEGIN and END PUBLIC KEY. {_EXPORT}",
+    ),
+)
+"""What a file that is not PEM begins with, what it is then, and the cure."""
 _PRIVATE = "Remove it from the image at once: the sidecar needs only AWS's public key. " + _EXPORT
 
 
@@ -131,6 +148,14 @@ def _read_pem(path: Path) -> bytes:
         ) from None
     if len(pem) > _LARGEST_FILE:
         raise _UnusableKey("the file is too large for a public key", _EXPORT)
+    for marks, reason, cure in _OTHERS:
+        if pem.startswith(marks):
+            raise _UnusableKey(reason, cure)
+    try:
+        # What came through JSON or an env file has its line ends as two characters; base64 has no backslash.
+        pem = plain(pem).replace(rb"\r", b"").replace(rb"\n", b"\n")
+    except ForeignText as form:
+        raise _UnusableKey(f"the file is {form}, not plain text", _PLAIN) from None
     labels = [label.decode("ascii") for label in _LABEL.findall(pem)]
     if any(label.endswith("PRIVATE KEY") for label in labels):
         raise _UnusableKey("the file holds a private key", _PRIVATE)

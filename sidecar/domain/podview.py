@@ -46,7 +46,15 @@ class Fault(StrEnum):
     NOT_FOUND = "not-found"  # there is no such pod
     CONFLICT = "conflict"  # the object there is another one
     REFUSED = "refused"  # any other answer but success
+    UNTRUSTED = "untrusted"  # the API server's certificate is refused
     UNREACHABLE = "unreachable"  # no answer, or nothing to ask with
+
+
+UNTRUSTED_CURE = (
+    "Let ca.crt of the service account (config map kube-root-ca.crt) hold the authority of this cluster, and let "
+    "nothing between the pod and the API server open TLS (proxy, service mesh)."
+)
+"""What to do about a refused certificate of the API server."""
 
 
 class ClusterFailed(Exception):  # noqa: N818 - what is the case, as the operator reads it

@@ -1,6 +1,6 @@
 """Where calls go, and how long they may take.
 
-Live calls go to AWS in a supported Region and nowhere else. An emulator must be named by its URL; a missing one never
+Live calls go to AWS in the pod's Region and nowhere else. An emulator must be named by its URL; a missing one never
 falls back to AWS.
 """
 
@@ -29,7 +29,7 @@ class Endpoint:
         """Return AWS's own endpoint in `region`, by default in the Region that the environment names.
 
         Raises:
-            UnsupportedRegion: There is no Region, or container products are not metered in it.
+            UnsupportedRegion: There is no Region, or what is named is no Region.
         """
         return cls(region=region_from(environ, region))
 

@@ -5,7 +5,6 @@ method blocks and belongs on a thread. It refuses to register, to meter anything
 """
 
 import os
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -20,9 +19,19 @@ from botocore.utils import get_environ_proxies
 
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import UnknownAnswer
+from sidecar.marketplace.proxies import shown_proxy
 from sidecar.marketplace.sdk import Connection
+from sidecar.marketplace.sdk_settings import SettingRefused, refused_setting
 from sidecar.marketplace.service_clock import read_date
 from sidecar.marketplace.types import MeterUsageRequest
+from sidecar.marketplace.unreachable import (
+    TRANSPORT,
+    CertificateRefused,
+    ProxyUnusable,
+    certificate_fault,
+    describe,
+    require_usable_proxy,
+)
 from sidecar.marketplace.wire import members
 
 T = TypeVar("T")
@@ -38,10 +47,12 @@ _NO_QUANTITY = "0"
 class ProbeFailed(Exception):  # noqa: N818 - what is the case, as the operator reads it
     """A question got no answer, or a refusal. `code` is AWS's error code, or the name of the SDK's exception."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: str, detail: str, cure: str | None = None) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail
+        self.cure = cure
+        """What to do, where the failure itself tells; None where whoever asked knows better."""
 
 
 class ServiceProbe:
@@ -67,9 +78,16 @@ class ServiceProbe:
         # As the SDK: its own setting, or that of a profile, before the one that it shares with other programs.
         # Asked for as a whole first: a profile that is not there would only show in the middle of a call.
         _told(self._connection.session.get_scoped_config)
+        # So would a value that the SDK refuses.
+        _told(lambda: self.address("sts"))
         configured = self._connection.session.get_config_variable("ca_bundle")
         self.ca_bundle: str | None = configured or os.environ.get("REQUESTS_CA_BUNDLE")
         """The file of certificates that replaces the SDK's own."""
+
+    @property
+    def emulated(self) -> bool:
+        """An emulator is asked in AWS's place."""
+        return self._emulator_url is not None
 
     def address(self, service: str) -> str:
         """Return the URL of a service, `meteringmarketplace` or `sts`. Needs no credentials."""
@@ -84,7 +102,7 @@ class ServiceProbe:
         chosen = self._proxies(url).get(urlsplit(url).scheme)
         if not chosen:
             return None
-        return _without_password(chosen)
+        return shown_proxy(chosen)
 
     def reach(self, url: str) -> datetime | None:
         """Ask `url` anything; any answer will do. Return the instant that its Date header names, if there is one.
@@ -98,6 +116,7 @@ class ServiceProbe:
         session = URLLib3Session(
             verify=self.ca_bundle or True, proxies=self._proxies(url), timeout=self._timeout, max_pool_connections=1
         )
+        self._require_proxy(url)
         try:
             answer = _told(lambda: session.send(AWSRequest("GET", url).prepare()))
         finally:
@@ -118,6 +137,7 @@ class ServiceProbe:
         Raises:
             ProbeFailed: The role cannot be assumed, or the token service cannot be asked.
         """
+        self._require_proxy(self.address("sts"))
         return _told(self._caller)
 
     def try_meter_usage(self, product_code: str, dimension: str, now: datetime) -> None:
@@ -138,6 +158,14 @@ class ServiceProbe:
         except UnknownAnswer as answer:
             if answer.code != "DryRunOperation":
                 raise
+
+    def _require_proxy(self, url: str) -> None:
+        if self._emulator_url is not None:
+            return
+        try:
+            require_usable_proxy(url)
+        except ProxyUnusable as unusable:
+            raise ProbeFailed(type(unusable).__name__, unusable.message, unusable.cure) from None
 
     def _proxies(self, url: str) -> Mapping[str, str]:
         # Calls to an emulator go past every proxy.
@@ -164,23 +192,22 @@ def _told(ask: Callable[[], T]) -> T:
     except botocore.exceptions.ClientError as error:
         details = error.response.get("Error", {})
         failure = ProbeFailed(str(details.get("Code") or "unknown"), _one_line(str(details.get("Message") or "")))
-    except botocore.exceptions.BotoCoreError as error:
-        failure = ProbeFailed(_kind(error), _one_line(str(error)))
+    except TRANSPORT as error:
+        failure = ProbeFailed(_kind(error), _one_line(describe(error)))
+    except (botocore.exceptions.BotoCoreError, ValueError, TypeError) as error:
+        refused = refused_setting(error, os.environ)
+        failure = (
+            ProbeFailed(type(error).__name__, _one_line(str(error)))
+            if refused is None
+            else ProbeFailed(SettingRefused.__name__, _one_line(refused), SettingRefused.cure)
+        )
     # Raised out here so that no SDK exception, which may quote the request, hangs on it as its context.
     raise failure
 
 
 def _kind(error: Any) -> str:
     """Return the name of the fault; a refused certificate is told from other faults of TLS."""
-    # Every error of the SDK holds what its text is made of.
-    cause = error.kwargs.get("error")
-    refused = any(isinstance(part, ssl.SSLCertVerificationError) for part in (cause, *getattr(cause, "args", ())))
-    return "CertificateRefused" if refused else type(error).__name__
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url if "//" in url else f"//{url}")
-    return f"{parts.scheme or 'http'}://{parts.netloc.rpartition('@')[2]}"
+    return type(error).__name__ if certificate_fault(error) is None else CertificateRefused.__name__
 
 
 def _one_line(text: str) -> str:

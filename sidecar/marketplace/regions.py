@@ -1,12 +1,15 @@
 """The Regions in which a container product can be metered on Amazon EKS and Amazon ECS.
 
-The SDK builds a host name for any Region, so that a wrong one would show only as a failed name lookup; here it is
-refused by name. The pod's Region comes from its environment, because AWS refuses calls from any other.
+AWS adds Regions on request, so a Region outside this list is called all the same; `is_listed` tells it apart, for a
+warning. The SDK builds a host name for any Region: where there is no metering, the name is not found. What is not the
+name of a Region at all is refused. The pod's Region comes from its environment: AWS refuses calls from another one.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
+from sidecar.marketplace.environment import describe_padding
 from sidecar.marketplace.errors import UnsupportedRegion
 
 REGIONS: Final = (
@@ -30,6 +33,8 @@ REGIONS: Final = (
 )
 """Custom metering for containers (AWS Marketplace Seller Guide)."""
 
+_SHAPE = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}", re.ASCII)
+
 
 def named_region(environ: Mapping[str, str]) -> str | None:
     """Return the Region that the environment names, AWS_REGION before AWS_DEFAULT_REGION; blank ones count as unset."""
@@ -44,12 +49,33 @@ def region_from(environ: Mapping[str, str], configured: str | None = None) -> st
     """Return the Region to call: `configured`, else the one that the environment names.
 
     Raises:
-        UnsupportedRegion: There is none, or container products are not metered there.
+        UnsupportedRegion: There is none, or what is named is no Region.
     """
     name = configured or named_region(environ)
     supported = ", ".join(REGIONS)
     if name is None:
         raise UnsupportedRegion(f"neither AWS_REGION nor AWS_DEFAULT_REGION is set; supported are {supported}")
-    if name not in REGIONS:
-        raise UnsupportedRegion(f"container products are not metered in Region {name}; supported are {supported}")
+    if not _SHAPE.fullmatch(name):
+        padding = describe_padding(name)
+        why = "is not the name of a Region" if padding is None else padding
+        raise UnsupportedRegion(f"the Region {name!r} {why}; supported are {supported}")
     return name
+
+
+def is_listed(region: str) -> bool:
+    """Tell whether AWS lists the Region for custom metering of container products."""
+    return region in REGIONS
+
+
+def unlisted(region: str) -> str:
+    """Return the sentence that says what a Region outside the list means."""
+    return (
+        f"Region {region} is not among the {len(REGIONS)} in which AWS lists custom metering for containers; AWS adds "
+        "Regions on request, so it is called all the same"
+    )
+
+
+UNLISTED_CURE: Final = (
+    "Ask AWS Marketplace whether the product is metered in this Region; if it is not, run the pod in one of "
+    f"{', '.join(REGIONS)}."
+)

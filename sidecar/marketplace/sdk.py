@@ -30,6 +30,7 @@ from sidecar.marketplace.sealing import seal
 from sidecar.marketplace.sending import Passage, passage, watch
 from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException, error_from
+from sidecar.marketplace.unreachable import explain, require_usable_proxy
 
 _METHODS = {
     "RegisterUsage": "register_usage",
@@ -82,18 +83,20 @@ class Connection:
         Raises:
             MarketplaceError: Any of them but `InvalidRequest`.
         """
+        if self._endpoint.emulator_url is None:
+            require_usable_proxy(f"https://metering.marketplace.{self._endpoint.region}.amazonaws.com")
         failure: MarketplaceError | None = None
         answer: Mapping[str, Any] = {}
         try:
             client = self._ready_client()
         except Exception as error:  # noqa: BLE001 - the chain runs foreign code; all of it ends before anything is sent
-            failure = _credentials_error(error)
+            failure = self._explain(_credentials_error(error), error, for_credentials=True)
         else:
             with passage(watched=self._watched) as call:
                 try:
                     answer = self._timed(getattr(client, _METHODS[operation]), members)
                 except Exception as error:  # noqa: BLE001 - the SDK's parser raises anything on a garbled answer
-                    failure = _call_error(operation, members, error, call)
+                    failure = self._explain(_call_error(operation, members, error, call), error)
         if failure is not None:
             # Raised out here so that no SDK exception, which may quote the request, hangs on it as its context.
             raise failure
@@ -109,7 +112,7 @@ class Connection:
         try:
             credentials = self.credentials()
         except Exception as error:  # noqa: BLE001 - see send
-            failure = _credentials_error(error)
+            failure = self._explain(_credentials_error(error), error, for_credentials=True)
             credentials = None
         if failure is not None:
             raise failure
@@ -120,6 +123,11 @@ class Connection:
         with self._making:
             if self._client is not None:
                 self._client.close()
+
+    def _explain(
+        self, failure: MarketplaceError, error: Exception, *, for_credentials: bool = False
+    ) -> MarketplaceError:
+        return explain(failure, error, self._endpoint.emulator_url, for_credentials=for_credentials)
 
     def _timed(self, method: Any, members: Mapping[str, Any]) -> Mapping[str, Any]:
         """Call `method`, and note how the service's clock stands to ours, also by an answer that is an error."""

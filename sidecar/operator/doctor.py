@@ -20,11 +20,15 @@ from sidecar.operator.checks import access, cluster, environment, identity, keys
 from sidecar.operator.checks.configuration import CONFIGURATION, check_configuration, refuse_configuration
 from sidecar.operator.checks.examination import Examination, examine
 from sidecar.operator.checks.region import REGION, check_region
+from sidecar.operator.checks.reliance import skip_repeated
 from sidecar.operator.checks.running import RunningSidecar, find_running
 from sidecar.operator.checks.sdk_variables import SDK_VARIABLES, check_sdk_variables
 from sidecar.operator.checks.setup import SERVICE
 from sidecar.operator.checks.shutdown import SHUTDOWN, check_shutdown
+from sidecar.operator.checks.sidecar import SIDECAR, check_sidecar
 from sidecar.operator.checks.token import TOKEN, check_token
+from sidecar.operator.checks.variables import VARIABLES, check_variables
+from sidecar.operator.preflight import refuse_all
 from sidecar.operator.report import print_document, print_lines, print_table
 from sidecar.settings import Settings, SettingsError, load
 
@@ -41,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
         settings = load(args.config, os.environ)
     except SettingsError as error:
         if not args.json:
-            raise
-        print_document(refuse_configuration(error.problems))
+            raise refuse_all(error, os.environ) from None
+        print_document(refuse_configuration(refuse_all(error, os.environ).problems))
         return ExitCode.BAD_COMMAND
     diagnoses = diagnose(settings, args.config, os.environ)
     if args.json:
@@ -65,16 +69,19 @@ def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str])
     running = find_running(settings.api)
     checks = [
         Examination([CONFIGURATION], lambda: [check_configuration(settings, config, environ)]),
+        Examination([VARIABLES], lambda: [check_variables(environ)]),
+        Examination([SIDECAR], lambda: [check_sidecar(running)]),
         *_of_setup(settings, environ, running),
     ]
     alone = Examination([identity.IDENTITY], lambda: [identity.check_identity(settings.marketplace.mode, environ)])
     try:
         probe = ServiceProbe(endpoint_of(settings.marketplace, environ))
     except UnsupportedRegion:
-        return [*examine([*checks, alone]), *_unasked("there is no Region to ask in")]
+        return skip_repeated([*examine([*checks, alone]), *_unasked("there is no Region to ask in")])
     except ProbeFailed as broken:
-        return [*examine([*checks, alone]), *_unasked("the SDK does not start", access.refuse_sdk(broken))]
-    return examine([*checks, *_of_service(settings, environ, probe)])
+        told = [*examine([*checks, alone]), *_unasked("the SDK does not start", access.refuse_sdk(broken))]
+        return skip_repeated(told)
+    return skip_repeated(examine([*checks, *_of_service(settings, environ, probe)]))
 
 
 def _unasked(words: str, *told: Diagnosis) -> list[Diagnosis]:
@@ -86,7 +93,7 @@ def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSi
     """Yield what needs no network beyond the pod and its cluster."""
     path, mode = settings.ledger.path, settings.marketplace.mode
     ours = running is not None and running.uses(path)
-    yield Examination([keys.KEYS], lambda: [keys.check_keys(settings.product)])
+    yield Examination([keys.KEYS], lambda: [keys.check_keys(settings.product, settings.marketplace)])
     yield Examination([keys.ROTATION], lambda: [keys.check_rotation(settings, running)])
     yield Examination([REGION], lambda: [check_region(settings.marketplace, environ)])
     yield Examination([TOKEN], lambda: [check_token(environ, datetime.now(UTC))])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar.domain.plaintext import ForeignText, plain
 from sidecar.operator.addresses import http_url
 from sidecar.settings import ApiSettings, Problem, SettingsError
 
@@ -136,8 +137,8 @@ def _headers(api: ApiSettings) -> dict[str, str]:
     if api.token_file is None:
         return {}
     try:
-        words = api.token_file.read_text("ascii").split()
-    except (OSError, ValueError) as error:
+        words = plain(api.token_file.read_bytes()).decode("ascii").split()
+    except (OSError, ValueError, ForeignText) as error:
         raise TokenUnusable(f"api.token_file cannot be used: {error}") from error
     if len(words) != 1:
         raise TokenUnusable(f"api.token_file cannot be used: {api.token_file} does not hold one token")

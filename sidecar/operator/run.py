@@ -26,9 +26,11 @@ from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import MarketplaceMeteringClient, UnsupportedRegion
 from sidecar.marketplace.client import CALL_THREADS
 from sidecar.operator.arguments import add_config
+from sidecar.operator.checks import variables
+from sidecar.operator.preflight import Obstacle, obstacles, refuse_all
 from sidecar.services.registrar import DeniedExit
 from sidecar.services.setup_watch import SetupWatch
-from sidecar.settings import Settings, load
+from sidecar.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
     from sidecar.operator.live import Attended
@@ -48,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the sidecar until it is told to end; its exit code."""
-    settings = load(args.config, os.environ)
+    try:
+        settings = load(args.config, os.environ)
+    except SettingsError as error:
+        raise refuse_all(error, os.environ) from None
     if not sys.stderr.isatty():
         logs.configure(settings.log.level, settings.log.format)
         return _leave(_run(settings))
@@ -61,6 +66,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(settings: Settings, attended: "Attended | None" = None) -> int:
+    found = list(obstacles(settings, os.environ))
+    if found:
+        for obstacle in found:
+            _fail("sidecar.bad_setup", obstacle, ExitCode.BAD_COMMAND)
+        return ExitCode.BAD_COMMAND
     try:
         asyncio.run(_live(settings, attended))
     except (UnusableKeys, UnsupportedRegion, CannotListen, TokenFileUnusable) as error:
@@ -89,7 +99,7 @@ def _leave(code: int) -> int:
     return code
 
 
-def _fail(event: str, error: Exception, code: int) -> int:
+def _fail(event: str, error: Exception | Obstacle, code: int) -> int:
     log.error(event, detail=str(error))
     return code
 
@@ -121,7 +131,9 @@ def _watch(settings: Settings, client: MarketplaceMeteringClient) -> list[SetupW
         return setup.examine_service(settings, os.environ, make_probe)
 
     return [
-        SetupWatch(look_here, spread=timedelta(), draw=random.random),
+        SetupWatch(
+            look_here, spread=timedelta(), draw=random.random, first=lambda: [variables.check_variables(os.environ)]
+        ),
         SetupWatch(look_at_service, spread=SPREAD, draw=random.random),
     ]
 

@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _key_version(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise argparse.ArgumentTypeError("a key version is a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is no key version: a key version is a whole number from 1 on")
     return int(text)
 
 

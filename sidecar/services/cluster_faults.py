@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from sidecar.domain.podview import Access, ClusterFailed, Fault
+from sidecar.domain.podview import UNTRUSTED_CURE, Access, ClusterFailed, Fault
 from sidecar.domain.status import Finding
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ class ClusterFaults:
             log.info("kubernetes.recovered", access=access, lasted=now - known.since)
 
 
-def _cure(access: Access, fault: Fault) -> str:
+def _cure(access: Access, fault: Fault) -> str:  # noqa: PLR0911 - one for each fault
     match fault:
         case Fault.FORBIDDEN:
             return f"Add this rule to the Role of the pod's service account: {access.rule}"
@@ -53,5 +53,7 @@ def _cure(access: Access, fault: Fault) -> str:
             return "None if the pod was replaced by one of its name; else set POD_UID from the downward API."
         case Fault.REFUSED:
             return "Read the API's words. It is tried again until it goes well."
+        case Fault.UNTRUSTED:
+            return f"{UNTRUSTED_CURE} The sidecar retries until the certificate is accepted."
         case Fault.UNREACHABLE:
             return "Let the pod reach the API server: look at its network policies. It is tried again until it answers."

@@ -19,6 +19,7 @@ from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Progress, Status,
 from sidecar.domain.usage import LedgerUnavailable
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar
+from sidecar.services.standing_faults import Since, entitlement_fault, metering_fault
 from sidecar.services.submitter import Submitter
 
 
@@ -99,6 +100,7 @@ class HealthReport:
         self._clock_skew = clock_skew
         self._lasting = tuple(lasting)
         self._passing = passing
+        self._since = Since()
         self._looking: asyncio.Task[Status] | None = None
         self._next_look: asyncio.Task[Status] | None = None
 
@@ -157,7 +159,11 @@ class HealthReport:
 
     async def _look(self) -> Status:
         now = self._clock.now()
-        findings = [*self._lasting, *self._passing(), *self._submitter.findings.values()]
+        found = entitlement_fault(self._registrar.entitlement(), emulator=self._setting.mode == "emulator")
+        standing = [] if found is None else [found]
+        findings: list[Finding] = []
+        if self._failing():
+            findings.append(metering_fault(self._setting.on_failing, now))
         progress, terms = Progress(self._submitter.last_success_at, None, 0), dict[str, Terms]()
         fault = self._ledger.fault
         try:
@@ -170,7 +176,7 @@ class HealthReport:
         if rotated is not None:
             detail = f"AWS rotated the product's public key on {timestamps.render(rotated)}"
             cure = "Ship a version of the product with the new key and product.public_key_version."
-            findings.append(Finding("public-key-rotated", detail, cure, rotated))
+            standing.append(Finding("public-key-rotated", detail, cure, rotated))
         if progress.in_doubt:
             detail = f"{progress.in_doubt} records may or may not have been taken by AWS"
             cure = "Run `marketplace-sidecar ledger reconcile --cloudtrail`, or decide with `ledger resolve`."
@@ -186,6 +192,7 @@ class HealthReport:
             detail = "accepted usage and its parts differ"
             cure = "Run `marketplace-sidecar ledger verify`; it names the row. Keep the file."
             findings.append(Finding("conservation-broken", detail, cure, now))
+        dated = self._since.date(findings)
         return Status(
             versions=self._setting.versions,
             now=now,
@@ -202,7 +209,7 @@ class HealthReport:
             ledger_path=self._setting.ledger_path,
             ledger_bytes=self._ledger.size(),
             conservation=terms,
-            findings=findings,
+            findings=[*standing, *dated, *self._lasting, *self._passing(), *self._submitter.findings.values()],
             answers=dict(self._submitter.answers),
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,

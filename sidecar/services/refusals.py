@@ -11,6 +11,7 @@ from typing import Final
 from sidecar.domain.entitlement import Reason
 from sidecar.domain.registration import Refusal
 from sidecar.marketplace import errors, service_errors
+from sidecar.marketplace.emulation import EmulatorUnreachable
 
 REASONS: Final[Mapping[type[errors.MarketplaceError], Reason]] = MappingProxyType(
     {
@@ -52,6 +53,10 @@ _MEANINGS: Final[Mapping[Reason, str]] = MappingProxyType(
         Reason.UNSUPPORTED_REGION: "There is no AWS Marketplace metering in this Region.",
     }
 )
+_CURES: Final[Mapping[str, str]] = {reason: kind.cure for kind, reason in reversed(list(REASONS.items()))}
+"""By reason, of the first class in the table that has it."""
+_LOCAL: Final = frozenset({Reason.UNREACHABLE, Reason.CREDENTIALS_MISSING})
+"""What happens on the way to AWS; the error's own words name the address, the file or the variable."""
 _REFUSALS: Final = frozenset(
     {
         Reason.CUSTOMER_NOT_ENTITLED,
@@ -79,7 +84,18 @@ class Meaning:
 def interpret(error: errors.MarketplaceError) -> Meaning:
     """Return what `error` means for the pod's entitlement."""
     reason = next(REASONS[kind] for kind in type(error).__mro__ if kind in REASONS)
-    return Meaning(reason, f"{_MEANINGS[reason]} {error.cure}".rstrip(), reason in _REFUSALS)
+    # What cannot be reached is named: the address may be the proxy's, the token service's or the emulator's.
+    said = f" {error.message[:1].upper()}{error.message[1:]}." if reason in _LOCAL and error.message else ""
+    return Meaning(reason, f"{_MEANINGS[reason]}{said} {error.cure}".rstrip(), reason in _REFUSALS)
+
+
+def cure_of(reason: str, *, emulator: bool = False) -> str:
+    """Return what to do about a reason; empty where waiting is all. `emulator`: the emulator should have answered."""
+    if emulator and reason == Reason.UNREACHABLE:
+        return EmulatorUnreachable.cure
+    if reason == Reason.SIGNATURE_INVALID:
+        return "Check the product's public key for this version, the clock, and what stands between the pod and AWS."
+    return _CURES.get(reason, "")
 
 
 def disbelieve(refusal: Refusal) -> str:

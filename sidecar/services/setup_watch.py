@@ -33,6 +33,7 @@ class SetupWatch:
         spread: Real time over which the first looks of pods that start together are spread.
         draw: A uniform random number in [0, 1).
         rest: Waits for so many real seconds, also beside an emulator whose clock runs fast.
+        first: A look that costs nothing, taken at once: what it finds is said before something else is blamed for it.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class SetupWatch:
         spread: timedelta,
         draw: Callable[[], float],
         rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        first: Look = tuple,
     ) -> None:
         self._look = look
         self._spread = spread
         self._draw = draw
         self._rest = rest
+        self._first = first
         self._wrong: dict[str, tuple[Diagnosis, Finding]] = {}
 
     @property
@@ -56,6 +59,8 @@ class SetupWatch:
 
     async def run(self, clock: Clock) -> None:
         """Look until all is right; findings are dated by `clock`."""
+        for diagnosis in self._first():
+            self._take(diagnosis, clock.now())
         await self._rest(self._spread.total_seconds() * self._draw())
         while True:
             now = clock.now()

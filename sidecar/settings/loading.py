@@ -58,7 +58,7 @@ def read(path: str | None, environ: Mapping[str, str]) -> Settings:
     # Without the file everything looks missing; only what the variables say can be judged.
     problems += refused + [problem for problem in reading.problems if tree is not None or problem.where in environ]
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(problems, None if tree is None else settings, reading.faulty)
     return settings
 
 

@@ -1,7 +1,11 @@
 """What is wrong with a configuration, for a person: key, value, reason and cure of every problem at once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sidecar.settings.groups import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +25,21 @@ class Problem:
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used; `problems` lists everything that must be put right."""
+    """The configuration cannot be used; `problems` lists everything that must be put right.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    Args:
+        problems: What was found.
+        partial: What could be read, with stand-ins for the rest; None where no file could be read.
+        faulty: The dotted paths of the settings that hold a stand-in.
+    """
+
+    def __init__(
+        self, problems: Sequence[Problem], partial: "Settings | None" = None, faulty: Collection[str] = ()
+    ) -> None:
         super().__init__(explain(problems))
         self.problems = tuple(problems)
+        self.partial = partial
+        self.faulty = frozenset(faulty)
 
 
 def explain(problems: Sequence[Problem]) -> str:

@@ -60,7 +60,7 @@ def pod(**members: Any) -> dict[str, Any]:
 class ApiServer:
     """The API server and the service account's folder of the one pod that it knows."""
 
-    def __init__(self, account: Path) -> None:
+    def __init__(self, account: Path, *, key_ids: bool = True) -> None:
         self.account = account
         self.account.mkdir()
         self.pod = pod()
@@ -77,8 +77,11 @@ class ApiServer:
         self._counted = Condition()
         self._released = Event()
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate(key)
-        (account / "ca.crt").write_bytes(certificate)
+        if key_ids:
+            authority = certificate = _certificate(key)
+        else:
+            authority, certificate = _old_certificates(key)
+        (account / "ca.crt").write_bytes(authority)
         (account / "token").write_text("first-token\n", encoding="ascii")
         (account / "namespace").write_text("shop", encoding="ascii")
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -231,3 +234,24 @@ def _certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
         .add_extension(key_id, critical=False)
     )
     return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
+
+
+def _old_certificates(key: ec.EllipticCurvePrivateKey) -> tuple[bytes, bytes]:
+    """Return an authority's certificate and the server's, neither with a key identifier."""
+    signer = ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
+    server = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
+    now = datetime.now(UTC)
+    from_to = now - timedelta(days=1), now + timedelta(days=1)
+    authority = (
+        x509.CertificateBuilder(issuer, issuer, signer.public_key(), 1, *from_to)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(signer, SHA256())
+    )
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    leaf = (
+        x509.CertificateBuilder(issuer, server, key.public_key(), 2, *from_to)
+        .add_extension(address, critical=False)
+        .sign(signer, SHA256())
+    )
+    return authority.public_bytes(Encoding.PEM), leaf.public_bytes(Encoding.PEM)

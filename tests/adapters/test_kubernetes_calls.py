@@ -1,6 +1,7 @@
 """The calls on the pod's object, over TLS to a real server."""
 
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -10,7 +11,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from urllib3 import PoolManager
+from urllib3.connection import HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context
 
+from sidecar.adapters.kubernetes import trust
 from sidecar.adapters.kubernetes.address import locate_pod
 from sidecar.adapters.kubernetes.pod import KubernetesPod
 from sidecar.domain.podreports import Condition, EventReason, PodEvent
@@ -219,10 +224,78 @@ async def test_stranger_gets_no_token(server: ApiServer, own: KubernetesPod, tmp
     other = ApiServer(tmp_path / "other")
     try:
         (server.account / "ca.crt").write_bytes((other.account / "ca.crt").read_bytes())
-        assert Fault.UNREACHABLE is (await failure_of(own.get_pod())).fault
+        failed = await failure_of(own.get_pod())
+        assert Fault.UNTRUSTED is failed.fault
+        assert str(failed).startswith(f"the certificate of https://127.0.0.1:{port_of(server)} is refused: ")
         assert server.requests == []
     finally:
         other.close()
+
+
+def port_of(server: ApiServer) -> str:
+    """Return the port of an API server."""
+    return server.environ["KUBERNETES_SERVICE_PORT"]
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every new context be as strict as Python 3.13 makes it."""
+    make = create_urllib3_context
+
+    def make_strictly(**options: Any) -> ssl.SSLContext:
+        context = make(**options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(trust, "create_urllib3_context", make_strictly)
+
+
+@pytest.mark.usefixtures("strict")
+async def test_old_cluster_is_trusted(tmp_path: Path) -> None:
+    """An API server whose certificates have no key identifiers, as in older EKS clusters, is asked on every Python."""
+    server = ApiServer(tmp_path / "account", key_ids=False)
+    own = KubernetesPod(locate_pod(server.environ, server.account), timedelta(seconds=20))
+    try:
+        assert UID == (await own.get_pod()).uid
+    finally:
+        own.close()
+        server.close()
+
+
+async def test_old_cluster_is_still_verified(tmp_path: Path) -> None:
+    """Without key identifiers, the host name of the API server and its authority are verified all the same."""
+    server, other = ApiServer(tmp_path / "account", key_ids=False), ApiServer(tmp_path / "other", key_ids=False)
+    named = locate_pod({**server.environ, "KUBERNETES_SERVICE_HOST": "localhost"}, server.account)
+    foreign = replace(locate_pod(server.environ, server.account), account=other.account)
+    try:
+        for address in (named, foreign):
+            own = KubernetesPod(address, timedelta(seconds=20))
+            assert Fault.UNTRUSTED is (await failure_of(own.get_pod())).fault
+            own.close()
+        assert server.requests == []
+    finally:
+        server.close()
+        other.close()
+
+
+async def test_new_authority_is_read(server: ApiServer, own: KubernetesPod, tmp_path: Path) -> None:
+    """The authority's file is read for each connection, so that a rotated authority needs no restart."""
+    other = ApiServer(tmp_path / "other")
+    right = (server.account / "ca.crt").read_bytes()
+    try:
+        (server.account / "ca.crt").write_bytes((other.account / "ca.crt").read_bytes())
+        assert Fault.UNTRUSTED is (await failure_of(own.get_pod())).fault
+        (server.account / "ca.crt").write_bytes(right)
+        assert UID == (await own.get_pod()).uid
+    finally:
+        other.close()
+
+
+async def test_only_cluster_is_lenient(own: KubernetesPod) -> None:
+    """Whoever else uses the HTTP library in this process, such as the AWS SDK, keeps its strict certificates."""
+    await own.get_pod()
+    with PoolManager() as others:
+        assert others.connection_from_url("https://127.0.0.1:1").ConnectionCls is HTTPSConnection
 
 
 async def test_proxy_is_not_asked(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,29 @@
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socket import create_server
 from threading import Thread
 
 import pytest
 
 from sidecar.adapters.pod import PodIdentity, PodSource, PodUnknown, pod_identity
+from sidecar.adapters.task_metadata import Pace
 
 ARN = "arn:aws:ecs:us-east-1:111122223333:task/cluster/0123456789abcdef"
+
+
+class Time:
+    """A clock that only waiting moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+        self.pace = Pace(monotonic=lambda: self.now, rest=self.rest, draw=lambda: 0.5)
+
+    def rest(self, wait: float) -> None:
+        """Let the time pass."""
+        self.waits.append(wait)
+        self.now += wait
 
 
 class Metadata:
@@ -17,33 +33,43 @@ class Metadata:
 
     def __init__(self) -> None:
         self.status = 200
+        self.failures: int | None = None
+        """How many answers have `status` before the good ones; None for all."""
         self.body = json.dumps({"Cluster": "c", "TaskARN": ARN, "Containers": [{}] * 50}).encode()
         self.asked: list[str] = []
         self.url = ""
+
+    def serve(self, port: int = 0) -> ThreadingHTTPServer:
+        """Start to listen, on any free port if none is given."""
+        server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        return server
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        metadata = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                metadata.asked.append(self.path)
+                failing = metadata.failures is None or len(metadata.asked) <= metadata.failures
+                self.send_response(metadata.status if failing else 200)
+                self.end_headers()
+                self.wfile.write(metadata.body)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class names it
+                """Stay silent."""
+
+        return Handler
 
 
 @pytest.fixture(name="metadata")
 def _metadata() -> Iterator[Metadata]:
     """Serve the endpoint."""
     metadata = Metadata()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            metadata.asked.append(self.path)
-            self.send_response(metadata.status)
-            self.end_headers()
-            self.wfile.write(metadata.body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class names it
-            """Stay silent."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with metadata.serve() as server:
         metadata.url = f"http://127.0.0.1:{server.server_port}/v4/id"
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
         yield metadata
         server.shutdown()
-        thread.join()
 
 
 def test_downward_api_comes_first(metadata: Metadata) -> None:
@@ -84,7 +110,8 @@ def test_broken_promise_is_an_error(metadata: Metadata, status: int, body: bytes
     """Where ECS is and gives no ARN, no other identity is taken: it would change with the next start."""
     metadata.status, metadata.body = status, body
     with pytest.raises(PodUnknown, match=r"^ECS_CONTAINER_METADATA_URI_V4: http://127\.0\.0\.1:.*/v4/id/task "):
-        pod_identity({"ECS_CONTAINER_METADATA_URI_V4": metadata.url})
+        pod_identity({"ECS_CONTAINER_METADATA_URI_V4": metadata.url}, Time().pace)
+    assert len(metadata.asked) > 5
 
 
 @pytest.mark.parametrize(
@@ -93,4 +120,56 @@ def test_broken_promise_is_an_error(metadata: Metadata, status: int, body: bytes
 def test_unreachable_endpoint_is_an_error(url: str) -> None:
     """An endpoint that cannot be reached is named with the reason."""
     with pytest.raises(PodUnknown, match="cannot be read"):
-        pod_identity({"ECS_CONTAINER_METADATA_URI_V4": url})
+        pod_identity({"ECS_CONTAINER_METADATA_URI_V4": url}, Time().pace)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 404])
+def test_endpoint_is_asked_again(metadata: Metadata, status: int) -> None:
+    """An endpoint that fails in the first seconds of a task is asked again, and its answer is the identity."""
+    metadata.status, metadata.failures = status, 3
+    time = Time()
+    environ = {"ECS_CONTAINER_METADATA_URI_V4": metadata.url}
+    assert pod_identity(environ, time.pace) == PodIdentity(ARN, PodSource.ECS_TASK)
+    assert (["/v4/id/task"] * 4, 3) == (metadata.asked, len(time.waits))
+
+
+def test_endpoint_may_listen_late(metadata: Metadata) -> None:
+    """A connection that is refused is tried again until something listens."""
+    with create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    time = Time()
+    late: list[ThreadingHTTPServer] = []
+
+    def start_listening(wait: float) -> None:
+        time.rest(wait)
+        if len(time.waits) == 2:
+            late.append(metadata.serve(port))
+
+    pace = Pace(monotonic=lambda: time.now, rest=start_listening, draw=lambda: 0.5)
+    environ = {"ECS_CONTAINER_METADATA_URI_V4": f"http://127.0.0.1:{port}/v4/id"}
+    try:
+        assert pod_identity(environ, pace) == PodIdentity(ARN, PodSource.ECS_TASK)
+    finally:
+        for server in late:
+            server.shutdown()
+            server.server_close()
+    assert len(time.waits) == 2
+
+
+def test_endpoint_is_given_up(metadata: Metadata) -> None:
+    """After 20 seconds the task is unknown; the waits double up to two seconds and never pass the deadline."""
+    metadata.status = 500
+    time = Time()
+    with pytest.raises(PodUnknown, match=r"gave status 500 and no TaskARN; asked \d+ times within 20 s$"):
+        pod_identity({"ECS_CONTAINER_METADATA_URI_V4": metadata.url}, time.pace)
+    assert [0.125, 0.25, 0.5, 1.0, 1.0] == time.waits[:5]
+    assert 18 < time.now <= 20
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:port/v4", "x", "https://h"])
+def test_wrong_address_is_not_tried_again(url: str) -> None:
+    """An address that no answer can come from is an error without a wait."""
+    time = Time()
+    with pytest.raises(PodUnknown, match="cannot be read"):
+        pod_identity({"ECS_CONTAINER_METADATA_URI_V4": url}, time.pace)
+    assert time.waits == []

@@ -2,6 +2,7 @@
 
 import base64
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,7 +89,15 @@ def test_sizes_refused(bits: int, tmp_path: Path) -> None:
 
 REFUSED_FILES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "the file is not PEM"),
-    "DER": (base64.b64decode(b"".join(pem_of((1 << 1023) + 1).splitlines()[1:-1])), "the file is not PEM"),
+    "DER": (base64.b64decode(b"".join(pem_of((1 << 1023) + 1).splitlines()[1:-1])), "the file is binary DER, not PEM"),
+    "bare base64": (b"".join(pem_of((1 << 1023) + 1).splitlines()[1:-1]), "base64 without the PEM lines"),
+    "OpenSSH": (b"ssh-rsa AAAAB3NzaC1yc2E me@here", "holds an OpenSSH key"),
+    "UTF-16": (pem_of((1 << 1023) + 1).decode().encode("utf-16"), "the file is UTF-16 text, not plain text"),
+    "UTF-16 without mark": (pem_of((1 << 1023) + 1).decode().encode("utf-16-le"), "the file is UTF-16 text"),
+    "PKCS#1": (
+        b"-----BEGIN RSA PUBLIC KEY-----\nAAAA\n-----END RSA PUBLIC KEY-----\n",
+        "holds a PEM RSA PUBLIC KEY, not a PUBLIC KEY (public key version 1). Convert it: openssl rsa",
+    ),
     "text": (b"TODO: paste the key here", "the file is not PEM"),
     "half a PEM": (pem_of((1 << 1023) + 1)[:100], "does not hold a readable public key"),
     "garbage in PEM": (
@@ -169,6 +178,24 @@ def test_line_ends_and_comments(seller: "Signer", tmp_path: Path) -> None:
     """A PEM with a comment before it and the line ends of another system is the same key."""
     path = tmp_path / "1.pem"
     path.write_bytes(b"# the key of version 1\r\n" + seller.pem.replace(b"\n", b"\r\n"))
+
+    assert PublicKeys.load({1: path}).verify(b"data", seller.sign(b"data"), 1)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda pem: b"\xef\xbb\xbf" + pem,
+        lambda pem: pem.replace(b"\n", rb"\n"),
+        lambda pem: pem.replace(b"\n", rb"\r\n"),
+        lambda pem: b"\xef\xbb\xbf" + pem.replace(b"\n", b"\r\n"),
+    ],
+    ids=["byte order mark", "two characters", "four characters", "both"],
+)
+def test_damaged_line_ends_are_taken(damage: Callable[[bytes], bytes], seller: "Signer", tmp_path: Path) -> None:
+    """A byte order mark, and line ends that JSON or an env file wrote as two characters, leave the key the same."""
+    path = tmp_path / "1.pem"
+    path.write_bytes(damage(seller.pem))
 
     assert PublicKeys.load({1: path}).verify(b"data", seller.sign(b"data"), 1)
 

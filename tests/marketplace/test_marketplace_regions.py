@@ -3,6 +3,7 @@
 import pytest
 
 from sidecar.marketplace import REGIONS, Disposition, Endpoint, UnsupportedRegion, region_from
+from sidecar.marketplace.regions import is_listed, unlisted
 
 
 @pytest.mark.parametrize("region", REGIONS)
@@ -32,15 +33,29 @@ def test_region_order(environ: dict[str, str], configured: str | None, expected:
     assert expected == region_from(environ, configured)
 
 
-@pytest.mark.parametrize(
-    "region", ["eu-south-1", "us-gov-west-1", "cn-north-1", "EU-WEST-1", "eu-west-1.evil.example", "mars-1"]
-)
-def test_unsupported_regions_are_named(region: str) -> None:
-    """A Region without custom metering is refused by its name, with the list of those that have it."""
+@pytest.mark.parametrize("region", ["EU-WEST-1", "eu-west-1.evil.example", "mars-1", "eu-west-1/x", "eu-west-1a"])
+def test_no_region_is_refused(region: str) -> None:
+    """What is not the name of a Region is refused by its name, with the list of those that AWS lists."""
     with pytest.raises(UnsupportedRegion, match=region) as refusal:
         Endpoint.live({"AWS_REGION": region})
     assert Disposition.FIX_SETUP is refusal.value.disposition
     assert all(each in str(refusal.value) for each in REGIONS)
+
+
+@pytest.mark.parametrize("region", ["eu-south-1", "us-gov-west-1", "cn-north-1", "mars-north-1"])
+def test_unlisted_region_is_called(region: str) -> None:
+    """A Region that AWS does not list is called, because AWS adds Regions on request, and is told from the others."""
+    assert region == Endpoint.live({"AWS_REGION": region}).region
+    assert not is_listed(region)
+    assert region in unlisted(region)
+    assert all(map(is_listed, REGIONS))
+
+
+@pytest.mark.parametrize(("region", "fault"), [('"eu-west-1"', "quotes"), ("'eu-west-1'", "quotes")])
+def test_quoted_region_is_named_as_such(region: str, fault: str) -> None:
+    """Quotes around the name are what is told."""
+    with pytest.raises(UnsupportedRegion, match=f"has {fault} around its value"):
+        Endpoint.live({"AWS_REGION": region})
 
 
 def test_missing_region_is_refused() -> None:

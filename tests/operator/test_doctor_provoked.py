@@ -221,7 +221,7 @@ def test_every_subject_is_provoked() -> None:
     ("provoke", "subject", "expected"),
     [
         (take_other_key, "keys", Told("fail", "RSA", "AWS Marketplace")),
-        (move_away, "region", Told("fail", "not metered in Region af-south-1", "supported")),
+        (move_away, "region", Told("warn", "Region af-south-1 is not among the 17", "Ask AWS Marketplace")),
         (sign_in_as_node, "identity", Told("fail", "node-role", "IRSA")),
         (associate_identity, "identity", Told("fail", "eks-pod-identity", "pod identity association")),
         (leave_account, "identity", Told("fail", "no credentials are configured", "IRSA")),

@@ -35,7 +35,8 @@ TASK_ROLE = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials"}
         (None, {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}, Result.WARN, "names us-east-1"),
         ("eu-west-1", {"AWS_REGION": "us-east-1"}, Result.FAIL, "the pod runs in us-east-1"),
         (None, {}, Result.FAIL, "neither AWS_REGION nor AWS_DEFAULT_REGION is set"),
-        (None, {"AWS_REGION": "mars-north-1"}, Result.FAIL, "not metered in Region mars-north-1"),
+        (None, {"AWS_REGION": "mars-north-1"}, Result.WARN, "Region mars-north-1 is not among the 17"),
+        (None, {"AWS_REGION": "'eu-west-1'"}, Result.FAIL, "has quotes around its value"),
     ],
 )
 def test_region_is_the_pods(configured: str | None, environ: dict[str, str], status: Result, words: str) -> None:
@@ -242,4 +243,8 @@ def test_broken_sdk_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A profile that is not there is the fault of the credentials, and nothing else is judged."""
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     (diagnosis,) = [each for each in examine_service(setup(tmp_path), {}, probe) if each.cure]
-    assert ("sts", Result.FAIL, True) == (diagnosis.name, diagnosis.status, "AWS_PROFILE" in diagnosis.cure)
+    assert ("sts", Result.FAIL, True) == (
+        diagnosis.name,
+        diagnosis.status,
+        "AWS_PROFILE is 'nobody'" in diagnosis.found,
+    )

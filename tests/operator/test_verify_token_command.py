@@ -51,6 +51,16 @@ def test_right_token(options: tuple[str, ...], seller: "Signer", key: Path) -> N
     assert (code, json.loads(out), err) == (0, claims, "")
 
 
+@pytest.mark.parametrize("nonce", ["-9vX", "--9vX", "-"])
+def test_nonce_may_begin_with_a_dash(nonce: str, seller: "Signer", key: Path) -> None:
+    """A nonce in URL-safe base64 begins with `-` in one of 64 cases, and is taken as it is."""
+    claims = fresh(nonce=nonce)
+
+    code, out, err = verify_token(seller.token(claims), "--public-key", key, "--nonce", nonce)
+
+    assert (code, json.loads(out), err) == (0, claims, "")
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

@@ -15,6 +15,7 @@ from pathlib import Path
 from aiohttp import hdrs, web
 
 from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.domain.plaintext import ForeignText, plain
 
 LOOK_AGAIN_SECONDS = 1.0
 """How soon a changed token file is noticed, in real time."""
@@ -103,7 +104,9 @@ class BearerToken:
             if version == self._version:
                 return
             with self._path.open("rb") as file:
-                token = file.read(_LONGEST_TOKEN_FILE + 1).strip()
+                token = plain(file.read(_LONGEST_TOKEN_FILE + 1)).strip()
+        except ForeignText as form:
+            raise TokenFileUnusable(f"api.token_file: {self._path} is {form}; save it as plain text") from form
         except OSError as fault:
             raise TokenFileUnusable(f"api.token_file: cannot read {self._path}: {fault.strerror}") from fault
         if not token or len(token) > _LONGEST_TOKEN_FILE or len(token.split()) != 1:

@@ -131,6 +131,8 @@ class KubernetesPod:
         try:
             from kubernetes.client import ApiException  # noqa: PLC0415 - half a second that must not delay the probes
             from urllib3.exceptions import HTTPError  # noqa: PLC0415 - what the package lets through
+
+            from sidecar.adapters.kubernetes.trust import refused_certificate  # noqa: PLC0415 - loads urllib3
         except ImportError as error:
             raise ClusterFailed(Fault.UNREACHABLE, _one_line(f"the kubernetes package: {error}")) from error
         try:
@@ -138,10 +140,15 @@ class KubernetesPod:
                 if self._api is None:
                     self._api = _connect(self._address)
             return call(self._api)
-        except ApiException as error:
-            failed = _failure(error.status, error.reason, error.body)
-        except (HTTPError, OSError) as error:
-            failed = ClusterFailed(Fault.UNREACHABLE, _one_line(f"{type(error).__name__}: {error}"))
+        except (ApiException, HTTPError, OSError) as error:
+            refused = refused_certificate(error)
+            if refused is not None:
+                words = f"the certificate of {self._address.server} is refused: {refused}"
+                failed = ClusterFailed(Fault.UNTRUSTED, _one_line(words))
+            elif isinstance(error, ApiException):
+                failed = _failure(error.status, error.reason, error.body)
+            else:
+                failed = ClusterFailed(Fault.UNREACHABLE, _one_line(f"{type(error).__name__}: {error}"))
         except (ValueError, RecursionError):
             failed = ClusterFailed(Fault.REFUSED, "the answer makes no sense")
         # Raised out here so that no exception of the package, which may quote the request, hangs on it as its context.
@@ -162,6 +169,8 @@ def _connect(address: PodAddress) -> "CoreV1Api":
     """Load the package and make a client; makes no call."""
     from kubernetes.client import ApiClient, Configuration, CoreV1Api  # noqa: PLC0415 - see _run
 
+    from sidecar.adapters.kubernetes.trust import accept_without_key_ids  # noqa: PLC0415 - see _run
+
     configuration: Any = Configuration()
     configuration.host = address.server
     configuration.ssl_ca_cert = str(address.account / "ca.crt")
@@ -172,7 +181,9 @@ def _connect(address: PodAddress) -> "CoreV1Api":
     configuration.refresh_api_key_hook = partial(_take_token, address.account / "token")
     # Present from the start, for only then does the package ask the hook.
     configuration.api_key["authorization"] = ""
-    api = CoreV1Api(ApiClient(configuration))
+    client = ApiClient(configuration)
+    accept_without_key_ids(client.rest_client.pool_manager)
+    api = CoreV1Api(client)
     # The package's thousands of types stay for good: a collection that looked through them would hold up requests.
     gc.freeze()
     return api

@@ -14,6 +14,7 @@ from sidecar.marketplace import (
     ThrottlingException,
 )
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
+from sidecar.marketplace.unreachable import TokenServiceUnreachable
 from sidecar.operator.checks import network
 
 STS = Subject("sts", "AWS's token service gives the credentials that every call is signed with.")
@@ -46,7 +47,7 @@ _CURES = network.CURES | {
 
 def refuse_sdk(broken: ProbeFailed) -> Diagnosis:
     """Say that the SDK cannot even be loaded, so that nobody gets credentials."""
-    return STS.fail(f"the SDK does not start: {broken}", _NO_SDK)
+    return STS.fail(f"the SDK does not start: {broken}", broken.cure or _NO_SDK)
 
 
 def check_sts(probe: ServiceProbe) -> Diagnosis:
@@ -54,7 +55,7 @@ def check_sts(probe: ServiceProbe) -> Diagnosis:
     try:
         arn = probe.caller()
     except ProbeFailed as failed:
-        return STS.fail(str(failed), _CURES.get(failed.code, _OPEN))
+        return STS.fail(str(failed), failed.cure or _CURES.get(failed.code, network.open_way(probe, _OPEN)))
     if arn is None:
         return STS.fail("there are no credentials", CredentialsMissing.cure)
     return STS.ok(f"AWS knows the caller as {arn}")
@@ -72,7 +73,7 @@ def check_permission(probe: ServiceProbe, product_code: str, dimensions: Sequenc
             break
         try:
             probe.try_meter_usage(product_code, dimension, datetime.now(UTC))
-        except CredentialsMissing:
+        except (CredentialsMissing, TokenServiceUnreachable):
             return PERMISSION.skipped("there are no credentials to ask with")
         except MarketplaceError as error:
             refused[dimension] = error

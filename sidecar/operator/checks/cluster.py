@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sidecar.adapters.kubernetes.address import ACCOUNT, NotInCluster, PodAddress, locate_pod
 from sidecar.domain.diagnosis import Diagnosis, Subject
-from sidecar.domain.podview import Access, ClusterFailed, Fault, PodView
+from sidecar.domain.podview import UNTRUSTED_CURE, Access, ClusterFailed, Fault, PodView
 from sidecar.operator.checks.running import RunningSidecar
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
@@ -100,6 +100,8 @@ def _cure(fault: Fault) -> str:
             return "Set POD_NAME and POD_NAMESPACE from the downward API."
         case Fault.CONFLICT | Fault.REFUSED:
             return "Read the API server's words."
+        case Fault.UNTRUSTED:
+            return UNTRUSTED_CURE
         case Fault.UNREACHABLE:
             return "Let the pod reach the API server: look at its network policies."
 
@@ -111,7 +113,7 @@ async def _ask(address: PodAddress, wanted: Iterable[Access]) -> tuple[PodView |
         try:
             pod = await api.get_pod()
         except ClusterFailed as failed:
-            if failed.fault in {Fault.UNREACHABLE, Fault.UNAUTHORIZED}:
+            if failed.fault in {Fault.UNREACHABLE, Fault.UNTRUSTED, Fault.UNAUTHORIZED}:
                 return None, failed, ROLE.skipped("the API server does not answer this pod")
             failure = failed
         try:

@@ -2,9 +2,9 @@
 
 import ssl
 from collections.abc import Mapping
-from urllib.parse import SplitResult, urlsplit
 
 from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.marketplace.proxies import https_proxy
 from sidecar.settings import Mode
 
 PROXY = Subject("proxy", "Calls to AWS go through the proxy that the environment names; a wrong one stops them all.")
@@ -12,7 +12,6 @@ CERTIFICATES = Subject(
     "certificates", "AWS, or a proxy that opens TLS, is trusted by a certificate in the bundle only."
 )
 
-_PROXIES = ("https_proxy", "HTTPS_PROXY")
 _BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 """In the SDK's order."""
 
@@ -21,14 +20,18 @@ def check_proxy(mode: Mode, environ: Mapping[str, str]) -> Diagnosis:
     """Judge the proxy for https; a password in it is not shown."""
     if mode is Mode.EMULATOR:
         return PROXY.skipped("calls to an emulator go past every proxy")
-    name = next((name for name in _PROXIES if environ.get(name)), None)
-    if name is None:
+    proxy = https_proxy(environ)
+    if proxy is None:
         return PROXY.ok("no proxy is set; calls go directly")
-    value = environ[name]
-    parts = _split(value if "//" in value else f"//{value}")
-    if parts is None or not parts.hostname or parts.scheme not in {"", "http", "https"}:
-        return PROXY.fail(f"{name} is not the URL of an HTTP proxy", f"Set {name} as http://host:port, or unset it.")
-    return PROXY.ok(f"{name} names {parts.netloc.rpartition('@')[2]}")
+    if not proxy.value:
+        return PROXY.warn(
+            f"{proxy.name} is empty and hides {proxy.hides}: calls go directly",
+            f"Unset {proxy.name} to use the proxy of {proxy.hides}, or unset both.",
+        )
+    if proxy.fault is not None:
+        return PROXY.fail(f"{proxy.name} {proxy.fault}", proxy.cure)
+    hidden = f", and hides {proxy.hides}" if proxy.hides and environ[proxy.hides] != proxy.value else ""
+    return PROXY.ok(f"{proxy.name} names {proxy.shown}{hidden}")
 
 
 def check_certificates(environ: Mapping[str, str]) -> Diagnosis:
@@ -47,12 +50,3 @@ def check_certificates(environ: Mapping[str, str]) -> Diagnosis:
     if not count:
         return CERTIFICATES.fail(f"{name}: {path} holds no certificate of an authority", cure)
     return CERTIFICATES.ok(f"{name}: {path} holds {count} certificates of authorities")
-
-
-def _split(url: str) -> SplitResult | None:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # is read only now
-    except ValueError:
-        return None
-    return parts

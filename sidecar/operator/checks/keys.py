@@ -16,7 +16,7 @@ from sidecar.domain.entitlement import Evidence, Reason
 from sidecar.domain.registration import Refusal, check_signature
 from sidecar.domain.timestamps import render
 from sidecar.operator.checks.running import RunningSidecar
-from sidecar.settings import Check, Product, Settings
+from sidecar.settings import Check, MarketplaceSettings, Mode, Product, Settings
 
 KEYS = Subject("keys", "AWS's answer is believed only if its signature verifies under the product's public key.")
 ROTATION = Subject("key rotation", "Once AWS has rotated the key, products with the old one stop being entitled.")
@@ -28,15 +28,18 @@ _OWN_KEY = (
 _RENEW = "Ship a version of the product with the new key and product.public_key_version."
 
 
-def check_keys(product: Product) -> Diagnosis:
-    """Read every key and say its size."""
+def check_keys(product: Product, marketplace: MarketplaceSettings | None = None) -> Diagnosis:
+    """Read every key and say its size. `marketplace`: whose emulator, if there is one, has keys of its own."""
     if not product.public_keys:
         return KEYS.skipped("no key is configured, and entitlement.check does not need one")
     try:
         sizes = PublicKeys.load(product.public_keys).sizes
     except UnusableKeys as unusable:
         found = "; ".join(f"{fault.path} (version {fault.version}): {fault.reason}" for fault in unusable.faults)
-        return KEYS.fail(found, " ".join(dict.fromkeys(fault.cure for fault in unusable.faults)))
+        cures = [fault.cure for fault in unusable.faults]
+        if marketplace is not None and marketplace.mode is Mode.EMULATOR:
+            cures.append(_of_emulator(marketplace, product.public_key_version))
+        return KEYS.fail(found, " ".join(dict.fromkeys(cures)))
     shown = ", ".join(f"version {version} is RSA of {bits} bits" for version, bits in sorted(sizes.items()))
     return KEYS.ok(f"{shown}; version {product.public_key_version} is asked for")
 
@@ -49,12 +52,20 @@ def check_rotation(settings: Settings, running: RunningSidecar | None) -> Diagno
         for found, _ in running.faults("public-key-rotated"):
             return ROTATION.warn(found, _RENEW)
         if running.reason == Reason.SIGNATURE_INVALID:
-            return ROTATION.fail("the answer to the running sidecar does not verify under the product's key", _OWN_KEY)
+            own = settings.marketplace
+            emulated = own.mode is Mode.EMULATOR
+            cure = _of_emulator(own, settings.product.public_key_version) if emulated else _OWN_KEY
+            return ROTATION.fail("the answer to the running sidecar does not verify under the product's key", cure)
         if running.registered:
             return ROTATION.ok("the running sidecar has registered, and AWS told of no rotation")
     for evidence in _kept(settings.ledger.path):
         return _judge(evidence, settings.product)
     return ROTATION.skipped("only AWS's answer to a registration tells; ask again beside a running sidecar")
+
+
+def _of_emulator(marketplace: MarketplaceSettings, version: int) -> str:
+    url = f"{marketplace.endpoint_url}/_emulator/public-keys/{version}.pem"
+    return f"Beside the emulator, save the key that it serves at {url}."
 
 
 def _judge(evidence: Evidence, product: Product) -> Diagnosis:

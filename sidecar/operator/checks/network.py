@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from sidecar.domain import skew
 from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.marketplace.emulation import EmulatorUnreachable
 from sidecar.marketplace.probing import NO_BUNDLE, ProbeFailed, ServiceProbe
 
 DNS = Subject("dns", "Without its name's address no service can be called.")
@@ -14,6 +15,7 @@ ENDPOINT = Subject("endpoint", "Registration and every hour's usage go to this a
 CLOCK = Subject("clock", "AWS refuses calls signed more than 5 minutes off, and hours are cut by this clock.")
 
 _OPEN = "Let the pod reach it on its port (network policy, security group, route to the internet or a VPC endpoint)."
+_NAMES = "Let the pod ask the cluster's DNS (network policy, port 53) and the cluster the internet's or the VPC's."
 _PROXY = "Correct HTTPS_PROXY, or let the proxy pass calls to this host; NO_PROXY names the hosts that need none."
 _TRUST = (
     "If a proxy or firewall opens TLS, let AWS_CA_BUNDLE name a file with its authority's certificate beside the "
@@ -29,7 +31,7 @@ CURES = {
 """What to do about a connection that fails, by its code; whom it leads to does not matter."""
 
 
-def check_dns(urls: Iterable[str]) -> Diagnosis:
+def check_dns(urls: Iterable[str], cure: str = _NAMES) -> Diagnosis:
     """Look up the hosts of `urls`; of a proxied one the caller names the proxy."""
     found, missing = [], []
     for host, port in dict.fromkeys(map(_address, urls)):
@@ -41,17 +43,19 @@ def check_dns(urls: Iterable[str]) -> Diagnosis:
         else:
             found.append(f"{host} is {addresses[0][4][0]}")
     if missing:
-        return DNS.fail(
-            "; ".join(missing),
-            "Let the pod ask the cluster's DNS (network policy, port 53) and the cluster the internet's or the VPC's.",
-        )
+        return DNS.fail("; ".join(missing), cure)
     return DNS.ok("; ".join(found))
+
+
+def open_way(probe: ServiceProbe, otherwise: str = _OPEN) -> str:
+    """Return the cure of a connection that fails: the emulator's own, or `otherwise` on the way to AWS."""
+    return EmulatorUnreachable.cure if probe.emulated else otherwise
 
 
 def look_up(probe: ServiceProbe) -> Diagnosis:
     """Look up the services that a probe leads to, or the proxies before them."""
     addresses = [probe.address(service) for service in ("meteringmarketplace", "sts")]
-    return check_dns(probe.proxy(address) or address for address in addresses)
+    return check_dns((probe.proxy(address) or address for address in addresses), open_way(probe, _NAMES))
 
 
 def check_endpoint(probe: ServiceProbe) -> Iterator[Diagnosis]:
@@ -63,12 +67,14 @@ def check_endpoint(probe: ServiceProbe) -> Iterator[Diagnosis]:
     try:
         shown = probe.reach(url)
     except ProbeFailed as failed:
-        yield ENDPOINT.fail(f"{way}: {failed}", CURES.get(failed.code, _OPEN))
+        yield ENDPOINT.fail(f"{way}: {failed}", failed.cure or CURES.get(failed.code, open_way(probe)))
         yield CLOCK.skipped("the service gave no answer to compare with")
         return
     answered_at = datetime.now(UTC)
     yield ENDPOINT.ok(f"{way} answers")
-    if shown is None:
+    if probe.emulated:
+        yield CLOCK.skipped("an emulator has a clock of its own, which the sidecar follows")
+    elif shown is None:
         yield CLOCK.skipped("the service's answer has no date")
     else:
         yield judge_clock(shown, asked_at, answered_at)

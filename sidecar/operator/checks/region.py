@@ -1,9 +1,10 @@
-"""The Region that is called: one where containers can be metered, and the pod's own."""
+"""The Region that is called: one that AWS lists for metering containers, and the pod's own."""
 
 from collections.abc import Mapping
 
 from sidecar.domain.diagnosis import Diagnosis, Subject
 from sidecar.marketplace import UnsupportedRegion, named_region, region_from
+from sidecar.marketplace.regions import UNLISTED_CURE, is_listed, unlisted
 from sidecar.settings import MarketplaceSettings, Mode
 
 REGION = Subject("region", "AWS Marketplace takes calls in the pod's own Region only, and meters containers in some.")
@@ -21,6 +22,12 @@ def check_region(marketplace: MarketplaceSettings, environ: Mapping[str, str]) -
         return REGION.fail(unsupported.message, unsupported.cure)
     if own is not None and own != region:
         return REGION.fail(f"marketplace.region is {region}, but the pod runs in {own}", _LET_AWS)
+    if not is_listed(region):
+        return REGION.warn(unlisted(region), UNLISTED_CURE)
+    return _compare(region, own, environ)
+
+
+def _compare(region: str, own: str | None, environ: Mapping[str, str]) -> Diagnosis:
     other = environ.get("AWS_DEFAULT_REGION", "").strip()
     if other and other != region:
         return REGION.warn(f"{region} is used, but AWS_DEFAULT_REGION names {other}", "Remove AWS_DEFAULT_REGION.")

@@ -25,10 +25,24 @@ class RunningSidecar:
 
     def faults(self, prefix: str) -> Iterator[tuple[str, str]]:
         """Yield what was found and the cure of each of its faults whose code begins with `prefix`."""
+        for code, detail, cure in self.all_faults():
+            if code.startswith(prefix):
+                yield detail, cure
+
+    def all_faults(self) -> Iterator[tuple[str, str, str]]:
+        """Yield code, what was found and cure of each of its faults."""
         for fault in self.document.get("faults") or ():
             match fault:
-                case {"code": str(code), "detail": str(detail), "cure": str(cure)} if code.startswith(prefix):
-                    yield detail, cure
+                case {"code": str(code), "detail": str(detail), "cure": str(cure)}:
+                    yield code, detail, cure
+                case _:
+                    continue
+
+    @property
+    def state(self) -> str | None:
+        """The state of its entitlement."""
+        state = self._entitlement.get("state")
+        return state if isinstance(state, str) else None
 
     @property
     def registered(self) -> bool:

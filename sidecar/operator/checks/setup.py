@@ -15,14 +15,16 @@ from sidecar.operator.checks import access, environment, network, volume
 from sidecar.operator.checks.examination import Examination, examine
 from sidecar.operator.checks.identity import check_identity
 from sidecar.operator.checks.region import REGION, check_region
+from sidecar.operator.checks.reliance import skip_repeated
 from sidecar.operator.checks.shutdown import SHUTDOWN, check_shutdown
 from sidecar.operator.checks.token import TOKEN, check_token
+from sidecar.operator.checks.variables import VARIABLES, check_variables
 from sidecar.settings import Check, Mode, Settings
 
 SERVICE = (network.DNS, network.ENDPOINT, network.CLOCK, access.STS, access.PERMISSION)
 """The subjects on the way to AWS, each of which rests on those before it."""
 SUBJECTS = (
-    *(REGION, TOKEN, environment.PROXY, environment.CERTIFICATES, volume.VOLUME, volume.ROOM, SHUTDOWN),
+    *(VARIABLES, REGION, TOKEN, environment.PROXY, environment.CERTIFICATES, volume.VOLUME, volume.ROOM, SHUTDOWN),
     *SERVICE,
 )
 
@@ -33,16 +35,19 @@ _ALL_WITHIN = 20.0
 def examine_here(settings: Settings, environ: Mapping[str, str]) -> list[Diagnosis]:
     """Judge what needs no network. Blocks for a few seconds if the ledger's volume does not answer."""
     mode, path = settings.marketplace.mode, settings.ledger.path
-    return examine(
-        [
-            Examination([REGION], lambda: [check_region(settings.marketplace, environ)]),
-            Examination([TOKEN], lambda: [check_token(environ, datetime.now(UTC))]),
-            Examination([environment.PROXY], lambda: [environment.check_proxy(mode, environ)]),
-            Examination([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)]),
-            Examination([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())]),
-            Examination([volume.ROOM], lambda: [volume.check_room(path)]),
-            Examination([SHUTDOWN], lambda: [check_shutdown(settings.shutdown.timeout, environ)]),
-        ]
+    return skip_repeated(
+        examine(
+            [
+                Examination([VARIABLES], lambda: [check_variables(environ)]),
+                Examination([REGION], lambda: [check_region(settings.marketplace, environ)]),
+                Examination([TOKEN], lambda: [check_token(environ, datetime.now(UTC))]),
+                Examination([environment.PROXY], lambda: [environment.check_proxy(mode, environ)]),
+                Examination([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)]),
+                Examination([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())]),
+                Examination([volume.ROOM], lambda: [volume.check_room(path)]),
+                Examination([SHUTDOWN], lambda: [check_shutdown(settings.shutdown.timeout, environ)]),
+            ]
+        )
     )
 
 

@@ -8,9 +8,11 @@ import binascii
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.plaintext import ForeignText, plain
 from sidecar.domain.timestamps import render
 from sidecar.operator.checks.identity import read_file
 
@@ -29,6 +31,9 @@ def check_token(environ: Mapping[str, str], now: datetime) -> Diagnosis:
     path = environ.get(_VARIABLE)
     if not path:
         return TOKEN.skipped(f"{_VARIABLE} is not set, so no service account's role is used")
+    form = _form(path)
+    if form is not None:
+        return TOKEN.fail(f"{path} {form}, and AWS refuses it so", _PROJECT)
     text = read_file(path)
     if not text:
         return TOKEN.fail(f"{path} is missing, unreadable or empty", _PROJECT)
@@ -36,6 +41,19 @@ def check_token(environ: Mapping[str, str], now: datetime) -> Diagnosis:
     if claims is None:
         return TOKEN.fail(f"{path} does not hold a JSON web token", _PROJECT)
     return judge_token(claims, environ.get("POD_UID", "").strip() or None, now)
+
+
+def _form(path: str) -> str | None:
+    """Return what else than the bare token the file is, as the rest of a sentence; None if it may be one."""
+    try:
+        content = Path(path).read_bytes()
+    except (OSError, ValueError):
+        return None
+    try:
+        text = plain(content)
+    except ForeignText as foreign:
+        return f"is {foreign}"
+    return None if text == content else "begins with a byte order mark"
 
 
 def read_claims(token: str) -> Mapping[str, Any] | None:

@@ -16,6 +16,7 @@ from pathlib import PurePosixPath
 
 from sidecar.domain import durations
 from sidecar.exit_codes import ExitCode
+from sidecar.marketplace.regions import UNLISTED_CURE, is_listed, unlisted
 from sidecar.operator.addresses import http_url, reachable
 from sidecar.operator.arguments import whole
 from sidecar.operator.checks.shutdown import FARGATE_LONGEST, SPARE
@@ -103,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
         problems += _of_settings(settings, args)
     if settings is None or problems:
         raise SettingsError(problems)
+    if args.region is not None and not is_listed(args.region):
+        sys.stderr.write(f"warning: {unlisted(args.region)}. {UNLISTED_CURE}\n")
     sys.stdout.write(f"{json.dumps(build(_plan(args, settings, environment)), indent=2)}\n")
     return ExitCode.CLEAN
 

@@ -38,18 +38,19 @@ class Teller:
 
     def define(self, *arguments: str) -> dict[str, Any]:
         """Return the task definition."""
-        assert cli.main(self._command(*arguments)) == 0
+        assert cli.main(self.command(*arguments)) == 0
         document: dict[str, Any] = json.loads(self._capsys.readouterr().out)
         return document
 
     def refuse(self, *arguments: str) -> list[str]:
         """Return the problems, one line each; nothing is printed instead of a definition."""
-        assert cli.main(self._command(*arguments)) == 2
+        assert cli.main(self.command(*arguments)) == 2
         shown = self._capsys.readouterr()
         assert shown.out == ""
         return [line.strip() for line in shown.err.splitlines()[1:]]
 
-    def _command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line."""
         return ["ecs", "task-definition", "--config", str(self.path), *BASE, *arguments]
 
 
@@ -228,6 +229,17 @@ def test_region_is_told_on_ec2(ecs: Teller) -> None:
     """On EC2 the sidecar is told its Region, which Fargate does by itself."""
     assert variables(containers(ecs.define(*ON_EC2))[0])["AWS_REGION"] == "eu-west-1"
     assert "AWS_REGION" not in variables(containers(ecs.define(*LOGGED))[0])
+
+
+def test_unlisted_region_is_a_warning(ecs: Teller, capsys: pytest.CaptureFixture[str]) -> None:
+    """A Region that AWS does not list gets its definition, and a warning on standard error that names it."""
+    shared = ("--launch-type", "ec2", "--region")
+    assert cli.main(ecs.command(*shared, "eu-south-1")) == 0
+    shown = capsys.readouterr()
+    assert "warning: Region eu-south-1 is not among the 17" in shown.err
+    assert "eu-south-1" in shown.out
+    assert cli.main(ecs.command(*shared, "eu-west-1")) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_logs_hold_nobody_up(ecs: Teller) -> None:

@@ -1,0 +1,44 @@
+"""TLS to the API server: which certificates the client accepts, and how a refused one is recognized.
+
+Python 3.13 and urllib3 set VERIFY_X509_STRICT, which demands key identifiers in every certificate. The control plane of
+an older EKS cluster presents certificates without them. This context clears that flag and nothing else: the chain, the
+validity and the host name are still verified, and only the cluster's own authority is trusted. Calls to AWS keep it.
+"""
+
+import ssl
+from typing import Any
+
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.util.ssl_ import create_urllib3_context
+
+
+class _ClusterConnection(HTTPSConnection):
+    """A connection with a context of its own, so that each one reads the authority's file as it is now."""
+
+    def connect(self) -> None:
+        context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        self.ssl_context = context
+        super().connect()
+
+
+class _ClusterPool(HTTPSConnectionPool):
+    ConnectionCls = _ClusterConnection
+
+
+def accept_without_key_ids(pool_manager: Any) -> None:
+    """Let a client's pool manager accept certificates of the cluster's authority that lack key identifiers."""
+    pool_manager.pool_classes_by_scheme = {**pool_manager.pool_classes_by_scheme, "https": _ClusterPool}
+
+
+def refused_certificate(error: BaseException) -> str | None:
+    """Return why a certificate was refused, in OpenSSL's words; None where the error has another cause."""
+    seen: BaseException | None = error
+    while seen is not None:
+        for part in (seen, *seen.args):
+            if isinstance(part, ssl.SSLCertVerificationError):
+                return part.verify_message or str(part)
+        # The kubernetes package replaces the error by its own, with the words alone.
+        seen = seen.__cause__ or seen.__context__
+    return None

@@ -1,0 +1,92 @@
+"""The ARN of an ECS task, from the metadata endpoint that ECS names.
+
+In the first seconds of a task the endpoint may refuse the connection, hang, or answer 429 or 500. It is asked again
+with full jitter until the time is over; an address that is not an http URL is refused without a call.
+"""
+
+import http.client
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+PATIENCE = 20.0
+"""Seconds within which the endpoint must name the task."""
+_TIMEOUT = 2.0
+"""Seconds that one connection or one read may take."""
+_FIRST_WAIT = 0.25
+_LONGEST_WAIT = 2.0
+"""Seconds of the jitter's window; it doubles from the first to the longest."""
+_LARGEST = 1024 * 1024
+"""Bytes of the task's description that are read; it lists every container."""
+
+
+class NoTaskArn(Exception):  # noqa: N818 - what is the case, as the operator reads it
+    """The endpoint did not name the task; the message says what it did instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the endpoint is asked again: for how long, and with which clock, wait and random numbers."""
+
+    patience: float = PATIENCE
+    monotonic: Callable[[], float] = time.monotonic
+    rest: Callable[[float], None] = time.sleep
+    draw: Callable[[], float] = random.random
+
+
+def task_arn(base: str, pace: Pace) -> str:
+    """Return the task's ARN. Blocks for `pace.patience` and one answer at most.
+
+    Args:
+        base: The address in ECS_CONTAINER_METADATA_URI_V4.
+        pace: How it is asked again.
+
+    Raises:
+        NoTaskArn: The time is over, or the address is not an http URL.
+    """
+    url = f"{base.rstrip('/')}/task"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # is read only now
+    except ValueError as error:
+        raise NoTaskArn(f"{url} cannot be read: ValueError: {error}") from error
+    if parts.scheme != "http" or not parts.hostname:
+        raise NoTaskArn(f"{url} cannot be read: it is not an http URL")
+    deadline = pace.monotonic() + pace.patience
+    asked, window = 0, _FIRST_WAIT
+    while True:
+        asked += 1
+        try:
+            return _ask(url, parts)
+        except NoTaskArn as failed:
+            wait = window * pace.draw()
+            if pace.monotonic() + wait >= deadline:
+                raise NoTaskArn(f"{failed}; asked {asked} times within {pace.patience:g} s") from failed
+        pace.rest(wait)
+        window = min(window * 2, _LONGEST_WAIT)
+
+
+def _ask(url: str, parts: SplitResult) -> str:
+    try:
+        status, body = _fetch(parts)
+        task = json.loads(body) if status == http.HTTPStatus.OK else None
+    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+        raise NoTaskArn(f"{url} cannot be read: {type(error).__name__}: {error}") from error
+    match task:
+        case {"TaskARN": str(arn)} if arn.startswith("arn:"):
+            return arn
+        case _:
+            raise NoTaskArn(f"{url} gave status {status} and no TaskARN")
+
+
+def _fetch(parts: SplitResult) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT)
+    try:
+        connection.request("GET", parts.path)
+        response = connection.getresponse()
+        return response.status, response.read(_LARGEST)
+    finally:
+        connection.close()

@@ -1,0 +1,22 @@
+"""Text that editors and Windows tools save in another form than plain ASCII or UTF-8: recognized, never guessed."""
+
+_BOM = b"\xef\xbb\xbf"
+_WIDE = (b"\xff\xfe", b"\xfe\xff")
+_LOOKED_AT = 512
+
+
+class ForeignText(Exception):  # noqa: N818 - what is the case
+    """The content is text in a form that is not taken; the message names the form."""
+
+
+def plain(content: bytes) -> bytes:
+    """Return the content of a text file without a UTF-8 byte order mark.
+
+    Raises:
+        ForeignText: It is UTF-16 or UTF-32.
+    """
+    head = content[:_LOOKED_AT]
+    # Without a byte order mark every second byte of Latin text is zero.
+    if head.startswith(_WIDE) or head.count(0) * 4 > len(head):
+        raise ForeignText("UTF-16 text")
+    return content.removeprefix(_BOM)

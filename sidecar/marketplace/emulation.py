@@ -1,0 +1,9 @@
+"""What is different where an emulator stands in AWS's place."""
+
+from sidecar.marketplace.errors import NotSent
+
+
+class EmulatorUnreachable(NotSent):
+    """The emulator does not answer, so the request never left."""
+
+    cure = "Start the emulator, or correct marketplace.endpoint_url; for a real product remove marketplace.mode."

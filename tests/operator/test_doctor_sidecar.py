@@ -1,0 +1,40 @@
+"""What doctor says of the sidecar that runs beside it."""
+
+import pytest
+
+from sidecar.domain.diagnosis import Result
+from sidecar.operator.checks.running import RunningSidecar
+from sidecar.operator.checks.sidecar import check_sidecar
+
+
+def running(*codes: str, state: str = "entitled") -> RunningSidecar:
+    """Return a sidecar with faults."""
+    faults = [{"code": code, "since": "", "detail": f"{code} it is", "cure": f"Mend {code}."} for code in codes]
+    return RunningSidecar({"entitlement": {"state": state}, "faults": faults})
+
+
+@pytest.mark.parametrize(
+    "code", ["entitlement-denied", "entitlement-suspended", "entitlement-unavailable", "metering-failing"]
+)
+def test_denied_sidecar_fails(code: str) -> None:
+    """Beside a sidecar that is denied, suspended, unavailable or failing doctor does not pass, and repeats the cure."""
+    diagnosis = check_sidecar(running("setup-dns", code))
+    assert (Result.FAIL, f"{code}: {code} it is", f"Mend {code}.") == (
+        diagnosis.status,
+        diagnosis.found,
+        diagnosis.cure,
+    )
+
+
+@pytest.mark.parametrize(
+    ("codes", "status"),
+    [([], Result.OK), (["setup-dns", "kubernetes-forbidden"], Result.OK), (["in-doubt"], Result.WARN)],
+)
+def test_other_faults_warn(codes: list[str], status: Result) -> None:
+    """A fault that costs nothing yet is a warning; what another check looks at is left to it."""
+    assert status is check_sidecar(running(*codes)).status
+
+
+def test_absent_sidecar_is_skipped() -> None:
+    """Without a sidecar there is nothing to judge."""
+    assert Result.SKIPPED is check_sidecar(None).status

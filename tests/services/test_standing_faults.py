@@ -1,0 +1,68 @@
+"""Which entitlement and which metering are faults, and from when."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sidecar.domain.entitlement import Entitlement, Reason, Source, State
+from sidecar.domain.policy import OnFailing
+from sidecar.domain.status import Finding
+from sidecar.services.standing_faults import Since, entitlement_fault, metering_fault
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def entitlement(state: State, reason: Reason = Reason.CUSTOMER_NOT_ENTITLED) -> Entitlement:
+    """Return an entitlement in a state."""
+    return Entitlement(state, reason, "The account has none.", Source.LIVE, "0abc", 1, NOON)
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        (State.PENDING, None),
+        (State.ENTITLED, None),
+        (State.DENIED, "entitlement-denied"),
+        (State.SUSPENDED, "entitlement-suspended"),
+        (State.UNAVAILABLE, "entitlement-unavailable"),
+    ],
+)
+def test_closed_gate_is_a_fault(state: State, code: str | None) -> None:
+    """A refusal, a later refusal and a lasting silence are faults with the reason, its cure and the state's instant."""
+    found = entitlement_fault(entitlement(state), emulator=False)
+    assert code == (None if found is None else found.code)
+    if found is not None:
+        assert (NOON, "customer-not-entitled: The account has none.") == (found.since, found.detail)
+        assert found.cure.startswith("Subscribe to the product")
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_says_what_follows(reason: Reason) -> None:
+    """Whatever the reason, there is a cure, and beside an emulator that is silent it is about the emulator."""
+    found = entitlement_fault(entitlement(State.UNAVAILABLE, reason), emulator=True)
+    assert found is not None
+    assert found.cure.endswith(".")
+    assert (reason is Reason.UNREACHABLE) == ("endpoint_url" in found.cure)
+
+
+def test_first_sight_is_kept() -> None:
+    """A fault keeps the instant of its first sight until it is gone."""
+    since = Since()
+    fault = metering_fault(OnFailing.GATE, NOON)
+    assert "the gate is closed" in fault.detail
+    assert [fault] == since.date([fault])
+    later = replace(fault, detail="worse", since=NOON + timedelta(hours=1))
+    assert [replace(later, since=NOON)] == since.date([later])
+    assert [] == since.date([])
+    assert [later] == since.date([later])
+
+
+def test_faults_are_dated_apart() -> None:
+    """Each code has an instant of its own."""
+    since = Since()
+    one = Finding("one", "", "", NOON)
+    two = Finding("two", "", "", NOON + timedelta(minutes=1))
+    since.date([one])
+    moved = replace(one, since=NOON + timedelta(minutes=2))
+    assert [one, two] == since.date([moved, two])
