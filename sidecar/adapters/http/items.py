@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from json import JSONDecodeError
 from types import TracebackType
+from typing import Self
 
 from sidecar.adapters.http.decoding import DECODER, decode_text
 from sidecar.adapters.http.problems import Kind, Problem
@@ -193,7 +194,7 @@ class _Text:
         self._passed = 0
         """Characters of windows that are left behind."""
 
-    def __enter__(self) -> "_Text":
+    def __enter__(self) -> Self:
         try:
             _begin(self._body)
         except ValueError as fault:

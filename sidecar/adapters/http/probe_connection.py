@@ -71,9 +71,10 @@ class ProbeConnection(asyncio.Protocol):
         if not end and len(self._head) <= LARGEST_HEAD:
             return
         self._head = b""
+        if not end:
+            self._write(hdrs.METH_GET, answer(_too_large(f"{LARGEST_HEAD} bytes in all")))
+            return
         try:
-            if not end:
-                raise Problem(Kind.HEADERS_TOO_LARGE, f"the limit is {LARGEST_HEAD} bytes in all")
             method, path = read_head(head)
         except Problem as problem:
             self._write(hdrs.METH_GET, answer(problem))
@@ -102,7 +103,7 @@ class ProbeConnection(asyncio.Protocol):
     async def _answer(self, method: str, path: str) -> None:
         try:
             response = await self._ask(method, path)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the client gets an answer, the log the reason
             _log.exception("api.request_failed", method=method, path=path)
             response = answer(Problem(Kind.INTERNAL_ERROR, "the log has the reason"))
         self._answering = None
@@ -140,7 +141,7 @@ def read_head(head: bytes) -> tuple[str, str]:
     """
     line, *headers = head.split(b"\r\n")
     if len(headers) > MOST_HEADERS:
-        raise Problem(Kind.HEADERS_TOO_LARGE, f"the limit is {MOST_HEADERS} headers")
+        raise _too_large(f"{MOST_HEADERS} headers")
     try:
         method, target, version = line.decode("ascii").split(" ")
     except ValueError:
@@ -156,6 +157,10 @@ def read_head(head: bytes) -> tuple[str, str]:
             raise _no_request()
         target = f"/{rest.partition('/')[2]}"
     return method, target.partition("?")[0].partition("#")[0]
+
+
+def _too_large(limit: str) -> Problem:
+    return Problem(Kind.HEADERS_TOO_LARGE, f"the limit is {limit}")
 
 
 def _no_request() -> Problem:

@@ -40,7 +40,9 @@ class ProbeListener(Accepting):
         (self._idle if connection.stage in _IDLE else self._busy)[connection] = None
         if len(self._idle) + len(self._busy) > self._most_connections:
             # The newest is the last to go: it may be the kubelet's.
-            oldest = next(iter(self._idle if self._idle else self._busy))
+            among = self._idle or self._busy
+            oldest = next(iter(among))
+            del among[oldest]
             oldest.cut()
 
     async def stop(self, seconds: float) -> None:

@@ -101,7 +101,7 @@ def _bind_all(places: Sequence[Place], port: int) -> Bound:
 def _bind_one(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
     one = socket.socket(family, socket.SOCK_STREAM)
     try:
-        one.setblocking(False)
+        one.setblocking(False)  # noqa: FBT003 - the only parameter
         # Connections that have just ended are no obstacle to a restart.
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
