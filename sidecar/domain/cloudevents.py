@@ -6,7 +6,7 @@ anything in `data` that is not a member of a usage event is refused.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from urllib.parse import unquote
 
@@ -22,7 +22,7 @@ _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
 def read_envelopes(
-    envelopes: Sequence[object], *, dimensions: Mapping[str, Dimension], now: datetime
+    envelopes: Iterable[object], *, dimensions: Mapping[str, Dimension], now: datetime
 ) -> list[UsageEvent]:
     """Return the usage events in structured CloudEvents, in their order.
 
@@ -32,11 +32,11 @@ def read_envelopes(
         now: The present instant, aware.
 
     Raises:
-        InvalidUsage: At least one envelope, or the event in it, breaks a rule; lists every fault of every item.
+        InvalidUsage: At least one envelope, or the event in it, breaks a rule; lists the first faults.
     """
     found = FaultList()
-    plain = [(index, _open(index, envelope, found)) for index, envelope in enumerate(envelopes)]
-    opened = [(index, members) for index, members in plain if members is not None]
+    plain = ((index, _open(index, envelope, found)) for index, envelope in enumerate(envelopes))
+    opened = ((index, members) for index, members in plain if members is not None)
     events = read_items(opened, dimensions=dimensions, now=now, found=found, time_member="time")
     found.refuse()
     return events

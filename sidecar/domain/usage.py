@@ -1,7 +1,7 @@
 """Usage events as an app reports them: their shape and what makes them refused.
 
-Judges members that are already decoded; bytes, headers and encodings are the API's. A batch is all or nothing: every
-fault of every item is listed, and none is stored.
+Judges members that are already decoded; bytes, headers and encodings are the API's. A batch is all or nothing: the
+faults of its items are listed, and none is stored.
 """
 
 from collections.abc import Sequence
@@ -85,9 +85,11 @@ class UsageRefused(Exception):  # noqa: N818 - named for what happened to the ba
 class InvalidUsage(UsageRefused):
     """At least one item breaks a rule: fix the items listed and send the batch again."""
 
-    def __init__(self, faults: Sequence[UsageFault]) -> None:
-        super().__init__(f"{len(faults)} faults in the batch; nothing was stored")
+    def __init__(self, faults: Sequence[UsageFault], *, more: bool = False) -> None:
+        super().__init__(f"{len(faults)}{' or more' if more else ''} faults in the batch; nothing was stored")
         self.faults = tuple(faults)
+        self.more = more
+        """The batch has further faults, which were not looked for."""
 
 
 class IdReused(InvalidUsage):

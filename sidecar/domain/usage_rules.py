@@ -1,6 +1,6 @@
 """The rules a usage event must keep, judged on members that are already decoded.
 
-One entry, `read_batch`: all events of a batch or one refusal that lists every fault of every item. It refuses what it
+One entry, `read_batch`: all events of a batch or one refusal that lists the faults of its items. It refuses what it
 does not know rather than guess, because a misspelt member would otherwise change what a buyer pays. Whether an id was
 seen before is not judged here: only the ledger can tell.
 
@@ -8,7 +8,7 @@ Strings are compared by exact type: a JSON number arrives as `NumberText`, and m
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -21,6 +21,10 @@ BEHIND = timedelta(days=7)
 """How far behind the clock an event may be dated."""
 LONGEST_ID = 255
 LARGEST_TAG_SET = 5
+MOST_FAULTS = 1000
+"""Faults of one batch that are listed; the first one beyond them ends the reading."""
+_LONGEST_NAME = 100
+"""Characters of a member's name that a fault repeats."""
 
 _MEMBERS = frozenset(UsageEvent._fields)
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -36,8 +40,14 @@ class FaultList:
     faults: list[UsageFault] = field(default_factory=list)
 
     def add(self, index: int, member: str, reason: str) -> None:
-        """Note what is wrong with `member` of item `index`."""
-        self.faults.append(UsageFault(index, member, reason))
+        """Note what is wrong with `member` of item `index`.
+
+        Raises:
+            InvalidUsage: `MOST_FAULTS` were noted before.
+        """
+        if len(self.faults) == MOST_FAULTS:
+            raise InvalidUsage(self.faults, more=True)
+        self.faults.append(UsageFault(index, member[:_LONGEST_NAME], reason))
 
     def refuse(self) -> None:
         """Raise InvalidUsage if there is any fault."""
@@ -45,16 +55,16 @@ class FaultList:
             raise InvalidUsage(self.faults)
 
 
-def read_batch(members: Sequence[object], *, dimensions: Mapping[str, Dimension], now: datetime) -> list[UsageEvent]:
+def read_batch(members: Iterable[object], *, dimensions: Mapping[str, Dimension], now: datetime) -> list[UsageEvent]:
     """Return the events that `members` describe, in their order.
 
     Args:
-        members: The decoded items; JSON numbers as NumberText.
+        members: The decoded items; JSON numbers as NumberText. They are read once, one after the other.
         dimensions: The product's dimensions by name.
         now: The present instant, aware; events may be dated from `BEHIND` before it to `AHEAD` after it.
 
     Raises:
-        InvalidUsage: At least one item breaks a rule; lists every fault of every item.
+        InvalidUsage: At least one item breaks a rule; lists the first `MOST_FAULTS` faults.
     """
     found = FaultList()
     events = read_items(enumerate(members), dimensions=dimensions, now=now, found=found, time_member="timestamp")

@@ -6,7 +6,6 @@ on the app's own hot path.
 """
 
 import asyncio
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from sidecar.adapters.http.listening import Connection, Handler, Listener
 from sidecar.adapters.http.openapi import describe
 from sidecar.adapters.http.problems import Kind, Problem, answer, busy
 from sidecar.adapters.http.queries import poll_of, record_query_of, refuse_query
-from sidecar.adapters.http.replies import reply, reply_json
+from sidecar.adapters.http.replies import encode, reply, reply_json
 from sidecar.adapters.http.usage_requests import UsageReader
 from sidecar.domain.entitlement import AttestationFailed, Entitlement, SlowDown
 from sidecar.domain.ports import Books, Clock, Gate, Health, Intake
@@ -39,6 +38,7 @@ from sidecar.domain.usage import (
     Overloaded,
     UsageRefused,
 )
+from sidecar.domain.usage_rules import MOST_FAULTS
 
 _ATTEST_AGAIN_SECONDS = 10
 _USAGE = "/v1/usage"
@@ -234,12 +234,14 @@ class ApiServer:
         refuse_query(request)
         with self._requests:
             body = await read_body(request, self._memory)
+            size = len(body)
             try:
                 batch = await self._reader.read(request, body, self._clock.now())
+                del body  # its size stays counted: the texts of the events take as much until they are on disk
                 receipt = await self._intake.take(batch)
             finally:
-                self._memory.release(len(body))
-        return reply(b'{"accepted": %d, "duplicates": %d}' % (receipt.accepted, receipt.duplicates), status=202)
+                self._memory.release(size)
+        return reply(b'{"accepted": %d, "duplicates": %d}\n' % (receipt.accepted, receipt.duplicates), status=202)
 
     async def _open_buckets(self, request: web.BaseRequest) -> web.Response:
         refuse_query(request)
@@ -263,7 +265,7 @@ class ApiServer:
         refuse_query(request)
         if self._description is None:
             with self._requests:
-                self._description = json.dumps(await asyncio.to_thread(describe, self._dimensions)).encode()
+                self._description = encode(await asyncio.to_thread(describe, self._dimensions))
         return reply(self._description)
 
 
@@ -275,16 +277,16 @@ def _route(**methods: Handler) -> _Route:
 
 @lru_cache(maxsize=1)  # judged anew at every read; only the text of the same judgement is kept
 def _entitlement_body(entitlement: Entitlement) -> bytes:
-    return json.dumps(views.entitlement_members(entitlement)).encode()
+    return encode(views.entitlement_members(entitlement))
 
 
 def _problem_of(refusal: UsageRefused) -> Problem:
     """Return how a refusal of a service is told over HTTP."""
     match refusal:
         case IdReused(faults=faults):
-            return Problem(Kind.ID_REUSED, f"{_counted(len(faults))}; nothing was stored", faults=faults)
+            return Problem(Kind.ID_REUSED, f"{_counted(refusal)}; nothing was stored", faults=faults)
         case InvalidUsage(faults=faults):
-            return Problem(Kind.INVALID_USAGE, f"{_counted(len(faults))}; nothing was stored", faults=faults)
+            return Problem(Kind.INVALID_USAGE, f"{_counted(refusal)}; nothing was stored", faults=faults)
         case NotEntitled():
             return Problem(Kind.NOT_ENTITLED, str(refusal))
         case LedgerUnavailable(retry_after=seconds):
@@ -295,5 +297,10 @@ def _problem_of(refusal: UsageRefused) -> Problem:
             raise refusal
 
 
-def _counted(faults: int) -> str:
-    return "one fault" if faults == 1 else f"{faults} faults"
+def _counted(refusal: InvalidUsage) -> str:
+    count = len(refusal.faults)
+    if refusal.more:
+        return f"more than {count} faults; the first {count} are listed, and the rest of the batch was not read"
+    if count > MOST_FAULTS:
+        return f"{count} faults; the first {MOST_FAULTS} are listed"
+    return "one fault" if count == 1 else f"{count} faults"

@@ -13,6 +13,8 @@ from sidecar.domain.usage_rules import fault_of_text
 
 LONGEST_NONCE = 255
 """RegisterUsage's Nonce."""
+LARGEST_BODY = 16 * 1024
+"""Bytes of a body; the longest nonce, every character of it escaped, has a quarter of that."""
 
 
 async def read_nonce(request: web.BaseRequest, memory: Memory) -> str:
@@ -23,7 +25,7 @@ async def read_nonce(request: web.BaseRequest, memory: Memory) -> str:
     """
     if media_of(request) is not Media.JSON:
         raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "send the header `Content-Type: application/json`")
-    body = await read_body(request, memory)
+    body = await read_body(request, memory, most=LARGEST_BODY)
     memory.release(len(body))
     document = decode_document(body)
     if not isinstance(document, dict):

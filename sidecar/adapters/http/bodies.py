@@ -13,17 +13,25 @@ BODY_SECONDS = 30
 """Real time for a body to arrive."""
 
 
-async def read_body(request: web.BaseRequest, memory: Memory, seconds: float = BODY_SECONDS) -> bytes:
+async def read_body(
+    request: web.BaseRequest, memory: Memory, seconds: float = BODY_SECONDS, most: int = MOST_BODY
+) -> bytes:
     """Return the whole body; the caller gives its length back to `memory` when the request is done.
+
+    Args:
+        request: The request.
+        memory: Counts the bytes.
+        seconds: Real time for the body to arrive.
+        most: The largest body that this path takes, in bytes.
 
     Raises:
         Problem: too-large, overloaded, request-timeout, expectation-failed, or malformed when the HTTP framing is.
     """
     content = request.content
-    _check_size(request.content_length or 0)
+    _check_size(request.content_length or 0, most)
     if content.is_eof():  # the common case: a small body that came with its headers
         whole = content.read_nowait()
-        _check_size(len(whole))
+        _check_size(len(whole), most)
         memory.hold(len(whole))
         return whole
     await _let_client_send(request)
@@ -33,7 +41,7 @@ async def read_body(request: web.BaseRequest, memory: Memory, seconds: float = B
             while part := await content.readany():
                 memory.hold(len(part))
                 body += part
-                _check_size(len(body))
+                _check_size(len(body), most)
     except BaseException as fault:
         memory.release(len(body))
         if isinstance(fault, TimeoutError):
@@ -56,6 +64,7 @@ async def _let_client_send(request: web.BaseRequest) -> None:
     request.writer.output_size = 0
 
 
-def _check_size(size: int) -> None:
-    if size > MOST_BODY:
-        raise Problem(Kind.TOO_LARGE, f"the body is over {MOST_BODY} bytes: send the events in several batches")
+def _check_size(size: int, most: int) -> None:
+    if size > most:
+        cure = "send the events in several batches" if most == MOST_BODY else "this path takes a small document"
+        raise Problem(Kind.TOO_LARGE, f"the body is over {most} bytes: {cure}")

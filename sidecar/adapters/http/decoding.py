@@ -11,8 +11,6 @@ from typing import NoReturn
 from sidecar.adapters.http.problems import Kind, Problem
 from sidecar.domain.usage import NumberText
 
-_MOST_LINES_NAMED = 10
-
 
 def decode_document(body: bytes) -> object:
     """Return the JSON value in `body`.
@@ -21,35 +19,9 @@ def decode_document(body: bytes) -> object:
         Problem: malformed, saying where.
     """
     try:
-        return _decode(_text(body))
+        return decode_text(_text(body))
     except ValueError as fault:
         raise Problem(Kind.MALFORMED, f"the body is not JSON: {fault}") from None
-
-
-def decode_lines(body: bytes) -> list[object]:
-    """Return the JSON value of each line of `body`; blank lines are passed over.
-
-    Raises:
-        Problem: malformed, naming the lines that cannot be read.
-    """
-    values: list[object] = []
-    bad: list[str] = []
-    try:
-        lines = _text(body).split("\n")
-    except ValueError as fault:
-        raise Problem(Kind.MALFORMED, f"the body is not NDJSON: {fault}") from None
-    for number, line in enumerate(lines, start=1):
-        if not line.strip(" \t\r"):
-            continue
-        try:
-            values.append(_decode(line))
-        except ValueError as fault:
-            bad.append(f"line {number}: {fault}")
-    if bad:
-        named = "; ".join(bad[:_MOST_LINES_NAMED])
-        more = f"; and {len(bad) - _MOST_LINES_NAMED} more" if len(bad) > _MOST_LINES_NAMED else ""
-        raise Problem(Kind.MALFORMED, f"the body is not NDJSON: {named}{more}")
-    return values
 
 
 def _text(body: bytes) -> str:
@@ -64,9 +36,14 @@ def _text(body: bytes) -> str:
     return text
 
 
-def _decode(text: str) -> object:
+def decode_text(text: str) -> object:
+    """Return the JSON value in `text`.
+
+    Raises:
+        ValueError: It is none; says where.
+    """
     try:
-        value: object = _DECODER.decode(text)
+        value: object = DECODER.decode(text)
     except json.JSONDecodeError as fault:
         raise ValueError(f"{fault.msg} at line {fault.lineno} column {fault.colno}") from None
     except RecursionError:
@@ -85,6 +62,7 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
 
 
-_DECODER = json.JSONDecoder(
+DECODER = json.JSONDecoder(
     object_pairs_hook=_members, parse_int=NumberText, parse_float=NumberText, parse_constant=_refuse_constant
 )
+"""Decodes one value; what it raises is a ValueError, or a RecursionError for one that is nested too deeply."""

@@ -1,6 +1,7 @@
 """Which kind of document a request says it carries, judged by its headers alone.
 
-UTF-8 only, and no Content-Encoding: eight compressed mebibytes would be any number of plain ones.
+UTF-8 only, of which us-ascii is a part, and no Content-Encoding but `identity`, which changes nothing: eight compressed
+mebibytes would be any number of plain ones.
 """
 
 from enum import Enum
@@ -21,6 +22,7 @@ class Media(Enum):
 
 
 _HINT = "send the header `Content-Type: application/json`"
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _BY_NAME = {media.value: media for media in Media}
 
 
@@ -31,8 +33,8 @@ def media_of(request: web.BaseRequest) -> Media:
         Problem: unsupported-media-type, with the header to send.
     """
     headers = request.headers
-    if "Content-Encoding" in headers:
-        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not taken: send the body as it is")
+    if "Content-Encoding" in headers and not _is_plain(", ".join(headers.getall("Content-Encoding"))):
+        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "this Content-Encoding is not taken: send the body as it is")
     given = headers.getall("Content-Type", [])
     if len(given) != 1:
         raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"there must be one Content-Type: {_HINT}")
@@ -40,9 +42,13 @@ def media_of(request: web.BaseRequest) -> Media:
     media = _BY_NAME.get(name)
     if media is None:
         raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"this Content-Type is not taken: {_HINT}")
-    if charset not in ("utf-8", "utf8"):
-        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "the charset must be utf-8")
+    if charset not in _CHARSETS:
+        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "the charset must be utf-8 or us-ascii")
     return media
+
+
+def _is_plain(codings: str) -> bool:
+    return all(coding.strip(" \t").lower() == "identity" for coding in codings.split(","))
 
 
 @lru_cache(maxsize=64)  # clients send the same few headers again and again

@@ -4,19 +4,16 @@ The `type` of a problem is stable and ends in the word that clients match on. Th
 repeats a body, a token or a tag value.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from aiohttp import web
 
-from sidecar.adapters.http.replies import reply
+from sidecar.adapters.http.replies import encode, reply
 from sidecar.domain.usage import UsageFault
+from sidecar.domain.usage_rules import MOST_FAULTS
 
 MEDIA_TYPE = "application/problem+json"
-MOST_FAULTS = 10_000
-"""Faults listed in one document; beyond it the detail counts them, so that 8 MiB of faults stay a bounded answer."""
-
 _TYPE = "urn:marketplace-sidecar:problem:"
 
 
@@ -95,4 +92,4 @@ def document_of(problem: Problem) -> bytes:
             {"index": fault.index, "field": fault.field, "reason": fault.reason}
             for fault in problem.faults[:MOST_FAULTS]
         ]
-    return json.dumps(document).encode()
+    return encode(document)

@@ -26,4 +26,9 @@ def reply(
 
 def reply_json(document: object, *, status: int = 200) -> web.Response:
     """Return a response that carries `document`."""
-    return reply(json.dumps(document).encode(), status=status)
+    return reply(encode(document), status=status)
+
+
+def encode(document: object) -> bytes:
+    """Return `document` as JSON that ends with a line feed, so that a terminal's prompt begins on a line of its own."""
+    return json.dumps(document).encode() + b"\n"

@@ -13,7 +13,8 @@ from functools import partial
 
 from aiohttp import web
 
-from sidecar.adapters.http.decoding import decode_document, decode_lines
+from sidecar.adapters.http import items
+from sidecar.adapters.http.decoding import decode_document
 from sidecar.adapters.http.media import Media, media_of
 from sidecar.adapters.http.problems import Kind, Problem
 from sidecar.domain.cloudevents import envelope_of_headers, read_envelopes
@@ -21,9 +22,10 @@ from sidecar.domain.usage import Dimension, InvalidUsage, UsageBatch, UsageEvent
 from sidecar.domain.usage_rules import read_batch
 
 LARGE_BODY = 64 * 1024
-"""Bodies over this many bytes, about 500 events, are read on the thread."""
+"""Bodies over this many bytes, about 500 events, are read on the thread, item by item."""
 
 _BINARY_PREFIX = "ce-"
+_NO_BATCH = "a batch of CloudEvents is a JSON array"
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 Attributes = tuple[tuple[str, str], ...]
@@ -40,7 +42,7 @@ class UsageReader:
         """Return the batch that `request` carries in `body`.
 
         Raises:
-            Problem: malformed or unsupported-media-type.
+            Problem: malformed, too-large or unsupported-media-type.
             InvalidUsage: At least one event breaks a rule.
         """
         media = media_of(request)
@@ -59,24 +61,31 @@ class UsageReader:
 def _events(
     media: Media, attributes: Attributes | None, body: bytes, dimensions: Mapping[str, Dimension], now: datetime
 ) -> list[UsageEvent]:
+    is_large = len(body) > LARGE_BODY
+    decode = items.decode_one if is_large else decode_document
     match media:
         case Media.JSON if attributes is not None:
             try:
-                envelope = envelope_of_headers(attributes, decode_document(body))
+                envelope = envelope_of_headers(attributes, decode(body))
             except ValueError as fault:
                 raise Problem(Kind.MALFORMED, str(fault)) from None
             return read_envelopes([envelope], dimensions=dimensions, now=now)
         case Media.JSON:
-            return read_batch(_items(decode_document(body)), dimensions=dimensions, now=now)
+            found = items.decode_items(body) if is_large else _items(decode_document(body))
+            return read_batch(items.bounded(found), dimensions=dimensions, now=now)
         case Media.NDJSON:
-            return read_batch(decode_lines(body), dimensions=dimensions, now=now)
+            return read_batch(items.decode_lines(body), dimensions=dimensions, now=now)
         case Media.CLOUDEVENT:
-            return read_envelopes([decode_document(body)], dimensions=dimensions, now=now)
+            return read_envelopes([decode(body)], dimensions=dimensions, now=now)
         case Media.CLOUDEVENTS:
-            envelopes = decode_document(body)
-            if not isinstance(envelopes, list):
-                raise InvalidUsage([UsageFault(0, "item", "a batch of CloudEvents is a JSON array")])
-            return read_envelopes(envelopes, dimensions=dimensions, now=now)
+            envelopes = items.decode_array(body, _NO_BATCH) if is_large else _envelopes(decode_document(body))
+            return read_envelopes(items.bounded(envelopes), dimensions=dimensions, now=now)
+
+
+def _envelopes(document: object) -> list[object]:
+    if not isinstance(document, list):
+        raise InvalidUsage([UsageFault(0, "item", _NO_BATCH)])
+    return document
 
 
 def _items(document: object) -> list[object]:
@@ -86,9 +95,9 @@ def _items(document: object) -> list[object]:
     if not isinstance(document, dict) or "events" not in document:
         return [document]
     events = document["events"]
-    faults = [UsageFault(0, name, "unknown member beside `events`") for name in document if name != "events"]
+    faults = items.strangers(name for name in document if name != "events")
     if not isinstance(events, list):
-        faults.append(UsageFault(0, "events", "must be an array"))
+        faults.append(items.NO_ARRAY)
         raise InvalidUsage(faults)
     if faults:
         raise InvalidUsage(faults)

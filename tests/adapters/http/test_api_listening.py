@@ -13,9 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from sidecar.adapters.http.decoding import decode_document, decode_lines
 from sidecar.adapters.http.listening import CannotListen, Listener, PortInUse
-from sidecar.adapters.http.problems import Kind, Problem
 from tests.adapters.http.fakes import Api, Wire, request
 
 EVENT = '{"dimension": "requests"}'
@@ -216,19 +214,3 @@ def test_any_bytes_leave_it_standing(data: bytes) -> None:
         await running.stop()
 
     asyncio.run(throw())
-
-
-ALMOST_JSON = st.binary() | st.text(alphabet='{}[]",:0123456789.eE+-tfnu\\ud8\n \x00é').map(str.encode)
-
-
-@pytest.mark.parametrize("decode", [decode_document, decode_lines])
-@given(data=ALMOST_JSON)
-def test_any_bytes_decoded_or_refused(decode: Callable[[bytes], object], data: bytes) -> None:
-    """Any bytes are JSON or `malformed`, and nothing else."""
-    try:
-        decode(data)
-    except Problem as problem:
-        kind = problem.kind
-    else:
-        return
-    assert kind is Kind.MALFORMED

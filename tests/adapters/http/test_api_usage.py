@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from structlog.testing import capture_logs
 
+from sidecar.adapters.http.items import MOST_ITEMS
 from sidecar.domain.usage import (
     IdReused,
     LedgerUnavailable,
@@ -16,6 +17,7 @@ from sidecar.domain.usage import (
     UsageFault,
     UsageRefused,
 )
+from sidecar.domain.usage_rules import MOST_FAULTS
 from tests.adapters.http.fakes import Api, request
 
 EVENT = '{"dimension": "requests", "quantity": 2}'
@@ -184,16 +186,56 @@ async def test_large_batch_read_apart(api: Api) -> None:
 
 
 async def test_large_bad_batch_listed(api: Api) -> None:
-    """A large batch lists each of its bad events."""
-    answer = await api.report(json.dumps([{"dimension": "requests", "quantity": "-1"}] * 5000))
-    assert [(number, "quantity") for number in range(5000)] == answer.faults
+    """A large batch lists each of its bad events, and says nothing of more where there are none."""
+    answer = await api.report(json.dumps([{"dimension": "requests", "quantity": "-1", "id": "x" * 100}] * MOST_FAULTS))
+    assert [(number, "quantity") for number in range(MOST_FAULTS)] == answer.faults
+    assert answer.document["detail"] == f"{MOST_FAULTS} faults; nothing was stored"
 
 
-async def test_fault_list_bounded(api: Api) -> None:
-    """Beyond ten thousand faults the answer says how many there are."""
-    answer = await api.report(b"[" + b"1," * 50_000 + b"1]")
-    assert len(answer.faults) == 10_000
-    assert "50001 faults" in answer.document["detail"]
+@pytest.mark.parametrize("count", [MOST_FAULTS + 1, 4_000_000])
+async def test_fault_list_bounded(api: Api, count: int) -> None:
+    """The first fault too many ends the reading; the answer says that there are more."""
+    answer = await api.report(b"[" + b"1," * (count - 1) + b"1]")
+    assert [(number, "item") for number in range(MOST_FAULTS)] == answer.faults
+    assert f"more than {MOST_FAULTS} faults; the first {MOST_FAULTS} are listed" in answer.document["detail"]
+    assert not api.intake.batches
+
+
+async def test_many_reused_ids_bounded(api: Api) -> None:
+    """Of reused ids the answer lists as many, and counts the rest."""
+    api.intake.refusal = IdReused([UsageFault(number, "id", "seen before") for number in range(5000)])
+    answer = await api.report(EVENT)
+    assert len(answer.faults) == MOST_FAULTS
+    assert "5000 faults" in answer.document["detail"]
+
+
+async def test_long_member_names_cut(api: Api) -> None:
+    """A fault repeats a hundred characters of a member's name and no more."""
+    answer = await api.report(json.dumps({"dimension": "requests", "n" * 50_000: 1}))
+    assert [(0, "n" * 100)] == answer.faults
+
+
+@pytest.mark.parametrize(
+    ("media", "join"),
+    [
+        ("application/json", "[{}]"),
+        ("application/json", '{{"events": [{}]}}'),
+        ("application/x-ndjson", "{}"),
+        ("application/cloudevents-batch+json", "[{}]"),
+    ],
+)
+@pytest.mark.parametrize("count", [MOST_ITEMS, MOST_ITEMS + 1])
+async def test_items_bounded(api: Api, media: str, join: str, count: int) -> None:
+    """A batch of 10,000 events is taken; one more event is 413 with that number, and nothing is stored."""
+    event = CLOUDEVENT if "cloudevents" in media else EVENT
+    body = join.format(("\n" if "ndjson" in media else ",").join([event] * count))
+    answer = await api.report(body, media=media)
+    if count == MOST_ITEMS:
+        assert answer.document["accepted"] == MOST_ITEMS
+        return
+    assert (answer.status, answer.problem) == (413, "too-large")
+    assert "at most 10000 events" in answer.document["detail"]
+    assert not api.intake.batches
 
 
 @pytest.mark.parametrize(
@@ -213,10 +255,23 @@ async def test_other_charsets_refused(api: Api, charset: str) -> None:
     assert (await api.report(EVENT, media=f"application/json; charset={charset}")).problem == "unsupported-media-type"
 
 
-@pytest.mark.parametrize("coding", ["gzip", "identity", "br", ""])
+@pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "br", "x-identity", ""])
 async def test_content_encoding_refused(api: Api, coding: str) -> None:
-    """A body is sent as it is: any Content-Encoding is 415."""
+    """A body is sent as it is: a Content-Encoding that changes it is 415."""
     assert (await api.report(EVENT, f"Content-Encoding: {coding}")).problem == "unsupported-media-type"
+
+
+@pytest.mark.parametrize("coding", ["identity", "Identity", " IDENTITY ", "identity,identity"])
+async def test_identity_encoding_taken(api: Api, coding: str) -> None:
+    """`Content-Encoding: identity` changes nothing, so the body is taken."""
+    assert (await api.report(EVENT, f"Content-Encoding: {coding}")).status == 202
+
+
+@pytest.mark.parametrize("charset", ["us-ascii", "US-ASCII", '"us-ascii"', '"US-Ascii"', "UTF-8", '"utf-8"'])
+@pytest.mark.parametrize("media", ["application/json", "application/x-ndjson"])
+async def test_subset_of_utf8_taken(api: Api, media: str, charset: str) -> None:
+    """us-ascii is a part of UTF-8, so it is taken, in quotes and in any case."""
+    assert (await api.report(EVENT, media=f"{media}; charset={charset}")).status == 202
 
 
 async def test_missing_type_refused(api: Api) -> None:
