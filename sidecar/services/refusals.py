@@ -57,6 +57,8 @@ _CURES: Final[Mapping[str, str]] = {reason: kind.cure for kind, reason in revers
 """By reason, of the first class in the table that has it."""
 _LOCAL: Final = frozenset({Reason.UNREACHABLE, Reason.CREDENTIALS_MISSING})
 """What happens on the way to AWS; the error's own words name the address, the file or the variable."""
+_OF_THE_ACCOUNT: Final = frozenset({Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_REFUSED, Reason.ACCESS_DENIED})
+"""What another service account of the pod may be the cause of."""
 _REFUSALS: Final = frozenset(
     {
         Reason.CUSTOMER_NOT_ENTITLED,
@@ -81,12 +83,20 @@ class Meaning:
     """AWS Marketplace answered, and the answer is no."""
 
 
-def interpret(error: errors.MarketplaceError) -> Meaning:
-    """Return what `error` means for the pod's entitlement."""
+def interpret(error: errors.MarketplaceError, service_account: str | None = None) -> Meaning:
+    """Return what `error` means for the pod's entitlement.
+
+    Args:
+        error: What the metering client raised.
+        service_account: What the pod runs as, namespace/name; named where the role comes from it.
+    """
     reason = next(REASONS[kind] for kind in type(error).__mro__ if kind in REASONS)
     # What cannot be reached is named: the address may be the proxy's, the token service's or the emulator's.
     said = f" {error.message[:1].upper()}{error.message[1:]}." if reason in _LOCAL and error.message else ""
-    return Meaning(reason, f"{_MEANINGS[reason]}{said} {error.cure}".rstrip(), reason in _REFUSALS)
+    detail = f"{_MEANINGS[reason]}{said} {error.cure}".rstrip()
+    if service_account is not None and reason in _OF_THE_ACCOUNT:
+        detail = f"{detail} The pod runs as the service account {service_account}."
+    return Meaning(reason, detail, reason in _REFUSALS)
 
 
 def cure_of(reason: str, *, emulator: bool = False) -> str:

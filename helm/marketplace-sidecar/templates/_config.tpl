@@ -8,6 +8,11 @@ in, by variables: no key of the seller's.
 {{- toYaml (include "marketplace-sidecar.config" . | fromYaml).product -}}
 {{- end }}
 
+{{/* The group `kubernetes`; null switches it off. */}}
+{{- define "marketplace-sidecar.kubernetes" -}}
+{{- .Values.sidecar.config.kubernetes | default (dict "enabled" false) | toYaml -}}
+{{- end }}
+
 {{/* The data of the config map: config.yaml and one PEM file for each key version. */}}
 {{- define "marketplace-sidecar.configData" -}}
 {{- if not .Values.sidecar.productFromImage -}}
@@ -18,6 +23,7 @@ in, by variables: no key of the seller's.
 {{- $_ := set $paths $version (printf "/etc/marketplace-sidecar/keys/%s.pem" $version) -}}
 {{- end -}}
 {{- $_ := set $config "product" (set (deepCopy $product) "public_keys" $paths) -}}
+{{- $_ := set $config "kubernetes" (include "marketplace-sidecar.kubernetes" . | fromYaml) -}}
 {{- $_ := set $config "ledger" (dict "path" "/var/lib/marketplace-sidecar/ledger.db") -}}
 config.yaml: |
   {{- toYaml $config | nindent 2 }}
@@ -32,7 +38,7 @@ config.yaml: |
 {{- $sidecar := .Values.sidecar -}}
 {{- if $sidecar.productFromImage }}
 {{- range $group := list "api" "kubernetes" "log" "marketplace" "probes" "shutdown" }}
-{{- range $key, $value := get $sidecar.config $group }}
+{{- range $key, $value := eq $group "kubernetes" | ternary (include "marketplace-sidecar.kubernetes" $ | fromYaml) (get $sidecar.config $group) }}
 {{- $sellers := and (eq $group "marketplace") (has $key (list "mode" "endpoint_url")) }}
 {{- if not (or $sellers (kindIs "invalid" $value)) }}
 - name: SIDECAR_{{ upper $group }}__{{ upper $key }}
