@@ -8,6 +8,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -25,8 +26,8 @@ from sidecar.services.cluster_faults import ClusterFaults
 from sidecar.services.pod_reporter import PodReporter
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
-PREDECESSOR_WITHIN = timedelta(seconds=5)
-"""Real time that the question for the pod that had the ledger last may take, repetitions included."""
+PREDECESSOR_WITHIN = timedelta(seconds=10)
+"""Real time that the question for the pod that had the ledger last may take, repetitions included, loading not."""
 _ASK_AGAIN = timedelta(seconds=1)
 """Between two questions while nothing answers: the network of a pod that starts may come late."""
 
@@ -116,21 +117,20 @@ class Cluster:
     async def runs(self, earlier: Predecessor) -> bool | None:
         """Return whether the pod that had the ledger last still runs; None where that cannot be decided.
 
-        Takes `PREDECESSOR_WITHIN` at most.
+        Takes `PREDECESSOR_WITHIN` at most once the kubernetes package is loaded.
         """
         runs: bool | None = None
         if self._tie is not None and earlier.place is not None:
-            try:
+            with suppress(TimeoutError, ClusterFailed):
+                await self._tie.pod.load()
                 async with asyncio.timeout(PREDECESSOR_WITHIN.total_seconds()):
                     runs = await self._look_for(self._tie.pod, earlier)
-            except TimeoutError:
-                runs = None
         words = "unknown" if runs is None else "yes" if runs else "no"
         place = None if earlier.place is None else str(earlier.place)
         log.info("ledger.predecessor_asked", pod=earlier.uid, place=place, runs=words)
         return runs
 
-    async def _look_for(self, api: KubernetesPod, earlier: Predecessor) -> bool | None:
+    async def _look_for(self, api: KubernetesPod, earlier: Predecessor) -> bool:
         assert earlier.place is not None  # noqa: S101 - judged by the caller
         while True:
             try:
@@ -139,7 +139,7 @@ class Cluster:
                 if failed.fault is Fault.NOT_FOUND:
                     return False
                 if failed.fault is not Fault.UNREACHABLE:
-                    return None
+                    raise
             await self._clock.sleep_until(self._clock.now() + _ASK_AGAIN)
 
     def close(self) -> None:

@@ -116,7 +116,7 @@ def test_only_success_ends_failing(steps: list[tuple[str, int]]) -> None:
 
 
 def test_room_fails_after_long_refusal() -> None:
-    """Refusing usage for lack of room fails after `failing_after`, counted from the first refusal, and ends with room."""
+    """Refused usage fails after `failing_after`, counted from the first refusal, and ends with room."""
     room = Room()
     room.refuse(NOON - 3 * HOUR)
     room.refuse(NOON - HOUR)

@@ -30,7 +30,7 @@ POD = PodView(uid="u-1", phase="Running", deleted=False, conditions={"Ready": Co
     ids=["runs", "replaced", "deleted", "pending", "done", "failed", "lost", "node silent", "unknown", "no condition"],
 )
 def test_runs_for_certain(pod: PodView, expected: bool) -> None:  # noqa: FBT001 - a table's column
-    """A pod runs if it has the UID, is not being deleted, is Running, and Ready, which its node's silence takes away."""
+    """A pod runs if it has the UID, is not being deleted, is Running and Ready; a silent node takes Ready away."""
     assert expected == still_runs(pod, "u-1")
 
 
@@ -42,6 +42,6 @@ def test_taken_over_is_summed() -> None:
         TakenOver("requests", TEN, 500_000, in_doubt=False),
         TakenOver("requests", TEN, 4_000_000, in_doubt=True),
     ]
-    words = "peak 2026-11-23T10:00:00Z 1 in doubt, requests 2026-11-23T10:00:00Z 3, requests 2026-11-23T10:00:00Z 4 in doubt"
-    assert words == describe(summarize(parts), 20)
+    ten = "2026-11-23T10:00:00Z"
+    assert f"peak {ten} 1 in doubt, requests {ten} 3, requests {ten} 4 in doubt" == describe(summarize(parts), 20)
     assert "peak 2026-11-23T10:00:00Z 1 in doubt, and 2 more" == describe(summarize(parts), 1)

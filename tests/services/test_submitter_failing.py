@@ -36,8 +36,16 @@ def causes(metering: "Metering") -> list[Cause]:
     return [failure.cause for failure in metering.submitter.courses.failures(metering.clock.now())]
 
 
-@pytest.mark.parametrize("late", list(LatePolicy))
-@pytest.mark.parametrize("error", [ThrottlingException(), NoAnswer(), ERRORS["InvalidTagException"]()])
+@pytest.mark.parametrize(
+    ("error", "late"),
+    [
+        (ThrottlingException(), LatePolicy.CARRY),
+        (ThrottlingException(), LatePolicy.UNBILLED),
+        (NoAnswer(), LatePolicy.CARRY),
+        (ERRORS["InvalidTagException"](), LatePolicy.CARRY),
+    ],
+    ids=["carried", "expired", "in doubt", "refused"],
+)
 async def test_long_outage_fails(metering: "Metering", late: LatePolicy, error: Exception) -> None:
     """In 36 hours without a success metering fails after `failing_after`, though each record is gone after 6 hours."""
     metering.gate.state = State.ENTITLED
@@ -71,7 +79,7 @@ async def test_stranger_in_the_slots_fails(metering: "Metering", every: int, fai
 
 
 async def test_stranger_is_told(metering: "Metering") -> None:
-    """One duplicate is an error in the log and a fault for 24 hours, also past successes; its quantity stays unbilled."""
+    """One duplicate is an error in the log and a fault for 24 hours, past successes, too; its quantity is unbilled."""
     await metering.start(ONE)
     metering.marketplace.says("requests", DUPLICATE)
     metering.use(event("5"))
@@ -162,7 +170,7 @@ async def test_idle_product_never_fails(metering: "Metering") -> None:
 
 
 async def test_full_ledger_fails(metering: "Metering") -> None:
-    """Usage that is refused for lack of room for longer than `failing_after` makes metering fail until there is room."""
+    """Usage refused for lack of room for longer than `failing_after` makes metering fail until there is room."""
     await metering.start(ONE)
     metering.submitter.courses.room.refuse(metering.clock.now())
     await metering.clock.advance(2 * HOUR)

@@ -72,6 +72,14 @@ class KubernetesPod:
         """
         return await self.find_pod(PodPlace(self._address.namespace, self._address.name))
 
+    async def load(self) -> None:
+        """Load the package, which a busy node may take seconds for, so that no limit of a call counts it.
+
+        Raises:
+            ClusterFailed: It is not there, or the service account's files cannot be used.
+        """
+        await self._call(lambda _: None)
+
     async def find_pod(self, place: PodPlace) -> PodView:
         """Return the pod that has that name now, which may be another one than this. Reads only.
 

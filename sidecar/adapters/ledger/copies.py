@@ -61,8 +61,7 @@ def _connect_copy(copy: Path, path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(copy, isolation_level=None)
     try:
         connection.row_factory = sqlite3.Row
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            raise LedgerUnusable(path, "it is empty: no sidecar has written to it", "Name the ledger's own file.")
+        _refuse_empty(connection, path)
         prepare(connection, path)
         connection.execute("PRAGMA query_only = ON")
     except BaseException:
@@ -71,15 +70,21 @@ def _connect_copy(copy: Path, path: Path) -> sqlite3.Connection:
     return connection
 
 
+def _refuse_empty(connection: sqlite3.Connection, path: Path) -> None:
+    if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+        raise LedgerUnusable(path, "it is empty: no sidecar has written to it", "Name the ledger's own file.")
+
+
 @contextmanager
 def _private_copy(path: Path) -> Iterator[Path]:
     """Copy the ledger and its log into a folder that only this user sees; both belong to one moment."""
     try:
-        if Path(tempfile.gettempdir()).resolve() == path.parent.resolve():
-            raise LedgerUnusable(path, "the folder for temporary files is the ledger's own", _ROOM)
-        folder = tempfile.TemporaryDirectory(prefix="marketplace-ledger-")
+        inside = Path(tempfile.gettempdir()).resolve() == path.parent.resolve()
+        folder = None if inside else tempfile.TemporaryDirectory(prefix="marketplace-ledger-")
     except OSError as error:
         raise LedgerUnusable(path, f"there is no folder for a private copy: {error.strerror}", _ROOM) from error
+    if folder is None:
+        raise LedgerUnusable(path, "the folder for temporary files is the ledger's own", _ROOM)
     with folder as name:
         copy = Path(name, "ledger.db")
         for _ in range(_TRIES):
