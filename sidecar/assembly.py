@@ -103,7 +103,7 @@ def assemble(
         rules=ledger.rules,
         pod=ledger.pod,
         draw=random.random,
-        last_success_at=None,
+        courses=ledger.courses,
     )
     identity = find_identity(environ, read=_read)
     _name_ignored(settings, environ)
@@ -183,6 +183,7 @@ def rules_of(settings: Settings) -> MeteringRules:
         window=metering.window,
         report_zero=metering.report_zero,
         failing_after=metering.failing_after,
+        on_failing=metering.on_failing,
     )
 
 

@@ -77,6 +77,29 @@ _EVENT_DIGESTS = """
         block BLOB NOT NULL
     ) STRICT;
 """
+_POD_NAMES = """
+    -- Where the cluster keeps the pod's object; null where the environment does not say.
+    ALTER TABLE pod ADD COLUMN pod_namespace TEXT;
+    ALTER TABLE pod ADD COLUMN pod_name TEXT;
+    """
+
+_PROGRESS = """
+    -- How the submissions of each dimension have gone, across restarts and pods; by name, as the configuration has it.
+    CREATE TABLE progress (
+        dimension TEXT PRIMARY KEY,
+        last_success_at INTEGER,
+        due_since INTEGER,
+        disputed_since INTEGER
+    ) STRICT, WITHOUT ROWID;
+
+    -- The latest DuplicateRequest answers of each dimension.
+    CREATE TABLE duplicate_answer (
+        dimension TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (dimension, number)
+    ) STRICT, WITHOUT ROWID;
+    """
 
 MIGRATIONS = (
     """
@@ -253,6 +276,7 @@ MIGRATIONS = (
 
     INSERT INTO tag_set (id, tags) VALUES (0, '[]');
     """,
-    _FROZEN_TERMS + _EVENT_DIGESTS,
+    # Opening an old ledger rewrites nothing large: columns without a value, new tables, and the few rows of `dimension`.
+    _FROZEN_TERMS + _EVENT_DIGESTS + _POD_NAMES + _PROGRESS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""
