@@ -20,7 +20,7 @@ from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Progress, Status,
 from sidecar.domain.usage import LedgerUnavailable
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar
-from sidecar.services.standing_faults import Since, entitlement_fault, metering_fault
+from sidecar.services.standing_faults import Since, entitlement_fault
 from sidecar.services.submitter import Submitter
 
 _FAILING_CURE = (
@@ -169,8 +169,6 @@ class HealthReport:
         found = entitlement_fault(self._registrar.entitlement(), emulator=self._setting.mode == "emulator")
         standing = [] if found is None else [found]
         findings: list[Finding] = []
-        if self._failing():
-            findings.append(metering_fault(self._setting.on_failing, now))
         progress, terms = Progress(self._submitter.last_success_at, None, 0), dict[str, Terms]()
         fault = self._ledger.fault
         try:

@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from sidecar.domain.entitlement import Entitlement, State
-from sidecar.domain.policy import OnFailing
 from sidecar.domain.status import Finding
 from sidecar.services.refusals import cure_of
 
@@ -29,17 +28,6 @@ def entitlement_fault(entitlement: Entitlement, *, emulator: bool) -> Finding | 
             return Finding("entitlement-unavailable", detail, cure, entitlement.since)
         case State.PENDING | State.ENTITLED:
             return None
-
-
-def metering_fault(on_failing: OnFailing, now: datetime) -> Finding:
-    """Return the fault that metering without success is."""
-    closed = "; the gate is closed for it" if on_failing is OnFailing.GATE else ""
-    return Finding(
-        "metering-failing",
-        f"no usage could be submitted for longer than metering.failing_after{closed}",
-        "Put right what the other faults and the log event metering.refused name; the next success ends it.",
-        now,
-    )
 
 
 class Since:

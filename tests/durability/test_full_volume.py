@@ -117,7 +117,7 @@ def sound(path: Path) -> None:
     """Prove the books from the rows."""
     with closing(open_for_reading(path)) as connection:
         assert [] == list(proof.breaches(connection))
-        assert [] == list(proof.event_breaches(connection, set(RULES.dimensions)))
+        assert [] == list(proof.event_breaches(connection))
 
 
 async def test_usage_is_refused_before_the_volume_is_full(ledger: Ledger, volume: Path) -> None:

@@ -6,9 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sidecar.domain.entitlement import Entitlement, Reason, Source, State
-from sidecar.domain.policy import OnFailing
 from sidecar.domain.status import Finding
-from sidecar.services.standing_faults import Since, entitlement_fault, metering_fault
+from sidecar.services.standing_faults import Since, entitlement_fault
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -49,8 +48,7 @@ def test_every_reason_says_what_follows(reason: Reason) -> None:
 def test_first_sight_is_kept() -> None:
     """A fault keeps the instant of its first sight until it is gone."""
     since = Since()
-    fault = metering_fault(OnFailing.GATE, NOON)
-    assert "the gate is closed" in fault.detail
+    fault = Finding("in-doubt", "2 records", "Settle them.", NOON)
     assert [fault] == since.date([fault])
     later = replace(fault, detail="worse", since=NOON + timedelta(hours=1))
     assert [replace(later, since=NOON)] == since.date([later])
