@@ -17,7 +17,7 @@ import structlog
 
 from sidecar.adapters.ledger import adopting, generations, proof, pruning, reading, submitting, taking
 from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
-from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_writing
+from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
 from sidecar.adapters.ledger.generations import report_change
 from sidecar.adapters.ledger.keeping import FileWatch, put_back
 from sidecar.adapters.ledger.soundness import UNREADABLE_CURE, unreadable_row
@@ -90,6 +90,9 @@ class Ledger:
         except LedgerUnavailable as error:
             self._close()
             raise LedgerUnusable(self.path, str(error), "Make room on the volume, or restore the file.") from error
+        except sqlite3.Error as error:
+            self._close()
+            raise LedgerUnusable(self.path, str(error), cure_for(error)) from error
         except (ValueError, OverflowError) as error:
             row = unreadable_row(store.connection)
             self._close()
