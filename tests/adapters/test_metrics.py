@@ -65,6 +65,7 @@ def test_every_value_exposed() -> None:
         labelled("marketplace_usage_submitted", dimension="requests"): 7.5,
         labelled("marketplace_usage_unbilled", dimension="requests"): 0,
         labelled("marketplace_usage_remainder", dimension="requests"): 0,
+        labelled("marketplace_usage_left_unsent", dimension="requests"): 0.5,
         labelled("marketplace_ledger_balanced"): 1,
         labelled("marketplace_records_in_doubt"): 1,
         labelled("marketplace_ledger_bytes"): 4096,
@@ -188,3 +189,10 @@ def test_unforeseen_code_is_no_label() -> None:
     faults = [Finding(f"Code{number}", "words", "", NOW, "UnknownAnswer") for number in range(9)]
     codes = {dict(labels)["code"] for name, labels in samples_of(replace(STATUS, findings=faults)) if "faults" in name}
     assert {"UnknownAnswer"} == codes
+
+
+def test_left_unsent_is_shown() -> None:
+    """What the pod's end leaves unsent has a sample by dimension, and none while the pod lives."""
+    name = labelled("marketplace_usage_left_unsent", dimension="requests")
+    assert name not in samples_of(replace(STATUS, left_unsent={}))
+    assert 0.5 == samples_of(STATUS)[name]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.buckets import Bucket, record, record_late
+from sidecar.domain.buckets import Bucket, Elsewhere, record, record_late
 from sidecar.domain.quantity import MILLION
 from sidecar.domain.usage import Aggregation
 
@@ -118,3 +118,27 @@ def test_reopened_never_negative(
     before = record(Bucket(), aggregation, early, distinct=len(early))
     gone = replace(before, moved=before.quantity)
     assert record(gone, aggregation, later, distinct=len(later)).quantity >= 0
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "elsewhere", "arrived", "distinct", "own"),
+    [
+        (Aggregation.SUM, Elsewhere(10), [(4, 1)], None, 4),
+        (Aggregation.MAX, Elsewhere(10), [(4, 1)], None, 0),
+        (Aggregation.MAX, Elsewhere(10), [(14, 1)], None, 4),
+        (Aggregation.LAST, Elsewhere(10, 5), [(14, 6)], None, 4),
+        (Aggregation.LAST, Elsewhere(10, 5), [(14, 4)], None, 0),
+        (Aggregation.LAST, Elsewhere(10, 5), [(4, 6)], None, 0),
+        (Aggregation.LAST, Elsewhere(10, 5), [(14, 6), (4, 7)], None, 0),
+        (Aggregation.UNIQUE, Elsewhere(), [(1, 1)], 2, 2 * MILLION),
+        (Aggregation.UNIQUE, Elsewhere(MILLION), [(1, 1)], 3, 2 * MILLION),
+        (Aggregation.UNIQUE, Elsewhere(5 * MILLION), [(1, 1)], 3, 0),
+    ],
+)
+def test_excess_over_elsewhere(
+    aggregation: Aggregation, elsewhere: Elsewhere, arrived: list[tuple[int, int]], distinct: int | None, own: int
+) -> None:
+    """A gauge counts only what exceeds what other buckets of its hour and tag set count; a sum counts everything."""
+    assert own == record(Bucket(), aggregation, arrived, distinct=distinct, elsewhere=elsewhere).own
+    after, added = record_late(Bucket(), aggregation, arrived, distinct=distinct, elsewhere=elsewhere)
+    assert (own, own) == (after.own, added)

@@ -15,6 +15,7 @@ from sidecar.domain.records import (
     Wait,
     Write,
     expire,
+    foreign,
     orphan,
     settle,
     window_closes_at,
@@ -84,6 +85,26 @@ def test_orphan_in_doubt() -> None:
     """A dead pod's record goes on under a new identity only if no attempt of it was left without an answer."""
     assert Carry("adopted") == orphan(0, "pod-1")
     assert Write("in-doubt: pod pod-1 ended after an attempt without an answer") == orphan(1, "pod-1")
+
+
+@pytest.mark.parametrize(
+    ("late", "inside", "outside"),
+    [
+        (LatePolicy.CARRY, Carry("adopted"), Carry("expired")),
+        (LatePolicy.UNBILLED, Carry("adopted"), Write("expired: words")),
+    ],
+)
+def test_orphan_goes_by_window(late: LatePolicy, inside: Fate, outside: Fate) -> None:
+    """What a dead pod never tried is carried inside its window, and goes by the policy after it; doubt stays doubt."""
+    assert (inside, outside) == (orphan(0, "pod-1", late=late), orphan(0, "pod-1", late=late, closed="words"))
+    assert isinstance(orphan(1, "pod-1", late=late, closed="words"), Write)
+
+
+def test_foreign_is_never_sent() -> None:
+    """A record of another product is unbilled with that reason, or in doubt if AWS may hold it under its own code."""
+    words = "other-product: taken for product 0old, which is no longer configured"
+    assert Write(words) == foreign(0, "0old")
+    assert foreign(1, "0old").reason.startswith("in-doubt: the product changed from 0old")
 
 
 def test_window_counts_from_sent_time() -> None:

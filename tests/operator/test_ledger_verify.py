@@ -128,11 +128,12 @@ def test_all_breaches_are_named(copied: Path, capsys: pytest.CaptureFixture[str]
     }
 
 
-def test_without_configuration_numbers_count(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A copied file alone is proved too, but for the quantities of events, and that is said."""
-    tamper(copied, "UPDATE event SET millionths = 9000000 WHERE id = 'd1'")
+def test_copy_is_proved_alone(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A copied file is proved without a configuration, the quantities of events too: it keeps its aggregations."""
     assert 0 == ledger("verify", "--ledger", str(copied))
-    assert "by number only; with --config by quantity too" in capsys.readouterr().out
+    assert "by number, and by quantity for requests" in capsys.readouterr().out
+    tamper(copied, "UPDATE event SET millionths = 9000000 WHERE id = 'd1'")
+    assert 1 == ledger("verify", "--ledger", str(copied))
     tamper(copied, "DELETE FROM event WHERE id = 'd1'")
     assert 1 == ledger("verify", "--ledger", str(copied))
 

@@ -146,3 +146,20 @@ def test_fast_hours_are_exact(site: "Site", emulator: "Emulator") -> None:
     assert sidecar.terms() == {"accepted": "6", "submitted": "6"}
     sidecar.signal(signal.SIGTERM)
     assert sidecar.await_end() == 0
+
+
+def test_other_product_is_not_billed(site: "Site", emulator: "Emulator") -> None:
+    """Usage of one product is never sent under another's code: it stays unbilled, with a fault and its cure."""
+    sidecar = site.start_entitled(entitlement={"check": "none"})
+    assert sidecar.report({"dimension": "requests", "quantity": "7"}) == (1, 0)
+    sidecar.kill()
+    sidecar = site.start(product={"code": "0another"}, entitlement={"check": "none"})
+    assert sidecar.terms() == {"accepted": "7", "unbilled": "7"}
+    (fault,) = (fault for fault in sidecar.get("/v1/status")["faults"] if fault["code"] == "other-product")
+    assert "ledger resolve" in fault["cure"]
+    (record,) = sidecar.await_records(1, "unbilled")
+    assert ("usage", "0abc123example") == (record["kind"], record["product_code"])
+    assert record["reason"].startswith("other-product")
+    assert len(sidecar.events("ledger.other_product")) == 1
+    site.advance(sidecar, "1h")
+    assert emulator.held().get((HOUR, "requests"), "0") == "0"

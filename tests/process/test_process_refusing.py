@@ -67,6 +67,24 @@ def test_unusable_ledger_is_4(site: "Site", make: Callable[[Path], None], reason
     assert before == (site.ledger.read_bytes() if site.ledger.is_file() else None)
 
 
+def test_unreadable_row_is_4(site: "Site") -> None:
+    """A quantity that cannot be read ends the start with 4 and names its row, without a traceback; the row stays."""
+    sidecar = site.start_entitled()
+    assert sidecar.report({"dimension": "requests"}) == (1, 0)
+    sidecar.kill()
+    connection = sqlite3.connect(site.ledger)
+    connection.execute("UPDATE bucket SET own = 'many'")
+    connection.commit()
+    for _ in range(2):
+        code, said = site.refuse()
+        assert code == 4
+        assert f"ledger {site.ledger}: bucket pod 1, dimension 1, hour " in said
+        assert "own 'many' is not a quantity" in said
+        assert "Traceback" not in said
+    assert connection.execute("SELECT own FROM bucket").fetchone() == ("many",)
+    connection.close()
+
+
 def test_faults_are_listed_together(site: "Site") -> None:
     """Every fault of the configuration is told at once, with its field and value."""
     config = site.write(

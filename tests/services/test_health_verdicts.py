@@ -240,6 +240,17 @@ async def test_status_tells_everything(metering: "Metering") -> None:
     assert all(finding.cure and finding.detail for finding in status.findings)
 
 
+async def test_other_product_is_a_fault(metering: "Metering") -> None:
+    """Usage of a product that is not configured is a fault with a cure; its time does not move."""
+    desk = Desk(metering)
+    since = NOW - timedelta(days=2)
+    desk.shelf.found = Progress(NOW, NOW, 0, other_product=3, other_product_since=since)
+    (found,) = (await desk.report().status()).findings
+    assert ("other-product", since) == (found.code, found.since)
+    assert "3 records" in found.detail
+    assert "ledger resolve" in found.cure
+
+
 async def test_crowd_shares_a_look(metering: "Metering") -> None:
     """However many ask at once, the ledger is looked at once now and once more for all who asked meanwhile."""
     desk = Desk(metering)

@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from sidecar.domain.entitlement import State
 from sidecar.domain.usage import Dimension
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import ThrottlingException
-from tests.adapters.ledger.books import HOUR, MINUTE, NOW, RULES, event
+from tests.adapters.ledger.books import HOUR, MINUTE, NOW, RED, RULES, WHOLE, event
 from tests.tools import PATIENCE
 
 if TYPE_CHECKING:
@@ -186,3 +187,18 @@ async def test_clock_ahead_then_back(metering: "Metering") -> None:
     metering.use(event("1"))
     await metering.until(12)
     assert [("requests", 10, "6")] == metering.sent
+
+
+@pytest.mark.parametrize(("quantity", "sent", "left"), [("5.6", ["5"], "0.6"), ("0.6", [], "0.6"), ("5", ["5"], None)])
+async def test_ending_reports_fractions(metering: "Metering", quantity: str, sent: list[str], left: str | None) -> None:
+    """The fraction that whole numbers leave at the pod's end is reported in one line, by dimension."""
+    metering.make(WHOLE)
+    metering.use(event(quantity, tags=RED))
+    with capture_logs() as lines:
+        await metering.submitter.drain(ending=False)
+        await metering.submitter.drain(ending=True)
+        await metering.submitter.drain(ending=True)
+    told = [line["quantities"] for line in lines if line["event"] == "metering.left_unsent"]
+    assert ([] if left is None else [{"requests": left}]) == told
+    assert sent == [str(request.usage_quantity) for request in metering.marketplace.requests]
+    assert (left is None) == (not metering.submitter.left_unsent)

@@ -35,16 +35,18 @@ class CarryView:
     at: datetime
 
 
-def submissions(connection: sqlite3.Connection, path: Path) -> Iterator[Submission]:
+def submissions(connection: sqlite3.Connection, path: Path, product_code: str | None = None) -> Iterator[Submission]:
     """Yield the records of every pod that were made to be submitted, whatever became of them, in order of their seal.
 
     Args:
         connection: See `look`.
         path: The ledger, as the submissions shall name it.
+        product_code: Only records of this product, and those from before products were kept; None for all.
     """
     for row in connection.execute(
         "SELECT record.*, name, uid FROM record JOIN dimension ON dimension.id = record.dimension"
-        " JOIN pod ON pod.id = record.pod WHERE kind = 'slot' ORDER BY seq"
+        " JOIN pod ON pod.id = record.pod WHERE kind = 'slot' AND ifnull(product_code = ?1, 1) ORDER BY seq",
+        (product_code,),
     ):
         yield Submission(
             id=record_id(row["seq"]),

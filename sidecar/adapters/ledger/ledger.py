@@ -147,6 +147,8 @@ class Ledger:
             submitting.waiting(store)
         except LedgerUnavailable as error:
             raise LedgerUnusable(self.path, str(error), "Make room on the volume, or restore the file.") from error
+        except sqlite3.Error as error:
+            raise LedgerUnusable(self.path, str(error), cure_for(error)) from error
         except (ValueError, OverflowError) as error:
             row = unreadable_row(store.connection)
             if row is None:

@@ -70,8 +70,11 @@ UNREADABLE_CURE = (
 
 
 def unreadable_row(connection: sqlite3.Connection) -> str | None:
-    """Return a sentence about the first fault that keeps rows from being read; None if there is none."""
-    return next(damage(connection), None)
+    """Return a sentence about the first fault that keeps rows from being read; None if none is found."""
+    try:
+        return next(damage(connection), None)
+    except sqlite3.Error as error:
+        return f"the file cannot be read: {error}"
 
 
 def damage(connection: sqlite3.Connection) -> Iterator[str]:

@@ -114,7 +114,7 @@ def _reconcile(paths: Iterable[Path], trail: Trail, span: Span) -> Reconciliatio
     """Compare the ledgers, each at one instant, with the log."""
     with ExitStack() as stack:
         opened = [(stack.enter_context(look(path)), path) for path in paths]
-        held = [record for connection, path in opened for record in submissions(connection, path)]
+        held = [record for connection, path in opened for record in submissions(connection, path, trail.product_code)]
         owners = [uid for connection, _ in opened for uid in pods(connection)]
     registrants = set(filter(None, trail.registrations.values()))
     return reconcile(held, trail.charges, owners, registrants, span, trail.activity)

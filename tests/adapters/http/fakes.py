@@ -82,6 +82,7 @@ STATUS = Status(
     answers={"accepted": 3, "ThrottlingException": 1},
     accepted_events=7,
     duplicate_events=2,
+    left_unsent={"requests": MILLION // 2},
     in_doubt=1,
     oldest_open_hour=HOUR,
     window_closes_at=HOUR + timedelta(hours=6),

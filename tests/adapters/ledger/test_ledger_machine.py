@@ -1,8 +1,9 @@
-"""The ledger against an independent model: any interleaving of usage, seals, answers, restarts and clock steps."""
+"""The ledger against an independent model: usage, seals, answers, restarts, other pods, other rules and clock steps."""
 
 import shutil
 import tempfile
 from collections import defaultdict
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,18 +12,39 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sidecar.adapters.ledger import digests, proof, reading
-from sidecar.domain.hours import Hour, hour_of, next_hour
+from sidecar.adapters.ledger.resolving import NotResolvable, resolve
+from sidecar.domain.hours import Hour, hour_of, next_hour, to_micros
 from sidecar.domain.outcomes import Outcome
 from sidecar.domain.quantity import MILLION
 from sidecar.domain.records import FrozenRecord, Record
+from sidecar.domain.resolution import Action, Resolution
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import RecordQuery
-from sidecar.domain.usage import IdReused, Receipt, Tags, UsageBatch, UsageEvent
+from sidecar.domain.usage import Aggregation, Dimension, IdReused, Receipt, Tags, UsageBatch, UsageEvent
 from tests.adapters.ledger.books import BLUE, RED, RULES, UNBILLED_LATE, WHOLE, Books
 
 BEHIND = timedelta(days=7)
 AHEAD = timedelta(minutes=15)
 REMEMBERED = timedelta(hours=24)
+COMPARED = timedelta(hours=26)
+
+
+def with_level(aggregation: Aggregation, rules: MeteringRules = RULES) -> MeteringRules:
+    """Return the rules with `level` metered otherwise."""
+    return replace(rules, dimensions={**rules.dimensions, "level": Dimension("level", aggregation)})
+
+
+POLICIES = [RULES, UNBILLED_LATE, WHOLE]
+CONFIGURATIONS = [
+    *POLICIES,
+    replace(WHOLE, product_code="0other"),
+    replace(UNBILLED_LATE, product_code="0other", window=timedelta(hours=3)),
+    replace(RULES, settle=timedelta(minutes=40)),
+    replace(RULES, dimensions={name: RULES.dimensions[name] for name in ("requests", "peak")}),
+    with_level(Aggregation.SUM),
+    with_level(Aggregation.MAX, WHOLE),
+]
+"""What the next life may be configured with: `requests` is a sum and `peak` a maximum in all of them."""
 
 quantities = st.one_of(st.integers(0, 5).map(lambda units: units * MILLION), st.integers(0, 3 * MILLION))
 tag_sets = st.sampled_from([(), (), RED, BLUE])
@@ -60,25 +82,33 @@ class LedgerMachine(RuleBasedStateMachine):
         self.sums: dict[str, int] = defaultdict(int)
         """What the events of `sum` dimensions add up to: the part of the law that needs no aggregation."""
         self.peaks: dict[tuple[str, Hour, Tags], int] = defaultdict(int)
-        """The largest event of each pod, hour and tag set."""
+        """The largest event of each product, hour and tag set, whichever pod had it."""
+        self.users: dict[tuple[str, Hour, Tags], set[str | None]] = defaultdict(set)
+        """The users of each product, hour and tag set."""
+        self.forgotten = False
+        """A user was counted in an hour of which the ledger may have forgotten the others."""
         self.stepped_back = False
         """The clock has gone back so far that hours which were pruned may take events again."""
         self.billed: dict[str, int] = defaultdict(int)
         """What the world outside has taken, by dimension."""
-        self.sent: dict[tuple[str, str, Hour], tuple[object, ...]] = {}
-        """What was begun for each slot: pod, dimension, hour."""
+        self.sent: dict[tuple[str, str, str, Hour], tuple[object, ...]] = {}
+        """What was begun for each slot: pod, product, dimension, hour."""
         self.begun: list[tuple[Record, FrozenRecord]] = []
 
-    @initialize(rules=st.sampled_from([RULES, UNBILLED_LATE, WHOLE]))
+    @initialize(rules=st.sampled_from(POLICIES))
     def choose_rules(self, rules: MeteringRules) -> None:
         """Meter under one of the policies."""
         self.books.rules = rules
 
     def _event(self, draft: tuple[str, int, str, timedelta | None, Tags]) -> UsageEvent:
         name, quantity, value, offset, tags = draft
+        if name not in self.books.rules.dimensions:
+            name = "requests"
         unique = name == "users"
-        if name == "peak" and offset is None:
+        if name in {"peak", "users"} and offset is None:
             offset = timedelta()
+        if unique and offset is not None:
+            offset = max(offset, -timedelta(hours=5))
         self.counter += 1
         return UsageEvent(
             f"e{self.counter}",
@@ -98,8 +128,13 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.sums["requests"] += event.quantity
             if event.dimension == "peak":
                 assert event.timestamp is not None
-                slot = self.books.pod, hour_of(event.timestamp), event.tags
+                slot = self.books.rules.product_code, hour_of(event.timestamp), event.tags
                 self.peaks[slot] = max(self.peaks[slot], event.quantity)
+            if event.dimension == "users":
+                assert event.timestamp is not None
+                hour = hour_of(event.timestamp)
+                self.forgotten = self.forgotten or hour < hour_of(self.latest - COMPARED)
+                self.users[self.books.rules.product_code, hour, event.tags].add(event.value)
 
     @rule(groups=st.lists(drafts, min_size=1, max_size=3))
     def take(self, groups: list[list[tuple[str, int, str, timedelta | None, Tags]]]) -> None:
@@ -111,7 +146,11 @@ class LedgerMachine(RuleBasedStateMachine):
             self._count(batch)
 
     def _remembered(self) -> list[UsageEvent]:
-        return [event for event, taken in self.known.values() if self.latest - taken < REMEMBERED]
+        return [
+            event
+            for event, taken in self.known.values()
+            if self.latest - taken < REMEMBERED and event.dimension in self.books.rules.dimensions
+        ]
 
     @rule(data=st.data(), fresh=drafts)
     def repeat(self, data: st.DataObject, fresh: list[tuple[str, int, str, timedelta | None, Tags]]) -> None:
@@ -163,7 +202,8 @@ class LedgerMachine(RuleBasedStateMachine):
         record = data.draw(st.sampled_from(self.books.waiting()))
         frozen = self.books.begin(record)
         assert frozen is not None
-        slot = (self.books.pod, record.dimension, record.hour)
+        assert self.books.rules.product_code == record.product_code
+        slot = (self.books.pod, record.product_code, record.dimension, record.hour)
         what = (record.quantity, record.timestamp, frozen.client_token, frozen.whole, frozen.allocations)
         assert what == self.sent.setdefault(slot, what)
         if answered:
@@ -186,6 +226,8 @@ class LedgerMachine(RuleBasedStateMachine):
         """A batch without ids counts once under its key, and another batch under that key is refused."""
         events = [self._event(each)._replace(id=None) for each in draft]
         known = self.keys.get(key)
+        if known is not None and any(each.dimension not in self.books.rules.dimensions for each in known[0]):
+            return
         if known is not None and self.latest - known[1] < REMEMBERED:
             assert Receipt(0, len(known[0])) == self.books.take(*known[0], key=key)
             fates = self.books.take_together(UsageBatch([*known[0], *events], key))
@@ -207,16 +249,39 @@ class LedgerMachine(RuleBasedStateMachine):
     def _count_nameless(self, events: list[UsageEvent]) -> None:
         self._count(events, named=False)
 
-    @rule()
-    def restart(self) -> None:
-        """The container is restarted in its pod."""
-        self.books.restart(self.books.pod)
+    @rule(rules=st.one_of(st.none(), st.sampled_from(CONFIGURATIONS)))
+    def restart(self, rules: MeteringRules | None) -> None:
+        """The container is restarted in its pod, perhaps with another configuration."""
+        self.books.restart(self.books.pod, rules)
+        self.prove_events()
 
-    @rule()
-    def replace_pod(self) -> None:
-        """Another pod finds the ledger."""
+    @rule(rules=st.one_of(st.none(), st.sampled_from(CONFIGURATIONS)))
+    def replace_pod(self, rules: MeteringRules | None) -> None:
+        """Another pod finds the ledger, perhaps with another configuration."""
         self.pods += 1
-        self.books.restart(f"pod-{self.pods}")
+        self.books.restart(f"pod-{self.pods}", rules)
+        self.prove_events()
+
+    @rule(data=st.data(), action=st.sampled_from([Action.CARRY, Action.WRITE_OFF]))
+    def decide(self, data: st.DataObject, action: Action) -> None:
+        """A person decides about usage of another product."""
+        rows = self.books.store.rows(
+            "SELECT seq, name FROM record JOIN dimension ON dimension.id = record.dimension"
+            " WHERE status = 'unbilled' AND resolved = 0 AND reason LIKE 'other-product%'"
+        )
+        if rows:
+            row = data.draw(st.sampled_from(rows))
+            decision, now = Resolution(action, "checked"), to_micros(self.books.now)
+            try:
+                with self.books.store.transaction():
+                    resolve(self.books.store, f"rec-{row['seq']}", decision, who="anna", now=now)
+            except NotResolvable:
+                assert Action.CARRY is action
+                assert row["name"] not in self.books.rules.dimensions
+
+    def prove_events(self) -> None:
+        """Every bucket is what its events make under the terms of their time."""
+        assert [] == list(proof.event_breaches(self.books.store.connection))
 
     @invariant()
     def law_holds(self) -> None:
@@ -224,12 +289,17 @@ class LedgerMachine(RuleBasedStateMachine):
         assert [] == self.books.breaches()
         for name in self.books.rules.dimensions:
             terms = self.books.terms(name)
+            assert min(terms.accepted, terms.submitted) >= 0
             assert terms.balanced
             assert self.billed[name] == terms.submitted
             assert min(terms.open, terms.sealed, terms.unbilled, terms.remainder) >= 0
         assert self.sums["requests"] == self.books.terms().accepted
         if not self.stepped_back:
             assert sum(self.peaks.values()) == self.books.terms("peak").accepted
+        if self.users:
+            counted = sum(map(len, self.users.values())) * MILLION
+            accepted = self.books.terms("users").accepted
+            assert counted == accepted or (self.forgotten and counted < accepted)
 
     @invariant()
     def digests_are_whole(self) -> None:

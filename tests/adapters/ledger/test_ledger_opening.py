@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
 from sidecar.domain.hours import hour_of
 from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch
-from tests.adapters.ledger.books import NOW, RULES, Books, event
+from tests.adapters.ledger.books import HOUR, NOW, RULES, Books, event
 
 HOLDER = """
 import asyncio, sys
@@ -240,4 +241,47 @@ async def test_broken_reads_say_so(tmp_path: Path) -> None:
         await ledger.open_buckets()
     with pytest.raises(LedgerUnavailable, match="cannot be written"):
         await ledger.take([UsageBatch([event("1")])], NOW)
+    await ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "row"),
+    [
+        ("UPDATE dimension SET accepted = 'x' WHERE name = 'requests'", "dimension id 1: accepted 'x'"),
+        ("UPDATE dimension SET remainder = '' WHERE name = 'requests'", "dimension id 1: remainder ''"),
+        ("UPDATE bucket SET own = '1e3' WHERE sealed = 0", "own '1e3'"),
+        ("UPDATE record SET quantity = '1,5' WHERE status = 'sealed'", "quantity '1,5'"),
+        ("UPDATE record SET timestamp = 9223372036854775807 WHERE status = 'sealed'", "timestamp 9223372036854775807"),
+    ],
+)
+@pytest.mark.parametrize("pod", ["pod-1", "pod-2"])
+async def test_unreadable_row_is_unusable(tmp_path: Path, damage: str, row: str, pod: str) -> None:
+    """A row that cannot be read ends the start with its name and a cure, for its own pod and for a successor."""
+    books = Books(tmp_path / "ledger.db")
+    books.take(event("5"))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    books.take(event("2"))
+    assert books.store.connection.execute(damage).rowcount
+    books.close()
+    ledger = Ledger(books.path, RULES)
+    with pytest.raises(LedgerUnusable) as caught:
+        await ledger.open(pod, "downward-api", books.now)
+    await ledger.close()
+    assert row in caught.value.reason
+    assert "ledger verify --all" in caught.value.cure
+
+
+async def test_row_unreadable_while_running(tmp_path: Path) -> None:
+    """A row that becomes unreadable under a running sidecar is a fault of the ledger that names it, not a crash."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await ledger.take([UsageBatch([event("5")])], NOW)
+    with closing(sqlite3.connect(ledger.path)) as other:
+        other.execute("UPDATE bucket SET own = 'x'")
+        other.commit()
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match="own 'x' is not a quantity"):
+            await ledger.terms()
+    assert "own 'x'" in (ledger.fault or "")
     await ledger.close()

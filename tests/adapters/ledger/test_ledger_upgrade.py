@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.adapters.ledger import file, proof, soundness
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
+from sidecar.adapters.ledger.schema import MIGRATIONS
 from sidecar.domain.outcomes import Outcome
 from sidecar.domain.quantity import render
 from sidecar.domain.rules import MeteringRules
@@ -148,7 +149,7 @@ def test_old_version_refuses_newer(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = old_ledger(tmp_path / "ledger.db")
     Books(path, REGISTERED, pod="pod-3", now=LEFT_AT).close()
     before = path.read_bytes()
-    monkeypatch.setattr(file, "MIGRATIONS", file.MIGRATIONS[:1])
+    monkeypatch.setattr(file, "MIGRATIONS", MIGRATIONS[:1])
     for opening in (open_for_writing, open_for_reading):
         with pytest.raises(LedgerUnusable, match="written by a newer version"):
             opening(path)

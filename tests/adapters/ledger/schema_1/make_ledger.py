@@ -64,9 +64,9 @@ def fill(books: Books) -> None:
     books.witness()
     books.pass_time(HOUR)
     books.seal_ended()  # sealed; those of `requests` and `users` are tried without an answer, of `peak` not at all
-    for record in books.waiting():
-        if record.dimension in {"requests", "users"}:
-            books.submit(record, Outcome.UNKNOWN)
+    for waiting in books.waiting():
+        if waiting.dimension in {"requests", "users"}:
+            books.submit(waiting, Outcome.UNKNOWN)
     books.take(event("2.5", id="id-4"), event("3", tags=BLUE), event("12", dimension="peak"))
     books.take(event("6", dimension="level"))
     books.take(event(dimension="users", value="ann"), event(dimension="users", value="eve"))
