@@ -83,7 +83,11 @@ async def run(
             keys,
             clock,
             ledger,
-            passing=lambda: [*cluster.findings(), *(found for each in watches for found in each.findings)],
+            passing=lambda: [
+                *cluster.findings(),
+                *ledger.room_watch.findings(),
+                *(found for each in watches for found in each.findings),
+            ],
             running=lambda: not intake.done(),
         )
         stack.callback(parts.health.close)
@@ -212,7 +216,7 @@ async def _open_ledger(
     settings: Settings, environ: Mapping[str, str], clock: SystemClock | EmulatorClock, stack: AsyncExitStack
 ) -> Ledger:
     pod = await asyncio.to_thread(pod_identity, environ)
-    ledger = Ledger(settings.ledger.path, rules_of(settings))
+    ledger = Ledger(settings.ledger.path, rules_of(settings), max_size=settings.ledger.max_size)
     stack.push_async_callback(ledger.close)
     await ledger.open(pod.uid if pod else None, pod.source if pod else "", clock.now())
     if ledger.adopted:

@@ -22,6 +22,18 @@ from sidecar.services.registrar import Registrar
 from sidecar.services.submitter import Submitter
 
 
+class Room(Protocol):
+    """How full the ledger is, in bytes."""
+
+    @property
+    def used(self) -> int:
+        """Pages in use, the log and its index."""
+
+    @property
+    def limit(self) -> int:
+        """What it may take at most."""
+
+
 class ReadableLedger(Protocol):
     """What the status needs of the ledger."""
 
@@ -72,6 +84,7 @@ class HealthReport:
         clock_skew: Callable[[], timedelta | None],
         lasting: Sequence[Finding] = (),
         passing: Callable[[], Sequence[Finding]] = tuple,
+        room: Callable[[], Room | None] = lambda: None,
     ) -> None:
         """Make the report.
 
@@ -87,6 +100,7 @@ class HealthReport:
             clock_skew: Tells by how much this clock was ahead of the service's at its last answer, if that is known.
             lasting: What was found at start and stays true.
             passing: Tells what else is found at an instant.
+            room: Returns how full the ledger is, as it was measured last.
         """
         self._setting = setting
         self._registrar = registrar
@@ -99,6 +113,7 @@ class HealthReport:
         self._clock_skew = clock_skew
         self._lasting = tuple(lasting)
         self._passing = passing
+        self._room = room
         self._looking: asyncio.Task[Status] | None = None
         self._next_look: asyncio.Task[Status] | None = None
 
@@ -127,6 +142,9 @@ class HealthReport:
         if self._ledger.fault is not None:
             words = f"Usage is refused for now: {self._ledger.fault}. It goes on by itself once the cause is gone."
             return Verdict(ok=True, reason="ledger-unavailable", sentence=words)
+        full = next((found for found in self._passing() if found.code == "ledger-full"), None)
+        if full is not None:
+            return Verdict(ok=True, reason="ledger-full", sentence=f"{full.detail}. {full.cure}")
         return verdict
 
     def situation(self) -> Situation:
@@ -182,6 +200,7 @@ class HealthReport:
             detail = "accepted usage and its parts differ"
             cure = "Run `marketplace-sidecar ledger verify`; it names the row. Keep the file."
             findings.append(Finding("conservation-broken", detail, cure, now))
+        room = self._room()
         return Status(
             versions=self._setting.versions,
             now=now,
@@ -197,6 +216,8 @@ class HealthReport:
             mode=self._setting.mode,
             ledger_path=self._setting.ledger_path,
             ledger_bytes=self._ledger.size(),
+            ledger_used=None if room is None else room.used,
+            ledger_limit=None if room is None else room.limit,
             conservation=terms,
             findings=findings,
             answers=dict(self._submitter.answers),

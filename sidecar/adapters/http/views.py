@@ -4,11 +4,12 @@ Quantities are decimal strings, hours and times RFC 3339 with `Z`. `status_membe
 operator's paste of it must give nothing away.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sidecar.domain import quantity, timestamps
 from sidecar.domain.entitlement import Entitlement
-from sidecar.domain.status import BucketView, RecordPage, RecordView, Status, Terms
+from sidecar.domain.status import MOST_BUCKETS, BucketView, RecordPage, RecordView, Status, Terms
 
 Members = dict[str, object]
 
@@ -39,6 +40,18 @@ def bucket_members(bucket: BucketView) -> Members:
         "quantity": quantity.render(bucket.quantity),
         "tags": dict(bucket.tags),
         "events": bucket.events,
+    }
+
+
+def buckets_members(found: Sequence[BucketView]) -> Members:
+    """Return `GET /v1/usage`: one page, and where there are more buckets the `after` of the next one."""
+    if len(found) <= MOST_BUCKETS:
+        return {"buckets": [bucket_members(bucket) for bucket in found]}
+    by_key = sorted(found, key=lambda bucket: [int(part) for part in bucket.key.split(".")])[:MOST_BUCKETS]
+    shown = {bucket.key for bucket in by_key}
+    return {
+        "buckets": [bucket_members(bucket) for bucket in found if bucket.key in shown],
+        "next": by_key[-1].key,
     }
 
 
@@ -92,7 +105,7 @@ def status_members(status: Status) -> Members:
             "mode": status.mode,
             "clock_skew_seconds": None if status.clock_skew is None else status.clock_skew.total_seconds(),
         },
-        "ledger": {"path": status.ledger_path, "bytes": status.ledger_bytes},
+        "ledger": _ledger_members(status),
         "events": {"accepted": status.accepted_events, "duplicates": status.duplicate_events},
         "faults": [
             {
@@ -108,6 +121,12 @@ def status_members(status: Status) -> Members:
             "dimensions": {name: terms_members(terms) for name, terms in status.conservation.items()},
         },
     }
+
+
+def _ledger_members(status: Status) -> Members:
+    measured = {"used": status.ledger_used, "limit": status.ledger_limit}
+    known = {name: size for name, size in measured.items() if size is not None}
+    return {"path": status.ledger_path, "bytes": status.ledger_bytes, **known}
 
 
 def terms_members(terms: Terms) -> Members:

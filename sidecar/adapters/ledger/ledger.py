@@ -26,7 +26,7 @@ from sidecar.domain.entitlement import Evidence
 from sidecar.domain.hours import Hour, to_micros
 from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.rules import MeteringRules
-from sidecar.domain.status import BucketView, Progress, RecordPage, RecordQuery, Terms
+from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
 from sidecar.domain.usage import LedgerFull, LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 
 log = structlog.get_logger()
@@ -216,7 +216,6 @@ class Ledger:
             LedgerUnavailable: The disk did not take it; none of them is stored.
         """
 
-
         def take(store: Store) -> list[Receipt | UsageRefused]:
             self._admit(store, batches, now)
             with store.transaction():
@@ -295,7 +294,6 @@ class Ledger:
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time; whether there may be more."""
 
-
         def prune(store: Store) -> bool:
             with store.transaction():
                 more = pruning.prune(store, to_micros(now))
@@ -313,9 +311,11 @@ class Ledger:
         """Keep a proof of registration durably."""
         await self._write(lambda store: write_evidence(store, evidence))
 
-    async def open_buckets(self) -> Sequence[BucketView]:
-        """Return the open buckets, oldest hour first."""
-        return await self._read(reading.open_buckets)
+    async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:
+        """Return open buckets, oldest hour first: `MOST_BUCKETS`, and one more where there are more."""
+        return await self._read(
+            lambda connection: reading.open_buckets(connection, limit=MOST_BUCKETS + 1, after=after)
+        )
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """Return one page of records."""

@@ -8,7 +8,7 @@ APPLICATION_ID = 0x4D505343
 """`MPSC` in the file's header: says that the file is a ledger of this product."""
 
 _EVENT_DIGESTS = """
-    -- What is left of an event with an id once its hour is sealed: one row for each id within the de-duplication window.
+    -- What is left of an event with an id once its hour is sealed: a row for each id within the de-duplication window.
     CREATE TABLE event_digest (
         id BLOB PRIMARY KEY,
         content BLOB NOT NULL,

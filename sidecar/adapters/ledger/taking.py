@@ -23,7 +23,6 @@ from sidecar.domain.usage import (
     Aggregation,
     IdReused,
     Receipt,
-    Tags,
     UsageBatch,
     UsageEvent,
     UsageFault,

@@ -15,7 +15,8 @@ from typing import TextIO
 
 from sidecar.adapters.http.views import record_members
 from sidecar.adapters.ledger.file import files_of
-from sidecar.adapters.ledger.listing import EventQuery, events, look
+from sidecar.adapters.ledger.listing import EventQuery, events
+from sidecar.adapters.ledger.snapshot import copy_of
 from sidecar.aws import present
 from sidecar.domain.chain import link
 from sidecar.exit_codes import ExitCode
@@ -84,7 +85,8 @@ def _refuse(output: Path, reason: str) -> int:
 
 
 def _write(source: Source, file: TextIO, args: argparse.Namespace) -> None:
-    with look(source.path) as connection:
+    # The instant is given back before the first line is written: whatever reads the lines may be slow.
+    with copy_of(source.path, events=args.events) as connection:
         if args.chain:
             chain = link(entries(connection, present(source.marketplace), with_events=args.events))
             file.writelines(f"{line}\n" for line in chain)

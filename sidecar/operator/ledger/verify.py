@@ -10,9 +10,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sidecar.adapters.http.views import terms_members
-from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.proof import breaches, event_breaches, proved_terms
-from sidecar.adapters.ledger.soundness import damage
+from sidecar.adapters.ledger.snapshot import copy_of
+from sidecar.adapters.ledger.soundness import file_faults, row_faults
 from sidecar.domain.chain import ChainBroken
 from sidecar.domain.status import Terms
 from sidecar.domain.usage import Aggregation
@@ -42,11 +42,13 @@ def run(args: argparse.Namespace) -> int:
     source = find_source(args)
     summed = _summed(source)
     terms: dict[str, Terms] = {}
-    with look(source.path) as connection:
-        found = list(damage(connection))
-        if not found:
-            found = [*event_breaches(connection, summed), *breaches(connection)]
-            terms = proved_terms(connection)
+    found = list(file_faults(source.path))
+    if not found:
+        with copy_of(source.path, events=True) as connection:
+            found = list(row_faults(connection))
+            if not found:
+                found = [*event_breaches(connection, summed), *breaches(connection)]
+                terms = proved_terms(connection)
     named = found if args.all else found[:1]
     if args.json:
         dimensions = {name: {**terms_members(each), "balanced": each.balanced} for name, each in terms.items()}

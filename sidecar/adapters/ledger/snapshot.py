@@ -1,0 +1,98 @@
+"""One instant of the ledger for commands, held for 5 seconds at most.
+
+While a reader holds an instant, the write-ahead log of a running sidecar cannot begin anew and takes room from usage.
+So a command that reads much copies the small tables into temporary ones of its own connection, where every statement
+finds them by the same names, and gives the instant back before it computes or prints. Temporary tables lie in memory up
+to 32 MiB and in a temporary file beyond it. A ledger that no process writes has no log, and no limit.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_reading
+from sidecar.adapters.ledger.schema import MIGRATIONS
+
+LONGEST_SECONDS = 5.0
+_INSTRUCTIONS = 5000
+"""Of SQLite's machine between two looks at the time: a fraction of a millisecond."""
+_LARGE = frozenset({"event", "event_digest", "key_digest", "batch", "distinct_value", "reserve"})
+"""Tables that grow with events; statements about them read the ledger itself, each at its own instant."""
+
+Now = Callable[[], float]
+
+
+@contextmanager
+def copy_of(path: Path, *, events: bool = False, now: Now = time.monotonic) -> Iterator[sqlite3.Connection]:
+    """Copy the ledger at `path` as it is at one instant; the block holds none.
+
+    Args:
+        path: The ledger.
+        events: Copies the events that are kept whole, too.
+        now: Returns seconds; for tests.
+
+    Raises:
+        LedgerUnusable: There is none, it is not one of this version, or what is read cannot be read in time.
+    """
+    with reading(path, now=now) as connection:
+        connection.execute("PRAGMA temp.cache_size = -32768")
+        tables = connection.execute("SELECT name, sql FROM main.sqlite_schema WHERE type = 'table'").fetchall()
+        for table in tables:
+            name = table["name"]
+            if name == "event" and events:
+                # Without its indexes: it is read from end to end, once or twice.
+                connection.execute("CREATE TEMP TABLE event AS SELECT * FROM main.event")
+            elif name not in _LARGE and not name.startswith("sqlite_"):
+                connection.execute(table["sql"].replace("CREATE TABLE", "CREATE TEMP TABLE", 1))
+                connection.execute(f"INSERT INTO temp.{name} SELECT * FROM main.{name}")
+        connection.execute("COMMIT")
+        limit(connection, path, now)
+        yield connection
+
+
+@contextmanager
+def reading(path: Path, *, now: Now = time.monotonic) -> Iterator[sqlite3.Connection]:
+    """Open the ledger at `path` at one instant; the block sees nothing that is written after its first query.
+
+    For short blocks that print nothing. The arguments and errors are those of `copy_of`.
+    """
+    with closing(open_for_reading(path)) as connection:
+        limit(connection, path, now)
+        try:
+            connection.execute("BEGIN")
+            if connection.execute("PRAGMA main.user_version").fetchone()[0] != len(MIGRATIONS):
+                raise LedgerUnusable(
+                    path, "no sidecar of this version has opened it yet", "Start the sidecar on it once."
+                )
+            yield connection
+        except sqlite3.Error as error:
+            raise unusable(path, error) from error
+        except (ValueError, OverflowError) as error:
+            raise LedgerUnusable(path, f"a row cannot be read ({error})", "`ledger verify` names the row.") from error
+
+
+def limit(connection: sqlite3.Connection, path: Path, now: Now = time.monotonic) -> None:
+    """Interrupt what this connection does in 5 seconds from now, if a process writes the ledger."""
+    until = now() + LONGEST_SECONDS
+    connection.set_progress_handler((lambda: now() > until) if _is_written(path) else None, _INSTRUCTIONS)
+
+
+def _is_written(path: Path) -> bool:
+    """Tell whether a process may be writing the ledger: its log holds something, which a reader's own never does."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size > 0
+    except OSError:
+        return False
+
+
+def unusable(path: Path, error: sqlite3.Error) -> LedgerUnusable:
+    """Return what an error of SQLite's means for a command."""
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+        return LedgerUnusable(
+            path,
+            f"it could not be read within {LONGEST_SECONDS:.0f} s, and a longer look takes room from a running sidecar",
+            "Try again on a less busy machine, or read a copy of the volume's snapshot.",
+        )
+    return LedgerUnusable(path, str(error), cure_for(error))
