@@ -96,7 +96,11 @@ async def run(
             keys,
             clock,
             ledger,
-            passing=lambda: [*cluster.findings(), *(found for each in watches for found in each.findings)],
+            passing=lambda: [
+                *cluster.findings(),
+                *ledger.room_watch.findings(),
+                *(found for each in watches for found in each.findings),
+            ],
             running=lambda: not intake.done(),
         )
         stack.callback(parts.health.close)
@@ -228,7 +232,7 @@ async def _open_ledger(
     cluster: Cluster,
     place: PodPlace | None,
 ) -> Ledger:
-    ledger = Ledger(settings.ledger.path, rules_of(settings))
+    ledger = Ledger(settings.ledger.path, rules_of(settings), max_size=settings.ledger.max_size)
     stack.push_async_callback(ledger.close)
 
     async def admit(earlier: Predecessor) -> None:

@@ -128,6 +128,7 @@ def assemble(
         clock_skew=lambda: client.clock_skew,
         lasting=_findings(settings, identity, clock),
         passing=passing,
+        room=lambda: ledger.room_watch.room,
     )
     return Parts(
         client=client,

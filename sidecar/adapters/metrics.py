@@ -137,6 +137,13 @@ def _usage(status: Status) -> Iterator[Metric]:
     yield _gauge("marketplace_ledger_balanced", "1 while the conservation law holds.", int(status.balanced))
     if status.ledger_bytes is not None:
         yield _gauge("marketplace_ledger_bytes", "Size of the ledger on disk.", status.ledger_bytes)
+    if status.ledger_used is not None and status.ledger_limit is not None:
+        yield _gauge(
+            "marketplace_ledger_used_bytes",
+            "Pages in use, log and index of the ledger; free pages inside its file are not counted.",
+            status.ledger_used,
+        )
+        yield _gauge("marketplace_ledger_limit_bytes", "What the ledger may take at most.", status.ledger_limit)
 
 
 def _intake(status: Status) -> Iterator[Metric]:

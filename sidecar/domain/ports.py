@@ -78,8 +78,12 @@ class Intake(Protocol):
 class Books(Protocol):
     """The ledger as its readers see it."""
 
-    async def open_buckets(self) -> Sequence[BucketView]:
-        """Return the open buckets, oldest hour first."""
+    async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:
+        """Return open buckets, oldest hour first: `MOST_BUCKETS`, and one more where there are more.
+
+        Args:
+            after: The greatest `key` of the page before.
+        """
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """Return one page of metering records, oldest first."""

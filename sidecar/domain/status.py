@@ -30,6 +30,10 @@ class Verdict:
     """The reason for a person, with the cure where there is one."""
 
 
+MOST_BUCKETS = 1000
+"""Open buckets in one answer: a listing of a hundred thousand would keep usage waiting."""
+
+
 @dataclass(frozen=True, slots=True)
 class BucketView:
     """One open bucket."""
@@ -39,6 +43,8 @@ class BucketView:
     quantity: int
     tags: Tags
     events: int
+    key: str = field(default="", compare=False)
+    """Where a listing goes on after this bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +190,9 @@ class Status:
     """Usage requests of this process that were not taken, by the word of the problem."""
     taking: Distribution | None = None
     """How long usage that was taken waited for its durable answer, in this process."""
+    ledger_used: int | None = None
+    """Bytes of the ledger's limit that are used; None before they were measured."""
+    ledger_limit: int | None = None
     committing: Distribution | None = None
     """How long the ledger took for each durable commit of usage, in this process."""
 

@@ -104,7 +104,7 @@ def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSi
     yield Examination([SDK_VARIABLES], lambda: [check_sdk_variables(mode, environ)])
     yield Examination([volume.LEDGER], lambda: [volume.check_ledger(path, in_use=ours)])
     yield Examination([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())])
-    yield Examination([volume.ROOM], lambda: [volume.check_room(path)])
+    yield Examination([volume.ROOM], lambda: [volume.check_room(path, settings.ledger.max_size)])
     yield Examination([ports.API], lambda: [ports.check_api_port(settings.api, running=ours)])
     yield Examination([ports.TOKEN_FILE], lambda: [ports.check_token_file(settings.api)])
     yield Examination([ports.PROBES], lambda: [ports.check_probe_port(settings.probes, running=ours)])

@@ -29,6 +29,18 @@ _FAILING_CURE = (
 )
 
 
+class Room(Protocol):
+    """How full the ledger is, in bytes."""
+
+    @property
+    def used(self) -> int:
+        """Pages in use, the log and its index."""
+
+    @property
+    def limit(self) -> int:
+        """What it may take at most."""
+
+
 class ReadableLedger(Protocol):
     """What the status needs of the ledger."""
 
@@ -79,6 +91,7 @@ class HealthReport:
         clock_skew: Callable[[], timedelta | None],
         lasting: Sequence[Finding] = (),
         passing: Callable[[], Sequence[Finding]] = tuple,
+        room: Callable[[], Room | None] = lambda: None,
     ) -> None:
         """Make the report.
 
@@ -94,6 +107,7 @@ class HealthReport:
             clock_skew: Tells by how much this clock was ahead of the service's at its last answer, if that is known.
             lasting: What was found at start and stays true.
             passing: Tells what else is found at an instant.
+            room: Returns how full the ledger is, as it was measured last.
         """
         self._setting = setting
         self._registrar = registrar
@@ -107,6 +121,7 @@ class HealthReport:
         self._lasting = tuple(lasting)
         self._passing = passing
         self._since = Since()
+        self._room = room
         self._looking: asyncio.Task[Status] | None = None
         self._next_look: asyncio.Task[Status] | None = None
 
@@ -135,6 +150,9 @@ class HealthReport:
         if self._ledger.fault is not None:
             words = f"Usage is refused for now: {self._ledger.fault}. It goes on by itself once the cause is gone."
             return Verdict(ok=True, reason="ledger-unavailable", sentence=words)
+        full = next((found for found in self._passing() if found.code == "ledger-full"), None)
+        if full is not None:
+            return Verdict(ok=True, reason="ledger-full", sentence=f"{full.detail}. {full.cure}")
         return verdict
 
     def situation(self) -> Situation:
@@ -203,6 +221,7 @@ class HealthReport:
             cure = "Run `marketplace-sidecar ledger verify`; it names the row. Keep the file."
             findings.append(Finding("conservation-broken", detail, cure, now))
         dated = self._since.date(findings)
+        room = self._room()
         return Status(
             versions=self._setting.versions,
             now=now,
@@ -218,6 +237,8 @@ class HealthReport:
             mode=self._setting.mode,
             ledger_path=self._setting.ledger_path,
             ledger_bytes=self._ledger.size(),
+            ledger_used=None if room is None else room.used,
+            ledger_limit=None if room is None else room.limit,
             conservation=terms,
             findings=[*standing, *dated, *self._lasting, *self._passing(), *self._submitter.findings.values()],
             answers=dict(self._submitter.answers),

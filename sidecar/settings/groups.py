@@ -90,9 +90,11 @@ class MeteringSettings:
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:
-    """Where the ledger lies."""
+    """Where the ledger lies, and how large it may become."""
 
     path: Path = Path("/var/lib/marketplace-sidecar/ledger.db")
+    max_size: int | None = None
+    """Bytes; None takes what the ledger has and what is free on its volume."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ _NEVER = timedelta()
 _SECOND = timedelta(seconds=1)
 _MINUTE = timedelta(minutes=1)
 _HOUR = timedelta(hours=1)
+_LEAST_LEDGER = 4 * 2**20
+"""Bytes; below it the reserve would leave too little for usage."""
 _DAY = timedelta(days=1)
 
 
@@ -129,7 +131,11 @@ def _metering(reading: Reading, section: Section) -> MeteringSettings:
 
 
 def _ledger(section: Section) -> LedgerSettings:
-    settings = LedgerSettings(section.read("path", LedgerSettings().path, values.ledger_path))
+    default = LedgerSettings()
+    settings = LedgerSettings(
+        path=section.read("path", default.path, values.ledger_path),
+        max_size=section.read("max_size", default.max_size, values.optional(values.size(_LEAST_LEDGER))),
+    )
     section.close()
     return settings
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from sidecar.domain import durations
+from sidecar.domain import durations, sizes
 from sidecar.settings.tree import Entry, Kind
 
 T = TypeVar("T")
@@ -116,6 +116,22 @@ def duration(least: timedelta, most: timedelta, because: str) -> Judge[timedelta
         if not least <= value <= most:
             bounds = f"give {durations.render(least)} to {durations.render(most)}"
             raise Unfit(f"is out of range ({because})", bounds)
+        return value
+
+    return judge
+
+
+def size(least: int) -> Judge[int]:
+    """Read a size of at least so many bytes."""
+
+    def judge(entry: Entry) -> int:
+        if entry.kind is Kind.WHOLE:
+            raise Unfit("has no unit", f"write the unit as well, such as {entry.text}MiB")
+        value = sizes.parse(entry.text) if entry.kind is Kind.TEXT else None
+        if value is None:
+            raise Unfit("is not a size", "write a whole number and KiB, MiB or GiB, such as 900MiB")
+        if value < least:
+            raise Unfit("is too small to work with", f"give at least {sizes.render(least)}")
         return value
 
     return judge

@@ -149,6 +149,19 @@ sidecar.ledger.existingClaim: is missing, and ledger.volume is existingClaim; na
 {{- if and (eq $sidecar.ledger.volume "claimTemplate") (not ($sidecar.ledger.claimTemplate).size) }}
 sidecar.ledger.claimTemplate.size: is missing, and ledger.volume is claimTemplate; set it, such as 1Gi
 {{- end }}
+{{- $volume := include "marketplace-sidecar.ledgerVolume" $sidecar.ledger }}
+{{- $key := ternary "emptyDir.sizeLimit" "claimTemplate.size" (eq $sidecar.ledger.volume "emptyDir") }}
+{{- if and $volume (lt (int64 $volume) 8192) }}
+sidecar.ledger.{{ $key }}: is too small for a ledger; give at least 8Mi
+{{- end }}
+{{- with $sidecar.ledger.maxSize }}
+{{- $size := int64 (include "marketplace-sidecar.kibibytes" (trimSuffix "B" .)) }}
+{{- if lt $size 4096 }}
+sidecar.ledger.maxSize: {{ . }} is too small for a ledger; give at least 4MiB, or null
+{{- else if and $volume (ge $size (int64 $volume)) }}
+sidecar.ledger.maxSize: {{ . }} leaves no room on a volume of {{ $key }}, and the pod would be evicted or the volume full; give less, or null for 7/8 of it
+{{- end }}
+{{- end }}
 {{- if and ($sidecar.networkPolicy).enabled (eq $config.marketplace.mode "emulator") (not $sidecar.networkPolicy.egress) }}
 sidecar.networkPolicy.egress: lets nobody out to the emulator at {{ $config.marketplace.endpoint_url }}; add a rule for its port, or disable the policy
 {{- end }}

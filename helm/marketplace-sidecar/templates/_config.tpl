@@ -24,7 +24,11 @@ in, by variables: no key of the seller's.
 {{- end -}}
 {{- $_ := set $config "product" (set (deepCopy $product) "public_keys" $paths) -}}
 {{- $_ := set $config "kubernetes" (include "marketplace-sidecar.kubernetes" . | fromYaml) -}}
-{{- $_ := set $config "ledger" (dict "path" "/var/lib/marketplace-sidecar/ledger.db") -}}
+{{- $ledger := dict "path" "/var/lib/marketplace-sidecar/ledger.db" -}}
+{{- with include "marketplace-sidecar.ledgerMaxSize" .Values.sidecar.ledger -}}
+{{- $_ := set $ledger "max_size" . -}}
+{{- end -}}
+{{- $_ := set $config "ledger" $ledger -}}
 config.yaml: |
   {{- toYaml $config | nindent 2 }}
 {{- range $version, $pem := $product.public_keys }}
@@ -34,9 +38,41 @@ config.yaml: |
 {{- end -}}
 {{- end }}
 
+{{/* A quantity of Kubernetes such as 1Gi, in KiB. */}}
+{{- define "marketplace-sidecar.kibibytes" -}}
+{{- $units := dict "Ki" 1 "Mi" 1024 "Gi" 1048576 -}}
+{{- $unit := regexFind "[KMG]i" . -}}
+{{- mul (int64 (trimSuffix $unit .)) (get $units $unit) -}}
+{{- end }}
+
+{{/* How large the volume of the ledger is, in KiB; nothing where the chart does not know. */}}
+{{- define "marketplace-sidecar.ledgerVolume" -}}
+{{- if eq .volume "emptyDir" -}}
+{{- include "marketplace-sidecar.kibibytes" .emptyDir.sizeLimit -}}
+{{- else if eq .volume "claimTemplate" -}}
+{{- include "marketplace-sidecar.kibibytes" .claimTemplate.size -}}
+{{- end -}}
+{{- end }}
+
+{{/* ledger.max_size: the given one, else 7/8 of the volume; nothing where the chart knows neither. */}}
+{{- define "marketplace-sidecar.ledgerMaxSize" -}}
+{{- if .maxSize -}}
+{{- .maxSize -}}
+{{- else -}}
+{{- with include "marketplace-sidecar.ledgerVolume" . -}}
+{{- $size := div (mul (int64 .) 7) 8 -}}
+{{- if mod $size 1024 -}}{{ printf "%dKiB" $size }}{{- else -}}{{ printf "%dMiB" (div $size 1024) }}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "marketplace-sidecar.configEnv" -}}
 {{- $sidecar := .Values.sidecar -}}
 {{- if $sidecar.productFromImage }}
+{{- with include "marketplace-sidecar.ledgerMaxSize" $sidecar.ledger }}
+- name: SIDECAR_LEDGER__MAX_SIZE
+  value: {{ . | quote }}
+{{- end }}
 {{- range $group := list "api" "kubernetes" "log" "marketplace" "probes" "shutdown" }}
 {{- range $key, $value := eq $group "kubernetes" | ternary (include "marketplace-sidecar.kubernetes" $ | fromYaml) (get $sidecar.config $group) }}
 {{- $sellers := and (eq $group "marketplace") (has $key (list "mode" "endpoint_url")) }}

@@ -24,7 +24,7 @@ from sidecar.adapters.http.bodies import read_body
 from sidecar.adapters.http.listening import Connection, Handler, Listener
 from sidecar.adapters.http.openapi import describe
 from sidecar.adapters.http.problems import Kind, Problem, answer, busy
-from sidecar.adapters.http.queries import poll_of, record_query_of, refuse_query
+from sidecar.adapters.http.queries import after_of, poll_of, record_query_of, refuse_query
 from sidecar.adapters.http.replies import encode, reply, reply_json
 from sidecar.adapters.http.usage_requests import UsageReader
 from sidecar.domain.entitlement import AttestationFailed, Entitlement, SlowDown
@@ -244,10 +244,10 @@ class ApiServer:
         return reply(b'{"accepted": %d, "duplicates": %d}\n' % (receipt.accepted, receipt.duplicates), status=202)
 
     async def _open_buckets(self, request: web.BaseRequest) -> web.Response:
-        refuse_query(request)
+        after = after_of(request)
         with self._requests:
-            buckets = await self._books.open_buckets()
-        return reply_json({"buckets": [views.bucket_members(bucket) for bucket in buckets]})
+            found = await (self._books.open_buckets() if after is None else self._books.open_buckets(after))
+        return reply_json(views.buckets_members(found))
 
     async def _records(self, request: web.BaseRequest) -> web.Response:
         query = record_query_of(request)

@@ -22,6 +22,7 @@ MOST_RECORDS = 1000
 LONGEST_TEXT = 255
 RECORD_STATUSES = ("sealed", "accepted", "unbilled", "carried")
 
+_KEY = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18}){3}", re.ASCII)
 _LIMIT = re.compile(r"[1-9][0-9]{0,3}")
 
 
@@ -75,6 +76,18 @@ def record_query_of(request: web.BaseRequest) -> RecordQuery:
         if name in given and not 0 < len(given[name]) <= LONGEST_TEXT:
             raise _malformed(name, f"1 to {LONGEST_TEXT} characters")
     return RecordQuery(status, given.get("dimension"), hour, given.get("after"), int(limit))
+
+
+def after_of(request: web.BaseRequest) -> str | None:
+    """Return where a listing of open buckets goes on, None at its beginning.
+
+    Raises:
+        Problem: malformed.
+    """
+    after = _parameters(request, ("after",)).get("after")
+    if after is not None and _KEY.fullmatch(after) is None:
+        raise _malformed("after", "the `next` of the page before")
+    return after
 
 
 def refuse_query(request: web.BaseRequest) -> None:

@@ -4,11 +4,13 @@ Quantities are decimal strings, hours and times RFC 3339 with `Z`. `status_membe
 operator's paste of it must give nothing away.
 """
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sidecar.domain import quantity, timestamps
 from sidecar.domain.entitlement import Entitlement
-from sidecar.domain.status import BucketView, RecordPage, RecordView, Status, Terms
+from sidecar.domain.status import MOST_BUCKETS, BucketView, RecordPage, RecordView, Status, Terms
 
 Members = dict[str, object]
 
@@ -40,6 +42,28 @@ def bucket_members(bucket: BucketView) -> Members:
         "tags": dict(bucket.tags),
         "events": bucket.events,
     }
+
+
+def buckets_members(found: Sequence[BucketView]) -> Members:
+    """Return `GET /v1/usage`: one page, and where there are more buckets the `after` of the next one."""
+    if len(found) <= MOST_BUCKETS:
+        return {"buckets": [bucket_members(bucket) for bucket in _joined(found)]}
+    by_key = sorted(found, key=lambda bucket: [int(part) for part in bucket.key.split(".")])[:MOST_BUCKETS]
+    shown = {bucket.key for bucket in by_key}
+    return {
+        "buckets": [bucket_members(bucket) for bucket in _joined(each for each in found if each.key in shown)],
+        "next": by_key[-1].key,
+    }
+
+
+def _joined(found: Iterable[BucketView]) -> Iterable[BucketView]:
+    """Return buckets of one dimension, hour and tag set under several terms as one."""
+    joined: dict[object, BucketView] = {}
+    for each in found:
+        before = joined.get(slot := (each.dimension, each.hour, each.tags))
+        total, events = (before.quantity, before.events) if before else (0, 0)
+        joined[slot] = replace(each, quantity=total + each.quantity, events=events + each.events)
+    return joined.values()
 
 
 def page_members(page: RecordPage) -> Members:
@@ -94,7 +118,7 @@ def status_members(status: Status) -> Members:
             "mode": status.mode,
             "clock_skew_seconds": None if status.clock_skew is None else status.clock_skew.total_seconds(),
         },
-        "ledger": {"path": status.ledger_path, "bytes": status.ledger_bytes},
+        "ledger": _ledger_members(status),
         "events": {"accepted": status.accepted_events, "duplicates": status.duplicate_events},
         "faults": [
             {
@@ -110,6 +134,12 @@ def status_members(status: Status) -> Members:
             "dimensions": {name: terms_members(terms) for name, terms in status.conservation.items()},
         },
     }
+
+
+def _ledger_members(status: Status) -> Members:
+    measured = {"used": status.ledger_used, "limit": status.ledger_limit}
+    known = {name: size for name, size in measured.items() if size is not None}
+    return {"path": status.ledger_path, "bytes": status.ledger_bytes, **known}
 
 
 def terms_members(terms: Terms) -> Members:

@@ -23,7 +23,7 @@ _CANNOT_SHARE = (
     "SQLITE_FULL",
     "SQLITE_IOERR_SHMSIZE",
 )
-"""What SQLite says when it may not make, or read, the files that readers share with a writer, or has no room for them."""
+"""What SQLite says when it may not make or read the files that readers share with a writer, or has no room for them."""
 
 
 class LedgerUnusable(Exception):  # noqa: N818 - names what the operator reads

@@ -30,7 +30,7 @@ from sidecar.domain.failing import Course
 from sidecar.domain.hours import Hour, to_micros
 from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.rules import MeteringRules
-from sidecar.domain.status import BucketView, Progress, RecordPage, RecordQuery, Terms
+from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
 from sidecar.domain.succession import PodPlace, Predecessor, TakenOver
 from sidecar.domain.usage import LedgerFull, LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 
@@ -383,9 +383,11 @@ class Ledger:
         """Return when AWS last accepted a record of this pod."""
         return await self._read(lambda connection: last_accepted_at(connection, self.pod))
 
-    async def open_buckets(self) -> Sequence[BucketView]:
-        """Return the open buckets, oldest hour first."""
-        return await self._read(reading.open_buckets)
+    async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:
+        """Return open buckets, oldest hour first: `MOST_BUCKETS`, and one more where there are more."""
+        return await self._read(
+            lambda connection: reading.open_buckets(connection, limit=MOST_BUCKETS + 1, after=after)
+        )
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """Return one page of records."""

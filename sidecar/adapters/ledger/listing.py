@@ -7,16 +7,12 @@ business.
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from sidecar.adapters.ledger import digests
-from sidecar.adapters.ledger.copies import open_untouched
-from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_reading
 from sidecar.adapters.ledger.reading import record_id, sequence
-from sidecar.adapters.ledger.schema import MIGRATIONS
+from sidecar.adapters.ledger.snapshot import reading
 from sidecar.adapters.ledger.store import read_tags
 from sidecar.domain.hours import Hour, from_micros, hour_of, start_of
 from sidecar.domain.status import RecordQuery
@@ -83,33 +79,8 @@ class AuditView:
     after: dict[str, str | None]
 
 
-@contextmanager
-def look(path: Path, *, read_only: bool = False, older: bool = False) -> Iterator[sqlite3.Connection]:
-    """Open the ledger at `path` at one instant; the block sees nothing that is written after its first query.
-
-    Args:
-        path: The ledger.
-        read_only: Touch nothing in its folder, for a copy or a read-only mount; an older schema is read, too.
-        older: Take a ledger of an older schema as it is; for readers that need nothing newer than its first version.
-
-    Raises:
-        LedgerUnusable: There is none, it is not one of this version, or what the block reads cannot be read.
-    """
-    opened = open_untouched(path) if read_only else closing(open_for_reading(path))
-    with opened as connection:
-        try:
-            connection.execute("BEGIN")
-            if _schema(connection) != len(MIGRATIONS) and not (older and _schema(connection)):
-                raise LedgerUnusable(
-                    path,
-                    "no sidecar of this version has opened it yet",
-                    "Read it with --read-only, or start the sidecar on it.",
-                )
-            yield connection
-        except sqlite3.Error as error:
-            raise LedgerUnusable(path, str(error), cure_for(error)) from error
-        except (ValueError, OverflowError) as error:
-            raise LedgerUnusable(path, f"a row cannot be read ({error})", "`ledger verify` names the row.") from error
+look = reading
+"""Opens the ledger at one instant (sidecar.adapters.ledger.snapshot)."""
 
 
 def overview(connection: sqlite3.Connection) -> Overview:
@@ -184,7 +155,7 @@ def audit(connection: sqlite3.Connection, query: RecordQuery) -> Iterator[AuditV
 
 
 def _schema(connection: sqlite3.Connection) -> int:
-    return _number(connection, "PRAGMA user_version") or 0
+    return _number(connection, "PRAGMA main.user_version") or 0
 
 
 def _number(connection: sqlite3.Connection, statement: str) -> int | None:

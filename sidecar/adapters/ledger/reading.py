@@ -11,24 +11,40 @@ _KINDS = {"slot": "usage", "unsent": "usage"}
 """What readers call the kinds of a record's row; the other kinds go by their own name."""
 
 
-def open_buckets(connection: sqlite3.Connection) -> list[BucketView]:
-    """Return the open buckets, oldest hour first; what one hour has under several terms is one quantity."""
-    found: dict[tuple[int, str, str], list[sqlite3.Row]] = {}
-    for row in connection.execute(
-        "SELECT bucket.*, name, tags FROM bucket JOIN dimension ON dimension.id = bucket.dimension"
-        " JOIN tag_set ON tag_set.id = bucket.tag_set WHERE sealed = 0 ORDER BY hour, name, tags"
-    ):
-        found.setdefault((row["hour"], row["name"], row["tags"]), []).append(row)
-    return [
+def open_buckets(connection: sqlite3.Connection, *, limit: int = -1, after: str | None = None) -> list[BucketView]:
+    """Return open buckets, oldest hour first; within what is returned by dimension and tags.
+
+    Args:
+        connection: A connection to the ledger.
+        limit: How many at most; -1 returns all.
+        after: The greatest `key` of the listing that this one continues.
+    """
+    # The order of the index of open buckets, so that a page costs as much as it shows.
+    rows = connection.execute(
+        "SELECT bucket.*, name, tags FROM (SELECT * FROM bucket WHERE sealed = 0"
+        " AND (hour, pod, dimension, tag_set) > (?, ?, ?, ?) ORDER BY hour, pod, dimension, tag_set LIMIT ?) AS bucket"
+        " JOIN dimension ON dimension.id = bucket.dimension JOIN tag_set ON tag_set.id = bucket.tag_set",
+        (*_position(after), limit),
+    )
+    found = [
         BucketView(
-            dimension=name,
-            hour=start_of(Hour(hour)),
-            quantity=sum(read_bucket(row).quantity for row in rows),
-            tags=read_tags(tags),
-            events=sum(row["events"] for row in rows),
+            dimension=row["name"],
+            hour=start_of(Hour(row["hour"])),
+            quantity=read_bucket(row).quantity,
+            tags=read_tags(row["tags"]),
+            events=row["events"],
+            key=".".join(str(row[column]) for column in ("hour", "pod", "dimension", "tag_set")),
         )
-        for (hour, name, tags), rows in found.items()
+        for row in rows
     ]
+    return sorted(found, key=lambda view: (view.hour, view.dimension, view.tags))
+
+
+def _position(key: str | None) -> tuple[int, ...]:
+    if key is None:
+        return -(2**62), 0, 0, 0
+    parts = [sequence(part) for part in key.split(".")]
+    return tuple(parts) if len(parts) == 4 else (2**62, 0, 0, 0)
 
 
 def records(connection: sqlite3.Connection, query: RecordQuery) -> RecordPage:

@@ -24,6 +24,8 @@ class RoomWatch:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.room: Room | None = None
+        """As it was measured last."""
         self._filling_since: datetime | None = None
         self.refusing_since: datetime | None = None
         """When usage was first refused for lack of room; None while it is taken."""
@@ -56,6 +58,7 @@ class RoomWatch:
         return self._refused_at is not None and timedelta() <= now - self._refused_at < _QUIET
 
     def _judge(self, room: Room, now: datetime) -> None:
+        self.room = room
         if room.share < WARN_FROM:
             self._filling_since = None
             return

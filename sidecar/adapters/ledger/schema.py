@@ -58,7 +58,7 @@ _FROZEN_TERMS = """
             tag_set, quantity, carried_at FROM crossing;
     """
 _EVENT_DIGESTS = """
-    -- What is left of an event with an id once its hour is sealed: one row for each id within the de-duplication window.
+    -- What is left of an event with an id once its hour is sealed: a row for each id within the de-duplication window.
     CREATE TABLE event_digest (
         id BLOB PRIMARY KEY,
         content BLOB NOT NULL,

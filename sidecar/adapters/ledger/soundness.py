@@ -7,8 +7,13 @@ that SQLite's own check finds. Judges no sums; that is the proof's.
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 from sidecar.adapters.ledger import digests
+from sidecar.adapters.ledger.copies import open_untouched
+from sidecar.adapters.ledger.file import open_for_reading
+from sidecar.adapters.ledger.snapshot import limit, unusable
 from sidecar.domain.hours import SECONDS
 from sidecar.domain.records import RecordStatus
 
@@ -79,21 +84,54 @@ def unreadable_row(connection: sqlite3.Connection) -> str | None:
 
 def damage(connection: sqlite3.Connection) -> Iterator[str]:
     """Yield a sentence for each fault of the file, or, where it has none, of rows that cannot be read."""
-    sound = True
-    for fault in _file_faults(connection):
-        sound = False
-        yield fault
-    if sound:
-        yield from _unreadable_quantities(connection)
-        yield from _unreadable_times(connection)
-        yield from _unknown_words(connection)
-        yield from _broken_references(connection)
-        yield from digests.faults(connection)
+    faults = list(_check(connection, "PRAGMA main.quick_check"))
+    yield from faults or row_faults(connection)
 
 
-def _file_faults(connection: sqlite3.Connection) -> Iterator[str]:
+def row_faults(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield a sentence for each row that is not one that this program writes."""
+    yield from _unreadable_quantities(connection)
+    yield from _unreadable_times(connection)
+    yield from _unknown_words(connection)
+    yield from _broken_references(connection)
+    yield from digests.faults(connection)
+
+
+def file_faults(path: Path, *, read_only: bool = False) -> Iterator[str]:
+    """Yield what SQLite's own check finds: at one instant, or, where that takes too long, table by table.
+
+    Args:
+        path: The ledger.
+        read_only: Touch nothing in its folder.
+
+    Raises:
+        LedgerUnusable: The ledger cannot be read, or one of its tables not in time.
+    """
+    opened = open_untouched(path) if read_only else closing(open_for_reading(path))
+    with opened as connection:
+        try:
+            if not read_only:
+                limit(connection, path)
+            yield from list(_check(connection, "PRAGMA main.quick_check"))
+        except sqlite3.Error as error:
+            if error.sqlite_errorname != "SQLITE_INTERRUPT":
+                raise unusable(path, error) from error
+            yield from _faults_by_table(connection, path)
+
+
+def _faults_by_table(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
     try:
-        for (words,) in connection.execute("PRAGMA quick_check"):
+        limit(connection, path)
+        for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+            limit(connection, path)
+            yield from list(_check(connection, f"PRAGMA main.quick_check({table})"))
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+
+
+def _check(connection: sqlite3.Connection, statement: str) -> Iterator[str]:
+    try:
+        for (words,) in connection.execute(statement):
             if words != "ok":
                 yield f"the file is damaged: {words}"
     except sqlite3.DatabaseError as error:

@@ -2,8 +2,8 @@
 
 Counted are the pages in use, the write-ahead log, its index and a reserve; free pages inside the file are not, so that
 usage is taken again once pruning has freed some. The reserve is real: free pages inside the file, and a log that was
-allocated in full, so that it holds also when other files take the rest of the volume. While the ledger is closed, a file
-beside it keeps the log's room.
+allocated in full, so that it holds also when other files take the rest of the volume. While the ledger is closed, a
+file beside it keeps the log's room.
 """
 
 import os

@@ -44,7 +44,7 @@ def examine_here(settings: Settings, environ: Mapping[str, str]) -> list[Diagnos
                 Examination([environment.PROXY], lambda: [environment.check_proxy(mode, environ)]),
                 Examination([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)]),
                 Examination([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())]),
-                Examination([volume.ROOM], lambda: [volume.check_room(path)]),
+                Examination([volume.ROOM], lambda: [volume.check_room(path, settings.ledger.max_size)]),
                 Examination([SHUTDOWN], lambda: [check_shutdown(settings.shutdown.timeout, environ)]),
             ]
         )

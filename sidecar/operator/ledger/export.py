@@ -87,7 +87,8 @@ def _refuse(output: Path, reason: str) -> int:
 
 
 def _write(source: Source, file: TextIO, args: argparse.Namespace) -> None:
-    with source.look() as connection:
+    # The instant is given back before the first line is written: whatever reads the lines may be slow.
+    with source.copy(events=args.events) as connection:
         if args.chain:
             chain = link(entries(connection, present(source.marketplace), with_events=args.events))
             file.writelines(f"{line}\n" for line in chain)

@@ -9,14 +9,14 @@ import os
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from sidecar.adapters.ledger.copies import lacks_log
 from sidecar.adapters.ledger.file import log_of
-from sidecar.adapters.ledger.listing import look
+from sidecar.adapters.ledger.snapshot import copy_of, reading
 from sidecar.domain import timestamps
 from sidecar.operator.arguments import add_config, whole
 from sidecar.settings import MarketplaceSettings, Settings, load
@@ -34,14 +34,25 @@ class Source:
     read_only: bool = False
     """Touch nothing in the ledger's folder."""
 
-    @contextmanager
-    def look(self) -> Iterator[sqlite3.Connection]:
+    def look(self) -> AbstractContextManager[sqlite3.Connection]:
         """Open the ledger at one instant.
 
         Raises:
-            LedgerUnusable: See sidecar.adapters.ledger.listing.look.
+            LedgerUnusable: See sidecar.adapters.ledger.snapshot.reading.
         """
-        with look(self.path, read_only=self.read_only) as connection:
+        return self._noted(reading(self.path, read_only=self.read_only))
+
+    def copy(self, *, events: bool) -> AbstractContextManager[sqlite3.Connection]:
+        """Copy the ledger as it is at one instant, for a command that computes or prints at length.
+
+        Raises:
+            LedgerUnusable: See sidecar.adapters.ledger.snapshot.copy_of.
+        """
+        return self._noted(copy_of(self.path, events=events, read_only=self.read_only))
+
+    @contextmanager
+    def _noted(self, opened: AbstractContextManager[sqlite3.Connection]) -> Iterator[sqlite3.Connection]:
+        with opened as connection:
             if self.read_only and lacks_log(self.path):
                 name = log_of(self.path).name
                 sys.stderr.write(

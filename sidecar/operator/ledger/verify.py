@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sidecar.adapters.http.views import terms_members
 from sidecar.adapters.ledger.proof import breaches, event_breaches, proved_terms, summed_dimensions
-from sidecar.adapters.ledger.soundness import damage
+from sidecar.adapters.ledger.soundness import file_faults, row_faults
 from sidecar.domain.chain import ChainBroken
 from sidecar.domain.status import Terms
 from sidecar.exit_codes import ExitCode
@@ -41,11 +41,13 @@ def run(args: argparse.Namespace) -> int:
     source = find_source(args)
     summed: Collection[str] = ()
     terms: dict[str, Terms] = {}
-    with source.look() as connection:
-        found = list(damage(connection))
-        if not found:
-            found = [*event_breaches(connection), *breaches(connection)]
-            terms, summed = proved_terms(connection), summed_dimensions(connection)
+    found = list(file_faults(source.path, read_only=source.read_only))
+    if not found:
+        with source.copy(events=True) as connection:
+            found = list(row_faults(connection))
+            if not found:
+                found = [*event_breaches(connection), *breaches(connection)]
+                terms, summed = proved_terms(connection), summed_dimensions(connection)
     named = found if args.all else found[:1]
     if args.json:
         dimensions = {name: {**terms_members(each), "balanced": each.balanced} for name, each in terms.items()}

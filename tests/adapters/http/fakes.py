@@ -185,7 +185,7 @@ class FakeBooks:
     queries: list[RecordQuery] = field(default_factory=list)
     refusal: Exception | None = None
 
-    async def open_buckets(self) -> Sequence[BucketView]:
+    async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:
         """Return one bucket."""
         if self.refusal is not None:
             raise self.refusal

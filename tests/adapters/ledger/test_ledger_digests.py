@@ -5,6 +5,7 @@ import sqlite3
 import uuid
 from contextlib import closing
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_event_without_id_has_no_row(books: Books) -> None:
 
 
 def test_open_hour_keeps_events_whole(books: Books) -> None:
-    """Until its hour is sealed an event is listed, and a second one with its id is refused by the field that differs."""
+    """Until its hour is sealed an event is listed, and a reused id is refused by the field that differs."""
     books.take(event("1", id="a"))
     books.prune()
     assert (1, 0) == (books.count("event"), books.count("event_digest"))
@@ -86,7 +87,7 @@ def test_ids_outlive_restart_and_pod(books: Books) -> None:
 
 @pytest.mark.parametrize(("hours", "known"), [(24, True), (25, True), (28, False)])
 def test_digest_lives_as_long_as_the_window(books: Books, hours: int, known: bool) -> None:  # noqa: FBT001 - a table
-    """An id is known for 26 hours at least and is dropped in the hour after them, whether or not its hour was sealed."""
+    """An id is known for 26 hours at least and dropped in the hour after them, whether or not its hour was sealed."""
     books.take(event("1", id="a"))
     seal_and_prune(books)
     books.take(event("1", id="b"))
@@ -132,7 +133,7 @@ def test_compaction_is_small_steps(books: Books) -> None:
         with books.store.transaction():
             more = digests.compact(books.store, progress, now=now(books), before=0)
         left.append(books.count("event"))
-    assert {digests.COMPACTED_AT_ONCE, 0} >= {before - after for before, after in zip(left, left[1:], strict=False)}
+    assert {digests.COMPACTED_AT_ONCE, 0} >= {before - after for before, after in pairwise(left)}
     assert (0, 1000) == (books.count("event"), books.count("event_digest"))
 
 
@@ -223,7 +224,7 @@ def _first(tmp_path: Path) -> Path:
 
 
 def test_first_version_is_read_as_it_is(first: Path) -> None:
-    """Opening a ledger of version 1 rewrites none of its rows; its ids and keys are known; they age out like the rest."""
+    """Opening a ledger of version 1 rewrites no row; its ids and keys are known and age out like the rest."""
     books = Books(first, durable=False)
     assert (2, 1) == (books.count("event"), books.count("batch"))
     assert Receipt(0, 1) == books.take(event("1", id="old"))

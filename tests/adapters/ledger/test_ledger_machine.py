@@ -303,7 +303,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def digests_are_whole(self) -> None:
-        """Every id that must be recognized is there, whole or as a digest, and the digests are as many as were written."""
+        """Every id that must be recognized is there, whole or as a digest, and no digest is missing or left over."""
         connection = self.books.store.connection
         assert [] == list(digests.faults(connection))
         whole = {row["id"] for row in self.books.store.rows("SELECT id FROM event")}

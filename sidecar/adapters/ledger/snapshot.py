@@ -1,0 +1,125 @@
+"""One instant of the ledger for commands, held for 5 seconds at most.
+
+While a reader holds an instant, the write-ahead log of a running sidecar cannot begin anew and takes room from usage.
+So a command that reads much copies the small tables into temporary ones of its own connection, where every statement
+finds them by the same names, and gives the instant back before it computes or prints. Temporary tables lie in memory up
+to 32 MiB and in a temporary file beyond it. A ledger that no process writes has no log, and no limit.
+"""
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from sidecar.adapters.ledger.copies import open_untouched
+from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_reading
+from sidecar.adapters.ledger.schema import MIGRATIONS
+
+LONGEST_SECONDS = 5.0
+_INSTRUCTIONS = 5000
+"""Of SQLite's machine between two looks at the time: a fraction of a millisecond."""
+_LARGE = frozenset({"event", "event_digest", "key_digest", "batch", "distinct_value", "reserve"})
+"""Tables that grow with events; statements about them read the ledger itself, each at its own instant."""
+
+Now = Callable[[], float]
+
+
+@contextmanager
+def copy_of(
+    path: Path, *, events: bool = False, read_only: bool = False, now: Now = time.monotonic
+) -> Iterator[sqlite3.Connection]:
+    """Copy the ledger at `path` as it is at one instant; the block holds none.
+
+    Args:
+        path: The ledger.
+        events: Copies the events that are kept whole, too.
+        read_only: As in `reading`. The block then reads what no process writes, and nothing is copied.
+        now: Returns seconds; for tests.
+
+    Raises:
+        LedgerUnusable: There is none, it is not one of this version, or what is read cannot be read in time.
+    """
+    with reading(path, read_only=read_only, now=now) as connection:
+        if not read_only:
+            connection.execute("PRAGMA temp.cache_size = -32768")
+            for kind in ("table", "view"):
+                _copy(connection, kind, events=events)
+            connection.execute("COMMIT")
+            limit(connection, path, now)
+        yield connection
+
+
+def _copy(connection: sqlite3.Connection, kind: str, *, events: bool) -> None:
+    """Copy every small table, or define every view over the copies, under its own name."""
+    for found in connection.execute("SELECT name, sql FROM main.sqlite_schema WHERE type = ?", (kind,)).fetchall():
+        name = found["name"]
+        if name == "event" and events:
+            # Without its indexes: it is read from end to end, once or twice.
+            connection.execute("CREATE TEMP TABLE event AS SELECT * FROM main.event")
+        elif name not in _LARGE and not name.startswith("sqlite_"):
+            connection.execute(found["sql"].replace("CREATE ", "CREATE TEMP ", 1))
+            if kind == "table":
+                connection.execute(f"INSERT INTO temp.{name} SELECT * FROM main.{name}")
+
+
+@contextmanager
+def reading(
+    path: Path, *, read_only: bool = False, older: bool = False, now: Now = time.monotonic
+) -> Iterator[sqlite3.Connection]:
+    """Open the ledger at `path` at one instant; the block sees nothing that is written after its first query.
+
+    For short blocks that print nothing.
+
+    Args:
+        path: The ledger.
+        read_only: Touch nothing in its folder, for a copy or a read-only mount; an older schema is read, too.
+        older: Take a ledger of an older schema as it is; for readers that need nothing newer than its first version.
+        now: Returns seconds; for tests.
+
+    Raises:
+        LedgerUnusable: There is none, it is not one of this version, or what the block reads cannot be read in time.
+    """
+    opened = open_untouched(path) if read_only else closing(open_for_reading(path))
+    with opened as connection:
+        if not read_only:
+            limit(connection, path, now)
+        try:
+            connection.execute("BEGIN")
+            schema = connection.execute("PRAGMA main.user_version").fetchone()[0]
+            if schema != len(MIGRATIONS) and not (older and schema):
+                raise LedgerUnusable(
+                    path,
+                    "no sidecar of this version has opened it yet",
+                    "Read it with --read-only, or start the sidecar on it.",
+                )
+            yield connection
+        except sqlite3.Error as error:
+            raise unusable(path, error) from error
+        except (ValueError, OverflowError) as error:
+            raise LedgerUnusable(path, f"a row cannot be read ({error})", "`ledger verify` names the row.") from error
+
+
+def limit(connection: sqlite3.Connection, path: Path, now: Now = time.monotonic) -> None:
+    """Interrupt what this connection does in 5 seconds from now, if a process writes the ledger."""
+    until = now() + LONGEST_SECONDS
+    connection.set_progress_handler((lambda: now() > until) if _is_written(path) else None, _INSTRUCTIONS)
+
+
+def _is_written(path: Path) -> bool:
+    """Tell whether a process may be writing the ledger: its log holds something, which a reader's own never does."""
+    try:
+        return path.with_name(path.name + "-wal").stat().st_size > 0
+    except OSError:
+        return False
+
+
+def unusable(path: Path, error: sqlite3.Error) -> LedgerUnusable:
+    """Return what an error of SQLite's means for a command."""
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_INTERRUPT":
+        return LedgerUnusable(
+            path,
+            f"it could not be read within {LONGEST_SECONDS:.0f} s, and a longer look takes room from a running sidecar",
+            "Try again on a less busy machine, or read a copy of the volume's snapshot.",
+        )
+    return LedgerUnusable(path, str(error), cure_for(error))

@@ -1,0 +1,82 @@
+"""Commands hold an instant of the ledger for a short time only, because the log of a running sidecar grows meanwhile."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sidecar.adapters.ledger import proof, soundness
+from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.adapters.ledger.snapshot import LONGEST_SECONDS, copy_of, reading
+from tests.adapters.ledger.books import HOUR, RED, Books, event
+
+
+def filled(books: Books) -> Books:
+    """Put something of each kind into a ledger."""
+    for number in range(3):
+        books.take(event("2", id=f"{number}", tags=RED), event(dimension="users", value="ann"))
+        books.pass_time(HOUR)
+        books.seal_ended()
+        books.submit_all()
+    books.prune()
+    books.take(event("5", id="whole"))
+    return books
+
+
+def holds_back(path: Path) -> bool:
+    """Tell whether some reader keeps the log from beginning anew."""
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+        other.execute("UPDATE dimension SET accepted = accepted")
+        busy, _, _ = other.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+    return bool(busy)
+
+
+def test_slow_output_holds_no_instant(books: Books) -> None:
+    """However long a command computes and prints, the log goes on; it still sees one instant, and proves it."""
+    filled(books)
+    with reading(books.path) as connection:
+        connection.execute("SELECT * FROM record").fetchall()
+        assert holds_back(books.path)
+    with copy_of(books.path, events=True) as connection:
+        assert not holds_back(books.path)
+        books.take(event("7", id="later"))
+        assert 5_000_000 + 6_000_000 == proof.proved_terms(connection)["requests"].accepted
+        assert ["whole"] == [row["id"] for row in connection.execute("SELECT id FROM event")]
+        assert [] == [*soundness.row_faults(connection), *proof.breaches(connection)]
+        assert [] == list(proof.event_breaches(connection))
+
+
+def test_long_look_is_ended(books: Books) -> None:
+    """A look that takes longer than 5 seconds beside a writer ends with the reason and the cure, and no traceback."""
+    filled(books)
+    ticks = iter(range(0, 10**9, int(LONGEST_SECONDS)))
+    with (
+        pytest.raises(LedgerUnusable, match=r"could not be read within 5 s"),
+        copy_of(books.path, events=True, now=lambda: float(next(ticks))) as connection,
+    ):
+        connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
+
+
+def test_idle_ledger_has_no_limit(tmp_path: Path) -> None:
+    """A ledger that no process writes may be read for as long as it takes."""
+    books = filled(Books(tmp_path / "ledger.db", durable=False))
+    books.close()
+    ticks = iter(range(0, 10**9, 60))
+    with copy_of(books.path, now=lambda: float(next(ticks))) as connection:
+        count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT max(i) FROM n"
+        assert 50_000 == connection.execute(count).fetchone()[0]
+
+
+def test_large_file_is_checked_by_table(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the check of the whole file takes too long, each table is checked by itself."""
+    filled(books)
+    calls = iter([True])
+
+    def short_at_first(connection: sqlite3.Connection, path: Path) -> None:
+        assert books.path == path
+        stop = next(calls, False)
+        connection.set_progress_handler((lambda: True) if stop else None, 1)
+
+    monkeypatch.setattr(soundness, "limit", short_at_first)
+    assert [] == list(soundness.file_faults(books.path))
