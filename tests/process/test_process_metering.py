@@ -107,7 +107,7 @@ def test_frozen_record_outlives_process(site: "Site", emulator: "Emulator") -> N
 
 @pytest.mark.parametrize(("fault", "held"), [("internal-taken", "7"), ("internal", None)])
 def test_500_is_never_billed_again(site: "Site", emulator: "Emulator", fault: str, held: str | None) -> None:
-    """After a 500, whether AWS took the record or not, a successor on the ledger keeps it in doubt and bills nothing."""
+    """After a 500, whether AWS took the record or not, a successor keeps it in doubt and bills nothing for it."""
     sidecar = site.start_entitled(variables={"POD_UID": "pod-a"})
     assert sidecar.report({"dimension": "requests", "quantity": "7"}) == (1, 0)
     emulator.order("MeterUsage", fault)
@@ -120,7 +120,7 @@ def test_500_is_never_billed_again(site: "Site", emulator: "Emulator", fault: st
     assert record["reason"].startswith("in-doubt")
     site.advance(sidecar, "1h")
     sidecar.await_for("the next hour's record", lambda: len(emulator.held()) > (held is not None))
-    assert {quantity for quantity in emulator.held().values()} == {"0", held} - {None}
+    assert set(emulator.held().values()) == {"0", held} - {None}
     assert sidecar.terms() == {"accepted": "7", "unbilled": "7"}
 
 
