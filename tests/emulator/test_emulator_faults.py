@@ -80,7 +80,7 @@ def test_refusal_on_order(
 
 
 def test_internal_error_after_processing(emulator: "RunningEmulator", connect: "Connect") -> None:
-    """With internal-taken the answer is the 500 of `internal`, but the call was processed and is in the log as taken."""
+    """With internal-taken the answer is the 500 of `internal`, but the call was processed and logged as taken."""
     emulator.freeze(FROZEN)
     client = connect(emulator)
     emulator.post("faults", operation="MeterUsage", fault="internal-taken")

@@ -368,6 +368,16 @@ def test_passing_faults_are_sat_out(certification: Certification, emulator: "Emu
     assert emulator.held() == ONE_EACH
 
 
+def test_refusal_after_lost_answer_says_so(certification: Certification, emulator: "Emulator") -> None:
+    """A record that is refused after an attempt without proof is reported as one that AWS may hold."""
+    after_dry_runs(emulator, "internal-taken", 1)
+    emulator.order("MeterUsage", "InvalidUsageDimension", 1)
+    assert certification.run("--yes").returncode == 1
+    (refused,) = [record for record in certification.document["records"] if record["outcome"] == "refused"]
+    assert "so AWS may hold it" in refused["cure"]
+    assert emulator.held()
+
+
 def test_denied_dry_run_ends_it(certification: Certification, emulator: "Emulator") -> None:
     """Without the permission nothing is sent, and the cure is named."""
     emulator.order("MeterUsage", "access-denied")

@@ -105,6 +105,25 @@ def test_frozen_record_outlives_process(site: "Site", emulator: "Emulator") -> N
     assert emulator.held() == {(HOUR, "requests"): "7"}
 
 
+@pytest.mark.parametrize(("fault", "held"), [("internal-taken", "7"), ("internal", None)])
+def test_500_is_never_billed_again(site: "Site", emulator: "Emulator", fault: str, held: str | None) -> None:
+    """After a 500, whether AWS took the record or not, a successor keeps it in doubt and bills nothing for it."""
+    sidecar = site.start_entitled(variables={"POD_UID": "pod-a"})
+    assert sidecar.report({"dimension": "requests", "quantity": "7"}) == (1, 0)
+    emulator.order("MeterUsage", fault)
+    site.advance(sidecar, "1h")
+    sidecar.await_event("metering.refused")
+    sidecar.kill()
+    emulator.order("MeterUsage", fault, 0)
+    sidecar = site.start_entitled(variables={"POD_UID": "pod-b"})
+    (record,) = sidecar.await_records(1, "unbilled")
+    assert record["reason"].startswith("in-doubt")
+    site.advance(sidecar, "1h")
+    sidecar.await_for("the next hour's record", lambda: len(emulator.held()) > (held is not None))
+    assert set(emulator.held().values()) == {"0", held} - {None}
+    assert sidecar.terms() == {"accepted": "7", "unbilled": "7"}
+
+
 def test_late_usage_is_carried(site: "Site", emulator: "Emulator") -> None:
     """Usage that comes for an hour already sent goes into the current one; the sent record stays as it is."""
     sidecar = site.start_entitled()
