@@ -12,13 +12,17 @@ import sys
 from urllib.parse import urlsplit
 
 from sidecar.exit_codes import ExitCode
-from sidecar.operator.addresses import http_url, reachable
+from sidecar.operator.addresses import explain_silence, http_url, reachable
 from sidecar.settings import ProbeSettings, Problem, SettingsError, load
 from sidecar.terminal.text import printable
 
 _TIMEOUT = 5.0
 """Seconds that the connection or a read may take."""
 _LARGEST = 65536
+_CURE = (
+    "Start the sidecar with `marketplace-sidecar run`, or correct the address: probes.host and probes.port of --config, "
+    "or --url."
+)
 _PROBES = ("livez", "startupz", "readyz")
 
 
@@ -55,7 +59,7 @@ def ask(host: str, port: int, path: str) -> str | None:
         response = connection.getresponse()
         body = response.read(_LARGEST)
     except (OSError, http.client.HTTPException) as error:
-        return f"no answer from {http_url(host, port)}{path}: {str(error) or type(error).__name__}"
+        return f"no answer from {http_url(host, port)}{path}: {explain_silence(error)}. {_CURE}"
     finally:
         connection.close()
     if 200 <= response.status < 400:
