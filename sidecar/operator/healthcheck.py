@@ -20,8 +20,8 @@ _TIMEOUT = 5.0
 """Seconds that the connection or a read may take."""
 _LARGEST = 65536
 _CURE = (
-    "Start the sidecar with `marketplace-sidecar run`, or correct the address: probes.host and probes.port of --config, "
-    "or --url."
+    "Start the sidecar with `marketplace-sidecar run`, or correct the address: --url, or probes.host and probes.port "
+    "of the configuration."
 )
 _PROBES = ("livez", "startupz", "readyz")
 

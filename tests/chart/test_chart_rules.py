@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecar.adapters.signature import PublicKeys
 from tests.chart.rendering import (
     CHARTS,
     NEWEST,
@@ -58,6 +59,38 @@ RULES: list[tuple[str, Values, str]] = [
         "dimensions beside the image's",
         merge(sidecar(productFromImage=True), config(product={"code": "", "public_keys": {"1": None}})),
         "sidecar.config.metering.dimensions: come from the image",
+    ),
+    (
+        "private key",
+        config(product={"public_keys": {"1": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}}),
+        "sidecar.config.product.public_keys.1: holds a private key",
+    ),
+    (
+        "two keys",
+        config(product={"public_keys": {"1": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n" * 2}}),
+        "sidecar.config.product.public_keys.1: holds more than one PEM block",
+    ),
+    (
+        "older key",
+        config(product={"public_keys": {"1": "-----BEGIN RSA PUBLIC KEY-----\nAAAA\n-----END RSA PUBLIC KEY-----\n"}}),
+        "sidecar.config.product.public_keys.1: holds a PEM RSA PUBLIC KEY (PKCS#1), not a PUBLIC KEY",
+    ),
+    (
+        "certificate for a key",
+        config(product={"public_keys": {"1": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}}),
+        "sidecar.config.product.public_keys.1: holds a PEM CERTIFICATE, not a PUBLIC KEY",
+    ),
+    (
+        "another PEM",
+        config(product={"public_keys": {"1": "-----BEGIN EC PARAMETERS-----\nAAAA\n-----END EC PARAMETERS-----\n"}}),
+        "sidecar.config.product.public_keys.1: holds a PEM EC PARAMETERS, not a PUBLIC KEY",
+    ),
+    ("padded proxy", sidecar(proxy={"https": "http://p:3128\n"}), "sidecar.proxy.https: has white space or a line end"),
+    ("quoted proxy", sidecar(proxy={"http": "'http://p:3128'"}), "sidecar.proxy.http: has quotes around its value"),
+    (
+        "proxy broken by its password",
+        sidecar(proxy={"https": "http://user:1#x@p:3128"}),
+        "sidecar.proxy.https: is broken by its user name or password (not shown here)",
     ),
     # What is metered.
     (
@@ -324,6 +357,26 @@ def test_product_of_the_chart_is_judged(helm: Helm, own_chart: Path) -> None:
     both = merge(role, merge(sidecar(productFromImage=True), config(metering={"dimensions": []})))
     (problem,) = _refusal(helm, own_chart, both)
     assert problem.startswith("sidecar.productFromImage: the chart has a product.yaml too")
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        PEM,
+        f"\N{BYTE ORDER MARK}{PEM}",
+        PEM.replace("\n", r"\n"),
+        f"# the key of version 1\n{PEM}",
+    ],
+    ids=["plain", "byte order mark", "two characters", "comment"],
+)
+def test_key_is_judged_as_in_the_pod(helm: Helm, tmp_path: Path, damaged: str) -> None:
+    """A key that the pod reads is taken by the chart, in whatever form it came, and reaches the pod as it is."""
+    changes = merge(PRODUCT, config(product={"public_keys": {"1": damaged}}))
+    rendered = helm.render("marketplace-product", changes)
+    (kept,) = (one["data"]["1.pem"] for one in rendered if "1.pem" in one.get("data", {}))
+    path = tmp_path / "1.pem"
+    path.write_text(kept, encoding="utf-8")
+    assert {1} == set(PublicKeys.load({1: path}).sizes)
 
 
 def test_alias_is_needed(helm: Helm, own_chart: Path) -> None:

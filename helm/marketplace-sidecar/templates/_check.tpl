@@ -11,7 +11,7 @@ each in a sentence that names the key and the cure. Nothing here looks at the cl
 {{- end }}
 
 {{- define "marketplace-sidecar.problems" -}}
-{{- range $part := list "product" "metering" "identity" "pod" }}
+{{- range $part := list "plain" "product" "metering" "identity" "pod" }}
 {{ include (printf "marketplace-sidecar.problems.%s" $part) $ }}
 {{- end }}
 {{- end }}
