@@ -205,7 +205,7 @@ class HealthReport:
             ledger_path=self._setting.ledger_path,
             ledger_bytes=self._ledger.size(),
             conservation=terms,
-            findings=[*standing, *dated, *self._lasting, *self._passing(), *self._submitter.findings.values()],
+            findings=[*standing, *self._lasting, *self._passing(), *self._submitter.findings.values(), *dated],
             answers=dict(self._submitter.answers),
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,

@@ -2,8 +2,9 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -24,6 +25,9 @@ from tests.chart.rendering import (
     merge,
     sidecar,
 )
+
+if TYPE_CHECKING:
+    from tests.conftest import Signer
 
 _EMULATOR = config(marketplace={"mode": "emulator", "endpoint_url": "http://10.0.0.5:8789"})
 _CLAIM = sidecar(ledger={"volume": "existingClaim", "existingClaim": "ledger"})
@@ -275,7 +279,7 @@ def test_every_rule_has_a_case() -> None:
     """No sentence of the charts is without a case above."""
     told = [rule[2] for rule in RULES] + sorted(_ELSEWHERE)
     without = []
-    for file in CHARTS.glob("*/templates/_check.tpl"):
+    for file in (*CHARTS.glob("*/templates/_check.tpl"), *CHARTS.glob("*/templates/_plain.tpl")):
         for line in file.read_text(encoding="utf-8").splitlines():
             if found := re.match(r"[a-zA-Z.]+: [^{]*", line):
                 sentence = found[0]
@@ -360,18 +364,20 @@ def test_product_of_the_chart_is_judged(helm: Helm, own_chart: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damaged",
+    "damage",
     [
-        PEM,
-        f"\N{BYTE ORDER MARK}{PEM}",
-        PEM.replace("\n", r"\n"),
-        f"# the key of version 1\n{PEM}",
+        lambda pem: pem,
+        lambda pem: f"\N{BYTE ORDER MARK}{pem}",
+        lambda pem: pem.replace("\n", r"\n"),
+        lambda pem: f"# the key of version 1\n{pem}",
     ],
     ids=["plain", "byte order mark", "two characters", "comment"],
 )
-def test_key_is_judged_as_in_the_pod(helm: Helm, tmp_path: Path, damaged: str) -> None:
+def test_key_is_judged_as_in_the_pod(
+    helm: Helm, seller: "Signer", tmp_path: Path, damage: Callable[[str], str]
+) -> None:
     """A key that the pod reads is taken by the chart, in whatever form it came, and reaches the pod as it is."""
-    changes = merge(PRODUCT, config(product={"public_keys": {"1": damaged}}))
+    changes = merge(PRODUCT, config(product={"public_keys": {"1": damage(seller.pem.decode())}}))
     rendered = helm.render("marketplace-product", changes)
     (kept,) = (one["data"]["1.pem"] for one in rendered if "1.pem" in one.get("data", {}))
     path = tmp_path / "1.pem"
