@@ -92,8 +92,9 @@ def _renderer(form: LogFormat, *, terminal: bool) -> structlog.typing.Processor:
     if is_console(form, terminal=terminal):
         from sidecar.terminal.colours import Paint, wanted  # noqa: PLC0415 - not in a pod
         from sidecar.terminal.console import ConsoleLines  # noqa: PLC0415 - as above
+        from sidecar.terminal.size import columns_of  # noqa: PLC0415 - as above
 
-        return ConsoleLines(Paint(terminal and wanted()))
+        return ConsoleLines(Paint(terminal and wanted()), (lambda: columns_of(sys.stderr)) if terminal else None)
     return structlog.processors.JSONRenderer(_dumps)
 
 

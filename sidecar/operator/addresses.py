@@ -24,3 +24,12 @@ def other_loopback(host: str) -> str | None:
 def http_url(host: str, port: int) -> str:
     """Return the URL of a listener; an IPv6 address stands in brackets."""
     return f"http://{authority(host, port)}"
+
+
+def explain_silence(error: Exception) -> str:
+    """Return why nothing answered, in words instead of an error number."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    return str(error) or type(error).__name__

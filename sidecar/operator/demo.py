@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,9 +23,13 @@ from sidecar.domain.quantity import exact, render
 from sidecar.exit_codes import ExitCode
 from sidecar.operator.stage import Stage, StageError, request, wait_for
 from sidecar.terminal.colours import Colour, paint_for
+from sidecar.terminal.size import columns_of
+from sidecar.terminal.text import fit, width, wrap
 
 SPEED = 1200
 """Emulated seconds in a real one: an hour passes in three."""
+_INDENT = "       "
+"""Of what a line continues, below its first word."""
 HOURS = 4
 """How many hours the app works."""
 
@@ -81,13 +86,29 @@ class Screen:
     def progress(self, text: str) -> None:
         """Show passing news: one line that changes on a terminal, nothing in a log."""
         if self._paint.on:
-            sys.stdout.write(f"\r\033[K   {text}")
+            sys.stdout.write(f"\r\033[K{fit(f'   {text}', columns_of(sys.stdout))}")
             sys.stdout.flush()
 
     def _say(self, text: str, colour: Colour | None = None) -> None:
         over = "\r\033[K" if self._paint.on else ""
-        sys.stdout.write(f"{over}{text if colour is None else self._paint(text, colour)}\n")
+        for line in self._lines(text):
+            sys.stdout.write(f"{over}{line if colour is None else self._paint(line, colour)}\n")
         sys.stdout.flush()
+
+    def _lines(self, text: str) -> Iterator[str]:
+        """Yield the text in lines that fit the terminal, indented as the first; a log gets it in one piece."""
+        columns = columns_of(sys.stdout)
+        if not sys.stdout.isatty() or width(text) <= columns:
+            yield text
+            return
+        body = text.lstrip()
+        start = text[: len(text) - len(body)]
+        if "\n" in start:
+            yield ""
+            start = start.rpartition("\n")[2]
+        for line in wrap(body, columns - len(start)):
+            yield f"{start}{line}"
+            start = " " * len(_INDENT)
 
 
 @dataclass

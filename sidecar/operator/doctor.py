@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
         settings = load(args.config, os.environ)
     except SettingsError as error:
         if not args.json:
-            raise refuse_all(error, os.environ) from None
-        print_document(refuse_configuration(refuse_all(error, os.environ).problems))
+            raise refuse_all(error, os.environ, diagnosing=True) from None
+        print_document(refuse_configuration(refuse_all(error, os.environ, diagnosing=True).problems))
         return ExitCode.BAD_COMMAND
     diagnoses = diagnose(settings, args.config, os.environ)
     if args.json:

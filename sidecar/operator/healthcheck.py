@@ -13,13 +13,17 @@ import sys
 from urllib.parse import urlsplit
 
 from sidecar.exit_codes import ExitCode
-from sidecar.operator.addresses import http_url, other_loopback, reachable
+from sidecar.operator.addresses import explain_silence, http_url, other_loopback, reachable
 from sidecar.settings import ProbeSettings, Problem, SettingsError, load
 from sidecar.terminal.text import printable
 
 _TIMEOUT = 5.0
 """Seconds that the connection or a read may take."""
 _LARGEST = 65536
+_CURE = (
+    "Start the sidecar with `marketplace-sidecar run`, or correct the address: --url, or probes.host and probes.port "
+    "of the configuration."
+)
 _PROBES = ("livez", "startupz", "readyz")
 
 
@@ -62,7 +66,7 @@ def ask(host: str, port: int, path: str) -> str | None:
         response = connection.getresponse()
         body = response.read(_LARGEST)
     except (OSError, http.client.HTTPException) as error:
-        return f"no answer from {http_url(host, port)}{path}: {str(error) or type(error).__name__}"
+        return f"no answer from {http_url(host, port)}{path}: {explain_silence(error)}. {_CURE}"
     finally:
         connection.close()
     if 200 <= response.status < 400:

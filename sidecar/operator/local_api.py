@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.domain.plaintext import ForeignText, plain
-from sidecar.operator.addresses import http_url
+from sidecar.operator.addresses import explain_silence, http_url
 from sidecar.settings import ApiSettings, Problem, SettingsError
 
 _TIMEOUT = 2.0
@@ -97,7 +97,7 @@ def ask(api: ApiSettings, path: str, timeout: float) -> Reply:
         return Reply(response.status, response.read(_LARGEST))
     except (OSError, http.client.HTTPException, ValueError) as error:
         # A ValueError is a token that no header can hold.
-        raise NoAnswer(str(error) or type(error).__name__) from error
+        raise NoAnswer(explain_silence(error)) from error
     finally:
         connection.close()
 

@@ -12,6 +12,7 @@ from sidecar.aws import endpoint_of
 from sidecar.domain.diagnosis import Diagnosis, Result
 from sidecar.marketplace import UnsupportedRegion
 from sidecar.operator.checks import ports
+from sidecar.operator.checks.running import find_running
 from sidecar.settings import Problem, Settings, SettingsError
 
 
@@ -61,11 +62,18 @@ def obstacles(settings: Settings, environ: Mapping[str, str], faulty: Collection
         yield from _failed("probes.port", ports.check_probe_port(settings.probes, running=False))
 
 
-def refuse_all(error: SettingsError, environ: Mapping[str, str]) -> SettingsError:
-    """Return the error of a faulty configuration with what else would keep the sidecar from starting."""
+def refuse_all(error: SettingsError, environ: Mapping[str, str], *, diagnosing: bool = False) -> SettingsError:
+    """Return the error of a faulty configuration with what else would keep the sidecar from starting.
+
+    Args:
+        error: What is wrong with the file and its overrides.
+        environ: The process's environment.
+        diagnosing: A sidecar that runs beside this process has its ports by right.
+    """
     if error.partial is None:
         return error
-    more = [each.problem for each in obstacles(error.partial, environ, error.faulty)]
+    ours = {"api.port", "probes.port"} if diagnosing and find_running(error.partial.api) is not None else set()
+    more = [each.problem for each in obstacles(error.partial, environ, error.faulty) if each.key not in ours]
     return SettingsError([*error.problems, *more]) if more else error
 
 

@@ -9,18 +9,46 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sidecar.domain import quantity
 from sidecar.domain.status import Terms
-from sidecar.terminal.text import pad, printable, width
+from sidecar.terminal.size import size_of
+from sidecar.terminal.text import pad, printable, width, wrap
 
 Members = Mapping[str, object]
 
+_BETWEEN = "  "
+"""Between two columns."""
+_NOTHING = "-"
+_NARROWEST = 40
+"""Columns of a value that are used even where the terminal has less."""
+
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows in columns under their titles; None is a dash."""
+    """Print rows in columns under their titles; None is a dash.
+
+    On a terminal that is too narrow for a whole row, each row is a block of its own: its first value, and below it one
+    line for each other value that there is. What goes elsewhere, to a file or a pipe, is always in columns.
+    """
     rendered = [list(titles), *([_shown(value) for value in row] for row in rows)]
     widths = [max(width(row[column]) for row in rendered) for column in range(len(titles))]
+    if sys.stdout.isatty() and sum(widths) + len(_BETWEEN) * (len(widths) - 1) > size_of(sys.stdout).columns:
+        _print_blocks(rendered[0], rendered[1:], size_of(sys.stdout).columns)
+        return
     for row in rendered:
-        line = "  ".join(pad(cell, cells) for cell, cells in zip(row, widths, strict=True))
+        line = _BETWEEN.join(pad(cell, cells) for cell, cells in zip(row, widths, strict=True))
         print_line(line.rstrip())
+
+
+def _print_blocks(titles: Sequence[str], rows: Iterable[Sequence[str]], columns: int) -> None:
+    names = max(map(width, titles[1:]), default=0)
+    for row in rows:
+        print_line(f"{titles[0]} {row[0]}")
+        for title, value in zip(titles[1:], row[1:], strict=True):
+            if value == _NOTHING:
+                continue
+            indent = len(_BETWEEN) * 2 + names
+            lines = list(wrap(value, max(columns - indent, _NARROWEST)))
+            print_line(f"{_BETWEEN}{pad(title, names)}{_BETWEEN}{lines[0]}")
+            for line in lines[1:]:
+                print_line(f"{' ' * indent}{line}")
 
 
 def print_line(line: str) -> None:
@@ -56,4 +84,4 @@ def tell_more(cure: str) -> None:
 
 
 def _shown(value: object) -> str:
-    return "-" if value is None or value == "" else printable(str(value))
+    return _NOTHING if value is None or value == "" else printable(str(value))

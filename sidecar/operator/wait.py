@@ -14,7 +14,7 @@ from http import HTTPStatus
 
 from sidecar.exit_codes import ExitCode
 from sidecar.operator.arguments import parse_seconds
-from sidecar.operator.local_api import NoAnswer, TokenUnusable, ask, require_place
+from sidecar.operator.local_api import NoAnswer, TokenUnusable, ask, place_of, require_place
 from sidecar.settings import ApiSettings, load
 from sidecar.terminal.text import printable
 
@@ -22,6 +22,10 @@ _POLL = 30
 """Seconds of one long poll."""
 _GRACE = 5.0
 """Seconds beyond its poll in which an answer must come."""
+_CURE = (
+    "This command goes on asking; if no sidecar starts, run `marketplace-sidecar run`, or name its configuration with "
+    "--config."
+)
 _PAUSE = 0.25
 """Seconds between two tries where nothing answers."""
 
@@ -96,7 +100,8 @@ def _ask(api: ApiSettings, state: str | None, left: float) -> _Answer:
     except TokenUnusable as error:
         return _Answer(entitled=False, state=None, sentence=str(error))
     except NoAnswer as error:
-        return _Answer(entitled=False, state=None, sentence=f"the sidecar does not answer: {error}")
+        words = f"the sidecar does not answer at {place_of(api)}: {error}. {_CURE}"
+        return _Answer(entitled=False, state=None, sentence=words)
     except ValueError:
         return _Answer(entitled=False, state=None, sentence="the sidecar's answer is not JSON")
     match answer:

@@ -240,7 +240,7 @@ class HealthReport:
             ledger_used=None if room is None else room.used,
             ledger_limit=None if room is None else room.limit,
             conservation=terms,
-            findings=[*standing, *dated, *self._lasting, *self._passing(), *self._submitter.findings.values()],
+            findings=[*standing, *self._lasting, *self._passing(), *self._submitter.findings.values(), *dated],
             answers=dict(self._submitter.answers),
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,

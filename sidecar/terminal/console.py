@@ -1,13 +1,14 @@
 """Log lines for a person: time, level and event in columns, then what else there is to say.
 
-Sentences stand below the line that they explain, tracebacks below these. Nothing in it drives the terminal.
+Sentences stand below the line that they explain, tracebacks below these. On a terminal no word and no value is broken
+at its edge, unless it alone is wider. Nothing in it drives the terminal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sidecar.terminal.colours import Colour, Paint
-from sidecar.terminal.text import pad, printable
+from sidecar.terminal.text import pad, printable, width, wrap
 
 _LEVELS = {
     "debug": Colour.QUIET,
@@ -21,34 +22,56 @@ _SENTENCES = ("detail", "why", "cure")
 """Keys whose values are sentences."""
 _PLACED = frozenset({"timestamp", "level", "event", "exception", "stack"})
 _INDENT = " " * len("10:20:00Z warning ")
+_NARROWEST = 30
+"""Columns beside the indentation that are used even where the terminal has less."""
 _CLOCK = slice(len("2026-11-23T"), len("2026-11-23T10:20:00"))
 
 
 class ConsoleLines:
     """Renders events."""
 
-    def __init__(self, paint: Paint) -> None:
+    def __init__(self, paint: Paint, columns: Callable[[], int] | None = None) -> None:
+        """Render for a terminal of so many columns now; None leaves each line in one piece, as in a file."""
         self._paint = paint
+        self._columns = columns
 
     def __call__(self, _logger: Any, _method: str, event: Mapping[str, Any]) -> str:
         """Return the line of an event, without its end."""
         level = str(event.get("level", ""))
         said = {name: value for name, value in event.items() if name not in _PLACED and value is not None}
         sentences = [name for name in _SENTENCES if said.get(name)]
-        words = " ".join(
-            f"{self._paint(f'{printable(name)}=', Colour.QUIET)}{_shown(value)}"
-            for name, value in said.items()
-            if name not in _SENTENCES
-        )
+        pairs = [(f"{printable(name)}=", _shown(value)) for name, value in said.items() if name not in _SENTENCES]
+        columns = None if self._columns is None else max(self._columns(), len(_INDENT) + _NARROWEST)
+        head = len(_INDENT) + max(_EVENT, width(printable(str(event.get("event", ""))))) + 1
+        words = self._words(pairs, head, columns)
         parts = [
             self._paint(f"{str(event.get('timestamp', ''))[_CLOCK]}Z", Colour.QUIET),
             self._paint(pad(level, len("warning")), _LEVELS.get(level, Colour.NAME)),
-            self._paint(pad(printable(str(event.get("event", ""))), _EVENT if words else 0), Colour.NAME),
+            self._paint(pad(printable(str(event.get("event", ""))), _EVENT if pairs else 0), Colour.NAME),
         ]
-        told = [f"{_INDENT}{self._paint(f'{name}:', Colour.QUIET)} {printable(str(said[name]))}" for name in sentences]
+        told = [line for name in sentences for line in self._sentence(name, printable(str(said[name])), columns)]
         below = [str(event[name]) for name in ("stack", "exception") if event.get(name)]
         trace = [printable(line) for text in below for line in text.splitlines()]
         return "\n".join([f"{' '.join(parts)} {words}".rstrip(), *told, *trace])
+
+    def _words(self, pairs: Sequence[tuple[str, str]], head: int, columns: int | None) -> str:
+        """Return the pairs behind the event, each whole; those that do not fit stand on lines below."""
+        text, at = "", head
+        for name, value in pairs:
+            cells = width(name) + width(value)
+            if columns is not None and at > len(_INDENT) and at + cells > columns:
+                text, at = f"{text.rstrip()}\n{_INDENT}", len(_INDENT)
+            text += f"{self._paint(name, Colour.QUIET)}{value} "
+            at += cells + 1
+        return text.rstrip()
+
+    def _sentence(self, name: str, text: str, columns: int | None) -> list[str]:
+        lines = [text] if columns is None else list(wrap(f"{name}: {text}", columns - len(_INDENT)))
+        first = lines[0] if columns is None else lines[0].removeprefix(f"{name}:").lstrip()
+        return [
+            f"{_INDENT}{self._paint(f'{name}:', Colour.QUIET)} {first}",
+            *(f"{_INDENT}{line}" for line in lines[1:]),
+        ]
 
 
 def _shown(value: object) -> str:

@@ -2,12 +2,14 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
+from sidecar.adapters.signature import PublicKeys
 from tests.chart.rendering import (
     CHARTS,
     NEWEST,
@@ -23,6 +25,9 @@ from tests.chart.rendering import (
     merge,
     sidecar,
 )
+
+if TYPE_CHECKING:
+    from tests.conftest import Signer
 
 _EMULATOR = config(marketplace={"mode": "emulator", "endpoint_url": "http://10.0.0.5:8789"})
 _CLAIM = sidecar(ledger={"volume": "existingClaim", "existingClaim": "ledger"})
@@ -58,6 +63,38 @@ RULES: list[tuple[str, Values, str]] = [
         "dimensions beside the image's",
         merge(sidecar(productFromImage=True), config(product={"code": "", "public_keys": {"1": None}})),
         "sidecar.config.metering: metering is fixed by the image",
+    ),
+    (
+        "private key",
+        config(product={"public_keys": {"1": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"}}),
+        "sidecar.config.product.public_keys.1: holds a private key",
+    ),
+    (
+        "two keys",
+        config(product={"public_keys": {"1": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n" * 2}}),
+        "sidecar.config.product.public_keys.1: holds more than one PEM block",
+    ),
+    (
+        "older key",
+        config(product={"public_keys": {"1": "-----BEGIN RSA PUBLIC KEY-----\nAAAA\n-----END RSA PUBLIC KEY-----\n"}}),
+        "sidecar.config.product.public_keys.1: holds a PEM RSA PUBLIC KEY (PKCS#1), not a PUBLIC KEY",
+    ),
+    (
+        "certificate for a key",
+        config(product={"public_keys": {"1": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"}}),
+        "sidecar.config.product.public_keys.1: holds a PEM CERTIFICATE, not a PUBLIC KEY",
+    ),
+    (
+        "another PEM",
+        config(product={"public_keys": {"1": "-----BEGIN EC PARAMETERS-----\nAAAA\n-----END EC PARAMETERS-----\n"}}),
+        "sidecar.config.product.public_keys.1: holds a PEM EC PARAMETERS, not a PUBLIC KEY",
+    ),
+    ("padded proxy", sidecar(proxy={"https": "http://p:3128\n"}), "sidecar.proxy.https: has white space or a line end"),
+    ("quoted proxy", sidecar(proxy={"http": "'http://p:3128'"}), "sidecar.proxy.http: has quotes around its value"),
+    (
+        "proxy broken by its password",
+        sidecar(proxy={"https": "http://user:1#x@p:3128"}),
+        "sidecar.proxy.https: is broken by its user name or password (not shown here)",
     ),
     # What is metered.
     (
@@ -254,7 +291,7 @@ def test_every_rule_has_a_case() -> None:
     """No sentence of the charts is without a case above."""
     told = [rule[2] for rule in RULES] + sorted(_ELSEWHERE)
     without = []
-    for file in CHARTS.glob("*/templates/_check.tpl"):
+    for file in (*CHARTS.glob("*/templates/_check.tpl"), *CHARTS.glob("*/templates/_plain.tpl")):
         for line in file.read_text(encoding="utf-8").splitlines():
             if found := re.match(r"[a-zA-Z.]+: [^{]*", line):
                 sentence = found[0]
@@ -336,6 +373,28 @@ def test_product_of_the_chart_is_judged(helm: Helm, own_chart: Path) -> None:
     both = merge(role, merge(sidecar(productFromImage=True), config(metering={"dimensions": []})))
     (problem,) = _refusal(helm, own_chart, both)
     assert problem.startswith("sidecar.productFromImage: the chart has a product.yaml too")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda pem: pem,
+        lambda pem: f"\N{BYTE ORDER MARK}{pem}",
+        lambda pem: pem.replace("\n", r"\n"),
+        lambda pem: f"# the key of version 1\n{pem}",
+    ],
+    ids=["plain", "byte order mark", "two characters", "comment"],
+)
+def test_key_is_judged_as_in_the_pod(
+    helm: Helm, seller: "Signer", tmp_path: Path, damage: Callable[[str], str]
+) -> None:
+    """A key that the pod reads is taken by the chart, in whatever form it came, and reaches the pod as it is."""
+    changes = merge(PRODUCT, config(product={"public_keys": {"1": damage(seller.pem.decode())}}))
+    rendered = helm.render("marketplace-product", changes)
+    (kept,) = (one["data"]["1.pem"] for one in rendered if "1.pem" in one.get("data", {}))
+    path = tmp_path / "1.pem"
+    path.write_text(kept, encoding="utf-8")
+    assert {1} == set(PublicKeys.load({1: path}).sizes)
 
 
 def test_alias_is_needed(helm: Helm, own_chart: Path) -> None:

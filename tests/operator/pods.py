@@ -80,6 +80,20 @@ def break_here(pod: Pod) -> None:
     }
 
 
+def pad_values(pod: Pod) -> None:
+    """Let two variables carry what does not belong to them."""
+    pod.variables["AWS_ROLE_ARN"] += "\n"
+    pod.variables["HTTPS_PROXY"] = '"http://127.0.0.1:9"'
+
+
+def deny(pod: Pod) -> None:
+    """Let a sidecar run here that AWS refuses."""
+    pod.site.changes = {"marketplace": {"mode": "emulator", "endpoint_url": pod.emulator.url}}
+    pod.emulator.post("customers", action="unsubscribe")
+    refused = pod.site.start(variables=pod.variables)
+    refused.await_entitlement(state="denied")
+
+
 def break_names(pod: Pod) -> None:
     """Let AWS have no address."""
     pod.aws.name(known=False)

@@ -235,7 +235,7 @@ async def test_status_tells_everything(metering: "Metering") -> None:
     assert (NOW - timedelta(hours=1), False) == (status.oldest_unsent_hour, status.balanced)
     assert (NOW + timedelta(hours=5, minutes=10), NOW) == (status.window_closes_at, status.oldest_open_hour)
     assert {"ThrottlingException"} == status.answers.keys()
-    codes = ["identity-not-accepted", "ThrottlingException", "in-doubt", "conservation-broken"]
+    codes = ["identity-not-accepted", "ThrottlingException", "metering-failing", "in-doubt", "conservation-broken"]
     assert codes == [finding.code for finding in status.findings]
     assert all(finding.cure and finding.detail for finding in status.findings)
 

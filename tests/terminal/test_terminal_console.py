@@ -46,3 +46,27 @@ def test_line_is_readable(event: dict[str, object], expected: str) -> None:
 def test_level_has_colour() -> None:
     """An error is seen from afar."""
     assert "\033[31;1merror  \033[0m" in ConsoleLines(Paint(on=True))(None, "", {**AT, "event": "x", "level": "error"})
+
+
+def test_narrow_terminal_breaks_nothing() -> None:
+    """On 80 columns words and values stay whole: pairs go to a line below, sentences are wrapped at their words."""
+    event = {
+        "event": "sidecar.started",
+        "version": "0.1.0",
+        "api": "127.0.0.1:8787",
+        "pod": "6f1d7c1e-0000-4000-8000-00000000000a",
+        "mode": "emulator",
+        "detail": "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen",
+    }
+    lines = ConsoleLines(Paint(on=False), lambda: 79)(None, "", {**AT, **event}).splitlines()
+    assert max(map(len, lines)) <= 79
+    words = [word for line in lines for word in line.split()]
+    assert "pod=6f1d7c1e-0000-4000-8000-00000000000a" in words
+    assert ["detail:", *str(event["detail"]).split()] == words[words.index("detail:") :]
+
+
+def test_wide_value_is_left_whole() -> None:
+    """A value that no line holds goes to a line of its own, for it can still be copied."""
+    value = "x" * 100
+    lines = ConsoleLines(Paint(on=False), lambda: 79)(None, "", {**AT, "event": "x.y", "a": "1", "id": value})
+    assert f"                  id={value}" == lines.splitlines()[1]

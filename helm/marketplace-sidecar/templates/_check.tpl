@@ -14,7 +14,7 @@ each in a sentence that names the key and the cure. Nothing here looks at the cl
 {{- $absent := include "marketplace-sidecar.problems.groups" . | trim }}
 {{ $absent }}
 {{- if not $absent }}
-{{- range $part := list "seller" "product" "metering" "identity" "pod" }}
+{{- range $part := list "plain" "seller" "product" "metering" "identity" "pod" }}
 {{ include (printf "marketplace-sidecar.problems.%s" $part) $ }}
 {{- end }}
 {{- end }}

@@ -1,0 +1,39 @@
+{{/*
+Values that came with more than themselves: a proxy with white space, quotes or a password that breaks its URL, a key in
+another form than the sidecar reads. The sidecar judges key files in the same way. No part of a proxy's URL is shown.
+*/}}
+
+{{- define "marketplace-sidecar.problems.plain" -}}
+{{- $proxy := .Values.sidecar.proxy | default dict -}}
+{{- range $name := list "http" "https" "exclude" }}
+{{- $value := get $proxy $name | default "" }}
+{{- if ne $value (trim $value) }}
+sidecar.proxy.{{ $name }}: has white space or a line end around its value; set the bare value
+{{- else if regexMatch "^[\"'`\u201c\u201d]|[\"'`\u201c\u201d]$" $value }}
+sidecar.proxy.{{ $name }}: has quotes around its value; set the bare value
+{{- else if and (ne $name "exclude") (regexMatch "[/?#\\\\].*@" (regexReplaceAll "^[A-Za-z]+://" $value "")) }}
+sidecar.proxy.{{ $name }}: is broken by its user name or password (not shown here); percent-encode each special character in them (/ is %2F, # is %23, ? is %3F, @ is %40)
+{{- end }}
+{{- end }}
+{{- if not .Values.sidecar.productFromImage }}
+{{- range $version, $pem := (include "marketplace-sidecar.product" . | fromYaml).public_keys }}
+{{- include "marketplace-sidecar.problems.key" (dict "key" (printf "sidecar.config.product.public_keys.%s" (toString $version)) "pem" ($pem | default "" | toString)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "marketplace-sidecar.problems.key" -}}
+{{- $labels := regexFindAll "-----BEGIN [A-Z0-9 ]+-----" .pem -1 -}}
+{{- $label := first (append $labels "") | trimPrefix "-----BEGIN " | trimSuffix "-----" -}}
+{{- if and .pem (hasSuffix "PRIVATE KEY" (join " " $labels | trimSuffix "-----")) }}
+{{ .key }}: holds a private key; remove it from everywhere at once and set the public key that AWS Marketplace shows
+{{- else if gt (len $labels) 1 }}
+{{ .key }}: holds more than one PEM block; give each version a key of its own
+{{- else if eq $label "RSA PUBLIC KEY" }}
+{{ .key }}: holds a PEM RSA PUBLIC KEY (PKCS#1), not a PUBLIC KEY; convert it: openssl rsa -RSAPublicKey_in -in OLD -pubout -out NEW
+{{- else if eq $label "CERTIFICATE" }}
+{{ .key }}: holds a PEM CERTIFICATE, not a PUBLIC KEY; extract the key: openssl x509 -in OLD -noout -pubkey > NEW
+{{- else if and $label (ne $label "PUBLIC KEY") }}
+{{ .key }}: holds a PEM {{ $label }}, not a PUBLIC KEY; set the key that AWS Marketplace shows for this version
+{{- end }}
+{{- end }}
