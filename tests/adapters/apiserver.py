@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.tools import PATIENCE
+
 UID = "6f1d7c1e-0000-4000-8000-00000000000a"
 POD = "/api/v1/namespaces/shop/pods/app-0"
 STATUS = f"{POD}/status"
@@ -108,16 +110,20 @@ class ApiServer:
     def wait_for(self, path: str, count: int = 1) -> list[Request]:
         """Return the requests to a path once there are so many; fails after 20 s."""
         with self._counted:
-            assert self._counted.wait_for(lambda: len(self.asked(path)) >= count, 20), (path, self.requests)
+            assert self._counted.wait_for(lambda: len(self.asked(path)) >= count, PATIENCE), (path, self.requests)
         return self.asked(path)
 
     def asked(self, path: str) -> list[Request]:
         """Return the requests to a path."""
         return [request for request in self.requests if request.path == path]
 
+    def release(self) -> None:
+        """Answer the hanging requests."""
+        self._released.set()
+
     def close(self) -> None:
         """Let hanging requests go and end."""
-        self._released.set()
+        self.release()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

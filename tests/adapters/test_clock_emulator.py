@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from sidecar.adapters.clock import EmulatorClock, _Answer
 from sidecar.domain.ports import Clock
+from tests.tools import PATIENCE
 
 START = datetime(2031, 5, 6, 7, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -49,7 +50,7 @@ class Emulated:
         """Return once so many more questions were asked; False after 20 s."""
         with self.counted:
             enough = len(self.asked) + count
-            return self.counted.wait_for(lambda: len(self.asked) >= enough, 20)
+            return self.counted.wait_for(lambda: len(self.asked) >= enough, PATIENCE)
 
 
 class Server:
@@ -124,7 +125,8 @@ async def test_time_runs_between_answers(clock: EmulatorClock, emulated: Emulate
 async def test_system_clock_before_answer(server: Server) -> None:
     """A clock that has not asked yet shows the system's time."""
     clock = EmulatorClock(server.url)
-    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=10)
+    before = datetime.now(UTC)
+    assert before <= clock.now() <= datetime.now(UTC)
     await clock.close()
 
 
@@ -149,7 +151,7 @@ async def test_hour_passes_in_a_second(clock: EmulatorClock, emulated: Emulated)
     await clock.sleep_until(START + HOUR)
     took = time.monotonic() - began
     assert clock.now() >= START + HOUR
-    assert 0.5 < took < 20
+    assert 0.5 < took
 
 
 @pytest.mark.parametrize(("now", "speed"), [(START + HOUR, 0), (START, 1e6), (START + 2 * HOUR, 1e-6)])
@@ -159,7 +161,7 @@ async def test_change_ends_wait(clock: EmulatorClock, emulated: Emulated, now: d
     assert await asyncio.to_thread(emulated.wait_for_questions, 2)
     assert not waiting.done()
     emulated.set(now, speed)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await waiting
     assert clock.now() >= START + HOUR
 
@@ -174,7 +176,7 @@ async def test_step_back_prolongs_wait(clock: EmulatorClock, emulated: Emulated)
     assert await asyncio.to_thread(emulated.wait_for_questions, 10)
     assert not waiting.done()
     emulated.set(START + HOUR, 0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await waiting
 
 
@@ -196,9 +198,10 @@ async def test_not_found_means_system(clock: EmulatorClock, emulated: Emulated) 
     await clock.refresh()
     waiting = asyncio.create_task(clock.sleep_until(START - timedelta(days=18000)))
     emulated.status = 404
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await waiting
-    assert abs(clock.now() - datetime.now(UTC)) < timedelta(seconds=10)
+    before = datetime.now(UTC)
+    assert before <= clock.now() <= datetime.now(UTC)
     emulated.status = 200
     asked = len(emulated.asked)
     await clock.refresh()

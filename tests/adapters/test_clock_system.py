@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from sidecar.adapters.clock import SystemClock
 from sidecar.domain.ports import Clock
+from tests.tools import PATIENCE
 
 
 class SteppedClock(SystemClock):
@@ -59,7 +60,7 @@ async def test_step_forwards_ends_wait() -> None:
     clock.asked.clear()
     await clock.asked.wait()
     clock.step = timedelta(days=2)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await waiting
 
 
@@ -74,5 +75,5 @@ async def test_step_backwards_prolongs_wait() -> None:
         await clock.asked.wait()
     assert not waiting.done()
     clock.step = timedelta()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await waiting

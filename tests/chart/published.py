@@ -15,7 +15,10 @@ from typing import Any
 import jsonschema_rs
 
 from tests import programs
+from tests.chart.rendering import NEWEST, OLDEST
 
+VERSIONS = (OLDEST, NEWEST)
+"""The Kubernetes versions whose schemas judge the charts."""
 _FOREIGN = frozenset({"monitoring.coreos.com/v1"})
 """Kinds that no Kubernetes has."""
 
@@ -24,7 +27,7 @@ class Published:
     """The object schemas of one Kubernetes version."""
 
     def __init__(self, version: str) -> None:
-        document = json.loads(_fetch(version).read_bytes())
+        document = json.loads(fetch(version).read_bytes())
         self._definitions = {name: _close(schema) for name, schema in document["definitions"].items()}
         self._names = {
             (kind["group"], kind["version"], kind["kind"]): name
@@ -48,7 +51,12 @@ class Published:
         ]
 
 
-def _fetch(version: str) -> Path:
+def fetch(version: str) -> Path:
+    """Return the file of a version's schemas, from the Go module proxy if it is not in the cache.
+
+    Raises:
+        subprocess.CalledProcessError: The module cannot be fetched; Go has written why to stderr.
+    """
     folder = programs.cache_folder() / "openapi"
     kept = folder / f"kubernetes-{version}.json"
     if not kept.is_file():

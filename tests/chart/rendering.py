@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from tests import programs
+from tests.tools import PATIENCE
 
 CHARTS = Path(__file__).resolve().parents[2] / "helm"
 OLDEST, NEWEST = "1.29.6", "1.37.2"
@@ -81,7 +82,7 @@ class Helm:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
         if ran.returncode != 0:
             raise Refused(ran.stderr + ran.stdout)
@@ -101,7 +102,9 @@ def provide_helm() -> Path:
     """Return the machine's helm 3, else one built from source into the user's cache, where it stays."""
     found = shutil.which("helm")
     if found is not None:
-        version = subprocess.run([found, "version", "--short"], capture_output=True, text=True, check=False, timeout=60)
+        version = subprocess.run(
+            [found, "version", "--short"], capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
         if version.stdout.startswith("v3."):
             return Path(found)
     return programs.provide(sys.stderr.write, "helm") / "helm"

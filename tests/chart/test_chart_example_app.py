@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.operator.stage import PATIENCE, wait_for
+from sidecar.operator.stage import wait_for
 from tests.chart.rendering import CHARTS
 from tests.process.processes import Emulator, Site, launch_emulator
+from tests.tools import PATIENCE
 
 pytestmark = pytest.mark.process
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.published import Published
-from tests.chart.rendering import NEWEST, OLDEST, PRODUCT, Helm, containers, only, pod_template
+from tests.chart.published import VERSIONS, Published
+from tests.chart.rendering import NEWEST, PRODUCT, Helm, containers, only, pod_template
 from tests.chart.variants import Variant
 from tests.documents.reading import blocks
 
@@ -15,10 +15,10 @@ from tests.documents.reading import blocks
 @pytest.fixture(scope="session")
 def published() -> dict[str, Published]:
     """The schemas of the oldest and the newest supported Kubernetes."""
-    return {version: Published(version) for version in (OLDEST, NEWEST)}
+    return {version: Published(version) for version in VERSIONS}
 
 
-@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_objects_suit_kubernetes(variant: Variant, published: dict[str, Published], version: str, helm: Helm) -> None:
     """Every object of every variant is valid in the oldest and in the newest supported Kubernetes."""
     objects = helm.render(variant.chart, variant.values, kubernetes=version)
@@ -37,7 +37,7 @@ def test_unknown_field_is_found(published: dict[str, Published], helm: Helm) -> 
     assert 3 == len(published[NEWEST].faults(broken))
 
 
-@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_certifying_pod_suits_kubernetes(published: dict[str, Published], version: str) -> None:
     """The pod that the seller's document shows is valid, and knows its own identity."""
     (text,) = [block.text for block in blocks("docs/seller.md") if block.name == "certify-pod.yaml"]

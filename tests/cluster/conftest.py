@@ -1,6 +1,6 @@
 """One node for all tests of this folder, a namespace for each, and everything there is to see of a failure.
 
-Where the node cannot be had, a person is told what is missing and the tests are skipped; CI fails.
+Where the node cannot be had, the tests are skipped with the reason; under make and in CI they fail.
 """
 
 import shutil
@@ -32,6 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(_FOLDER):
             item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.machine)
             item.add_marker(pytest.mark.timeout(_LONGEST))
 
 

@@ -1,6 +1,6 @@
-"""The Debian packages that a node and its images need: which are missing, and their installation.
+"""The Debian packages that a node, its images and the tests with the mark `machine` need, and their installation.
 
-Refuses to install on anything but Debian and its descendants, and without root; says then what is missing.
+Refuses to install on anything but Debian and its descendants, and without root; the reason names what is missing.
 """
 
 import os
@@ -13,11 +13,16 @@ _PROGRAMS = {
     "buildah": "buildah",
     "containerd": "containerd",
     "ctr": "containerd",
+    "curl": "curl",
+    "fish": "fish",
     "ip": "iproute2",
     "iptables": "iptables",
+    "javac": "default-jdk-headless",
     "mmdebstrap": "mmdebstrap",
     "mount": "mount",
+    "node": "nodejs",
     "runc": "runc",
+    "zsh": "zsh",
 }
 _FILES = {
     Path("/usr/lib/cni/bridge"): "containernetworking-plugins",
@@ -36,11 +41,14 @@ def missing() -> list[str]:
 def install(say: Callable[[str], object]) -> str | None:
     """Install what is missing; None when all is there, else what is missing and how to get it."""
     packages = missing()
+    if os.geteuid() != 0:
+        rest = f", which installs the Debian packages {' '.join(packages)}" if packages else ""
+        return f"make test-cluster builds an image and runs a Kubernetes node. It needs root: run it as root{rest}."
     if not packages:
         return None
-    words = f"the cluster tests need root and the Debian packages {' '.join(packages)} (apt-get install)"
-    if os.geteuid() != 0 or _which("apt-get") is None:
-        return words
+    words = f"make test-cluster needs the Debian packages {' '.join(packages)}"
+    if _which("apt-get") is None:
+        return f"{words}, and there is no apt-get here. Run it on Debian or Ubuntu, or install the programs yourself."
     say(f"installing {' '.join(packages)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):

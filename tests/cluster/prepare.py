@@ -1,7 +1,7 @@
-"""Gets ready what the cluster tests need, and says meanwhile what it does: pytest would keep that to itself.
+"""Gets ready what `make test-cluster` needs, and reports each step: pytest would hide the output.
 
-The tests do the same when they start, which costs nothing after this. Refuses to decide what a missing part means: the
-tests skip or fail.
+The tests do the same when they start, which costs nothing after this. Ends with 1 and the reason where something cannot
+be had: a run that skipped its tests would look like a good one.
 """
 
 import sys
@@ -13,11 +13,10 @@ from tests.image import image
 
 
 def prepare() -> None:
-    """Install the packages, build the programs and the image; stop with the reason where that cannot be done here."""
+    """Install the packages, build the programs and the image; end with the reason where that cannot be done here."""
     problem = packages.install(_say)
     if problem is not None:
-        _say(problem)
-        return
+        sys.exit(problem)
     programs.provide(_say, *programs.NODE)
     _say("building the image if its sources have changed")
     began = time.monotonic()

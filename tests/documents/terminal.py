@@ -13,19 +13,19 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from sidecar.operator.stage import PATIENCE, free_port
+from sidecar.operator.stage import free_port
 from tests import programs
 from tests.chart.rendering import NEWEST, provide_helm
 from tests.documents.reading import ROOT, Block, Command, pattern
 from tests.process.processes import environment
-from tests.tools import need
+from tests.tools import PATIENCE, need
 
 TOOLS = {
-    "curl": "install the package curl",
-    "java": "install a JDK, 17 or newer",
-    "node": "install Node.js 18 or newer",
+    "curl": "curl",
+    "java": "default-jdk-headless",
+    "node": "nodejs",
 }
-"""What is not installed here: without it a section is skipped, and in CI that fails."""
+"""The programs of the documents that only a Debian package brings, each with its package."""
 PORTS = ("8787", "8788", "8789")
 """The ports in the documents: the API's, the probes', the emulator's."""
 NOT_RUN = {
@@ -84,7 +84,7 @@ class Terminal:
         for process in reversed(self._background):
             process.terminate()
             try:
-                process.wait(10)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -100,7 +100,7 @@ class Terminal:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=100,
+                timeout=PATIENCE,
             )
             shown = done.stdout + done.stderr
             # A chart is rendered instead of installed, so what is printed is not what the document may show.
@@ -141,9 +141,9 @@ class Terminal:
         if text.startswith("helm "):
             text = re.sub(r"^helm (install|upgrade)", f"{provide_helm()} template --kube-version {NEWEST}", text)
             text = text.replace("--reuse-values", _INSTALLED)
-        for program, how in TOOLS.items():
+        for program, package in TOOLS.items():
             if re.search(rf"(^|\| |; ){program} ", text) is not None:
-                need(program, how)
+                need(program, package)
         if text.startswith("go "):
             self._path = f"{self._path}:{Path(programs.find_go(sys.stderr.write)).parent}"
         return self._here(text)

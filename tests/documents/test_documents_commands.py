@@ -6,7 +6,7 @@ from tests.documents.conftest import SELLER, begin, type_all
 from tests.documents.reading import DOCUMENTS, blocks, read
 from tests.documents.terminal import Terminal
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.machine]
 
 DEVELOPER = "docs/developer.md"
 

@@ -94,10 +94,11 @@ def test_no_character_changes_unseen(line: int, position: int, character: str) -
         checked([*LINES[:line], changed, *LINES[line + 1 :]])
 
 
-@pytest.mark.parametrize("depth", [*range(900, 1010), 100_000])
-def test_nesting_of_any_depth_is_judged(depth: int) -> None:
+def test_nesting_of_any_depth_is_judged() -> None:
     """However deep a line is nested, it is judged, and never ends the check by itself."""
-    entry = '{"a":' * depth + "1" + "}" * depth
-    line = f'{{"entry":{entry},"hash":"{"0" * 64}","kind":"record","n":1,"previous":"{"0" * 64}"}}'
-    with pytest.raises(ChainBroken):
-        checked([LINES[0], line])
+    # The depth at which Python gives up depends on the version and on the stack at this point: all around it are tried.
+    for depth in [*range(900, 1010), 100_000]:
+        entry = '{"a":' * depth + "1" + "}" * depth
+        line = f'{{"entry":{entry},"hash":"{"0" * 64}","kind":"record","n":1,"previous":"{"0" * 64}"}}'
+        with pytest.raises(ChainBroken):
+            checked([LINES[0], line])

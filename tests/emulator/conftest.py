@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,9 +17,12 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 from botocore.config import Config
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
+from sidecar.emulator import signing
 from sidecar.emulator.server import serve
 from sidecar.emulator.service import Options
+from tests.tools import PATIENCE
 
 
 class RunningEmulator:
@@ -30,7 +35,7 @@ class RunningEmulator:
         self._stop: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, args=(options,))
         self._thread.start()
-        self._started.wait(30)
+        self._started.wait(PATIENCE)
         if self._failure is not None:
             self._thread.join()
             raise self._failure
@@ -57,13 +62,13 @@ class RunningEmulator:
         """End it and wait."""
         if self._thread.is_alive():
             self._stop()
-            self._thread.join(30)
+            self._thread.join(PATIENCE)
 
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
         """Send a plain HTTP request."""
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=20)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE)
         try:
             connection.request(method, path, body, headers or {})
             response = connection.getresponse()
@@ -91,6 +96,18 @@ class RunningEmulator:
     def freeze(self, now: str) -> None:
         """Let the time stand still."""
         self.post("clock", now=now, speed=0)
+
+
+@cache
+def _key(number: int, bits: int) -> RSAPrivateKey:
+    return generate_private_key(65537, bits)
+
+
+@pytest.fixture(autouse=True)
+def _made_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give out key pairs that earlier tests have made, each once in a test: a new one takes half a second."""
+    numbers = count()
+    monkeypatch.setattr(signing, "generate_private_key", lambda _, bits: _key(next(numbers), bits))
 
 
 Start = Callable[..., RunningEmulator]
@@ -159,7 +176,9 @@ def connect() -> Iterator[Connect]:
             aws_session_token=arguments.pop("token", None),
             region_name=arguments.pop("region", "eu-central-1"),
         )
-        config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=arguments.pop("timeout", 20))
+        config = Config(
+            retries={"total_max_attempts": 1}, connect_timeout=PATIENCE, read_timeout=arguments.pop("timeout", PATIENCE)
+        )
         clients.append(session.client(service, endpoint_url=emulator.url, config=config))
         return clients[-1]
 

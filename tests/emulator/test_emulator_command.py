@@ -14,6 +14,7 @@ import pytest
 
 from sidecar.emulator.command import main
 from sidecar.emulator.seed import Seed, SeedError, make_seed
+from tests.tools import PATIENCE
 
 SEED = """
 product: {code: 0abc123example, public_key_version: 2, public_keys: {1: /nowhere/1.pem}, trusted_codes: []}
@@ -36,12 +37,12 @@ def test_command_announces_and_ends(tmp_path: Path, number: signal.Signals) -> N
         assert process.stdout is not None
         words = process.stdout.readline().split()
         assert words[:3] == ["emulator", "listening", "on"]
-        connection = http.client.HTTPConnection(urlsplit(words[3]).netloc, timeout=20)
+        connection = http.client.HTTPConnection(urlsplit(words[3]).netloc, timeout=PATIENCE)
         connection.request("GET", "/_emulator/state")
         state = json.loads(connection.getresponse().read())
         connection.close()
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     assert (state["product_code"], state["public_key_version"]) == ("0abc123example", 2)
     assert state["dimensions"] == ["requests", "users"]
 

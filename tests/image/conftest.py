@@ -79,7 +79,7 @@ def image_archive() -> Path:
     """The image as an OCI archive."""
     need_root()
     for program in image.PROGRAMS:
-        need(program, f"apt-get install {' '.join(image.PROGRAMS)}")
+        need(program, program)
     return image.archive()
 
 

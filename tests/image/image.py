@@ -47,7 +47,7 @@ def archive() -> Path:
     """
     folder = cache_folder()
     kept = folder / f"image-{_digest()}.oci.tar"
-    with _alone(folder / "image.lock"):
+    with alone(folder / "image.lock"):
         if not kept.is_file():
             for outdated in folder.glob("image-*.oci.tar"):
                 outdated.unlink()
@@ -90,7 +90,7 @@ def _input_files() -> Iterator[Path]:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
     """Keep others who would build the same away until this is done."""
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -120,7 +120,7 @@ def _build(base: Path, work: Path, target: Path) -> None:
     buildah(
         *("bud", "--quiet", "--isolation", "chroot", "--network", "host", "--layers=false", "--tag", NAME),
         *(word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")),
-        *(word for mount in _lend_pip(work) for word in ("--volume", f"{mount}:ro")),
+        *(word for mount in lend_pip(work) for word in ("--volume", f"{mount}:ro")),
         str(REPOSITORY),
     )
     unfinished = work / "image.tar"
@@ -128,8 +128,11 @@ def _build(base: Path, work: Path, target: Path) -> None:
     unfinished.replace(target)
 
 
-def _lend_pip(work: Path) -> list[str]:
-    """Write this machine's way to its package index as a file for the build; the mounts that it needs."""
+def lend_pip(work: Path) -> list[str]:
+    """Write this machine's way to its package index as a file below `work`; return the mounts that a root needs.
+
+    Each mount is the path here, a colon and the path in the root.
+    """
     lines, mounts = ["[global]"], []
     for line in _run(sys.executable, "-m", "pip", "config", "list").splitlines():
         key, _, value = line.partition("=")

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar import __version__
+from tests.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.image.conftest import Image
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.machine
 """The first one builds the image if it is not in the cache."""
 
 _MOST = 1.3
@@ -71,7 +72,7 @@ def test_only_locked_packages(built: "Image") -> None:
         "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))",
         entry=["python"],
     )
-    installed = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    installed = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE).stdout)
     lock = Path(__file__).resolve().parents[2] / "requirements.lock"
     locked = dict(
         line.split()[0].split("==") for line in lock.read_text(encoding="utf-8").splitlines() if line[:1].isalpha()

@@ -11,12 +11,13 @@ import pytest
 from sidecar import __version__
 from tests.image.conftest import CONFIGURATION, LEDGER, Contained
 from tests.process.test_process_identity import project
+from tests.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.image.conftest import Image
     from tests.process.processes import Emulator
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.process, pytest.mark.machine]
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def volumes(tmp_path: Path, emulator: "Emulator") -> Path:
 
 def test_image_tells_its_version(built: "Image") -> None:
     """The entry point is the product's command."""
-    ran = subprocess.run(built.command("--version"), capture_output=True, text=True, check=False, timeout=60)
+    ran = subprocess.run(built.command("--version"), capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (0, f"marketplace-sidecar {__version__}\n") == (ran.returncode, ran.stdout), ran.stderr
 
 
@@ -73,7 +74,7 @@ def test_image_registers_and_meters(
 
 def test_bad_setup_is_told(built: "Image") -> None:
     """Without a configuration it ends with 2 and names the file that it looked for."""
-    ran = subprocess.run(built.command("run"), capture_output=True, text=True, check=False, timeout=60)
+    ran = subprocess.run(built.command("run"), capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert ran.returncode == 2
     assert "/etc/marketplace-sidecar/config.yaml" in ran.stderr
 
@@ -84,6 +85,6 @@ def test_cluster_client_is_whole(built: "Image") -> None:
         "import kubernetes.client, kubernetes.config, kubernetes.watch; print(kubernetes.client.CoreV1Api.__name__)"
     )
     ran = subprocess.run(
-        built.command("-c", imports, entry=["python"]), capture_output=True, text=True, check=False, timeout=60
+        built.command("-c", imports, entry=["python"]), capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert (0, "CoreV1Api\n") == (ran.returncode, ran.stdout), ran.stderr

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.tools import PATIENCE
+
 HOST = "metering.marketplace.us-east-1.amazonaws.com"
 
 
@@ -83,7 +85,7 @@ class _Connection(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Ask the emulator, and date its answer."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        upstream = http.client.HTTPConnection("127.0.0.1", self.server.emulator_port, timeout=30)
+        upstream = http.client.HTTPConnection("127.0.0.1", self.server.emulator_port, timeout=PATIENCE)
         upstream.putrequest("POST", self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             upstream.putheader(name, value)

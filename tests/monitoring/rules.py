@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tests import programs
+from tests.tools import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "helm/marketplace-sidecar/files/alerts.yaml"
@@ -40,7 +41,7 @@ def alerts() -> list[Alert]:
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run promtool."""
     program = programs.provide(sys.stderr.write, "promtool") / "promtool"
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 
 def judge(folder: Path, series: Mapping[str, str], at: str, firing: Iterable[str], interval: str = "1m") -> str:

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 from sidecar.operator.stage import wait_for
 from tests import programs
 from tests.monitoring.rules import RULES
+from tests.tools import PATIENCE
 
 _CONFIGURATION: Mapping[str, Any] = {
     "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
@@ -90,7 +91,7 @@ class Prometheus:
     def ask(self, path: str, **parameters: object) -> Any:
         """Return the data of an answer of the HTTP API."""
         try:
-            with urllib.request.urlopen(f"{self._url}{path}?{urlencode(parameters)}", timeout=30) as answer:
+            with urllib.request.urlopen(f"{self._url}{path}?{urlencode(parameters)}", timeout=PATIENCE) as answer:
                 document = json.load(answer)
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{parameters}: {error.read().decode()}") from None

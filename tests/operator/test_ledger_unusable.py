@@ -14,6 +14,7 @@ import pytest
 
 from tests.adapters.ledger.books import Books, event
 from tests.operator.ledgers import ledger, tamper
+from tests.tools import PATIENCE
 
 COMMANDS = [
     ("status",),
@@ -126,7 +127,7 @@ def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
         env=environ,
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.domain.registration import LARGEST_TOKEN
+from tests.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.conftest import Signer
@@ -24,7 +25,7 @@ def verify_token(token: str | bytes, *arguments: object) -> tuple[int, str, str]
         [sys.executable, "-m", "sidecar", "verify-token", *map(str, arguments)],
         input=token.encode() if isinstance(token, str) else token,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
@@ -152,7 +153,7 @@ def test_loads_no_sdk(seller: "Signer", key: Path) -> None:
         [sys.executable, "-c", program, "verify-token", "--public-key", key],
         input=seller.token(fresh()).encode(),
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

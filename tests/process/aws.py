@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tests.tools import PATIENCE
+
 REGION = "eu-west-1"
 HOSTS = (f"metering.marketplace.{REGION}.amazonaws.com", f"sts.{REGION}.amazonaws.com")
 _FULL = 4
@@ -107,7 +109,7 @@ class Aws:
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                connection = http.client.HTTPConnection("127.0.0.1", emulator, timeout=20)
+                connection = http.client.HTTPConnection("127.0.0.1", emulator, timeout=PATIENCE)
                 try:
                     connection.request(self.command, self.path, body, dict(self.headers))
                     answer = connection.getresponse()

@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sidecar.operator.stage import PATIENCE, wait_for
+from sidecar.operator.stage import wait_for
+from tests.tools import PATIENCE
 
 NOON = "2026-11-23T10:20:00Z"
 """What the emulated clock shows when a test begins: far from the ends of its hour."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.tools import PATIENCE
+
 if TYPE_CHECKING:
     from tests.process.processes import Emulator, Site, Sites
 
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.process
 def verify(token: str, *arguments: str) -> tuple[int, str, str]:
     """Judge a token with the command."""
     command = [sys.executable, "-m", "sidecar", "verify-token", *arguments]
-    done = subprocess.run(command, input=token, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, input=token, capture_output=True, text=True, check=False, timeout=PATIENCE)
     return done.returncode, done.stdout, done.stderr
 
 

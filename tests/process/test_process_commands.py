@@ -71,5 +71,5 @@ def test_openapi_is_printed(site: "Site") -> None:
 def test_demo_ends_well(sites: "Sites", emulator: "Emulator") -> None:
     """`demo` shows the whole way and ends by itself with 0."""
     demo = sites.make(emulator).command("demo")
-    assert demo.process.wait(90) == 0, demo.log
+    assert demo.await_end() == 0, demo.log
     assert "the buyer is charged exactly what the app reported" in demo.log

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.operator.stage import PATIENCE, free_port, wait_for
+from sidecar.operator.stage import free_port, wait_for
 from tests.process.processes import environment
+from tests.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.process.processes import Emulator, Site
@@ -31,7 +32,7 @@ def report(name, quantity):
     body = json.dumps({"id": name, "dimension": "requests", "quantity": quantity}).encode()
     url = os.environ["MARKETPLACE_SIDECAR_URL"] + "/v1/usage"
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    print(name, urllib.request.urlopen(request, timeout=10).status, flush=True)
+    print(name, urllib.request.urlopen(request).status, flush=True)
 
 def end(*_):
     report("last-words", "0.25")
@@ -89,7 +90,11 @@ class Task:
         kind, program, *arguments = self.containers[name]["healthCheck"]["command"]
         assert (kind, program) == ("CMD", "python")
         done = subprocess.run(
-            [sys.executable, *arguments], env=self._environment(name), capture_output=True, check=False, timeout=10
+            [sys.executable, *arguments],
+            env=self._environment(name),
+            capture_output=True,
+            check=False,
+            timeout=PATIENCE,
         )
         return done.returncode == 0
 

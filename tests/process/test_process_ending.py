@@ -69,7 +69,7 @@ def test_interrupting_before_answer_ends(site: "Site", emulator: "Emulator") -> 
     emulator_asked = {"operation": "RegisterUsage", "fault": "timeout", "count": 1}
     sidecar.await_for("the question", lambda: emulator_asked not in emulator.get("faults")["faults"])
     sidecar.signal(signal.SIGINT)
-    assert sidecar.process.wait(10) == 0
+    assert sidecar.await_end() == 0
 
 
 def test_second_signal_ends_at_once(site: "Site", emulator: "Emulator") -> None:
@@ -80,7 +80,7 @@ def test_second_signal_ends_at_once(site: "Site", emulator: "Emulator") -> None:
     sidecar.signal(signal.SIGTERM)
     sidecar.await_event("sidecar.stopping")
     sidecar.signal(signal.SIGTERM)
-    assert sidecar.process.wait(5) == 128 + signal.SIGTERM
+    assert sidecar.await_end() == 128 + signal.SIGTERM
     emulator.order("MeterUsage", "throttle", 0)
     sidecar = site.start()
     assert sidecar.terms()["accepted"] == "3"
@@ -96,7 +96,7 @@ def test_drain_has_an_end(site: "Site", emulator: "Emulator", fault: str) -> Non
     assert sidecar.report({"dimension": "requests", "quantity": "3"}) == (1, 0)
     emulator.order("MeterUsage", fault)
     sidecar.signal(signal.SIGTERM)
-    assert sidecar.process.wait(10) == 0
+    assert sidecar.await_end() == 0
     assert len(sidecar.events("shutdown.incomplete")) == 1
     assert emulator.held() == {}
     emulator.order("MeterUsage", fault, 0)

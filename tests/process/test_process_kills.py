@@ -22,6 +22,7 @@ from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.domain.quantity import exact, render
 from sidecar.operator.stage import free_port, wait_for
 from tests.process.processes import Emulator, Sidecar, Site, ask, launch_emulator
+from tests.tools import PATIENCE
 
 KILLS = int(os.environ.get("KILLS", "200"))
 SEED = int(os.environ.get("KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
@@ -124,7 +125,7 @@ def check_slots(emulator: Emulator, site: Site) -> None:
     assert frozen == held
 
 
-@pytest.mark.timeout(120 + KILLS * 5)
+@pytest.mark.timeout(900 + KILLS * 30)
 def test_kills_lose_nothing(tmp_path: Path) -> None:
     """After every SIGKILL the books balance; in the end AWS's side holds exactly what the clients had acknowledged."""
     print(f"KILL_SEED={SEED}, {KILLS} kills")  # noqa: T201 - repeats a failure
@@ -156,7 +157,7 @@ def play(seed: int, folder: Path) -> None:
             sidecar = kill_and_restart(site, sidecar, dice)
         stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(PATIENCE)
         assert [client.refused for client in clients] == [None] * CLIENTS
         wait_for("the entitlement", lambda: sidecar.get("/v1/entitlement")["entitled"])
         sidecar.signal()

@@ -136,5 +136,5 @@ def test_hanging_look_holds_nothing_up(live_site: "Site", aws: Aws, tmp_path: Pa
     sidecar = live_site.start_entitled(variables=variables, entitlement={"check": "none"})
     sidecar.await_for("the lookup", lambda: aws.hanging)
     sidecar.signal()
-    assert sidecar.process.wait(10) == 0
+    assert sidecar.await_end() == 0
     assert len(sidecar.events("sidecar.stopped")) == 1

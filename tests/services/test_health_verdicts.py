@@ -21,6 +21,7 @@ from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
 from tests.adapters.ledger.books import NOW, RULES, event
 from tests.services.fakes import MemoryStore
+from tests.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.services.conftest import Metering
@@ -265,7 +266,7 @@ async def test_closed_report_looks_no_more(metering: "Metering") -> None:
     looks = [task for task in asyncio.all_tasks() if task.get_name() == "status"]
     asked.cancel()
     report.close()
-    await asyncio.wait(looks, timeout=5)
+    await asyncio.wait(looks, timeout=PATIENCE)
     assert [True] == [look.cancelled() for look in looks]
 
 

@@ -12,6 +12,7 @@ from sidecar.domain.usage import Dimension
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import ThrottlingException
 from tests.adapters.ledger.books import HOUR, MINUTE, NOW, RULES, event
+from tests.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.services.conftest import Metering
@@ -90,10 +91,20 @@ async def test_drain_cut_short(metering: "Metering") -> None:
     """A drain that is cut short leaves everything on the ledger for the next process."""
     metering.marketplace.always["requests"] = NoAnswer()
     metering.use(event("5"))
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await metering.submitter.drain(ending=True)
+    called = asyncio.Event()
+
+    async def hang(_: object) -> None:
+        called.set()
+        await asyncio.Event().wait()
+
+    metering.marketplace.wait = hang
+    drain = asyncio.create_task(metering.submitter.drain(ending=True))
+    await called.wait()
+    drain.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await drain
     assert {"accepted": "5", "sealed": "5"} == metering.books.shown()
+    metering.marketplace.wait = None
     metering.marketplace.always.clear()
     await metering.start(AT_ONCE)
     await metering.until(11, 30)
@@ -161,7 +172,7 @@ async def test_clock_back_ends_sleep(metering: "Metering") -> None:
         called.set()
 
     metering.marketplace.wait = note
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await called.wait()
     assert [("requests", 9, "7")] == metering.sent
 

@@ -17,6 +17,7 @@ from sidecar.adapters.http.decoding import decode_document, decode_lines
 from sidecar.adapters.http.listening import CannotListen, Listener, PortInUse
 from sidecar.adapters.http.problems import Kind, Problem
 from tests.adapters.http.fakes import Api, Wire, request
+from tests.tools import PATIENCE
 
 EVENT = '{"dimension": "requests"}'
 
@@ -125,7 +126,7 @@ async def test_stop_ends_in_time(api: Api) -> None:
     api.intake.gate = asyncio.Event()
     running = asyncio.ensure_future(api.report(EVENT))
     await api.intake.entered.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await api.server.stop(timedelta(milliseconds=50))
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await running

@@ -10,6 +10,7 @@ from sidecar.domain.entitlement import AttestationFailed, SlowDown, State
 from sidecar.domain.status import RecordQuery
 from sidecar.domain.usage import LedgerUnavailable
 from tests.adapters.http.fakes import ENTITLED, HOUR, Api, Wire, request
+from tests.tools import PATIENCE
 
 
 async def test_entitlement_rendered(api: Api) -> None:
@@ -71,7 +72,7 @@ async def test_poll_ends_with_client(api: Api) -> None:
     wire.send(request("GET", "/v1/entitlement?wait=5m"))
     await api.gate.until_waiting()
     await wire.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await api.gate.ended.wait()
 
 

@@ -19,6 +19,7 @@ from sidecar.domain.outcomes import Outcome
 from sidecar.domain.resolution import Action, Resolution
 from sidecar.domain.rules import MeteringRules
 from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, Books, event
+from tests.tools import PATIENCE
 
 OpenBooks = Callable[[MeteringRules], Books]
 ACCEPT = Resolution(Action.ACCEPT, "seen in CloudTrail", "mr-seen")
@@ -253,7 +254,7 @@ def test_killed_decision_leaves_nothing(books: Books) -> None:
         "    resolve(store, 'rec-1', Resolution(Action.CARRY, 'why'), who='anna', now=1_800_000_000_000_000)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(books.path)], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script, str(books.path)], check=False, timeout=PATIENCE)
     assert -signal.SIGKILL == done.returncode
     assert ("unbilled", 0, 0) == (books.records()[0].status, books.count("audit"), books.count("carry"))
     assert [] == objections(books)

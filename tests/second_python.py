@@ -1,0 +1,95 @@
+"""Runs the quick tests on a second Python: that of Debian 13, in a root that holds Python and make and nothing else.
+
+No registry that this project uses brings a Python interpreter but Debian's, so a second version needs a root of its
+own. The tests run there as a user without rights, which also proves what the README promises of `make test`. Needs root
+and mmdebstrap. Refuses to install anything on the machine: the root lies in the user's cache, and each run has its own
+copy of the sources.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests import programs
+from tests.chart.published import VERSIONS, fetch
+from tests.image import image
+
+SUITE = "trixie"
+"""Debian 13, whose python3 is 3.13; the machine's own is 3.11 or newer."""
+_PACKAGES = "ca-certificates,make,python3,python3-venv"
+_USER = 1000
+_SKIPPED = (".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", "*.egg-info", "dist", "build", ".coverage*")
+_RUN = """
+root=$1 work=$2
+mount --rbind /proc "$root/proc"
+mount --rbind /dev "$root/dev"
+for folder in source tmp home; do mount --bind "$work/$folder" "$root/$folder"; done
+for folder in bin openapi; do mount --bind "$3/$folder" "$root/cache/marketplace-sidecar/$folder"; done
+shift 3
+while [ "$1" != -- ]; do
+    mkdir -p "$root$(dirname "${1#*:}")"
+    [ -e "$root${1#*:}" ] || : > "$root${1#*:}"
+    mount --bind "${1%%:*}" "$root${1#*:}"
+    shift
+done
+shift
+exec chroot --userspec=USER:USER --groups= "$root" "$@"
+""".replace("USER", str(_USER))
+
+
+def run() -> int:
+    """Run the quick tests in the root; return the exit code of make."""
+    programs.provide(_say, "helm", *programs.MONITORING)
+    for version in VERSIONS:
+        fetch(version)
+    cache = image.cache_folder()
+    root = _root(cache)
+    with image.alone(cache / f"python-{SUITE}.lock"), TemporaryDirectory(prefix="second-python-") as name:
+        work = Path(name)
+        work.chmod(0o755)
+        shutil.copytree(image.REPOSITORY, work / "source", ignore=shutil.ignore_patterns(*_SKIPPED), symlinks=True)
+        for folder in ("tmp", "home"):
+            (work / folder).mkdir()
+        for path in (work / "source").rglob("*"):
+            os.chown(path, _USER, _USER, follow_symlinks=False)
+        for path in (work / "source", work / "tmp", work / "home"):
+            os.chown(path, _USER, _USER)
+        mounts = [*image.lend_pip(work), "/etc/resolv.conf:/etc/resolv.conf", "/etc/hosts:/etc/hosts"]
+        (work / "pip.conf").chmod(0o644)
+        command = [
+            *("unshare", "--mount", "--propagation", "private", "sh", "-euc", _RUN, "sh"),
+            *(str(root), name, str(cache), *mounts, "--"),
+            *("env", "-i", "PATH=/usr/bin:/bin", "HOME=/home", "LANG=C.UTF-8", "XDG_CACHE_HOME=/cache"),
+            *([f"CI={os.environ['CI']}"] if "CI" in os.environ else []),
+            *("make", "--no-print-directory", "-C", "/source", "quick", "VENV=/environment/venv"),
+        ]
+        return subprocess.run(command, check=False).returncode
+
+
+def _root(cache: Path) -> Path:
+    """Return the folder of the root, made if it is not in the cache."""
+    root = cache / f"python-{SUITE}"
+    if not root.is_dir():
+        _say(f"fetching Debian {SUITE} with its Python")
+        with TemporaryDirectory(dir=cache, prefix=f".python-{SUITE}-") as name:
+            unfinished = Path(name, "root")
+            make = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}", SUITE, str(unfinished)]
+            subprocess.run(make, check=True)
+            own = Path("cache", "marketplace-sidecar")
+            for folder in (own / "bin", own / "openapi", "environment", "home", "source", "tmp"):
+                (unfinished / folder).mkdir(parents=True, exist_ok=True)
+            for folder in ("environment", "cache", own):
+                os.chown(unfinished / folder, _USER, _USER)
+            unfinished.replace(root)
+    return root
+
+
+def _say(words: str) -> None:
+    sys.stderr.write(f"{words}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(run())
