@@ -21,9 +21,7 @@ from hypothesis import HealthCheck, settings
 from tests.tools import MARK, Marked
 
 # An example takes as long as the machine is busy: neither its time nor that of its making says anything of the code.
-settings.register_profile(
-    "patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 _START = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)

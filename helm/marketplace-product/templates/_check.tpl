@@ -2,8 +2,8 @@
 {{- $values := .Values -}}
 {{- $replicas := 1 -}}
 {{- if has $values.kind (list "Deployment" "StatefulSet") -}}{{- $replicas = $values.replicas -}}{{- end -}}
-{{- if eq $values.kind "Job" -}}{{- $replicas = $values.job.parallelism -}}{{- end -}}
-{{- include "marketplace-sidecar.checkWorkload" (dict "context" . "kind" $values.kind "replicas" $replicas "strategy" (dig "type" "RollingUpdate" $values.strategy) "problems" (include "marketplace-product.problems" .)) -}}
+{{- if eq $values.kind "Job" -}}{{- $replicas = ($values.job).parallelism | default 1 -}}{{- end -}}
+{{- include "marketplace-sidecar.checkWorkload" (dict "context" . "kind" $values.kind "replicas" $replicas "strategy" (dig "type" "RollingUpdate" ($values.strategy | default dict)) "problems" (include "marketplace-product.problems" .)) -}}
 {{- end }}
 
 {{- define "marketplace-product.problems" -}}
@@ -12,22 +12,24 @@
 containers: is empty; name the product's containers
 {{- end }}
 {{- $names := list "marketplace-sidecar" -}}
-{{- range concat .Values.containers .Values.initContainers }}
+{{- range concat (.Values.containers | default list) (.Values.initContainers | default list) }}
 {{- if has .name $names }}
 containers: {{ .name }} is taken, {{ eq .name "marketplace-sidecar" | ternary "by the sidecar" "twice" }}; give the container another name
 {{- end }}
 {{- $names = append $names .name }}
 {{- $name := .name }}
 {{- range .ports }}
-{{- if or (eq (int .containerPort) (int $config.api.port)) (eq (int .containerPort) (int $config.probes.port)) }}
+{{- if or (eq (int .containerPort) (int (($config).api).port)) (eq (int .containerPort) (int (($config).probes).port)) }}
 containers: {{ $name }} listens on {{ .containerPort }}, which is the sidecar's; change it, or sidecar.config.api.port or probes.port
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if and .Values.service.enabled (eq .Values.kind "Job") }}
+{{- $service := .Values.service | default dict }}
+{{- include "marketplace-sidecar.problems.name" (dict "name" (include "marketplace-product.name" .) "kind" .Values.kind "service" $service.enabled "key" "fullnameOverride") }}
+{{- if and $service.enabled (eq .Values.kind "Job") }}
 service.enabled: a Job serves nobody; set it to false
 {{- end }}
-{{- if and .Values.service.enabled (not .Values.service.ports) }}
+{{- if and $service.enabled (not $service.ports) }}
 service.ports: is empty, and service.enabled is true; name a port
 {{- end }}
 {{- if and .Values.volumeClaimTemplates (ne .Values.kind "StatefulSet") }}

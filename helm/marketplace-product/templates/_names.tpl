@@ -3,13 +3,13 @@
 {{- end }}
 
 {{- define "marketplace-product.selector" -}}
-app.kubernetes.io/name: {{ include "marketplace-product.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "marketplace-product.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "marketplace-product.metadata" -}}
-name: {{ include "marketplace-product.name" . }}
-namespace: {{ .Release.Namespace }}
+name: {{ include "marketplace-product.name" . | quote }}
+namespace: {{ .Release.Namespace | quote }}
 labels:
   {{- include "marketplace-product.selector" . | nindent 2 }}
 {{- end }}

@@ -16,7 +16,7 @@ metadata:
 spec:
   {{- include "marketplace-sidecar.pod" . | nindent 2 }}
   {{- if eq .Values.kind "Job" }}
-  restartPolicy: {{ .Values.job.restartPolicy }}
+  restartPolicy: {{ (.Values.job).restartPolicy | default "Never" }}
   {{- end }}
   {{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "affinity" "topologySpreadConstraints" }}
   {{- with get $.Values $key }}
@@ -25,7 +25,7 @@ spec:
   {{- end }}
   {{- end }}
   {{- with .Values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ quote . }}
   {{- end }}
   {{- $first := include "marketplace-sidecar.initContainers" . }}
   {{- if or $first .Values.initContainers }}
@@ -54,7 +54,7 @@ spec:
 {{/* Takes {context, container, main}. A Job is not asked for readiness: nobody is sent to it. */}}
 {{- define "marketplace-product.container" -}}
 {{- $values := .context.Values -}}
-- name: {{ .container.name }}
+- name: {{ .container.name | quote }}
   image: {{ include "marketplace-sidecar.image" (dict "context" .context "image" .container.image) | quote }}
   {{- with omit .container "name" "image" "env" "readinessProbe" "securityContext" }}
   {{- toYaml . | nindent 2 }}

@@ -11,8 +11,12 @@ each in a sentence that names the key and the cure. Nothing here looks at the cl
 {{- end }}
 
 {{- define "marketplace-sidecar.problems" -}}
+{{- $absent := include "marketplace-sidecar.problems.groups" . | trim }}
+{{ $absent }}
+{{- if not $absent }}
 {{- range $part := list "product" "metering" "identity" "pod" }}
 {{ include (printf "marketplace-sidecar.problems.%s" $part) $ }}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -150,20 +154,24 @@ sidecar.config.probes.port: {{ $config.probes.port }} is api.port too; give them
 {{- if has $config.probes.host (list "127.0.0.1" "::1" "localhost") }}
 sidecar.config.probes.host: {{ $config.probes.host }} cannot be reached by the kubelet, which comes by the pod's address; use 0.0.0.0 or ::
 {{- end }}
-{{- if and $config.kubernetes.readiness_gate (not $config.kubernetes.enabled) }}
+{{- if and ($config.kubernetes).readiness_gate (not ($config.kubernetes).enabled) }}
 sidecar.config.kubernetes.readiness_gate: nobody sets {{ $config.kubernetes.readiness_gate }} while kubernetes.enabled is false, and the pod would never be Ready; enable it, or remove the gate
 {{- end }}
 {{- if and (eq $sidecar.ledger.volume "existingClaim") (not $sidecar.ledger.existingClaim) }}
 sidecar.ledger.existingClaim: is missing, and ledger.volume is existingClaim; name the claim, or use emptyDir
 {{- end }}
-{{- if and $sidecar.networkPolicy.enabled (eq $config.marketplace.mode "emulator") (not $sidecar.networkPolicy.egress) }}
+{{- if and (eq $sidecar.ledger.volume "claimTemplate") (not ($sidecar.ledger.claimTemplate).size) }}
+sidecar.ledger.claimTemplate.size: is missing, and ledger.volume is claimTemplate; set it, such as 1Gi
+{{- end }}
+{{- if and ($sidecar.networkPolicy).enabled (eq $config.marketplace.mode "emulator") (not $sidecar.networkPolicy.egress) }}
 sidecar.networkPolicy.egress: lets nobody out to the emulator at {{ $config.marketplace.endpoint_url }}; add a rule for its port, or disable the policy
 {{- end }}
 {{- end }}
 
 {{/*
 All of the above, and what depends on the workload. Takes {context, kind, replicas, strategy, problems}: replicas are
-pods at one time, strategy is the Deployment's, problems are those that the calling chart has found itself.
+pods at one time, null if an autoscaler decides; strategy is the Deployment's, problems are those that the calling chart
+has found itself.
 */}}
 {{- define "marketplace-sidecar.checkWorkload" -}}
 {{- $problems := list (include "marketplace-sidecar.problems" .context) (include "marketplace-sidecar.problems.workload" .) (.problems | default "") -}}
@@ -172,7 +180,7 @@ pods at one time, strategy is the Deployment's, problems are those that the call
 
 {{- define "marketplace-sidecar.problems.workload" -}}
 {{- $sidecar := .context.Values.sidecar -}}
-{{- $volume := $sidecar.ledger.volume -}}
+{{- $volume := ($sidecar.ledger).volume | default "" -}}
 {{- if and (eq .kind "Job") (eq $sidecar.mode "plain") }}
 sidecar.mode: a Job never completes with a plain container beside it; use native, on Kubernetes 1.29 or newer
 {{- end }}
@@ -182,6 +190,8 @@ sidecar.ledger.volume: claimTemplate needs a StatefulSet, and this is a {{ .kind
 {{- if eq $volume "existingClaim" }}
 {{- if eq .kind "DaemonSet" }}
 sidecar.ledger.volume: existingClaim is one ledger for the pods of all nodes, and a ledger serves one pod; use emptyDir
+{{- else if and (has .kind (list "Deployment" "StatefulSet")) (kindIs "invalid" .replicas) }}
+sidecar.ledger.volume: existingClaim is one ledger, and an autoscaler may start several pods; set replicas to 1, or use a StatefulSet with claimTemplate
 {{- else if gt (int .replicas) 1 }}
 sidecar.ledger.volume: existingClaim is one ledger for {{ .replicas }} pods, and a ledger serves one; use one replica, or a StatefulSet with claimTemplate
 {{- else if and (eq .kind "Deployment") (ne .strategy "Recreate") }}

@@ -12,6 +12,11 @@ from the values. Where the image holds the file, only what the chart itself depe
 {{- end -}}
 {{- end }}
 
+{{/* The group `kubernetes`; null switches it off. */}}
+{{- define "marketplace-sidecar.kubernetes" -}}
+{{- .Values.sidecar.config.kubernetes | default (dict "enabled" false) | toYaml -}}
+{{- end }}
+
 {{/* The data of the config map: config.yaml and one PEM file for each key version. */}}
 {{- define "marketplace-sidecar.configData" -}}
 {{- if not .Values.sidecar.productFromImage -}}
@@ -22,6 +27,7 @@ from the values. Where the image holds the file, only what the chart itself depe
 {{- end -}}
 {{- $config := deepCopy .Values.sidecar.config -}}
 {{- $_ := set $config "product" (set (deepCopy $product) "public_keys" $paths) -}}
+{{- $_ := set $config "kubernetes" (include "marketplace-sidecar.kubernetes" . | fromYaml) -}}
 {{- $_ := set $config "ledger" (dict "path" "/var/lib/marketplace-sidecar/ledger.db") -}}
 config.yaml: |
   {{- toYaml $config | nindent 2 }}
@@ -36,7 +42,7 @@ config.yaml: |
 {{- $sidecar := .Values.sidecar -}}
 {{- if $sidecar.productFromImage }}
 {{- range $group := list "api" "kubernetes" "log" "marketplace" "probes" "shutdown" }}
-{{- range $key, $value := get $sidecar.config $group }}
+{{- range $key, $value := eq $group "kubernetes" | ternary (include "marketplace-sidecar.kubernetes" $ | fromYaml) (get $sidecar.config $group) }}
 {{- if not (kindIs "invalid" $value) }}
 - name: SIDECAR_{{ upper $group }}__{{ upper $key }}
   value: {{ $value | toString | quote }}

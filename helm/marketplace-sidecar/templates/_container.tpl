@@ -96,21 +96,23 @@ the list that it is not in renders nothing.
 - name: AWS_SECRET_ACCESS_KEY
   value: emulator
 {{- end }}
-{{- if or $sidecar.proxy.http $sidecar.proxy.https }}
-{{- with $sidecar.proxy.http }}
+{{- with $sidecar.proxy }}
+{{- if or .http .https }}
+{{- with .http }}
 - name: HTTP_PROXY
   value: {{ quote . }}
 {{- end }}
-{{- with $sidecar.proxy.https }}
+{{- with .https }}
 - name: HTTPS_PROXY
   value: {{ quote . }}
 {{- end }}
 - name: NO_PROXY
-  value: {{ list "127.0.0.1,localhost,::1,169.254.0.0/16,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)" $sidecar.proxy.exclude | compact | join "," | quote }}
+  value: {{ list "127.0.0.1,localhost,::1,169.254.0.0/16,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)" .exclude | compact | join "," | quote }}
 {{- end }}
-{{- if $sidecar.caBundle.configMap }}
+{{- end }}
+{{- if ($sidecar.caBundle).configMap }}
 - name: AWS_CA_BUNDLE
-  value: /etc/marketplace-sidecar-ca/{{ $sidecar.caBundle.key }}
+  value: {{ printf "/etc/marketplace-sidecar-ca/%s" (.Values.sidecar.caBundle.key | default "ca.crt") | quote }}
 {{- end }}
 {{- include "marketplace-sidecar.configEnv" . }}
 {{- with $sidecar.extraEnv }}
@@ -120,6 +122,7 @@ the list that it is not in renders nothing.
 
 {{/* For the product's containers: where the local API is. */}}
 {{- define "marketplace-sidecar.productEnv" -}}
+{{- include "marketplace-sidecar.check" . -}}
 {{- with .Values.sidecar.config.api -}}
 - name: MARKETPLACE_SIDECAR_URL
   value: http://{{ eq .host "::1" | ternary "[::1]" .host }}:{{ .port }}
@@ -130,6 +133,7 @@ the list that it is not in renders nothing.
 For the product's main container. The port is a number: a name is looked up among the container's own ports only.
 */}}
 {{- define "marketplace-sidecar.readinessProbe" -}}
+{{- include "marketplace-sidecar.check" . -}}
 httpGet:
   path: /readyz
   port: {{ .Values.sidecar.config.probes.port }}

@@ -8,14 +8,15 @@ Names and labels. Every template here takes the root context of the chart that d
 {{- end }}
 
 {{- define "marketplace-sidecar.podLabels" -}}
-marketplace-sidecar/release: {{ .Release.Name }}
+marketplace-sidecar/release: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The checksum restarts the pods when the configuration changes, and only then: a restart closes a metering hour. */}}
 {{- define "marketplace-sidecar.podAnnotations" -}}
+{{- include "marketplace-sidecar.check" . -}}
 marketplace-sidecar/config: {{ include "marketplace-sidecar.configData" . | sha256sum | trunc 16 | quote }}
 {{- with .Values.sidecar.ledger }}
-{{- if and (eq .volume "emptyDir") .emptyDir.safeToEvict }}
+{{- if and (eq .volume "emptyDir") (.emptyDir).safeToEvict }}
 cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes: marketplace-ledger
 {{- end }}
 {{- end }}

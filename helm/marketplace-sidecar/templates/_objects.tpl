@@ -14,11 +14,11 @@ The objects beside the pod, each under its own name and all together: a chart ne
 {{- end }}
 
 {{- define "marketplace-sidecar.metadata" -}}
-name: {{ include "marketplace-sidecar.name" . }}
-namespace: {{ .Release.Namespace }}
+name: {{ include "marketplace-sidecar.name" . | quote }}
+namespace: {{ .Release.Namespace | quote }}
 labels:
   app.kubernetes.io/name: marketplace-sidecar
-  app.kubernetes.io/instance: {{ .Release.Name }}
+  app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "marketplace-sidecar.configMap" -}}
@@ -38,11 +38,11 @@ data:
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: {{ include "marketplace-sidecar.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ include "marketplace-sidecar.serviceAccountName" . | quote }}
+  namespace: {{ .Release.Namespace | quote }}
   labels:
     app.kubernetes.io/name: marketplace-sidecar
-    app.kubernetes.io/instance: {{ .Release.Name }}
+    app.kubernetes.io/instance: {{ .Release.Name | quote }}
   {{- with include "marketplace-sidecar.serviceAccountAnnotations" . | trim }}
   annotations:
     {{- . | nindent 4 }}
@@ -65,8 +65,8 @@ eks.amazonaws.com/role-arn: {{ .roleArn }}
 
 {{/* Only the verbs that are in use. A pod's name is not known in advance, so the Role holds for its namespace. */}}
 {{- define "marketplace-sidecar.role" -}}
-{{- $kubernetes := .Values.sidecar.config.kubernetes -}}
-{{- if and .Values.sidecar.rbac.create $kubernetes.enabled }}
+{{- $kubernetes := include "marketplace-sidecar.kubernetes" . | fromYaml -}}
+{{- if and (.Values.sidecar.rbac).create $kubernetes.enabled }}
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
@@ -95,11 +95,11 @@ metadata:
 roleRef:
   apiGroup: rbac.authorization.k8s.io
   kind: Role
-  name: {{ include "marketplace-sidecar.name" . }}
+  name: {{ include "marketplace-sidecar.name" . | quote }}
 subjects:
   - kind: ServiceAccount
-    name: {{ include "marketplace-sidecar.serviceAccountName" . }}
-    namespace: {{ .Release.Namespace }}
+    name: {{ include "marketplace-sidecar.serviceAccountName" . | quote }}
+    namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 {{- end }}
 
@@ -171,7 +171,7 @@ The alert rules and the dashboard are files of this chart, which only it can rea
 them through its alias. They are written out as they are, for the braces in them are Prometheus's and Grafana's.
 */}}
 {{- define "marketplace-sidecar.prometheusRule" -}}
-{{- with .Values.sidecar.monitoring.prometheusRule }}
+{{- with (.Values.sidecar.monitoring).prometheusRule }}
 {{- if .enabled }}
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
@@ -187,16 +187,16 @@ spec:
 {{- end }}
 
 {{- define "marketplace-sidecar.dashboard" -}}
-{{- with .Values.sidecar.monitoring.dashboard }}
+{{- with (.Values.sidecar.monitoring).dashboard }}
 {{- if .enabled }}
 apiVersion: v1
 kind: ConfigMap
 metadata:
-  name: {{ printf "%s-dashboard" (include "marketplace-sidecar.name" $ | trunc 53 | trimSuffix "-") }}
-  namespace: {{ $.Release.Namespace }}
+  name: {{ printf "%s-dashboard" (include "marketplace-sidecar.name" $ | trunc 53 | trimSuffix "-") | quote }}
+  namespace: {{ $.Release.Namespace | quote }}
   labels:
     app.kubernetes.io/name: marketplace-sidecar
-    app.kubernetes.io/instance: {{ $.Release.Name }}
+    app.kubernetes.io/instance: {{ $.Release.Name | quote }}
     {{- with .labels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

@@ -4,26 +4,28 @@ sidecar's container alone; the pod's other containers get none.
 */}}
 
 {{- define "marketplace-sidecar.pod" -}}
+{{- include "marketplace-sidecar.check" . -}}
 {{- $sidecar := .Values.sidecar -}}
-serviceAccountName: {{ include "marketplace-sidecar.serviceAccountName" . }}
+serviceAccountName: {{ include "marketplace-sidecar.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 terminationGracePeriodSeconds: {{ $sidecar.terminationGracePeriodSeconds }}
 {{- with $sidecar.podSecurityContext }}
 securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $sidecar.config.kubernetes.readiness_gate }}
+{{- with ($sidecar.config.kubernetes).readiness_gate }}
 readinessGates:
-  - conditionType: {{ . }}
+  - conditionType: {{ quote . }}
 {{- end }}
 {{- end }}
 
 {{- define "marketplace-sidecar.volumes" -}}
+{{- include "marketplace-sidecar.check" . -}}
 {{- $sidecar := .Values.sidecar -}}
 {{- if not $sidecar.productFromImage }}
 - name: marketplace-config
   configMap:
-    name: {{ include "marketplace-sidecar.name" . }}
+    name: {{ include "marketplace-sidecar.name" . | quote }}
     items:
       - key: config.yaml
         path: config.yaml
@@ -34,14 +36,18 @@ readinessGates:
 {{- end }}
 {{- if eq $sidecar.ledger.volume "emptyDir" }}
 - name: marketplace-ledger
+  {{- with ($sidecar.ledger.emptyDir).sizeLimit }}
   emptyDir:
-    sizeLimit: {{ $sidecar.ledger.emptyDir.sizeLimit }}
+    sizeLimit: {{ . }}
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
 {{- else if eq $sidecar.ledger.volume "existingClaim" }}
 - name: marketplace-ledger
   persistentVolumeClaim:
-    claimName: {{ $sidecar.ledger.existingClaim }}
+    claimName: {{ $sidecar.ledger.existingClaim | quote }}
 {{- end }}
-{{- if $sidecar.config.kubernetes.enabled }}
+{{- if ($sidecar.config.kubernetes).enabled }}
 - name: marketplace-cluster-token
   projected:
     sources:
@@ -68,10 +74,10 @@ readinessGates:
           path: token
           expirationSeconds: 86400
 {{- end }}
-{{- with $sidecar.caBundle.configMap }}
+{{- with ($sidecar.caBundle).configMap }}
 - name: marketplace-ca
   configMap:
-    name: {{ . }}
+    name: {{ quote . }}
 {{- end }}
 {{- with $sidecar.extraVolumes }}
 {{ toYaml . }}
@@ -87,7 +93,7 @@ readinessGates:
 {{- end }}
 - name: marketplace-ledger
   mountPath: /var/lib/marketplace-sidecar
-{{- if $sidecar.config.kubernetes.enabled }}
+{{- if ($sidecar.config.kubernetes).enabled }}
 - name: marketplace-cluster-token
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
   readOnly: true
@@ -97,7 +103,7 @@ readinessGates:
   mountPath: /var/run/secrets/marketplace-web-identity
   readOnly: true
 {{- end }}
-{{- if $sidecar.caBundle.configMap }}
+{{- if ($sidecar.caBundle).configMap }}
 - name: marketplace-ca
   mountPath: /etc/marketplace-sidecar-ca
   readOnly: true
@@ -116,7 +122,7 @@ readinessGates:
   spec:
     accessModes: [ReadWriteOnce]
     {{- with .claimTemplate.storageClassName }}
-    storageClassName: {{ . }}
+    storageClassName: {{ quote . }}
     {{- end }}
     resources:
       requests:

@@ -1,0 +1,3 @@
+{{- define "example.name" -}}
+{{- .Values.fullnameOverride | default .Release.Name -}}
+{{- end }}

@@ -1,0 +1,33 @@
+{{/*
+Groups that cannot be null, and names that the API server refuses. Both are found when the chart renders: otherwise the
+first shows as a fault of a template, the second only after half of the release is installed.
+*/}}
+
+{{- define "marketplace-sidecar.problems.groups" -}}
+{{- $sidecar := .Values.sidecar -}}
+{{- range $group := list "config" "image" "ledger" "serviceAccount" }}
+{{- if kindIs "invalid" (get $sidecar $group | default nil) }}
+sidecar.{{ $group }}: is null, and the sidecar cannot run without it; remove the line, and the chart's defaults hold
+{{- end }}
+{{- end }}
+{{- range $group := list "api" "entitlement" "log" "marketplace" "metering" "probes" "product" "shutdown" }}
+{{- if and $sidecar.config (not (kindIs "map" (get $sidecar.config $group))) }}
+sidecar.config.{{ $group }}: is null, and only config.kubernetes can be switched off that way; remove the line, and the chart's defaults hold
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/*
+Takes {name, kind, service, key}: the name of a workload, whether a Service has it too, and the value that changes it.
+Renders the problem, or nothing.
+*/}}
+{{- define "marketplace-sidecar.problems.name" -}}
+{{- $given := printf "%s: the name %s" .key .name -}}
+{{- if and .service (not (regexMatch "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$" .name)) }}
+{{ $given }} is refused for a Service, which takes up to 63 lower-case letters, digits and hyphens and begins with a letter; set {{ .key }} to such a name
+{{- else if and (eq .kind "StatefulSet") (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$" .name)) }}
+{{ $given }} is refused for the pods of a StatefulSet, which takes up to 52 lower-case letters, digits and hyphens; set {{ .key }} to such a name
+{{- else if or (gt (len .name) 63) (not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" .name)) }}
+{{ $given }} is refused for a {{ .kind }}, which takes up to 63 lower-case letters, digits, hyphens and dots and begins and ends with a letter or digit; set {{ .key }} to such a name
+{{- end }}
+{{- end }}

@@ -1,0 +1,138 @@
+"""`null`: an optional group is off, a number of pods is an autoscaler's, and any other group is named with the cure."""
+
+from typing import Any
+
+import pytest
+
+from tests.chart.published import Published
+from tests.chart.rendering import (
+    NEWEST,
+    PRODUCT,
+    SIDECAR,
+    Helm,
+    Refused,
+    Values,
+    config,
+    containers,
+    merge,
+    only,
+    pod_template,
+    sidecar,
+)
+from tests.chart.variants import VARIANTS
+
+_KIND_OF_GROUP = {
+    "networkPolicy": "NetworkPolicy",
+    "podMonitor": "PodMonitor",
+    "rbac": "Role",
+}
+_OPTIONAL = [
+    *("rbac", "resources", "securityContext", "podSecurityContext", "proxy", "caBundle", "networkPolicy"),
+    *("podMonitor", "monitoring", "extraEnv", "extraVolumes", "extraVolumeMounts"),
+]
+_EVERYTHING = next(variant.values for variant in VARIANTS if variant.name == "product-everything")
+
+
+def without(helm: Helm, changes: Values, base: Values = _EVERYTHING) -> list[dict[str, Any]]:
+    """Render with some groups null; what comes out is valid."""
+    # Not merged: null has to reach Helm.
+    values = merge(base, {})
+    values["sidecar"] = {**values["sidecar"], **changes}
+    objects = helm.render("marketplace-product", values)
+    assert [] == [fault for one in objects for fault in Published(NEWEST).faults(one)]
+    return objects
+
+
+@pytest.mark.parametrize("group", _OPTIONAL)
+def test_null_group_is_off(helm: Helm, group: str) -> None:
+    """An optional group that is null renders nothing, and the rest as before."""
+    objects = without(helm, {group: None})
+    assert _KIND_OF_GROUP.get(group) not in {one["kind"] for one in objects}
+    before = helm.render("marketplace-product", _EVERYTHING)
+    assert {one["kind"] for one in before} - {one["kind"] for one in objects} <= {
+        _KIND_OF_GROUP.get(group, ""),
+        *(("RoleBinding",) if group == "rbac" else ()),
+    }
+
+
+def test_all_optional_groups_are_off(helm: Helm) -> None:
+    """With every optional group null there is the pod, its configuration and its account."""
+    groups: dict[str, Any] = dict.fromkeys(_OPTIONAL)
+    groups["ledger"] = {"emptyDir": None}
+    groups["config"] = {**PRODUCT["sidecar"]["config"], "kubernetes": None}
+    objects = without(helm, groups, PRODUCT)
+    assert {"ConfigMap", "Deployment", "ServiceAccount"} == {one["kind"] for one in objects}
+    pod = pod_template(objects)
+    assert {} == next(each["emptyDir"] for each in pod["spec"]["volumes"] if each["name"] == "marketplace-ledger")
+    container = containers(pod)["marketplace-sidecar"]
+    assert {"resources", "securityContext"}.isdisjoint(container)
+
+
+@pytest.mark.parametrize("group", ["prometheusRule", "dashboard"])
+def test_half_of_monitoring_is_off(helm: Helm, group: str) -> None:
+    """One member of `monitoring` can be null while the other is on."""
+    other = {"prometheusRule": "dashboard", "dashboard": "prometheusRule"}[group]
+    objects = without(helm, {"monitoring": {group: None, other: {"enabled": True}}}, PRODUCT)
+    kinds = [one["kind"] for one in objects]
+    assert (other == "prometheusRule", 1 + (other == "dashboard")) == (
+        "PrometheusRule" in kinds,
+        kinds.count("ConfigMap"),
+    )
+
+
+@pytest.mark.parametrize("from_image", [False, True])
+def test_null_cluster_is_off(helm: Helm, *, from_image: bool) -> None:
+    """`config.kubernetes: null` is the same as `enabled: false`, for the sidecar too."""
+    base = merge(
+        PRODUCT,
+        merge(
+            sidecar(productFromImage=from_image),
+            config(product={"code": "", "public_keys": None}, metering={"dimensions": []}) if from_image else {},
+        ),
+    )
+    null = merge(base, {})
+    null["sidecar"]["config"]["kubernetes"] = None
+    objects = helm.render("marketplace-product", null)
+    assert "Role" not in {one["kind"] for one in objects}
+    container = containers(pod_template(objects))["marketplace-sidecar"]
+    if from_image:
+        assert {"name": "SIDECAR_KUBERNETES__ENABLED", "value": "false"} in container["env"]
+    else:
+        assert "kubernetes:\n  enabled: false\n" in only(objects, "ConfigMap")["data"]["config.yaml"]
+
+
+@pytest.mark.parametrize("group", ["config", "image", "ledger", "serviceAccount"])
+def test_needed_group_is_named(helm: Helm, group: str) -> None:
+    """A group without which there is no sidecar is named when it is null."""
+    with pytest.raises(Refused) as refused:
+        without(helm, {group: None}, PRODUCT)
+    words = "is null, and the sidecar cannot run without it; remove the line, and the chart's defaults hold"
+    assert [f"sidecar.{group}: {words}"] == refused.value.problems
+
+
+@pytest.mark.parametrize(
+    "group", ["api", "entitlement", "log", "marketplace", "metering", "probes", "product", "shutdown"]
+)
+def test_needed_configuration_is_named(helm: Helm, group: str) -> None:
+    """So is a group of the configuration that cannot be switched off."""
+    with pytest.raises(Refused) as refused:
+        without(helm, {"config": {**PRODUCT["sidecar"]["config"], group: None}}, PRODUCT)
+    (problem,) = refused.value.problems
+    assert problem.startswith(f"sidecar.config.{group}: is null")
+
+
+@pytest.mark.parametrize("chart", ["marketplace-product", "example"])
+def test_autoscaler_has_replicas(helm: Helm, chart: str) -> None:
+    """With `replicas: null` the workload names no number, which an upgrade would set again."""
+    base: Values = PRODUCT if chart == "marketplace-product" else SIDECAR
+    objects = helm.render(chart, {**base, "replicas": None})
+    assert "replicas" not in only(objects, "Deployment")["spec"]
+    assert 2 == only(helm.render(chart, {**base, "replicas": 2}), "Deployment")["spec"]["replicas"]
+    assert 0 == only(helm.render(chart, {**base, "replicas": 0}), "Deployment")["spec"]["replicas"]
+
+
+def test_one_claim_is_not_scaled(helm: Helm) -> None:
+    """A ledger for one pod is refused where an autoscaler may start several."""
+    values = merge(PRODUCT, sidecar(ledger={"volume": "existingClaim", "existingClaim": "ledger"}))
+    with pytest.raises(Refused, match="an autoscaler may start several pods"):
+        helm.render("marketplace-product", {**values, "replicas": None, "strategy": {"type": "Recreate"}})
