@@ -17,6 +17,7 @@ from sidecar import __version__
 from sidecar.adapters.clock import EmulatorClock, SystemClock
 from sidecar.adapters.http.api import Address, ApiServer, Services
 from sidecar.adapters.http.probes import ProbeServer
+from sidecar.adapters.kubernetes.account import name_account
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.metrics import expose
 from sidecar.adapters.signature import PublicKeys
@@ -81,6 +82,7 @@ def assemble(
             retry_for=entitlement.retry_for,
             remember_for=entitlement.remember_for,
             dimensions=tuple(dimension.name for dimension in settings.metering.dimensions),
+            service_account=name_account(),
             emulator=settings.marketplace.mode is Mode.EMULATOR,
         ),
         client=client,
@@ -146,7 +148,9 @@ def _findings(settings: Settings, identity: Identity, clock: SystemClock | Emula
     if settings.marketplace.mode is Mode.EMULATOR or identity.accepted:
         return []
     shadowed = f"; it hides {identity.shadows}" if identity.shadows else ""
-    finding = Finding("identity-not-accepted", identity.detail + shadowed, identity.cure, clock.now())
+    account = name_account()
+    runs_as = f"; the pod runs as the service account {account}" if account is not None else ""
+    finding = Finding("identity-not-accepted", identity.detail + shadowed + runs_as, identity.cure, clock.now())
     log.error("identity.not_accepted", kind=identity.kind, detail=finding.detail, cure=finding.cure)
     return [finding]
 

@@ -40,12 +40,15 @@ exec chroot --userspec=USER:USER --groups= "$root" "$@"
 """.replace("USER", str(_USER))
 
 
-def run() -> int:
-    """Run the quick tests in the root; return the exit code of make."""
-    programs.provide(_say, "helm", *programs.MONITORING)
-    for version in VERSIONS:
-        fetch(version)
+def run(*targets: str) -> int:
+    """Run targets of the Makefile in the root; return the exit code of make."""
     cache = image.cache_folder()
+    if "quick" in targets:
+        programs.provide(_say, "helm", *programs.MONITORING)
+        for version in VERSIONS:
+            fetch(version)
+    for folder in ("bin", "openapi"):
+        (cache / folder).mkdir(exist_ok=True)
     root = _root(cache)
     with image.alone(cache / f"python-{SUITE}.lock"), TemporaryDirectory(prefix="second-python-") as name:
         work = Path(name)
@@ -64,7 +67,7 @@ def run() -> int:
             *(str(root), name, str(cache), *mounts, "--"),
             *("env", "-i", "PATH=/usr/bin:/bin", "HOME=/home", "LANG=C.UTF-8", "XDG_CACHE_HOME=/cache"),
             *([f"CI={os.environ['CI']}"] if "CI" in os.environ else []),
-            *("make", "--no-print-directory", "-C", "/source", "quick", "VENV=/environment/venv"),
+            *("make", "--no-print-directory", "-C", "/source", "VENV=/environment/venv", *targets),
         ]
         return subprocess.run(command, check=False).returncode
 
@@ -92,4 +95,4 @@ def _say(words: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(run(*(sys.argv[1:] or ["quick"])))

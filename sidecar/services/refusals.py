@@ -52,6 +52,8 @@ _MEANINGS: Final[Mapping[Reason, str]] = MappingProxyType(
         Reason.UNSUPPORTED_REGION: "There is no AWS Marketplace metering in this Region.",
     }
 )
+_OF_THE_ACCOUNT: Final = frozenset({Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_REFUSED, Reason.ACCESS_DENIED})
+"""What another service account of the pod may be the cause of."""
 _REFUSALS: Final = frozenset(
     {
         Reason.CUSTOMER_NOT_ENTITLED,
@@ -76,10 +78,18 @@ class Meaning:
     """AWS Marketplace answered, and the answer is no."""
 
 
-def interpret(error: errors.MarketplaceError) -> Meaning:
-    """Return what `error` means for the pod's entitlement."""
+def interpret(error: errors.MarketplaceError, service_account: str | None = None) -> Meaning:
+    """Return what `error` means for the pod's entitlement.
+
+    Args:
+        error: What the metering client raised.
+        service_account: What the pod runs as, namespace/name; named where the role comes from it.
+    """
     reason = next(REASONS[kind] for kind in type(error).__mro__ if kind in REASONS)
-    return Meaning(reason, f"{_MEANINGS[reason]} {error.cure}".rstrip(), reason in _REFUSALS)
+    detail = f"{_MEANINGS[reason]} {error.cure}".rstrip()
+    if service_account is not None and reason in _OF_THE_ACCOUNT:
+        detail = f"{detail} The pod runs as the service account {service_account}."
+    return Meaning(reason, detail, reason in _REFUSALS)
 
 
 def disbelieve(refusal: Refusal) -> str:

@@ -60,6 +60,8 @@ class RegistrarSettings:
     remember_for: timedelta = timedelta(hours=24)
     dimensions: tuple[str, ...] = ()
     """The dimensions that `check: meter` asks for."""
+    service_account: str | None = None
+    """What the pod runs as in its cluster, namespace/name; named when credentials are missing or refused."""
     emulator: bool = False
     """The answers come from the local emulator."""
 
@@ -204,7 +206,7 @@ class Registrar:
         except Refusal as refusal:
             await self._refuse(Reason.SIGNATURE_INVALID, disbelieve(refusal))
         except MarketplaceError as error:
-            meaning = interpret(error)
+            meaning = interpret(error, self._settings.service_account)
             if meaning.refused:
                 await self._refuse(meaning.reason, meaning.detail)
             else:

@@ -89,7 +89,7 @@ async def test_deletion_shows(server: ApiServer, own: KubernetesPod) -> None:
     server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:30Z"
     server.date = "Mon, 23 Nov 2026 12:00:10 GMT"
     view = await own.get_pod()
-    assert (True, timedelta(seconds=PATIENCE)) == (view.deleted, view.left)
+    assert (True, timedelta(seconds=20)) == (view.deleted, view.left)
 
 
 @pytest.mark.parametrize("date", ["", "at noon"])

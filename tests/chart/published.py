@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ VERSIONS = (OLDEST, NEWEST)
 """The Kubernetes versions whose schemas judge the charts."""
 _FOREIGN = frozenset({"monitoring.coreos.com/v1"})
 """Kinds that no Kubernetes has."""
+
+
+@cache
+def published(version: str) -> "Published":
+    """Return the schemas of a version, which take seconds to load."""
+    return Published(version)
 
 
 class Published:

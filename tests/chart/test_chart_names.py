@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.published import Published
+from tests.chart.published import published
 from tests.chart.rendering import (
     CHARTS,
     NEWEST,
@@ -74,7 +74,7 @@ def test_digits_stay_text(helm: Helm, release: str, kind: str) -> None:
         values = merge(values, sidecar(ledger=claim))
     objects = render(helm, "marketplace-product", values, release)
     assert [] == [name for name in names(objects) if not isinstance(name, str)]
-    assert [] == [fault for one in objects for fault in Published(NEWEST).faults(one)]
+    assert [] == [fault for one in objects for fault in published(NEWEST).faults(one)]
     assert {"77"} == {one["metadata"]["namespace"] for one in objects}
     assert release == only(objects, kind)["metadata"]["name"]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.published import Published
+from tests.chart.published import published
 from tests.chart.rendering import (
     NEWEST,
     PRODUCT,
@@ -39,7 +39,7 @@ def without(helm: Helm, changes: Values, base: Values = _EVERYTHING) -> list[dic
     values = merge(base, {})
     values["sidecar"] = {**values["sidecar"], **changes}
     objects = helm.render("marketplace-product", values)
-    assert [] == [fault for one in objects for fault in Published(NEWEST).faults(one)]
+    assert [] == [fault for one in objects for fault in published(NEWEST).faults(one)]
     return objects
 
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.chart.published import VERSIONS, Published
+from tests.chart.published import published as load
 from tests.chart.rendering import NEWEST, PRODUCT, Helm, containers, only, pod_template
 from tests.chart.variants import Variant
 from tests.documents.reading import blocks
@@ -15,7 +16,7 @@ from tests.documents.reading import blocks
 @pytest.fixture(scope="session")
 def published() -> dict[str, Published]:
     """The schemas of the oldest and the newest supported Kubernetes."""
-    return {version: Published(version) for version in VERSIONS}
+    return {version: load(version) for version in VERSIONS}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -185,6 +185,19 @@ RULES: list[tuple[str, Values, str]] = [
         {"kind": "Job", "job": {"parallelism": 3}, **_CLAIM},
         "sidecar.ledger.volume: existingClaim is one ledger for 3 pods",
     ),
+    (
+        "claim and autoscaler",
+        {"replicas": None, **_CLAIM},
+        "sidecar.ledger.volume: existingClaim is one ledger, and an autoscaler may start several pods",
+    ),
+    (
+        "claim without size",
+        {
+            "kind": "StatefulSet",
+            **sidecar(ledger={"volume": "claimTemplate", "claimTemplate": {"size": None}}),
+        },
+        "sidecar.ledger.claimTemplate.size: is missing",
+    ),
     ("claim in a rolling update", _CLAIM, "sidecar.ledger.volume: existingClaim cannot be mounted by the new pod"),
     # The product's own containers.
     ("no containers", {"containers": []}, "containers: is empty"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.published import Published
+from tests.chart.published import published
 from tests.chart.rendering import CHARTS, NEWEST, SIDECAR, Helm, Values, config, merge, only, pod_template, sidecar
 from tests.documents.reading import Block, blocks, read
 
@@ -81,7 +81,7 @@ def test_created_chart_carries_sidecar(helm: Helm, created: Path, mode: str, *, 
     apply(created)
     values = merge(merge(SIDECAR, _SELECTING), {**sidecar(mode=mode), "autoscaling": {"enabled": scaled}})
     objects = load(helm, created, values)
-    assert [] == [fault for one in objects for fault in Published(NEWEST).faults(one)]
+    assert [] == [fault for one in objects for fault in published(NEWEST).faults(one)]
     spec = pod_template(objects)["spec"]
     assert "shop-marketplace" == spec["serviceAccountName"] == only(objects, "ServiceAccount")["metadata"]["name"]
     assert 65532 == spec["securityContext"]["fsGroup"]

@@ -1,5 +1,6 @@
 """Every subject of `doctor` with a fault provoked in a real pod, as the command tells it in each of its three forms."""
 
+import base64
 import json
 import os
 import pty
@@ -270,3 +271,21 @@ def test_without_network_the_rest_is_told(pod: Pod, silence: Callable[[Any], Non
     assert "fail" == told["endpoint"]["status"]
     assert {"keys"} == {name for name, check in told.items() if check["status"] == "fail"} - online
     assert {"fail", "skipped"} == {told[name]["status"] for name in online - {"dns"}} | {"skipped"}
+
+
+def test_wrong_account_is_named(pod: Pod) -> None:
+    """Where the pod's account has no role, doctor and the running sidecar name the account that the pod runs as."""
+    leave_account(pod)
+    claims = base64.urlsafe_b64encode(b'{"sub": "system:serviceaccount:shop:default"}').rstrip(b"=").decode()
+    (pod.cluster.account / "token").write_text(f"e30.{claims}.c2ln\n", encoding="ascii")
+    words = "the pod runs as the service account shop/default"
+    code, told = examine(pod)
+    assert (1, "fail") == (code, told["identity"]["status"])
+    assert words in told["identity"]["found"]
+    sidecar = pod.site.start(variables={**pod.variables, "AWS_EC2_METADATA_DISABLED": "true"})
+    entitlement = sidecar.await_for(
+        "the fault", lambda: (got := sidecar.get("/v1/entitlement"))["reason"] == "credentials-missing" and got
+    )
+    assert entitlement["detail"].endswith("The pod runs as the service account shop/default.")
+    (finding,) = [each for each in sidecar.get("/v1/status")["faults"] if each["code"] == "identity-not-accepted"]
+    assert words in finding["detail"]

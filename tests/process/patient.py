@@ -11,6 +11,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import kubernetes.client  # noqa: F401 - seconds of loading on a busy machine, not within a check's limit
+
 from sidecar.adapters.kubernetes.pod import KubernetesPod
 from sidecar.cli import main
 from sidecar.marketplace import probing
@@ -19,7 +21,7 @@ from sidecar.operator.checks import access, examination
 
 PROGRAM = ("-m", "tests.process.patient")
 """What the interpreter runs in place of the product's module."""
-HANGING = {"PATIENT": "3"}
+HANGING = {"PATIENT": "6"}
 """The environment of a test in which something never answers."""
 
 

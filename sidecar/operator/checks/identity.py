@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from sidecar.adapters.kubernetes.account import name_account
 from sidecar.domain.diagnosis import Diagnosis, Subject
 from sidecar.marketplace import Identity, IdentityKind, MarketplaceError, find_identity
 from sidecar.settings import Mode
@@ -28,16 +29,17 @@ def check_identity(mode: Mode, environ: Mapping[str, str], method: Callable[[], 
         return IDENTITY.ok(f"{identity.kind}: {identity.detail}; an emulator takes any")
     if identity.kind is IdentityKind.NONE and method is not None and _node_role(method):
         identity = find_identity(environ, read=read_file, node_role=True)
-    return judge_identity(identity)
+    return judge_identity(identity, name_account())
 
 
-def judge_identity(identity: Identity) -> Diagnosis:
-    """Say whether AWS Marketplace takes the identity."""
+def judge_identity(identity: Identity, service_account: str | None = None) -> Diagnosis:
+    """Say whether AWS Marketplace takes the identity; a refused one names the account that the pod runs as."""
     found = f"{identity.kind}: {identity.detail}"
     if identity.accepted:
         return IDENTITY.ok(found)
     hidden = f"; it hides {identity.shadows}, which would be taken" if identity.shadows else ""
-    return IDENTITY.fail(f"{found}{hidden}", identity.cure)
+    runs_as = f"; the pod runs as the service account {service_account}" if service_account is not None else ""
+    return IDENTITY.fail(f"{found}{hidden}{runs_as}", identity.cure)
 
 
 def read_file(path: str) -> str | None:

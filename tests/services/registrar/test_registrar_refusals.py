@@ -83,3 +83,12 @@ def test_every_reason_is_used() -> None:
     own = {errors.NotSent, errors.NoAnswer, errors.UnsupportedRegion, errors.CredentialsMissing}
 
     assert set() == set(REASONS) - reachable - own
+
+
+@pytest.mark.parametrize(("kind", "reason"), REASONS.items())
+def test_account_is_named_with_credentials(kind: type[errors.MarketplaceError], reason: Reason) -> None:
+    """A fault of the credentials names the service account that the pod runs as; no other reason does."""
+    detail = interpret(kind(), "acme/other").detail
+    ours = reason in {Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_REFUSED, Reason.ACCESS_DENIED}
+    assert ours is detail.endswith("The pod runs as the service account acme/other.")
+    assert "service account None" not in interpret(kind()).detail
