@@ -16,7 +16,7 @@ def prepare() -> None:
     """Build the programs and fetch the schemas of Kubernetes; end with the reason if that fails."""
     try:
         provide_helm()
-        programs.provide(_say, *programs.MONITORING)
+        programs.provide(programs.report, *programs.MONITORING)
         for version in VERSIONS:
             fetch(version)
     except subprocess.CalledProcessError as error:
@@ -25,10 +25,6 @@ def prepare() -> None:
             f"The tests need helm, promtool, prometheus and the schemas of Kubernetes, and `{command}` ended with"
             f" {error.returncode}. Check that the Go module proxy and PyPI can be reached, and run the command again."
         )
-
-
-def _say(words: str) -> None:
-    sys.stderr.write(f"{words}\n")
 
 
 if __name__ == "__main__":

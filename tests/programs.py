@@ -107,6 +107,11 @@ SOURCES = (
 )
 
 
+def report(words: str) -> None:
+    """Write a line for a person who waits."""
+    sys.stderr.write(f"{words}\n")
+
+
 def cache_folder() -> Path:
     """Return the folder of what is built once and kept outside the repository."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "marketplace-sidecar"

@@ -30,7 +30,7 @@ for folder in source tmp home; do mount --bind "$work/$folder" "$root/$folder"; 
 for folder in bin openapi; do mount --bind "$3/$folder" "$root/cache/marketplace-sidecar/$folder"; done
 shift 3
 while [ "$1" != -- ]; do
-    mkdir -p "$root$(dirname "${1#*:}")"
+    if [ -d "${1%%:*}" ]; then mkdir -p "$root${1#*:}"; else mkdir -p "$root$(dirname "${1#*:}")"; fi
     [ -e "$root${1#*:}" ] || : > "$root${1#*:}"
     mount --bind "${1%%:*}" "$root${1#*:}"
     shift
@@ -44,7 +44,7 @@ def run(*targets: str) -> int:
     """Run targets of the Makefile in the root; return the exit code of make."""
     cache = image.cache_folder()
     if "quick" in targets:
-        programs.provide(_say, "helm", *programs.MONITORING)
+        programs.provide(programs.report, "helm", *programs.MONITORING)
         for version in VERSIONS:
             fetch(version)
     for folder in ("bin", "openapi"):
@@ -76,7 +76,7 @@ def _root(cache: Path) -> Path:
     """Return the folder of the root, made if it is not in the cache."""
     root = cache / f"python-{SUITE}"
     if not root.is_dir():
-        _say(f"fetching Debian {SUITE} with its Python")
+        programs.report(f"fetching Debian {SUITE} with its Python")
         with TemporaryDirectory(dir=cache, prefix=f".python-{SUITE}-") as name:
             unfinished = Path(name, "root")
             make = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={_PACKAGES}", SUITE, str(unfinished)]
@@ -88,10 +88,6 @@ def _root(cache: Path) -> Path:
                 os.chown(unfinished / folder, _USER, _USER)
             unfinished.replace(root)
     return root
-
-
-def _say(words: str) -> None:
-    sys.stderr.write(f"{words}\n")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ that is asked to validate.
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from functools import cache
@@ -68,7 +67,7 @@ def fetch(version: str) -> Path:
     kept = folder / f"kubernetes-{version}.json"
     if not kept.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        go = programs.find_go(sys.stderr.write)
+        go = programs.find_go(programs.report)
         # Outside any module, so that nobody's go.mod has a say.
         with tempfile.TemporaryDirectory(dir=folder) as name:
             command = [go, "mod", "download", "-json", f"k8s.io/kubernetes@v{version}"]

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -107,7 +106,7 @@ def provide_helm() -> Path:
         )
         if version.stdout.startswith("v3."):
             return Path(found)
-    return programs.provide(sys.stderr.write, "helm") / "helm"
+    return programs.provide(programs.report, "helm") / "helm"
 
 
 def merge(base: Values, changes: Values) -> dict[str, Any]:

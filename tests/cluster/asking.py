@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-PATIENCE = 120.0
+from tests import tools
+
+PATIENCE = tools.PATIENCE
 """Real seconds within which anything awaited must happen; machines with a node on them are slow now and then."""
 
 Found = TypeVar("Found")

@@ -4,7 +4,6 @@ Where the node cannot be had, the tests are skipped with the reason; under make 
 """
 
 import shutil
-import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -40,10 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def bin_folder() -> Path:
     """The folder of the programs, built if they are not there."""
     need_root()
-    problem = packages.install(sys.stderr.write)
+    problem = packages.install(programs.report)
     if problem is not None:
         go_without(problem)
-    return programs.provide(sys.stderr.write, *programs.NODE)
+    return programs.provide(programs.report, *programs.NODE)
 
 
 @pytest.fixture(scope="session")

@@ -14,18 +14,14 @@ from tests.image import image
 
 def prepare() -> None:
     """Install the packages, build the programs and the image; end with the reason where that cannot be done here."""
-    problem = packages.install(_say)
+    problem = packages.install(programs.report)
     if problem is not None:
         sys.exit(problem)
-    programs.provide(_say, *programs.NODE)
-    _say("building the image if its sources have changed")
+    programs.provide(programs.report, *programs.NODE)
+    programs.report("building the image if its sources have changed")
     began = time.monotonic()
     image.archive()
-    _say(f"the image is there after {time.monotonic() - began:.0f} s")
-
-
-def _say(words: str) -> None:
-    sys.stderr.write(f"{words}\n")
+    programs.report(f"the image is there after {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

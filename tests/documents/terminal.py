@@ -145,7 +145,7 @@ class Terminal:
             if re.search(rf"(^|\| |; ){program} ", text) is not None:
                 need(program, package)
         if text.startswith("go "):
-            self._path = f"{self._path}:{Path(programs.find_go(sys.stderr.write)).parent}"
+            self._path = f"{self._path}:{Path(programs.find_go(programs.report)).parent}"
         return self._here(text)
 
     def _here(self, text: str) -> str:

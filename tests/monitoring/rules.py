@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ def alerts() -> list[Alert]:
 
 def promtool(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run promtool."""
-    program = programs.provide(sys.stderr.write, "promtool") / "promtool"
+    program = programs.provide(programs.report, "promtool") / "promtool"
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE)
 
 

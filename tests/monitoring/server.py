@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -45,7 +44,7 @@ class Prometheus:
         self.watch()
         # JSON is YAML.
         (folder / "prometheus.yml").write_text(json.dumps(_CONFIGURATION), encoding="utf-8")
-        program = programs.provide(sys.stderr.write, "prometheus") / "prometheus"
+        program = programs.provide(programs.report, "prometheus") / "prometheus"
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
                 [
