@@ -39,10 +39,10 @@ class ProbeListener(Accepting):
         self._empty.clear()
         (self._idle if connection.stage in _IDLE else self._busy)[connection] = None
         if len(self._idle) + len(self._busy) > self._most_connections:
-            # The newest is the last to go: it may be the kubelet's.
-            among = self._idle or self._busy
-            oldest = next(iter(among))
-            del among[oldest]
+            # The newest never goes: it may be the kubelet's.
+            oldest = next(each for each in (*self._idle, *self._busy) if each is not connection)
+            self._idle.pop(oldest, None)
+            self._busy.pop(oldest, None)
             oldest.cut()
 
     async def stop(self, seconds: float) -> None:
