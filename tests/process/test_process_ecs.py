@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.operator.ecs.definition import IMAGE_PROGRAM
-
 from sidecar.operator.stage import PATIENCE, free_port, wait_for
 from tests.process.processes import environment
 
