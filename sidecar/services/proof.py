@@ -11,7 +11,7 @@ from datetime import datetime
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.domain.binding import bind, is_bound
-from sidecar.domain.entitlement import Evidence
+from sidecar.domain.entitlement import CLOCK_SKEW, Evidence
 from sidecar.domain.ports import Clock, SignatureCheck
 from sidecar.domain.registration import Asked, IssueWindow, Refusal, issued_at, verify
 from sidecar.marketplace.client import MarketplaceMetering
@@ -65,9 +65,12 @@ class Prover:
             )
         )
         answered_at = await self._present()
-        self._verify(nonce, result.signature, IssueWindow.between(requested_at, answered_at))
+        claims = self._verify(nonce, result.signature, IssueWindow.between(requested_at, answered_at))
         self._note_rotation(result.public_key_rotation_timestamp)
-        return self._evidence(answered_at, nonce, result.signature.rstrip("\r\n"))
+        # A clock that was stepped during the call may be far from the signed time, by which a recall judges the proof.
+        signed_at = issued_at(claims)
+        made_at = answered_at if abs(answered_at - signed_at) <= CLOCK_SKEW else signed_at
+        return self._evidence(made_at, nonce, result.signature.rstrip("\r\n"))
 
     async def meter(self, dimensions: Iterable[str]) -> Evidence:
         """Return the proof that AWS would take usage of all `dimensions`: there is nothing in it to remember.

@@ -140,6 +140,17 @@ async def test_proof_of_earlier_version_is_made_anew(scene: "Scene", seller: "Si
     assert (State.PENDING, State.ENTITLED) == (before.state, registrar.entitlement().state)
 
 
+async def test_frozen_clock_keeps_memory(scene: "Scene") -> None:
+    """The memory runs out by the clock of this machine alone: while that stands still, it does not."""
+    await scene.start()
+    scene.marketplace.says(NoAnswer())
+    registrar = await scene.start()
+    frozen = registrar.entitlement()
+    registrar = await scene.start()
+
+    assert (State.ENTITLED, frozen.until) == (registrar.entitlement().state, registrar.entitlement().until)
+
+
 async def test_memory_switched_off(scene: "Scene") -> None:
     """With remember_for: 0 nothing is remembered."""
     await scene.start()

@@ -137,6 +137,20 @@ async def test_clock_back_does_not_delay_renewal(scene: "Scene") -> None:
     assert len(scene.marketplace.registrations) == 2
 
 
+@pytest.mark.parametrize("step", [3 * HOUR, -3 * HOUR], ids=["forwards", "backwards"])
+async def test_clock_stepped_during_renewal(scene: "Scene", step: timedelta) -> None:
+    """A proof whose call saw the clock step is good after a restart: it is judged by the time that AWS signed."""
+    true = type(scene.clock)(scene.clock.now())
+    scene.marketplace.clock = true
+    scene.marketplace.script = [lambda: scene.clock.step(step)]
+    await scene.start()
+    scene.clock.step(-step)
+    scene.marketplace.says(NoAnswer())
+    registrar = await scene.start()
+
+    assert true.now() + DAY == registrar.entitlement().until
+
+
 async def test_memory_counts_from_signed_time(scene: "Scene") -> None:
     """The memory counts from the time that AWS signed, not from the time that stands beside the signature."""
     await scene.start()
