@@ -143,7 +143,7 @@ def test_older_ledger_points_to_the_option(tmp_path: Path, capsys: pytest.Captur
     path = tmp_path / "ledger.db"
     write_first_schema(path)
     assert ExitCode.LEDGER_UNUSABLE == ledger("status", "--ledger", str(path))
-    assert "Read it with --read-only" in capsys.readouterr().err
+    assert "read it with --read-only" in capsys.readouterr().err
     with look(path, older=True) as connection:
         assert 1 == overview(connection).pods
 

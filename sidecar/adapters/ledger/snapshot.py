@@ -22,6 +22,8 @@ _INSTRUCTIONS = 5000
 _LARGE = frozenset({"event", "event_digest", "key_digest", "batch", "distinct_value", "reserve"})
 """Tables that grow with events; statements about them read the ledger itself, each at its own instant."""
 
+_START = "Start the sidecar on it once."
+
 Now = Callable[[], float]
 
 
@@ -88,11 +90,8 @@ def reading(
             connection.execute("BEGIN")
             schema = connection.execute("PRAGMA main.user_version").fetchone()[0]
             if schema != len(MIGRATIONS) and not (older and schema):
-                raise LedgerUnusable(
-                    path,
-                    "no sidecar of this version has opened it yet",
-                    "Read it with --read-only, or start the sidecar on it.",
-                )
+                cure = "Start the sidecar on it once, or read it with --read-only." if schema else _START
+                raise LedgerUnusable(path, "no sidecar of this version has opened it yet", cure)
             yield connection
         except sqlite3.Error as error:
             raise unusable(path, error) from error
