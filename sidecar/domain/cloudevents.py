@@ -1,8 +1,8 @@
 """Usage events in a CloudEvents 1.0 envelope, mapped to plain usage events.
 
-id = source + `|` + id, timestamp = time, and `data` holds the rest. The mapping judges the envelope only; what it holds
-is judged by the same rules as any other event. Extension attributes are allowed and ignored, as CloudEvents asks;
-anything in `data` that is not a member of a usage event is refused.
+id = source + `|` + id (`joined_id` says what a source with `|` gives), timestamp = time, and `data` holds the rest. The
+mapping judges the envelope only; what it holds is judged by the same rules as any other event. Extension attributes are
+allowed and ignored, as CloudEvents asks; anything in `data` that is not a member of a usage event is refused.
 """
 
 import re
@@ -83,7 +83,7 @@ def _open(index: int, envelope: object, found: FaultList) -> dict[str, object] |
     members = _data(index, present, found)
     source, event_id = present.get("source"), present.get("id")
     if type(source) is str and type(event_id) is str and source and event_id:
-        joined = f"{source}|{event_id}"
+        joined = joined_id(source, event_id)
         reason = fault_of_text(joined, LONGEST_ID)
         if reason is not None:
             found.add(index, "id", f"source + `|` + id {reason}")
@@ -92,6 +92,17 @@ def _open(index: int, envelope: object, found: FaultList) -> dict[str, object] |
     if members is not None and "time" in present:
         members["timestamp"] = present["time"]
     return members
+
+
+def joined_id(source: str, event_id: str) -> str:
+    """Return the one id of a source and an id; no two pairs share one.
+
+    A source without `|` ends at the first `|`, whatever the id holds. A source with `|`, which no URI reference may
+    hold unescaped, is led by `|`, its length in characters and another `|`: an ordinary id never begins with `|`.
+    """
+    if "|" in source:
+        return f"|{len(source)}|{source}|{event_id}"
+    return f"{source}|{event_id}"
 
 
 def _check_required(index: int, present: Mapping[str, object], found: FaultList) -> None:

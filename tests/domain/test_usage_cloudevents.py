@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.cloudevents import envelope_of_headers, read_envelopes
+from sidecar.domain.cloudevents import envelope_of_headers, joined_id, read_envelopes
 from sidecar.domain.usage import Aggregation, Dimension, InvalidUsage, NumberText, UsageEvent
 
 NOW = datetime(2026, 11, 23, 10, 5, tzinfo=UTC)
@@ -44,6 +44,20 @@ def test_attributes_become_members() -> None:
     )
     expected = UsageEvent("/shop|1", "requests", 2_500_000, None, datetime(2026, 11, 23, 10, tzinfo=UTC), (("a", "1"),))
     assert [expected] == read(event)
+
+
+def test_bars_share_no_id() -> None:
+    """A `|` in the source or in the id makes no two events one; only a source with `|` changes the form of the id."""
+    pairs = [("/a", "b|c"), ("/a|b", "c"), ("|/a", "b"), ("/a|", "b"), ("/a", "|b")]
+    events = read(*(envelope(source=source, id=name) for source, name in pairs))
+    assert ["/a|b|c", "|4|/a|b|c", "|3||/a|b", "|3|/a||b", "/a||b"] == [event.id for event in events]
+
+
+@given(*[st.text("a|1/", min_size=1, max_size=6)] * 4)
+def test_joined_ids_differ(source: str, event_id: str, other_source: str, other_id: str) -> None:
+    """Two pairs of source and id have one joined id only if they are the same pair."""
+    same = (source, event_id) == (other_source, other_id)
+    assert same == (joined_id(source, event_id) == joined_id(other_source, other_id))
 
 
 def test_unique_value_in_data() -> None:
