@@ -14,14 +14,17 @@ import structlog
 
 from sidecar import __version__
 from sidecar.adapters.clock import EmulatorClock, SystemClock
-from sidecar.adapters.kubernetes.address import ACCOUNT
+from sidecar.adapters.kubernetes.address import ACCOUNT, place_of
+from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
-from sidecar.adapters.pod import pod_identity
+from sidecar.adapters.pod import PodIdentity, pod_identity
 from sidecar.adapters.signature import PublicKeys
 from sidecar.assembly import Parts, assemble, rules_of
 from sidecar.aws import clock_of, endpoint_of
 from sidecar.cluster import Cluster
+from sidecar.domain.podreports import EventReason
 from sidecar.domain.podview import PodEnd, drain_within
+from sidecar.domain.succession import PodPlace, Predecessor, describe
 from sidecar.domain.usage import LedgerUnavailable
 from sidecar.marketplace import MarketplaceMeteringClient
 from sidecar.services.health import HealthReport
@@ -35,6 +38,12 @@ QUIET = timedelta(seconds=2)
 RESERVED = timedelta(seconds=10)
 """The part of the shutdown's time that the open hour is sure of."""
 LISTENERS_STOP = timedelta(seconds=1)
+ADOPTED_SHOWN = 20
+"""Dimensions and hours that the report of an adoption names; it gives the number of the others."""
+ADOPTED_CURE = (
+    "Nothing to do if that pod is gone and this is its volume. If the volume is a copy, a snapshot or a restore, the "
+    "same usage may be billed twice: stop one of the pods, and compare with `ledger reconcile`."
+)
 
 log = structlog.get_logger()
 
@@ -64,6 +73,7 @@ async def run(
     Raises:
         UnusableKeys: A public key cannot be used (sidecar.adapters.signature).
         UnsupportedRegion: Container products are not metered there (sidecar.marketplace).
+        PodRefused: The environment names no pod where it must, or contradicts itself (sidecar.adapters.pod).
         PodUnknown: ECS did not name the task (sidecar.adapters.pod).
         LedgerUnusable: The ledger cannot be opened (sidecar.adapters.ledger.file).
         CannotListen, TokenFileUnusable: A listener cannot be had (sidecar.adapters.http).
@@ -73,8 +83,10 @@ async def run(
     endpoint = endpoint_of(settings.marketplace, environ)
     async with AsyncExitStack() as stack:
         clock = await stack.enter_async_context(clock_of(settings.marketplace))
-        ledger = await _open_ledger(settings, environ, clock, stack)
-        cluster = Cluster(settings.kubernetes, environ, account)
+        pod = await asyncio.to_thread(pod_identity, environ)
+        cluster = Cluster(settings.kubernetes, environ, account, None if pod is None else pod.uid)
+        stack.callback(cluster.close)
+        ledger = await _open_ledger(settings, pod, clock, stack, cluster, place_of(environ, account))
         watches: list[SetupWatch] = []
         parts = assemble(
             settings,
@@ -107,7 +119,6 @@ async def run(
         await _prove(ledger)
         await parts.client.open()
         stack.push_async_callback(parts.client.close)
-        stack.callback(cluster.close)
         watches += watch(parts.client)
         denied: DeniedExit | None = None
         loops = (
@@ -209,15 +220,53 @@ async def _hear_out(intake: UsageIntake) -> None:
 
 
 async def _open_ledger(
-    settings: Settings, environ: Mapping[str, str], clock: SystemClock | EmulatorClock, stack: AsyncExitStack
+    settings: Settings,
+    pod: PodIdentity | None,
+    clock: SystemClock | EmulatorClock,
+    stack: AsyncExitStack,
+    cluster: Cluster,
+    place: PodPlace | None,
 ) -> Ledger:
-    pod = await asyncio.to_thread(pod_identity, environ)
     ledger = Ledger(settings.ledger.path, rules_of(settings))
     stack.push_async_callback(ledger.close)
-    await ledger.open(pod.uid if pod else None, pod.source if pod else "", clock.now())
+
+    async def admit(earlier: Predecessor) -> None:
+        if await cluster.runs(earlier):
+            raise LedgerUnusable(
+                ledger.path,
+                f"pod {earlier.place} (UID {earlier.uid}), which had it last, still runs, so that this is a copy or a "
+                "volume of two pods, and both would bill the same usage",
+                _how_to_succeed(earlier, ledger.path),
+            )
+
+    await ledger.open(pod.uid if pod else None, pod.source if pod else "", clock.now(), place=place, admit=admit)
     if ledger.adopted:
-        log.warning("ledger.adopted", pod=ledger.pod, entries=ledger.adopted)
+        _tell_adopted(ledger, cluster)
     return ledger
+
+
+def _how_to_succeed(earlier: Predecessor, path: Path) -> str:
+    named = "" if earlier.place is None else f" (kubectl --namespace {earlier.place.namespace} delete pod "
+    named += "" if earlier.place is None else f"{earlier.place.name})"
+    return (
+        f"Let that pod end{named}, which starts this one by itself, or give this pod an empty volume. To read a copy: "
+        f"marketplace-sidecar ledger status --read-only --ledger {path}"
+    )
+
+
+def _tell_adopted(ledger: Ledger, cluster: Cluster) -> None:
+    """Report usage that was taken over: a copy of a ledger, or a restored one, bills it a second time."""
+    earlier = None if ledger.predecessor is None else ledger.predecessor.uid
+    log.error(
+        "ledger.adopted",
+        pod=ledger.pod,
+        earlier_pod=earlier,
+        entries=ledger.adopted,
+        usage=describe(ledger.taken_over, ADOPTED_SHOWN),
+        cure=ADOPTED_CURE,
+    )
+    words = f"Took over unfinished usage of pod {earlier} with the ledger. {ADOPTED_CURE} Usage: "
+    cluster.announce(EventReason.LEDGER_ADOPTED, words + describe(ledger.taken_over, ADOPTED_SHOWN))
 
 
 async def _prove(ledger: Ledger) -> None:

@@ -101,7 +101,7 @@ def assemble(
         rules=ledger.rules,
         pod=ledger.pod,
         draw=random.random,
-        last_success_at=None,
+        courses=ledger.courses,
     )
     identity = find_identity(environ, read=_read)
     health = HealthReport(
@@ -169,6 +169,7 @@ def rules_of(settings: Settings) -> MeteringRules:
         window=metering.window,
         report_zero=metering.report_zero,
         failing_after=metering.failing_after,
+        on_failing=metering.on_failing,
     )
 
 

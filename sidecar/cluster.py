@@ -4,10 +4,13 @@ Decides by the configuration and the environment whether there is a tie. Without
 reported, and an end is taken to be the pod's own.
 """
 
+import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 import structlog
@@ -15,12 +18,18 @@ import structlog
 from sidecar.adapters.clock import SystemClock
 from sidecar.adapters.kubernetes.address import ACCOUNT, NotInCluster, locate_pod
 from sidecar.adapters.kubernetes.pod import KubernetesPod
-from sidecar.domain.podreports import Situation
-from sidecar.domain.podview import PodEnd
+from sidecar.domain.podreports import EventReason, Situation
+from sidecar.domain.podview import ClusterFailed, Fault, PodEnd
 from sidecar.domain.status import Finding
+from sidecar.domain.succession import Predecessor, still_runs
 from sidecar.services.cluster_faults import ClusterFaults
 from sidecar.services.pod_reporter import PodReporter
 from sidecar.settings import KubernetesSettings, KubernetesUse
+
+PREDECESSOR_WITHIN = timedelta(seconds=10)
+"""Real time that the question for the pod that had the ledger last may take, repetitions included, loading not."""
+_ASK_AGAIN = timedelta(seconds=1)
+"""Between two questions while nothing answers: the network of a pod that starts may come late."""
 
 log = structlog.get_logger()
 
@@ -34,24 +43,34 @@ class _Tie:
 class Cluster:
     """The cluster as far as this pod concerns it."""
 
-    def __init__(self, settings: KubernetesSettings, environ: Mapping[str, str], account: Path = ACCOUNT) -> None:
+    def __init__(
+        self,
+        settings: KubernetesSettings,
+        environ: Mapping[str, str],
+        account: Path = ACCOUNT,
+        uid: str | None = None,
+    ) -> None:
         """Find out whether there is a tie; asks nobody and loads nothing.
 
         Args:
             settings: What the seller wants told.
             environ: The process's environment.
             account: The folder with the service account's files.
+            uid: This pod's UID where another source than POD_UID names it.
         """
         self._clock = SystemClock()
         self._faults = ClusterFaults()
         self._missing: list[Finding] = []
-        self._tie = self._join(settings, environ, account)
+        self._tie = self._join(settings, environ, account, uid)
 
-    def _join(self, settings: KubernetesSettings, environ: Mapping[str, str], account: Path) -> _Tie | None:
+    def _join(
+        self, settings: KubernetesSettings, environ: Mapping[str, str], account: Path, uid: str | None
+    ) -> _Tie | None:
         if settings.enabled is KubernetesUse.NEVER:
             return None
         try:
             address = locate_pod(environ, account)
+            address = replace(address, uid=address.uid or uid)
         except NotInCluster as missing:
             wanted = settings.enabled is KubernetesUse.ALWAYS
             if wanted or missing.in_pod:
@@ -89,6 +108,39 @@ class Cluster:
         words = "unknown" if told is None else "yes" if told.ending else "no"
         log.info("shutdown.cluster_asked", pod_ends=words, grace_left=end.left)
         return end
+
+    def announce(self, reason: EventReason, message: str) -> None:
+        """Write an event on the pod, with the next report; nothing without a tie."""
+        if self._tie is not None:
+            self._tie.reporter.announce(reason, message)
+
+    async def runs(self, earlier: Predecessor) -> bool | None:
+        """Return whether the pod that had the ledger last still runs; None where that cannot be decided.
+
+        Takes `PREDECESSOR_WITHIN` at most once the kubernetes package is loaded.
+        """
+        runs: bool | None = None
+        if self._tie is not None and earlier.place is not None:
+            with suppress(TimeoutError, ClusterFailed):
+                await self._tie.pod.load()
+                async with asyncio.timeout(PREDECESSOR_WITHIN.total_seconds()):
+                    runs = await self._look_for(self._tie.pod, earlier)
+        words = "unknown" if runs is None else "yes" if runs else "no"
+        place = None if earlier.place is None else str(earlier.place)
+        log.info("ledger.predecessor_asked", pod=earlier.uid, place=place, runs=words)
+        return runs
+
+    async def _look_for(self, api: KubernetesPod, earlier: Predecessor) -> bool:
+        assert earlier.place is not None  # noqa: S101 - judged by the caller
+        while True:
+            try:
+                return still_runs(await api.find_pod(earlier.place), earlier.uid)
+            except ClusterFailed as failed:
+                if failed.fault is Fault.NOT_FOUND:
+                    return False
+                if failed.fault is not Fault.UNREACHABLE:
+                    raise
+            await self._clock.sleep_until(self._clock.now() + _ASK_AGAIN)
 
     def close(self) -> None:
         """Make no further calls."""

@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from sidecar.domain.entitlement import State
+from sidecar.domain.failing import Cause
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.quantity import MILLION
 from sidecar.domain.status import Status, Terms
@@ -66,6 +67,12 @@ def _progress(status: Status) -> Iterator[Metric]:
         "1 for the state that metering is in.",
         "state",
         {state: int(status.metering == state) for state in ("ok", "failing", "gated", "stopped")},
+    )
+    yield _labelled(
+        "marketplace_metering_failing",
+        "1 for each cause for which metering fails, 0 for the others.",
+        "cause",
+        {cause.value: int(cause in status.failing) for cause in Cause},
     )
     yield _gauge("marketplace_start_time_seconds", "When the process started.", status.started_at.timestamp())
     if status.last_success_at is not None:

@@ -26,7 +26,7 @@ class Situation:
     entitlement: Entitlement
     ready: Verdict
     failing: bool
-    """No usage could be submitted for longer than the seller allows."""
+    """Metering fails (sidecar.domain.failing)."""
     rotation_due: datetime | None
     """Since when the product's public key is out of date."""
 
@@ -48,8 +48,9 @@ class EventReason(StrEnum):
     DENIED = "Denied"  # AWS Marketplace refused it
     UNAVAILABLE = "Unavailable"  # nobody has answered for long
     SUSPENDED = "Suspended"  # AWS Marketplace has since refused it
-    METERING_FAILING = "MeteringFailing"  # no usage could be submitted for long
+    METERING_FAILING = "MeteringFailing"  # metering fails: no success for long, duplicates, or no room
     METERING_RECOVERED = "MeteringRecovered"  # usage is taken again
+    LEDGER_ADOPTED = "LedgerAdopted"  # usage of another pod was taken over; a copy of a ledger bills it again
     KEY_ROTATION_DUE = "KeyRotationDue"  # the product's public key is out of date
 
     @property
@@ -94,8 +95,8 @@ def _changes(before: Situation | None, after: Situation) -> Iterator[tuple[Event
         yield reason, after.entitlement.detail
     failed = before is not None and before.failing
     if after.failing and not failed:
-        words = "No usage could be submitted to AWS Marketplace for longer than metering.failing_after"
-        yield EventReason.METERING_FAILING, f"{words}; /v1/status of the sidecar says why. None of it is lost."
+        words = after.ready.sentence if after.ready.reason == "metering-failing" else "The pod is not entitled, too."
+        yield EventReason.METERING_FAILING, f"Metering is failing: /v1/status of the sidecar says what to do. {words}"
     if failed and not after.failing:
         yield EventReason.METERING_RECOVERED, "Usage is submitted to AWS Marketplace again."
     rotated = after.rotation_due

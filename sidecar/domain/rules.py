@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from sidecar.domain.buckets import Bucket
 from sidecar.domain.hours import Hour, start_of, to_micros
-from sidecar.domain.policy import LatePolicy, QuantityKind
+from sidecar.domain.policy import LatePolicy, OnFailing, QuantityKind
 from sidecar.domain.usage import Dimension
 
 
@@ -25,7 +25,8 @@ class MeteringRules:
     """How old a record may be when AWS still takes it."""
     report_zero: bool
     failing_after: timedelta
-    """How long records may wait without a single success."""
+    """How long records may be due without a success of their dimension."""
+    on_failing: OnFailing = OnFailing.WARN
 
 
 class Place(StrEnum):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sidecar.domain.entitlement import Entitlement
+from sidecar.domain.failing import Cause
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.usage import Tags
 
@@ -140,7 +141,7 @@ class Status:
     oldest_unsent_hour: datetime | None
     pod: str
     pod_source: str
-    """downward-api | ecs-task | ledger."""
+    """downward-api | web-identity | ecs-task | ledger."""
     region: str | None
     credentials: str | None
     """Which identity signs: irsa, ecs-task-role, static-keys, ..."""
@@ -162,6 +163,8 @@ class Status:
     """The last instant at which the oldest record that waits is still sent; None while none waits."""
     clock_skew: timedelta | None = None
     """By how much this clock was ahead of the service's at its last answer; None while that is not known."""
+    failing: frozenset[Cause] = frozenset()
+    """Why metering fails; empty while it does not."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """Usage requests of this process that were not taken, by the word of the problem."""
     taking: Distribution | None = None

@@ -19,6 +19,7 @@ from sidecar.operator.arguments import add_config
 from sidecar.operator.checks import access, cluster, environment, identity, keys, network, ports, volume
 from sidecar.operator.checks.configuration import CONFIGURATION, check_configuration, refuse_configuration
 from sidecar.operator.checks.examination import Examination, examine
+from sidecar.operator.checks.pod import POD, check_pod
 from sidecar.operator.checks.region import REGION, check_region
 from sidecar.operator.checks.running import RunningSidecar, find_running
 from sidecar.operator.checks.setup import SERVICE
@@ -88,6 +89,7 @@ def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSi
     yield Examination([keys.KEYS], lambda: [keys.check_keys(settings.product)])
     yield Examination([keys.ROTATION], lambda: [keys.check_rotation(settings, running)])
     yield Examination([REGION], lambda: [check_region(settings.marketplace, environ)])
+    yield Examination([POD], lambda: [check_pod(environ)])
     yield Examination([TOKEN], lambda: [check_token(environ, datetime.now(UTC))])
     yield Examination([environment.PROXY], lambda: [environment.check_proxy(mode, environ)])
     yield Examination([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)])

@@ -19,7 +19,7 @@ from sidecar.adapters.http.access import TokenFileUnusable
 from sidecar.adapters.http.listening import CannotListen
 from sidecar.adapters.kubernetes.address import CLUSTER_THREADS
 from sidecar.adapters.ledger.file import LedgerUnusable
-from sidecar.adapters.pod import PodUnknown
+from sidecar.adapters.pod import PodRefused, PodUnknown
 from sidecar.adapters.signature import UnusableKeys
 from sidecar.domain.diagnosis import Diagnosis
 from sidecar.exit_codes import ExitCode
@@ -65,6 +65,8 @@ def _run(settings: Settings, attended: "Attended | None" = None) -> int:
         asyncio.run(_live(settings, attended))
     except (UnusableKeys, UnsupportedRegion, CannotListen, TokenFileUnusable) as error:
         return _fail("sidecar.bad_setup", error, ExitCode.BAD_COMMAND)
+    except PodRefused as error:
+        return _fail("pod.refused", error, ExitCode.BAD_COMMAND)
     except LedgerUnusable as error:
         return _fail("ledger.unusable", error, ExitCode.LEDGER_UNUSABLE)
     except PodUnknown as error:

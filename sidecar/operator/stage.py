@@ -5,6 +5,7 @@ Everything lies in one temporary folder and is gone at the end, however the play
 
 import http.client
 import json
+import os
 import re
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sidecar.domain.web_identity import TOKEN_VARIABLE
+
+_POD = "demo-pod"
 PATIENCE = 30.0
 """Real seconds within which anything awaited on the stage must happen."""
 
@@ -106,7 +110,9 @@ class Stage:
 
     def _spawn(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
-            process = subprocess.Popen(_program(*arguments), stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                _program(*arguments), stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=_environment()
+            )
         self._processes.append(process)
         return process
 
@@ -154,6 +160,12 @@ def wait_for(what: str, look: Callable[[], Any]) -> Any:
                 return found
         time.sleep(0.02)
     raise StageError(f"waited {PATIENCE:.0f} s for {what} in vain")
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment with an identity of the stage's own, also where it runs in a pod."""
+    kept = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    return {**kept, "POD_UID": _POD}
 
 
 def _program(*arguments: str) -> list[str]:

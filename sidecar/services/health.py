@@ -12,6 +12,7 @@ from typing import Protocol
 
 from sidecar.domain import skew, timestamps
 from sidecar.domain.entitlement import State
+from sidecar.domain.failing import Failure, describe
 from sidecar.domain.podreports import Situation
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
@@ -20,6 +21,11 @@ from sidecar.domain.usage import LedgerUnavailable
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar
 from sidecar.services.submitter import Submitter
+
+_FAILING_CURE = (
+    "Follow the cure of the other faults. It ends with the next record of the dimension that AWS takes, or once there "
+    "is room for usage again."
+)
 
 
 class ReadableLedger(Protocol):
@@ -120,10 +126,10 @@ class HealthReport:
         verdict = self._entitlement()
         if not verdict.ok:
             return verdict
-        if self._failing():
+        failures = self._failures()
+        if failures:
             gated = self._setting.on_failing is OnFailing.GATE
-            words = "No usage could be submitted for longer than metering.failing_after; /v1/status says why."
-            return Verdict(ok=not gated, reason="metering-failing", sentence=words)
+            return Verdict(ok=not gated, reason="metering-failing", sentence=describe(failures))
         if self._ledger.fault is not None:
             words = f"Usage is refused for now: {self._ledger.fault}. It goes on by itself once the cause is gone."
             return Verdict(ok=True, reason="ledger-unavailable", sentence=words)
@@ -131,7 +137,8 @@ class HealthReport:
 
     def situation(self) -> Situation:
         """Return what the cluster is told about."""
-        return Situation(self._registrar.entitlement(), self.ready(), self._failing(), self._registrar.rotation_due)
+        failing = bool(self._failures())
+        return Situation(self._registrar.entitlement(), self.ready(), failing, self._registrar.rotation_due)
 
     async def status(self) -> Status:
         """Return everything an operator asks first; also while the ledger cannot be read.
@@ -164,6 +171,11 @@ class HealthReport:
             progress, terms = await self._ledger.progress(), dict(await self._ledger.terms())
         except LedgerUnavailable as error:
             fault = str(error)
+        findings += self._submitter.courses.duplicate_findings(now)
+        failures = self._failures()
+        if failures:
+            since = min(failure.since for failure in failures)
+            findings.append(Finding("metering-failing", describe(failures), _FAILING_CURE, since))
         if fault is not None:
             findings.append(Finding("ledger-unavailable", fault, "Make room, or restore the file or volume.", now))
         rotated = self._registrar.rotation_due
@@ -206,6 +218,7 @@ class HealthReport:
             oldest_open_hour=progress.oldest_open_hour,
             window_closes_at=_after(progress.oldest_unsent_at, self._setting.window),
             clock_skew=off,
+            failing=frozenset(failure.cause for failure in failures),
             refused=dict(self._refused),
             taking=self._intake.taking.distribution(),
             committing=self._intake.committing.distribution(),
@@ -216,13 +229,13 @@ class HealthReport:
         reason = entitlement.reason if entitlement.state is State.ENTITLED else entitlement.state.value
         return Verdict(ok=entitlement.entitled, reason=reason, sentence=entitlement.detail)
 
-    def _failing(self) -> bool:
-        return self._submitter.failing(self._clock.now())
+    def _failures(self) -> list[Failure]:
+        return self._submitter.courses.failures(self._clock.now())
 
     def _metering(self) -> str:
         if not self._running():
             return "stopped"
-        if not self._failing():
+        if not self._failures():
             return "ok"
         return "gated" if self._setting.on_failing is OnFailing.GATE else "failing"
 

@@ -15,7 +15,16 @@ from typing import Protocol
 import structlog
 
 from sidecar.domain.backoff import full_jitter
-from sidecar.domain.podreports import Condition, EventQueue, PodEvent, Situation, condition, events_of
+from sidecar.domain.podreports import (
+    LONGEST_MESSAGE,
+    Condition,
+    EventQueue,
+    EventReason,
+    PodEvent,
+    Situation,
+    condition,
+    events_of,
+)
 from sidecar.domain.podview import Access, ClusterFailed, ConditionView, Fault, PodEnd, PodView, is_ending, may_lag
 from sidecar.domain.ports import Clock
 from sidecar.services.cluster_faults import ClusterFaults
@@ -106,6 +115,12 @@ class PodReporter:
         while True:
             await self._turn(look())
             await self._clock.sleep_until(self._clock.now() + LOOK)
+
+    def announce(self, reason: EventReason, message: str) -> None:
+        """Write one event of something that has happened, once the next turn comes; nothing where none are wanted."""
+        now = self._clock.now()
+        if self._events:
+            self._queue.put(PodEvent(reason, message[:LONGEST_MESSAGE], now, now))
 
     async def ask_end(self) -> PodEnd | None:
         """Ask whether the pod itself ends, and how much of its grace is left; None when the cluster does not tell."""

@@ -6,7 +6,7 @@ for each other; within one, the oldest hour goes first. This is the one layer th
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -16,8 +16,10 @@ import structlog
 from sidecar.domain import timestamps
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.entitlement import State
+from sidecar.domain.failing import Course
 from sidecar.domain.hours import Hour, end_of, hour_of, next_hour, start_of
 from sidecar.domain.outcomes import OUTCOMES, Outcome, classify
+from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock, Gate
 from sidecar.domain.quantity import render
 from sidecar.domain.records import (
@@ -41,6 +43,7 @@ from sidecar.domain.status import Finding
 from sidecar.domain.usage import LedgerUnavailable
 from sidecar.domain.usage_rules import AHEAD
 from sidecar.marketplace import Disposition, MarketplaceError, MarketplaceMetering, Taken
+from sidecar.services.course_keeper import DUPLICATE_CURE, CourseKeeper
 from sidecar.services.meter_request import meter_request
 
 AT_ONCE = 4
@@ -76,8 +79,10 @@ class RecordStore(Protocol):
     async def begin(self, record: Record, now: datetime) -> FrozenRecord | None:
         """Count an attempt durably and return what it sends; None when the record no longer waits."""
 
-    async def settle(self, record: Record, fate: Fate, answer: Answer, now: datetime) -> Hour | None:
-        """Write what became of a record; the hour it was carried to, if it was."""
+    async def settle(
+        self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
+    ) -> Hour | None:
+        """Write what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
 
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time; whether there may be more."""
@@ -103,8 +108,9 @@ class Submitter:
         rules: MeteringRules,
         pod: str,
         draw: Callable[[], float],
-        last_success_at: datetime | None,
+        courses: Mapping[str, Course] | None = None,
         longest_sleep: timedelta = LONGEST_SLEEP,
+        last_success_at: datetime | None = None,
     ) -> None:
         self._store = store
         self._client = client
@@ -117,22 +123,19 @@ class Submitter:
         self._not_before: dict[str, datetime] = {}
         self._failures: Counter[str] = Counter()
         self._paced_until: datetime | None = None
-        self._overdue_since: datetime | None = None
+        self.courses = CourseKeeper(rules.dimensions, rules.failing_after, courses or {})
         self._hurried = False
         self._last_turn: Hour | None = None
         self._longest_sleep = longest_sleep
-        self.last_success_at = last_success_at
+        self.last_success_at = last_success_at or self.courses.last_success_at
         self.answers: Counter[str] = Counter()
         """Attempts of this process by AWS's answer."""
         self.findings: dict[str, Finding] = {}
         """What keeps a dimension's records from being taken, until its next success."""
 
     def failing(self, now: datetime) -> bool:
-        """Tell whether records have waited for `failing_after` without a single success."""
-        if self._overdue_since is None:
-            return False
-        since = max(self._overdue_since, self.last_success_at or self._overdue_since)
-        return now - since > self._rules.failing_after
+        """Return whether metering fails (sidecar.domain.failing)."""
+        return bool(self.courses.failures(now))
 
     async def run(self) -> None:
         """Seal and submit for as long as the process lives."""
@@ -190,9 +193,11 @@ class Submitter:
         this = hour_of(now)
         last, self._last_turn = self._last_turn or this, this
         entitlement = self._gate.entitlement()
-        # While suspended only an accepted record can show that the buyer is back.
+        # While suspended only an accepted record can show that the buyer is back. While metering holds the gate closed
+        # the app reports nothing, so that only a zero can be the success that opens it.
+        gated = self._rules.on_failing is OnFailing.GATE and self.failing(now)
         reported = entitlement.state is State.SUSPENDED or (
-            entitlement.state is State.ENTITLED and self._rules.report_zero
+            entitlement.state is State.ENTITLED and (self._rules.report_zero or gated)
         )
         if not reported:
             return
@@ -226,18 +231,23 @@ class Submitter:
             closed_at = window_closes_at(record, self._rules.window)
             if now > closed_at:
                 words = f"the submission window closed at {timestamps.render(closed_at)}"
-                await self._settle(record, expire(record.unanswered, self._rules.late, words), Answer(words))
+                fate = expire(record.unanswered, self._rules.late, words)
+                course = self.courses.due(record.dimension, self._scheduled_at(record), now)
+                await self._settle(record, fate, Answer(words), course)
 
-    def _due_at(self, record: Record) -> datetime:
-        if self._hurried:
-            return self._not_before.get(record.dimension, start_of(record.hour))
-        due = due_at(
+    def _scheduled_at(self, record: Record) -> datetime:
+        return due_at(
             record.hour,
             pod=self._pod,
             dimension=record.dimension,
             settle=self._rules.settle,
             spread=self._spread,
         )
+
+    def _due_at(self, record: Record) -> datetime:
+        if self._hurried:
+            return self._not_before.get(record.dimension, start_of(record.hour))
+        due = self._scheduled_at(record)
         held = self._not_before.get(record.dimension, due)
         # Set by a clock that was ahead and has gone back, it could hold the dimension for as long as the step.
         return due if held > self._clock.now() + RETRY_CAP else max(due, held)
@@ -286,7 +296,9 @@ class Submitter:
         self.answers[counted] += 1
         told = Finding(code, f"dimension {record.dimension}: {answer.words}", cure, self._clock.now(), counted)
         await self._learn(record, outcome, answer, told)
-        await self._settle(record, settle(frozen.unanswered, outcome, answer.words, self._rules.late), answer)
+        fate = settle(frozen.unanswered, outcome, answer.words, self._rules.late)
+        course = self.courses.answered(record.dimension, outcome, self._scheduled_at(record), self._clock.now())
+        await self._settle(record, fate, answer, course)
 
     async def _learn(self, record: Record, outcome: Outcome, answer: Answer, told: Finding) -> None:
         """Take from an answer when to try again and what to tell the operator."""
@@ -305,6 +317,13 @@ class Submitter:
                 "metering.refused", dimension=record.dimension, code=told.code, detail=answer.words, cure=told.cure
             )
             self.findings[record.dimension] = told
+        if outcome is Outcome.DUPLICATE:
+            log.error(
+                "metering.duplicate_reporter",
+                dimension=record.dimension,
+                hour=timestamps.render(start_of(record.hour)),
+                cure=DUPLICATE_CURE,
+            )
         if outcome is Outcome.NOT_ENTITLED:
             await self._gate.told(accepted=False)
         if outcome in {Outcome.RETRY, Outcome.UNKNOWN, Outcome.SETUP, Outcome.NOT_ENTITLED}:
@@ -312,8 +331,9 @@ class Submitter:
             self._failures[record.dimension] += 1
             self._not_before[record.dimension] = now + wait
 
-    async def _settle(self, record: Record, fate: Fate, answer: Answer) -> None:
-        carried_to = await self._store.settle(record, fate, answer, self._clock.now())
+    async def _settle(self, record: Record, fate: Fate, answer: Answer, course: Course) -> None:
+        carried_to = await self._store.settle(record, fate, answer, self._clock.now(), course)
+        self.courses.keep(record.dimension, course)
         hour = timestamps.render(start_of(record.hour))
         line = log.bind(dimension=record.dimension, hour=hour, quantity=render(record.quantity))
         match fate:
@@ -335,17 +355,7 @@ class Submitter:
         records = await self._store.waiting()
         dues = [self._due_at(record) for record in _oldest(records)]
         closing = [window_closes_at(record, self._rules.window) for record in records]
-        scheduled = [
-            due_at(
-                record.hour,
-                pod=self._pod,
-                dimension=record.dimension,
-                settle=self._rules.settle,
-                spread=self._spread,
-            )
-            for record in records
-        ]
-        self._overdue_since = min((due for due in scheduled if due <= now), default=None)
+        self.courses.look({record.dimension: self._scheduled_at(record) for record in _oldest(records)}, now)
         # By the turn's beginning: an hour that ended while it was waiting for answers is sealed by the next one.
         seal_at = sealable_at(hour_of(began - self._rules.settle), self._rules.settle)
         return min(*dues, *closing, seal_at, end_of(hour_of(began)), now + self._longest_sleep)

@@ -64,6 +64,8 @@ class ApiServer:
         self.account = account
         self.account.mkdir()
         self.pod = pod()
+        self.others: dict[str, Any] = {}
+        """Other pods, by the path of their object."""
         self.events: dict[str, Any] = {}
         self.date: str | None = None
         """What the Date header of its answers says; None for the time it is."""
@@ -130,8 +132,8 @@ class ApiServer:
                 self._released.wait()
             return fault or 504, {"kind": "Status", "message": f"told to answer\n{fault}"}
         match request.method, request.path:
-            case "GET", path if path == POD:
-                return 200, self.pod
+            case "GET", path if path in {POD, *self.others}:
+                return 200, self.others.get(path, self.pod)
             case "PATCH", path if path == STATUS:
                 return self._patch(request.document)
             case "POST", path if path == EVENTS:

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.adapters.metrics import expose
 from sidecar.domain.entitlement import State
+from sidecar.domain.failing import Cause
 from sidecar.domain.quantity import MILLION
 from sidecar.domain.status import Finding, Status, Terms
 from tests.adapters.http.fakes import NOW, STATUS
@@ -55,6 +56,9 @@ def test_every_value_exposed() -> None:
         labelled("marketplace_metering_state", state="failing"): 0,
         labelled("marketplace_metering_state", state="gated"): 0,
         labelled("marketplace_metering_state", state="stopped"): 0,
+        labelled("marketplace_metering_failing", cause="silence"): 0,
+        labelled("marketplace_metering_failing", cause="duplicates"): 0,
+        labelled("marketplace_metering_failing", cause="no-room"): 0,
         labelled("marketplace_usage_accepted", dimension="requests"): 9.5,
         labelled("marketplace_usage_open", dimension="requests"): 2,
         labelled("marketplace_usage_sealed", dimension="requests"): 0,
@@ -138,6 +142,13 @@ def test_imbalance_shown() -> None:
     """A broken conservation law shows as 0."""
     status = replace(STATUS, conservation={"requests": Terms(accepted=MILLION)})
     assert samples_of(status)[labelled("marketplace_ledger_balanced")] == 0
+
+
+def test_causes_of_failing_shown() -> None:
+    """Each cause for which metering fails is 1, and the others are 0."""
+    samples = samples_of(replace(STATUS, failing=frozenset({Cause.DUPLICATES})))
+    shown = {cause: samples[labelled("marketplace_metering_failing", cause=cause)] for cause in Cause}
+    assert {Cause.SILENCE: 0, Cause.DUPLICATES: 1, Cause.NO_ROOM: 0} == shown
 
 
 def test_repeated_fault_shown_once() -> None:

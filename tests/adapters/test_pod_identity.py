@@ -1,13 +1,15 @@
 """Which pod this is."""
 
+import base64
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from sidecar.adapters.pod import PodIdentity, PodSource, PodUnknown, pod_identity
+from sidecar.adapters.pod import PodIdentity, PodRefused, PodSource, PodUnknown, pod_identity
 
 ARN = "arn:aws:ecs:us-east-1:111122223333:task/cluster/0123456789abcdef"
 
@@ -65,6 +67,99 @@ def test_task_comes_second(metadata: Metadata, uid: str | None) -> None:
 def test_neither_leaves_it_to_ledger(environ: dict[str, str]) -> None:
     """A process that is neither pod nor task has no identity here."""
     assert pod_identity(environ) is None
+
+
+IN_CLUSTER = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
+
+
+def project(folder: Path, claims: object) -> dict[str, str]:
+    """Write a web-identity token with such claims; what names it."""
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    (folder / "token").write_text(f"e30.{body}.c2ln\n", encoding="ascii")
+    return {"AWS_WEB_IDENTITY_TOKEN_FILE": str(folder / "token")}
+
+
+def pod_claims(uid: object) -> object:
+    """Return the claims of a token for a pod."""
+    return {"sub": "system:serviceaccount:shop:app", "kubernetes.io": {"pod": {"name": "app-0", "uid": uid}}}
+
+
+@pytest.mark.parametrize("uid", [None, "", " "])
+def test_token_names_the_pod(tmp_path: Path, metadata: Metadata, uid: str | None) -> None:
+    """Without POD_UID the pod is that of the web-identity token, in a cluster and elsewhere, before any ECS task."""
+    given = {} if uid is None else {"POD_UID": uid}
+    environ = {**project(tmp_path, pod_claims("u-1")), **given, "ECS_CONTAINER_METADATA_URI_V4": metadata.url}
+    assert PodIdentity("u-1", PodSource.WEB_IDENTITY) == pod_identity(environ)
+    assert PodIdentity("u-1", PodSource.WEB_IDENTITY) == pod_identity({**environ, **IN_CLUSTER})
+    assert [] == metadata.asked
+
+
+@pytest.mark.parametrize(
+    "claims", [{}, pod_claims(None), pod_claims(7), pod_claims(""), {"kubernetes.io": []}, [], "x"]
+)
+def test_token_without_pod_contradicts_nothing(tmp_path: Path, claims: object) -> None:
+    """A token without pod claims leaves POD_UID as it is, and names nobody by itself."""
+    environ = project(tmp_path, claims)
+    assert PodIdentity("u-1", PodSource.DOWNWARD_API) == pod_identity({**environ, "POD_UID": "u-1"})
+    assert pod_identity(environ) is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no token", b"a.b.c", b"\xff\xfe.x.y"])
+def test_unreadable_token_names_nobody(tmp_path: Path, content: bytes | None) -> None:
+    """A token file that is missing or holds no token changes nothing: the calls to AWS will say so."""
+    token = tmp_path / "token"
+    if content is not None:
+        token.write_bytes(content)
+    environ = {"AWS_WEB_IDENTITY_TOKEN_FILE": str(token)}
+    assert pod_identity(environ) is None
+    assert PodIdentity("u-1", PodSource.DOWNWARD_API) == pod_identity({**environ, **IN_CLUSTER, "POD_UID": "u-1"})
+
+
+def test_contradiction_is_refused(tmp_path: Path) -> None:
+    """A POD_UID that differs from the UID in the token is refused with both; the same one in both is the pod."""
+    environ = project(tmp_path, pod_claims("u-1"))
+    assert PodIdentity("u-1", PodSource.DOWNWARD_API) == pod_identity({**environ, "POD_UID": "u-1"})
+    with pytest.raises(PodRefused, match=r"POD_UID is u-2, .*/token is of pod u-1; .* fieldPath metadata\.uid\.$"):
+        pod_identity({**environ, "POD_UID": "u-2"})
+
+
+@pytest.mark.parametrize("given", [{}, {"POD_UID": ""}, {"POD_UID": "  "}])
+def test_nameless_pod_is_refused(given: dict[str, str]) -> None:
+    """In a cluster the ledger keeps no identity: the refusal names the downward API and the web-identity token."""
+    state = "empty" if given else "not set"
+    with pytest.raises(PodRefused, match=rf"^POD_UID is {state} .*metadata\.uid.*web-identity token"):
+        pod_identity({**IN_CLUSTER, **given})
+
+
+@pytest.mark.parametrize(
+    "uid",
+    [
+        "u 1",
+        "u\n1",
+        "$(POD_UID)",
+        "${POD_UID}",
+        "metadata.uid",
+        "fieldRef",
+        "{{ .uid }}",
+        "<uid>",
+        "\u00fc",
+        "-u",
+        "u" * 256,
+    ],
+)
+def test_unresolved_uid_is_refused(uid: str) -> None:
+    """A POD_UID with white space inside, or the text of a reference, is refused with its value, also on ECS."""
+    with pytest.raises(PodRefused, match=r"^POD_UID is '.*', which is not a UID") as refused:
+        pod_identity({"POD_UID": uid, "ECS_CONTAINER_METADATA_URI_V4": "http://127.0.0.1:1"})
+    assert repr(uid[:80]) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "uid", ["6f1d7c1e-0000-4000-8000-00000000000a", "0123456789abcdef0123456789abcdef", "pod-1", ARN]
+)
+def test_uids_as_they_come(uid: str) -> None:
+    """A UID of the API server, of a static pod, of a test and an ARN are identities."""
+    assert PodIdentity(uid, PodSource.DOWNWARD_API) == pod_identity({"POD_UID": uid})
 
 
 @pytest.mark.parametrize(

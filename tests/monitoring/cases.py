@@ -265,6 +265,7 @@ CASES = (
     Case("clock was stepped", "3m", {_SKEW: "400x3 0x600"}, near="MarketplaceClockSkew"),
     Case("key rotated", "6m", _fault("public-key-rotated", "1x600"), ("MarketplacePublicKeyRotated",)),
     Case("key rotated just now", "4m", _fault("public-key-rotated", "1x600"), near="MarketplacePublicKeyRotated"),
+    Case("duplicate", "1m", _fault("duplicate-reporter", "1x600"), ("MarketplaceDuplicateReporter",)),
     Case("another fault", "60m", _fault("kubernetes-forbidden", "1x600"), near="MarketplacePublicKeyRotated"),
     Case("static keys", "6m", _fault("identity-not-accepted", "1x600"), ("MarketplaceIdentityNotAccepted",)),
     Case("replaced at once", "3m", _fault("identity-not-accepted", "1x3 stale"), near="MarketplaceIdentityNotAccepted"),

@@ -77,6 +77,7 @@ def break_here(pod: Pod) -> None:
         "HTTPS_PROXY": "socks5://127.0.0.1:1080",
         "POD_TERMINATION_GRACE": "20",
         "KUBERNETES_SERVICE_HOST": "",
+        "POD_UID": "$(POD_UID)",
     }
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from sidecar.domain.diagnosis import Subject
 from sidecar.operator import checks
-from tests.adapters.apiserver import ApiServer
+from tests.adapters.apiserver import UID, ApiServer
 from tests.operator.pods import (
     GATE,
     Pod,
@@ -71,6 +71,7 @@ SICKNESSES = {
         {
             "keys": Told("fail", "1.pem (version 1)", "Mount the file there"),
             "region": Told("fail", "the pod runs in us-east-1", "Leave marketplace.region unset"),
+            "pod": Told("fail", "$(POD_UID)", "metadata.uid"),
             "token": Told("fail", "does not hold a JSON web token", "eks.amazonaws.com/role-arn"),
             "proxy": Told("fail", "HTTPS_PROXY is not the URL", "http://host:port"),
             "certificates": Told("fail", "AWS_CA_BUNDLE", "PEM certificates"),
@@ -143,7 +144,7 @@ def pod(shared: Emulator, tmp_path: Path) -> Iterator[Pod]:
         site = Sites(tmp_path).make(shared, marketplace={"mode": "live", "endpoint_url": None})
         held.callback(site.close)
         site.program = aws.program
-        variables = {**project(tmp_path, "uid-of-pod"), **aws.variables, **cluster.environ}
+        variables = {**project(tmp_path, UID), **aws.variables, **cluster.environ}
         yield Pod(tmp_path, aws, shared, cluster, site, held, variables={**variables, "ACCOUNT": str(cluster.account)})
 
 

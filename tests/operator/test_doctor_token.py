@@ -51,7 +51,7 @@ def sign(claims: object) -> str:
         ({"exp": "soon"}, Result.FAIL, "does not say when it expires"),
         ({"exp": True}, Result.FAIL, "does not say when it expires"),
         ({"exp": 1e300}, Result.FAIL, "does not say when it expires"),
-        ({"kubernetes.io": {"pod": {"uid": "uid-2"}}}, Result.WARN, "is of pod uid-2, but POD_UID is uid-1"),
+        ({"kubernetes.io": {"pod": {"uid": "uid-2"}}}, Result.FAIL, "is of pod uid-2, but POD_UID is uid-1"),
     ],
 )
 def test_claims_are_judged(tmp_path: Path, changes: dict[str, Any], status: Result, words: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.adapters.ledger.schema import MIGRATIONS
 from tests.adapters.ledger.books import Books, event
 from tests.operator.ledgers import ledger, tamper
 
@@ -65,7 +66,10 @@ UNUSABLE: list[tuple[Callable[[Path], None], str]] = [
     (_emptied, "no sidecar of this version has opened it yet. Start the sidecar on it once."),
     (_cut, "Keep the file for a person to look at"),
     (_foreign, "the file is a database of another program. Point ledger.path at"),
-    (_newer, "it was written by a newer version (schema 99, this program knows 1). Run the newer version"),
+    (
+        _newer,
+        f"it was written by a newer version (schema 99, this program knows {len(MIGRATIONS)}). Run the newer version",
+    ),
 ]
 
 

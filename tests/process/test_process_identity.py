@@ -54,6 +54,30 @@ def test_service_account_registers_and_meters(irsa_site: "Site", irsa_emulator: 
     assert ("uid-of-pod", "irsa") == (status["pod"]["uid"], status["marketplace"]["credentials"])
 
 
+def test_token_alone_names_the_pod(irsa_site: "Site", irsa_emulator: "Emulator", tmp_path: Path) -> None:
+    """In a cluster without POD_UID the pod is the one that the token names, at AWS and in the ledger."""
+    variables = {**project(tmp_path, "uid-of-pod"), "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
+    del variables["POD_UID"]
+    sidecar = irsa_site.start_entitled(variables=variables)
+    assert {"uid": "uid-of-pod", "source": "web-identity"} == sidecar.get("/v1/status")["pod"]
+    (registration,) = irsa_emulator.get("state")["registrations"]
+    assert "uid-of-pod" == registration["Identity"]
+
+
+def test_nameless_pod_is_refused(irsa_site: "Site") -> None:
+    """In a cluster without POD_UID and token `run` ends with 2 and names both ways, and makes no ledger."""
+    code, said = irsa_site.refuse(KUBERNETES_SERVICE_HOST="10.96.0.1")
+    assert (2, True, True) == (code, "metadata.uid" in said, "web-identity token" in said)
+    assert not irsa_site.ledger.exists()
+
+
+def test_contradicting_uid_is_refused(irsa_site: "Site", tmp_path: Path) -> None:
+    """A POD_UID of another pod than the token's ends `run` with 2 and both values, and makes no ledger."""
+    code, said = irsa_site.refuse(**{**project(tmp_path, "uid-of-pod"), "POD_UID": "uid-of-other"})
+    assert (2, True, True) == (code, "uid-of-pod" in said, "uid-of-other" in said)
+    assert not irsa_site.ledger.exists()
+
+
 @pytest.mark.parametrize("variables", [KEYS, {}], ids=["static-keys", "no-keys"])
 def test_other_identities_are_refused(irsa_site: "Site", variables: dict[str, str]) -> None:
     """Where AWS takes a service account's role only, keys are denied with the cause."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.adapters.ledger.courses import read_courses
 from sidecar.domain.entitlement import State
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.usage import UsageEvent
@@ -44,7 +45,7 @@ class Metering:
             rules=rules,
             pod="pod-1",
             draw=lambda: 0.5,
-            last_success_at=None,
+            courses=read_courses(self.books.store.connection),
             longest_sleep=longest_sleep,
         )
         return self.submitter

@@ -6,7 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from sidecar.adapters.ledger import pruning, submitting
+from sidecar.adapters.ledger.courses import write_course
 from sidecar.domain.entitlement import Entitlement, Source, State
+from sidecar.domain.failing import Course
 from sidecar.domain.hours import Hour, to_micros
 from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
@@ -74,10 +76,14 @@ class Shelf:
         """Count an attempt."""
         return self._step("begin", now).begin(record)
 
-    async def settle(self, record: Record, fate: Fate, answer: Answer, now: datetime) -> Hour | None:
+    async def settle(
+        self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
+    ) -> Hour | None:
         """Write a fate."""
         books = self._step("settle", now)
         with books.store.transaction():
+            if course is not None:
+                write_course(books.store, record.dimension, course)
             return submitting.settle(books.store, record, fate, answer, to_micros(now))
 
     async def prune(self, now: datetime) -> bool:

@@ -12,10 +12,11 @@ import structlog
 
 from sidecar.adapters.signature import PublicKeys
 from sidecar.domain.entitlement import State
+from sidecar.domain.failing import Cause
 from sidecar.domain.policy import Check, OnFailing
 from sidecar.domain.status import Finding, Progress, Terms, Verdict
 from sidecar.domain.usage import LedgerUnavailable
-from sidecar.marketplace.service_errors import ThrottlingException
+from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
@@ -218,7 +219,8 @@ async def test_status_tells_everything(metering: "Metering") -> None:
     await desk.fail()
     desk.shelf.found = Progress(NOW, NOW - timedelta(hours=1), 2, NOW - timedelta(minutes=50), NOW)
     desk.shelf.law["peak"] = replace(BALANCED, open=1)
-    status = await desk.report(lasting=(lasting,)).status()
+    report = desk.report(lasting=(lasting,))
+    status = await report.status()
     assert ("1.0", "pod-1", "downward-api", "eu-west-1", "irsa", 4096, 2) == (
         status.versions["sidecar"],
         status.pod,
@@ -231,9 +233,25 @@ async def test_status_tells_everything(metering: "Metering") -> None:
     assert (NOW - timedelta(hours=1), False) == (status.oldest_unsent_hour, status.balanced)
     assert (NOW + timedelta(hours=5, minutes=10), NOW) == (status.window_closes_at, status.oldest_open_hour)
     assert {"ThrottlingException"} == status.answers.keys()
-    codes = ["identity-not-accepted", "ThrottlingException", "in-doubt", "conservation-broken"]
+    codes = ["identity-not-accepted", "ThrottlingException", "metering-failing", "in-doubt", "conservation-broken"]
     assert codes == [finding.code for finding in status.findings]
     assert all(finding.cure and finding.detail for finding in status.findings)
+    assert {Cause.SILENCE} == status.failing
+    assert status.findings[2].detail == report.ready().sentence
+
+
+async def test_duplicates_are_a_fault(metering: "Metering") -> None:
+    """A duplicate is a fault of its own for a day; the third one within it makes metering failing, with that cause."""
+    desk = Desk(metering)
+    await metering.start(replace(AT_ONCE, failing_after=timedelta(hours=9)))
+    metering.marketplace.says("requests", *[ERRORS["DuplicateRequestException"]()] * 3)
+    for hour, failing in ((11, set()), (12, set()), (13, {Cause.DUPLICATES})):
+        metering.use(event("5"))
+        await metering.until(hour, 10)
+        status = await desk.report().status()
+        codes = [finding.code for finding in status.findings]
+        assert (failing, True) == (set(status.failing), "duplicate-reporter" in codes)
+        assert bool(failing) == ("metering-failing" in codes)
 
 
 async def test_crowd_shares_a_look(metering: "Metering") -> None:

@@ -72,7 +72,7 @@ kind: Role
 metadata:
   {{- include "marketplace-sidecar.metadata" . | nindent 2 }}
 rules:
-  # Is this pod ending, or was the container restarted?
+  # Is this pod ending, or was the container restarted? Does the pod that had the ledger last still run?
   - apiGroups: [""]
     resources: [pods]
     verbs: [get]

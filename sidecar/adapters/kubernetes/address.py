@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.domain.succession import PodPlace
+
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts the token, the namespace and the authority of the API server's certificate."""
 
@@ -57,6 +59,13 @@ def locate_pod(environ: Mapping[str, str], account: Path = ACCOUNT) -> PodAddres
         raise NotInCluster("POD_NAMESPACE is not set: take it from the downward API's metadata.namespace", in_pod=True)
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
     return PodAddress(server, account, namespace, name, environ.get("POD_UID", "").strip() or None)
+
+
+def place_of(environ: Mapping[str, str], account: Path = ACCOUNT) -> PodPlace | None:
+    """Return namespace and name of this pod, None where nothing says them. Needs no token."""
+    name = environ.get("POD_NAME", "").strip()
+    namespace = environ.get("POD_NAMESPACE", "").strip() or _account_namespace(account)
+    return PodPlace(namespace, name) if namespace and name else None
 
 
 def _account_namespace(account: Path) -> str:

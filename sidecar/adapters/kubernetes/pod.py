@@ -2,7 +2,7 @@
 
 Speaks to the API server that the pod's environment names, with the pod's own service account, and never through a proxy
 or to another cluster. Every call blocks a thread of its own for a few seconds at most, is made once, and ends as a
-`ClusterFailed` if it ends badly. It never touches another pod: a condition is set only on the pod with the given UID.
+`ClusterFailed` if it ends badly. It never changes another pod: a condition is set only on the pod with the given UID.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ from sidecar.adapters.kubernetes.documents import (
 )
 from sidecar.domain.podreports import Condition, PodEvent
 from sidecar.domain.podview import Access, ClusterFailed, Fault, PodView
+from sidecar.domain.succession import PodPlace
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api
@@ -69,7 +70,23 @@ class KubernetesPod:
         Raises:
             ClusterFailed: It could not be read, or not understood.
         """
-        name, namespace = self._address.name, self._address.namespace
+        return await self.find_pod(PodPlace(self._address.namespace, self._address.name))
+
+    async def load(self) -> None:
+        """Load the package, which a busy node may take seconds for, so that no limit of a call counts it.
+
+        Raises:
+            ClusterFailed: It is not there, or the service account's files cannot be used.
+        """
+        await self._call(lambda _: None)
+
+    async def find_pod(self, place: PodPlace) -> PodView:
+        """Return the pod that has that name now, which may be another one than this. Reads only.
+
+        Raises:
+            ClusterFailed: It could not be read, or not understood.
+        """
+        name, namespace = place.name, place.namespace
 
         def read(api: "CoreV1Api") -> PodView:
             answer = self._send(api.read_namespaced_pod, name, namespace)

@@ -35,9 +35,14 @@ def lock_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-lock")
 
 
+def log_of(path: Path) -> Path:
+    """Return the file with the last writes to the ledger at `path`, which are not in the ledger's own file yet."""
+    return path.with_name(f"{path.name}-wal")
+
+
 def files_of(path: Path) -> set[Path]:
     """Return everything that may stand on disk for the ledger at `path`."""
-    return {path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"), lock_of(path)}
+    return {path, log_of(path), path.with_name(f"{path.name}-shm"), lock_of(path)}
 
 
 class LedgerLock:
@@ -94,13 +99,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     Raises:
         LedgerUnusable: There is none, or it is not one that this program reads.
     """
-    _refuse_no_file(path)
+    refuse_no_file(path)
     try:
         return _open_unchanged(path, "mode=ro")
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorname", "") not in _CANNOT_SHARE:
             raise LedgerUnusable(path, str(error), cure_for(error)) from error
-    log = path.with_name(path.name + "-wal")
+    log = log_of(path)
     try:
         if log.exists() and log.stat().st_size:
             raise LedgerUnusable(
@@ -109,14 +114,28 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
                 f"Run as the sidecar's user, or copy {path.name} and {log.name} together into a folder of your own.",
             )
         # Nobody can be writing to a file without its log in a folder that takes no files.
-        return _open_unchanged(path, "immutable=1")
+        return open_alone(path)
     except sqlite3.Error as error:
         raise LedgerUnusable(path, str(error), cure_for(error)) from error
     except OSError as error:
         raise LedgerUnusable(path, str(error), "Make the file and its folder readable for you.") from error
 
 
-def _refuse_no_file(path: Path) -> None:
+def open_alone(path: Path) -> sqlite3.Connection:
+    """Return a connection to a file that nobody writes to: takes no lock, reads no log, makes no file.
+
+    Raises:
+        LedgerUnusable: It is not a ledger that this program reads.
+    """
+    return _open_unchanged(path, "immutable=1")
+
+
+def refuse_no_file(path: Path) -> None:
+    """Refuse a path without a file.
+
+    Raises:
+        LedgerUnusable: There is none, it cannot be seen, or it is a folder.
+    """
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:

@@ -6,7 +6,7 @@ A cancelled await does not cancel the step behind it; each step is whole by itse
 import asyncio
 import sqlite3
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -15,16 +15,19 @@ from typing import TypeVar
 
 import structlog
 
-from sidecar.adapters.ledger import adopting, proof, pruning, reading, submitting, taking
+from sidecar.adapters.ledger import adopting, proof, pruning, reading, submitting, succeeding, taking
+from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
-from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_writing
+from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
 from sidecar.adapters.ledger.keeping import FileWatch, put_back
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement import Evidence
+from sidecar.domain.failing import Course
 from sidecar.domain.hours import Hour, to_micros
 from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import BucketView, Progress, RecordPage, RecordQuery, Terms
+from sidecar.domain.succession import PodPlace, Predecessor, TakenOver
 from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 
 log = structlog.get_logger()
@@ -42,6 +45,12 @@ class Ledger:
         self.pod = ""
         self.pod_source = ""
         self.adopted = 0
+        self.taken_over: Sequence[TakenOver] = ()
+        """Usage that this process took over from other pods when it opened the ledger."""
+        self.predecessor: Predecessor | None = None
+        """The pod that had the ledger before this one; None after a restart in the same pod."""
+        self.courses: Mapping[str, Course] = {}
+        """How the submissions of each dimension had gone when the ledger was opened."""
         self.rules = rules
         self._connect = connect
         self._thread = ThreadPoolExecutor(1, "ledger")
@@ -53,20 +62,40 @@ class Ledger:
         self.fault: str | None = None
         """Why the ledger could not be used the last time; None while it can."""
 
-    async def open(self, pod: str | None, source: str, now: datetime) -> None:
+    async def open(
+        self,
+        pod: str | None,
+        source: str,
+        now: datetime,
+        *,
+        place: PodPlace | None = None,
+        admit: Callable[[Predecessor], Awaitable[None]] | None = None,
+    ) -> None:
         """Take the ledger for this process and this pod.
 
         Args:
             pod: The pod's uid, or None where nothing outside names one.
             source: Where the uid comes from.
             now: The present instant.
+            place: Where the cluster keeps the pod's object, None where nothing says so.
+            admit: Called with the pod that had the ledger last, if that is another one, before anything is taken over
+                from it. May raise LedgerUnusable; the ledger is then closed as it was found.
 
         Raises:
             LedgerUnusable: It cannot be used; says why and what to do (sidecar.adapters.ledger.file).
         """
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._open, pod, source, to_micros(now))
+        run = asyncio.get_running_loop().run_in_executor
+        await run(self._thread, self._connect_alone)
+        try:
+            self.predecessor = await run(self._thread, self._find_predecessor, pod)
+            if self.predecessor is not None and admit is not None:
+                await admit(self.predecessor)
+            await run(self._thread, self._take_over, pod, source, to_micros(now), place)
+        except BaseException:
+            await run(self._thread, self._close)
+            raise
 
-    def _open(self, pod: str | None, source: str, now: int) -> None:
+    def _connect_alone(self) -> None:
         self._lock = LedgerLock(self.path)
         try:
             store = Store(self._connect(self.path))
@@ -76,14 +105,27 @@ class Ledger:
             raise
         self._store = store
         self._watch = FileWatch(self.path)
+
+    def _find_predecessor(self, pod: str | None) -> Predecessor | None:
+        assert self._store is not None  # noqa: S101 - _connect_alone comes first
+        try:
+            return succeeding.find_predecessor(self._store, pod)
+        except sqlite3.Error as error:
+            raise LedgerUnusable(self.path, str(error), cure_for(error)) from error
+
+    def _take_over(self, pod: str | None, source: str, now: int, place: PodPlace | None) -> None:
+        assert self._store is not None  # noqa: S101 - _connect_alone comes first
+        store = self._store
         try:
             with store.transaction():
                 self.pod, self.pod_source = adopting.take_identity(store, pod, source, now)
+                succeeding.note_place(store, place)
                 for name in self.rules.dimensions:
                     store.dimension(name)
+                self.taken_over = succeeding.find_unfinished(store)
                 self.adopted = adopting.adopt(store, now)
+                self.courses = read_courses(store.connection)
         except LedgerUnavailable as error:
-            self._close()
             raise LedgerUnusable(self.path, str(error), "Make room on the volume, or restore the file.") from error
 
     async def close(self) -> None:
@@ -219,9 +261,17 @@ class Ledger:
         """Count an attempt, durably, and return what it sends; None when the record no longer waits."""
         return await self._write(lambda store: submitting.begin(store, record, to_micros(now)))
 
-    async def settle(self, record: Record, fate: Fate, answer: Answer, now: datetime) -> Hour | None:
-        """Write what became of a record; the hour it was carried to, if it was."""
-        return await self._write(lambda store: submitting.settle(store, record, fate, answer, to_micros(now)))
+    async def settle(
+        self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
+    ) -> Hour | None:
+        """Write what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
+
+        def write(store: Store) -> Hour | None:
+            if course is not None:
+                write_course(store, record.dimension, course)
+            return submitting.settle(store, record, fate, answer, to_micros(now))
+
+        return await self._write(write)
 
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time; whether there may be more."""

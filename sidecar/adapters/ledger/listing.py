@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sidecar.adapters.ledger.copies import open_untouched
 from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_reading
 from sidecar.adapters.ledger.reading import record_id, sequence
 from sidecar.adapters.ledger.schema import MIGRATIONS
@@ -80,20 +81,29 @@ class AuditView:
     after: dict[str, str | None]
 
 
+_START = "Start the sidecar on it once."
+
+
 @contextmanager
-def look(path: Path) -> Iterator[sqlite3.Connection]:
+def look(path: Path, *, read_only: bool = False, older: bool = False) -> Iterator[sqlite3.Connection]:
     """Open the ledger at `path` at one instant; the block sees nothing that is written after its first query.
+
+    Args:
+        path: The ledger.
+        read_only: Touch nothing in its folder, for a copy or a read-only mount; an older schema is read, too.
+        older: Take a ledger of an older schema as it is; for readers that need nothing newer than its first version.
 
     Raises:
         LedgerUnusable: There is none, it is not one of this version, or what the block reads cannot be read.
     """
-    with closing(open_for_reading(path)) as connection:
+    opened = open_untouched(path) if read_only else closing(open_for_reading(path))
+    with opened as connection:
         try:
             connection.execute("BEGIN")
-            if _schema(connection) != len(MIGRATIONS):
-                raise LedgerUnusable(
-                    path, "no sidecar of this version has opened it yet", "Start the sidecar on it once."
-                )
+            schema = _schema(connection)
+            if schema != len(MIGRATIONS) and not (older and schema):
+                cure = "Start the sidecar on it once, or read it with --read-only." if schema else _START
+                raise LedgerUnusable(path, "no sidecar of this version has opened it yet", cure)
             yield connection
         except sqlite3.Error as error:
             raise LedgerUnusable(path, str(error), cure_for(error)) from error

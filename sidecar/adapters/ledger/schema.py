@@ -7,6 +7,30 @@ quantity is whole millionths, which always fit. Hours are epoch seconds, instant
 APPLICATION_ID = 0x4D505343
 """`MPSC` in the file's header: says that the file is a ledger of this product."""
 
+_POD_NAMES = """
+    -- Where the cluster keeps the pod's object; null where the environment does not say.
+    ALTER TABLE pod ADD COLUMN pod_namespace TEXT;
+    ALTER TABLE pod ADD COLUMN pod_name TEXT;
+    """
+
+_PROGRESS = """
+    -- How the submissions of each dimension have gone, across restarts and pods; by name, as the configuration has it.
+    CREATE TABLE progress (
+        dimension TEXT PRIMARY KEY,
+        last_success_at INTEGER,
+        due_since INTEGER,
+        disputed_since INTEGER
+    ) STRICT, WITHOUT ROWID;
+
+    -- The latest DuplicateRequest answers of each dimension.
+    CREATE TABLE duplicate_answer (
+        dimension TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (dimension, number)
+    ) STRICT, WITHOUT ROWID;
+    """
+
 MIGRATIONS = (
     """
     CREATE TABLE meta (
@@ -181,5 +205,7 @@ MIGRATIONS = (
 
     INSERT INTO tag_set (id, tags) VALUES (0, '[]');
     """,
+    # Opening an old ledger rewrites nothing: columns without a value, and new tables.
+    _POD_NAMES + _PROGRESS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""

@@ -35,6 +35,8 @@ _INSTANTS = {
     "record": ("timestamp", "sealed_at", "settled_at"),
     "carry": ("carried_at",),
     "audit": ("at",),
+    "progress": ("last_success_at", "due_since", "disputed_since"),
+    "duplicate_answer": ("at",),
 }
 _REFERENCES = {
     "event": ("pod", "dimension", "tag_set"),
@@ -49,6 +51,8 @@ _KEYS = {
     "allocation": "record, tag_set",
     "dimension": "id",
     "pod": "id",
+    "progress": "dimension",
+    "duplicate_answer": "dimension, number",
 }
 """What names a row; `seq` in the other tables."""
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from sidecar.adapters.ledger.file import LedgerUnusable
-from sidecar.adapters.pod import PodUnknown, pod_identity
+from sidecar.adapters.pod import PodRefused, PodUnknown, pod_identity
 from sidecar.adapters.signature import PublicKeys, UnusableKeys
 from sidecar.aws import clock_of, endpoint_of
 from sidecar.domain import durations
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
         return _certify(settings, args, amount)
     except (NotReady, NotKept, Occupied, PodUnknown) as refusal:
         return _refuse(str(refusal), ExitCode.FAILED)
-    except (Unusable, UnusableKeys, UnsupportedRegion) as refusal:
+    except (PodRefused, Unusable, UnusableKeys, UnsupportedRegion) as refusal:
         return _refuse(str(refusal), ExitCode.BAD_COMMAND)
     except LedgerUnusable as unusable:
         return _refuse(str(unusable), ExitCode.LEDGER_UNUSABLE)

@@ -50,7 +50,7 @@ def vacant(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> Iterato
         raise Occupied(f"The ledger {ledger.path} cannot be had: {unusable.reason}") from unusable
     try:
         if ledger.path.exists():
-            with look(ledger.path) as connection:
+            with look(ledger.path, older=True) as connection:
                 _judge(overview(connection), ledger.path, pod)
         yield
     finally:

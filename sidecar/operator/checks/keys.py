@@ -76,7 +76,7 @@ def _judge(evidence: Evidence, product: Product) -> Diagnosis:
 def _kept(path: Path) -> Iterator[Evidence]:
     """Yield the registration that the ledger keeps, if there is one to read."""
     try:
-        with look(path) as connection:
+        with look(path, older=True) as connection:
             evidence = read_evidence(connection)
     except LedgerUnusable:
         return  # the check of the ledger says why

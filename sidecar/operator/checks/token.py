@@ -3,21 +3,19 @@
 Reads its claims without verifying them, as nobody but AWS has the cluster's key. The token itself is never shown.
 """
 
-import base64
-import binascii
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sidecar.adapters.pod import POD_UID_CURE
 from sidecar.domain.diagnosis import Diagnosis, Subject
 from sidecar.domain.timestamps import render
+from sidecar.domain.web_identity import TOKEN_VARIABLE, pod_of_claims, read_claims
 from sidecar.operator.checks.identity import read_file
 
 TOKEN = Subject("token", "AWS trades this token for the role's credentials, and refuses a stale or foreign one.")
 
 AUDIENCE = "sts.amazonaws.com"
-_VARIABLE = "AWS_WEB_IDENTITY_TOKEN_FILE"
 _ACCOUNT = "system:serviceaccount:"
 _SOON = timedelta(minutes=5)
 """The kubelet renews a token when a fifth of its life is left, which is never less than this."""
@@ -26,9 +24,9 @@ _PROJECT = "Annotate the service account with eks.amazonaws.com/role-arn and res
 
 def check_token(environ: Mapping[str, str], now: datetime) -> Diagnosis:
     """Judge the token that the environment names."""
-    path = environ.get(_VARIABLE)
+    path = environ.get(TOKEN_VARIABLE)
     if not path:
-        return TOKEN.skipped(f"{_VARIABLE} is not set, so no service account's role is used")
+        return TOKEN.skipped(f"{TOKEN_VARIABLE} is not set, so no service account's role is used")
     text = read_file(path)
     if not text:
         return TOKEN.fail(f"{path} is missing, unreadable or empty", _PROJECT)
@@ -36,19 +34,6 @@ def check_token(environ: Mapping[str, str], now: datetime) -> Diagnosis:
     if claims is None:
         return TOKEN.fail(f"{path} does not hold a JSON web token", _PROJECT)
     return judge_token(claims, environ.get("POD_UID", "").strip() or None, now)
-
-
-def read_claims(token: str) -> Mapping[str, Any] | None:
-    """Return the claims of a compact JWS, None when it is none. Judges no signature."""
-    parts = token.strip().split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        padded = parts[1] + "=" * (-len(parts[1]) % 4)
-        claims = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError, RecursionError):
-        return None
-    return claims if isinstance(claims, dict) else None
 
 
 def judge_token(claims: Mapping[str, Any], pod_uid: str | None, now: datetime) -> Diagnosis:
@@ -80,12 +65,9 @@ def judge_token(claims: Mapping[str, Any], pod_uid: str | None, now: datetime) -
 
 
 def _judge_pod(claims: Mapping[str, Any], subject: str, expires_at: datetime, pod_uid: str | None) -> Diagnosis:
-    match claims.get("kubernetes.io"):
-        case {"pod": {"uid": str(uid)}} if pod_uid is not None and uid != pod_uid:
-            return TOKEN.warn(
-                f"the token is of pod {uid}, but POD_UID is {pod_uid}",
-                "Take POD_UID from the downward API: metadata.uid.",
-            )
+    uid = pod_of_claims(claims)
+    if uid is not None and pod_uid is not None and uid != pod_uid:
+        return TOKEN.fail(f"the token is of pod {uid}, but POD_UID is {pod_uid}", POD_UID_CURE)
     issuer = claims.get("iss")
     by = f", issued by {issuer}" if isinstance(issuer, str) else ""
     return TOKEN.ok(f"{subject.removeprefix(_ACCOUNT).replace(':', '/')}, until {render(expires_at)}{by}")

@@ -76,7 +76,7 @@ def check_ledger(path: Path, *, in_use: bool) -> Diagnosis:
             f"{path} belongs to user {owner}, and this is user {os.geteuid()}", "Run as the sidecar's user."
         )
     try:
-        with look(path) as connection:
+        with look(path, older=True) as connection:
             pods = overview(connection).pods
     except LedgerUnusable as unusable:
         return LEDGER.fail(f"{path}: {unusable.reason}", unusable.cure)

@@ -3,10 +3,10 @@
 import argparse
 import json
 
-from sidecar.adapters.ledger.listing import EventQuery, EventView, events, look
+from sidecar.adapters.ledger.listing import EventQuery, EventView, events
 from sidecar.domain import quantity, timestamps
 from sidecar.exit_codes import ExitCode
-from sidecar.operator.ledger.source import add_filters, find_source, utf8
+from sidecar.operator.ledger.source import add_filters, add_read_only, find_source, utf8
 from sidecar.operator.tables import print_json, print_table, tell_more
 
 COLUMNS = ("id", "dimension", "quantity", "value", "timestamp", "tags", "hour", "taken_at")
@@ -14,6 +14,7 @@ COLUMNS = ("id", "dimension", "quantity", "value", "timestamp", "tags", "hour", 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    add_read_only(parser)
     add_filters(parser)
     parser.add_argument("--id", metavar="ID", type=utf8, help="only the event of this id")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print events in order of arrival; 0."""
     query = EventQuery(args.dimension, args.hour, args.id, args.limit + 1)
-    with look(find_source(args).path) as connection:
+    with find_source(args).look() as connection:
         found = [event_members(event) for event in events(connection, query)]
     shown = found[: args.limit]
     if args.json:

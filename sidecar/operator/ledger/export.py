@@ -15,7 +15,7 @@ from typing import TextIO
 
 from sidecar.adapters.http.views import record_members
 from sidecar.adapters.ledger.file import files_of
-from sidecar.adapters.ledger.listing import EventQuery, events, look
+from sidecar.adapters.ledger.listing import EventQuery, events
 from sidecar.aws import present
 from sidecar.domain.chain import link
 from sidecar.exit_codes import ExitCode
@@ -23,7 +23,7 @@ from sidecar.operator.ledger.audit_file import entries
 from sidecar.operator.ledger.events import COLUMNS as EVENT_COLUMNS
 from sidecar.operator.ledger.events import event_members
 from sidecar.operator.ledger.records import every_record
-from sidecar.operator.ledger.source import Source, find_source
+from sidecar.operator.ledger.source import Source, add_read_only, find_source
 from sidecar.operator.tables import Members
 from sidecar.operator.whole_file import replacing
 
@@ -46,6 +46,7 @@ RECORD_COLUMNS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    add_read_only(parser)
     parser.add_argument("--format", choices=["ndjson", "csv"], default="ndjson", help="default: ndjson")
     parser.add_argument("--json", dest="format", action="store_const", const="ndjson", help="the same as ndjson")
     parser.add_argument("--events", action="store_true", help="the events still kept, instead of the records")
@@ -84,7 +85,7 @@ def _refuse(output: Path, reason: str) -> int:
 
 
 def _write(source: Source, file: TextIO, args: argparse.Namespace) -> None:
-    with look(source.path) as connection:
+    with source.look() as connection:
         if args.chain:
             chain = link(entries(connection, present(source.marketplace), with_events=args.events))
             file.writelines(f"{line}\n" for line in chain)

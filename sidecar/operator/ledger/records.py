@@ -4,16 +4,15 @@ import argparse
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from sidecar.adapters.http.views import record_members
-from sidecar.adapters.ledger.listing import AuditView, audit, look
+from sidecar.adapters.ledger.listing import AuditView, audit
 from sidecar.adapters.ledger.reading import records
 from sidecar.domain import timestamps
 from sidecar.domain.records import RecordStatus
 from sidecar.domain.status import RecordQuery, RecordView
 from sidecar.exit_codes import ExitCode
-from sidecar.operator.ledger.source import add_filters, find_source
+from sidecar.operator.ledger.source import Source, add_filters, add_read_only, find_source
 from sidecar.operator.tables import print_json, print_table, tell_more
 
 _SHOWN = ("id", "dimension", "hour", "quantity", "status", "attempts", "metering_record_id", "carried_to", "reason")
@@ -23,6 +22,7 @@ _AUDITED = ("at", "who", "action", "record", "dimension", "hour", "quantity", "r
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    add_read_only(parser)
     add_filters(parser)
     parser.add_argument("--status", choices=[str(status) for status in RecordStatus], help="only records in this state")
     parser.add_argument("--after", metavar="ID", help="only records sealed after this one")
@@ -33,11 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print records in the order in which they were sealed; 0."""
     query = RecordQuery(args.status, args.dimension, args.hour, args.after, args.limit)
-    path = find_source(args).path
+    source = find_source(args)
     if args.audit:
-        _show_audit(path, query, as_json=args.json)
+        _show_audit(source, query, as_json=args.json)
         return ExitCode.CLEAN
-    with look(path) as connection:
+    with source.look() as connection:
         page = records(connection, query)
     found = [record_members(record) for record in page.records]
     if args.json:
@@ -61,8 +61,8 @@ def every_record(connection: sqlite3.Connection) -> Iterator[RecordView]:
             return
 
 
-def _show_audit(path: Path, query: RecordQuery, *, as_json: bool) -> None:
-    with look(path) as connection:
+def _show_audit(source: Source, query: RecordQuery, *, as_json: bool) -> None:
+    with source.look() as connection:
         found = list(audit(connection, replace(query, limit=query.limit + 1)))
     shown = [audit_members(entry) for entry in found[: query.limit]]
     if as_json:

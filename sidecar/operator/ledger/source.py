@@ -6,10 +6,17 @@ anywhere.
 
 import argparse
 import os
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from sidecar.adapters.ledger.copies import lacks_log
+from sidecar.adapters.ledger.file import log_of
+from sidecar.adapters.ledger.listing import look
 from sidecar.domain import timestamps
 from sidecar.operator.arguments import add_config, whole
 from sidecar.settings import MarketplaceSettings, Settings, load
@@ -24,6 +31,24 @@ class Source:
 
     path: Path
     settings: Settings | None
+    read_only: bool = False
+    """Touch nothing in the ledger's folder."""
+
+    @contextmanager
+    def look(self) -> Iterator[sqlite3.Connection]:
+        """Open the ledger at one instant.
+
+        Raises:
+            LedgerUnusable: See sidecar.adapters.ledger.listing.look.
+        """
+        with look(self.path, read_only=self.read_only) as connection:
+            if self.read_only and lacks_log(self.path):
+                name = log_of(self.path).name
+                sys.stderr.write(
+                    f"note: there is no {name} beside it. After a clean end of the sidecar nothing is missing. If this "
+                    f"file was copied while a sidecar ran, copy {name} as well: the last writes are in it.\n"
+                )
+            yield connection
 
     @property
     def marketplace(self) -> MarketplaceSettings | None:
@@ -48,10 +73,20 @@ def find_source(args: argparse.Namespace) -> Source:
     Raises:
         SettingsError: With every problem of the configuration.
     """
+    read_only: bool = getattr(args, "read_only", False)
     if args.ledger is not None and args.config is None:
-        return Source(args.ledger, None)
+        return Source(args.ledger, None, read_only)
     settings = load(args.config, os.environ)
-    return Source(settings.ledger.path if args.ledger is None else args.ledger, settings)
+    return Source(settings.ledger.path if args.ledger is None else args.ledger, settings, read_only)
+
+
+def add_read_only(parser: argparse.ArgumentParser) -> None:
+    """Declare the option of the commands that only read."""
+    parser.add_argument(
+        "--read-only",
+        action="store_true",
+        help="take no lock and write nothing into the ledger's folder: for copies, read-only mounts, older versions",
+    )
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:

@@ -4,26 +4,28 @@ import argparse
 from datetime import datetime
 
 from sidecar.adapters.http.views import terms_members
-from sidecar.adapters.ledger.listing import Overview, look, overview
+from sidecar.adapters.ledger.listing import Overview, overview
 from sidecar.adapters.ledger.proof import terms
 from sidecar.adapters.ledger.pruning import REMEMBERED_FOR
 from sidecar.adapters.ledger.reading import progress
 from sidecar.domain import durations, timestamps
 from sidecar.domain.status import Progress, Terms
 from sidecar.exit_codes import ExitCode
-from sidecar.operator.ledger.source import find_source
+from sidecar.operator.ledger.source import add_read_only, find_source
 from sidecar.operator.tables import Members, print_json, print_line, print_terms
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    add_read_only(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the status; 0."""
-    path = find_source(args).path
-    with look(path) as connection:
+    source = find_source(args)
+    path = source.path
+    with source.look() as connection:
         held, reached, found = overview(connection), progress(connection), terms(connection)
     parts = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))]
     size = sum(part.stat().st_size for part in parts if part.exists())

@@ -10,7 +10,6 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sidecar.adapters.http.views import terms_members
-from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.proof import breaches, event_breaches, proved_terms
 from sidecar.adapters.ledger.soundness import damage
 from sidecar.domain.chain import ChainBroken
@@ -18,12 +17,13 @@ from sidecar.domain.status import Terms
 from sidecar.domain.usage import Aggregation
 from sidecar.exit_codes import ExitCode
 from sidecar.operator.ledger.audit_file import Checked, check_file
-from sidecar.operator.ledger.source import Source, find_source
+from sidecar.operator.ledger.source import Source, add_read_only, find_source
 from sidecar.operator.tables import print_json, print_line, print_terms
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    add_read_only(parser)
     parser.add_argument("--all", action="store_true", help="name every row that breaks it, not only the first")
     parser.add_argument(
         "--chain", metavar="FILE", type=Path, help="prove this audit file of `ledger export --chain` instead"
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     source = find_source(args)
     summed = _summed(source)
     terms: dict[str, Terms] = {}
-    with look(source.path) as connection:
+    with source.look() as connection:
         found = list(damage(connection))
         if not found:
             found = [*event_breaches(connection, summed), *breaches(connection)]

@@ -1,0 +1,51 @@
+"""How the submissions of each dimension have gone, kept in the ledger: last success, due since, duplicates."""
+
+import sqlite3
+from datetime import datetime
+
+from sidecar.adapters.ledger.store import Store
+from sidecar.domain.failing import Course
+from sidecar.domain.hours import from_micros, to_micros
+
+
+def read_courses(connection: sqlite3.Connection) -> dict[str, Course]:
+    """Return the course of each dimension that has one, by name.
+
+    Raises:
+        ValueError, OverflowError: A row holds no instant.
+    """
+    duplicates: dict[str, tuple[datetime, ...]] = {}
+    for row in connection.execute("SELECT dimension, at FROM duplicate_answer ORDER BY dimension, number"):
+        duplicates[row["dimension"]] = (*duplicates.get(row["dimension"], ()), from_micros(row["at"]))
+    return {
+        row["dimension"]: Course(
+            last_success_at=_instant(row["last_success_at"]),
+            due_since=_instant(row["due_since"]),
+            duplicates=duplicates.get(row["dimension"], ()),
+            disputed_since=_instant(row["disputed_since"]),
+        )
+        for row in connection.execute("SELECT * FROM progress")
+    }
+
+
+def write_course(store: Store, dimension: str, course: Course) -> None:
+    """Keep the course of a dimension in place of what was there. One step inside a transaction of the caller's."""
+    store.connection.execute(
+        "INSERT INTO progress VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " last_success_at = excluded.last_success_at, due_since = excluded.due_since,"
+        " disputed_since = excluded.disputed_since",
+        (dimension, _micros(course.last_success_at), _micros(course.due_since), _micros(course.disputed_since)),
+    )
+    store.connection.execute("DELETE FROM duplicate_answer WHERE dimension = ?", (dimension,))
+    store.connection.executemany(
+        "INSERT INTO duplicate_answer VALUES (?, ?, ?)",
+        [(dimension, number, to_micros(instant)) for number, instant in enumerate(course.duplicates)],
+    )
+
+
+def _instant(micros: int | None) -> datetime | None:
+    return None if micros is None else from_micros(micros)
+
+
+def _micros(instant: datetime | None) -> int | None:
+    return None if instant is None else to_micros(instant)

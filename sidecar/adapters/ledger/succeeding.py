@@ -1,0 +1,55 @@
+"""Which pod had the ledger last, and what pods that are gone left unfinished: read before it is taken over.
+
+Changes nothing; `adopting` does.
+"""
+
+from sidecar.adapters.ledger.store import Store, read_bucket
+from sidecar.domain.hours import Hour
+from sidecar.domain.quantity import exact
+from sidecar.domain.succession import PodPlace, Predecessor, TakenOver, summarize
+
+
+def find_predecessor(store: Store, uid: str | None) -> Predecessor | None:
+    """Return the pod that had the ledger last; None before the first one, and where that is the pod of `uid` itself.
+
+    Args:
+        store: The ledger.
+        uid: This pod's, or None where the ledger keeps it.
+    """
+    rows = store.rows(
+        "SELECT uid, source, pod_namespace, pod_name FROM pod JOIN meta ON meta.value = pod.uid WHERE meta.key = 'pod'"
+    )
+    if not rows or rows[0]["uid"] == uid or (uid is None and rows[0]["source"] == "ledger"):
+        return None
+    (row,) = rows
+    known = row["pod_namespace"] and row["pod_name"]
+    return Predecessor(row["uid"], PodPlace(row["pod_namespace"], row["pod_name"]) if known else None)
+
+
+def note_place(store: Store, place: PodPlace | None) -> None:
+    """Keep where the cluster has this pod's object, so that a successor can look for it."""
+    if place is not None:
+        store.connection.execute(
+            "UPDATE pod SET pod_namespace = ?, pod_name = ? WHERE id = ?", (place.namespace, place.name, store.pod)
+        )
+
+
+def find_unfinished(store: Store) -> list[TakenOver]:
+    """Return the usage of other pods that is open or waits, by dimension and hour; an empty hour is left out."""
+    buckets = [
+        TakenOver(row["name"], Hour(row["hour"]), read_bucket(row).quantity, in_doubt=False)
+        for row in store.rows(
+            "SELECT bucket.*, name FROM bucket JOIN dimension ON dimension.id = bucket.dimension"
+            " WHERE sealed = 0 AND pod <> ?",
+            store.pod,
+        )
+    ]
+    records = [
+        TakenOver(row["name"], Hour(row["hour"]), exact(row["quantity"]), in_doubt=bool(row["unanswered"]))
+        for row in store.rows(
+            "SELECT name, hour, quantity, unanswered FROM record JOIN dimension ON dimension.id = record.dimension"
+            " WHERE status = 'sealed' AND pod <> ?",
+            store.pod,
+        )
+    ]
+    return [each for each in summarize([*buckets, *records]) if each.quantity or each.in_doubt]

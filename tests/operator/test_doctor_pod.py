@@ -1,0 +1,24 @@
+"""Which pod `doctor` says that the process is: as `run` finds it."""
+
+import pytest
+
+from sidecar.domain.diagnosis import Result
+from sidecar.operator.checks.pod import check_pod
+
+
+@pytest.mark.parametrize(
+    ("environ", "status", "found"),
+    [
+        ({"POD_UID": "u-1"}, Result.OK, "u-1, from downward-api"),
+        ({}, Result.OK, "the ledger keeps"),
+        ({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, Result.FAIL, "POD_UID is not set"),
+        ({"POD_UID": "$(UID)"}, Result.FAIL, "which is not a UID"),
+        ({"ECS_CONTAINER_METADATA_URI_V4": "http://127.0.0.1:1/v4"}, Result.FAIL, "cannot be read"),
+    ],
+    ids=["named", "plain process", "nameless pod", "unresolved", "silent ECS"],
+)
+def test_pod_is_judged_as_run_does(environ: dict[str, str], status: Result, found: str) -> None:
+    """What `run` would refuse fails with its words and its cure; what it takes is named with its source."""
+    diagnosis = check_pod(environ)
+    assert (status, True) == (diagnosis.status, found in diagnosis.found)
+    assert bool(diagnosis.cure) == (status is Result.FAIL)

@@ -1,0 +1,181 @@
+"""Metering that fails: outages longer than the window, strangers who report for the pod, restarts, a closed gate."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from sidecar.domain.entitlement import State
+from sidecar.domain.failing import Cause
+from sidecar.domain.policy import LatePolicy, OnFailing
+from sidecar.domain.usage import Dimension
+from sidecar.marketplace.errors import NoAnswer
+from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
+from tests.adapters.ledger.books import HOUR, MINUTE, RULES, event
+
+if TYPE_CHECKING:
+    from tests.services.conftest import Metering
+
+ONE = replace(RULES, spread=timedelta(), dimensions={"requests": Dimension("requests")}, report_zero=False)
+PATIENT = replace(ONE, failing_after=timedelta(hours=6), on_failing=OnFailing.GATE)
+DUPLICATE = ERRORS["DuplicateRequestException"]("another quantity", "DuplicateRequestException")
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """Keep the submitter's lines off the terminal."""
+    with capture_logs():
+        yield
+
+
+def causes(metering: "Metering") -> list[Cause]:
+    """Return why metering fails now."""
+    return [failure.cause for failure in metering.submitter.courses.failures(metering.clock.now())]
+
+
+@pytest.mark.parametrize(
+    ("error", "late"),
+    [
+        (ThrottlingException(), LatePolicy.CARRY),
+        (ThrottlingException(), LatePolicy.UNBILLED),
+        (NoAnswer(), LatePolicy.CARRY),
+        (ERRORS["InvalidTagException"](), LatePolicy.CARRY),
+    ],
+    ids=["carried", "expired", "in doubt", "refused"],
+)
+async def test_long_outage_fails(metering: "Metering", late: LatePolicy, error: Exception) -> None:
+    """In 36 hours without a success metering fails after `failing_after`, though each record is gone after 6 hours."""
+    metering.gate.state = State.ENTITLED
+    metering.marketplace.always["requests"] = error  # type: ignore[assignment]
+    await metering.start(replace(PATIENT, late=late))
+    failing = []
+    for _ in range(36):
+        metering.use(event("5"))
+        await metering.clock.advance(HOUR)
+        failing.append(metering.submitter.failing(metering.clock.now()))
+    # Taken in the hour from 10 on and due at 11:02, for longer than 6 hours from 17:02 on; asked at 20 past each hour.
+    assert [False] * 6 + [True] * 30 == failing
+    metering.marketplace.always.clear()
+    await metering.clock.advance(3 * HOUR)
+    assert [] == causes(metering)
+
+
+@pytest.mark.parametrize(("every", "failing_from"), [(1, 3), (2, 5)])
+async def test_stranger_in_the_slots_fails(metering: "Metering", every: int, failing_from: int) -> None:
+    """Who reports first for each hour, or for every second one, makes metering fail with the third duplicate."""
+    await metering.start(replace(ONE, failing_after=48 * HOUR))
+    failing = []
+    for number in range(12):
+        if number % every == 0:
+            metering.marketplace.says("requests", DUPLICATE)
+        metering.use(event("5"))
+        await metering.clock.advance(HOUR)
+        failing.append(metering.submitter.failing(metering.clock.now()))
+    expected = [number + 1 >= failing_from and number % every == 0 for number in range(12)]
+    assert expected == failing
+
+
+async def test_stranger_is_told(metering: "Metering") -> None:
+    """One duplicate is an error in the log and a fault for 24 hours, past successes, too; its quantity is unbilled."""
+    await metering.start(ONE)
+    metering.marketplace.says("requests", DUPLICATE)
+    metering.use(event("5"))
+    with capture_logs() as lines:
+        await metering.until(12)
+    assert ["error"] == [line["log_level"] for line in lines if line["event"] == "metering.duplicate_reporter"]
+    metering.use(event("1"))
+    await metering.until(13, 30)
+    (finding,) = metering.submitter.courses.duplicate_findings(metering.clock.now())
+    assert ("duplicate-reporter", 11) == (finding.code, finding.since.hour)
+    assert [("unbilled", "duplicate"), ("accepted", None)] == metering.statuses()
+    assert {"accepted": "6", "submitted": "1", "unbilled": "5"} == metering.books.shown()
+    await metering.clock.advance(24 * HOUR)
+    assert [] == metering.submitter.courses.duplicate_findings(metering.clock.now())
+
+
+async def test_restart_resets_nothing(metering: "Metering") -> None:
+    """Silence and duplicates count on in the next process, also after the record that was due has gone."""
+    metering.marketplace.always["requests"] = ThrottlingException()
+    await metering.start(replace(ONE, failing_after=10 * HOUR))
+    metering.use(event("5"))
+    for _ in range(11):
+        await metering.clock.advance(HOUR)
+        await metering.start(replace(ONE, failing_after=10 * HOUR))
+    assert [Cause.SILENCE] == causes(metering)
+    metering.marketplace.always["requests"] = DUPLICATE
+    await metering.clock.advance(HOUR)
+    for _ in range(2):
+        metering.use(event("1"))
+        await metering.clock.advance(HOUR)
+        await metering.start(replace(ONE, failing_after=10 * HOUR))
+    assert [Cause.DUPLICATES, Cause.SILENCE] == causes(metering)
+
+
+async def test_success_is_remembered(metering: "Metering") -> None:
+    """The last success outlives the process."""
+    await metering.start(ONE)
+    metering.use(event("5"))
+    await metering.until(12)
+    succeeded_at = metering.submitter.last_success_at
+    await metering.start(ONE)
+    assert succeeded_at == metering.submitter.last_success_at
+    assert succeeded_at is not None
+
+
+async def test_closed_gate_gets_its_success(metering: "Metering") -> None:
+    """While failing holds the gate closed nothing is used: a zero for each ended hour is the success that opens it."""
+    metering.gate.state = State.ENTITLED
+    metering.marketplace.always["requests"] = ThrottlingException()
+    await metering.start(replace(PATIENT, late=LatePolicy.UNBILLED))
+    metering.use(event("5"))
+    await metering.clock.advance(10 * HOUR)
+    assert [Cause.SILENCE] == causes(metering)
+    metering.marketplace.always.clear()
+    await metering.clock.advance(2 * HOUR)
+    assert [] == causes(metering)
+    assert "0" == metering.sent[-1][2]
+    metering.marketplace.requests.clear()
+    await metering.clock.advance(5 * HOUR)
+    # The hour that was open when the gate opened is reported, and then the idle product reports nothing again.
+    assert 1 >= len(metering.sent)
+
+
+async def test_warning_sends_no_zero(metering: "Metering") -> None:
+    """Where failing only warns, `report_zero: false` is kept to."""
+    metering.gate.state = State.ENTITLED
+    metering.marketplace.always["requests"] = ThrottlingException()
+    await metering.start(replace(PATIENT, late=LatePolicy.UNBILLED, on_failing=OnFailing.WARN))
+    metering.use(event("5"))
+    await metering.clock.advance(12 * HOUR)
+    assert {"5"} == {quantity for _, _, quantity in metering.sent}
+
+
+async def test_idle_product_never_fails(metering: "Metering") -> None:
+    """A product without usage and without zeros is not failing, and not for its first record after days either."""
+    metering.gate.state = State.ENTITLED
+    await metering.start(ONE)
+    metering.use(event("5"))
+    await metering.clock.advance(50 * HOUR)
+    assert [] == causes(metering)
+    metering.marketplace.says("requests", *[ThrottlingException()] * 3)
+    metering.use(event("5"))
+    judged = set()
+    for _ in range(90):
+        await metering.clock.advance(MINUTE)
+        judged.add(metering.submitter.failing(metering.clock.now()))
+    assert {False} == judged
+
+
+async def test_full_ledger_fails(metering: "Metering") -> None:
+    """Usage refused for lack of room for longer than `failing_after` makes metering fail until there is room."""
+    await metering.start(ONE)
+    metering.submitter.courses.room.refuse(metering.clock.now())
+    await metering.clock.advance(2 * HOUR)
+    assert [] == causes(metering)
+    await metering.clock.advance(MINUTE)
+    assert [Cause.NO_ROOM] == causes(metering)
+    metering.submitter.courses.room.take()
+    assert [] == causes(metering)
