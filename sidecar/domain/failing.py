@@ -1,8 +1,8 @@
 """Whether metering fails: judged for each dimension by how its submissions have gone, and by the room for usage.
 
-A dimension fails in two ways. Records have been due for longer than `failing_after` without one success: the time
-counts from the first record that became due after the last success, so that an idle product does not fail, and it goes
-on when that record expires, is refused or is carried. Or AWS has answered DuplicateRequest three times within 24 hours:
+A dimension fails in two ways. A record is due, and for longer than `failing_after` there was no success. The time counts
+from the last success, but begins at most an hour before the first record that became due after it, because an idle
+product sends nothing and does not fail. It continues when that record expires, is refused or is carried. Or AWS has answered DuplicateRequest three times within 24 hours:
 another process reports for this pod. Only a success of the dimension ends either. The third cause belongs to no
 dimension: usage has been refused for lack of room for longer than `failing_after`.
 
@@ -21,6 +21,8 @@ DUPLICATES = 3
 """DuplicateRequest answers of one dimension that make it failing."""
 WITHIN = timedelta(hours=24)
 """How close together they lie."""
+_BETWEEN_RECORDS = timedelta(hours=1)
+"""From one record of a dimension to the next while it is used in each hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,7 @@ class Failure:
         match self.cause:
             case Cause.SILENCE:
                 return (
-                    f"Dimension {self.dimension}: records are due since {since} without a success, longer than "
+                    f"Dimension {self.dimension}: records are due, and there was no success since {since}, longer than "
                     "metering.failing_after."
                 )
             case Cause.DUPLICATES:
@@ -146,8 +148,18 @@ def find_failures(
 def _of(name: str, course: Course, failing_after: timedelta, now: datetime) -> Iterator[Failure]:
     if course.disputed_since is not None:
         yield Failure(Cause.DUPLICATES, name, course.disputed_since)
-    if course.due_since is not None and now - course.due_since > failing_after:
-        yield Failure(Cause.SILENCE, name, course.due_since)
+    since = _silent_since(course, failing_after)
+    if since is not None and now - since > failing_after:
+        yield Failure(Cause.SILENCE, name, since)
+
+
+def _silent_since(course: Course, failing_after: timedelta) -> datetime | None:
+    """Return since when a success is missing; None while no record is due."""
+    if course.due_since is None or course.last_success_at is None:
+        return course.due_since
+    # Half of a short limit, so that a record that is just due is not a failure yet.
+    earliest = course.due_since - min(_BETWEEN_RECORDS, failing_after / 2)
+    return min(max(course.last_success_at, earliest), course.due_since)
 
 
 def describe(failures: Collection[Failure], most: int = 3) -> str:
