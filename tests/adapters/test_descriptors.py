@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.adapters import descriptors
 from sidecar.adapters.descriptors import DescriptorReports
 
 
@@ -102,7 +101,7 @@ def test_silence_alone_is_no_end(loop: Loop, monkeypatch: pytest.MonkeyPatch) ->
 
     with socket.socket() as listening, capture_logs() as lines:
         refuse(loop, listening)
-        monkeypatch.setattr(descriptors.os, "open", fail)
+        monkeypatch.setattr(os, "open", fail)
         loop.advance(30)
         assert [line["event"] for line in lines] == ["descriptors.exhausted"]
         monkeypatch.undo()

@@ -143,7 +143,7 @@ def _at_once(tasks: list[Callable[[], "Reply"]]) -> list["Reply"]:
 
 
 def test_worthless_bodies_cost_little(site: "Site") -> None:
-    """8 MiB of worthless items cost little memory and little time, whatever their shape, and leave the rest to others."""
+    """8 MiB of worthless items cost little memory and time, whatever their shape, and hold up no probe."""
     sidecar = site.start()
     cost = Cost(sidecar.process.pid)
     for name, body in _worthless().items():
@@ -187,7 +187,7 @@ def test_large_attestation_refused(site: "Site", ask: "Ask") -> None:
 
 
 def test_descriptors_run_out_quietly(site: "Site") -> None:
-    """Without free descriptors there is one line, no flood; probes come back with the descriptors, and a line says so."""
+    """Without free descriptors there is one line, no flood; probes come back with the descriptors."""
     sidecar = site.start_entitled()
     limits = prlimit(sidecar.process.pid, RLIMIT_NOFILE)
     with connections(sidecar.api, 10) as first:

@@ -64,7 +64,7 @@ def connections(port: int, count: int = MANY, *, window: int | None = None) -> I
 
 def push(one: socket.socket, data: bytes) -> bool:
     """Send what the other side takes; False once it has ended the connection."""
-    one.setblocking(False)
+    one.settimeout(0)
     try:
         one.send(data)
     except BlockingIOError:

@@ -278,8 +278,8 @@ class _Text:
         while (comma := _COMMA.match(window, self._at)) is not None and comma.end() < until:
             value: object
             try:
-                value, end = DECODER.scan_once(window, comma.end())
-            except (StopIteration, ValueError, RecursionError):
+                value, end = DECODER.raw_decode(window, comma.end())
+            except (ValueError, RecursionError):
                 return
             if end - comma.end() > LARGEST_ITEM:
                 return

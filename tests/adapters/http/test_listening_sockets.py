@@ -84,7 +84,7 @@ def test_missing_family_is_no_fault(
     monkeypatch: pytest.MonkeyPatch, host: str, lacking: type[NoFamily], family: socket.AddressFamily
 ) -> None:
     """A pod without IPv6, or with IPv6 alone, listens on what it has; the family that it lacks is not worth a line."""
-    monkeypatch.setattr(sockets.socket, "socket", lacking)
+    monkeypatch.setattr(socket, "socket", lacking)
     bound = sockets.bind(host, 0)
     assert ([family], []) == ([one.family for one in bound.sockets], list(bound.absent))
     assert len(ports(bound)) == 1
@@ -149,7 +149,7 @@ def test_free_port_is_free_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
             pass
 
         monkeypatch.setattr(Offering, "bind", bind_first, raising=False)
-        monkeypatch.setattr(sockets.socket, "socket", Offering)
+        monkeypatch.setattr(socket, "socket", Offering)
         named(monkeypatch, "127.0.0.1", "127.0.0.2")
         one, two = ports(sockets.bind("pod.local", 0))
     assert one == two != taken
