@@ -93,6 +93,7 @@ def deny(pod: Pod) -> None:
     pod.emulator.post("customers", action="unsubscribe")
     refused = pod.site.start(variables=pod.variables)
     refused.await_entitlement(state="denied")
+    pod.changes |= {"api": {"port": refused.api}, "probes": {"port": refused.probes}}
 
 
 def break_names(pod: Pod) -> None:

@@ -55,14 +55,16 @@ def test_what_rests_on_a_failure_is_skipped() -> None:
     """A check that fails after one that it rests on is skipped and names it; what is right stays right."""
     told = skip_repeated(
         [
-            judged("variables", Result.FAIL),
+            Diagnosis("variables", Result.FAIL, "HTTPS_PROXY has quotes around its value", "why", "cure"),
             judged("proxy", Result.FAIL),
             judged("dns", Result.OK),
             judged("endpoint", Result.WARN),
             judged("ledger", Result.FAIL),
+            judged("shutdown", Result.FAIL),
         ]
     )
-    assert [Result.FAIL, Result.SKIPPED, Result.OK, Result.SKIPPED, Result.FAIL] == [each.status for each in told]
+    expected = [Result.FAIL, Result.SKIPPED, Result.OK, Result.SKIPPED, Result.FAIL, Result.FAIL]
+    assert expected == [each.status for each in told]
     assert "rests on the check `variables`, which failed" == told[1].found
     assert told[1].cure == ""
 

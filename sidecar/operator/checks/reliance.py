@@ -22,17 +22,32 @@ RESTS_ON: Mapping[str, tuple[str, ...]] = {
     "permission": (*_WAY, "certificates", "dns", "token", "sts"),
 }
 """By the name of a check, the checks without which it would only repeat their fault; the deepest first."""
+_OWN = {
+    "region": ("aws_region", "aws_default_region"),
+    "token": ("aws_web_identity", "aws_role", "pod_uid"),
+    "proxy": ("_proxy",),
+    "certificates": ("_ca_bundle",),
+    "kubernetes": ("kubernetes_", "pod_"),
+    "kubernetes role": ("kubernetes_", "pod_"),
+    "shutdown": ("pod_termination_grace",),
+}
+"""Parts of the names of the variables that a check reads, where it reads few; every other one reads any of AWS's."""
+_OF_AWS = ("aws_", "_proxy", "_ca_bundle", "ecs_")
 
 
 def skip_repeated(diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:
     """Return the diagnoses, each that is not right and rests on a failed one as skipped. One that is right stays."""
     told = list(diagnoses)
-    failed = {each.name for each in told if each.status is Result.FAIL}
+    failed = {each.name: each.found.lower() for each in told if each.status is Result.FAIL}
     return [_judged(each, failed) for each in told]
 
 
-def _judged(diagnosis: Diagnosis, failed: set[str]) -> Diagnosis:
-    root = next((name for name in RESTS_ON.get(diagnosis.name, ()) if name in failed), None)
+def _judged(diagnosis: Diagnosis, failed: Mapping[str, str]) -> Diagnosis:
+    def concerned(root: str) -> bool:
+        reads = _OWN.get(diagnosis.name, _OF_AWS)
+        return root != "variables" or any(part in failed[root] for part in reads)
+
+    root = next((name for name in RESTS_ON.get(diagnosis.name, ()) if name in failed and concerned(name)), None)
     if root is None or diagnosis.status is Result.OK:
         return diagnosis
     return Subject(diagnosis.name, diagnosis.why).skipped(f"rests on the check `{root}`, which failed")
