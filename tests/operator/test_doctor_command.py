@@ -20,7 +20,8 @@ from tests.tools import PATIENCE
 pytestmark = pytest.mark.process
 
 NAMES = [
-    *("configuration", "keys", "key rotation", "region", "pod", "token", "proxy", "certificates"),
+    *("configuration", "variables", "sidecar", "keys", "key rotation", "region", "pod", "token", "proxy"),
+    *("certificates", "sdk variables"),
     *("ledger", "ledger volume", "ledger room", "api port", "api token", "probe port"),
     *("kubernetes", "kubernetes role", "shutdown", "identity", "dns", "endpoint", "clock", "sts", "permission"),
 ]
