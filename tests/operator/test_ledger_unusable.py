@@ -65,7 +65,7 @@ UNUSABLE: list[tuple[Callable[[Path], None], str]] = [
     (_emptied, "no sidecar of this version has opened it yet. Start the sidecar on it once."),
     (_cut, "Keep the file for a person to look at"),
     (_foreign, "the file is a database of another program. Point ledger.path at"),
-    (_newer, "it was written by a newer version (schema 99, this program knows 1). Run the newer version"),
+    (_newer, "it was written by a newer version (schema 99, this program knows 2). Run the newer version"),
 ]
 
 
