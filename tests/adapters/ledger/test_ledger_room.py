@@ -69,11 +69,10 @@ async def test_limit_follows_what_is_free(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.db", RULES)
     await ledger.open("pod-1", "downward-api", NOW)
     with closing(open_for_reading(ledger.path)) as connection:
-        limits = []
-        for free in (10 * MEBIBYTE, 3 * MEBIBYTE, 0):
-            limits.append(
-                Space(ledger.path, None, free={ledger.path.parent: free}.__getitem__).measure(connection, 0).limit
-            )
+        limits = [
+            Space(ledger.path, None, free={ledger.path.parent: free}.__getitem__).measure(connection, 0).limit
+            for free in (10 * MEBIBYTE, 3 * MEBIBYTE, 0)
+        ]
     await ledger.close()
     assert [7 * MEBIBYTE, 3 * MEBIBYTE] == [before - after for before, after in pairwise(limits)]
 
