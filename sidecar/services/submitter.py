@@ -200,9 +200,11 @@ class Submitter:
         await self._seal(before=hour_of(now - self._rules.settle))
         await self._expire(now)
         await self._submit_due()
-        while await self._store.prune(now):
+        wake = await self._next_wake(now)
+        # A pass over a busy day's events takes thousands of steps; a record that becomes due meanwhile does not wait.
+        while await self._store.prune(now) and self._clock.now() < wake:
             pass
-        return await self._next_wake(now)
+        return wake
 
     async def _witness(self, now: datetime) -> None:
         """Note the hours to report even without usage, since the last turn: the gate may have opened in between."""

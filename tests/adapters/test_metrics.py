@@ -69,6 +69,8 @@ def test_every_value_exposed() -> None:
         labelled("marketplace_ledger_balanced"): 1,
         labelled("marketplace_records_in_doubt"): 1,
         labelled("marketplace_ledger_bytes"): 4096,
+        labelled("marketplace_ledger_used_bytes"): 3072,
+        labelled("marketplace_ledger_limit_bytes"): 8192,
         labelled("marketplace_submission_answers_total", answer="accepted"): 3,
         labelled("marketplace_submission_answers_total", answer="ThrottlingException"): 1,
         labelled("marketplace_usage_events_accepted_total"): 7,
@@ -115,6 +117,8 @@ def test_unknown_values_left_out() -> None:
         oldest_open_hour=None,
         window_closes_at=None,
         ledger_bytes=None,
+        ledger_used=None,
+        ledger_limit=None,
         clock_skew=None,
         taking=None,
         committing=None,
@@ -131,6 +135,8 @@ def test_unknown_values_left_out() -> None:
         "marketplace_submission_window_left_seconds",
         "marketplace_clock_skew_seconds",
         "marketplace_ledger_bytes",
+        "marketplace_ledger_used_bytes",
+        "marketplace_ledger_limit_bytes",
         *(
             f"marketplace_{what}_duration_seconds_{part}"
             for what in ("usage_take", "ledger_commit")

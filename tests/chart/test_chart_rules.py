@@ -196,6 +196,21 @@ RULES: list[tuple[str, Values, str]] = [
         "sidecar.ledger.existingClaim: is missing",
     ),
     (
+        "small ledger volume",
+        sidecar(ledger={"emptyDir": {"sizeLimit": "4Mi"}}),
+        "sidecar.ledger.emptyDir.sizeLimit: is too small for a ledger; give at least 8Mi",
+    ),
+    (
+        "small ledger",
+        sidecar(ledger={"maxSize": "64KiB"}),
+        "sidecar.ledger.maxSize: 64KiB is too small for a ledger; give at least 4MiB, or null",
+    ),
+    (
+        "ledger as large as its volume",
+        sidecar(ledger={"maxSize": "1GiB"}),
+        "sidecar.ledger.maxSize: 1GiB leaves no room on a volume of emptyDir.sizeLimit",
+    ),
+    (
         "emulator behind a policy",
         merge(_EMULATOR, sidecar(networkPolicy={"enabled": True})),
         "sidecar.networkPolicy.egress: lets nobody out to the emulator",

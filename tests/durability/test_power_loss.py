@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.adapters.ledger import adopting, generations, proof, pruning, submitting, taking
+from sidecar.adapters.ledger import adopting, digests, generations, proof, pruning, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing, prepare
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.hours import hour_of_micros
@@ -197,7 +197,10 @@ def check(folder: Path, files: dict[str, bytes], acknowledged: set[str]) -> None
         (folder / file).write_bytes(content)
     with closing(open_for_writing(folder / "ledger.db")) as connection:
         kept = {row["id"] for row in connection.execute("SELECT id FROM event")}
-        assert acknowledged - kept == set()
+        digested = {row["id"] for row in connection.execute("SELECT id FROM event_digest")}
+        assert {name for name in acknowledged - kept if digests.digest_id(name) not in digested} == set()
+        assert list(digests.faults(connection)) == []
+        assert list(proof.event_breaches(connection, {"requests"})) == []
         assert list(proof.breaches(connection)) == []
 
 

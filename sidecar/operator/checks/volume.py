@@ -133,7 +133,7 @@ def _taken(path: Path) -> int:
 def judge_room(free: int, files: int | None) -> Diagnosis:
     """Judge free bytes, and how many files may still be made; None where the file system does not count them."""
     cure = (
-        "Make room or enlarge the volume. A ledger takes up to 64 bytes for each event with an id for 27 hours, which is"
+        "Make room or enlarge the volume. A ledger takes up to 64 bytes for each event with an id for 27 hours, about"
         " 600 MiB at 100 events a second; the operator's document has a table."
     )
     shown = f"{free // _MEBIBYTE} MiB are free"

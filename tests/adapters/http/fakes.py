@@ -77,6 +77,8 @@ STATUS = Status(
     mode="live",
     ledger_path="/var/lib/marketplace-sidecar/ledger.db",
     ledger_bytes=4096,
+    ledger_used=3072,
+    ledger_limit=8192,
     conservation={"requests": Terms(accepted=19 * MILLION // 2, open=2 * MILLION, submitted=15 * MILLION // 2)},
     findings=[Finding("key-rotated", "The key has expired.", "Publish the next one.", NOW)],
     answers={"accepted": 3, "ThrottlingException": 1},
@@ -184,9 +186,11 @@ class FakeBooks:
 
     queries: list[RecordQuery] = field(default_factory=list)
     refusal: Exception | None = None
+    asked_after: list[str | None] = field(default_factory=list)
 
     async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:
-        """Return one bucket."""
+        """Note where the page begins; return one bucket."""
+        self.asked_after.append(after)
         if self.refusal is not None:
             raise self.refusal
         return [BucketView("requests", HOUR, 5 * MILLION // 2, (("Team", "IT"),), 3)]

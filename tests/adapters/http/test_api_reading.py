@@ -242,7 +242,7 @@ async def test_status_rendered(api: Api) -> None:
             "mode": "live",
             "clock_skew_seconds": -2.5,
         },
-        "ledger": {"path": "/var/lib/marketplace-sidecar/ledger.db", "bytes": 4096},
+        "ledger": {"path": "/var/lib/marketplace-sidecar/ledger.db", "bytes": 4096, "used": 3072, "limit": 8192},
         "events": {"accepted": 7, "duplicates": 2},
         "faults": [
             {

@@ -1,4 +1,4 @@
-"""Commands hold an instant of the ledger for a short time only, because the log of a running sidecar grows meanwhile."""
+"""Commands hold an instant of the ledger for a short time, because the log of a running sidecar grows meanwhile."""
 
 import sqlite3
 from contextlib import closing

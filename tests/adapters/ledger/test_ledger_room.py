@@ -1,0 +1,113 @@
+"""How the ledger's room is judged, and what the operator hears of it."""
+
+from collections.abc import AsyncIterator
+from contextlib import closing
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from sidecar.adapters.ledger.file import open_for_reading
+from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.adapters.ledger.roomwatch import RoomWatch
+from sidecar.adapters.ledger.space import MEBIBYTE, Room, Space
+from sidecar.domain.usage import LedgerFull, UsageBatch
+from tests.adapters.ledger.books import NOW, RULES, event
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture(name="ledger")
+async def _ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    """Open a ledger of at most 4 MiB."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES, max_size=4 * MEBIBYTE)
+    await ledger.open("pod-1", "downward-api", NOW)
+    yield ledger
+    await ledger.close()
+
+
+def room(share: float) -> Room:
+    """Return a room that is taken to such a share, reserve included."""
+    return Room(int(share * 1000) - 100, 100, 1000)
+
+
+def test_edges_are_logged_once(tmp_path: Path) -> None:
+    """From 80 % on there is a warning, from the first refusal on an error, each once; the fault keeps its beginning."""
+    watch = RoomWatch(tmp_path / "ledger.db")
+    with capture_logs() as lines:
+        watch.see(room(0.79), NOW)
+        assert [] == watch.findings()
+        for seconds in range(3):
+            watch.see(room(0.81), NOW + seconds * SECOND)
+        assert [("ledger-filling", NOW)] == [(found.code, found.since) for found in watch.findings()]
+        for seconds in range(3, 6):
+            watch.refuse("no room", NOW + seconds * SECOND)
+            watch.see(room(0.95), NOW + seconds * SECOND)
+        assert [("ledger-full", NOW + 3 * SECOND)] == [(found.code, found.since) for found in watch.findings()]
+        watch.see(room(0.5), NOW + 60 * SECOND)
+        assert [] == watch.findings()
+    assert [
+        ("ledger.filling", "warning"),
+        ("ledger.full", "error"),
+        ("ledger.room_again", "warning"),
+    ] == [(line["event"], line["log_level"]) for line in lines]
+
+
+def test_faults_have_a_cure(tmp_path: Path) -> None:
+    """A full ledger names what is taken, of how much, and what to do."""
+    watch = RoomWatch(tmp_path / "ledger.db")
+    watch.look(Room(4 * MEBIBYTE, MEBIBYTE, 4 * MEBIBYTE), NOW)
+    (found,) = watch.findings()
+    assert "takes 4.0 MiB and keeps 1.0 MiB for sealing and submitting, of 4.0 MiB" in found.detail
+    assert "ledger.max_size" in found.cure
+
+
+async def test_limit_follows_what_is_free(tmp_path: Path) -> None:
+    """Without a limit of its own the ledger may take what it has and what is free at that instant."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    with closing(open_for_reading(ledger.path)) as connection:
+        limits = [
+            Space(ledger.path, None, free={ledger.path.parent: free}.__getitem__).measure(connection, 0).limit
+            for free in (10 * MEBIBYTE, 3 * MEBIBYTE, 0)
+        ]
+    await ledger.close()
+    assert [7 * MEBIBYTE, 3 * MEBIBYTE] == [before - after for before, after in pairwise(limits)]
+
+
+async def test_limit_is_no_more_than_the_volume(tmp_path: Path) -> None:
+    """A `max_size` beyond what the volume has free is no promise: the volume counts."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    with closing(open_for_reading(ledger.path)) as connection:
+        measured = Space(ledger.path, 2**40, free=lambda _: MEBIBYTE).measure(connection, 0)
+    await ledger.close()
+    assert measured.limit < 2**40
+
+
+async def test_refusal_stores_nothing(ledger: Ledger) -> None:
+    """A refused batch says when to come again and leaves no trace; a smaller one is still taken."""
+    large = UsageBatch([event("1", id=f"{number:0200}") for number in range(20_000)])
+    with pytest.raises(LedgerFull, match="for sealing and submitting") as refused:
+        await ledger.take([large], NOW)
+    assert 30 == refused.value.retry_after
+    assert None is ledger.fault
+    await ledger.take([UsageBatch([event("1", id="small")])], NOW)
+    assert 1_000_000 == (await ledger.terms())["requests"].accepted
+
+
+async def test_log_returns_to_its_size(ledger: Ledger) -> None:
+    """A log that grew beside a reader is cut to its bound at the next tidying, and keeps its room after that."""
+    log = ledger.path.with_name("ledger.db-wal")
+    bound = 512 * 1024
+    with closing(open_for_reading(ledger.path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM event").fetchone()
+        for number in range(40):
+            await ledger.take([UsageBatch([event("1", id=f"{number}-{part}") for part in range(20)])], NOW)
+        assert log.stat().st_size > 3 * bound // 2
+    while await ledger.prune(NOW):
+        pass
+    assert bound <= log.stat().st_size < bound + 4 * 4096
