@@ -104,6 +104,7 @@ def assemble(
         pod=ledger.pod,
         draw=random.random,
         courses=ledger.courses,
+        refusing_since=lambda: ledger.room_watch.refusing_since,
     )
     identity = find_identity(environ, read=_read)
     _name_ignored(settings, environ)

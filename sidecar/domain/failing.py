@@ -1,10 +1,11 @@
 """Whether metering fails: judged for each dimension by how its submissions have gone, and by the room for usage.
 
-A dimension fails in two ways. A record is due, and for longer than `failing_after` there was no success. The time counts
-from the last success, but begins at most an hour before the first record that became due after it, because an idle
-product sends nothing and does not fail. It continues when that record expires, is refused or is carried. Or AWS has answered DuplicateRequest three times within 24 hours:
-another process reports for this pod. Only a success of the dimension ends either. The third cause belongs to no
-dimension: usage has been refused for lack of room for longer than `failing_after`.
+A dimension fails in two ways. A record is due, and for longer than `failing_after` there was no success. The time
+counts from the last success, but begins at most an hour before the first record that became due after it, because an
+idle product sends nothing and does not fail. It continues when that record expires, is refused or is carried. Or AWS
+has answered DuplicateRequest three times within 24 hours: another process reports for this pod. Only a success of the
+dimension ends either. The third cause belongs to no dimension: usage has been refused for lack of room for longer than
+`failing_after`.
 
 The rules take instants and return values; the ledger keeps each `Course`, so that no restart begins anew.
 """
@@ -61,23 +62,6 @@ class Course:
     def recent_duplicates(self, now: datetime) -> list[datetime]:
         """Return the latest DuplicateRequest answers that are not older than `WITHIN`."""
         return [instant for instant in self.duplicates if now - instant <= WITHIN]
-
-
-class Room:
-    """Whether usage is refused for lack of room; told by the part that refuses it."""
-
-    def __init__(self) -> None:
-        self.refusing_since: datetime | None = None
-        """Since when usage is refused; None while it is taken."""
-
-    def refuse(self, now: datetime) -> None:
-        """Note that usage is refused at `now`; the first call counts until `take`."""
-        if self.refusing_since is None or self.refusing_since > now:
-            self.refusing_since = now
-
-    def take(self) -> None:
-        """Note that there is room again."""
-        self.refusing_since = None
 
 
 class Cause(StrEnum):

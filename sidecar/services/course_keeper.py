@@ -4,11 +4,11 @@ A course changes here only once it is in the ledger, because a restart would not
 record that is due and has no answer yet: the next process finds that out by itself.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from sidecar.domain import timestamps
-from sidecar.domain.failing import Course, Failure, Room, find_failures
+from sidecar.domain.failing import Course, Failure, find_failures
 from sidecar.domain.outcomes import Outcome
 from sidecar.domain.status import Finding
 
@@ -25,15 +25,21 @@ class CourseKeeper:
         dimensions: The configured ones.
         failing_after: How long records may be due without a success.
         courses: What the ledger held at the start.
+        refusing_since: Returns since when usage is refused for lack of room; None while it is taken.
     """
 
-    def __init__(self, dimensions: Iterable[str], failing_after: timedelta, courses: Mapping[str, Course]) -> None:
+    def __init__(
+        self,
+        dimensions: Iterable[str],
+        failing_after: timedelta,
+        courses: Mapping[str, Course],
+        refusing_since: Callable[[], datetime | None],
+    ) -> None:
         self._dimensions = frozenset(dimensions)
         self._failing_after = failing_after
         self._courses = dict(courses)
         self._waiting: frozenset[str] = frozenset()
-        self.room = Room()
-        """Told by the part that refuses usage for lack of room."""
+        self._refusing_since = refusing_since
 
     @property
     def last_success_at(self) -> datetime | None:
@@ -46,7 +52,7 @@ class CourseKeeper:
         return find_failures(
             self._courses,
             self._dimensions | self._waiting,
-            refusing_since=self.room.refusing_since,
+            refusing_since=self._refusing_since(),
             failing_after=self._failing_after,
             now=now,
         )

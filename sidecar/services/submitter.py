@@ -112,6 +112,7 @@ class Submitter:
         pod: str,
         draw: Callable[[], float],
         courses: Mapping[str, Course] | None = None,
+        refusing_since: Callable[[], datetime | None] = lambda: None,
         longest_sleep: timedelta = LONGEST_SLEEP,
         last_success_at: datetime | None = None,
     ) -> None:
@@ -126,7 +127,7 @@ class Submitter:
         self._not_before: dict[str, datetime] = {}
         self._failures: Counter[str] = Counter()
         self._paced_until: datetime | None = None
-        self.courses = CourseKeeper(rules.dimensions, rules.failing_after, courses or {})
+        self.courses = CourseKeeper(rules.dimensions, rules.failing_after, courses or {}, refusing_since)
         self._hurried = False
         self._last_turn: Hour | None = None
         self._longest_sleep = longest_sleep

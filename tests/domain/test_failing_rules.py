@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.failing import DUPLICATES, WITHIN, Cause, Course, Room, describe, find_failures
+from sidecar.domain.failing import DUPLICATES, WITHIN, Cause, Course, describe, find_failures
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -117,15 +117,9 @@ def test_only_success_ends_failing(steps: list[tuple[str, int]]) -> None:
 
 def test_room_fails_after_long_refusal() -> None:
     """Refused usage fails after `failing_after`, counted from the first refusal, and ends with room."""
-    room = Room()
-    room.refuse(NOON - 3 * HOUR)
-    room.refuse(NOON - HOUR)
-    assert [Cause.NO_ROOM] == causes(Course(), NOON, refusing_since=room.refusing_since)
-    room.take()
-    room.refuse(NOON - HOUR)
-    assert [] == causes(Course(), NOON, refusing_since=room.refusing_since)
-    room.refuse(NOON - 2 * HOUR)
-    assert NOON - 2 * HOUR == room.refusing_since
+    assert [Cause.NO_ROOM] == causes(Course(), NOON, refusing_since=NOON - 3 * HOUR)
+    assert [] == causes(Course(), NOON, refusing_since=NOON - HOUR)
+    assert [] == causes(Course(), NOON, refusing_since=None)
 
 
 def test_reasons_are_sentences() -> None:

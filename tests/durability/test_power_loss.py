@@ -200,7 +200,7 @@ def check(folder: Path, files: dict[str, bytes], acknowledged: set[str]) -> None
         digested = {row["id"] for row in connection.execute("SELECT id FROM event_digest")}
         assert {name for name in acknowledged - kept if digests.digest_id(name) not in digested} == set()
         assert list(digests.faults(connection)) == []
-        assert list(proof.event_breaches(connection, {"requests"})) == []
+        assert list(proof.event_breaches(connection)) == []
         assert list(proof.breaches(connection)) == []
 
 

@@ -31,6 +31,8 @@ class Metering:
         self.shelf = Shelf(self.books)
         self.marketplace = Marketplace(clock.now)
         self.gate = OpenGate(State.PENDING)
+        self.refusing_since: datetime | None = None
+        """Since when usage is refused for lack of room."""
         self.submitter = self.make()
         self.process: asyncio.Task[None] | None = None
 
@@ -46,6 +48,7 @@ class Metering:
             pod="pod-1",
             draw=lambda: 0.5,
             courses=read_courses(self.books.store.connection),
+            refusing_since=lambda: self.refusing_since,
             longest_sleep=longest_sleep,
         )
         return self.submitter

@@ -249,7 +249,7 @@ async def test_duplicates_are_a_fault(metering: "Metering") -> None:
     desk = Desk(metering)
     await metering.start(replace(AT_ONCE, failing_after=timedelta(hours=9)))
     metering.marketplace.says("requests", *[ERRORS["DuplicateRequestException"]()] * 3)
-    for hour, failing in ((11, set()), (12, set()), (13, {Cause.DUPLICATES})):
+    for hour, failing in ((11, frozenset[Cause]()), (12, frozenset[Cause]()), (13, frozenset({Cause.DUPLICATES}))):
         metering.use(event("5"))
         await metering.until(hour, 10)
         status = await desk.report().status()

@@ -172,10 +172,10 @@ async def test_idle_product_never_fails(metering: "Metering") -> None:
 async def test_full_ledger_fails(metering: "Metering") -> None:
     """Usage refused for lack of room for longer than `failing_after` makes metering fail until there is room."""
     await metering.start(ONE)
-    metering.submitter.courses.room.refuse(metering.clock.now())
+    metering.refusing_since = metering.clock.now()
     await metering.clock.advance(2 * HOUR)
     assert [] == causes(metering)
     await metering.clock.advance(MINUTE)
     assert [Cause.NO_ROOM] == causes(metering)
-    metering.submitter.courses.room.take()
+    metering.refusing_since = None
     assert [] == causes(metering)

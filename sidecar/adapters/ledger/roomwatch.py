@@ -35,8 +35,11 @@ class RoomWatch:
     def refuse(self, detail: str, now: datetime) -> None:
         """Note that usage was refused."""
         self._detail, self._refused_at = detail, now
-        if self.refusing_since is None:
+        first = self.refusing_since is None
+        if self.refusing_since is None or self.refusing_since > now:
+            # A later instant comes from a clock that has since gone back.
             self.refusing_since = now
+        if first:
             log.error("ledger.full", path=str(self._path), detail=detail, cure=CURE)
 
     def see(self, room: Room, now: datetime) -> None:

@@ -276,7 +276,7 @@ MIGRATIONS = (
 
     INSERT INTO tag_set (id, tags) VALUES (0, '[]');
     """,
-    # Opening an old ledger rewrites nothing large: columns without a value, new tables, and the few rows of `dimension`.
+    # Opening an old ledger rewrites the few rows of `dimension`; all else are new tables, and columns without a value.
     _FROZEN_TERMS + _EVENT_DIGESTS + _POD_NAMES + _PROGRESS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""
