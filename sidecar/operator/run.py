@@ -68,10 +68,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(settings: Settings, attended: "Attended | None" = None) -> int:
     found = list(obstacles(settings, os.environ))
-    if found:
-        for obstacle in found:
-            _fail("sidecar.bad_setup", obstacle, ExitCode.BAD_COMMAND)
-        return ExitCode.BAD_COMMAND
+    for obstacle in found:
+        _fail("sidecar.bad_setup", obstacle, ExitCode.BAD_COMMAND)
+    return ExitCode.BAD_COMMAND if found else _live_to_exit(settings, attended)
+
+
+def _live_to_exit(settings: Settings, attended: "Attended | None") -> int:
     try:
         asyncio.run(_live(settings, attended))
     except (UnusableKeys, UnsupportedRegion, CannotListen, TokenFileUnusable) as error:
