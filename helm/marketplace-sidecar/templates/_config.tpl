@@ -48,9 +48,9 @@ config.yaml: |
 {{/* How large the volume of the ledger is, in KiB; nothing where the chart does not know. */}}
 {{- define "marketplace-sidecar.ledgerVolume" -}}
 {{- if eq .volume "emptyDir" -}}
-{{- include "marketplace-sidecar.kibibytes" .emptyDir.sizeLimit -}}
+{{- with (.emptyDir).sizeLimit }}{{ include "marketplace-sidecar.kibibytes" . }}{{ end -}}
 {{- else if eq .volume "claimTemplate" -}}
-{{- include "marketplace-sidecar.kibibytes" .claimTemplate.size -}}
+{{- with (.claimTemplate).size }}{{ include "marketplace-sidecar.kibibytes" . }}{{ end -}}
 {{- end -}}
 {{- end }}
 
