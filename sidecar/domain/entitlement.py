@@ -64,9 +64,11 @@ class Evidence:
     registered_at: datetime
     nonce: str = field(repr=False)
     signature: str = field(repr=False)
-    """Empty when there is nothing to remember: proof by metering has none, and a refusal voids it."""
+    """Empty where AWS signed nothing: metering has no signature, and a refusal voids it."""
     suspended_at: datetime | None = None
     """Since when AWS refuses the pod's usage; a later RegisterUsage of the same pod does not lift it."""
+    refused_at: datetime | None = None
+    """When AWS last refused the pod outright; records that AWS accepted before that are no proof."""
 
 
 @dataclass(frozen=True, slots=True)

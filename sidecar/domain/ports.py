@@ -42,6 +42,9 @@ class EvidenceStore(Protocol):
     async def save_evidence(self, evidence: Evidence) -> None:
         """Keep `evidence` durably in place of what was there."""
 
+    async def last_accepted_at(self) -> datetime | None:
+        """Return when AWS last accepted a record of this pod; None when it never did."""
+
 
 class Gate(Protocol):
     """The entitlement as the listeners see it."""

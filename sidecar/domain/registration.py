@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NoReturn, Self
 
 from sidecar.domain.entitlement import CLOCK_SKEW
@@ -146,6 +146,14 @@ def verify(
     _judge_nonce(_claim(claims, "nonce"), asked)
     _judge_issue(_claim(claims, "iat"), issued)
     return claims
+
+
+def issued_at(claims: Mapping[str, object]) -> datetime:
+    """Return when a token was issued that `verify` found right."""
+    claim = _claim(claims, "iat")
+    if not isinstance(claim, int | float):
+        raise Refusal("issue-time", "the claim iat is not a number")
+    return datetime.fromtimestamp(claim, UTC)
 
 
 def _decode(part: str) -> bytes:

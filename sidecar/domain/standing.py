@@ -46,8 +46,10 @@ class Registration:
     detail: str = "AWS Marketplace has been asked and has not answered yet."
     evidence: Evidence | None = None
     """Of this pod and product; made now or by an earlier process."""
+    memory_from: datetime | None = None
+    """When AWS gave the newest proof that an earlier process left; None if there is none that holds."""
     memory_until: datetime | None = None
-    """Until when the evidence of an earlier process entitles; None if it does not."""
+    """Until when that proof entitles; None if it does not."""
     faulted_at: datetime | None = None
     """The first fault while asking. The memory counts from then on, so that a refusal is always heard first."""
 
@@ -56,30 +58,36 @@ class Registration:
         """Since when MeterUsage refuses the pod."""
         return None if self.evidence is None else self.evidence.suspended_at
 
-    def recalled(self, evidence: Evidence, remember_for: timedelta) -> Self:
-        """An earlier process of this pod left `evidence`, whose proof still holds if `remember_for` is not zero."""
-        memory_until = evidence.registered_at + remember_for if remember_for else None
-        return replace(self, evidence=evidence, memory_until=memory_until)
+    def recalled(self, evidence: Evidence, remember_for: timedelta, proved_at: datetime | None) -> Self:
+        """An earlier process of this pod left `evidence`, which AWS proved at `proved_at`, or which proves nothing."""
+        if proved_at is None or not remember_for:
+            return replace(self, evidence=evidence, memory_from=None, memory_until=None)
+        return replace(self, evidence=evidence, memory_from=proved_at, memory_until=proved_at + remember_for)
 
     def granted(self, reason: Reason, detail: str, evidence: Evidence | None, now: datetime) -> Self:
         """AWS Marketplace said yes, as `evidence` proves; a suspension goes on."""
-        if evidence is not None:
-            evidence = replace(evidence, suspended_at=self.suspended_at)
         return replace(
             self,
             standing=Standing.GRANTED,
             since=now,
             reason=reason,
             detail=detail,
-            evidence=evidence,
+            evidence=None if evidence is None else self._succeed(evidence),
+            memory_from=None,
             memory_until=None,
         )
+
+    def renewed(self, evidence: Evidence) -> Self:
+        """AWS Marketplace signed a newer proof for the registered pod; nothing else changes, a suspension goes on."""
+        if self.standing is not Standing.GRANTED:
+            return self
+        return replace(self, evidence=self._succeed(evidence))
 
     def refused(self, reason: Reason, detail: str, now: datetime) -> Self:
         """AWS Marketplace said no, or somebody else answered in its name."""
         evidence = self.evidence
-        if evidence is not None:
-            evidence = replace(evidence, nonce="", signature="")
+        if evidence is not None and self.standing is not Standing.REFUSED:
+            evidence = replace(evidence, nonce="", signature="", refused_at=now)
         since = self.since if self.standing is Standing.REFUSED else now
         return replace(
             self,
@@ -88,6 +96,7 @@ class Registration:
             reason=reason,
             detail=detail,
             evidence=evidence,
+            memory_from=None,
             memory_until=None,
         )
 
@@ -111,6 +120,11 @@ class Registration:
             return self
         since = now if self.standing is Standing.GRANTED else self.since
         return replace(self, since=since, evidence=replace(self.evidence, suspended_at=None))
+
+    def _succeed(self, evidence: Evidence) -> Evidence:
+        """Return `evidence` with what only an accepted record lifts; AWS's signature outdates a refusal."""
+        refused_at = None if evidence.signature or self.evidence is None else self.evidence.refused_at
+        return replace(evidence, suspended_at=self.suspended_at, refused_at=refused_at)
 
 
 def judge(registration: Registration, now: datetime) -> Entitlement:
@@ -139,13 +153,13 @@ def next_change(registration: Registration, now: datetime) -> datetime | None:
 
 
 def _unanswered(registration: Registration, now: datetime) -> Entitlement:
-    memory, until, faulted_at = registration.evidence, registration.memory_until, registration.faulted_at
-    if memory is not None and until is not None and faulted_at is not None and _holds(memory, until, now):
+    proved_at, until, faulted_at = registration.memory_from, registration.memory_until, registration.faulted_at
+    if proved_at is not None and until is not None and faulted_at is not None and _holds(proved_at, until, now):
         return replace(
             _answer(registration, State.ENTITLED, faulted_at),
             reason=Reason.REMEMBERED,
-            detail=f"An earlier process of this pod was registered at {render(memory.registered_at)}. While nobody "
-            f"answers, that counts until {render(until)}. {registration.detail}",
+            detail=f"An earlier process of this pod left proof of {render(proved_at)} from AWS Marketplace. While AWS "
+            f"gives no answer, it counts until {render(until)}. {registration.detail}",
             source=Source.REMEMBERED,
             until=until,
         )
@@ -155,15 +169,15 @@ def _unanswered(registration: Registration, now: datetime) -> Entitlement:
     return _answer(registration, State.UNAVAILABLE, since)
 
 
-def _holds(memory: Evidence, until: datetime, now: datetime) -> bool:
+def _holds(proved_at: datetime, until: datetime, now: datetime) -> bool:
     """Tell whether the memory is in its time; made in the future, it shows a wrong clock, which proves nothing."""
-    return memory.registered_at - CLOCK_SKEW <= now < until
+    return proved_at - CLOCK_SKEW <= now < until
 
 
 def _edges(registration: Registration) -> Iterator[datetime]:
     yield registration.asking_since + registration.retry_for
-    if registration.evidence is not None and registration.memory_until is not None:
-        yield registration.evidence.registered_at - CLOCK_SKEW
+    if registration.memory_from is not None and registration.memory_until is not None:
+        yield registration.memory_from - CLOCK_SKEW
         yield registration.memory_until
 
 

@@ -4,16 +4,20 @@ One call is one attempt: nothing is retried, stored or concluded here. An answer
 right in every respect.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.domain.entitlement import Evidence
+from sidecar.domain.binding import bind, is_bound
+from sidecar.domain.entitlement import CLOCK_SKEW, Evidence
 from sidecar.domain.ports import Clock, SignatureCheck
-from sidecar.domain.registration import Asked, IssueWindow, Refusal, verify
+from sidecar.domain.registration import Asked, IssueWindow, Refusal, issued_at, verify
 from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.types import MeterUsageRequest, RegisterUsageRequest
+
+_RANDOM_BYTES = 32
 
 
 class Prover:
@@ -42,6 +46,11 @@ class Prover:
         self.rotation_due: datetime | None = None
         """When the public key version in use expired, as AWS told it; None while it is current."""
 
+    async def register_pod(self) -> Evidence:
+        """Return the proof of one RegisterUsage call over a fresh nonce that names the pod; raises like `register`."""
+        # A fresh nonce for every call: no answer to an earlier one can stand in for this one's.
+        return await self.register(bind(self._pod, secrets.token_urlsafe(_RANDOM_BYTES)))
+
     async def register(self, nonce: str) -> Evidence:
         """Return the proof that one RegisterUsage call gave.
 
@@ -56,9 +65,12 @@ class Prover:
             )
         )
         answered_at = await self._present()
-        self._verify(nonce, result.signature, IssueWindow.between(requested_at, answered_at))
+        claims = self._verify(nonce, result.signature, IssueWindow.between(requested_at, answered_at))
         self._note_rotation(result.public_key_rotation_timestamp)
-        return self._evidence(answered_at, nonce, result.signature.rstrip("\r\n"))
+        # A clock that was stepped during the call may be far from the signed time, by which a recall judges the proof.
+        signed_at = issued_at(claims)
+        made_at = answered_at if abs(answered_at - signed_at) <= CLOCK_SKEW else signed_at
+        return self._evidence(made_at, nonce, result.signature.rstrip("\r\n"))
 
     async def meter(self, dimensions: Iterable[str]) -> Evidence:
         """Return the proof that AWS would take usage of all `dimensions`: there is nothing in it to remember.
@@ -85,28 +97,32 @@ class Prover:
         """Tell whether `evidence` is of this pod and product."""
         return (evidence.pod, evidence.product_code) == (self._pod, self._product_code)
 
-    def still_proves(self, evidence: Evidence) -> bool:
-        """Tell whether kept `evidence` is AWS's word on this pod, product and key version."""
+    def proved_at(self, evidence: Evidence) -> datetime | None:
+        """Return when AWS signed kept `evidence`; None where it is no proof for this pod, product and key version."""
         if not (
             self.concerns(evidence) and evidence.signature and evidence.public_key_version == self._public_key_version
         ):
-            return False
+            return None
         made_at = evidence.registered_at
         try:
-            self._verify(evidence.nonce, evidence.signature, IssueWindow.between(made_at, made_at))
+            claims = self._verify(evidence.nonce, evidence.signature, IssueWindow.between(made_at, made_at))
         except Refusal as refusal:
             self._log.error("registration.evidence_refused", rule=refusal.code, detail=refusal.sentence)
-            return False
-        return True
+            return None
+        if not is_bound(evidence.nonce, self._pod):
+            # AWS signed it for another pod, or for a version of the sidecar whose nonces did not name the pod yet.
+            self._log.error("registration.evidence_refused", rule="pod-binding", detail="the nonce names another pod")
+            return None
+        return issued_at(claims)
 
     async def _present(self) -> datetime:
         if self._refresh_clock is not None:
             await self._refresh_clock()
         return self._clock.now()
 
-    def _verify(self, nonce: str, signature: str, issued: IssueWindow) -> None:
+    def _verify(self, nonce: str, signature: str, issued: IssueWindow) -> Mapping[str, object]:
         asked = Asked(self._product_code, self._public_key_version, nonce)
-        verify(signature, self._signatures, self._public_key_version, asked, issued)
+        return verify(signature, self._signatures, self._public_key_version, asked, issued)
 
     def _evidence(self, made_at: datetime, nonce: str, signature: str) -> Evidence:
         return Evidence(self._pod, self._product_code, self._public_key_version, made_at, nonce, signature)

@@ -1,13 +1,13 @@
 """Keeps this pod registered with AWS Marketplace, and knows at every instant whether it is entitled.
 
 Asks at once and until AWS says yes: after faults with full jitter, after refusals every 5 minutes, so that a buyer who
-subscribes is let in without a restart. From then on only what MeterUsage answers changes anything. What the answers
-mean is decided in `sidecar.domain.standing`. Neither a nonce nor a signature is ever logged.
+subscribes is let in without a restart. From then on only what MeterUsage answers changes anything; the proof is renewed
+for a later restart. What the answers mean is decided in `sidecar.domain.standing`. Neither a nonce nor a signature is
+ever logged.
 """
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from sidecar.marketplace.service_errors import CustomerNotEntitledException
 from sidecar.services.attestation import Attestor
 from sidecar.services.proof import Prover
 from sidecar.services.refusals import disbelieve, interpret
+from sidecar.services.renewing import Renewal
 
 FIRST_WAIT = timedelta(seconds=1)
 """The first window of the jitter after a fault; it doubles."""
@@ -36,8 +37,6 @@ LONGEST_WAIT = timedelta(seconds=60)
 """The largest window of the jitter."""
 ASK_AGAIN = timedelta(minutes=5)
 """Between the calls of a pod that was refused."""
-
-_NONCE_BYTES = 32
 
 
 class DeniedExit(Exception):  # noqa: N818 - asks the process to end; not an error
@@ -114,6 +113,7 @@ class Registrar:
             log=log,
         )
         self._attestor = Attestor(self._prover, log, monotonic)
+        self._renewal = Renewal(self._prover, settings.remember_for, draw, log)
         self._registration = _begin(settings, clock.now())
         self.entitled_once = False
         """Whether the pod has been entitled in this process's life."""
@@ -146,7 +146,7 @@ class Registrar:
             await self._pause(next_change(self._registration, self._clock.now()), left)
 
     async def run(self) -> None:
-        """Ask until AWS says yes. Never returns.
+        """Ask until AWS says yes, then keep the proof recent. Never returns.
 
         Raises:
             DeniedExit: The pod is denied and `on_denied` is exit.
@@ -158,7 +158,7 @@ class Registrar:
             if standing is Standing.REFUSED and self._settings.on_denied is OnDenied.EXIT:
                 raise DeniedExit(self.entitlement())
             if standing is Standing.GRANTED:
-                await self._pause(None)
+                await self._renew()
             elif (now := self._clock.now()) < due:
                 # A clock that has stepped back must not make the wait longer than the longest there is.
                 due = min(due, now + ASK_AGAIN)
@@ -193,14 +193,26 @@ class Registrar:
             registration = _grant(registration, check, self._prover.metered())
         await self._move(registration.restored(now))
 
+    async def _renew(self) -> None:
+        """Return once the proof has been renewed, or anything has moved meanwhile."""
+        due = self._renewal.due_at(now := self._clock.now())
+        if due is None:
+            await self._pause(None)
+        elif now < due:
+            await self._pause(due, self._look_again.total_seconds())
+        else:
+            evidence = await self._renewal.renew(self._clock.now)
+            if evidence is not None:
+                await self._move(self._registration.renewed(evidence))
+
     async def _ask(self) -> None:
         check = self._settings.check
         try:
             if check is Check.METER:
                 evidence = await self._prover.meter(self._settings.dimensions)
             else:
-                # A fresh nonce for every call: no answer to an earlier one can stand in for this one's.
-                evidence = await self._prover.register(secrets.token_urlsafe(_NONCE_BYTES))
+                evidence = await self._prover.register_pod()
+                self._renewal.begin(self._clock.now())
         except Refusal as refusal:
             await self._refuse(Reason.SIGNATURE_INVALID, disbelieve(refusal))
         except MarketplaceError as error:
@@ -236,12 +248,21 @@ class Registrar:
     async def _recall(self) -> None:
         try:
             evidence = await self._store.load_evidence()
+            accepted_at = await self._store.last_accepted_at()
         except LedgerUnavailable as error:
             self._log.error("registration.evidence_not_read", detail=str(error))
             return
         if evidence is not None and self._prover.concerns(evidence):
-            remember_for = self._settings.remember_for if self._prover.still_proves(evidence) else timedelta()
-            self._change(self._registration.recalled(evidence, remember_for))
+            proved_at = self._proved_at(evidence, accepted_at)
+            self._change(self._registration.recalled(evidence, self._settings.remember_for, proved_at))
+
+    def _proved_at(self, evidence: Evidence, accepted_at: datetime | None) -> datetime | None:
+        if self._settings.check is not Check.METER:
+            return self._prover.proved_at(evidence)
+        # A dry run proves no subscription; what AWS accepted before it refused the pod proves nothing any more.
+        if accepted_at is None or (evidence.refused_at is not None and accepted_at <= evidence.refused_at):
+            return None
+        return accepted_at
 
     async def _move(self, registration: Registration) -> None:
         before = self._registration.evidence

@@ -41,7 +41,7 @@ def registered(now: datetime = START) -> Registration:
 
 def recalled(age: timedelta, remember_for: timedelta = REMEMBER_FOR) -> Registration:
     """Return a restarted pod whose evidence has that age."""
-    return begin().recalled(evidence(START - age), remember_for)
+    return begin().recalled(evidence(START - age), remember_for, START - age)
 
 
 def unreachable(registration: Registration, now: datetime = START) -> Registration:
@@ -168,7 +168,7 @@ def test_suspension_outlives_process() -> None:
     """A restart does not lift a suspension, reached or not: its evidence tells of it."""
     kept = suspended(registered()).evidence
     assert kept is not None
-    restarted = begin(START + MINUTE).recalled(kept, REMEMBER_FOR)
+    restarted = begin(START + MINUTE).recalled(kept, REMEMBER_FOR, kept.registered_at)
 
     for history in (restarted, unreachable(restarted), restarted.granted(Reason.REGISTERED, "", evidence(), START)):
         assert judge(history, START + MINUTE).state is State.SUSPENDED
@@ -303,7 +303,8 @@ class Pod(RuleBasedStateMachine):
         kept = self.registration.evidence
         self.registration, self.started = begin(self.now), self.now
         if kept is not None:
-            self.registration = self.registration.recalled(kept, REMEMBER_FOR if kept.signature else timedelta())
+            proved_at = kept.registered_at if kept.signature else None
+            self.registration = self.registration.recalled(kept, REMEMBER_FOR, proved_at)
         self.answer, self.faulted, self.memory = "none", False, self.signed_at
 
     @invariant()

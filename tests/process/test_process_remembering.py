@@ -1,5 +1,6 @@
 """What a restarted process may take from the ledger when nobody answers, over sockets."""
 
+import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,7 +37,8 @@ def test_pod_is_remembered(site: "Site", emulator: "Emulator") -> None:
     registered_at, until = parse(found["registered_at"]), parse(found["until"])
     assert registered_at is not None
     assert until is not None
-    assert (until - registered_at).total_seconds() == 24 * 3600
+    # AWS signs whole seconds.
+    assert 24 * 3600 - 1 <= (until - registered_at).total_seconds() <= 24 * 3600
     assert sidecar.probe("readyz").status == 200
     emulator.post("clock", advance="24h")
     sidecar.await_entitlement(entitled=False, state="unavailable", signature=None)
@@ -76,6 +78,62 @@ def test_memory_has_bounds(site: "Site", emulator: "Emulator", pod: str, changes
     sidecar = site.start(variables={"POD_UID": pod}, **changes)
     found = sidecar.await_entitlement(reason="service-fault")
     assert (False, "pending", None) == (found["entitled"], found["state"], found["signature"])
+
+
+def test_proof_is_renewed(site: "Site", emulator: "Emulator") -> None:
+    """A pod that has lived for 26 hours is remembered after a restart without AWS: its newest proof counts."""
+    sidecar = site.start_entitled(variables=POD)
+    for _ in range(26):
+        site.advance(sidecar, "1h")
+    sidecar.await_for("a renewal", lambda: sidecar.events("registration.renewed"))
+    sidecar.report({"dimension": "requests"})
+    sidecar.kill()
+    emulator.order("RegisterUsage", "internal")
+    found = site.start(variables=POD).await_entitlement(entitled=True)
+    assert found["source"] == "remembered"
+
+
+def test_copied_signature_opens_no_other_pod(site: "Site", emulator: "Emulator") -> None:
+    """With the other pod's name written beside it in the ledger, a kept signature does not let that pod in."""
+    die_registered(site)
+    with sqlite3.connect(site.ledger) as ledger:
+        (kept,) = ledger.execute("SELECT value FROM meta WHERE key = 'evidence'").fetchone()
+        ledger.execute("UPDATE meta SET value = ? WHERE key = 'evidence'", (kept.replace("pod-a", "pod-b"),))
+    ledger.close()
+    emulator.order("RegisterUsage", "internal")
+    sidecar = site.start(variables={"POD_UID": "pod-b"})
+    found = sidecar.await_entitlement(reason="service-fault")
+    assert (False, "pending") == (found["entitled"], found["state"])
+    assert sidecar.await_event("registration.evidence_refused")["rule"] == "pod-binding"
+
+
+def test_live_process_outlives_network(site: "Site", emulator: "Emulator") -> None:
+    """A live process stays entitled without AWS for longer than it would be remembered; its metering fails."""
+    sidecar = site.start_entitled(variables=POD)
+    for operation in ("RegisterUsage", "MeterUsage"):
+        emulator.order(operation, "internal")
+    sidecar.report({"dimension": "requests"})
+    for _ in range(30):
+        site.advance(sidecar, "1h")
+    sidecar.await_for("failing", lambda: sidecar.get("/v1/status")["metering"]["state"] == "failing")
+    found = sidecar.get("/v1/entitlement")
+    assert ("entitled", "emulator") == (found["state"], found["source"])
+    assert sidecar.probe("readyz").status == 200
+
+
+def test_lost_ledger_forgets_suspension(site: "Site", emulator: "Emulator") -> None:
+    """A suspended pod that loses its ledger is entitled again, until AWS refuses its next record."""
+    sidecar = site.start_entitled(variables=POD)
+    emulator.post("customers", action="unsubscribe")
+    site.advance(sidecar, "1h")
+    sidecar.await_entitlement(state="suspended")
+    sidecar.kill()
+    for part in site.folder.glob("ledger.db*"):
+        part.unlink()
+    sidecar = site.start_entitled(variables=POD)
+    sidecar.report({"dimension": "requests"})
+    site.advance(sidecar, "1h")
+    sidecar.await_entitlement(state="suspended")
 
 
 def test_refusal_voids_memory(site: "Site", emulator: "Emulator") -> None:

@@ -116,6 +116,9 @@ class Drawer:
     async def load_evidence(self) -> None:
         """Have nothing."""
 
+    async def last_accepted_at(self) -> None:
+        """Have nothing."""
+
     async def save_evidence(self, evidence: object) -> None:
         """Keep nothing."""
 

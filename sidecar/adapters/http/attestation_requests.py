@@ -7,6 +7,7 @@ from sidecar.adapters.http.bodies import read_body
 from sidecar.adapters.http.decoding import decode_document
 from sidecar.adapters.http.media import Media, media_of
 from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.domain.binding import PREFIX, is_reserved
 from sidecar.domain.usage import UsageFault
 from sidecar.domain.usage_rules import fault_of_text
 
@@ -30,6 +31,8 @@ async def read_nonce(request: web.BaseRequest, memory: Memory) -> str:
     faults = [UsageFault(0, name, "unknown member") for name in document if name != "nonce"]
     nonce = document.get("nonce")
     reason = fault_of_text(nonce, LONGEST_NONCE) if "nonce" in document else "required"
+    if reason is None and isinstance(nonce, str) and is_reserved(nonce):
+        reason = f"must not begin with {PREFIX!r}, which the sidecar's own registrations begin with"
     if reason is not None:
         faults.append(UsageFault(0, "nonce", reason))
     if faults or not isinstance(nonce, str):

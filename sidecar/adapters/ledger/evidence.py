@@ -7,6 +7,7 @@ from datetime import datetime
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain import timestamps
 from sidecar.domain.entitlement import Evidence
+from sidecar.domain.hours import from_micros
 
 
 def read_evidence(connection: sqlite3.Connection) -> Evidence | None:
@@ -16,7 +17,7 @@ def read_evidence(connection: sqlite3.Connection) -> Evidence | None:
         return None
     try:
         kept = json.loads(row["value"])
-        suspended = kept["suspended_at"]
+        suspended, refused = kept["suspended_at"], kept.get("refused_at")
         return Evidence(
             pod=str(kept["pod"]),
             product_code=str(kept["product_code"]),
@@ -25,9 +26,20 @@ def read_evidence(connection: sqlite3.Connection) -> Evidence | None:
             nonce=str(kept["nonce"]),
             signature=str(kept["signature"]),
             suspended_at=None if suspended is None else datetime.fromisoformat(suspended),
+            refused_at=None if refused is None else datetime.fromisoformat(refused),
         )
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def last_accepted_at(connection: sqlite3.Connection, pod: str) -> datetime | None:
+    """Return when AWS last accepted a record of the pod; what a person resolved is no answer of AWS's."""
+    row = connection.execute(
+        "SELECT max(settled_at) AS at FROM record JOIN pod ON pod.id = record.pod"
+        " WHERE status = 'accepted' AND resolved = 0 AND uid = ?",
+        (pod,),
+    ).fetchone()
+    return None if row["at"] is None else from_micros(row["at"])
 
 
 def write_evidence(store: Store, evidence: Evidence) -> None:
@@ -40,6 +52,7 @@ def write_evidence(store: Store, evidence: Evidence) -> None:
         "nonce": evidence.nonce,
         "signature": evidence.signature,
         "suspended_at": None if evidence.suspended_at is None else timestamps.render(evidence.suspended_at),
+        "refused_at": None if evidence.refused_at is None else timestamps.render(evidence.refused_at),
     }
     store.connection.execute(
         "INSERT INTO meta VALUES ('evidence', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (json.dumps(kept),)

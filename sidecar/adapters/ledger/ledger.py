@@ -16,7 +16,7 @@ from typing import TypeVar
 import structlog
 
 from sidecar.adapters.ledger import adopting, proof, pruning, reading, submitting, taking
-from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
+from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_writing
 from sidecar.adapters.ledger.keeping import FileWatch, put_back
 from sidecar.adapters.ledger.store import Store
@@ -234,6 +234,10 @@ class Ledger:
     async def save_evidence(self, evidence: Evidence) -> None:
         """Keep a proof of registration durably."""
         await self._write(lambda store: write_evidence(store, evidence))
+
+    async def last_accepted_at(self) -> datetime | None:
+        """Return when AWS last accepted a record of this pod."""
+        return await self._read(lambda connection: last_accepted_at(connection, self.pod))
 
     async def open_buckets(self) -> Sequence[BucketView]:
         """Return the open buckets, oldest hour first."""

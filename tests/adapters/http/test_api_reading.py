@@ -110,6 +110,8 @@ async def test_attestation_signed(api: Api) -> None:
         ('{"nonce": "' + "n" * 256 + '"}', [(0, "nonce")]),
         ('{"nonce": "\\udc00"}', [(0, "nonce")]),
         ('{"nonce": 5}', [(0, "nonce")]),
+        ('{"nonce": "marketplace-sidecar.x"}', [(0, "nonce")]),
+        ('{"nonce": "m\\u0061rketplace-sidecar.x"}', [(0, "nonce")]),
         ('{"nonce": null}', [(0, "nonce")]),
         ('{"nonce": "n", "product": "p"}', [(0, "product")]),
         ('["n"]', [(0, "item")]),
@@ -117,7 +119,7 @@ async def test_attestation_signed(api: Api) -> None:
     ],
 )
 async def test_bad_nonce_refused(api: Api, body: str, faults: list[tuple[int, str]]) -> None:
-    """A nonce is 1 to 255 characters and stands alone."""
+    """A nonce is 1 to 255 characters, alone in its body, and none that the sidecar itself would register with."""
     answer = await api.post("/v1/attestations", body)
     assert (answer.status, answer.problem, answer.faults) == (422, "invalid-nonce", faults)
     assert not api.gate.nonces

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.adapters.ledger import reading
-from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
+from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.resolving import resolve_in
@@ -146,12 +146,23 @@ def test_evidence_round_trip(books: Books, suspended_at: datetime | None) -> Non
         EVIDENCE.nonce,
         EVIDENCE.signature,
         suspended_at,
+        suspended_at,
     )
     for evidence in (EVIDENCE, kept):
         with books.store.transaction():
             write_evidence(books.store, evidence)
     books.restart("pod-2")
     assert kept == read_evidence(books.store.connection)
+
+
+def test_last_accepted_is_of_the_pod(books: Books) -> None:
+    """The last record that AWS accepted is told for one pod; unbilled records and those of other pods do not count."""
+    connection = books.store.connection
+    assert last_accepted_at(connection, "pod-1") is None
+    three_hours(books)
+    first = NOW + HOUR
+    assert first == last_accepted_at(connection, "pod-1")
+    assert last_accepted_at(connection, "pod-2") is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"pod": "pod-1"}', '{"suspended_at": 5}', "not json"])

@@ -103,6 +103,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.kept: Evidence | None = None
+        self.accepted_at: datetime | None = None
         self.full = False
         self.writes = 0
 
@@ -112,6 +113,10 @@ class Shelf:
         if self.full:
             raise LedgerUnavailable("disk I/O error")
         return self.kept
+
+    async def last_accepted_at(self) -> datetime | None:
+        """Return when a record was last accepted."""
+        return self.accepted_at
 
     async def save_evidence(self, evidence: Evidence) -> None:
         """Keep it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.domain.binding import PREFIX, is_bound
 from sidecar.domain.entitlement import Evidence, Source, State
 from sidecar.domain.policy import OnDenied
 from sidecar.marketplace.errors import AccessDenied, CredentialsMissing, MarketplaceError, NoAnswer, UnknownAnswer
@@ -56,21 +57,23 @@ async def test_emulator_source(scene: "Scene") -> None:
 
 
 async def test_asks_once(scene: "Scene") -> None:
-    """A registered pod calls no more: AWS meters it by itself."""
-    await scene.start()
+    """A registered pod that remembers nothing calls no more: AWS meters it by itself."""
+    await scene.start(replace(SETTINGS, remember_for=timedelta()))
     await scene.clock.advance(timedelta(days=2))
 
     assert len(scene.marketplace.registrations) == 1
 
 
 async def test_fresh_long_nonces(scene: "Scene") -> None:
-    """Every call has a nonce of its own, of 256 random bits."""
+    """Every call has a nonce of its own, of 256 random bits, that names the pod."""
     scene.marketplace.says(NoAnswer(), NoAnswer(), None)
     await scene.start()
     await scene.clock.advance(MINUTE)
 
     nonces = [request.nonce or "" for request in scene.marketplace.registrations]
-    assert (3, {43}) == (len(set(nonces)), {len(nonce) for nonce in nonces})
+    random = [nonce.removeprefix(PREFIX).partition(".")[0] for nonce in nonces]
+    assert (3, {43}) == (len(set(random)), {len(part) for part in random})
+    assert all(is_bound(nonce, scene.pod) for nonce in nonces)
 
 
 @pytest.mark.parametrize(
