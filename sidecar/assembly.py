@@ -22,7 +22,7 @@ from sidecar.adapters.metrics import expose
 from sidecar.adapters.signature import PublicKeys
 from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import Finding
-from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
+from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity, without_effect
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
@@ -104,6 +104,7 @@ def assemble(
         last_success_at=None,
     )
     identity = find_identity(environ, read=_read)
+    _name_ignored(settings, environ)
     health = HealthReport(
         setting=Setting(
             versions=_versions(),
@@ -149,6 +150,15 @@ def _findings(settings: Settings, identity: Identity, clock: SystemClock | Emula
     finding = Finding("identity-not-accepted", identity.detail + shadowed, identity.cure, clock.now())
     log.error("identity.not_accepted", kind=identity.kind, detail=finding.detail, cure=finding.cure)
     return [finding]
+
+
+def _name_ignored(settings: Settings, environ: Mapping[str, str]) -> None:
+    """Log what is set for the SDK and has no effect, so that an operator does not rely on it."""
+    if settings.marketplace.mode is Mode.EMULATOR:
+        return
+    names = without_effect(environ, read=_read, is_folder=lambda path: Path(path).is_dir())
+    if names:
+        log.warning("aws.settings_ignored", names=names, cure="Remove them: calls go to AWS's own hosts by https.")
 
 
 def _versions() -> dict[str, str]:

@@ -23,6 +23,7 @@ from sidecar.marketplace.errors import (
 from sidecar.marketplace.identity import Identity, IdentityKind, find_identity
 from sidecar.marketplace.regions import REGIONS, named_region, region_from
 from sidecar.marketplace.retrying import BackOff, SubmittedBatch, call, submit_batch
+from sidecar.marketplace.sdk_variables import without_effect
 from sidecar.marketplace.service_errors import (
     ERRORS,
     CustomerNotEntitledException,
@@ -128,4 +129,5 @@ __all__ = [
     "named_region",
     "region_from",
     "submit_batch",
+    "without_effect",
 ]

@@ -68,6 +68,11 @@ def find_identity(environ: Mapping[str, str], *, read: Read, node_role: bool = F
     return Identity(first.kind, first.accepted, first.detail, first.cure, shadowed)
 
 
+def read_profile(environ: Mapping[str, str], read: Read) -> Mapping[str, str]:
+    """Return the settings of the profile in force, as the SDK's two files together have it."""
+    return _profile(environ, read)[1]
+
+
 def _sources(environ: Mapping[str, str], read: Read) -> Iterator[Identity]:
     credentials, profile = _profile(environ, read)
     if environ.get("AWS_ACCESS_KEY_ID"):

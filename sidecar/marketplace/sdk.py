@@ -1,7 +1,7 @@
 """The only place that knows the AWS SDK: one session, its credentials, one attempt per call.
 
-Every method blocks and belongs on a worker thread. It refuses to retry, to let configured endpoint URLs redirect a
-call (those of the STS client behind IRSA included), and to reach past an emulator to AWS. Whatever the SDK raises
+Every method blocks and belongs on a worker thread. It refuses to retry, to let anything that is configured redirect a
+call (`sealing`; those of the STS client behind IRSA included), and to reach past an emulator to AWS. An SDK exception
 leaves here as a `MarketplaceError`, told apart by whether the request can have been sent: credentials are fetched
 before the call for that reason.
 """
@@ -28,6 +28,7 @@ from sidecar.marketplace.errors import (
     NotSent,
     UnknownAnswer,
 )
+from sidecar.marketplace.sealing import seal
 from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException, error_from
 
@@ -63,6 +64,7 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint, clock: ServiceClock | None = None) -> None:
         self.session = botocore.session.Session()
+        seal(self.session, endpoint)
         self._endpoint = endpoint
         self._clock = clock
         self._config = Config(

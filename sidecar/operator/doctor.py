@@ -21,6 +21,7 @@ from sidecar.operator.checks.configuration import CONFIGURATION, check_configura
 from sidecar.operator.checks.examination import Examination, examine
 from sidecar.operator.checks.region import REGION, check_region
 from sidecar.operator.checks.running import RunningSidecar, find_running
+from sidecar.operator.checks.sdk_variables import SDK_VARIABLES, check_sdk_variables
 from sidecar.operator.checks.setup import SERVICE
 from sidecar.operator.checks.shutdown import SHUTDOWN, check_shutdown
 from sidecar.operator.checks.token import TOKEN, check_token
@@ -91,6 +92,7 @@ def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSi
     yield Examination([TOKEN], lambda: [check_token(environ, datetime.now(UTC))])
     yield Examination([environment.PROXY], lambda: [environment.check_proxy(mode, environ)])
     yield Examination([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)])
+    yield Examination([SDK_VARIABLES], lambda: [check_sdk_variables(mode, environ)])
     yield Examination([volume.LEDGER], lambda: [volume.check_ledger(path, in_use=ours)])
     yield Examination([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())])
     yield Examination([volume.ROOM], lambda: [volume.check_room(path)])

@@ -75,6 +75,7 @@ def break_here(pod: Pod) -> None:
         "AWS_REGION": "us-east-1",
         "AWS_CA_BUNDLE": str(pod.folder / "absent"),
         "HTTPS_PROXY": "socks5://127.0.0.1:1080",
+        "AWS_USE_FIPS_ENDPOINT": "true",
         "POD_TERMINATION_GRACE": "20",
         "KUBERNETES_SERVICE_HOST": "",
     }

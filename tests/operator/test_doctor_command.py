@@ -19,7 +19,7 @@ from tests.process.test_process_identity import KEYS, ROLE, project
 pytestmark = pytest.mark.process
 
 NAMES = [
-    *("configuration", "keys", "key rotation", "region", "token", "proxy", "certificates"),
+    *("configuration", "keys", "key rotation", "region", "token", "proxy", "certificates", "sdk variables"),
     *("ledger", "ledger volume", "ledger room", "api port", "api token", "probe port"),
     *("kubernetes", "kubernetes role", "shutdown", "identity", "dns", "endpoint", "clock", "sts", "permission"),
 ]

@@ -74,6 +74,7 @@ SICKNESSES = {
             "token": Told("fail", "does not hold a JSON web token", "eks.amazonaws.com/role-arn"),
             "proxy": Told("fail", "HTTPS_PROXY is not the URL", "http://host:port"),
             "certificates": Told("fail", "AWS_CA_BUNDLE", "PEM certificates"),
+            "sdk variables": Told("warn", "AWS_USE_FIPS_ENDPOINT", "Remove it"),
             "ledger": Told("fail", "takes no file", "Make the folder writable"),
             "ledger room": Told("fail", "0 MiB are free", "Make room"),
             "api port": Told("fail", "in use by another process", "set another api.port"),

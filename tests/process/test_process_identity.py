@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.marketplace.test_marketplace_sealing import write_models
+
 if TYPE_CHECKING:
     from tests.process.processes import Emulator, Site, Sites
 
@@ -90,15 +92,26 @@ def closed_port() -> int:
 def test_live_mode_is_not_redirected(
     site: "Site", emulator: "Emulator", trap: socket.socket, closed_port: int, tmp_path: Path, identity: str
 ) -> None:
-    """In live mode no variable leads a call elsewhere: whoever it names hears nothing, and the pod is not let in."""
+    """In live mode no variable and no file leads a call or a token elsewhere; each of them is named at the start."""
     elsewhere = f"http://127.0.0.1:{trap.getsockname()[1]}"
     names = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_MARKETPLACE_METERING", "AWS_ENDPOINT_URL_STS")
+    write_models(tmp_path / ".aws" / "models", elsewhere)
+    write_models(tmp_path / "models", elsewhere)
+    others = {
+        "HOME": str(tmp_path),
+        "AWS_DATA_PATH": str(tmp_path / "models"),
+        "AWS_USE_FIPS_ENDPOINT": "true",
+        "AWS_STS_REGIONAL_ENDPOINTS": "legacy",
+        "AWS_DEFAULTS_MODE": "fast",
+    }
     # The way out is shut, so that no test ever calls AWS.
     shut = {"HTTPS_PROXY": f"http://127.0.0.1:{closed_port}", "AWS_EC2_METADATA_DISABLED": "true"}
     credentials = KEYS if identity == "static-keys" else project(tmp_path, "uid-of-pod")
     config = site.write(marketplace={"mode": "live", "endpoint_url": None})
-    variables = {**dict.fromkeys(names, elsewhere), **shut, **credentials, "AWS_REGION": "eu-west-1"}
+    variables = {**dict.fromkeys(names, elsewhere), **others, **shut, **credentials, "AWS_REGION": "eu-west-1"}
     sidecar = site.launch(config, **variables)
+    ignored = sidecar.await_event("aws.settings_ignored")
+    assert sorted([*names, *(others.keys() - {"HOME"}), "the folder ~/.aws/models"]) == ignored["names"]
     sidecar.await_start()
     retrying = sidecar.await_event("registration.retrying")
     assert retrying["reason"] == ("unreachable" if identity == "static-keys" else "credentials-missing")

@@ -3,7 +3,7 @@
 Of `doctor`'s subjects these are left out, each for its reason: configuration, keys, the API's token and ports, because
 without them there would be no process to ask; key rotation, identity, the ledger and the cluster, because the process
 meets them in its work and tells them itself (`public-key-rotated`, `identity-not-accepted`, `ledger-unavailable`,
-`kubernetes-...`).
+`kubernetes-...`); the SDK's variables, because they have no effect, which the process logs at its start.
 """
 
 from collections.abc import Callable, Iterator, Mapping

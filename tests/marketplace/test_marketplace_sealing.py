@@ -1,0 +1,220 @@
+"""Nothing that is set for the SDK leads a call of live mode elsewhere, and what is set in vain is named."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES as SETTINGS
+from botocore.loaders import Loader
+
+from sidecar.marketplace import CredentialsMissing, Endpoint, without_effect
+from sidecar.marketplace.sdk import Connection
+from sidecar.marketplace.sdk_variables import PINNED
+from sidecar.marketplace.sealing import Misdirected
+from tests.marketplace.test_marketplace_live import GRANTED, MEMBERS, canned, listened
+
+LIVE = Endpoint.live({"AWS_REGION": "eu-west-1"})
+OURS = ["https://sts.eu-west-1.amazonaws.com/", "https://metering.marketplace.eu-west-1.amazonaws.com/"]
+VERSIONS = {"meteringmarketplace": "2016-01-14", "sts": "2011-06-15"}
+
+
+@pytest.fixture
+def trap() -> Iterator[socket.socket]:
+    """A port on which nobody may call."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0)
+        yield listener
+
+
+@pytest.fixture(autouse=True)
+def _pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("web-identity-token")
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/meter")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+
+
+def write_models(folder: Path, address: str) -> None:
+    """Write endpoint rules that lead every service to `address`, as the SDK would find them in a folder of models."""
+    rules = {
+        "version": "1.0",
+        "parameters": {"Region": {"builtIn": "AWS::Region", "type": "String"}},
+        "rules": [{"conditions": [], "endpoint": {"url": address}, "type": "endpoint"}],
+    }
+    for service, version in VERSIONS.items():
+        place = folder / service / version
+        place.mkdir(parents=True)
+        (place / "endpoint-rule-set-1.json").write_text(json.dumps(rules), encoding="utf-8")
+
+
+def unsealed_address() -> str:
+    """Return where the SDK by itself would send a web-identity token."""
+    urls: list[str] = []
+    session = botocore.session.Session()
+    session.register("before-send.sts", canned(GRANTED, urls))
+    client = session.create_client("sts", region_name="eu-west-1")
+    client.assume_role_with_web_identity(
+        RoleArn="arn:aws:iam::1:role/meter", RoleSessionName="s1", WebIdentityToken="t" * 9
+    )
+    return urls[0]
+
+
+@pytest.mark.parametrize("place", ["AWS_DATA_PATH", "config file", "home"])
+def test_models_of_others_are_not_read(
+    place: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, trap: socket.socket
+) -> None:
+    """Endpoint rules of a folder, named or found at home, lead neither the service's calls nor the token elsewhere."""
+    models = tmp_path / "models"
+    write_models(models, f"http://127.0.0.1:{trap.getsockname()[1]}")
+    match place:
+        case "AWS_DATA_PATH":
+            monkeypatch.setenv("AWS_DATA_PATH", str(models))
+        case "config file":
+            (tmp_path / "config").write_text(f"[default]\ndata_path = {models}\n")
+            monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        case _:
+            monkeypatch.setattr(Loader, "CUSTOMER_DATA_PATH", str(models))
+    assert unsealed_address() == f"http://127.0.0.1:{trap.getsockname()[1]}/"
+    connection = Connection(LIVE)
+    urls = listened(connection)
+    connection.send("MeterUsage", MEMBERS)
+    assert urls == OURS
+    with pytest.raises(BlockingIOError):
+        trap.accept()
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AWS_USE_FIPS_ENDPOINT": "true"},
+        {"AWS_USE_DUALSTACK_ENDPOINT": "true"},
+        {"AWS_STS_REGIONAL_ENDPOINTS": "legacy"},
+        {"AWS_STS_REGIONAL_ENDPOINTS": "nonsense"},
+        {"AWS_DEFAULTS_MODE": "in-region"},
+        {"AWS_DEFAULTS_MODE": "fast"},
+        {"AWS_RETRY_MODE": "nonsense", "AWS_MAX_ATTEMPTS": "many"},
+        {"AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES": "x", "AWS_ACCOUNT_ID_ENDPOINT_MODE": "x"},
+        {"AWS_REQUEST_CHECKSUM_CALCULATION": "x", "AWS_AUTH_SCHEME_PREFERENCE": "bearer"},
+    ],
+    ids=",".join,
+)
+def test_variables_have_no_effect(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that choose an address, or that the SDK would refuse, change nothing, and each is named."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    connection = Connection(LIVE)
+    urls = listened(connection)
+    connection.send("MeterUsage", MEMBERS)
+    assert urls == OURS
+    assert sorted(environ) == without_effect(environ, read=lambda _: None, is_folder=lambda _: False)
+
+
+def test_config_file_has_no_effect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The same settings in a profile change nothing, and are named with the file."""
+    path = tmp_path / "config"
+    settings = {"use_fips_endpoint": "true", "sts_regional_endpoints": "legacy", "defaults_mode": "mobile"}
+    path.write_text("[default]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items()))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
+    connection = Connection(LIVE)
+    urls = listened(connection)
+    connection.send("MeterUsage", MEMBERS)
+    assert urls == OURS
+    named = without_effect(
+        {"AWS_CONFIG_FILE": str(path)},
+        read=lambda name: Path(name).read_text() if name == str(path) else None,
+        is_folder=lambda _: False,
+    )
+    assert named == [f"{key} in the SDK's config file" for key in sorted(settings)]
+
+
+def test_what_holds_anyway_is_not_named() -> None:
+    """Variables that EKS sets, and others whose value is the one in force, are no news; a folder of models is."""
+    environ = {"AWS_STS_REGIONAL_ENDPOINTS": "regional", "AWS_USE_FIPS_ENDPOINT": "false", "AWS_REGION": "eu-west-1"}
+    assert without_effect(environ, read=lambda _: None, is_folder=lambda _: False) == []
+    named = without_effect(
+        {"HOME": "/home/me"}, read=lambda _: None, is_folder=lambda path: path == "/home/me/.aws/models"
+    )
+    assert named == ["the folder ~/.aws/models"]
+
+
+HONORED = {
+    *("profile", "region", "data_path", "config_file", "ca_bundle", "credentials_file", "parameter_validation"),
+    *("metadata_service_timeout", "metadata_service_num_attempts", "ec2_metadata_service_endpoint"),
+    *("ec2_metadata_service_endpoint_mode", "ec2_metadata_v1_disabled", "imds_use_ipv6", "user_agent_appid"),
+    *("csm_host", "csm_port", "csm_client_id", "tcp_keepalive", "s3_disable_express_session_auth"),
+}
+"""Settings of the SDK that choose no address of a service: identity, certificates, what the pinned ones switch off."""
+
+
+def test_every_setting_of_the_sdk_is_judged() -> None:
+    """Each setting that this SDK knows is either pinned under its own variable, or known to lead nowhere."""
+    assert set(SETTINGS) == set(PINNED) | HONORED
+    assert {name: SETTINGS[name][1] or "" for name in PINNED} == {
+        name: variable for name, (variable, _) in PINNED.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "region", ["eu-west-1", "us-east-1", "af-south-1", "us-gov-west-1", "cn-north-1", "eusc-de-east-1"]
+)
+@pytest.mark.parametrize("service", ["meteringmarketplace", "sts", "license-manager"])
+def test_expected_host_is_the_sdks_own(region: str, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host that a request must have is the one that the SDK's own rules give, in every partition."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    connection = Connection(Endpoint(region=region))
+    client = connection.make_client(service)
+    sent: list[str] = []
+    connection.session.register("before-send", lambda request, **_: sent.append(request.url))
+    judged = connection.make_client(service)
+    assert judged.meta.endpoint_url == client.meta.endpoint_url
+    request = type("Request", (), {"url": client.meta.endpoint_url})
+    name = judged.meta.service_model.service_id.hyphenize()
+    judged.meta.events.emit(f"before-send.{name}.Any", request=request)
+    assert sent == [client.meta.endpoint_url]
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:{port}", "https://sts.eu-west-1.amazonaws.com.evil:{port}"])
+def test_misdirected_token_is_not_sent(address: str, trap: socket.socket) -> None:
+    """A request that would leave for another host, or without TLS, is refused before its first byte."""
+    connection = Connection(LIVE)
+    port = trap.getsockname()[1]
+    client = connection.make_client("sts", endpoint_url=address.format(port=port))
+    with pytest.raises(Misdirected) as caught:
+        client.assume_role_with_web_identity(RoleArn="arn:aws:iam::1:role/x", RoleSessionName="s", WebIdentityToken="t")
+    assert "not https://sts.eu-west-1.amazonaws.com" in str(caught.value)
+    with pytest.raises(BlockingIOError):
+        trap.accept()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://sts.eu-west-1.amazonaws.com/",
+        "https://sts.us-east-1.amazonaws.com/",
+        "https://sts.amazonaws.com/",
+        "https://sts.eu-west-1.amazonaws.com:8443/",
+        "https://sts.eu-west-1.amazonaws.com@evil.example/",
+        "https://metering.marketplace.eu-west-1.amazonaws.com/",
+    ],
+)
+def test_guard_takes_the_host_alone(url: str) -> None:
+    """Scheme, host and port are all judged; the address in the message holds no more than they."""
+    client = Connection(LIVE).make_client("sts", aws_access_key_id="a", aws_secret_access_key="s")
+    request: Any = type("Request", (), {"url": url})
+    with pytest.raises(Misdirected):
+        client.meta.events.emit("before-send.sts.GetCallerIdentity", request=request)
+    with pytest.raises(Misdirected):
+        client.meta.events.emit("before-send.iam.GetUser", request=request)
+
+
+def test_misdirected_call_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A misdirected call counts as one that never left: it is retried, and nothing is in doubt."""
+    connection = Connection(LIVE)
+    connection.session.register("before-sign", lambda request, **_: setattr(request, "url", "http://127.0.0.1:9/"))
+    with pytest.raises(CredentialsMissing, match="was not sent"):
+        connection.send("MeterUsage", MEMBERS)
