@@ -24,10 +24,12 @@ RUN tools/bin/pip wheel --quiet --no-cache-dir --no-deps --no-build-isolation --
 # What this product can never call: the models of all AWS services but the two it talks to (their common files stay),
 # and the second, asynchronous copy of the Kubernetes client, which nothing of the first one imports.
 # Byte code is compiled once, here, and never compared with its source again: the root file system is read-only.
+# The command starts Python isolated (-I), as the entry point below does.
 RUN cd /opt/marketplace-sidecar/lib/python3*/site-packages \
     && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name meteringmarketplace ! -name sts -exec rm -r {} + \
     && rm -r kubernetes/aio \
     && /opt/marketplace-sidecar/bin/python -m compileall -q -f --invalidation-mode unchecked-hash . \
+    && sed -i '1s|.*|#!/opt/marketplace-sidecar/bin/python -IBu|' /opt/marketplace-sidecar/bin/marketplace-sidecar \
     && mkdir -p /build/lib/marketplace-sidecar && chmod 0770 /build/lib/marketplace-sidecar
 
 FROM ${BASE}
@@ -39,9 +41,7 @@ LABEL org.opencontainers.image.title="marketplace-sidecar" \
       org.opencontainers.image.source="https://github.com/marketplace-sidecar/marketplace-sidecar" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-ENV PATH=/opt/marketplace-sidecar/bin:$PATH \
-    PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+ENV PATH=/opt/marketplace-sidecar/bin:$PATH
 COPY --from=build /opt/marketplace-sidecar /opt/marketplace-sidecar
 # The one place that is written to. A volume belongs here; without one it serves the image's own user, and any other
 # user of group 0, which is how OpenShift starts images.
@@ -53,5 +53,7 @@ USER 65532:65532
 # The API is on loopback and has no business here.
 EXPOSE 8788
 # No shell in between: SIGTERM reaches the process itself. No HEALTHCHECK: Kubernetes and ECS ignore it.
-ENTRYPOINT ["python", "-m", "sidecar"]
+# Isolated (-I): PYTHONPATH and the other variables of the interpreter cannot put other code in the product's place. The
+# path is whole, so that PATH cannot either. -B writes no byte code, -u buffers no output.
+ENTRYPOINT ["/opt/marketplace-sidecar/bin/python", "-I", "-B", "-u", "-m", "sidecar"]
 CMD ["run"]

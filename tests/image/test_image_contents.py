@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar import __version__
+from sidecar.operator.ecs.definition import IMAGE_PROGRAM
 
 if TYPE_CHECKING:
     from tests.image.conftest import Image
@@ -97,7 +98,7 @@ def test_configuration_is_plain(built: "Image") -> None:
     """A numeric user that is not root, the process itself as entry point, one volume, no health check, labels."""
     config = built.config
     assert config["User"] == "65532:65532"
-    assert config["Entrypoint"] == ["python", "-m", "sidecar"]
+    assert config["Entrypoint"] == list(IMAGE_PROGRAM)
     assert config["Cmd"] == ["run"]
     assert config.get("Healthcheck") is None
     assert list(config["Volumes"]) == ["/var/lib/marketplace-sidecar"]

@@ -71,6 +71,26 @@ def test_image_registers_and_meters(
     assert int(user.partition(":")[0]) == owner
 
 
+@pytest.mark.parametrize(
+    "entry", [None, ["marketplace-sidecar"], ["/opt/marketplace-sidecar/bin/marketplace-sidecar"]], ids=str
+)
+def test_python_is_isolated(built: "Image", volumes: Path, entry: list[str] | None) -> None:
+    """No variable of the interpreter puts other code in the product's place, by the entry point or by the command."""
+    folder = volumes / CONFIGURATION
+    for name in ("sitecustomize.py", "sidecar.py", "startup.py"):
+        (folder / name).write_text("raise SystemExit('taken over')\n", encoding="utf-8")
+    variables = {
+        "PYTHONPATH": f"/{CONFIGURATION}",
+        "PYTHONHOME": "/nowhere",
+        "PYTHONSTARTUP": f"/{CONFIGURATION}/startup.py",
+        "PYTHONINSPECT": "1",
+        "PYTHONWARNINGS": "error",
+    }
+    command = built.command("--version", volumes=volumes, variables=variables, entry=entry)
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (0, f"marketplace-sidecar {__version__}\n") == (ran.returncode, ran.stdout), ran.stderr
+
+
 def test_bad_setup_is_told(built: "Image") -> None:
     """Without a configuration it ends with 2 and names the file that it looked for."""
     ran = subprocess.run(built.command("run"), capture_output=True, text=True, check=False, timeout=60)

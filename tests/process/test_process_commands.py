@@ -2,9 +2,16 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from sidecar import __version__
+from sidecar.operator.ecs.definition import IMAGE_PROGRAM
+from tests.process.processes import environment
 
 if TYPE_CHECKING:
     from tests.process.processes import Emulator, Running, Site, Sites
@@ -17,6 +24,25 @@ TRACED = {"PYTHONPROFILEIMPORTTIME": "1"}
 def imported(running: "Running") -> set[str]:
     """Return the top-level packages that a traced process has imported so far."""
     return set(re.findall(r"^import time: +[0-9]+ \| +[0-9]+ \| +(\w+)", running.log, re.MULTILINE))
+
+
+def test_image_program_is_isolated(tmp_path: Path) -> None:
+    """Started as the image starts it, no variable of the interpreter puts other code in the product's place."""
+    for name in ("sitecustomize.py", "sidecar.py", "startup.py"):
+        (tmp_path / name).write_text("raise SystemExit('taken over')\n", encoding="utf-8")
+    variables = {"PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": str(tmp_path / "startup.py"), "PYTHONINSPECT": "1"}
+    program, *arguments = IMAGE_PROGRAM
+    assert program.endswith("/python")
+    ran = subprocess.run(
+        [sys.executable, *arguments, "--version"],
+        env={**environment(**variables), "PYTHONHOME": "/nowhere"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (0, f"marketplace-sidecar {__version__}\n") == (ran.returncode, ran.stdout), ran.stderr
 
 
 def test_commands_follow_gate(site: "Site", emulator: "Emulator") -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sidecar.operator.ecs.definition import IMAGE_PROGRAM
 from sidecar.operator.stage import PATIENCE, free_port, wait_for
 from tests.process.processes import environment
 
@@ -87,7 +88,7 @@ class Task:
     def healthy(self, name: str) -> bool:
         """Run a container's health check as it stands in the definition."""
         kind, program, *arguments = self.containers[name]["healthCheck"]["command"]
-        assert (kind, program) == ("CMD", "python")
+        assert (kind, program) == ("CMD", IMAGE_PROGRAM[0])
         done = subprocess.run(
             [sys.executable, *arguments], env=self._environment(name), capture_output=True, check=False, timeout=10
         )

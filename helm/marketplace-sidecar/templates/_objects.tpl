@@ -225,5 +225,5 @@ data:
 
 3. Ask a running pod whether it is ready:
 
-   {{ $kubectl }} exec {{ .resource }} --container marketplace-sidecar -- python -m sidecar healthcheck --probe readyz
+   {{ $kubectl }} exec {{ .resource }} --container marketplace-sidecar -- marketplace-sidecar healthcheck --probe readyz
 {{- end }}

@@ -24,7 +24,7 @@ SIDECAR: Final = "marketplace-sidecar"
 APP: Final = "app"
 IMAGE_USER: Final = "65532:65532"
 """The image's USER."""
-IMAGE_PROGRAM: Final = ("python", "-m", "sidecar")
+IMAGE_PROGRAM: Final = ("/opt/marketplace-sidecar/bin/python", "-I", "-B", "-u", "-m", "sidecar")
 """The image's ENTRYPOINT. A health check does not go through it, and there is no shell that could find a command."""
 IMAGE_VOLUME: Final = PurePosixPath("/var/lib/marketplace-sidecar")
 """The image's VOLUME. ECS gives a mounted volume the owner of such a folder; any other one belongs to root."""
