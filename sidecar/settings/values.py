@@ -127,7 +127,7 @@ def size(least: int) -> Judge[int]:
     def judge(entry: Entry) -> int:
         if entry.kind is Kind.WHOLE:
             raise Unfit("has no unit", f"write the unit as well, such as {entry.text}MiB")
-        value = sizes.parse(entry.text) if entry.kind is Kind.TEXT else None
+        value = sizes.parse(entry.text) if entry.kind in {Kind.TEXT, Kind.VARIABLE} else None
         if value is None:
             raise Unfit("is not a size", "write a whole number and KiB, MiB or GiB, such as 900MiB")
         if value < least:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,8 @@ def test_configuration_is_taken(helm: Helm, tmp_path: Path) -> None:
     defaults = Settings(product=read.product)
     assert "0abc123example" == read.product.code
     assert {1: Path("/etc/marketplace-sidecar/keys/1.pem")} == read.product.public_keys
-    for group in ("entitlement", "ledger", "api", "probes", "shutdown", "marketplace", "log"):
+    assert replace(defaults.ledger, max_size=896 * 1024 * 1024) == read.ledger
+    for group in ("entitlement", "api", "probes", "shutdown", "marketplace", "log"):
         assert getattr(defaults, group) == getattr(read, group)
     assert ("requests",) == tuple(dimension.name for dimension in read.metering.dimensions)
 
