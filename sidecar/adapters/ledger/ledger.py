@@ -380,8 +380,8 @@ class Ledger:
         await self._write(lambda store: write_evidence(store, evidence))
 
     async def last_accepted_at(self) -> datetime | None:
-        """Return when AWS last accepted a record of this pod."""
-        return await self._read(lambda connection: last_accepted_at(connection, self.pod))
+        """Return when AWS last accepted a record of this pod under the configured product code."""
+        return await self._read(lambda connection: last_accepted_at(connection, self.pod, self.rules.product_code))
 
     async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:
         """Return open buckets, oldest hour first: `MOST_BUCKETS`, and one more where there are more."""

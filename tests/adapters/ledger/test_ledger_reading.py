@@ -156,13 +156,14 @@ def test_evidence_round_trip(books: Books, suspended_at: datetime | None) -> Non
 
 
 def test_last_accepted_is_of_the_pod(books: Books) -> None:
-    """The last record that AWS accepted is told for one pod; unbilled records and those of other pods do not count."""
+    """The last record that AWS accepted is told for one pod; unbilled records and those of other pods or products do not count."""
     connection = books.store.connection
-    assert last_accepted_at(connection, "pod-1") is None
+    assert last_accepted_at(connection, "pod-1", RULES.product_code) is None
     three_hours(books)
     first = NOW + HOUR
-    assert first == last_accepted_at(connection, "pod-1")
-    assert last_accepted_at(connection, "pod-2") is None
+    assert first == last_accepted_at(connection, "pod-1", RULES.product_code)
+    assert last_accepted_at(connection, "pod-2", RULES.product_code) is None
+    assert last_accepted_at(connection, "pod-1", "another") is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"pod": "pod-1"}', '{"suspended_at": 5}', "not json"])
