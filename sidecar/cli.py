@@ -36,8 +36,8 @@ class Command:
 
 
 COMMANDS = (
-    Command("run", "run the sidecar", "sidecar.operator.run", "run --config /etc/marketplace-sidecar/config.yaml"),
-    Command("demo", "show everything against a local emulator, then end", "sidecar.operator.demo", "demo"),
+    Command("run", "run the sidecar", "sidecar.commands.run", "run --config /etc/marketplace-sidecar/config.yaml"),
+    Command("demo", "show everything against a local emulator, then end", "sidecar.commands.demo", "demo"),
     Command(
         "emulator",
         "run a local AWS Marketplace Metering service for any AWS SDK",
@@ -47,42 +47,42 @@ COMMANDS = (
     Command(
         "doctor",
         "check everything that must be right before the first call to AWS",
-        "sidecar.operator.doctor",
+        "sidecar.commands.doctor",
         "doctor --config config.yaml --json",
     ),
     Command(
         "healthcheck",
         "ask a probe of the running sidecar: exit 0 or 1",
-        "sidecar.operator.healthcheck",
+        "sidecar.commands.healthcheck",
         "healthcheck --probe livez",
     ),
     Command(
         "status",
         "show on one screen what the running sidecar knows",
-        "sidecar.operator.status",
+        "sidecar.commands.status",
         "status --watch",
     ),
-    Command("wait", "return when the product is entitled", "sidecar.operator.wait", "wait --timeout 60 && exec app"),
-    Command("ledger", "read, prove and repair the ledger", "sidecar.operator.ledger", "ledger verify"),
+    Command("wait", "return when the product is entitled", "sidecar.commands.wait", "wait --timeout 60 && exec app"),
+    Command("ledger", "read, prove and repair the ledger", "sidecar.commands.ledger", "ledger verify"),
     Command(
         "certify",
         "send what AWS asks for before a listing goes public, and write a report",
-        "sidecar.operator.certify",
+        "sidecar.commands.certify",
         "certify --report certify.json --dry-run",
     ),
     Command(
         "ecs",
         "print a task definition, or the policy of its role, for Amazon ECS",
-        "sidecar.operator.ecs",
+        "sidecar.commands.ecs",
         "ecs policy --trust",
     ),
     Command(
         "verify-token",
         "verify a RegisterUsage signature from standard input",
-        "sidecar.operator.verify_token",
+        "sidecar.commands.verify_token",
         "verify-token --public-key 1.pem --product-code 0abc123example < token",
     ),
-    Command("openapi", "print the OpenAPI document of the local API", "sidecar.operator.openapi", "openapi"),
+    Command("openapi", "print the OpenAPI document of the local API", "sidecar.commands.openapi", "openapi"),
     Command(
         "completion",
         "print a script that completes this command line in a shell",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from sidecar.cluster import Cluster
+from sidecar.app.cluster import Cluster
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
 IN_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "9", "POD_NAME": "app-0"}

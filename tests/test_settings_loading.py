@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.domain.usage import Aggregation, Dimension
+from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.settings import (
     ApiSettings,
     Check,

@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from sidecar.domain.entitlement import State
-from sidecar.domain.failing import Cause
+from sidecar.domain.entitlement.states import State
 from sidecar.domain.histogram import Distribution
-from sidecar.domain.quantity import MILLION
+from sidecar.domain.metering.failing import Cause
+from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.status import Status, Terms
 
 _TERMS: tuple[tuple[str, str, Callable[[Terms], int]], ...] = (

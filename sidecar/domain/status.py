@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sidecar.domain.entitlement import Entitlement
-from sidecar.domain.failing import Cause
+from sidecar.domain.entitlement.states import Entitlement
 from sidecar.domain.histogram import Distribution
-from sidecar.domain.usage import Tags
+from sidecar.domain.metering.events import Tags
+from sidecar.domain.metering.failing import Cause
 
 OTHER_PRODUCT_CURE = (
     "Check product.code. If the usage belongs to the product that is configured now, carry it with `ledger resolve`; "

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from sidecar.emulator.entries import ClockSetting
+from sidecar.emulator.state.entries import ClockSetting
 
 FASTEST = 100_000.0
 _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)

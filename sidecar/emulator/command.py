@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sidecar.emulator.journal import StateFileError
-from sidecar.emulator.seed import NO_SEED, SeedError, read_seed
 from sidecar.emulator.server import serve
 from sidecar.emulator.service import Options
+from sidecar.emulator.state.journal import StateFileError
+from sidecar.emulator.state.seed import NO_SEED, SeedError, read_seed
 
 EXIT_CLEAN = 0
 EXIT_CONFIGURATION = 2

@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from sidecar.emulator.account import change_customers
-from sidecar.emulator.customers import Name
-from sidecar.emulator.entries import Customer, MeteringRecord
-from sidecar.emulator.errors import ServiceError
 from sidecar.emulator.faults import ANY
-from sidecar.emulator.instants import format_instant, parse_duration, parse_instant
-from sidecar.emulator.resolve_customer import issue_token
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.protocol.instants import format_instant, parse_duration, parse_instant
+from sidecar.emulator.protocol.shapes import CUSTOMER, Structure, check
+from sidecar.emulator.rules.resolve_customer import issue_token
 from sidecar.emulator.service import Service
-from sidecar.emulator.shapes import CUSTOMER, Structure, check
+from sidecar.emulator.state.account import change_customers
+from sidecar.emulator.state.customers import Name
+from sidecar.emulator.state.entries import Customer, MeteringRecord
 
 Parsed = TypeVar("Parsed")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sidecar.emulator.errors import MODELLED, STS_MODELLED, UNMODELLED
+from sidecar.emulator.protocol.errors import MODELLED, STS_MODELLED, UNMODELLED
 
 ANY = "*"
 STS_OPERATION = "AssumeRoleWithWebIdentity"

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from aiohttp import web
 
 from sidecar.emulator.control import Control, ControlError, Handler
-from sidecar.emulator.protocol import LARGEST_BODY, answer
+from sidecar.emulator.protocol.wire import LARGEST_BODY, answer
 from sidecar.emulator.service import Options, Service
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Literal
 
 from sidecar.emulator.clock import Clock
-from sidecar.emulator.entries import Entry, Reset
 from sidecar.emulator.faults import Faults
-from sidecar.emulator.journal import Journal
-from sidecar.emulator.quotas import Quotas
-from sidecar.emulator.seed import NO_SEED, Seed
+from sidecar.emulator.protocol.quotas import Quotas
 from sidecar.emulator.signing import KeyRing
-from sidecar.emulator.state import State
+from sidecar.emulator.state.entries import Entry, Reset
+from sidecar.emulator.state.journal import Journal
+from sidecar.emulator.state.seed import NO_SEED, Seed
+from sidecar.emulator.state.store import State
 
 Identity = Literal["any", "irsa-only"]
 

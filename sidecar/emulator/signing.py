@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from sidecar.emulator.entries import SigningKey
-from sidecar.emulator.state import State
+from sidecar.emulator.state.entries import SigningKey
+from sidecar.emulator.state.store import State
 
 KEY_BITS = 3072
 _HOUR_S = 3600

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
 
-from sidecar.domain import quantity
+from sidecar.domain.metering import quantity
 from sidecar.marketplace.errors import Fault
 
 _DECIMAL: Final = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"

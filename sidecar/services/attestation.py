@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.domain.entitlement import AttestationFailed, SlowDown
-from sidecar.domain.registration import Refusal
+from sidecar.domain.entitlement.states import AttestationFailed, SlowDown
+from sidecar.domain.entitlement.token import Refusal
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.services.proof import Prover
 from sidecar.services.refusals import disbelieve, interpret

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import structlog
 
-from sidecar.domain.podview import UNTRUSTED_CURE, Access, ClusterFailed, Fault
+from sidecar.domain.pod.lifecycle import UNTRUSTED_CURE, Access, ClusterFailed, Fault
 from sidecar.domain.status import Finding
 
 log = structlog.get_logger()

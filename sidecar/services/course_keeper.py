@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from sidecar.domain import timestamps
-from sidecar.domain.failing import Course, Failure, find_failures
-from sidecar.domain.outcomes import Outcome
+from sidecar.domain.metering.failing import Course, Failure, find_failures
+from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.status import Finding
 
 DUPLICATE_CURE = (

@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from sidecar.domain import skew, timestamps
-from sidecar.domain.entitlement import State
-from sidecar.domain.failing import Failure, describe
-from sidecar.domain.podreports import Situation
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.domain.metering.failing import Failure, describe
+from sidecar.domain.pod.reports import Situation
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Progress, Status, Terms, Verdict
-from sidecar.domain.usage import LedgerUnavailable
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar
 from sidecar.services.standing_faults import Since, entitlement_fault

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
-from sidecar.domain.entitlement import State
+from sidecar.domain.entitlement.states import State
 from sidecar.domain.histogram import Histogram
-from sidecar.domain.ports import Clock, Gate
-from sidecar.domain.usage import LedgerUnavailable, NotEntitled, Overloaded, Receipt, UsageBatch, UsageRefused
+from sidecar.domain.metering.events import LedgerUnavailable, NotEntitled, Overloaded, Receipt, UsageBatch, UsageRefused
+from sidecar.domain.ports import Clock
+from sidecar.services.ports import EntitlementReader
 
 MOST_WAITING = 50_000
 """Events that may wait for the disk."""
@@ -36,7 +37,9 @@ class UsageStore(Protocol):
 class UsageIntake:
     """The way of usage events into the ledger."""
 
-    def __init__(self, *, store: UsageStore, gate: Gate, clock: Clock, most_waiting: int = MOST_WAITING) -> None:
+    def __init__(
+        self, *, store: UsageStore, gate: EntitlementReader, clock: Clock, most_waiting: int = MOST_WAITING
+    ) -> None:
         self._store = store
         self._gate = gate
         self._clock = clock

@@ -1,7 +1,7 @@
 """A frozen record as the request that AWS takes. The same record makes the same request each time."""
 
-from sidecar.domain.quantity import MILLION, render
-from sidecar.domain.records import FrozenRecord, Record
+from sidecar.domain.metering.quantity import MILLION, render
+from sidecar.domain.metering.records import FrozenRecord, Record
 from sidecar.marketplace import MeterUsageRequest, Tag, UsageAllocation
 
 

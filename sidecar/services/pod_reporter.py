@@ -15,7 +15,17 @@ from typing import Protocol
 import structlog
 
 from sidecar.domain.backoff import full_jitter
-from sidecar.domain.podreports import (
+from sidecar.domain.pod.lifecycle import (
+    Access,
+    ClusterFailed,
+    ConditionView,
+    Fault,
+    PodEnd,
+    PodView,
+    is_ending,
+    may_lag,
+)
+from sidecar.domain.pod.reports import (
     LONGEST_MESSAGE,
     Condition,
     EventQueue,
@@ -25,7 +35,6 @@ from sidecar.domain.podreports import (
     condition,
     events_of,
 )
-from sidecar.domain.podview import Access, ClusterFailed, ConditionView, Fault, PodEnd, PodView, is_ending, may_lag
 from sidecar.domain.ports import Clock
 from sidecar.services.cluster_faults import ClusterFaults
 
@@ -50,21 +59,21 @@ class PodApi(Protocol):
         """Return the pod as it stands.
 
         Raises:
-            ClusterFailed: It could not be read (sidecar.domain.podview).
+            ClusterFailed: It could not be read (sidecar.domain.pod.lifecycle).
         """
 
     async def patch_condition(self, condition: Condition, changed_at: datetime) -> None:
         """Set one condition of the pod, whose status last changed at `changed_at`.
 
         Raises:
-            ClusterFailed: It could not be set (sidecar.domain.podview).
+            ClusterFailed: It could not be set (sidecar.domain.pod.lifecycle).
         """
 
     async def create_event(self, event: PodEvent) -> None:
         """Write an event on the pod; the same one again changes nothing.
 
         Raises:
-            ClusterFailed: It could not be written (sidecar.domain.podview).
+            ClusterFailed: It could not be written (sidecar.domain.pod.lifecycle).
         """
 
 

@@ -10,10 +10,10 @@ from datetime import datetime
 
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.domain.binding import bind, is_bound
-from sidecar.domain.entitlement import CLOCK_SKEW, Evidence
+from sidecar.domain.entitlement.binding import bind, is_bound
+from sidecar.domain.entitlement.states import CLOCK_SKEW, Evidence
+from sidecar.domain.entitlement.token import Asked, IssueWindow, Refusal, issued_at, verify
 from sidecar.domain.ports import Clock, SignatureCheck
-from sidecar.domain.registration import Asked, IssueWindow, Refusal, issued_at, verify
 from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.types import MeterUsageRequest, RegisterUsageRequest
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from sidecar.domain.entitlement import Reason
-from sidecar.domain.registration import Refusal
+from sidecar.domain.entitlement.states import Reason
+from sidecar.domain.entitlement.token import Refusal
 from sidecar.marketplace import errors, service_errors
 from sidecar.marketplace.emulation import EmulatorUnreachable
 

@@ -2,8 +2,8 @@
 
 Asks at once and until AWS says yes: after faults with full jitter, after refusals every 5 minutes, so that a buyer who
 subscribes is let in without a restart. From then on only what MeterUsage answers changes anything; the proof is renewed
-for a later restart. What the answers mean is decided in `sidecar.domain.standing`. Neither a nonce nor a signature is
-ever logged.
+for a later restart. What the answers mean is decided in `sidecar.domain.entitlement.registration`. Neither a nonce nor
+a signature is ever logged.
 """
 
 import asyncio
@@ -16,17 +16,18 @@ from datetime import datetime, timedelta
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.domain.backoff import full_jitter
-from sidecar.domain.entitlement import AttestationFailed, Entitlement, Evidence, Reason, Source, State
+from sidecar.domain.entitlement.registration import Registration, Standing, judge, next_change
+from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Evidence, Reason, Source, State
+from sidecar.domain.entitlement.token import Refusal
+from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.policy import Check, OnDenied
-from sidecar.domain.ports import Clock, EvidenceStore, SignatureCheck
-from sidecar.domain.registration import Refusal
-from sidecar.domain.standing import Registration, Standing, judge, next_change
-from sidecar.domain.usage import LedgerUnavailable
+from sidecar.domain.ports import Clock, SignatureCheck
 from sidecar.logs import Repeats
 from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.service_errors import CustomerNotEntitledException
 from sidecar.services.attestation import Attestor
+from sidecar.services.ports import EvidenceStore
 from sidecar.services.proof import Prover
 from sidecar.services.refusals import disbelieve, interpret
 from sidecar.services.renewing import Renewal

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.domain.entitlement import Evidence
-from sidecar.domain.registration import Refusal
-from sidecar.domain.renewal import first_wait, longest_wait, next_wait, wait_after_failure
+from sidecar.domain.entitlement.renewal import first_wait, longest_wait, next_wait, wait_after_failure
+from sidecar.domain.entitlement.states import Evidence
+from sidecar.domain.entitlement.token import Refusal
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.services.proof import Prover
 from sidecar.services.refusals import disbelieve, interpret

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from sidecar.domain.entitlement import Entitlement, State
+from sidecar.domain.entitlement.states import Entitlement, State
 from sidecar.domain.status import Finding
 from sidecar.services.refusals import cure_of
 

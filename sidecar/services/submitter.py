@@ -15,14 +15,13 @@ import structlog
 
 from sidecar.domain import timestamps
 from sidecar.domain.backoff import full_jitter
-from sidecar.domain.entitlement import State
-from sidecar.domain.failing import Course
-from sidecar.domain.hours import Hour, end_of, hour_of, next_hour, start_of
-from sidecar.domain.outcomes import OUTCOMES, Outcome, classify
-from sidecar.domain.policy import OnFailing
-from sidecar.domain.ports import Clock, Gate
-from sidecar.domain.quantity import render
-from sidecar.domain.records import (
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.domain.metering.failing import Course
+from sidecar.domain.metering.hours import Hour, end_of, hour_of, next_hour, start_of
+from sidecar.domain.metering.outcomes import OUTCOMES, Outcome, classify
+from sidecar.domain.metering.quantity import render
+from sidecar.domain.metering.records import (
     Accept,
     Answer,
     Carry,
@@ -36,15 +35,17 @@ from sidecar.domain.records import (
     settle,
     window_closes_at,
 )
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.schedule import due_at, next_turn, stretch
-from sidecar.domain.sealing import sealable_at
+from sidecar.domain.metering.rules import MeteringRules
+from sidecar.domain.metering.schedule import due_at, next_turn, stretch
+from sidecar.domain.metering.sealing import sealable_at
+from sidecar.domain.metering.validation import AHEAD
+from sidecar.domain.policy import OnFailing
+from sidecar.domain.ports import Clock
 from sidecar.domain.status import Finding, Terms
-from sidecar.domain.usage import LedgerUnavailable
-from sidecar.domain.usage_rules import AHEAD
 from sidecar.marketplace import Disposition, MarketplaceError, MarketplaceMetering, Taken
 from sidecar.services.course_keeper import DUPLICATE_CURE, CourseKeeper
 from sidecar.services.meter_request import meter_request
+from sidecar.services.ports import EntitlementReader
 
 AT_ONCE = 4
 """Submissions that may run at the same time."""
@@ -91,7 +92,7 @@ class RecordStore(Protocol):
         """Return the terms of the conservation law by dimension."""
 
 
-class LearningGate(Gate, Protocol):
+class LearningGate(EntitlementReader, Protocol):
     """The entitlement, which learns from each submission."""
 
     async def told(self, *, accepted: bool) -> None:
@@ -140,7 +141,7 @@ class Submitter:
         """What keeps a dimension's records from being taken, until its next success."""
 
     def failing(self, now: datetime) -> bool:
-        """Return whether metering fails (sidecar.domain.failing)."""
+        """Return whether metering fails (sidecar.domain.metering.failing)."""
         return bool(self.courses.failures(now))
 
     async def run(self) -> None:

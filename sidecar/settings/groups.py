@@ -9,8 +9,8 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from sidecar.domain.metering.events import Dimension
 from sidecar.domain.policy import Check, LatePolicy, OnDenied, OnFailing, QuantityKind
-from sidecar.domain.usage import Dimension
 
 
 class Mode(StrEnum):

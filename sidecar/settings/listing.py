@@ -5,7 +5,7 @@ Refuses more dimensions than a listing can have, and two of one name. A member t
 
 from pathlib import Path
 
-from sidecar.domain.usage import Aggregation, Dimension
+from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.settings import values
 from sidecar.settings.groups import Product
 from sidecar.settings.section import Reading, Section

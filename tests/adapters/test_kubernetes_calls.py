@@ -17,8 +17,8 @@ from urllib3.util.ssl_ import create_urllib3_context
 from sidecar.adapters.kubernetes import trust
 from sidecar.adapters.kubernetes.address import locate_pod
 from sidecar.adapters.kubernetes.pod import KubernetesPod
-from sidecar.domain.podreports import Condition, EventReason, PodEvent
-from sidecar.domain.podview import Access, ClusterFailed, ConditionView, ContainerView, Fault, RestartPolicy
+from sidecar.domain.pod.lifecycle import Access, ClusterFailed, ConditionView, ContainerView, Fault, RestartPolicy
+from sidecar.domain.pod.reports import Condition, EventReason, PodEvent
 from tests.adapters.apiserver import EVENTS, HANG, POD, REVIEWS, STATUS, UID, ApiServer, pod
 from tests.tools import PATIENCE
 

@@ -8,9 +8,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.adapters.metrics import expose
-from sidecar.domain.entitlement import State
-from sidecar.domain.failing import Cause
-from sidecar.domain.quantity import MILLION
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.failing import Cause
+from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.status import Finding, Status, Terms
 from tests.adapters.http.fakes import NOW, STATUS
 

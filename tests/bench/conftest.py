@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.operator.stage import Stage, request, wait_for
+from sidecar.commands.stage import Stage, request, wait_for
 
 HERE = Path(__file__).parent
 MEMORY = Path("/dev/shm")

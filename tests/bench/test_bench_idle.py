@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.operator.stage import Stage, request, wait_for
+from sidecar.commands.stage import Stage, request, wait_for
 from tests.bench.conftest import until_ready
 from tests.bench.measuring import at_most, compare, cpu_seconds, judge, memory, tell
 from tests.bench.test_bench_start import LIBRARIES, SDK

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.operator.stage import request
+from sidecar.commands.stage import request
 from tests.bench.conftest import Bench
 from tests.bench.measuring import ROUNDS, alternate, at_least, compare, cpu_seconds, tell
 

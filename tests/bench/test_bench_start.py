@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sidecar.operator.stage import Stage
+from sidecar.commands.stage import Stage
 from tests.bench.conftest import Bench, until_ready
 from tests.bench.measuring import alternate, at_most, compare, judge, seconds, tell
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.operator.stage import Stage, request, wait_for
+from sidecar.commands.stage import Stage, request, wait_for
 from tests.bench.conftest import Bench, process_of
 from tests.bench.measuring import alternate, at_least, at_most, compare, judge, memory, tell
 from tests.bench.test_bench_start import _first_answer

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.operator.stage import wait_for
+from sidecar.commands.stage import wait_for
 from tests.chart.rendering import CHARTS
 from tests.process.processes import Emulator, Site, launch_emulator
 from tests.tools import PATIENCE

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from sidecar.operator.stage import free_port
+from sidecar.commands.stage import free_port
 from tests import programs
 from tests.chart.rendering import NEWEST, provide_helm
 from tests.documents.reading import ROOT, Block, Command, pattern

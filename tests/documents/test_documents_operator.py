@@ -4,12 +4,12 @@ import ast
 import re
 from pathlib import Path
 
-from sidecar.domain.entitlement import Reason, State
-from sidecar.domain.outcomes import OUTCOMES
-from sidecar.domain.podview import Fault
+from sidecar.checks.setup import SUBJECTS
+from sidecar.domain.entitlement.states import Reason, State
+from sidecar.domain.metering.outcomes import OUTCOMES
+from sidecar.domain.pod.lifecycle import Fault
 from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import errors
-from sidecar.operator.checks.setup import SUBJECTS
 from tests.documents.reading import ROOT, read
 
 OPERATOR = "docs/operator.md"

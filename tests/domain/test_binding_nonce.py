@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.domain.binding import PREFIX, bind, is_bound, is_reserved
+from sidecar.domain.entitlement.binding import PREFIX, bind, is_bound, is_reserved
 
 RANDOM = "q" * 43
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.buckets import Bucket, Elsewhere, record, record_late
-from sidecar.domain.quantity import MILLION
-from sidecar.domain.usage import Aggregation
+from sidecar.domain.metering.buckets import Bucket, Elsewhere, record, record_late
+from sidecar.domain.metering.events import Aggregation
+from sidecar.domain.metering.quantity import MILLION
 
 events = st.lists(st.tuples(st.integers(min_value=0, max_value=10**16 - 1), st.integers(min_value=0, max_value=50)))
 

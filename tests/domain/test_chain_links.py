@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.chain import ChainBroken, check, link
+from sidecar.domain.audit.hash_chain import ChainBroken, check, link
 
 ENTRIES: list[tuple[str, Mapping[str, object]]] = [
     ("record", {"id": "rec-1", "quantity": "1.5"}),
@@ -75,7 +75,7 @@ def test_second_beginning_is_refused() -> None:
 
 def test_other_format_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A chain of another format or version is none of ours, although its hashes are right."""
-    monkeypatch.setattr("sidecar.domain.chain.VERSION", 2)
+    monkeypatch.setattr("sidecar.domain.audit.hash_chain.VERSION", 2)
     newer = list(link(ENTRIES))
     monkeypatch.undo()
     with pytest.raises(ChainBroken, match="version 1"):

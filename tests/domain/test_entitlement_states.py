@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sidecar.domain.entitlement import CLOCK_SKEW, Entitlement, Evidence, Reason, Source, State
-from sidecar.domain.standing import Registration, judge, next_change
+from sidecar.domain.entitlement.registration import Registration, judge, next_change
+from sidecar.domain.entitlement.states import CLOCK_SKEW, Entitlement, Evidence, Reason, Source, State
 
 START = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 RETRY_FOR = timedelta(minutes=30)

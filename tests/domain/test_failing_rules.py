@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.failing import DUPLICATES, WITHIN, Cause, Course, describe, find_failures
+from sidecar.domain.metering.failing import DUPLICATES, WITHIN, Cause, Course, describe, find_failures
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.hours import (
+from sidecar.domain.metering.hours import (
     SECONDS,
     end_of,
     from_micros,

@@ -3,7 +3,7 @@
 import botocore.loaders
 import pytest
 
-from sidecar.domain.outcomes import OUTCOMES, Outcome, classify
+from sidecar.domain.metering.outcomes import OUTCOMES, Outcome, classify
 from sidecar.marketplace import errors
 from sidecar.marketplace.errors import MarketplaceError, Taken
 from sidecar.marketplace.service_errors import ERRORS

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.pairing import reconcile
-from sidecar.domain.reconciliation import Charge, Reconciliation, Span, Submission, Verdict
-from sidecar.domain.records import RecordStatus
+from sidecar.domain.audit.matching import reconcile
+from sidecar.domain.audit.slots import Charge, Reconciliation, Span, Submission, Verdict
+from sidecar.domain.metering.records import RecordStatus
 
 HOUR = datetime(2026, 11, 23, 10, tzinfo=UTC)
 NEXT = HOUR + timedelta(hours=1)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.entitlement import Entitlement, Source, State
-from sidecar.domain.podreports import (
+from sidecar.domain.entitlement.states import Entitlement, Source, State
+from sidecar.domain.pod.reports import (
     EVENT_DISTANCE,
     LONGEST_MESSAGE,
     Condition,

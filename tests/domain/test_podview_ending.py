@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sidecar.domain.podview import Access, ContainerView, PodView, RestartPolicy, drain_within, is_ending, may_lag
+from sidecar.domain.pod.lifecycle import Access, ContainerView, PodView, RestartPolicy, drain_within, is_ending, may_lag
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.quantity import LARGEST, LARGEST_WHOLE, MILLION, exact, parse, render
+from sidecar.domain.metering.quantity import LARGEST, LARGEST_WHOLE, MILLION, exact, parse, render
 
 in_range = st.integers(min_value=0, max_value=LARGEST)
 any_sum = st.integers(min_value=-(10**40), max_value=10**40)

@@ -4,10 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sidecar.domain.hours import hour_of
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.policy import LatePolicy
-from sidecar.domain.records import (
+from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.records import (
     Accept,
     Carry,
     Fate,
@@ -20,6 +19,7 @@ from sidecar.domain.records import (
     settle,
     window_closes_at,
 )
+from sidecar.domain.policy import LatePolicy
 
 CARRY, UNBILLED = LatePolicy.CARRY, LatePolicy.UNBILLED
 DUPLICATE = Write("duplicate: the slot already holds another quantity (words)")

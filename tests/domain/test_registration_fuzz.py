@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.registration import Asked, IssueWindow, Refusal, read_token, verify
+from sidecar.domain.entitlement.token import Asked, IssueWindow, Refusal, read_token, verify
 
 NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 ASKED = Asked("0abc123example", 3, "the nonce")

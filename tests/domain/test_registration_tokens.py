@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 
 from sidecar.adapters.signature import PublicKeys
-from sidecar.domain.registration import (
+from sidecar.domain.entitlement.token import (
     LARGEST_TOKEN,
     Asked,
     IssueWindow,

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from sidecar.domain.renewal import LEAST, first_wait, longest_wait, next_wait, wait_after_failure
+from sidecar.domain.entitlement.renewal import LEAST, first_wait, longest_wait, next_wait, wait_after_failure
 
 HOUR = timedelta(hours=1)
 QUOTA = 5

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sidecar.domain.buckets import Bucket
-from sidecar.domain.hours import hour_of, to_micros
+from sidecar.domain.metering.buckets import Bucket
+from sidecar.domain.metering.events import Dimension
+from sidecar.domain.metering.hours import hour_of, to_micros
+from sidecar.domain.metering.rules import MeteringRules, Place, place
 from sidecar.domain.policy import LatePolicy, QuantityKind
-from sidecar.domain.rules import MeteringRules, Place, place
-from sidecar.domain.usage import Dimension
 
 NOW = datetime(2026, 11, 23, 16, 20, tzinfo=UTC)
 OPEN, CARRIED, UNBILLED = Place.OPEN, Place.CARRIED, Place.UNBILLED

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.hours import Hour, hour_of, next_hour
-from sidecar.domain.schedule import due_at, stretch
-from sidecar.domain.sealing import sealable_at
+from sidecar.domain.metering.hours import Hour, hour_of, next_hour
+from sidecar.domain.metering.schedule import due_at, stretch
+from sidecar.domain.metering.sealing import sealable_at
 
 HOUR = hour_of(datetime(2026, 11, 23, 10, tzinfo=UTC))
 SETTLE = timedelta(minutes=2)

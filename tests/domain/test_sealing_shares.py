@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.hours import hour_of
+from sidecar.domain.metering.events import Tags
+from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.metering.quantity import LARGEST, LARGEST_WHOLE, MILLION
+from sidecar.domain.metering.sealing import MOST_KEYS, MOST_TAG_SETS, Seal, seal, sealable_at
 from sidecar.domain.policy import QuantityKind
-from sidecar.domain.quantity import LARGEST, LARGEST_WHOLE, MILLION
-from sidecar.domain.sealing import MOST_KEYS, MOST_TAG_SETS, Seal, seal, sealable_at
-from sidecar.domain.usage import Tags
 
 DECIMAL, INTEGER = QuantityKind.DECIMAL, QuantityKind.INTEGER
 RED: Tags = (("Team", "red"),)

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sidecar.domain.hours import hour_of
-from sidecar.domain.podview import ConditionView, PodView
-from sidecar.domain.succession import TakenOver, describe, still_runs, summarize
+from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.pod.lifecycle import ConditionView, PodView
+from sidecar.domain.pod.succession import TakenOver, describe, still_runs, summarize
 
 TEN = hour_of(datetime(2026, 11, 23, 10, tzinfo=UTC))
 POD = PodView(uid="u-1", phase="Running", deleted=False, conditions={"Ready": ConditionView("True", None)})

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.cloudevents import envelope_of_headers, joined_id, read_envelopes
-from sidecar.domain.usage import Aggregation, Dimension, InvalidUsage, NumberText, UsageEvent
+from sidecar.domain.metering.cloudevents import envelope_of_headers, joined_id, read_envelopes
+from sidecar.domain.metering.events import Aggregation, Dimension, InvalidUsage, NumberText, UsageEvent
 
 NOW = datetime(2026, 11, 23, 10, 5, tzinfo=UTC)
 DIMENSIONS = {"requests": Dimension("requests"), "users": Dimension("users", Aggregation.UNIQUE)}

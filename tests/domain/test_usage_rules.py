@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.domain import timestamps
-from sidecar.domain.usage import Aggregation, Dimension, InvalidUsage, NumberText, UsageEvent
-from sidecar.domain.usage_rules import read_batch
+from sidecar.domain.metering.events import Aggregation, Dimension, InvalidUsage, NumberText, UsageEvent
+from sidecar.domain.metering.validation import read_batch
 
 NOW = datetime(2026, 11, 23, 10, 5, tzinfo=UTC)
 DIMENSIONS = {

@@ -19,11 +19,11 @@ from structlog.testing import capture_logs
 from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.ledger import Ledger
-from sidecar.domain.hours import hour_of, next_hour
+from sidecar.domain.metering.events import Dimension, LedgerFull, LedgerUnavailable, Tags, UsageBatch, UsageEvent
+from sidecar.domain.metering.hours import hour_of, next_hour
+from sidecar.domain.metering.records import Accept, Answer, Carry
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
-from sidecar.domain.records import Accept, Answer, Carry
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import Dimension, LedgerFull, LedgerUnavailable, Tags, UsageBatch, UsageEvent
 
 NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)

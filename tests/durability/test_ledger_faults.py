@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.domain.metering.events import Dimension, LedgerUnavailable, UsageBatch, UsageEvent
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import Dimension, LedgerUnavailable, UsageBatch, UsageEvent
 
 NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 RULES = MeteringRules(

@@ -18,11 +18,11 @@ import pytest
 from sidecar.adapters.ledger import adopting, digests, generations, proof, pruning, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing, prepare
 from sidecar.adapters.ledger.store import Store
-from sidecar.domain.hours import hour_of_micros
+from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch, UsageEvent
+from sidecar.domain.metering.hours import hour_of_micros
+from sidecar.domain.metering.records import Accept, Answer, Wait
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
-from sidecar.domain.records import Accept, Answer, Wait
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import Aggregation, Dimension, Receipt, UsageBatch, UsageEvent
 from tests.durability.recording import (
     Acknowledged,
     Connection,

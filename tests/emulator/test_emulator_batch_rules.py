@@ -5,16 +5,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sidecar.emulator.account import change_customers
-from sidecar.emulator.batch_meter_usage import batch_meter_usage
-from sidecar.emulator.customers import Name, named_customer
-from sidecar.emulator.entries import Customer
-from sidecar.emulator.errors import ServiceError
-from sidecar.emulator.quantities import decimal_quantity, whole_quantity
-from sidecar.emulator.requests import BatchMeterUsageRequest, UsageRecord
-from sidecar.emulator.resolve_customer import issue_token, resolve_customer
-from sidecar.emulator.seed import Seed
-from sidecar.emulator.state import State
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.protocol.requests import BatchMeterUsageRequest, UsageRecord
+from sidecar.emulator.rules.batch_meter_usage import batch_meter_usage
+from sidecar.emulator.rules.quantities import decimal_quantity, whole_quantity
+from sidecar.emulator.rules.resolve_customer import issue_token, resolve_customer
+from sidecar.emulator.state.account import change_customers
+from sidecar.emulator.state.customers import Name, named_customer
+from sidecar.emulator.state.entries import Customer
+from sidecar.emulator.state.seed import Seed
+from sidecar.emulator.state.store import State
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 LICENSE = "arn:aws:license-manager::294406891311:license:l-1"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from sidecar.emulator.command import main
-from sidecar.emulator.seed import Seed, SeedError, make_seed
+from sidecar.emulator.state.seed import Seed, SeedError, make_seed
 from tests.tools import PATIENCE
 
 SEED = """

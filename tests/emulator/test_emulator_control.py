@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.emulator.seed import Seed
+from sidecar.emulator.state.seed import Seed
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Connect, RunningEmulator, Start

@@ -15,12 +15,12 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.emulator.entries import Session
-from sidecar.emulator.errors import ServiceError
-from sidecar.emulator.seed import NO_SEED
-from sidecar.emulator.sigv4 import SignedRequest, authenticate
-from sidecar.emulator.state import State
-from sidecar.emulator.sts import assume_role
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.protocol.sigv4 import SignedRequest, authenticate
+from sidecar.emulator.protocol.sts import assume_role
+from sidecar.emulator.state.entries import Session
+from sidecar.emulator.state.seed import NO_SEED
+from sidecar.emulator.state.store import State
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Cluster, Connect, RunningEmulator, Start

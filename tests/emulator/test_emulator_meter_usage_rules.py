@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.emulator.errors import ServiceError
-from sidecar.emulator.meter_usage import meter_usage
-from sidecar.emulator.quantities import Quantity, decimal_quantity, whole_quantity
-from sidecar.emulator.requests import Allocation, MeterUsageRequest, Tag
-from sidecar.emulator.seed import Seed
-from sidecar.emulator.state import State
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.protocol.requests import Allocation, MeterUsageRequest, Tag
+from sidecar.emulator.rules.meter_usage import meter_usage
+from sidecar.emulator.rules.quantities import Quantity, decimal_quantity, whole_quantity
+from sidecar.emulator.state.seed import Seed
+from sidecar.emulator.state.store import State
 
 NOW = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 POD = "pod-1"

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from sidecar.emulator.customers import Name, named_customer
-from sidecar.emulator.errors import MODELLED
-from sidecar.emulator.seed import Seed
+from sidecar.emulator.protocol.errors import MODELLED
+from sidecar.emulator.state.customers import Name, named_customer
+from sidecar.emulator.state.seed import Seed
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Connect, RunningEmulator, Start

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.emulator.instants import epoch_seconds, format_instant, hour_of, parse_duration, parse_instant
-from sidecar.emulator.quantities import Quantity, decimal_quantity, whole_quantity
+from sidecar.emulator.protocol.instants import epoch_seconds, format_instant, hour_of, parse_duration, parse_instant
+from sidecar.emulator.rules.quantities import Quantity, decimal_quantity, whole_quantity
 
 MODEL_PATTERN = re.compile(r"(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?")
 

@@ -10,9 +10,9 @@ from botocore.model import ServiceModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.emulator.errors import MODELLED, ServiceError
-from sidecar.emulator.requests import read_request
-from sidecar.emulator.shapes import REQUESTS, Flag, Instant, Many, Shape, Structure, Text, Whole, check
+from sidecar.emulator.protocol.errors import MODELLED, ServiceError
+from sidecar.emulator.protocol.requests import read_request
+from sidecar.emulator.protocol.shapes import REQUESTS, Flag, Instant, Many, Shape, Structure, Text, Whole, check
 
 NOW_S = 1_795_428_000
 

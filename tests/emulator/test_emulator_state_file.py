@@ -12,7 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.emulator.clock import Clock
-from sidecar.emulator.entries import (
+from sidecar.emulator.protocol.requests import Allocation, MeterUsageRequest, Tag
+from sidecar.emulator.rules.quantities import Quantity
+from sidecar.emulator.service import Options, Service
+from sidecar.emulator.state.entries import (
     ClockSetting,
     Customer,
     Entry,
@@ -26,12 +29,9 @@ from sidecar.emulator.entries import (
     TrailEvent,
     UsedToken,
 )
-from sidecar.emulator.journal import Journal, StateFileError
-from sidecar.emulator.quantities import Quantity
-from sidecar.emulator.requests import Allocation, MeterUsageRequest, Tag
-from sidecar.emulator.service import Options, Service
-from sidecar.emulator.state import State
-from sidecar.emulator.stored_form import read_entry, write_entry
+from sidecar.emulator.state.journal import Journal, StateFileError
+from sidecar.emulator.state.store import State
+from sidecar.emulator.state.stored_form import read_entry, write_entry
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Cluster, Connect, Start

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar import __version__
-from sidecar.operator.ecs.definition import IMAGE_PROGRAM
+from sidecar.commands.ecs.definition import IMAGE_PROGRAM
 from tests.tools import PATIENCE
 
 if TYPE_CHECKING:

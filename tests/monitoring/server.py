@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from sidecar.operator.stage import wait_for
+from sidecar.commands.stage import wait_for
 from tests import programs
 from tests.monitoring.rules import RULES
 from tests.tools import PATIENCE

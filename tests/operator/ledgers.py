@@ -6,8 +6,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sidecar import cli
-from sidecar.domain.hours import hour_of
-from sidecar.domain.outcomes import Outcome
+from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.metering.outcomes import Outcome
 from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, UNBILLED_LATE, Books, event
 
 ACCEPTED, IN_DOUBT, CARRIED, LATE = "rec-1", "rec-2", "rec-3", "rec-4"

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.listing import look
-from sidecar.operator.stage import free_port
+from sidecar.commands.stage import free_port
 from tests.adapters.apiserver import ApiServer
 from tests.process.aws import REGION, Aws
 from tests.process.processes import Emulator, Site, environment

@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sidecar.adapters.http.views import status_members
-from sidecar.domain.entitlement import Entitlement, Source, State
+from sidecar.domain.entitlement.states import Entitlement, Source, State
 from sidecar.domain.status import Finding, Status, Terms
+from sidecar.serializers import status_members
 
 NOW = datetime(2026, 11, 23, 10, 20, 5, 123456, tzinfo=UTC)
 MILLION = 1_000_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.operator.addresses import http_url, reachable
+from sidecar.addresses import http_url, reachable
 
 
 @pytest.mark.parametrize(

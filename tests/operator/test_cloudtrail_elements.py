@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.operator.cloudtrail import elements as module
-from sidecar.operator.cloudtrail.elements import elements
+from sidecar.commands.ledger.cloudtrail import elements as module
+from sidecar.commands.ledger.cloudtrail.elements import elements
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.text(),

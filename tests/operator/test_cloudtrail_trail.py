@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.reconciliation import Charge
-from sidecar.operator.cloudtrail.files import TrailUnreadable, find_files, read_events
-from sidecar.operator.cloudtrail.trail import Trail
+from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, find_files, read_events
+from sidecar.commands.ledger.cloudtrail.trail import Trail
+from sidecar.domain.audit.slots import Charge
 from tests.operator.trails import CODE, deliver, event, metered, packed, records
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)

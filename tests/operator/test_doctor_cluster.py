@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from sidecar.checks.cluster import check_kubernetes, judge_role
+from sidecar.checks.running import RunningSidecar
 from sidecar.domain.diagnosis import Diagnosis, Result
-from sidecar.domain.podview import Access, PodView
-from sidecar.operator.checks.cluster import check_kubernetes, judge_role
-from sidecar.operator.checks.running import RunningSidecar
+from sidecar.domain.pod.lifecycle import Access, PodView
 from sidecar.settings import KubernetesSettings, KubernetesUse
 from tests.adapters.apiserver import HANG, POD, REVIEWS, ApiServer, pod
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.operator.stage import free_port
+from sidecar.commands.stage import free_port
 from tests.process import patient
 from tests.process.processes import Emulator, Running, Site, Sites, environment, launch_emulator
 from tests.process.test_process_identity import KEYS, ROLE, project

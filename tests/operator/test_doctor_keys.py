@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.adapters.ledger.evidence import write_evidence
+from sidecar.checks.keys import check_keys, check_rotation
+from sidecar.checks.running import RunningSidecar
 from sidecar.domain.diagnosis import Diagnosis, Result
-from sidecar.domain.entitlement import Evidence
-from sidecar.operator.checks.keys import check_keys, check_rotation
-from sidecar.operator.checks.running import RunningSidecar
+from sidecar.domain.entitlement.states import Evidence
 from sidecar.settings import Check, EntitlementSettings, LedgerSettings, Product, Settings
 from tests.adapters.ledger.books import NOW, Books
 

@@ -11,10 +11,10 @@ from typing import Self
 
 import pytest
 
+from sidecar.checks.network import check_dns, check_endpoint, judge_clock
 from sidecar.domain.diagnosis import Diagnosis, Result
 from sidecar.marketplace import Endpoint
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
-from sidecar.operator.checks.network import check_dns, check_endpoint, judge_clock
 from tests.adapters.apiserver import ApiServer
 
 NOW = datetime(2026, 11, 23, 10, 20, 0, 500_000, tzinfo=UTC)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from sidecar.checks.pod import check_pod
 from sidecar.domain.diagnosis import Result
-from sidecar.operator.checks.pod import check_pod
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.checks.ports import check_api_port, check_probe_port, check_token_file
 from sidecar.domain.diagnosis import Result
-from sidecar.operator.checks.ports import check_api_port, check_probe_port, check_token_file
 from sidecar.settings import ApiSettings, ProbeSettings
 
 

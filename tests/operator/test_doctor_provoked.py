@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from sidecar import checks
 from sidecar.domain.diagnosis import Subject
-from sidecar.operator import checks
 from tests.adapters.apiserver import UID, ApiServer
 from tests.operator.pods import (
     GATE,

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from sidecar.checks.examination import Examination, examine
+from sidecar.commands.report import print_document, print_lines, print_table
 from sidecar.domain.diagnosis import Diagnosis, Result, Subject, failed
-from sidecar.operator.checks.examination import Examination, examine
-from sidecar.operator.report import print_document, print_lines, print_table
 from tests.tools import PATIENCE
 
 FIRST, SECOND, THIRD = (Subject(name, f"Because of the {name}.") for name in ("first", "second", "third"))

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from sidecar.checks.sdk_variables import check_sdk_variables
 from sidecar.domain.diagnosis import Result
-from sidecar.operator.checks.sdk_variables import check_sdk_variables
 from sidecar.settings import Mode
 
 

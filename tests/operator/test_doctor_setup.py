@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from sidecar.checks.environment import check_certificates, check_proxy
+from sidecar.checks.identity import check_identity
+from sidecar.checks.region import check_region
+from sidecar.checks.setup import SERVICE, SUBJECTS, examine_here, examine_service
+from sidecar.checks.shutdown import check_shutdown
 from sidecar.domain.diagnosis import Result
 from sidecar.marketplace import Endpoint, MarketplaceError
 from sidecar.marketplace.probing import ServiceProbe
-from sidecar.operator.checks.environment import check_certificates, check_proxy
-from sidecar.operator.checks.identity import check_identity
-from sidecar.operator.checks.region import check_region
-from sidecar.operator.checks.setup import SERVICE, SUBJECTS, examine_here, examine_service
-from sidecar.operator.checks.shutdown import check_shutdown
 from sidecar.settings import LedgerSettings, MarketplaceSettings, Mode, Product, Settings, ShutdownSettings
 from tests.adapters.apiserver import ApiServer
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from sidecar.checks.running import RunningSidecar
+from sidecar.checks.sidecar import check_sidecar
 from sidecar.domain.diagnosis import Result
-from sidecar.operator.checks.running import RunningSidecar
-from sidecar.operator.checks.sidecar import check_sidecar
 
 
 def running(*codes: str, state: str = "entitled") -> RunningSidecar:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.checks.token import check_token
 from sidecar.domain.diagnosis import Result
-from sidecar.operator.checks.token import check_token
 
 NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 CLAIMS: dict[str, Any] = {

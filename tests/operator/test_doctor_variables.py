@@ -2,11 +2,11 @@
 
 import pytest
 
+from sidecar.checks.environment import check_proxy
+from sidecar.checks.reliance import RESTS_ON, skip_repeated
+from sidecar.checks.setup import SUBJECTS
+from sidecar.checks.variables import check_variables
 from sidecar.domain.diagnosis import Diagnosis, Result, Subject
-from sidecar.operator.checks.environment import check_proxy
-from sidecar.operator.checks.reliance import RESTS_ON, skip_repeated
-from sidecar.operator.checks.setup import SUBJECTS
-from sidecar.operator.checks.variables import check_variables
 from sidecar.settings import Mode
 
 

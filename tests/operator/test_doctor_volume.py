@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.checks.volume import check_ledger, check_room, check_volume, judge_room, read_mounts
 from sidecar.domain.diagnosis import Result
-from sidecar.operator.checks.volume import check_ledger, check_room, check_volume, judge_room, read_mounts
 from tests.adapters.ledger.books import Books
 from tests.tools import need_root
 

@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from sidecar import cli
-from sidecar.operator import healthcheck
+from sidecar.commands import healthcheck
 
 
 @dataclass
@@ -182,6 +182,6 @@ def test_loopback_of_the_other_family(listener: Listener, monkeypatch: pytest.Mo
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         return make(family, *rest, **named)
 
-    monkeypatch.setattr("sidecar.operator.healthcheck.socket.socket", lacking)
+    monkeypatch.setattr("sidecar.commands.healthcheck.socket.socket", lacking)
     assert healthcheck.ask("::1", listener.port, "/livez") is None
     assert listener.asked == ["/livez"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.chain import link
+from sidecar.domain.audit.hash_chain import link
 from tests.operator.ledgers import ACCEPTED, IN_DOUBT, configured, ledger, lived, tamper
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sidecar.adapters.ledger.resolving import resolve_in
-from sidecar.domain.outcomes import Outcome
+from sidecar.domain.metering.outcomes import Outcome
 from tests.adapters.ledger.books import HOUR, Books, event
 from tests.operator.ledgers import ACCEPTED, CARRIED, ELEVEN, IN_DOUBT, TEN, TWELVE, configured, ledger, lived, tamper
 from tests.operator.trails import CODE, deliver, metered, records
@@ -333,7 +333,7 @@ def test_decision_in_between_is_respected(
         assert 0 == ledger("resolve", IN_DOUBT, "write-off", "--reason", "first", "--ledger", str(books.path))
         return resolve_in(*arguments, **named)
 
-    monkeypatch.setattr("sidecar.operator.ledger.reconcile.resolve_in", resolve_first)
+    monkeypatch.setattr("sidecar.commands.ledger.reconcile.resolve_in", resolve_first)
     assert 1 == reconcile(books, events=[HELD, DOUBTED])
     assert "resolved before" in capsys.readouterr().out
 
@@ -358,7 +358,7 @@ def test_second_run_at_once_agrees(
         resolve_in(*arguments, **named)
         return resolve_in(*arguments, **named)
 
-    monkeypatch.setattr("sidecar.operator.ledger.reconcile.resolve_in", resolve_twice)
+    monkeypatch.setattr("sidecar.commands.ledger.reconcile.resolve_in", resolve_twice)
     assert 0 == reconcile(books, events=[HELD, DOUBTED])
     assert (1, "settled") == (books.count("audit"), capsys.readouterr().out.split("\n")[1].split()[0])
 

@@ -118,7 +118,7 @@ def _folder_for_all() -> Iterator[Path]:
 def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a user whom a folder's mode binds; root could write everywhere."""
     script = (
-        "import os, sys; from sidecar import cli; import sidecar.operator.ledger\n"
+        "import os, sys; from sidecar import cli; import sidecar.commands.ledger\n"
         "if os.getuid() == 0: os.setuid(65534)\n"
         "sys.exit(cli.main(sys.argv[1:]))"
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.domain.hours import hour_of
+from sidecar.domain.metering.hours import hour_of
 from tests.adapters.ledger.books import HOUR, NOW, RED, Books, event
 from tests.operator.ledgers import TEN, configured, ledger, lived, tamper
 

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from sidecar.commands.live import Attended, describe, join
+from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.domain.status import Status, Terms
-from sidecar.domain.usage import Aggregation, Dimension
-from sidecar.operator.live import Attended, describe, join
 from sidecar.settings import MeteringSettings, Product, Settings
 from sidecar.terminal.colours import Colour, Paint
 from sidecar.terminal.text import width

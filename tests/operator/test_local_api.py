@@ -5,7 +5,7 @@ from threading import Thread
 
 import pytest
 
-from sidecar.operator.local_api import NoStatus, fetch_status, place_of
+from sidecar.api_client import NoStatus, fetch_status, place_of
 from sidecar.settings import ApiSettings
 from tests.operator.serving import Api, UnixServer, handler_of, serving
 from tests.operator.statuses import served

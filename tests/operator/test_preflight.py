@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar import cli
-from sidecar.operator.preflight import obstacles
+from sidecar.commands.preflight import obstacles
 from sidecar.settings import load
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from sidecar import cli
-from sidecar.operator.local_api import place_of
-from sidecar.operator.status.screen import Page, compose
+from sidecar.api_client import place_of
+from sidecar.commands.status.screen import Page, compose
 from sidecar.settings import ApiSettings
 from sidecar.terminal.colours import Paint
 from tests.operator.serving import Api, serving

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.commands.status.screen import Page, compose
 from sidecar.domain.status import Finding, Terms
-from sidecar.operator.status.screen import Page, compose
 from sidecar.terminal.colours import Paint
 from sidecar.terminal.text import width
 from tests.operator.statuses import ILL, MILLION, NOW, WELL, served

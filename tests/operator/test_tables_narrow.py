@@ -10,8 +10,8 @@ from io import TextIOWrapper
 
 import pytest
 
-from sidecar.operator.demo import Screen
-from sidecar.operator.tables import print_table
+from sidecar.commands.demo import Screen
+from sidecar.commands.tables import print_table
 
 TITLES = ("id", "dimension", "hour", "metering_record_id", "reason")
 ROWS = [

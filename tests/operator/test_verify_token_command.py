@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.domain.registration import LARGEST_TOKEN
+from sidecar.domain.entitlement.token import LARGEST_TOKEN
 from tests.tools import PATIENCE
 
 if TYPE_CHECKING:

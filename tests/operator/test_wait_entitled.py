@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from sidecar import cli
-from sidecar.operator import wait as command
-from sidecar.operator.arguments import parse_seconds
+from sidecar.commands import wait as command
+from sidecar.commands.arguments import parse_seconds
 from sidecar.settings import ApiSettings
 from tests.operator.serving import Api, UnixServer, handler_of, serving
 from tests.tools import PATIENCE

@@ -39,7 +39,7 @@ def live() -> int:
     """Run the product."""
     # Before anything is loaded that takes the folder for its default.
     address.ACCOUNT = Path(os.environ.get("ACCOUNT", "/nowhere"))
-    from sidecar.operator import run  # noqa: PLC0415
+    from sidecar.commands import run  # noqa: PLC0415
     from tests.process.patient import be_patient  # noqa: PLC0415
 
     socket.getaddrinfo = look_up

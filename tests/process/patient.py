@@ -13,11 +13,11 @@ from typing import Any
 
 import kubernetes.client  # noqa: F401 - seconds of loading on a busy machine, not within a check's limit
 
+from sidecar import api_client as local_api
 from sidecar.adapters.kubernetes.pod import KubernetesPod
+from sidecar.checks import access, examination
 from sidecar.cli import main
 from sidecar.marketplace import probing
-from sidecar.operator import local_api
-from sidecar.operator.checks import access, examination
 
 PROGRAM = ("-m", "tests.process.patient")
 """What the interpreter runs in place of the product's module."""

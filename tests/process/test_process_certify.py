@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.operator.stage import free_port, wait_for
+from sidecar.commands.stage import free_port, wait_for
 from tests.process.processes import environment
 from tests.process.test_process_identity import KEYS
 from tests.tools import PATIENCE

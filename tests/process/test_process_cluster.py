@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from sidecar import app
-from sidecar.operator.stage import free_port, wait_for
+from sidecar.app import lifecycle as app
+from sidecar.commands.stage import free_port, wait_for
 from sidecar.settings import load
 from tests.adapters.apiserver import EVENTS, HANG, POD, STATUS, ApiServer
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar import __version__
-from sidecar.operator.ecs.definition import IMAGE_PROGRAM
+from sidecar.commands.ecs.definition import IMAGE_PROGRAM
 from tests.process.processes import environment
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.operator.ecs.definition import IMAGE_PROGRAM
-from sidecar.operator.stage import free_port, wait_for
+from sidecar.commands.ecs.definition import IMAGE_PROGRAM
+from sidecar.commands.stage import free_port, wait_for
 from tests.process.processes import environment
 from tests.tools import PATIENCE
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.operator.stage import wait_for
+from sidecar.commands.stage import wait_for
 
 if TYPE_CHECKING:
     from tests.process.processes import Emulator, Sidecar, Site

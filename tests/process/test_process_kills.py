@@ -19,8 +19,8 @@ import pytest
 
 from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import open_for_reading
-from sidecar.domain.quantity import exact, render
-from sidecar.operator.stage import free_port, wait_for
+from sidecar.commands.stage import free_port, wait_for
+from sidecar.domain.metering.quantity import exact, render
 from tests.process.processes import Emulator, Sidecar, Site, ask, launch_emulator
 from tests.tools import PATIENCE
 

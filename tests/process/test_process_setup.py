@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sidecar.operator.checks.setup import SERVICE
+from sidecar.checks.setup import SERVICE
 from tests.process.aws import Aws
 from tests.process.processes import Emulator, launch_emulator
 from tests.process.test_process_identity import project

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.operator.stage import wait_for
+from sidecar.commands.stage import wait_for
 from tests.process.processes import Emulator, Site, ask, environment
 from tests.screens import INTERRUPT, PAUSE, RESUME, Screen, own_command
 
@@ -196,5 +196,5 @@ def test_nothing_is_loaded_in_pod(site: Site) -> None:
     sidecar.signal()
     assert sidecar.await_end() == 0
 
-    assert "sidecar.app" in sidecar.log
+    assert "sidecar.app.lifecycle" in sidecar.log
     assert not re.search(r"sidecar\.(operator\.live|terminal)", sidecar.log)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.adapters.ledger.courses import read_courses
-from sidecar.domain.entitlement import State
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import UsageEvent
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import UsageEvent
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.services.submitter import LONGEST_SLEEP, Submitter
 from tests.adapters.ledger.books import RULES, Books
 from tests.services.fakes import Marketplace, OpenGate, Shelf

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from sidecar.adapters.ledger import proof, pruning, submitting
 from sidecar.adapters.ledger.courses import write_course
-from sidecar.domain.entitlement import Entitlement, Source, State
-from sidecar.domain.failing import Course
-from sidecar.domain.hours import Hour, to_micros
-from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHour
+from sidecar.domain.entitlement.states import Entitlement, Source, State
+from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
+from sidecar.domain.metering.failing import Course
+from sidecar.domain.metering.hours import Hour, to_micros
+from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.status import Terms
-from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.marketplace import (
     BatchMeterUsageRequest,
     BatchMeterUsageResult,

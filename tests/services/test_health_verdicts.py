@@ -11,11 +11,11 @@ import pytest
 import structlog
 
 from sidecar.adapters.signature import PublicKeys
-from sidecar.domain.entitlement import State
-from sidecar.domain.failing import Cause
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.domain.metering.failing import Cause
 from sidecar.domain.policy import Check, OnFailing
 from sidecar.domain.status import Finding, Progress, Terms, Verdict
-from sidecar.domain.usage import LedgerUnavailable
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.domain.entitlement import State
-from sidecar.domain.usage import (
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import (
     IdReused,
     LedgerUnavailable,
     NotEntitled,

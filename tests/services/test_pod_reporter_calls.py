@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sidecar.adapters.clock import SystemClock
-from sidecar.domain.entitlement import Entitlement, Source, State
-from sidecar.domain.podreports import Condition, PodEvent, Situation
-from sidecar.domain.podview import (
+from sidecar.domain.entitlement.states import Entitlement, Source, State
+from sidecar.domain.pod.lifecycle import (
     Access,
     ClusterFailed,
     ConditionView,
@@ -22,6 +21,7 @@ from sidecar.domain.podview import (
     PodView,
     RestartPolicy,
 )
+from sidecar.domain.pod.reports import Condition, PodEvent, Situation
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import Verdict
 from sidecar.services.cluster_faults import ClusterFaults

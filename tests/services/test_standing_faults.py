@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sidecar.domain.entitlement import Entitlement, Reason, Source, State
+from sidecar.domain.entitlement.states import Entitlement, Reason, Source, State
 from sidecar.domain.status import Finding
 from sidecar.services.standing_faults import Since, entitlement_fault
 

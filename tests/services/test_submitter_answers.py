@@ -9,7 +9,7 @@ import botocore.loaders
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.domain.outcomes import OUTCOMES
+from sidecar.domain.metering.outcomes import OUTCOMES
 from sidecar.domain.policy import LatePolicy
 from sidecar.marketplace.errors import (
     AccessDenied,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.domain.entitlement import State
-from sidecar.domain.usage import Dimension
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import Dimension
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import ThrottlingException
 from tests.adapters.ledger.books import HOUR, MINUTE, NOW, RED, RULES, WHOLE, event

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.domain.entitlement import State
-from sidecar.domain.failing import Cause
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import Dimension
+from sidecar.domain.metering.failing import Cause
 from sidecar.domain.policy import LatePolicy, OnFailing
-from sidecar.domain.usage import Dimension
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from tests.adapters.ledger.books import HOUR, MINUTE, RULES, event

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.domain.entitlement import State
-from sidecar.domain.hours import hour_of
-from sidecar.domain.schedule import due_at
-from sidecar.domain.usage import Dimension
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import Dimension
+from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.metering.schedule import due_at
 from sidecar.marketplace import MeterUsageRequest, Tag, UsageAllocation
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import InternalServiceErrorException, ThrottlingException

@@ -7,10 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 
-from sidecar.domain.hours import to_micros
-from sidecar.domain.quantity import LARGEST, LARGEST_WHOLE, MILLION
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import (
+from sidecar.domain.metering.events import (
     Aggregation,
     Dimension,
     IdReused,
@@ -21,6 +18,9 @@ from sidecar.domain.usage import (
     UsageBatch,
     UsageEvent,
 )
+from sidecar.domain.metering.hours import to_micros
+from sidecar.domain.metering.quantity import LARGEST, LARGEST_WHOLE, MILLION
+from sidecar.domain.metering.rules import MeteringRules
 from tests.simulation.tally import Tally
 from tests.simulation.witness import Witness
 

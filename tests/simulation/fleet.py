@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from sidecar.domain.backoff import full_jitter
-from sidecar.domain.hours import end_of, hour_of
-from sidecar.domain.schedule import BURST, PACE, due_at, stretch
-from sidecar.emulator.quotas import Quotas
+from sidecar.domain.metering.hours import end_of, hour_of
+from sidecar.domain.metering.schedule import BURST, PACE, due_at, stretch
+from sidecar.emulator.protocol.quotas import Quotas
 from sidecar.services.submitter import RETRY_BASE, RETRY_CAP
 
 HOUR = hour_of(datetime(2026, 11, 23, 10, tzinfo=UTC))

@@ -14,9 +14,9 @@ from random import Random
 
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.proof import terms
-from sidecar.domain.entitlement import State
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import Receipt, UsageBatch
 from sidecar.domain.status import Terms
-from sidecar.domain.usage import Receipt, UsageBatch
 from tests.simulation.app import App
 from tests.simulation.clocks import PodClock, World
 from tests.simulation.disk import DiskFault

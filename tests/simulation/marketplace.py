@@ -11,16 +11,16 @@ from enum import StrEnum
 from random import Random
 from typing import NoReturn
 
-from sidecar.emulator.entries import MeteringRecord, Subscription
-from sidecar.emulator.errors import ServiceError
-from sidecar.emulator.instants import hour_of
-from sidecar.emulator.meter_usage import meter_usage
-from sidecar.emulator.quantities import Quantity, decimal_quantity, whole_quantity
-from sidecar.emulator.requests import Allocation, Tag
-from sidecar.emulator.requests import MeterUsageRequest as Received
-from sidecar.emulator.seed import Seed
-from sidecar.emulator.state import Slot, State
-from sidecar.emulator.usage_rules import record_id
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.protocol.instants import hour_of
+from sidecar.emulator.protocol.requests import Allocation, Tag
+from sidecar.emulator.protocol.requests import MeterUsageRequest as Received
+from sidecar.emulator.rules.meter_usage import meter_usage
+from sidecar.emulator.rules.quantities import Quantity, decimal_quantity, whole_quantity
+from sidecar.emulator.rules.usage_rules import record_id
+from sidecar.emulator.state.entries import MeteringRecord, Subscription
+from sidecar.emulator.state.seed import Seed
+from sidecar.emulator.state.store import Slot, State
 from sidecar.marketplace import (
     BatchMeterUsageRequest,
     BatchMeterUsageResult,

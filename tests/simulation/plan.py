@@ -8,9 +8,9 @@ from datetime import timedelta
 from enum import StrEnum
 from random import Random
 
+from sidecar.domain.metering.events import Aggregation, Dimension
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import Aggregation, Dimension
 
 PRODUCT = "0abc123example"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
-from sidecar.domain.entitlement import AttestationFailed, Entitlement, Source, State
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch
+from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Source, State
+from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.services.intake import UsageIntake
 from sidecar.services.submitter import Submitter
 from tests.simulation.clocks import PodClock

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sidecar.domain.hours import hour_of_micros, to_micros
-from sidecar.domain.quantity import MILLION, exact
-from sidecar.domain.usage import Aggregation, Tags, UsageBatch, UsageEvent
+from sidecar.domain.metering.events import Aggregation, Tags, UsageBatch, UsageEvent
+from sidecar.domain.metering.hours import hour_of_micros, to_micros
+from sidecar.domain.metering.quantity import MILLION, exact
 
 REMEMBERED = timedelta(hours=24) // timedelta(microseconds=1)
 """How long an id is promised to be recognised, in microseconds."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.domain.metering.events import Aggregation, Dimension
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
-from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import Terms
-from sidecar.domain.usage import Aggregation, Dimension
 from tests.simulation.life import Outcome
 from tests.simulation.plan import PRODUCT, Action, Kind, Plan
 from tests.simulation.running import run

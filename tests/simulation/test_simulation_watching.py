@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.domain.usage import Aggregation
+from sidecar.domain.metering.events import Aggregation
 from sidecar.marketplace import MeterUsageRequest
 from tests.simulation.clocks import PodClock, World
 from tests.simulation.loop import SimulatedLoop, Stalled

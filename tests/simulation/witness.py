@@ -9,13 +9,13 @@ from typing import NoReturn
 
 from sidecar.adapters.ledger import proof
 from sidecar.domain import timestamps
-from sidecar.domain.hours import Hour, end_of, hour_of, hour_of_micros, start_of, to_micros
+from sidecar.domain.metering.events import Aggregation
+from sidecar.domain.metering.hours import Hour, end_of, hour_of, hour_of_micros, start_of, to_micros
+from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.rules import MeteringRules
+from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.policy import LatePolicy
-from sidecar.domain.quantity import exact, render
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.sealing import sealable_at
-from sidecar.domain.usage import Aggregation
-from sidecar.emulator.entries import MeteringRecord
+from sidecar.emulator.state.entries import MeteringRecord
 from sidecar.marketplace import MarketplaceError, MeterUsageRequest, Taken
 from tests.simulation.clocks import PodClock
 from tests.simulation.tally import REMEMBERED, Miscount, Tally

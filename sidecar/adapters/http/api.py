@@ -16,20 +16,20 @@ from typing import NamedTuple
 
 from aiohttp import hdrs, web
 
-from sidecar.adapters.http import views
+from sidecar import serializers as views
 from sidecar.adapters.http.access import BearerToken, check_host
 from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, Memory, Places
 from sidecar.adapters.http.attestation_requests import read_nonce
 from sidecar.adapters.http.bodies import read_body
 from sidecar.adapters.http.listening import Connection, Handler, Listener
 from sidecar.adapters.http.openapi import describe
+from sidecar.adapters.http.ports import Books, Gate, Health, Intake
 from sidecar.adapters.http.problems import Kind, Problem, answer, busy
 from sidecar.adapters.http.queries import after_of, poll_of, record_query_of, refuse_query
 from sidecar.adapters.http.replies import encode, reply, reply_json
 from sidecar.adapters.http.usage_requests import UsageReader
-from sidecar.domain.entitlement import AttestationFailed, Entitlement, SlowDown
-from sidecar.domain.ports import Books, Clock, Gate, Health, Intake
-from sidecar.domain.usage import (
+from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, SlowDown
+from sidecar.domain.metering.events import (
     Dimension,
     IdReused,
     InvalidUsage,
@@ -38,7 +38,8 @@ from sidecar.domain.usage import (
     Overloaded,
     UsageRefused,
 )
-from sidecar.domain.usage_rules import MOST_FAULTS
+from sidecar.domain.metering.validation import MOST_FAULTS
+from sidecar.domain.ports import Clock
 
 _ATTEST_AGAIN_SECONDS = 10
 _USAGE = "/v1/usage"

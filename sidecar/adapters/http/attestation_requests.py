@@ -7,9 +7,9 @@ from sidecar.adapters.http.bodies import read_body
 from sidecar.adapters.http.decoding import decode_document
 from sidecar.adapters.http.media import Media, media_of
 from sidecar.adapters.http.problems import Kind, Problem
-from sidecar.domain.binding import PREFIX, is_reserved
-from sidecar.domain.usage import UsageFault
-from sidecar.domain.usage_rules import fault_of_text
+from sidecar.domain.entitlement.binding import PREFIX, is_reserved
+from sidecar.domain.metering.events import UsageFault
+from sidecar.domain.metering.validation import fault_of_text
 
 LONGEST_NONCE = 255
 """RegisterUsage's Nonce."""

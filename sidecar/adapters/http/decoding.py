@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from sidecar.adapters.http.problems import Kind, Problem
-from sidecar.domain.usage import NumberText
+from sidecar.domain.metering.events import NumberText
 
 
 def decode_document(body: bytes) -> object:

@@ -13,7 +13,7 @@ from typing import Self
 
 from sidecar.adapters.http.decoding import DECODER, decode_text
 from sidecar.adapters.http.problems import Kind, Problem
-from sidecar.domain.usage import InvalidUsage, UsageFault
+from sidecar.domain.metering.events import InvalidUsage, UsageFault
 
 MOST_ITEMS = 10_000
 """Items of one body."""

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 import sidecar
-from sidecar.domain.usage import Aggregation, Dimension
+from sidecar.domain.metering.events import Aggregation, Dimension
 
 _DOCUMENT = Path(__file__).with_name("openapi.yaml")
 

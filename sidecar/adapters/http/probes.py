@@ -10,12 +10,12 @@ from datetime import timedelta
 
 from aiohttp import hdrs, web
 
+from sidecar.adapters.http.ports import Health
 from sidecar.adapters.http.probe_listener import ProbeListener
 from sidecar.adapters.http.problems import Kind, Problem, answer, busy
 from sidecar.adapters.http.replies import reply, reply_json
-from sidecar.domain.ports import Health
+from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.status import Status, Verdict
-from sidecar.domain.usage import LedgerUnavailable
 
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 """The Prometheus text format."""

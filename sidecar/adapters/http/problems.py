@@ -10,8 +10,8 @@ from enum import Enum
 from aiohttp import web
 
 from sidecar.adapters.http.replies import encode, reply
-from sidecar.domain.usage import UsageFault
-from sidecar.domain.usage_rules import MOST_FAULTS
+from sidecar.domain.metering.events import UsageFault
+from sidecar.domain.metering.validation import MOST_FAULTS
 
 MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:marketplace-sidecar:problem:"

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from sidecar.adapters.http.problems import Kind, Problem
 from sidecar.domain import durations, timestamps
-from sidecar.domain.entitlement import State
+from sidecar.domain.entitlement.states import State
 from sidecar.domain.status import RecordQuery
 
 LONGEST_WAIT = timedelta(minutes=5)

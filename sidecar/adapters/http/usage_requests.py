@@ -17,9 +17,9 @@ from sidecar.adapters.http import items
 from sidecar.adapters.http.decoding import decode_document
 from sidecar.adapters.http.media import Media, media_of
 from sidecar.adapters.http.problems import Kind, Problem
-from sidecar.domain.cloudevents import envelope_of_headers, read_envelopes
-from sidecar.domain.usage import Dimension, InvalidUsage, UsageBatch, UsageEvent, UsageFault
-from sidecar.domain.usage_rules import read_batch
+from sidecar.domain.metering.cloudevents import envelope_of_headers, read_envelopes
+from sidecar.domain.metering.events import Dimension, InvalidUsage, UsageBatch, UsageEvent, UsageFault
+from sidecar.domain.metering.validation import read_batch
 
 LARGE_BODY = 64 * 1024
 """Bodies over this many bytes, about 500 events, are read on the thread, item by item."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.domain.succession import PodPlace
+from sidecar.domain.pod.succession import PodPlace
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where the kubelet puts the token, the namespace and the authority of the API server's certificate."""

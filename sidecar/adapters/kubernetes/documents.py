@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sidecar.adapters.kubernetes.address import PodAddress
-from sidecar.domain.podreports import Condition, PodEvent
-from sidecar.domain.podview import Access, ConditionView, ContainerView, PodView, RestartPolicy
+from sidecar.domain.pod.lifecycle import Access, ConditionView, ContainerView, PodView, RestartPolicy
+from sidecar.domain.pod.reports import Condition, PodEvent
 
 COMPONENT = "marketplace-sidecar"
 """Who reports the events."""

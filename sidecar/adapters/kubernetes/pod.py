@@ -26,9 +26,9 @@ from sidecar.adapters.kubernetes.documents import (
     read_review,
     review_document,
 )
-from sidecar.domain.podreports import Condition, PodEvent
-from sidecar.domain.podview import Access, ClusterFailed, Fault, PodView
-from sidecar.domain.succession import PodPlace
+from sidecar.domain.pod.lifecycle import Access, ClusterFailed, Fault, PodView
+from sidecar.domain.pod.reports import Condition, PodEvent
+from sidecar.domain.pod.succession import PodPlace
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api

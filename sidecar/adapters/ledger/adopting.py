@@ -13,13 +13,13 @@ from sidecar.adapters.ledger.store import Move, Store, read_bucket
 from sidecar.adapters.ledger.submitting import close, read_record, settle
 from sidecar.adapters.ledger.unsent import Left, keep_unbilled
 from sidecar.domain import timestamps
-from sidecar.domain.buckets import Bucket
-from sidecar.domain.hours import Hour, hour_of_micros, start_of, to_micros
+from sidecar.domain.metering.buckets import Bucket
+from sidecar.domain.metering.events import Aggregation
+from sidecar.domain.metering.hours import Hour, hour_of_micros, start_of, to_micros
+from sidecar.domain.metering.quantity import render
+from sidecar.domain.metering.records import Answer, orphan, window_closes_at
+from sidecar.domain.metering.rules import MeteringRules, window_closed
 from sidecar.domain.policy import LatePolicy
-from sidecar.domain.quantity import render
-from sidecar.domain.records import Answer, orphan, window_closes_at
-from sidecar.domain.rules import MeteringRules, window_closed
-from sidecar.domain.usage import Aggregation
 
 
 def take_identity(store: Store, uid: str | None, source: str, now: int) -> tuple[str, str]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.reading import record_id
 from sidecar.adapters.ledger.store import read_tags
-from sidecar.domain.hours import Hour, from_micros, start_of
-from sidecar.domain.quantity import exact
-from sidecar.domain.reconciliation import Submission
-from sidecar.domain.records import RecordStatus
-from sidecar.domain.usage import Tags
+from sidecar.domain.audit.slots import Submission
+from sidecar.domain.metering.events import Tags
+from sidecar.domain.metering.hours import Hour, from_micros, start_of
+from sidecar.domain.metering.quantity import exact
+from sidecar.domain.metering.records import RecordStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sidecar.adapters.ledger.reading import record_id
-from sidecar.domain.hours import hour_of
+from sidecar.domain.metering.hours import hour_of
 
 _UNDECIDED = "status = 'unbilled' AND resolved = 0"
 _KIND = "CASE instr(reason, ':') WHEN 0 THEN reason ELSE substr(reason, 1, instr(reason, ':') - 1) END"

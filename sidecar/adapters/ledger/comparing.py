@@ -13,10 +13,10 @@ from datetime import timedelta
 from sidecar.adapters.ledger.proof import proved_from
 from sidecar.adapters.ledger.pruning import REMEMBERED_FOR, values_from
 from sidecar.adapters.ledger.store import Store
-from sidecar.domain.buckets import NOWHERE, Elsewhere
-from sidecar.domain.hours import Hour, hour_of_micros
-from sidecar.domain.quantity import MILLION, exact
-from sidecar.domain.usage import Aggregation
+from sidecar.domain.metering.buckets import NOWHERE, Elsewhere
+from sidecar.domain.metering.events import Aggregation
+from sidecar.domain.metering.hours import Hour, hour_of_micros
+from sidecar.domain.metering.quantity import MILLION, exact
 
 _REMEMBERED = REMEMBERED_FOR // timedelta(microseconds=1)
 _CHUNK = 500

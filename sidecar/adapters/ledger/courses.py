@@ -4,8 +4,8 @@ import sqlite3
 from datetime import datetime
 
 from sidecar.adapters.ledger.store import Store
-from sidecar.domain.failing import Course
-from sidecar.domain.hours import from_micros, to_micros
+from sidecar.domain.metering.failing import Course
+from sidecar.domain.metering.hours import from_micros, to_micros
 
 
 def read_courses(connection: sqlite3.Connection) -> dict[str, Course]:

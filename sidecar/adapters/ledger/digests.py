@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from sidecar.domain.quantity import exact, render
-from sidecar.domain.usage import Tags
+from sidecar.domain.metering.events import Tags
+from sidecar.domain.metering.quantity import exact, render
 
 Fields = tuple[str, int, str | None, int | None, Tags]
 """What two events of one id must share: dimension, millionths, value, epoch microseconds as given, tags."""

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain import timestamps
-from sidecar.domain.entitlement import Evidence
-from sidecar.domain.hours import from_micros
+from sidecar.domain.entitlement.states import Evidence
+from sidecar.domain.metering.hours import from_micros
 
 
 def read_evidence(connection: sqlite3.Connection) -> Evidence | None:

@@ -14,11 +14,11 @@ from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.store import Move, Store, read_bucket
 from sidecar.adapters.ledger.submitting import close, pass_remainder, read_record, settle
 from sidecar.adapters.ledger.unsent import Left, keep_remainder, keep_unbilled
-from sidecar.domain.hours import Hour, hour_of_micros
+from sidecar.domain.metering.hours import Hour, hour_of_micros
+from sidecar.domain.metering.quantity import render
+from sidecar.domain.metering.records import Answer, foreign, of_other_product
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import QuantityKind
-from sidecar.domain.quantity import render
-from sidecar.domain.records import Answer, foreign, of_other_product
-from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import OTHER_PRODUCT_CURE
 
 log = structlog.get_logger()

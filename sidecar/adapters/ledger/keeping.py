@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from sidecar.adapters.ledger.file import LedgerUnusable
-from sidecar.domain.usage import LedgerUnavailable
+from sidecar.domain.metering.events import LedgerUnavailable
 
 
 class FileWatch:

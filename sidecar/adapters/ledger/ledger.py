@@ -25,14 +25,14 @@ from sidecar.adapters.ledger.roomwatch import RoomWatch
 from sidecar.adapters.ledger.soundness import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.space import Room, Space
 from sidecar.adapters.ledger.store import Store
-from sidecar.domain.entitlement import Evidence
-from sidecar.domain.failing import Course
-from sidecar.domain.hours import Hour, to_micros
-from sidecar.domain.records import Answer, Fate, FrozenRecord, Record, SealedHour
-from sidecar.domain.rules import MeteringRules
+from sidecar.domain.entitlement.states import Evidence
+from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Receipt, UsageBatch, UsageRefused
+from sidecar.domain.metering.failing import Course
+from sidecar.domain.metering.hours import Hour, to_micros
+from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
+from sidecar.domain.metering.rules import MeteringRules
+from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver
 from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
-from sidecar.domain.succession import PodPlace, Predecessor, TakenOver
-from sidecar.domain.usage import LedgerFull, LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 
 log = structlog.get_logger()
 

@@ -14,9 +14,9 @@ from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.reading import record_id, sequence
 from sidecar.adapters.ledger.snapshot import reading
 from sidecar.adapters.ledger.store import read_tags
-from sidecar.domain.hours import Hour, from_micros, hour_of, start_of
+from sidecar.domain.metering.events import Tags
+from sidecar.domain.metering.hours import Hour, from_micros, hour_of, start_of
 from sidecar.domain.status import RecordQuery
-from sidecar.domain.usage import Tags
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from sidecar.adapters.ledger.store import read_bucket
 from sidecar.domain import timestamps
-from sidecar.domain.hours import Hour, start_of
-from sidecar.domain.quantity import MILLION, exact, render
+from sidecar.domain.metering.events import Aggregation
+from sidecar.domain.metering.hours import Hour, start_of
+from sidecar.domain.metering.quantity import MILLION, exact, render
 from sidecar.domain.status import Terms
-from sidecar.domain.usage import Aggregation
 
 Key = TypeVar("Key")
 

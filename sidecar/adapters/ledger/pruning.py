@@ -10,8 +10,8 @@ from datetime import timedelta
 from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.proof import proved_from
 from sidecar.adapters.ledger.store import Store
-from sidecar.domain.hours import SECONDS
-from sidecar.domain.quantity import exact
+from sidecar.domain.metering.hours import SECONDS
+from sidecar.domain.metering.quantity import exact
 
 REMEMBERED_FOR = timedelta(hours=26)
 """How long an event id is recognised: more than the 24 h promised, so that a clock step does not shorten them."""

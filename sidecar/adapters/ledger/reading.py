@@ -3,8 +3,8 @@
 import sqlite3
 
 from sidecar.adapters.ledger.store import read_bucket, read_tags
-from sidecar.domain.hours import Hour, from_micros, start_of, to_micros
-from sidecar.domain.quantity import exact
+from sidecar.domain.metering.hours import Hour, from_micros, start_of, to_micros
+from sidecar.domain.metering.quantity import exact
 from sidecar.domain.status import AllocationView, BucketView, Progress, RecordPage, RecordQuery, RecordView
 
 _KINDS = {"slot": "usage", "unsent": "usage"}

@@ -1,7 +1,7 @@
 """What a person decides about a record that nobody was charged for: the decision and its audit entry in one commit.
 
 Works beside a running sidecar, which finds the outcome at its next look; takes no lock but SQLite's own, and for one
-transaction. Refuses what `sidecar.domain.resolution` objects to, and one metering record id for two records.
+transaction. Refuses what `sidecar.domain.audit.decisions` objects to, and one metering record id for two records.
 """
 
 import json
@@ -17,11 +17,11 @@ from sidecar.adapters.ledger.reading import record_id, sequence
 from sidecar.adapters.ledger.store import Move, Store
 from sidecar.adapters.ledger.submitting import carry_record
 from sidecar.domain import timestamps
-from sidecar.domain.hours import Hour, hour_of_micros, start_of
-from sidecar.domain.quantity import exact
-from sidecar.domain.records import RecordStatus
-from sidecar.domain.resolution import Action, Disputed, Resolution, objection
-from sidecar.domain.usage import LedgerUnavailable
+from sidecar.domain.audit.decisions import Action, Disputed, Resolution, objection
+from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.domain.metering.hours import Hour, hour_of_micros, start_of
+from sidecar.domain.metering.quantity import exact
+from sidecar.domain.metering.records import RecordStatus
 
 
 class NotResolvable(Exception):  # noqa: N818 - named for what happened to the decision

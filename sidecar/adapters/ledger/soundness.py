@@ -14,8 +14,8 @@ from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.copies import open_untouched
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.snapshot import limit, unusable
-from sidecar.domain.hours import SECONDS
-from sidecar.domain.records import RecordStatus
+from sidecar.domain.metering.hours import SECONDS
+from sidecar.domain.metering.records import RecordStatus
 
 _QUANTITY = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]{1,6})?", re.ASCII)
 _LATEST = 253_402_300_800

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.domain.usage import LedgerFull, UsageBatch
+from sidecar.domain.metering.events import LedgerFull, UsageBatch
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from sidecar.adapters.ledger.digests import Progress
 from sidecar.adapters.ledger.tagsweep import TagSweep
 from sidecar.adapters.ledger.totals import OpenTotals
-from sidecar.domain.buckets import Bucket
-from sidecar.domain.hours import Hour, next_hour
-from sidecar.domain.quantity import exact, render
-from sidecar.domain.usage import LedgerUnavailable, Tags
+from sidecar.domain.metering.buckets import Bucket
+from sidecar.domain.metering.events import LedgerUnavailable, Tags
+from sidecar.domain.metering.hours import Hour, next_hour
+from sidecar.domain.metering.quantity import exact, render
 
 _MOST_CACHED = 10_000
 """Tag sets whose ids are remembered; beyond that the file is asked again."""

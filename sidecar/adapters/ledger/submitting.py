@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from sidecar.adapters.ledger.store import Move, Store, read_bucket, read_tags
-from sidecar.domain.hours import Hour, from_micros, hour_of_micros, next_hour
+from sidecar.domain.metering.events import Tags
+from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, next_hour
+from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.records import Accept, Answer, Carry, Fate, FrozenRecord, Record, SealedHour, Wait, Write
+from sidecar.domain.metering.rules import MeteringRules
+from sidecar.domain.metering.sealing import Seal, seal
 from sidecar.domain.policy import QuantityKind
-from sidecar.domain.quantity import exact, render
-from sidecar.domain.records import Accept, Answer, Carry, Fate, FrozenRecord, Record, SealedHour, Wait, Write
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.sealing import Seal, seal
-from sidecar.domain.usage import Tags
 
 
 def witness(store: Store, hour: Hour) -> None:

@@ -4,9 +4,9 @@ Changes nothing; `adopting` does.
 """
 
 from sidecar.adapters.ledger.store import Store, read_bucket
-from sidecar.domain.hours import Hour
-from sidecar.domain.quantity import exact
-from sidecar.domain.succession import PodPlace, Predecessor, TakenOver, summarize
+from sidecar.domain.metering.hours import Hour
+from sidecar.domain.metering.quantity import exact
+from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver, summarize
 
 
 def find_predecessor(store: Store, uid: str | None) -> Predecessor | None:

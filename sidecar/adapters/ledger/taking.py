@@ -14,11 +14,8 @@ from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.comparing import Slot, count_distinct, is_countable
 from sidecar.adapters.ledger.digests import Fields
 from sidecar.adapters.ledger.store import Move, Store, read_tags
-from sidecar.domain.buckets import Bucket, record, record_late
-from sidecar.domain.hours import Hour, hour_of_micros, to_micros
-from sidecar.domain.quantity import exact, render
-from sidecar.domain.rules import MeteringRules, Place, place
-from sidecar.domain.usage import (
+from sidecar.domain.metering.buckets import Bucket, record, record_late
+from sidecar.domain.metering.events import (
     Aggregation,
     IdReused,
     Receipt,
@@ -27,6 +24,9 @@ from sidecar.domain.usage import (
     UsageFault,
     UsageRefused,
 )
+from sidecar.domain.metering.hours import Hour, hour_of_micros, to_micros
+from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.rules import MeteringRules, Place, place
 
 _CHUNK = 500
 """Ids asked for at once; SQLite bounds a statement's variables."""

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sidecar.domain.quantity import exact
+from sidecar.domain.metering.quantity import exact
 
 _TRIGGERS = """
     CREATE TEMP TRIGGER open_inserted AFTER INSERT ON main.bucket

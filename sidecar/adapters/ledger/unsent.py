@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sidecar.adapters.ledger.store import Store
-from sidecar.domain.hours import Hour
-from sidecar.domain.quantity import exact, render
+from sidecar.domain.metering.hours import Hour
+from sidecar.domain.metering.quantity import exact, render
 
 _INSERT = (
     "INSERT INTO record (pod, dimension, hour, kind, status, reason, quantity, whole, gathered, remainder_before,"

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.adapters.http.api import Address, ApiServer, Services
-from sidecar.domain.entitlement import Entitlement, Source, State
+from sidecar.domain.entitlement.states import Entitlement, Source, State
 from sidecar.domain.histogram import Distribution
-from sidecar.domain.quantity import MILLION
+from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch
+from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.status import (
     AllocationView,
     BucketView,
@@ -25,7 +26,6 @@ from sidecar.domain.status import (
     Terms,
     Verdict,
 )
-from sidecar.domain.usage import Aggregation, Dimension, Receipt, UsageBatch
 
 NOW = datetime(2026, 11, 23, 10, 5, tzinfo=UTC)
 HOUR = datetime(2026, 11, 23, 10, tzinfo=UTC)

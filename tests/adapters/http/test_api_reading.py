@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from sidecar.domain.entitlement import AttestationFailed, SlowDown, State
+from sidecar.domain.entitlement.states import AttestationFailed, SlowDown, State
+from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.status import RecordQuery
-from sidecar.domain.usage import LedgerUnavailable
 from tests.adapters.http.fakes import ENTITLED, HOUR, Api, Wire, request
 from tests.tools import PATIENCE
 

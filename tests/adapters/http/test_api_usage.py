@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sidecar.adapters.http.items import MOST_ITEMS
-from sidecar.domain.usage import (
+from sidecar.domain.metering.events import (
     IdReused,
     LedgerUnavailable,
     NotEntitled,
@@ -17,7 +17,7 @@ from sidecar.domain.usage import (
     UsageFault,
     UsageRefused,
 )
-from sidecar.domain.usage_rules import MOST_FAULTS
+from sidecar.domain.metering.validation import MOST_FAULTS
 from tests.adapters.http.fakes import Api, request
 
 EVENT = '{"dimension": "requests", "quantity": 2}'

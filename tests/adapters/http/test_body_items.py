@@ -17,7 +17,7 @@ from sidecar.adapters.http.items import (
     decode_one,
 )
 from sidecar.adapters.http.problems import Kind, Problem
-from sidecar.domain.usage import InvalidUsage
+from sidecar.domain.metering.events import InvalidUsage
 
 ALMOST_JSON = st.binary() | st.text(alphabet='{}[]",:0123456789.eE+-tfnu\\ud8\n \x00é').map(str.encode)
 JSON = st.recursive(

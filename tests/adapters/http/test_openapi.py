@@ -18,10 +18,10 @@ from sidecar.adapters.http import queries
 from sidecar.adapters.http.bodies import MOST_BODY
 from sidecar.adapters.http.openapi import describe
 from sidecar.adapters.http.problems import Kind
-from sidecar.domain import quantity
-from sidecar.domain.entitlement import Source, State
-from sidecar.domain.usage import Dimension
-from sidecar.operator import openapi
+from sidecar.commands import openapi
+from sidecar.domain.entitlement.states import Source, State
+from sidecar.domain.metering import quantity
+from sidecar.domain.metering.events import Dimension
 from tests.adapters.http.fakes import DIMENSIONS, Api, request
 
 TEST_CASES_PER_OPERATION = 25

@@ -17,8 +17,8 @@ from sidecar.adapters.http.probe_connection import LARGEST_HEAD, MOST_HEADERS, A
 from sidecar.adapters.http.probe_listener import ProbeListener
 from sidecar.adapters.http.probes import ProbeServer
 from sidecar.adapters.http.replies import reply
+from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.status import Status, Verdict
-from sidecar.domain.usage import LedgerUnavailable
 from tests.adapters.http.fakes import Answer, FakeHealth, Wire, request
 
 

@@ -1,7 +1,7 @@
 """`GET /v1/usage` in pages."""
 
-from sidecar.adapters.http.views import buckets_members
 from sidecar.domain.status import MOST_BUCKETS, BucketView
+from sidecar.serializers import buckets_members
 from tests.adapters.http.fakes import HOUR
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from sidecar.adapters.ledger import adopting, generations, proof, pruning, reading, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.adapters.ledger.store import Store
-from sidecar.domain.hours import Hour, hour_of, next_hour, to_micros
-from sidecar.domain.outcomes import Outcome
+from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, Tags, UsageBatch, UsageEvent, UsageRefused
+from sidecar.domain.metering.hours import Hour, hour_of, next_hour, to_micros
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.quantity import parse, render
+from sidecar.domain.metering.records import Answer, FrozenRecord, Record, SealedHour, expire, settle, window_closes_at
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
-from sidecar.domain.quantity import parse, render
-from sidecar.domain.records import Answer, FrozenRecord, Record, SealedHour, expire, settle, window_closes_at
-from sidecar.domain.rules import MeteringRules
 from sidecar.domain.status import RecordQuery, RecordView, Terms
-from sidecar.domain.usage import Aggregation, Dimension, Receipt, Tags, UsageBatch, UsageEvent, UsageRefused
 
 NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)

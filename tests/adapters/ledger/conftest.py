@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.domain.rules import MeteringRules
+from sidecar.domain.metering.rules import MeteringRules
 from tests.adapters.ledger.books import RULES, Books
 
 OpenBooks = Callable[[MeteringRules], Books]

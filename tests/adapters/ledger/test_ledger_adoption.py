@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.rules import MeteringRules
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.rules import MeteringRules
 from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
 
 

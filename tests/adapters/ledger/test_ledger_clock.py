@@ -2,8 +2,8 @@
 
 from datetime import timedelta
 
-from sidecar.domain.hours import hour_of
-from sidecar.domain.outcomes import Outcome
+from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.metering.outcomes import Outcome
 from tests.adapters.ledger.books import HOUR, MINUTE, NOW, RED, Books, event
 
 DAYS = timedelta(days=3)

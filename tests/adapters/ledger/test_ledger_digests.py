@@ -13,7 +13,7 @@ import pytest
 from sidecar.adapters.ledger import digests, listing, soundness
 from sidecar.adapters.ledger.file import prepare
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
-from sidecar.domain.usage import IdReused, Receipt, UsageEvent
+from sidecar.domain.metering.events import IdReused, Receipt, UsageEvent
 from tests.adapters.ledger.books import HOUR, NOW, RED, Books, event
 
 

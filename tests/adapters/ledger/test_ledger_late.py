@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from sidecar.domain.hours import hour_of
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import Receipt, UsageEvent
+from sidecar.domain.metering.events import Receipt, UsageEvent
+from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.metering.rules import MeteringRules
 from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
 
 OpenBooks = Callable[[MeteringRules], Books]

@@ -13,14 +13,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sidecar.adapters.ledger import digests, proof, reading
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve
-from sidecar.domain.hours import Hour, hour_of, next_hour, to_micros
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.quantity import MILLION
-from sidecar.domain.records import FrozenRecord, Record
-from sidecar.domain.resolution import Action, Resolution
-from sidecar.domain.rules import MeteringRules
+from sidecar.domain.audit.decisions import Action, Resolution
+from sidecar.domain.metering.events import Aggregation, Dimension, IdReused, Receipt, Tags, UsageBatch, UsageEvent
+from sidecar.domain.metering.hours import Hour, hour_of, next_hour, to_micros
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.quantity import MILLION
+from sidecar.domain.metering.records import FrozenRecord, Record
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.status import RecordQuery
-from sidecar.domain.usage import Aggregation, Dimension, IdReused, Receipt, Tags, UsageBatch, UsageEvent
 from tests.adapters.ledger.books import BLUE, RED, RULES, UNBILLED_LATE, WHOLE, Books
 
 BEHIND = timedelta(days=7)

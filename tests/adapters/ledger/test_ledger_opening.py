@@ -13,15 +13,15 @@ import pytest
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
-from sidecar.domain.hours import hour_of
-from sidecar.domain.usage import LedgerUnavailable, Receipt, UsageBatch
+from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch
+from sidecar.domain.metering.hours import hour_of
 from tests.adapters.ledger.books import HOUR, NOW, RULES, Books, event
 
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
 from sidecar.adapters.ledger.ledger import Ledger
-from sidecar.domain.usage import UsageBatch
+from sidecar.domain.metering.events import UsageBatch
 from tests.adapters.ledger.books import NOW, RULES, event
 
 async def hold():

@@ -5,10 +5,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from sidecar.adapters.ledger import adopting, generations, proof, reading
-from sidecar.domain.hours import to_micros
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import Receipt
+from sidecar.domain.metering.events import Receipt
+from sidecar.domain.metering.hours import to_micros
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.rules import MeteringRules
 from tests.adapters.ledger.books import HOUR, NOW, RED, UNBILLED_LATE, WHOLE, Books, event
 
 

@@ -11,10 +11,10 @@ from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, wr
 from sidecar.adapters.ledger.file import open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.resolving import resolve_in
-from sidecar.domain.entitlement import Evidence
-from sidecar.domain.hours import to_micros
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.resolution import Action, Resolution
+from sidecar.domain.audit.decisions import Action, Resolution
+from sidecar.domain.entitlement.states import Evidence
+from sidecar.domain.metering.hours import to_micros
+from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.status import AllocationView, BucketView, Progress, RecordQuery
 from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, Books, event
 

@@ -13,7 +13,7 @@ from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.roomwatch import RoomWatch
 from sidecar.adapters.ledger.space import MEBIBYTE, Room, Space
-from sidecar.domain.usage import LedgerFull, UsageBatch
+from sidecar.domain.metering.events import LedgerFull, UsageBatch
 from tests.adapters.ledger.books import NOW, RULES, event
 
 SECOND = timedelta(seconds=1)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
-from sidecar.domain.hours import Hour, hour_of, next_hour, start_of
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.quantity import LARGEST, MILLION, render
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import Aggregation, Dimension
+from sidecar.domain.metering.events import Aggregation, Dimension
+from sidecar.domain.metering.hours import Hour, hour_of, next_hour, start_of
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.quantity import LARGEST, MILLION, render
+from sidecar.domain.metering.rules import MeteringRules
 from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, WHOLE, Books, event
 
 TEN = hour_of(NOW)

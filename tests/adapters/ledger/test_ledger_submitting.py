@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.rules import MeteringRules
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.rules import MeteringRules
 from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
 
 OpenBooks = Callable[[MeteringRules], Books]

@@ -7,8 +7,8 @@ import pytest
 from sidecar.adapters.ledger import succeeding
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.succession import PodPlace, Predecessor, describe
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.pod.succession import PodPlace, Predecessor, describe
 from tests.adapters.ledger.books import HOUR, NOW, RED, RULES, Books, event
 
 PLACE = PodPlace("shop", "app-0")

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from sidecar.adapters.ledger import proof, reading, soundness
 from sidecar.adapters.ledger.file import open_for_writing
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import IdReused, Tags, UsageBatch
+from sidecar.domain.metering.events import IdReused, Tags, UsageBatch
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.rules import MeteringRules
 from tests.adapters.ledger.books import HOUR, RED, UNBILLED_LATE, Books, event
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from sidecar.domain.usage import (
+from sidecar.domain.metering.events import (
     IdReused,
     LedgerUnavailable,
     Receipt,

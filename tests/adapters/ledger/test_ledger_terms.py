@@ -8,12 +8,12 @@ import pytest
 
 from sidecar.adapters.ledger import proof, soundness
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve
-from sidecar.domain.hours import to_micros
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.quantity import render
-from sidecar.domain.resolution import Action, Resolution
-from sidecar.domain.rules import MeteringRules
-from sidecar.domain.usage import Aggregation, Dimension
+from sidecar.domain.audit.decisions import Action, Resolution
+from sidecar.domain.metering.events import Aggregation, Dimension
+from sidecar.domain.metering.hours import to_micros
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.quantity import render
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.services.meter_request import meter_request
 from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
 

@@ -10,9 +10,9 @@ import pytest
 from sidecar.adapters.ledger import file, proof, soundness
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.schema import MIGRATIONS
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.quantity import render
-from sidecar.domain.rules import MeteringRules
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.quantity import render
+from sidecar.domain.metering.rules import MeteringRules
 from tests.adapters.ledger.books import HOUR, MINUTE, NOW, RULES, WHOLE, Books, event
 
 SCRIPT = Path(__file__).with_name("schema_1") / "ledger.sql"

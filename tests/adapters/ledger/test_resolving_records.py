@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from sidecar.adapters.ledger import proof, reading
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve
-from sidecar.domain.hours import hour_of, to_micros
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.resolution import Action, Resolution
-from sidecar.domain.rules import MeteringRules
+from sidecar.domain.audit.decisions import Action, Resolution
+from sidecar.domain.metering.hours import hour_of, to_micros
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.rules import MeteringRules
 from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, Books, event
 from tests.tools import PATIENCE
 
@@ -248,7 +248,7 @@ def test_killed_decision_leaves_nothing(books: Books) -> None:
         "from sidecar.adapters.ledger.file import open_for_writing\n"
         "from sidecar.adapters.ledger.resolving import resolve\n"
         "from sidecar.adapters.ledger.store import Store\n"
-        "from sidecar.domain.resolution import Action, Resolution\n"
+        "from sidecar.domain.audit.decisions import Action, Resolution\n"
         "store = Store(open_for_writing(Path(sys.argv[1])))\n"
         "with store.transaction():\n"
         "    resolve(store, 'rec-1', Resolution(Action.CARRY, 'why'), who='anna', now=1_800_000_000_000_000)\n"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.operator.certify.file import NotKept, Unusable, open_report
-from sidecar.operator.certify.report import (
+from sidecar.commands.certify.file import NotKept, Unusable, open_report
+from sidecar.commands.certify.report import (
     DryRun,
     Frozen,
     Outcome,

@@ -12,9 +12,9 @@ from botocore.exceptions import ParamValidationError
 from botocore.loaders import Loader
 
 from sidecar import cli
+from sidecar.commands.ecs.definition import IMAGE_PROGRAM, IMAGE_USER, IMAGE_VOLUME
+from sidecar.commands.ecs.launch import FARGATE_SIZES
 from sidecar.exit_codes import ExitCode
-from sidecar.operator.ecs.definition import IMAGE_PROGRAM, IMAGE_USER, IMAGE_VOLUME
-from sidecar.operator.ecs.launch import FARGATE_SIZES
 from tests.documents.reading import ROOT
 
 ROLE = "arn:aws:iam::111122223333:role/metering"

@@ -11,8 +11,8 @@ import structlog
 from structlog.testing import LogCapture
 
 from sidecar.adapters.signature import PublicKeys
-from sidecar.domain.entitlement import Evidence
-from sidecar.domain.usage import LedgerUnavailable
+from sidecar.domain.entitlement.states import Evidence
+from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.types import (
     BatchMeterUsageRequest,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.domain.binding import bind
-from sidecar.domain.entitlement import Evidence, Source, State
+from sidecar.domain.entitlement.binding import bind
+from sidecar.domain.entitlement.states import Evidence, Source, State
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import (
     CustomerNotEntitledException,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.domain.entitlement import State
+from sidecar.domain.entitlement.states import State
 from sidecar.domain.policy import Check, OnDenied
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import (

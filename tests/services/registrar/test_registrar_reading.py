@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.domain.entitlement import AttestationFailed, SlowDown, State
+from sidecar.domain.entitlement.states import AttestationFailed, SlowDown, State
 from sidecar.domain.policy import Check
 from sidecar.marketplace.service_errors import (
     ThrottlingException,

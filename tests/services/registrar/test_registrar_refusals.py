@@ -3,7 +3,7 @@
 import botocore.session
 import pytest
 
-from sidecar.domain.entitlement import Reason
+from sidecar.domain.entitlement.states import Reason
 from sidecar.marketplace import errors
 from sidecar.marketplace.service_errors import ERRORS, error_from
 from sidecar.services.refusals import REASONS, interpret

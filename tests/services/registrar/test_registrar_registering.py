@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.domain.binding import PREFIX, is_bound
-from sidecar.domain.entitlement import Evidence, Source, State
+from sidecar.domain.entitlement.binding import PREFIX, is_bound
+from sidecar.domain.entitlement.states import Evidence, Source, State
 from sidecar.domain.policy import OnDenied
 from sidecar.marketplace.errors import AccessDenied, CredentialsMissing, MarketplaceError, NoAnswer, UnknownAnswer
 from sidecar.marketplace.service_errors import (

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.domain.binding import is_bound
-from sidecar.domain.entitlement import Source, State
+from sidecar.domain.entitlement.binding import is_bound
+from sidecar.domain.entitlement.states import Source, State
 from sidecar.domain.policy import Check, OnDenied
 from sidecar.marketplace.errors import MarketplaceError, NoAnswer
 from sidecar.marketplace.service_errors import (

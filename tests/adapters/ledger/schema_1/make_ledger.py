@@ -15,10 +15,10 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.evidence import write_evidence
 from sidecar.adapters.ledger.resolving import resolve_in
-from sidecar.domain.entitlement import Evidence
-from sidecar.domain.hours import to_micros
-from sidecar.domain.outcomes import Outcome
-from sidecar.domain.resolution import Action, Resolution
+from sidecar.domain.audit.decisions import Action, Resolution
+from sidecar.domain.entitlement.states import Evidence
+from sidecar.domain.metering.hours import to_micros
+from sidecar.domain.metering.outcomes import Outcome
 from tests.adapters.ledger.books import BLUE, HOUR, RED, WHOLE, Books, event
 from tests.adapters.ledger.books import UNBILLED_LATE as UNBILLED
 

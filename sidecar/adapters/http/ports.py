@@ -1,0 +1,68 @@
+"""What the listeners need from the services and the ledger, as protocols."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from sidecar.domain.entitlement.states import Entitlement, State
+from sidecar.domain.metering.events import Receipt, UsageBatch
+from sidecar.domain.status import BucketView, RecordPage, RecordQuery, Status, Verdict
+
+
+class Gate(Protocol):
+    """The entitlement as the listeners see it."""
+
+    def entitlement(self) -> Entitlement:
+        """Return the entitlement judged at this instant."""
+
+    async def wait_while(self, state: State, timeout: timedelta) -> Entitlement:
+        """Return the entitlement as soon as its state differs from `state`, or after `timeout` of real time."""
+
+    async def attest(self, nonce: str) -> str:
+        """Return AWS's signed token over the app's own nonce.
+
+        Raises:
+            SlowDown: Called again too early (sidecar.domain.entitlement.states).
+            AttestationFailed: AWS gave no valid signature; says why (sidecar.domain.entitlement.states).
+        """
+
+
+class Intake(Protocol):
+    """Takes usage."""
+
+    async def take(self, batch: UsageBatch) -> Receipt:
+        """Return once the batch is on disk.
+
+        Raises:
+            UsageRefused: One of its kinds; nothing was stored.
+        """
+
+
+class Books(Protocol):
+    """The ledger as its readers see it."""
+
+    async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:
+        """Return open buckets, oldest hour first: `MOST_BUCKETS`, and one more where there are more.
+
+        Args:
+            after: The greatest `key` of the page before.
+        """
+
+    async def records(self, query: RecordQuery) -> RecordPage:
+        """Return one page of metering records, oldest first."""
+
+
+class Health(Protocol):
+    """What the probes answer."""
+
+    def alive(self) -> Verdict:
+        """Tell whether the process and its loops run."""
+
+    def started(self) -> Verdict:
+        """Tell whether the pod has been entitled once in this process's life."""
+
+    def ready(self) -> Verdict:
+        """Tell whether the pod is entitled now and not gated by metering or the ledger."""
+
+    async def status(self) -> Status:
+        """Return everything an operator asks first."""

@@ -1,0 +1,148 @@
+"""This process's tie to the cluster that it runs in, if it runs in one and may use it.
+
+Decides by the configuration and the environment whether there is a tie. Without one everything works: then nothing is
+reported, and an end is taken to be the pod's own.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from sidecar.adapters.clock import SystemClock
+from sidecar.adapters.kubernetes.address import ACCOUNT, NotInCluster, locate_pod
+from sidecar.adapters.kubernetes.pod import KubernetesPod
+from sidecar.domain.pod.lifecycle import ClusterFailed, Fault, PodEnd
+from sidecar.domain.pod.reports import EventReason, Situation
+from sidecar.domain.pod.succession import Predecessor, still_runs
+from sidecar.domain.status import Finding
+from sidecar.services.cluster_faults import ClusterFaults
+from sidecar.services.pod_reporter import PodReporter
+from sidecar.settings import KubernetesSettings, KubernetesUse
+
+PREDECESSOR_WITHIN = timedelta(seconds=10)
+"""Real time that the question for the pod that had the ledger last may take, repetitions included, loading not."""
+_ASK_AGAIN = timedelta(seconds=1)
+"""Between two questions while nothing answers: the network of a pod that starts may come late."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tie:
+    pod: KubernetesPod
+    reporter: PodReporter
+
+
+class Cluster:
+    """The cluster as far as this pod concerns it."""
+
+    def __init__(
+        self,
+        settings: KubernetesSettings,
+        environ: Mapping[str, str],
+        account: Path = ACCOUNT,
+        uid: str | None = None,
+    ) -> None:
+        """Find out whether there is a tie; asks nobody and loads nothing.
+
+        Args:
+            settings: What the seller wants told.
+            environ: The process's environment.
+            account: The folder with the service account's files.
+            uid: This pod's UID where another source than POD_UID names it.
+        """
+        self._clock = SystemClock()
+        self._faults = ClusterFaults()
+        self._missing: list[Finding] = []
+        self._tie = self._join(settings, environ, account, uid)
+
+    def _join(
+        self, settings: KubernetesSettings, environ: Mapping[str, str], account: Path, uid: str | None
+    ) -> _Tie | None:
+        if settings.enabled is KubernetesUse.NEVER:
+            return None
+        try:
+            address = locate_pod(environ, account)
+            address = replace(address, uid=address.uid or uid)
+        except NotInCluster as missing:
+            wanted = settings.enabled is KubernetesUse.ALWAYS
+            if wanted or missing.in_pod:
+                self._missing.append(Finding("kubernetes-unavailable", str(missing), missing.cure, self._clock.now()))
+                level = logging.ERROR if wanted else logging.WARNING
+                log.log(level, "kubernetes.unavailable", detail=str(missing), cure=missing.cure)
+            return None
+        pod = KubernetesPod(address)
+        reporter = PodReporter(
+            api=pod,
+            faults=self._faults,
+            clock=self._clock,
+            own_uid=address.uid,
+            readiness_gate=settings.readiness_gate,
+            events=settings.events,
+            draw=random.random,
+        )
+        return _Tie(pod, reporter)
+
+    def findings(self) -> list[Finding]:
+        """Return what keeps the cluster from being told, at this instant."""
+        return [*self._missing, *self._faults.findings]
+
+    async def report(self, look: Callable[[], Situation]) -> None:
+        """Tell the cluster how this pod stands for as long as the process lives; return at once without a tie."""
+        if self._tie is not None:
+            await self._tie.reporter.run(look)
+
+    async def ask_end(self) -> PodEnd:
+        """Ask whether the pod itself ends; so it is taken to be when nobody can tell. Takes a few seconds at most."""
+        if self._tie is None:
+            return PodEnd(ending=True)
+        told = await self._tie.reporter.ask_end()
+        end = PodEnd(ending=True) if told is None else told
+        words = "unknown" if told is None else "yes" if told.ending else "no"
+        log.info("shutdown.cluster_asked", pod_ends=words, grace_left=end.left)
+        return end
+
+    def announce(self, reason: EventReason, message: str) -> None:
+        """Write an event on the pod, with the next report; nothing without a tie."""
+        if self._tie is not None:
+            self._tie.reporter.announce(reason, message)
+
+    async def runs(self, earlier: Predecessor) -> bool | None:
+        """Return whether the pod that had the ledger last still runs; None where that cannot be decided.
+
+        Takes `PREDECESSOR_WITHIN` at most once the kubernetes package is loaded.
+        """
+        runs: bool | None = None
+        if self._tie is not None and earlier.place is not None:
+            with suppress(TimeoutError, ClusterFailed):
+                await self._tie.pod.load()
+                async with asyncio.timeout(PREDECESSOR_WITHIN.total_seconds()):
+                    runs = await self._look_for(self._tie.pod, earlier)
+        words = "unknown" if runs is None else "yes" if runs else "no"
+        place = None if earlier.place is None else str(earlier.place)
+        log.info("ledger.predecessor_asked", pod=earlier.uid, place=place, runs=words)
+        return runs
+
+    async def _look_for(self, api: KubernetesPod, earlier: Predecessor) -> bool:
+        assert earlier.place is not None  # noqa: S101 - judged by the caller
+        while True:
+            try:
+                return still_runs(await api.find_pod(earlier.place), earlier.uid)
+            except ClusterFailed as failed:
+                if failed.fault is Fault.NOT_FOUND:
+                    return False
+                if failed.fault is not Fault.UNREACHABLE:
+                    raise
+            await self._clock.sleep_until(self._clock.now() + _ASK_AGAIN)
+
+    def close(self) -> None:
+        """Make no further calls."""
+        if self._tie is not None:
+            self._tie.pod.close()

@@ -1,0 +1,95 @@
+"""The seller's public keys, and whether AWS still signs with the one that is asked for.
+
+Only AWS's answer to a registration tells of a rotation, so it is taken from a running sidecar or from the registration
+that the ledger keeps; nothing is registered to find out.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sidecar.adapters.ledger.evidence import read_evidence
+from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.adapters.ledger.listing import look
+from sidecar.adapters.signature import PublicKeys, UnusableKeys
+from sidecar.checks.running import RunningSidecar
+from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.entitlement.states import Evidence, Reason
+from sidecar.domain.entitlement.token import Refusal, check_signature
+from sidecar.domain.timestamps import render
+from sidecar.settings import Check, MarketplaceSettings, Mode, Product, Settings
+
+KEYS = Subject("keys", "AWS's answer is believed only if its signature verifies under the product's public key.")
+ROTATION = Subject("key rotation", "Once AWS has rotated the key, products with the old one stop being entitled.")
+
+_OWN_KEY = (
+    "Save the key that AWS Marketplace shows for product.public_key_version, in the product's own listing; check the "
+    "clock, and that nobody stands between the pod and AWS."
+)
+_RENEW = "Ship a version of the product with the new key and product.public_key_version."
+
+
+def check_keys(product: Product, marketplace: MarketplaceSettings | None = None) -> Diagnosis:
+    """Read every key and say its size. `marketplace`: whose emulator, if there is one, has keys of its own."""
+    if not product.public_keys:
+        return KEYS.skipped("no key is configured, and entitlement.check does not need one")
+    try:
+        sizes = PublicKeys.load(product.public_keys).sizes
+    except UnusableKeys as unusable:
+        found = "; ".join(f"{fault.path} (version {fault.version}): {fault.reason}" for fault in unusable.faults)
+        cures = [fault.cure for fault in unusable.faults]
+        if marketplace is not None and marketplace.mode is Mode.EMULATOR:
+            cures.append(_of_emulator(marketplace, product.public_key_version))
+        return KEYS.fail(found, " ".join(dict.fromkeys(cures)))
+    shown = ", ".join(f"version {version} is RSA of {bits} bits" for version, bits in sorted(sizes.items()))
+    return KEYS.ok(f"{shown}; version {product.public_key_version} is asked for")
+
+
+def check_rotation(settings: Settings, running: RunningSidecar | None) -> Diagnosis:
+    """Say what is known of the key's age and whether it is the right one."""
+    if settings.entitlement.check is not Check.REGISTER:
+        return ROTATION.skipped("entitlement.check does not register, so no key is used")
+    if running is not None:
+        for found, _ in running.faults("public-key-rotated"):
+            return ROTATION.warn(found, _RENEW)
+        if running.reason == Reason.SIGNATURE_INVALID:
+            own = settings.marketplace
+            emulated = own.mode is Mode.EMULATOR
+            cure = _of_emulator(own, settings.product.public_key_version) if emulated else _OWN_KEY
+            return ROTATION.fail("the answer to the running sidecar does not verify under the product's key", cure)
+        if running.registered:
+            return ROTATION.ok("the running sidecar has registered, and AWS told of no rotation")
+    for evidence in _kept(settings.ledger.path):
+        return _judge(evidence, settings.product)
+    return ROTATION.skipped("only AWS's answer to a registration tells; ask again beside a running sidecar")
+
+
+def _of_emulator(marketplace: MarketplaceSettings, version: int) -> str:
+    url = f"{marketplace.endpoint_url}/_emulator/public-keys/{version}.pem"
+    return f"Beside the emulator, save the key that it serves at {url}."
+
+
+def _judge(evidence: Evidence, product: Product) -> Diagnosis:
+    when, version = render(evidence.registered_at), evidence.public_key_version
+    if (evidence.product_code, version) != (product.code, product.public_key_version):
+        return ROTATION.skipped(f"the registration kept from {when} was of another product or key version")
+    try:
+        check_signature(evidence.signature, PublicKeys.load({version: product.public_keys[version]}), version)
+    except UnusableKeys:
+        return ROTATION.skipped(f"the key of version {version} cannot be used")
+    except Refusal:
+        return ROTATION.warn(
+            f"the registration kept from {when} does not verify under the key of version {version}",
+            "Save the key that AWS Marketplace shows for this version, unless the ledger was used with an emulator.",
+        )
+    return ROTATION.ok(f"the registration of {when} verifies under the key of version {version}")
+
+
+def _kept(path: Path) -> Iterator[Evidence]:
+    """Yield the registration that the ledger keeps, if there is one to read."""
+    try:
+        with look(path, older=True) as connection:
+            evidence = read_evidence(connection)
+    except LedgerUnusable:
+        return  # the check of the ledger says why
+    if evidence is not None and evidence.signature:
+        yield evidence

@@ -1,0 +1,116 @@
+"""The report's file, which is the only state of a certification.
+
+A request is in it, on disk, before it is first sent, and is sent again exactly as it stands there; so a process that
+dies at any point leaves behind what the next one needs. Each version of the file replaces the one before as a whole.
+Refuses to write over a file that is no report, and to go on with the report of something else.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+from sidecar.commands.certify.report import Report, Subject
+from sidecar.commands.whole_file import replacing
+
+_LARGEST = 1024 * 1024
+
+
+class Unusable(Exception):  # noqa: N818 - what is the case, as the seller reads it
+    """The file cannot be the report; says why and what to do. Nothing was sent."""
+
+
+class NotKept(Exception):  # noqa: N818 - as above
+    """The report could not be brought up to date; says why and what to do."""
+
+
+class ReportFile:
+    """The report on disk. `save` returns once the present state is there."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        self.path = path
+        self.report = report
+
+    def save(self) -> None:
+        """Put the file in place of the one before, whole and durably.
+
+        Raises:
+            NotKept: It cannot be written; the one before stands.
+        """
+        try:
+            with replacing(self.path) as file:
+                file.write(f"{json.dumps(self.report.document(), indent=2)}\n")
+        except OSError as error:
+            raise NotKept(
+                f"The report {self.path} cannot be written: {error.strerror or error}. Nothing more is sent, and what "
+                "was sent stands in it. Make room, and run the same command again."
+            ) from error
+
+
+@contextmanager
+def open_report(path: Path, fresh: Report) -> Iterator[ReportFile]:
+    """Lend the report at `path`: the one that is there, or `fresh`, which is on disk then. One process at a time.
+
+    Raises:
+        Unusable: The file is no report, is that of another subject, is in use, or cannot be written.
+    """
+    path = path.absolute()
+    with _alone(path):
+        found = _read(path)
+        if found is not None:
+            _compare(path, found.subject, fresh.subject)
+        file = ReportFile(path, found or fresh)
+        try:
+            file.save()
+        except NotKept as error:
+            raise Unusable(
+                f"{path} cannot be written, so nothing is sent: {error.__cause__}. "
+                "Make room, or name a file on another volume (--report)."
+            ) from error
+        yield file
+
+
+def _read(path: Path) -> Report | None:
+    other = "It is left as it is: name another file (--report)."
+    try:
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise Unusable(f"{path} is not a plain file. {other}")
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Unusable(f"{path} cannot be read: {error.strerror or error}. {other}") from error
+    try:
+        return Report.parse(json.loads(data))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise Unusable(f"{path} is not a report of this version. {other}") from None
+
+
+def _compare(path: Path, found: Subject, wanted: Subject) -> None:
+    for each in fields(Subject):
+        theirs, ours = getattr(found, each.name), getattr(wanted, each.name)
+        if theirs != ours:
+            raise Unusable(
+                f"{path} is the report of another certification: its {each.name} is {theirs!r}, here it is {ours!r}. "
+                "Go on with it where it was begun, or name another file (--report)."
+            )
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Keep a second certification out of the report's folder, by a lock that is gone with the process."""
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Unusable(f"{path.parent}: {error.strerror}. Name a file in a folder that is there (--report).") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise Unusable(f"another certification works in {path.parent}. Wait until it has ended.") from error
+    finally:
+        os.close(folder)

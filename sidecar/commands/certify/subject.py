@@ -1,0 +1,105 @@
+"""What is certified, by whom and from where: judged before anything is asked of AWS Marketplace.
+
+AWS's token service alone is asked, for the name of the caller. Refuses identities that Marketplace does not take.
+"""
+
+from collections.abc import Mapping
+
+from sidecar import __version__
+from sidecar.checks.access import check_sts
+from sidecar.checks.identity import check_identity
+from sidecar.commands.certify.report import Record, Registration, Report, Subject
+from sidecar.domain import timestamps
+from sidecar.domain.diagnosis import Result
+from sidecar.domain.metering import quantity
+from sidecar.domain.policy import Check, QuantityKind
+from sidecar.marketplace import Endpoint
+from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
+from sidecar.settings import Mode, Problem, Settings, SettingsError
+from sidecar.upstream import present
+
+
+class NotReady(Exception):  # noqa: N818 - what is the case, as the seller reads it
+    """The certification cannot begin here; says why and what to do."""
+
+
+def judge_pod(mode: Mode, pod: str | None) -> None:
+    """Refuse a process of which nobody can say which pod or task AWS would take it for.
+
+    Raises:
+        NotReady: It is one.
+    """
+    if pod is None and mode is Mode.LIVE:
+        raise NotReady(
+            "Nothing says which pod or task this is, and AWS takes records from pods and tasks only. Run it on EKS "
+            "with POD_UID from the downward API, or on ECS (docs/seller.md, section 7)."
+        )
+
+
+def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, str]) -> str:
+    """Return who signs the calls, by the name that AWS knows.
+
+    Raises:
+        NotReady: Marketplace does not take the identity, there is none, or AWS's token service cannot be asked.
+    """
+    try:
+        probe = ServiceProbe(endpoint)
+    except ProbeFailed as broken:
+        raise NotReady(f"The SDK does not start: {broken}. Correct its files, or unset AWS_PROFILE.") from broken
+    try:
+        identity = check_identity(settings.marketplace.mode, environ, probe.credentials_method)
+        if identity.status is Result.FAIL:
+            raise NotReady(f"AWS Marketplace does not take this identity: {identity.found}. {identity.cure}")
+        sts = check_sts(probe)
+        if sts.status is not Result.OK:
+            raise NotReady(f"{sts.found.rstrip('.')}. {sts.cure}")
+        return str(probe.caller())
+    except ProbeFailed as failed:
+        raise NotReady(f"{failed}. Run the same command again.") from failed
+
+
+def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, amount: str) -> Report:
+    """Return a report in which nothing was asked yet.
+
+    Raises:
+        NotReady: There is nothing to ask.
+    """
+    dimensions = [dimension.name for dimension in settings.metering.dimensions]
+    registers = settings.entitlement.check is Check.REGISTER
+    if not dimensions and not registers:
+        raise NotReady("The product neither registers nor meters, so there is nothing to certify. Add its dimensions.")
+    return Report(
+        subject=Subject(
+            product_code=settings.product.code,
+            public_key_version=settings.product.public_key_version,
+            check=settings.entitlement.check,
+            dimensions=dimensions,
+            quantity=amount,
+            quantity_kind=settings.metering.quantity,
+            mode=settings.marketplace.mode,
+            region=endpoint.region,
+            account=caller.split(":")[4],
+            caller=caller,
+            pod=pod,
+        ),
+        sidecar_version=__version__,
+        started_at=timestamps.render(present(settings.marketplace)),
+        registration=Registration() if registers else None,
+        records=[Record(dimension=dimension) for dimension in dimensions],
+    )
+
+
+def read_quantity(text: str, settings: Settings) -> str:
+    """Return the quantity of each record as it is sent.
+
+    Raises:
+        SettingsError: It is none, or not of the product's kind.
+    """
+    whole = settings.metering.quantity is QuantityKind.INTEGER
+    found = quantity.parse(text)
+    limit = quantity.LARGEST_WHOLE * quantity.MILLION if whole else quantity.LARGEST
+    if found is None or found > limit or (whole and found % quantity.MILLION):
+        cure = "give a whole number" if whole else "give a number with up to 10 digits before and 6 behind the point"
+        reason = f"is not a quantity that metering.quantity: {settings.metering.quantity} takes"
+        raise SettingsError([Problem("--quantity", repr(text), reason, cure)])
+    return quantity.render(found)

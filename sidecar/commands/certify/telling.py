@@ -1,0 +1,88 @@
+"""What the seller is told: what is about to be sent, and what came of it.
+
+The question goes to standard error, so that standard output holds the result alone.
+"""
+
+import sys
+from collections.abc import Iterator
+
+from sidecar.commands.certify.file import ReportFile
+from sidecar.commands.certify.report import Question, Record, Report, Verdict
+from sidecar.commands.tables import print_line, print_table
+
+YES = "yes"
+_ENDS = {
+    Verdict.PASSED: "AWS has everything that it asks for before the listing goes public.",
+    Verdict.FAILED: "AWS refused something; see above.",
+    Verdict.INCOMPLETE: "Something is open. The same command goes on, and sends again unchanged what has no answer.",
+}
+
+
+def announce(file: ReportFile) -> None:
+    """Say on standard error what would be sent, from whom, and what it costs."""
+    report, subject = file.report, file.report.subject
+    lines = [
+        "This is sent to AWS Marketplace:"
+        if subject.mode == "live"
+        else "This is sent to the emulator, which proves nothing to AWS:",
+        f"  product  {subject.product_code}",
+        f"  account  {subject.account}, as {subject.caller}",
+        f"  Region   {subject.region}",
+        f"  from     {subject.pod or 'a plain process'}",
+    ]
+    if report.registration is not None and not report.registration.accepted:
+        lines.append("  RegisterUsage: AWS meters this pod or task by the hour from then on, until it ends")
+    pending = [record for record in report.records if record.outcome is None]
+    if pending:
+        lines.append(f"  MeterUsage, one record of {subject.quantity} for each of:")
+        lines += [f"    {record.dimension}{_again(record)}" for record in pending]
+    lines.append(f"Account {subject.account} is billed for it at the listing's price.")
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+
+
+def ask() -> bool:
+    """Ask on the terminal; whether the answer is exactly `yes`."""
+    sys.stderr.write(f"Type {YES} to send it: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == YES
+
+
+def summarise(file: ReportFile) -> None:
+    """Print the report for a person."""
+    report = file.report
+    rows: list[tuple[object, ...]] = [
+        ("dry run", dry_run.dimension, None, _state(dry_run), dry_run.request_id) for dry_run in report.dry_runs
+    ]
+    if report.registration is not None:
+        rows.append(("RegisterUsage", None, None, _state(report.registration), report.registration.request_id))
+    quantity = report.subject.quantity
+    rows += [("MeterUsage", each.dimension, quantity, _state(each), each.metering_record_id) for each in report.records]
+    print_table(["call", "dimension", "quantity", "answer", "id"], rows)
+    if report.registration is not None and report.registration.key_expired_at is not None:
+        print_line(f"AWS rotated the public key: this version expired at {report.registration.key_expired_at}.")
+    for name, question in _named(report):
+        if question.error is not None:
+            print_line(f"{name}: {question.error.rstrip('.')}.")
+    for cure in dict.fromkeys(question.cure for _, question in _named(report) if question.error and question.cure):
+        print_line(f"cure: {cure}")
+    print_line(f"{report.verdict}: {_ENDS[report.verdict]} Report: {file.path}")
+
+
+def _named(report: Report) -> Iterator[tuple[str, Question]]:
+    """Yield every question with what it is about."""
+    for dry_run in report.dry_runs:
+        yield f"dry run of {dry_run.dimension}", dry_run
+    if report.registration is not None:
+        yield "RegisterUsage", report.registration
+    for record in report.records:
+        yield record.dimension, record
+
+
+def _state(question: Question) -> str:
+    if question.outcome is not None:
+        return question.outcome
+    return "not asked" if question.asked_at is None else "no answer"
+
+
+def _again(record: Record) -> str:
+    return "" if record.request is None else f", again as it was on {record.request.timestamp}: AWS counts it once"

@@ -1,0 +1,131 @@
+"""The `doctor` command: checks everything that must be right before the first call to AWS, and after it.
+
+Every check runs, whatever the others find, and each has its time: without a network all that can be said is said within
+15 seconds. Registers nothing, meters nothing, and leaves nothing behind.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from sidecar.checks import access, cluster, environment, identity, keys, network, ports, volume
+from sidecar.checks.configuration import CONFIGURATION, check_configuration, refuse_configuration
+from sidecar.checks.examination import Examination, examine
+from sidecar.checks.pod import POD, check_pod
+from sidecar.checks.region import REGION, check_region
+from sidecar.checks.reliance import skip_repeated
+from sidecar.checks.running import RunningSidecar, find_running
+from sidecar.checks.sdk_variables import SDK_VARIABLES, check_sdk_variables
+from sidecar.checks.setup import SERVICE
+from sidecar.checks.shutdown import SHUTDOWN, check_shutdown
+from sidecar.checks.sidecar import SIDECAR, check_sidecar
+from sidecar.checks.token import TOKEN, check_token
+from sidecar.checks.variables import VARIABLES, check_variables
+from sidecar.commands.arguments import add_config
+from sidecar.commands.preflight import refuse_all
+from sidecar.commands.report import print_document, print_lines, print_table
+from sidecar.domain.diagnosis import Diagnosis, failed
+from sidecar.exit_codes import ExitCode
+from sidecar.marketplace import UnsupportedRegion
+from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
+from sidecar.settings import Settings, SettingsError, load
+from sidecar.upstream import endpoint_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_config(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table or lines")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, print, and return 1 if any check failed, else 0; 2 for a faulty configuration."""
+    try:
+        settings = load(args.config, os.environ)
+    except SettingsError as error:
+        if not args.json:
+            raise refuse_all(error, os.environ, diagnosing=True) from None
+        print_document(refuse_configuration(refuse_all(error, os.environ, diagnosing=True).problems))
+        return ExitCode.BAD_COMMAND
+    diagnoses = diagnose(settings, args.config, os.environ)
+    if args.json:
+        print_document(diagnoses)
+    elif sys.stdout.isatty():
+        print_table(diagnoses)
+    else:
+        print_lines(diagnoses)
+    return ExitCode.FAILED if failed(diagnoses) else ExitCode.CLEAN
+
+
+def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str]) -> list[Diagnosis]:
+    """Run every check of a sound configuration; blocks for as long as the slowest may take.
+
+    Args:
+        settings: The configuration.
+        config: What named its file, if not the environment.
+        environ: The process's environment, which the SDK reads by itself.
+    """
+    running = find_running(settings.api)
+    checks = [
+        Examination([CONFIGURATION], lambda: [check_configuration(settings, config, environ)]),
+        Examination([VARIABLES], lambda: [check_variables(environ)]),
+        Examination([SIDECAR], lambda: [check_sidecar(running)]),
+        *_of_setup(settings, environ, running),
+    ]
+    alone = Examination([identity.IDENTITY], lambda: [identity.check_identity(settings.marketplace.mode, environ)])
+    try:
+        probe = ServiceProbe(endpoint_of(settings.marketplace, environ))
+    except UnsupportedRegion:
+        return skip_repeated([*examine([*checks, alone]), *_unasked("there is no Region to ask in")])
+    except ProbeFailed as broken:
+        told = [*examine([*checks, alone]), *_unasked("the SDK does not start", access.refuse_sdk(broken))]
+        return skip_repeated(told)
+    return skip_repeated(examine([*checks, *_of_service(settings, environ, probe)]))
+
+
+def _unasked(words: str, *told: Diagnosis) -> list[Diagnosis]:
+    known = {diagnosis.name: diagnosis for diagnosis in told}
+    return [known.get(subject.name, subject.skipped(words)) for subject in SERVICE]
+
+
+def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[Examination]:
+    """Yield what needs no network beyond the pod and its cluster."""
+    path, mode = settings.ledger.path, settings.marketplace.mode
+    ours = running is not None and running.uses(path)
+    yield Examination([keys.KEYS], lambda: [keys.check_keys(settings.product, settings.marketplace)])
+    yield Examination([keys.ROTATION], lambda: [keys.check_rotation(settings, running)])
+    yield Examination([REGION], lambda: [check_region(settings.marketplace, environ)])
+    yield Examination([POD], lambda: [check_pod(environ)])
+    yield Examination([TOKEN], lambda: [check_token(environ, datetime.now(UTC))])
+    yield Examination([environment.PROXY], lambda: [environment.check_proxy(mode, environ)])
+    yield Examination([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)])
+    yield Examination([SDK_VARIABLES], lambda: [check_sdk_variables(mode, environ)])
+    yield Examination([volume.LEDGER], lambda: [volume.check_ledger(path, in_use=ours)])
+    yield Examination([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())])
+    yield Examination([volume.ROOM], lambda: [volume.check_room(path, settings.ledger.max_size)])
+    yield Examination([ports.API], lambda: [ports.check_api_port(settings.api, running=ours)])
+    yield Examination([ports.TOKEN_FILE], lambda: [ports.check_token_file(settings.api)])
+    yield Examination([ports.PROBES], lambda: [ports.check_probe_port(settings.probes, running=ours)])
+    yield Examination([cluster.KUBERNETES, cluster.ROLE, SHUTDOWN], lambda: _of_pod(settings, environ, running))
+
+
+def _of_pod(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[Diagnosis]:
+    tie, role, pod = cluster.check_kubernetes(settings.kubernetes, environ, running)
+    yield from (tie, role)
+    yield check_shutdown(settings.shutdown.timeout, environ, None if pod is None else pod.grace)
+
+
+def _of_service(settings: Settings, environ: Mapping[str, str], probe: ServiceProbe) -> Iterator[Examination]:
+    """Yield what asks AWS, or the node's metadata service."""
+    code = settings.product.code
+    dimensions = [dimension.name for dimension in settings.metering.dimensions]
+    yield Examination(
+        [identity.IDENTITY],
+        lambda: [identity.check_identity(settings.marketplace.mode, environ, probe.credentials_method)],
+    )
+    yield Examination([network.DNS], lambda: [network.look_up(probe)])
+    yield Examination([network.ENDPOINT, network.CLOCK], lambda: network.check_endpoint(probe))
+    yield Examination([access.STS], lambda: [access.check_sts(probe)])
+    yield Examination([access.PERMISSION], lambda: [access.check_permission(probe, code, dimensions)])

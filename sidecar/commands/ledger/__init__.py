@@ -1,0 +1,50 @@
+"""The `ledger` commands: read, prove and repair the ledger, beside a running sidecar or without one.
+
+Only `resolve` and `reconcile` write to it. A ledger that cannot be used ends every one of them with code 4, its path,
+the reason and the cure on standard error.
+"""
+
+import argparse
+import sys
+
+from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.commands.ledger import events, export, reconcile, records, resolve, status, verify
+from sidecar.commands.ledger.source import add_source
+from sidecar.commands.subcommands import Subcommand, add_subcommands, run_subcommand
+from sidecar.exit_codes import ExitCode
+
+_COMMANDS = (
+    Subcommand("status", "what the ledger holds, on one screen", status, "status --config config.yaml"),
+    Subcommand("events", "the usage events still kept", events, "events --dimension requests --limit 20"),
+    Subcommand("records", "the metering records", records, "records --status unbilled"),
+    Subcommand("verify", "prove conservation from the rows; exit 1 if it fails", verify, "verify --all"),
+    Subcommand(
+        "export", "every record, or event, for another program", export, "export --format csv --output usage.csv"
+    ),
+    Subcommand(
+        "resolve",
+        "decide what becomes of records that nobody was charged for",
+        resolve,
+        'resolve rec-7 accept --metering-record-id 4f1c2d --reason "seen in CloudTrail"',
+    ),
+    Subcommand(
+        "reconcile",
+        "prove from CloudTrail that AWS charged what was submitted; exit 1 if something differs",
+        reconcile,
+        "reconcile --cloudtrail AWSLogs/111122223333/CloudTrail --from 2026-11-01T00:00:00Z",
+    ),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the commands and their options."""
+    add_subcommands(parser, _COMMANDS, add_source)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one command; its exit code."""
+    try:
+        return run_subcommand(args)
+    except LedgerUnusable as error:
+        sys.stderr.write(f"{error}\n")
+        return ExitCode.LEDGER_UNUSABLE

@@ -1,0 +1,98 @@
+"""CloudTrail's files, as S3 delivers them: one event after the other, whatever the number and size of the files.
+
+Takes JSON plain or compressed by gzip: `{"Records": [...]}` as CloudTrail writes it, `{"Events": [...]}` as `aws
+cloudtrail lookup-events` prints it, an array of events, or one event a line. Holds one event at a time. Refuses a file
+that it cannot read to its end: half a log proves nothing.
+"""
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any, cast
+
+from sidecar.commands.ledger.cloudtrail.elements import elements
+
+_SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+_NOT_EVENTS = frozenset({"CloudTrail-Digest", "CloudTrail-Insight"})
+"""Folders beside the events in CloudTrail's bucket."""
+_GZIP = b"\x1f\x8b"
+_AGAIN = "Copy it from the bucket again."
+
+
+class TrailUnreadable(Exception):  # noqa: N818 - named for what the operator reads
+    """A file or an event of the log cannot be read; says which, why, and what to do."""
+
+    def __init__(self, path: Path, reason: str, cure: str) -> None:
+        super().__init__(f"{path}: {reason}. {cure}")
+
+
+def find_files(places: Iterable[Path]) -> list[Path]:
+    """Return the files that are named, and those of events in the folders that are, each once.
+
+    Raises:
+        TrailUnreadable: One is not there, or a folder holds no file of events.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        if place.is_file():
+            found[place] = None
+        elif place.is_dir():
+            inside = sorted(path for path in place.rglob("*") if path.is_file() and _holds_events(path, place))
+            if not inside:
+                raise TrailUnreadable(
+                    place,
+                    f"the folder holds no file ending in {', '.join(_SUFFIXES)}",
+                    "Name the folder into which you copied CloudTrail's bucket, or the files.",
+                )
+            found |= dict.fromkeys(inside)
+        else:
+            raise TrailUnreadable(place, "there is no such file or folder", "Name a file or folder of CloudTrail's.")
+    return list(found)
+
+
+def read_events(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the events of one file in their order; numbers are exact.
+
+    Raises:
+        TrailUnreadable: The file cannot be read to its end.
+    """
+    try:
+        with path.open("rb") as raw:
+            compressed = raw.read(len(_GZIP)) == _GZIP
+            raw.seek(0)
+            if not compressed:
+                yield from _parse(raw, path)
+                return
+            yield from _parse(cast("IO[bytes]", gzip.GzipFile(fileobj=raw)), path)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise TrailUnreadable(path, reason, _AGAIN) from error
+
+
+def _holds_events(path: Path, below: Path) -> bool:
+    return path.name.endswith(_SUFFIXES) and _NOT_EVENTS.isdisjoint(path.relative_to(below).parts)
+
+
+def _parse(file: IO[bytes], path: Path) -> Iterator[Mapping[str, Any]]:
+    with io.TextIOWrapper(file, encoding="utf-8-sig") as text:
+        try:
+            for item in elements(text):
+                yield _event(item, path)
+        except (ValueError, RecursionError) as error:
+            reason = f"it is not whole JSON ({' '.join(str(error).split())[:200]})"
+            raise TrailUnreadable(path, reason, _AGAIN) from error
+
+
+def _event(item: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    match item:
+        case {"CloudTrailEvent": str(text)}:
+            event = json.loads(text, parse_float=Decimal)
+        case _:
+            event = item
+    if not isinstance(event, dict):
+        raise TrailUnreadable(path, "it holds something else than events", "Name files of CloudTrail's only.")
+    return event

@@ -1,0 +1,202 @@
+"""What CloudTrail's events say about one product: the charges, and the registrations of its pods.
+
+A call that AWS refused, and a dry run, charge nobody. Refuses an event of the product that it cannot read, rather than
+pass over a charge.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, read_events
+from sidecar.domain import timestamps
+from sidecar.domain.audit.coverage import Activity
+from sidecar.domain.audit.slots import Charge
+from sidecar.domain.metering import quantity
+from sidecar.domain.metering.hours import hour_of, start_of
+
+SOURCE = "metering-marketplace.amazonaws.com"
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_AS_WRITTEN = "Take the file from the bucket as CloudTrail wrote it."
+_HALVES = {"AM": 0, "PM": 12}
+_CLOCK = ("12", *(f"{hour:02}" for hour in range(1, 12)))
+"""The hours on a clock's face, in their order."""
+_PROSE = re.compile(r"([A-Z][a-z]{2}) (\d{1,2}), (\d{4}),? (\d{1,2}):(\d\d):(\d\d) (AM|PM)", re.ASCII)
+"""Jul 23, 2020 1:35:44 AM: how CloudTrail writes a timestamp of this service, in UTC."""
+_SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
+
+
+_IDENTIFIER = re.compile(r"[!-~]{1,255}", re.ASCII)
+"""What can stand in the ledger and in every report as it is."""
+
+
+class _Unclear(Exception):  # noqa: N818 - becomes a TrailUnreadable once the file is known
+    """A member of an event is not what it should be."""
+
+
+@dataclass(slots=True)
+class Trail:
+    """What the files hold about one product."""
+
+    product_code: str
+    charges: list[Charge] = field(default_factory=list)
+    registrations: dict[str, str | None] = field(default_factory=dict)
+    """The RegisterUsage calls that were answered: the session of each, by its request id."""
+    files: int = 0
+    events: int = 0
+    """Of every service."""
+    without_product: int = 0
+    """Batch records that name a licence instead of a product, so that nobody can tell whose they are."""
+    activity: dict[str, Activity] = field(default_factory=dict)
+    """When there are events of each place, of whatever service; see `Charge.place`."""
+    first_at: str | None = None
+    last_at: str | None = None
+    """Between these lie all events of the files; RFC 3339."""
+
+    def read(self, paths: Iterable[Path]) -> None:
+        """Take in every event of the files.
+
+        Raises:
+            TrailUnreadable: A file, or an event of the product, cannot be read.
+        """
+        for path in paths:
+            self.files += 1
+            for event in read_events(path):
+                try:
+                    self._take(event)
+                except _Unclear as unclear:
+                    reason = f"event {event.get('eventID')}: {unclear}"
+                    raise TrailUnreadable(path, reason, _AS_WRITTEN) from None
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        if "eventSource" not in event:
+            raise _Unclear("it is no event of CloudTrail's")
+        self.events += 1
+        at = event.get("eventTime")
+        if isinstance(at, str):
+            self.first_at = min(self.first_at or at, at)
+            self.last_at = max(self.last_at or at, at)
+            self._note_activity(event, timestamps.parse(at))
+        if event["eventSource"] != SOURCE or event.get("errorCode"):
+            return
+        asked, answered = (_members(event, name) for name in ("requestParameters", "responseElements"))
+        match event.get("eventName"):
+            case "RegisterUsage" if asked.get("productCode") == self.product_code:
+                self.registrations[str(event.get("requestID") or event.get("eventID"))] = _session(event)
+            case "MeterUsage" if asked.get("productCode") == self.product_code:
+                if str(asked.get("dryRun")).lower() != "true":
+                    self._charge(event, asked, answered.get("meteringRecordId"), asked.get("usageDimension"), "usage")
+            case "BatchMeterUsage":
+                self._take_batch(event, asked, answered)
+            case _:
+                pass  # another product, or a call that charges nobody
+
+    def _note_activity(self, event: Mapping[str, Any], instant: datetime | None) -> None:
+        if instant is None:
+            return
+        place = _place(event)
+        if place in self.activity:
+            self.activity[place].add(instant)
+        else:
+            self.activity[place] = Activity.at(instant)
+
+    def _take_batch(self, event: Mapping[str, Any], asked: Mapping[str, Any], answered: Mapping[str, Any]) -> None:
+        code = asked.get("productCode")
+        for record, identifier in _taken(answered):
+            if code is None:
+                self.without_product += 1
+            elif code == self.product_code:
+                self._charge(event, record, identifier, record.get("dimension"), "")
+
+    def _charge(
+        self, event: Mapping[str, Any], usage: Mapping[str, Any], identifier: object, dimension: object, prefix: str
+    ) -> None:
+        if not isinstance(identifier, str) or not identifier:
+            raise _Unclear("AWS took it, but there is no meteringRecordId")
+        if _IDENTIFIER.fullmatch(identifier) is None:
+            raise _Unclear(f"the meteringRecordId {identifier!r:.100} is none")
+        if not isinstance(dimension, str):
+            raise _Unclear("there is no dimension")
+        token = usage.get("clientToken")
+        self.charges.append(
+            Charge(
+                metering_record_id=identifier,
+                dimension=dimension,
+                hour=start_of(hour_of(read_instant(usage.get("timestamp")))),
+                quantity=read_quantity(usage, prefix),
+                client_token=token if isinstance(token, str) else None,
+                session=_session(event),
+                event_id=ascii(str(event.get("eventID")))[1:-1][:255],
+                place=_place(event),
+            )
+        )
+
+
+def read_instant(value: object) -> datetime:
+    """Return the instant that a request's timestamp names: CloudTrail's prose, RFC 3339, or epoch seconds."""
+    text = " ".join(str(value).split())
+    prose = _PROSE.fullmatch(text)
+    try:
+        if prose is not None:
+            month, day, year, hour, minute, second, half = prose.groups()
+            of_day = _HALVES[half] + _CLOCK.index(hour.zfill(2))
+            day_at = datetime(int(year), _MONTHS.index(month) + 1, int(day), tzinfo=UTC)
+            return day_at.replace(hour=of_day, minute=int(minute), second=int(second))
+        if _SECONDS.fullmatch(text) is not None and not isinstance(value, bool):
+            return datetime.fromtimestamp(int(text.partition(".")[0]), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise _Unclear(f"the timestamp {value!r} does not exist") from None
+    instant = timestamps.parse(text)
+    if instant is None:
+        raise _Unclear(f"the timestamp {value!r} is not one that CloudTrail writes")
+    return instant
+
+
+def read_quantity(usage: Mapping[str, Any], prefix: str) -> int:
+    """Return the millionths that a request reports; none given means nothing."""
+    names = ("usageQuantityAsDecimal", "usageQuantity") if prefix else ("quantityAsDecimal", "quantity")
+    value = next((usage[name] for name in names if usage.get(name) is not None), 0)
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise _Unclear(f"the quantity {value!r} is not a number")
+    millionths = quantity.parse(str(value))
+    if millionths is None:
+        raise _Unclear(f"the quantity {value!r} is not one that MeterUsage takes")
+    return millionths
+
+
+def _place(event: Mapping[str, Any]) -> str:
+    """Return the account and Region of an event; one of AWS's own services names its account elsewhere."""
+    account = _members(event, "userIdentity").get("accountId") or event.get("recipientAccountId")
+    return f"{account} {event.get('awsRegion')}"
+
+
+def _members(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = event.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _taken(answered: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], object]]:
+    """Yield the records of a batch that AWS charged, with their metering record ids."""
+    results = answered.get("results") or []
+    if not isinstance(results, list):
+        raise _Unclear("its results are no list")
+    for result in results:
+        match result:
+            case {"status": "Success", "usageRecord": dict(record)}:
+                yield record, result.get("meteringRecordId")
+            case _:
+                pass  # refused, or a duplicate: the record before it is the charge
+
+
+def _session(event: Mapping[str, Any]) -> str | None:
+    """Return the name of the session that signed the call; the emulator's log tells the pod itself."""
+    identity = _members(event, "additionalEventData").get("identity")
+    if isinstance(identity, str):
+        return identity
+    arn = _members(event, "userIdentity").get("arn")
+    return arn.rpartition("/")[2] if isinstance(arn, str) and ":assumed-role/" in arn else None

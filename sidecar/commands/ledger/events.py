@@ -1,0 +1,52 @@
+"""`ledger events`: the usage events that are still kept to recognise their ids."""
+
+import argparse
+import json
+
+from sidecar.adapters.ledger.listing import EventQuery, EventView, events
+from sidecar.commands.ledger.source import add_filters, add_read_only, find_source, utf8
+from sidecar.commands.tables import print_json, print_table, tell_more
+from sidecar.domain import timestamps
+from sidecar.domain.metering import quantity
+from sidecar.exit_codes import ExitCode
+
+COLUMNS = ("id", "dimension", "quantity", "value", "timestamp", "tags", "hour", "taken_at")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_read_only(parser)
+    add_filters(parser)
+    parser.add_argument("--id", metavar="ID", type=utf8, help="only the event of this id")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print events in order of arrival; 0."""
+    query = EventQuery(args.dimension, args.hour, args.id, args.limit + 1)
+    with find_source(args).look() as connection:
+        found = [event_members(event) for event in events(connection, query)]
+    shown = found[: args.limit]
+    if args.json:
+        for members in shown:
+            print_json(members)
+    else:
+        rows = [{**members, "tags": json.dumps(members["tags"]) if members["tags"] else None} for members in shown]
+        print_table(COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
+    if len(found) > args.limit:
+        tell_more("raise --limit, or take `ledger export --events`")
+    return ExitCode.CLEAN
+
+
+def event_members(event: EventView) -> dict[str, object]:
+    """Return an event as the API takes it, with its hour and when it was taken."""
+    return {
+        "id": event.id,
+        "dimension": event.dimension,
+        "quantity": None if event.quantity is None else quantity.render(event.quantity),
+        "value": event.value,
+        "timestamp": None if event.timestamp is None else timestamps.render(event.timestamp),
+        "tags": dict(event.tags),
+        "hour": timestamps.render(event.hour),
+        "taken_at": timestamps.render(event.taken_at),
+    }

@@ -1,0 +1,112 @@
+"""`ledger export`: every record, or every event still kept, for another program; or the whole ledger as an audit file.
+
+The columns are the members of the API and only ever grow at the end. Nobody reads half of a file. Refuses to write over
+the ledger or into anything but a file.
+"""
+
+import argparse
+import csv
+import json
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from sidecar.adapters.ledger.file import files_of
+from sidecar.adapters.ledger.listing import EventQuery, events
+from sidecar.commands.ledger.audit_file import entries
+from sidecar.commands.ledger.events import COLUMNS as EVENT_COLUMNS
+from sidecar.commands.ledger.events import event_members
+from sidecar.commands.ledger.records import every_record
+from sidecar.commands.ledger.source import Source, add_read_only, find_source
+from sidecar.commands.tables import Members
+from sidecar.commands.whole_file import replacing
+from sidecar.domain.audit.hash_chain import link
+from sidecar.exit_codes import ExitCode
+from sidecar.serializers import record_members
+from sidecar.upstream import present
+
+RECORD_COLUMNS = (
+    "id",
+    "dimension",
+    "hour",
+    "quantity",
+    "status",
+    "reason",
+    "client_token",
+    "metering_record_id",
+    "attempts",
+    "allocations",
+    "sealed_at",
+    "accepted_at",
+    "carried_to",
+    "kind",
+    "product_code",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_read_only(parser)
+    parser.add_argument("--format", choices=["ndjson", "csv"], default="ndjson", help="default: ndjson")
+    parser.add_argument("--json", dest="format", action="store_const", const="ndjson", help="the same as ndjson")
+    parser.add_argument("--events", action="store_true", help="the events still kept, instead of the records")
+    parser.add_argument(
+        "--chain",
+        action="store_true",
+        help="the audit file: terms, records, movements and decisions as a hash chain, which `ledger verify --chain`"
+        " checks; with --events the events as well",
+    )
+    parser.add_argument("--output", metavar="FILE", type=Path, help="write a file, whole or not at all")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write everything; 0, or 2 when the file cannot be written."""
+    if args.chain and args.format == "csv":
+        sys.stderr.write("ledger export: --chain has a form of its own and takes no --format csv\n")
+        return ExitCode.BAD_COMMAND
+    source = find_source(args)
+    if args.output is None:
+        _write(source, sys.stdout, args)
+        return ExitCode.CLEAN
+    target: Path = args.output.resolve()
+    if target in files_of(source.path.resolve()) or (target.exists() and not target.is_file()):
+        return _refuse(args.output, "it is the ledger's own, or not a file")
+    try:
+        with replacing(target) as file:
+            _write(source, file, args)
+    except OSError as error:
+        return _refuse(args.output, error.strerror or str(error))
+    return ExitCode.CLEAN
+
+
+def _refuse(output: Path, reason: str) -> int:
+    sys.stderr.write(f"--output {output} cannot be written: {reason}. Name another file.\n")
+    return ExitCode.BAD_COMMAND
+
+
+def _write(source: Source, file: TextIO, args: argparse.Namespace) -> None:
+    # The instant is given back before the first line is written: whatever reads the lines may be slow.
+    with source.copy(events=args.events) as connection:
+        if args.chain:
+            chain = link(entries(connection, present(source.marketplace), with_events=args.events))
+            file.writelines(f"{line}\n" for line in chain)
+            return
+        columns = EVENT_COLUMNS if args.events else RECORD_COLUMNS
+        rows = _events(connection) if args.events else map(record_members, every_record(connection))
+        if args.format == "csv":
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([_cell(row[column]) for column in columns] for row in rows)
+        else:
+            file.writelines(f"{json.dumps({column: row[column] for column in columns})}\n" for row in rows)
+
+
+def _events(connection: sqlite3.Connection) -> Iterator[Members]:
+    yield from map(event_members, events(connection, EventQuery()))
+
+
+def _cell(value: object) -> object:
+    structured: tuple[type[Sequence[object]], type[dict[str, object]]] = (list, dict)
+    return json.dumps(value) if isinstance(value, structured) else value

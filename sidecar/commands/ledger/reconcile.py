@@ -1,0 +1,164 @@
+"""`ledger reconcile`: proves from CloudTrail that the buyer was charged what the app reported, slot by slot.
+
+Settles records in doubt that AWS holds, one decision each, as `ledger resolve` does. Those that AWS did not charge are
+settled only when asked for, and only where the files cover their whole time (see `sidecar.domain.audit.coverage`).
+Refuses to settle anything while a file cannot be read.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from sidecar.adapters.ledger.auditing import pods, submissions
+from sidecar.adapters.ledger.evidence import read_evidence
+from sidecar.adapters.ledger.listing import look
+from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
+from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, find_files
+from sidecar.commands.ledger.cloudtrail.trail import Trail
+from sidecar.commands.ledger.reconcile_report import print_document, print_report
+from sidecar.commands.ledger.resolve import user
+from sidecar.commands.ledger.source import Source, find_source, hour, utf8
+from sidecar.domain.audit.decisions import Action, Resolution
+from sidecar.domain.audit.matching import reconcile
+from sidecar.domain.audit.slots import Reconciliation, Slot, Span, Submission, Verdict
+from sidecar.domain.metering.hours import to_micros
+from sidecar.domain.policy import LatePolicy
+from sidecar.exit_codes import ExitCode
+from sidecar.upstream import present
+
+_BY_POLICY = "policy"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--cloudtrail",
+        metavar="PATH",
+        type=Path,
+        action="append",
+        required=True,
+        help="a file of CloudTrail's, plain or gz, or a folder of them as S3 delivers them; may be given several times",
+    )
+    parser.add_argument(
+        "--also",
+        metavar="LEDGER",
+        type=Path,
+        action="append",
+        default=[],
+        help="another pod's ledger of the same product, so that its charges are known; may be given several times",
+    )
+    parser.add_argument(
+        "--product-code", metavar="CODE", type=utf8, help="the product (default: the configuration's, or the ledger's)"
+    )
+    parser.add_argument("--from", dest="since", metavar="HOUR", type=hour, help="only hours from this one on")
+    parser.add_argument("--until", metavar="HOUR", type=hour, help="only hours before this one")
+    parser.add_argument(
+        "--settle-not-charged",
+        nargs="?",
+        const=_BY_POLICY,
+        choices=[_BY_POLICY, str(Action.CARRY), str(Action.WRITE_OFF)],
+        metavar="HOW",
+        help="settle records in doubt that AWS did not charge, too, where the files cover their whole time: carry bills"
+        " them in the current hour, write-off never does, policy (the default) is as metering.late says, and carry"
+        " without a configuration",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="settle nothing, only say what would be; the exit code is as without it"
+    )
+    parser.add_argument("--all", action="store_true", help="list matched slots too, not only the others")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reconcile; 0 if AWS charged exactly what was submitted, 1 if something differs, 2 if the log cannot be read."""
+    source = find_source(args)
+    # By where they lead: under two names one ledger would find each of its charges taken by itself.
+    paths: dict[Path, Path] = {}
+    for path in [source.path, *args.also]:
+        paths.setdefault(path.resolve(), path)
+    code = args.product_code or _product_code(source)
+    if code is None:
+        sys.stderr.write("The ledger does not say of which product it is. Name it with --product-code.\n")
+        return ExitCode.BAD_COMMAND
+    trail = Trail(code)
+    try:
+        trail.read(find_files(args.cloudtrail))
+    except TrailUnreadable as error:
+        sys.stderr.write(f"{error} Nothing was settled.\n")
+        return ExitCode.BAD_COMMAND
+    found = _reconcile(paths.values(), trail, Span(args.since, args.until))
+    uncharged = _action(args.settle_not_charged, source)
+    if not args.dry_run and any(slot.to_settle for slot in found.slots):
+        now = to_micros(present(source.marketplace))
+        found = replace(found, slots=[_settle(slot, uncharged, now) for slot in found.slots])
+    shown = [slot for slot in found.slots if args.all or slot.verdict is not Verdict.MATCHED]
+    if args.json:
+        print_document(found, trail, shown, dry_run=args.dry_run)
+    else:
+        print_report(found, trail, shown, dry_run=args.dry_run, pods=len(paths) > 1, uncharged=uncharged)
+    return ExitCode.CLEAN if found.agrees else ExitCode.FAILED
+
+
+def _product_code(source: Source) -> str | None:
+    if source.settings is not None:
+        return source.settings.product.code
+    with look(source.path) as connection:
+        evidence = read_evidence(connection)
+    return None if evidence is None else evidence.product_code
+
+
+def _reconcile(paths: Iterable[Path], trail: Trail, span: Span) -> Reconciliation:
+    """Compare the ledgers, each at one instant, with the log."""
+    with ExitStack() as stack:
+        opened = [(stack.enter_context(look(path)), path) for path in paths]
+        held = [record for connection, path in opened for record in submissions(connection, path, trail.product_code)]
+        owners = [uid for connection, _ in opened for uid in pods(connection)]
+    registrants = set(filter(None, trail.registrations.values()))
+    return reconcile(held, trail.charges, owners, registrants, span, trail.activity)
+
+
+def _action(wanted: str | None, source: Source) -> Action | None:
+    """Return what becomes of a record in doubt that AWS did not charge; None leaves it as it is."""
+    if wanted != _BY_POLICY:
+        return None if wanted is None else Action(wanted)
+    kept = source.settings is not None and source.settings.metering.late is LatePolicy.UNBILLED
+    return Action.WRITE_OFF if kept else Action.CARRY
+
+
+def _settle(slot: Slot, uncharged: Action | None, now: int) -> Slot:
+    """Write down what the log says about a record in doubt, unless a person has decided meanwhile."""
+    if not slot.to_settle or slot.submission is None:
+        return slot
+    path = Path(slot.submission.ledger)
+    if slot.charge is None:
+        return slot if uncharged is None else _settle_uncharged(slot, slot.submission, uncharged, path, now)
+    decision = Resolution(Action.ACCEPT, f"CloudTrail event {slot.charge.event_id}", slot.charge.metering_record_id)
+    try:
+        resolve_in(path, slot.submission.id, decision, who=user(), now=now, keep=True)
+    except NotResolvable as refusal:
+        if _holds(path, slot.submission.id, slot.charge.metering_record_id):
+            return slot  # a second run of this very command was quicker
+        return replace(slot, verdict=Verdict.DIFFERENT, note=str(refusal))
+    return slot
+
+
+def _settle_uncharged(slot: Slot, submission: Submission, action: Action, path: Path, now: int) -> Slot:
+    """Write down that AWS did not charge a record."""
+    words = "not charged: CloudTrail covers its whole time and shows no charge"
+    try:
+        resolve_in(path, submission.id, Resolution(action, words), who=user(), now=now, keep=True)
+    except NotResolvable as refusal:
+        return replace(slot, verdict=Verdict.DIFFERENT, note=str(refusal))
+    outcome = "carried into the current hour" if action is Action.CARRY else "written off"
+    return replace(slot, note=f"was in doubt; not charged, and {outcome}")
+
+
+def _holds(path: Path, record: str, metering_record_id: str) -> bool:
+    """Tell whether a record is accepted under this receipt by now."""
+    with look(path) as connection:
+        return any(
+            (each.id, each.metering_record_id) == (record, metering_record_id) for each in submissions(connection, path)
+        )

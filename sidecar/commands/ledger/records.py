@@ -1,0 +1,88 @@
+"""`ledger records`: the metering records, or what people have decided about them."""
+
+import argparse
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+
+from sidecar.adapters.ledger.listing import AuditView, audit
+from sidecar.adapters.ledger.reading import records
+from sidecar.commands.ledger.source import Source, add_filters, add_read_only, find_source
+from sidecar.commands.tables import print_json, print_table, tell_more
+from sidecar.domain import timestamps
+from sidecar.domain.metering.records import RecordStatus
+from sidecar.domain.status import RecordQuery, RecordView
+from sidecar.exit_codes import ExitCode
+from sidecar.serializers import record_members
+
+_SHOWN = ("id", "dimension", "hour", "quantity", "status", "attempts", "metering_record_id", "carried_to", "reason")
+_PAGE = 1000
+_AUDITED = ("at", "who", "action", "record", "dimension", "hour", "quantity", "reason")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_read_only(parser)
+    add_filters(parser)
+    parser.add_argument("--status", choices=[str(status) for status in RecordStatus], help="only records in this state")
+    parser.add_argument("--after", metavar="ID", help="only records sealed after this one")
+    parser.add_argument("--audit", action="store_true", help="what people decided, instead of the records")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print records in the order in which they were sealed; 0."""
+    query = RecordQuery(args.status, args.dimension, args.hour, args.after, args.limit)
+    source = find_source(args)
+    if args.audit:
+        _show_audit(source, query, as_json=args.json)
+        return ExitCode.CLEAN
+    with source.look() as connection:
+        page = records(connection, query)
+    found = [record_members(record) for record in page.records]
+    if args.json:
+        for members in found:
+            print_json(members)
+    else:
+        print_table(_SHOWN, [[members[column] for column in _SHOWN] for members in found])
+    if page.next is not None:
+        tell_more(f"go on with --after {page.next}, or take `ledger export`")
+    return ExitCode.CLEAN
+
+
+def every_record(connection: sqlite3.Connection) -> Iterator[RecordView]:
+    """Yield every record of the ledger at one instant, in the order in which they were sealed."""
+    after: str | None = None
+    while True:
+        page = records(connection, RecordQuery(after=after, limit=_PAGE))
+        yield from page.records
+        after = page.next
+        if after is None:
+            return
+
+
+def _show_audit(source: Source, query: RecordQuery, *, as_json: bool) -> None:
+    with source.look() as connection:
+        found = list(audit(connection, replace(query, limit=query.limit + 1)))
+    shown = [audit_members(entry) for entry in found[: query.limit]]
+    if as_json:
+        for members in shown:
+            print_json(members)
+    else:
+        rows = [{**entry.before, **members} for entry, members in zip(found, shown, strict=False)]
+        print_table(_AUDITED, [[row[column] for column in _AUDITED] for row in rows])
+    if len(found) > len(shown):
+        tell_more("raise --limit")
+
+
+def audit_members(entry: AuditView) -> dict[str, object]:
+    """Return one decision as JSON members."""
+    return {
+        "at": timestamps.render(entry.at),
+        "who": entry.who,
+        "action": entry.action,
+        "record": entry.record,
+        "reason": entry.reason,
+        "before": entry.before,
+        "after": entry.after,
+    }

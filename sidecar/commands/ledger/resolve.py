@@ -1,0 +1,162 @@
+"""`ledger resolve`: a person's decision about records that nobody was charged for, one or many, all of them or none.
+
+Asks nothing back: everything is in the options, and `--dry-run` shows the outcome without keeping it. In emulator mode
+the current hour is the emulator's.
+"""
+
+import argparse
+import os
+import pwd
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from sidecar.adapters.ledger.choosing import Choice
+from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve_all_in
+from sidecar.commands.ledger.source import find_source, hour, utf8
+from sidecar.commands.tables import print_json, print_line
+from sidecar.domain import timestamps
+from sidecar.domain.audit.decisions import Action, Resolution
+from sidecar.domain.metering import quantity
+from sidecar.domain.metering.hours import start_of, to_micros
+from sidecar.exit_codes import ExitCode
+from sidecar.upstream import present
+
+_ALL = "all"
+_LONGEST_REASON = 1000
+_IDENTIFIER = re.compile(r"[!-~]{1,255}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "records",
+        metavar="RECORD_ID",
+        type=_records,
+        help="an unbilled record, as `ledger records` names it: rec-7; several with commas: rec-7,rec-9. `all`: every"
+        " unbilled record without a decision that fits --reason-kind, --dimension, --from and --until",
+    )
+    parser.add_argument(
+        "action",
+        choices=[str(action) for action in Action],
+        help="accept: AWS holds it, as --metering-record-id proves. carry: AWS does not hold it, so its quantity joins"
+        " the current hour. write-off: it stays unbilled for good",
+    )
+    parser.add_argument(
+        "--metering-record-id",
+        metavar="ID",
+        type=_identifier,
+        help="what AWS gave for the record: responseElements.meteringRecordId of its MeterUsage event in CloudTrail",
+    )
+    parser.add_argument(
+        "--reason-kind", metavar="WORD", help="with all: records whose reason begins with this word, such as in-doubt"
+    )
+    parser.add_argument("--dimension", metavar="NAME", type=utf8, help="with all: records of this dimension")
+    parser.add_argument("--from", dest="since", metavar="HOUR", type=hour, help="with all: hours from this one on")
+    parser.add_argument("--until", metavar="HOUR", type=hour, help="with all: hours before this one")
+    parser.add_argument("--reason", metavar="TEXT", type=_reason, required=True, help="for the audit trail")
+    parser.add_argument("--dry-run", action="store_true", help="show what would become of it and keep nothing")
+    parser.add_argument("--json", action="store_true", help="one JSON object a record")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Resolve the records; 0, or 1 if one of them cannot be resolved so."""
+    action = Action(args.action)
+    if (args.metering_record_id is not None) != (action is Action.ACCEPT):
+        sys.stderr.write("ledger resolve: accept needs --metering-record-id, and nothing else takes it\n")
+        return ExitCode.BAD_COMMAND
+    choice = Choice(args.records, args.dimension, args.since, args.until, args.reason_kind)
+    fault = _fault(choice, action)
+    if fault is not None:
+        sys.stderr.write(f"ledger resolve: {fault}\n")
+        return ExitCode.BAD_COMMAND
+    source = find_source(args)
+    resolution = Resolution(action, args.reason, args.metering_record_id)
+    now = to_micros(present(source.marketplace))
+    try:
+        found = resolve_all_in(source.path, choice, resolution, who=user(), now=now, keep=not args.dry_run)
+    except NotResolvable as refusal:
+        sys.stderr.write(f"{refusal}\n")
+        return ExitCode.FAILED
+    for each in found:
+        _print(each, kept=not args.dry_run, as_json=args.json)
+    if len(found) > 1 and not args.json:
+        _print_sums(found, kept=not args.dry_run)
+    return ExitCode.CLEAN
+
+
+def _fault(choice: Choice, action: Action) -> str | None:
+    """Return what is wrong with the choice, with what to do instead."""
+    filters = (choice.dimension, choice.since, choice.until, choice.kind)
+    if choice.identifiers is not None and any(each is not None for each in filters):
+        return (
+            "--reason-kind, --dimension, --from and --until choose among `all`; give them with all, or the record ids"
+        )
+    if choice.identifiers is None and all(each is None for each in filters):
+        return "all needs --reason-kind, --dimension, --from or --until, so that no other record is decided with them"
+    if action is Action.ACCEPT and (choice.identifiers is None or len(choice.identifiers) > 1):
+        return "accept takes one record, because one metering record id serves one; `ledger reconcile` settles many"
+    return None
+
+
+def _print(found: Resolved, *, kept: bool, as_json: bool) -> None:
+    start, amount = timestamps.render(start_of(found.hour)), quantity.render(found.quantity)
+    if as_json:
+        print_json(
+            {
+                "id": found.id,
+                "dimension": found.dimension,
+                "hour": start,
+                "quantity": amount,
+                "before": found.before,
+                "after": found.after,
+                "kept": kept,
+            }
+        )
+        return
+    verb = "is" if kept else "would be"
+    print_line(f"{found.id} ({found.dimension}, {start}, quantity {amount}) {verb} {found.after['status']}")
+    for name, value in found.after.items():
+        if value != found.before[name]:
+            print_line(f"  {name}: {found.before[name] or '-'} -> {value or '-'}")
+
+
+def _print_sums(found: Sequence[Resolved], *, kept: bool) -> None:
+    sums = Counter[str]()
+    for each in found:
+        sums[each.dimension] += each.quantity
+    amounts = ", ".join(f"{name} {quantity.render(amount)}" for name, amount in sorted(sums.items()))
+    verb = "were resolved" if kept else "would be resolved; nothing was changed"
+    print_line(f"{len(found)} records {verb}: {amounts}")
+
+
+def user() -> str:
+    """Return the operating system's name of who runs this; the environment could say anything."""
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"
+
+
+def _records(text: str) -> tuple[str, ...] | None:
+    """Return the names that are given; None for all."""
+    if text == _ALL:
+        return None
+    names = tuple(name.strip() for name in text.split(","))
+    if len(names) > 1 and not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} has an empty name between its commas; write rec-7,rec-9")
+    return names
+
+
+def _identifier(text: str) -> str:
+    if _IDENTIFIER.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a metering record id")
+    return text
+
+
+def _reason(text: str) -> str:
+    if not text.strip() or len(text) > _LONGEST_REASON or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"a reason is one line of up to {_LONGEST_REASON} printable characters")
+    return text.strip()

@@ -1,0 +1,128 @@
+"""`ledger verify`: proves conservation from the rows themselves, at one instant of the ledger.
+
+First that file and rows can be read, then that every bucket is what its events make, then the law. Names the first row
+that breaks it. With `--chain` it proves an audit file instead, and needs no ledger.
+"""
+
+import argparse
+import sys
+from collections.abc import Collection
+from pathlib import Path
+
+from sidecar.adapters.ledger.proof import breaches, event_breaches, proved_terms, summed_dimensions
+from sidecar.adapters.ledger.soundness import file_faults, row_faults
+from sidecar.commands.ledger.audit_file import Checked, check_file
+from sidecar.commands.ledger.source import add_read_only, find_source
+from sidecar.commands.tables import print_json, print_line, print_terms
+from sidecar.domain.audit.hash_chain import ChainBroken
+from sidecar.domain.status import Terms
+from sidecar.exit_codes import ExitCode
+from sidecar.serializers import terms_members
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_read_only(parser)
+    parser.add_argument("--all", action="store_true", help="name every row that breaks it, not only the first")
+    parser.add_argument(
+        "--chain", metavar="FILE", type=Path, help="prove this audit file of `ledger export --chain` instead"
+    )
+    parser.add_argument("--head", metavar="HASH", help="with --chain: the last hash, as it was noted when it was made")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the proof; 0 if it holds, 1 if it does not."""
+    if args.chain is not None:
+        return _verify_chain(args)
+    if args.head is not None:
+        sys.stderr.write("ledger verify: --head goes with --chain\n")
+        return ExitCode.BAD_COMMAND
+    source = find_source(args)
+    summed: Collection[str] = ()
+    terms: dict[str, Terms] = {}
+    found = list(file_faults(source.path, read_only=source.read_only))
+    if not found:
+        with source.copy(events=True) as connection:
+            found = list(row_faults(connection))
+            if not found:
+                found = [*event_breaches(connection), *breaches(connection)]
+                terms, summed = proved_terms(connection), summed_dimensions(connection)
+    named = found if args.all else found[:1]
+    if args.json:
+        dimensions = {name: {**terms_members(each), "balanced": each.balanced} for name, each in terms.items()}
+        print_json(
+            {
+                "verified": not found,
+                "dimensions": dimensions,
+                "event_quantities_proved": sorted(summed),
+                "breaches": named,
+                "more": len(found) - len(named),
+            }
+        )
+    else:
+        _print(terms, named, len(found) - len(named), summed)
+    return ExitCode.FAILED if found else ExitCode.CLEAN
+
+
+def _print(terms: dict[str, Terms], named: list[str], more: int, summed: Collection[str]) -> None:
+    if terms:
+        print_terms(terms)
+        print_line("")
+    for breach in named:
+        print_line(f"BROKEN: {breach}")
+    if more:
+        print_line(f"and {more} more; --all names them")
+    if named:
+        print_line("The ledger does not prove what it says. Keep the file as it is and look at the rows named above.")
+    else:
+        words = f", and by quantity for {', '.join(sorted(summed))}" if summed else " only: no dimension is a sum"
+        print_line(f"Verified: every row agrees. Events are proved by number{words}.")
+
+
+def _verify_chain(args: argparse.Namespace) -> int:
+    """Prove an audit file; 0, 1 if it is not what was written, 2 if it cannot be read."""
+    checked, broken = Checked(), list[str]()
+    try:
+        with args.chain.open(encoding="utf-8", newline="\n") as file:
+            checked = check_file(line.removesuffix("\n") for line in file)
+        broken = checked.breaches
+    except ChainBroken as error:
+        broken = [str(error)]
+    except UnicodeDecodeError:
+        broken = ["it is not a text file"]
+    except OSError as error:
+        sys.stderr.write(f"--chain {args.chain} cannot be read: {error.strerror}. Name the audit file.\n")
+        return ExitCode.BAD_COMMAND
+    if args.head is not None and not broken and args.head != checked.head:
+        broken = [f"its last hash is {checked.head}, not the one given: it is another file than the one that was noted"]
+    named = broken if args.all else broken[:1]
+    if args.json:
+        print_json(
+            {
+                "verified": not broken,
+                "lines": checked.lines,
+                "head": checked.head or None,
+                "exported_at": checked.exported_at,
+                "dimensions": {name: terms_members(each) for name, each in checked.terms.items()},
+                "breaches": named,
+                "more": len(broken) - len(named),
+            }
+        )
+    else:
+        _print_chain(args.chain, checked, named, len(broken) - len(named))
+    return ExitCode.FAILED if broken else ExitCode.CLEAN
+
+
+def _print_chain(path: Path, checked: Checked, named: list[str], more: int) -> None:
+    if named:
+        for breach in named:
+            print_line(f"BROKEN: {breach}")
+        if more:
+            print_line(f"and {more} more; --all names them")
+        print_line(f"{path} does not prove what it says. Ask for the file again, and for its last hash another way.")
+        return
+    print_terms(checked.terms)
+    print_line("")
+    print_line(f"Verified: {checked.lines} lines of {checked.exported_at}, none changed; the records make the terms.")
+    print_line(f"The last hash is {checked.head}. Compare it with the one that was noted when the file was made.")

@@ -1,0 +1,158 @@
+"""The `run` command: the sidecar itself, from its configuration to its exit code."""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
+
+from sidecar import logs
+from sidecar.adapters.descriptors import DescriptorReports
+from sidecar.adapters.http.access import TokenFileUnusable
+from sidecar.adapters.http.listening import CannotListen
+from sidecar.adapters.kubernetes.address import CLUSTER_THREADS
+from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.adapters.pod import PodRefused, PodUnknown
+from sidecar.adapters.signature import UnusableKeys
+from sidecar.app import lifecycle as app
+from sidecar.checks import variables
+from sidecar.commands.arguments import add_config
+from sidecar.commands.preflight import Obstacle, obstacles, refuse_all
+from sidecar.domain.diagnosis import Diagnosis
+from sidecar.exit_codes import ExitCode
+from sidecar.marketplace import MarketplaceMeteringClient, UnsupportedRegion
+from sidecar.marketplace.client import CALL_THREADS
+from sidecar.services.registrar import DeniedExit
+from sidecar.services.setup_watch import SetupWatch
+from sidecar.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from sidecar.commands.live import Attended
+
+SPREAD = timedelta(seconds=20)
+"""Over which pods that start together spread their questions: 200 of them stay within MeterUsage's 10 in a second."""
+_IDLE_ENDS = 0.5
+"""Seconds within which a thread without a call has ended."""
+
+log = structlog.get_logger()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sidecar until it is told to end; its exit code."""
+    try:
+        settings = load(args.config, os.environ)
+    except SettingsError as error:
+        raise refuse_all(error, os.environ) from None
+    if not sys.stderr.isatty():
+        logs.configure(settings.log.level, settings.log.format)
+        return _leave(_run(settings))
+    from sidecar.commands.live import Attended  # noqa: PLC0415 - not in a pod
+
+    with Attended(settings, sys.stderr) as attended:
+        logs.configure(settings.log.level, settings.log.format, attended.stream)
+        code = _run(settings, attended)
+    return _leave(code)
+
+
+def _run(settings: Settings, attended: "Attended | None" = None) -> int:
+    found = list(obstacles(settings, os.environ))
+    for obstacle in found:
+        _fail("sidecar.bad_setup", obstacle, ExitCode.BAD_COMMAND)
+    return ExitCode.BAD_COMMAND if found else _live_to_exit(settings, attended)
+
+
+def _live_to_exit(settings: Settings, attended: "Attended | None") -> int:
+    try:
+        asyncio.run(_live(settings, attended))
+    except (UnusableKeys, UnsupportedRegion, CannotListen, TokenFileUnusable) as error:
+        return _fail("sidecar.bad_setup", error, ExitCode.BAD_COMMAND)
+    except PodRefused as error:
+        return _fail("pod.refused", error, ExitCode.BAD_COMMAND)
+    except LedgerUnusable as error:
+        return _fail("ledger.unusable", error, ExitCode.LEDGER_UNUSABLE)
+    except PodUnknown as error:
+        return _fail("pod.unknown", error, ExitCode.FAILED)
+    except DeniedExit as denied:
+        return _fail("registration.exit", denied, ExitCode.NOT_ENTITLED)
+    return ExitCode.CLEAN
+
+
+def _leave(code: int) -> int:
+    """Return the code; while a call to AWS or the cluster still hangs, end at once instead.
+
+    The interpreter would wait for the call's thread as long as the other side may be silent, which is longer than a
+    pod may take to end. Nobody waits for the answer any more, and everything that was accepted is on disk.
+    """
+    for thread in threading.enumerate():
+        if thread.name.startswith((CALL_THREADS, CLUSTER_THREADS)):
+            thread.join(_IDLE_ENDS)
+            if thread.is_alive():
+                sys.stderr.flush()
+                os._exit(code)
+    return code
+
+
+def _fail(event: str, error: Exception | Obstacle, code: int) -> int:
+    log.error(event, detail=str(error))
+    return code
+
+
+async def _live(settings: Settings, attended: "Attended | None") -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    DescriptorReports(loop).install()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal(stop, number, attended))
+    follow = None if attended is None else attended.follow
+    await app.run(settings, os.environ, stop, watch=partial(_watch, settings), follow=follow)
+
+
+def _watch(settings: Settings, client: MarketplaceMeteringClient) -> list[SetupWatch]:
+    """Return who looks at the set-up: at what is here at once, at the way to AWS as the account's quota allows it."""
+
+    def look_here() -> list[Diagnosis]:
+        from sidecar.checks import setup  # noqa: PLC0415 - must not delay the probes
+
+        return setup.examine_here(settings, os.environ)
+
+    def look_at_service() -> list[Diagnosis]:
+        from sidecar.checks import setup  # noqa: PLC0415 - must not delay the probes
+        from sidecar.marketplace.probing import ServiceProbe  # noqa: PLC0415 - must not delay the probes
+
+        def make_probe() -> ServiceProbe:
+            return ServiceProbe(client.endpoint, connection=client.connection)
+
+        return setup.examine_service(settings, os.environ, make_probe)
+
+    return [
+        SetupWatch(
+            look_here, spread=timedelta(), draw=random.random, first=lambda: [variables.check_variables(os.environ)]
+        ),
+        SetupWatch(look_at_service, spread=SPREAD, draw=random.random),
+    ]
+
+
+def _on_signal(stop: asyncio.Event, number: signal.Signals, attended: "Attended | None" = None) -> Callable[[], None]:
+    def receive() -> None:
+        if stop.is_set():
+            # A second signal: everything that was accepted is on disk, so the process may go as it stands.
+            if attended is not None:
+                attended.close()
+            sys.stderr.flush()
+            os._exit(128 + number)
+        stop.set()
+
+    return receive

@@ -1,0 +1,62 @@
+"""Whether AWS's log covers the whole time in which a record may have been taken, so that its silence means something.
+
+A log proves no absence by itself: a file may be missing. It counts as covering a record when it has events of the
+account and Region before the record was frozen and after its last attempt, by more than AWS takes to deliver and clocks
+differ, and when no hour in between is without any event of any service there.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sidecar.domain import timestamps
+from sidecar.domain.audit.slots import Submission
+from sidecar.domain.metering.hours import hour_of, next_hour, start_of
+
+DELIVERY = timedelta(minutes=15)
+"""How long AWS takes to deliver an event, as a rule."""
+SKEW = timedelta(minutes=5)
+"""How much the pod's clock may differ from AWS's."""
+
+
+@dataclass(slots=True)
+class Activity:
+    """When the log has events of one account and Region, of whatever service."""
+
+    first_at: datetime
+    last_at: datetime
+    hours: set[datetime] = field(default_factory=set)
+    """The starts of the UTC hours with an event."""
+
+    @classmethod
+    def at(cls, instant: datetime) -> "Activity":
+        """Return what one event shows."""
+        return cls(instant, instant, {start_of(hour_of(instant))})
+
+    def add(self, instant: datetime) -> None:
+        """Know of one more event."""
+        self.first_at, self.last_at = min(self.first_at, instant), max(self.last_at, instant)
+        self.hours.add(start_of(hour_of(instant)))
+
+
+Log = Mapping[str, Activity]
+"""The activity by place, as `Charge.place` names it."""
+
+
+def gap(submission: Submission, activity: Activity) -> str | None:
+    """Return why the log does not cover the time in which AWS may have taken a record; None when it does."""
+    if submission.sealed_at is None or submission.attempted_at is None:
+        return "the ledger does not know when it was tried"
+    begins_at, ends_at = submission.sealed_at - SKEW, submission.attempted_at + SKEW + DELIVERY
+    if submission.attempted_at < submission.sealed_at:
+        return "the pod's clock was set between its seal and its last attempt"
+    if activity.first_at > begins_at:
+        return f"the files begin at {timestamps.render(activity.first_at)}, after {timestamps.render(begins_at)}"
+    if activity.last_at < ends_at:
+        return f"the files end at {timestamps.render(activity.last_at)}, before {timestamps.render(ends_at)}"
+    hour = hour_of(begins_at)
+    while hour <= hour_of(ends_at):
+        if start_of(hour) not in activity.hours:
+            return f"the files have no event of any service in the hour {timestamps.render(start_of(hour))}"
+        hour = next_hour(hour)
+    return None

@@ -1,0 +1,249 @@
+"""Pairing the ledger's records with AWS's charges: whose a charge is, and what each pair and each single one means.
+
+Refuses to guess whose a charge is: a record in doubt is found only by its client token, by the pod that the charge
+names, or when the log shows no sign of another pod.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import datetime
+
+from sidecar.domain import timestamps
+from sidecar.domain.audit.coverage import Log, gap
+from sidecar.domain.audit.sessions import names_some_pod, pod_named
+from sidecar.domain.audit.slots import EVERY_HOUR, Charge, Reconciliation, Slot, Span, Submission, Verdict
+from sidecar.domain.metering.quantity import render
+from sidecar.domain.metering.records import RecordStatus
+
+_NOBODYS = "no record here is it: another ledger's, or metered past the sidecar"
+_OLD = "before the first record that is still kept here; --from leaves such hours out"
+
+
+def reconcile(
+    submissions: Iterable[Submission],
+    charges: Iterable[Charge],
+    pods: Collection[str] = (),
+    registrants: Collection[str] = (),
+    span: Span = EVERY_HOUR,
+    log: Log | None = None,
+) -> Reconciliation:
+    """Pair records and charges of one product and judge every pair and every single one.
+
+    Args:
+        submissions: Every record of one or several pods, also outside the span.
+        charges: All that AWS charged, also outside the span: a sign of another pod counts in whichever hour it is. A
+            call that was repeated counts once.
+        pods: The uids of pods that have no records any more, or never had: a charge of theirs is no stranger's.
+        registrants: The sessions under which pods have registered: more of them than pods are a sign of another pod.
+        span: Whose slots are returned.
+        log: When AWS's log has events, by place; without it no absence means anything.
+    """
+    pairing = _Pairing(list(submissions), _distinct(charges), pods)
+    pairing.pair_by_identifier()
+    pairing.pair_by_token()
+    pairing.pair_by_pod()
+    pairing.pair_the_only_ones(registrants)
+    return pairing.conclude(span, log or {})
+
+
+class _Pairing:
+    """The records and charges that are not paired yet, and the slots that are."""
+
+    def __init__(self, submissions: list[Submission], charges: list[Charge], pods: Collection[str]) -> None:
+        self._submissions = dict.fromkeys(submissions)
+        self._charges = dict.fromkeys(charges)
+        self._all_submissions = submissions
+        self._all_charges = charges
+        self._pods = {submission.pod for submission in submissions}.union(pods)
+        self._slots: list[Slot] = []
+        self._notes: dict[Submission | Charge, str] = {}
+
+    def pair_by_identifier(self) -> None:
+        """Pair what has the same metering record id; of two charges under one, the one that is the record."""
+        by_id: dict[str, list[Charge]] = defaultdict(list)
+        for charge in self._charges:
+            by_id[charge.metering_record_id].append(charge)
+        for submission in list(self._submissions):
+            if submission.metering_record_id is None:
+                continue
+            found = by_id.get(submission.metering_record_id, [])
+            for charge in sorted(found, key=lambda each: not _same_usage(submission, each))[:1]:
+                self._pair(submission, charge)
+
+    def pair_by_token(self) -> None:
+        """Pair what has the same client token: each record has one of its own."""
+        by_token = {charge.client_token: charge for charge in self._charges if charge.client_token is not None}
+        for submission in list(self._submissions):
+            found = by_token.get(submission.client_token)
+            if found is not None:
+                self._pair(submission, found)
+
+    def pair_by_pod(self) -> None:
+        """Pair what is in the same slot of the same pod: AWS takes one record there, for ever."""
+        by_slot = {
+            (pod, charge.dimension, charge.hour): charge
+            for charge in self._charges
+            if (pod := self._pod_of(charge)) is not None
+        }
+        for submission in list(self._submissions):
+            found = by_slot.get((submission.pod, submission.dimension, submission.hour))
+            if found is not None:
+                self._pair(submission, found)
+
+    def pair_the_only_ones(self, registrants: Collection[str]) -> None:
+        """Pair records that may have been taken with charges that nobody else can have made.
+
+        That is so when each is the only one of its slot, and these pairs leave no charge of unknown origin over: one
+        that is left may be another pod's, and then so may all the others. Charges in two accounts or Regions are of two
+        pods at least, and so are more registrations than there are pods.
+        """
+        unknown: dict[tuple[str, datetime], list[Charge]] = defaultdict(list)
+        for charge in self._charges:
+            if not self._is_foreign(charge):
+                unknown[charge.dimension, charge.hour].append(charge)
+        open_ended: dict[tuple[str, datetime], list[Submission]] = defaultdict(list)
+        for submission in self._submissions:
+            if submission.in_doubt or submission.status is RecordStatus.SEALED:
+                open_ended[submission.dimension, submission.hour].append(submission)
+        pairs = [
+            (open_ended[slot][0], found[0])
+            for slot, found in unknown.items()
+            if len(found) == 1 and len(open_ended[slot]) == 1 and _may_be(open_ended[slot][0], found[0])
+        ]
+        places = {charge.place for charge in self._all_charges if not self._is_foreign(charge)}
+        nameless = {session for session in registrants if not names_some_pod(session)}
+        alone = len(places) <= 1 and len(nameless) <= len(self._pods)
+        if alone and len(pairs) == sum(map(len, unknown.values())):
+            for submission, charge in pairs:
+                self._pair(submission, charge)
+            return
+        for submission, charge in pairs:
+            self._notes[submission] = f"perhaps {charge.metering_record_id}, which may be another pod's"
+            self._notes[charge] = f"perhaps {submission.id}; it may be another pod's"
+
+    def conclude(self, span: Span, log: Log) -> Reconciliation:
+        """Judge what has no counterpart, and return what is in the span; a pair is as soon as one side is."""
+        foreign = [charge for charge in self._charges if self._is_foreign(charge)]
+        for charge in foreign:
+            del self._charges[charge]
+        places = self._places()
+        open_slots = {(charge.dimension, charge.hour) for charge in self._charges}
+        for submission in self._submissions:
+            verdict, note = _judge_alone(submission)
+            if submission.in_doubt and (submission.dimension, submission.hour) not in open_slots:
+                verdict, note = _judge_absence(submission, places[submission.ledger], log)
+            self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
+        first = min((submission.hour for submission in self._all_submissions), default=None)
+        for charge in self._charges:
+            kept = first is None or charge.hour >= first
+            note = self._notes.get(charge, _NOBODYS if kept else _OLD)
+            self._slots.append(Slot(Verdict.MISSING_HERE, None, charge, note))
+        judged = [slot for slot in self._slots if any(map(span.holds, slot.hours))]
+        strangers = sum(span.holds(charge.hour) for charge in foreign)
+        return Reconciliation(sorted(judged, key=lambda slot: slot.key), strangers)
+
+    def _places(self) -> dict[str, set[str]]:
+        """Return where the records of each ledger are charged, as far as the log shows."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for slot in self._slots:
+            if slot.submission is not None and slot.charge is not None:
+                found[slot.submission.ledger].add(slot.charge.place)
+        return found
+
+    def _pair(self, submission: Submission, charge: Charge) -> None:
+        del self._submissions[submission]
+        # Two records that name one charge: the first has it, the second finds nothing.
+        if charge in self._charges:
+            del self._charges[charge]
+            verdict, note = _judge_pair(submission, charge)
+            self._slots.append(Slot(verdict, submission, charge, note))
+        else:
+            note = f"AWS's {charge.metering_record_id} is another record's"
+            self._slots.append(Slot(Verdict.MISSING_IN_AWS, submission, None, note))
+
+    def _pod_of(self, charge: Charge) -> str | None:
+        """Return the pod that a charge names, if it is one of ours."""
+        return None if charge.session is None else pod_named(charge.session, self._pods)
+
+    def _is_foreign(self, charge: Charge) -> bool:
+        """Tell whether a charge names a pod, and none of ours."""
+        return charge.session is not None and self._pod_of(charge) is None and names_some_pod(charge.session)
+
+
+def _distinct(charges: Iterable[Charge]) -> list[Charge]:
+    """Return each charge once: AWS logs the identical repeat of a call as a call of its own."""
+    found: dict[tuple[str, str, datetime, int], Charge] = {}
+    for charge in charges:
+        found.setdefault((charge.metering_record_id, charge.dimension, charge.hour, charge.quantity), charge)
+    return list(found.values())
+
+
+def _same_usage(submission: Submission, charge: Charge) -> bool:
+    return (submission.dimension, submission.hour, submission.quantity) == (
+        charge.dimension,
+        charge.hour,
+        charge.quantity,
+    )
+
+
+def _may_be(submission: Submission, charge: Charge) -> bool:
+    """Tell whether a charge of unknown origin can be a record: another token would be another request."""
+    return charge.client_token is None and submission.quantity == charge.quantity
+
+
+def _judge_pair(submission: Submission, charge: Charge) -> tuple[Verdict, str]:
+    if not _same_usage(submission, charge):
+        return Verdict.DIFFERENT, _difference(submission, charge)
+    note = f"AWS charged it, and here it is unbilled ({submission.reason})"
+    match submission.status:
+        case RecordStatus.ACCEPTED:
+            if submission.metering_record_id == charge.metering_record_id:
+                return Verdict.MATCHED, ""
+            note = f"here it is metering record {submission.metering_record_id}"
+        case RecordStatus.SEALED:
+            return Verdict.WAITING, "AWS holds it; the sidecar's next attempt learns so"
+        case RecordStatus.CARRIED:
+            note = "AWS charged it, and here it was carried into a later hour: charged twice"
+        case RecordStatus.UNBILLED:
+            if submission.in_doubt:
+                return Verdict.SETTLED, ""
+    return Verdict.DIFFERENT, note
+
+
+def _judge_alone(submission: Submission) -> tuple[Verdict, str]:
+    match submission.status:
+        case RecordStatus.ACCEPTED:
+            return Verdict.MISSING_IN_AWS, f"here AWS took it as {submission.metering_record_id}"
+        case RecordStatus.SEALED:
+            return Verdict.WAITING, "still being submitted"
+        case RecordStatus.CARRIED:
+            return Verdict.NOT_CHARGED, "carried into a later hour, and counted there"
+        case RecordStatus.UNBILLED if submission.in_doubt:
+            return Verdict.MISSING_IN_AWS, "in doubt, and not in these files"
+        case RecordStatus.UNBILLED:
+            return Verdict.NOT_CHARGED, submission.reason or ""
+
+
+def _judge_absence(submission: Submission, places: Collection[str], log: Log) -> tuple[Verdict, str]:
+    """Judge a record in doubt that the log does not show: not charged, if the log covers it."""
+    words = "in doubt, and not in these files"
+    if len(places) != 1:
+        why = "which show no record of this ledger" if not places else "which show this ledger's records in two places"
+        return Verdict.MISSING_IN_AWS, f"{words}, {why}"
+    activity = log.get(next(iter(places)))
+    missing = "they have no times" if activity is None else gap(submission, activity)
+    if missing is not None:
+        return Verdict.MISSING_IN_AWS, f"{words}, which do not cover its time: {missing}"
+    return Verdict.NOT_CHARGED, "in doubt; the files cover its whole time and show no charge"
+
+
+def _difference(submission: Submission, charge: Charge) -> str:
+    parts = []
+    if submission.dimension != charge.dimension:
+        parts.append(f"the dimension is {charge.dimension} at AWS")
+    if submission.hour != charge.hour:
+        parts.append(f"the hour is {timestamps.render(charge.hour)} at AWS")
+    if submission.quantity != charge.quantity:
+        more = charge.quantity - submission.quantity
+        parts.append(f"AWS charged {render(abs(more))} {'more' if more > 0 else 'less'} than is here")
+    return "; ".join(parts)

@@ -1,0 +1,137 @@
+"""Reconciliation: records as the ledger has them, charges as AWS's log has them, and how each slot stands.
+
+What pairs them and judges each pair is in `sidecar.domain.audit.matching`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sidecar.domain.metering.records import RecordStatus
+
+
+class Verdict(StrEnum):
+    """How a slot stands."""
+
+    MATCHED = "matched"  # AWS holds exactly what the ledger says it took
+    SETTLED = "settled"  # in doubt here until now: AWS holds exactly it
+    MISSING_IN_AWS = "missing-in-aws"  # taken by AWS or in doubt here, and AWS's log does not show it
+    MISSING_HERE = "missing-here"  # charged by AWS, and no record here is it
+    DIFFERENT = "different"  # both have it, and not the same
+    WAITING = "waiting"  # still being submitted
+    NOT_CHARGED = "not-charged"  # carried, unbilled or in doubt here, and AWS holds nothing of it
+
+
+DIFFERENCES = frozenset({Verdict.MISSING_IN_AWS, Verdict.MISSING_HERE, Verdict.DIFFERENT})
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A metering record as the ledger has it."""
+
+    id: str
+    ledger: str
+    """Which ledger holds it."""
+    pod: str
+    """The uid of the pod that it was sealed for."""
+    dimension: str
+    hour: datetime
+    quantity: int
+    """Millionths."""
+    status: RecordStatus
+    reason: str | None
+    client_token: str
+    metering_record_id: str | None
+    resolved: bool
+    """A person has decided about it."""
+    sealed_at: datetime | None = None
+    """When it was frozen; no attempt is older."""
+    attempted_at: datetime | None = None
+    """When its last attempt began."""
+
+    @property
+    def in_doubt(self) -> bool:
+        """AWS may hold it, and nobody has decided yet."""
+        return self.status is RecordStatus.UNBILLED and not self.resolved and (self.reason or "").startswith("in-doubt")
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A metering record as AWS's log has it."""
+
+    metering_record_id: str
+    dimension: str
+    hour: datetime
+    quantity: int
+    """Millionths."""
+    client_token: str | None
+    session: str | None
+    """The name of the session that signed the call, which may name a pod."""
+    event_id: str
+    place: str = ""
+    """The account and Region in which it was charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One record, one charge, or both, and how they stand to each other."""
+
+    verdict: Verdict
+    submission: Submission | None
+    charge: Charge | None
+    note: str = ""
+
+    @property
+    def to_settle(self) -> bool:
+        """It is in doubt here, and AWS's log decides it: AWS holds it, or the log covers it and shows no charge."""
+        decided = self.verdict in {Verdict.SETTLED, Verdict.NOT_CHARGED}
+        return decided and self.submission is not None and self.submission.in_doubt
+
+    @property
+    def key(self) -> tuple[datetime, str, str]:
+        """Hour, dimension and name, to sort by."""
+        if self.submission is not None:
+            return self.submission.hour, self.submission.dimension, self.submission.id
+        assert self.charge is not None  # noqa: S101 - a slot has at least one side
+        return self.charge.hour, self.charge.dimension, self.charge.metering_record_id
+
+    @property
+    def hours(self) -> list[datetime]:
+        """The hour of each side that it has."""
+        return [side.hour for side in (self.submission, self.charge) if side is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What came out, sorted by hour and dimension."""
+
+    slots: Sequence[Slot]
+    of_other_pods: int
+    """Charges that name a pod whose ledger was not given; they are not compared."""
+
+    @property
+    def agrees(self) -> bool:
+        """AWS charged exactly what was submitted."""
+        return all(slot.verdict not in DIFFERENCES for slot in self.slots)
+
+    @property
+    def counts(self) -> Counter[Verdict]:
+        """How many slots have which verdict."""
+        return Counter(slot.verdict for slot in self.slots)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The hours that are judged: from `since` on and before `until`, each open where it is None."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def holds(self, hour: datetime) -> bool:
+        """Tell whether `hour` is one of them."""
+        return (self.since is None or hour >= self.since) and (self.until is None or hour < self.until)
+
+
+EVERY_HOUR = Span()

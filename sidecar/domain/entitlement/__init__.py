@@ -1,0 +1,1 @@
+"""Whether the pod may run: states, registration evidence and the signed token."""

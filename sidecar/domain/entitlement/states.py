@@ -1,0 +1,105 @@
+"""The words of entitlement: its states, sources and reasons, the proof that outlives a process, and what apps read.
+
+Views and values only. What leads from one state to another is `sidecar.domain.entitlement.registration`'s.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far AWS's clock, or this machine's own of another day, may be from this machine's clock."""
+
+
+class State(StrEnum):
+    """Whether the app may run."""
+
+    PENDING = "pending"  # not answered yet
+    ENTITLED = "entitled"  # registered, or remembered within its time
+    DENIED = "denied"  # AWS refused explicitly, or the signature is wrong
+    UNAVAILABLE = "unavailable"  # nobody answered for `retry_for`; trying on
+    SUSPENDED = "suspended"  # was entitled, AWS has since refused explicitly
+
+
+class Source(StrEnum):
+    """Where the entitlement comes from."""
+
+    LIVE = "live"  # AWS said so in this process
+    REMEMBERED = "remembered"  # the ledger kept AWS's signature of an earlier process of this pod
+    EMULATOR = "emulator"  # the local emulator said so
+
+
+class Reason(StrEnum):
+    """Why the entitlement is what it is: stable words that apps and alerts may match."""
+
+    REGISTERED = "registered"  # RegisterUsage answered with a right signature
+    METERED = "metered"  # MeterUsage took a dry run or a record
+    NOT_CHECKED = "not-checked"  # the seller asks for no check
+    REMEMBERED = "remembered"  # nobody answers, and an earlier process of this pod was registered
+    REGISTERING = "registering"  # the first answer is awaited
+    THROTTLED = "throttled"  # too many calls of the account
+    SERVICE_FAULT = "service-fault"  # AWS answered, but not to the question
+    UNREACHABLE = "unreachable"  # no answer
+    CREDENTIALS_MISSING = "credentials-missing"  # nothing to sign the call with
+    CREDENTIALS_REFUSED = "credentials-refused"  # AWS does not know who calls
+    ACCESS_DENIED = "access-denied"  # the role lacks the permission
+    UNSUPPORTED_REGION = "unsupported-region"  # no metering in this Region, or none is known
+    CUSTOMER_NOT_ENTITLED = "customer-not-entitled"  # no valid subscription
+    PLATFORM_NOT_SUPPORTED = "platform-not-supported"  # not EKS, ECS or Fargate in AWS's eyes
+    INVALID_PRODUCT_CODE = "invalid-product-code"
+    INVALID_PUBLIC_KEY_VERSION = "invalid-public-key-version"
+    INVALID_REGION = "invalid-region"  # not the Region that the pod runs in
+    INVALID_USAGE_DIMENSION = "invalid-usage-dimension"  # asked by `check: meter` only
+    DISABLED_API = "disabled-api"  # switched off in this Region
+    SIGNATURE_INVALID = "signature-invalid"  # the answer is not AWS's, or not to this question
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Proof of a registration, kept on the ledger for the next process of the same pod."""
+
+    pod: str
+    product_code: str
+    public_key_version: int
+    registered_at: datetime
+    nonce: str = field(repr=False)
+    signature: str = field(repr=False)
+    """Empty where AWS signed nothing: metering has no signature, and a refusal voids it."""
+    suspended_at: datetime | None = None
+    """Since when AWS refuses the pod's usage; a later RegisterUsage of the same pod does not lift it."""
+    refused_at: datetime | None = None
+    """When AWS last refused the pod outright; records that AWS accepted before that are no proof."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """What `GET /v1/entitlement` answers, judged at one instant."""
+
+    state: State
+    reason: str
+    detail: str
+    source: Source
+    product_code: str
+    public_key_version: int
+    since: datetime
+    registered_at: datetime | None = None
+    until: datetime | None = None
+    nonce: str | None = field(default=None, repr=False)
+    signature: str | None = field(default=None, repr=False)
+
+    @property
+    def entitled(self) -> bool:
+        """The one boolean that apps read."""
+        return self.state is State.ENTITLED
+
+
+class SlowDown(Exception):  # noqa: N818 - named as the API names it
+    """Attestations are limited; ask again after `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"one attestation per 10 s; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class AttestationFailed(Exception):  # noqa: N818
+    """No valid signature came back; the message says why, without the token."""

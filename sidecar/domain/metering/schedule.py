@@ -1,0 +1,54 @@
+"""When a pod submits: a stable offset of its own within the spread, so that many pods never call at once.
+
+And how fast: in turns that keep one pod far below the account's quota.
+"""
+
+import hashlib
+from datetime import datetime, timedelta
+
+from sidecar.domain.metering.hours import Hour
+from sidecar.domain.metering.sealing import sealable_at
+
+_JITTER = 20
+"""The part of the spread, one twentieth, over which a pod's own moment moves from hour to hour."""
+
+FEW = 8
+"""Up to so many dimensions submit within the spread as configured."""
+LONGEST = timedelta(minutes=50)
+"""Within this time after an hour's end every record has had its first try."""
+PACE = timedelta(milliseconds=500)
+"""Distance between two submissions of one pod in the long run: a fifth of the account's quota."""
+BURST = 24
+"""Submissions that may go without distance: one hour of a product with the most dimensions there can be."""
+
+
+def stretch(spread: timedelta, *, dimensions: int, settle: timedelta) -> timedelta:
+    """Return over how long the submissions of pods with so many dimensions spread.
+
+    As long as configured, and longer in proportion for a product of many dimensions, so that a pod's rate stays the
+    same: a thousand pods with 24 dimensions need 40 minutes of the account's quota of 10 calls a second.
+    """
+    return max(spread, min(spread * dimensions / FEW, LONGEST - settle))
+
+
+def due_at(hour: Hour, *, pod: str, dimension: str, settle: timedelta, spread: timedelta) -> datetime:
+    """Return when the record of an hour is first tried: after it settled, never later than `spread` after that.
+
+    The offset is drawn from the pod and the dimension, the jitter from the hour too; both are the same at every call.
+    """
+    offset = (spread - spread / _JITTER) * _share(pod, dimension)
+    jitter = (spread / _JITTER) * _share(pod, dimension, str(hour))
+    return sealable_at(hour, settle) + offset + jitter
+
+
+def next_turn(last: datetime | None, now: datetime) -> datetime:
+    """Return the turn after `last`, perhaps in the past: those of a bucket of `BURST` that refills every `PACE`."""
+    full = now - BURST * PACE
+    # The turn before is over; one that lies ahead was taken by a clock that has since gone back.
+    return min(max(last or full, full), now) + PACE
+
+
+def _share(*parts: str) -> float:
+    """Return a number in [0, 1) drawn from the parts."""
+    digest = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64

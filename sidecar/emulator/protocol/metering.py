@@ -1,0 +1,171 @@
+"""The four metering operations on the service: from the body of a call to the body of its answer.
+
+Applies the faults that change an answer or refuse a call, then the rules. Refuses to know HTTP. Invariant: between
+the rule's look at the state and its change nothing else runs, so every call is atomic.
+"""
+
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal, DecimalException
+from typing import Any, NoReturn
+from uuid import uuid4
+
+from sidecar.emulator.faults import ERROR_NAMES
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.protocol.instants import epoch_seconds
+from sidecar.emulator.protocol.requests import (
+    BatchMeterUsageRequest,
+    MeteringRequest,
+    MeterUsageRequest,
+    RegisterUsageRequest,
+    ResolveCustomerRequest,
+    read_request,
+)
+from sidecar.emulator.protocol.shapes import REQUESTS, check
+from sidecar.emulator.protocol.sigv4 import Caller
+from sidecar.emulator.protocol.trail import describe
+from sidecar.emulator.rules.batch_meter_usage import batch_meter_usage
+from sidecar.emulator.rules.meter_usage import meter_usage
+from sidecar.emulator.rules.register_usage import register_usage
+from sidecar.emulator.rules.resolve_customer import resolve_customer
+from sidecar.emulator.service import Service
+
+_LARGEST_BATCH = 1024 * 1024
+
+_REFUSALS = {
+    "throttle": "ThrottlingException",
+    "internal": "InternalServiceErrorException",
+    "expired-token": "ExpiredTokenException",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call by a known caller, with the fault that shall happen to it."""
+
+    operation: str
+    caller: Caller
+    body: bytes = field(repr=False)
+    fault: str | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """What a call came to.
+
+    Attributes:
+        result: The answer's members; empty when there is an error.
+        parameters: What the log may show of the request; None when it could not be read.
+        elements: What the log may show of the result.
+    """
+
+    result: dict[str, Any] = field(default_factory=dict, repr=False)
+    parameters: dict[str, Any] | None = None
+    elements: dict[str, Any] | None = None
+    error: ServiceError | None = None
+
+
+async def perform(service: Service, call: Call) -> Answer:
+    """Perform a call. Never raises a ServiceError: a refusal is an answer, too."""
+    answer = Answer()
+    try:
+        members = _read_members(call)
+        request = read_request(call.operation, members)
+        answer.parameters = describe(request)
+        _check_call(service, call, request)
+        match request:
+            case RegisterUsageRequest():
+                await _register_usage(service, call, request, answer)
+            case MeterUsageRequest():
+                _meter_usage(service, call, request, answer)
+            case BatchMeterUsageRequest():
+                _batch_meter_usage(service, call, request, members["UsageRecords"], answer)
+            case ResolveCustomerRequest():
+                _resolve_customer(service, request, answer)
+    except ServiceError as error:
+        answer.error = error
+    return answer
+
+
+def _read_members(call: Call) -> dict[str, Any]:
+    if call.operation == "BatchMeterUsage" and len(call.body) >= _LARGEST_BATCH:
+        raise ServiceError("RequestEntityTooLargeException", "A batch must be smaller than 1 MB.")
+    try:
+        document = json.loads(call.body, parse_float=Decimal, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError, DecimalException) as error:
+        raise ServiceError("SerializationException", "The body is not JSON.") from error
+    members: dict[str, Any] = check(REQUESTS[call.operation], document)
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_call(service: Service, call: Call, request: MeteringRequest) -> None:
+    if call.fault in ERROR_NAMES or call.fault in _REFUSALS:
+        raise ServiceError(_REFUSALS.get(call.fault, call.fault), "This fault was asked for.")
+    if call.fault == "access-denied":
+        dry_run = isinstance(request, MeterUsageRequest) and request.dry_run
+        raise ServiceError(
+            "UnauthorizedException" if dry_run else "AccessDeniedException",
+            f"User: {call.caller.arn} is not authorized to perform: aws-marketplace:{call.operation}",
+        )
+    if not service.quotas.admit(call.operation, call.caller.region, service.clock.now()):
+        raise ServiceError("ThrottlingException", "Rate exceeded.")
+    from_pod = isinstance(request, RegisterUsageRequest | MeterUsageRequest)
+    if from_pod and service.options.identity == "irsa-only" and call.caller.session is None:
+        raise ServiceError(
+            "PlatformNotSupportedException",
+            "Only IAM roles for service accounts are supported, not keys of the caller's own.",
+        )
+
+
+async def _register_usage(service: Service, call: Call, request: RegisterUsageRequest, answer: Answer) -> None:
+    await service.keys.prepare(request.public_key_version, fault=call.fault)
+    granted = register_usage(service.state, service.clock.now(), call.caller.identity, request)
+    answer.result = {"Signature": service.keys.sign(granted.key_version, granted.claims, fault=call.fault)}
+    if granted.rotated_at is not None:
+        answer.result["PublicKeyRotationTimestamp"] = epoch_seconds(granted.rotated_at)
+
+
+def _meter_usage(service: Service, call: Call, request: MeterUsageRequest, answer: Answer) -> None:
+    if request.dry_run and call.fault == "dry-run-success":
+        answer.result = {"MeteringRecordId": str(uuid4())}
+        return
+    record = meter_usage(service.state, service.clock.now(), call.caller.identity, request)
+    answer.elements = {"meteringRecordId": record.metering_record_id}
+    if call.fault != "no-record-id":
+        answer.result = {"MeteringRecordId": record.metering_record_id}
+
+
+def _batch_meter_usage(
+    service: Service, call: Call, request: BatchMeterUsageRequest, records: list[dict[str, Any]], answer: Answer
+) -> None:
+    sent = [{**record, "Timestamp": epoch_seconds(record["Timestamp"])} for record in records]
+    if call.fault == "unprocessed":
+        answer.result = {"Results": [], "UnprocessedRecords": sent}
+        return
+    outcomes = batch_meter_usage(service.state, service.clock.now(), call.caller.identity, request)
+    results: list[dict[str, Any]] = []
+    for record, outcome in zip(sent, outcomes, strict=True):
+        result = {"UsageRecord": record, "Status": outcome.status}
+        if outcome.metering_record_id is not None and call.fault != "no-record-id":
+            result["MeteringRecordId"] = outcome.metering_record_id
+        results.append(result)
+    answer.result = {"Results": results, "UnprocessedRecords": []}
+    answer.elements = {
+        "results": [{"status": outcome.status, "meteringRecordId": outcome.metering_record_id} for outcome in outcomes]
+    }
+
+
+def _resolve_customer(service: Service, request: ResolveCustomerRequest, answer: Answer) -> None:
+    customer = resolve_customer(service.state, service.clock.now(), request.token)
+    answer.result = {
+        "ProductCode": service.state.seed.resolved_product_code,
+        "CustomerAWSAccountId": customer.aws_account_id,
+        "LicenseArn": customer.license_arn,
+        "Metadata": {"AgreementId": customer.agreement_id},
+    }
+    if customer.customer_identifier is not None:
+        answer.result["CustomerIdentifier"] = customer.customer_identifier

@@ -1,0 +1,205 @@
+"""HTTP as AWS speaks it: JSON 1.1 for metering and the query protocol for the token service, both at `POST /`.
+
+Refuses with AWS's own error names, so that an SDK raises what it would raise against AWS. Invariant: nothing that a
+client sends is answered by HTTP 500 unless that was asked for, or the state file failed.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+from aiohttp import web
+
+from sidecar.emulator.clock import system_now
+from sidecar.emulator.faults import ERROR_NAMES, STS_OPERATION
+from sidecar.emulator.protocol.errors import MODELLED, ServiceError
+from sidecar.emulator.protocol.metering import Call, perform
+from sidecar.emulator.protocol.sigv4 import SignedRequest, authenticate
+from sidecar.emulator.protocol.sts import assume_role, caller_xml, credentials_xml, error_xml
+from sidecar.emulator.protocol.trail import make_event
+from sidecar.emulator.service import Service
+
+LARGEST_BODY = 8 * 1024 * 1024
+"""More than the largest valid MeterUsage: 2500 allocations with five full tags each."""
+
+_TARGET_PREFIX = "AWSMPMeteringService."
+_HELD_S = 120.0
+_JSON = "application/x-amz-json-1.1"
+
+_STS_REFUSALS = {
+    "throttle": "Throttling",
+    "internal": "InternalFailure",
+    "access-denied": "AccessDenied",
+    "expired-token": "ExpiredTokenException",
+}
+
+# What SigV4 refuses has other names in the query protocol.
+_STS_NAMES = {
+    "InvalidSignatureException": "SignatureDoesNotMatch",
+    "MissingAuthenticationTokenException": "MissingAuthenticationToken",
+    "UnrecognizedClientException": "InvalidClientTokenId",
+    "IncompleteSignatureException": "IncompleteSignature",
+    "ExpiredTokenException": "ExpiredToken",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """One HTTP request and the id of its answer."""
+
+    service: Service
+    request: web.Request
+    request_id: str
+
+    def json_answer(self, status: int, members: dict[str, Any]) -> web.Response:
+        return web.Response(
+            status=status,
+            body=json.dumps(members).encode(),
+            headers={"Content-Type": _JSON, "x-amzn-RequestId": self.request_id},
+        )
+
+    def json_error(self, error: ServiceError) -> web.Response:
+        return self.json_answer(error.status, {"__type": error.code, "message": error.message})
+
+    def xml_answer(self, status: int, document: str) -> web.Response:
+        return web.Response(
+            status=status,
+            body=document.encode(),
+            headers={"Content-Type": "text/xml", "x-amzn-RequestId": self.request_id},
+        )
+
+    def signed(self, body: bytes) -> SignedRequest:
+        headers = {name.lower(): ",".join(self.request.headers.getall(name)) for name in self.request.headers}
+        url = self.request.rel_url
+        return SignedRequest(self.request.method, url.raw_path, url.raw_query_string, headers, body)
+
+    async def misbehave(self, fault: str | None) -> web.Response | None:
+        """Carry out a fault that keeps the call from being processed."""
+        if fault == "garbage":
+            return web.Response(body=b"<html>\xff\x00 this is no answer", headers={"Content-Type": "text/html"})
+        if fault == "timeout":
+            await self._hold()
+        if fault in ("timeout", "disconnect"):
+            return self.hang_up()
+        return None
+
+    async def _hold(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _HELD_S
+        # aiohttp tells nobody that a client has left; asking is all there is.
+        while loop.time() < until and self._is_connected():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.05)
+
+    def _is_connected(self) -> bool:
+        return self.request.transport is not None and not self.request.transport.is_closing()
+
+    def hang_up(self) -> web.Response:
+        # The connection goes before the answer does, so the client sees the end of the stream and no status.
+        if self.request.transport is not None:
+            self.request.transport.close()
+        return web.Response(status=499)
+
+
+async def answer(service: Service, request: web.Request) -> web.StreamResponse:
+    """Answer a call of either protocol."""
+    exchange = _Exchange(service, request, str(uuid4()))
+    target = request.headers.get("X-Amz-Target")
+    if target is None and request.content_type == "application/x-www-form-urlencoded":
+        try:
+            return await _answer_sts(exchange)
+        except ServiceError as error:
+            return exchange.xml_answer(error.status, error_xml(error, exchange.request_id))
+    try:
+        return await _answer_metering(exchange, target or "")
+    except ServiceError as error:
+        return exchange.json_error(error)
+
+
+async def _answer_metering(exchange: _Exchange, target: str) -> web.StreamResponse:
+    service = exchange.service
+    operation = target.removeprefix(_TARGET_PREFIX)
+    if not target.startswith(_TARGET_PREFIX) or operation not in MODELLED:
+        raise ServiceError("UnknownOperationException", "X-Amz-Target names no operation of this service.")
+    body = await _read_body(exchange.request)
+    caller = authenticate(exchange.signed(body), "aws-marketplace", service.state.sessions, system_now())
+    fault = service.faults.take(operation)
+    unanswered = await exchange.misbehave(fault)
+    if unanswered is not None:
+        return unanswered
+    answer = await perform(service, Call(operation, caller, body, fault))
+    service.state.keep(
+        make_event(
+            operation,
+            caller,
+            service.clock.now(),
+            exchange.request_id,
+            parameters=answer.parameters,
+            elements=answer.elements,
+            error=answer.error,
+        )
+    )
+    await _settle(service)
+    if fault == "drop-response":
+        return exchange.hang_up()
+    if fault == "internal-taken":
+        raise ServiceError("InternalServiceErrorException", "This fault was asked for.")
+    if answer.error is not None:
+        return exchange.json_error(answer.error)
+    return exchange.json_answer(200, answer.result)
+
+
+async def _answer_sts(exchange: _Exchange) -> web.StreamResponse:
+    body = await _read_body(exchange.request)
+    try:
+        form = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=1000))
+    except ValueError as error:
+        raise ServiceError("ValidationError", "The body is not a form.") from error
+    match form.get("Action"):
+        case "AssumeRoleWithWebIdentity":
+            return await _assume_role(exchange, form)
+        case "GetCallerIdentity":
+            return _get_caller_identity(exchange, body)
+        case _:
+            raise ServiceError("InvalidAction", "Action names no operation of this service.")
+
+
+def _get_caller_identity(exchange: _Exchange, body: bytes) -> web.StreamResponse:
+    try:
+        caller = authenticate(exchange.signed(body), "sts", exchange.service.state.sessions, system_now())
+    except ServiceError as error:
+        raise ServiceError(_STS_NAMES.get(error.code, error.code), error.message) from error
+    return exchange.xml_answer(200, caller_xml(caller, exchange.request_id))
+
+
+async def _assume_role(exchange: _Exchange, form: dict[str, str]) -> web.StreamResponse:
+    service = exchange.service
+    fault = service.faults.take(STS_OPERATION)
+    unanswered = await exchange.misbehave(fault)
+    if unanswered is not None:
+        return unanswered
+    if fault in ERROR_NAMES or fault in _STS_REFUSALS:
+        raise ServiceError(_STS_REFUSALS.get(fault, fault), "This fault was asked for.")
+    session, subject = assume_role(service.state, system_now(), form)
+    await _settle(service)
+    if fault == "drop-response":
+        return exchange.hang_up()
+    if fault == "internal-taken":
+        raise ServiceError(_STS_REFUSALS["internal"], "This fault was asked for.")
+    return exchange.xml_answer(200, credentials_xml(session, subject, exchange.request_id))
+
+
+async def _read_body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge as error:
+        raise ServiceError("RequestEntityTooLargeException", "The request is too large.") from error
+
+
+async def _settle(service: Service) -> None:
+    try:
+        await service.settle()
+    except OSError as error:
+        raise ServiceError("InternalServiceErrorException", f"The state file: {error.strerror}") from error

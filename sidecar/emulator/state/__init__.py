@@ -1,0 +1,1 @@
+"""What the emulator knows, and how that survives a restart."""

@@ -1,0 +1,34 @@
+"""Subscribing and unsubscribing: of a named SaaS customer, or of the account that the pods run in.
+
+Refuses to give one licence to two accounts.
+"""
+
+from dataclasses import replace
+
+from sidecar.emulator.state.customers import RUNNING_ACCOUNT, Name, find_customers, named_customer
+from sidecar.emulator.state.entries import Customer, Subscription
+from sidecar.emulator.state.store import State
+
+
+def change_customers(state: State, name: Name, *, entitled: bool) -> Customer:
+    """Entitle or unsubscribe everybody whom the name fits, and make the customer if there is none.
+
+    Naming nobody means the account that the pods run in: it decides on RegisterUsage and MeterUsage, and counts
+    among the SaaS customers without making strangers of those whom nobody named.
+
+    Raises:
+        ValueError: The licence is another customer's.
+    """
+    is_named = not name.is_empty
+    if not is_named:
+        state.keep(Subscription(entitled))
+        name = Name(aws_account_id=RUNNING_ACCOUNT)
+    fitting = find_customers(state.customers.values(), name)
+    if not fitting:
+        fitting = [named_customer(name, entitled=False)]
+        if fitting[0].license_arn in state.customers:
+            raise ValueError("LicenseArn: belongs to another customer")
+    for customer in fitting:
+        ever_entitled = customer.ever_entitled or (entitled and is_named)
+        state.keep(replace(customer, entitled=entitled, ever_entitled=ever_entitled))
+    return state.customers[fitting[0].license_arn]

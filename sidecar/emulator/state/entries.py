@@ -1,0 +1,154 @@
+"""What the emulator remembers: one class for each kind of fact.
+
+Refuses behaviour: these are values. Invariant: each holds everything needed to put it back into the state, so that
+the state is the sum of its entries in order.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sidecar.emulator.protocol.requests import Allocation, MeterUsageRequest
+from sidecar.emulator.rules.quantities import Quantity
+
+
+@dataclass(frozen=True, slots=True)
+class MeteringRecord:
+    """Usage that was accepted, by MeterUsage or as one record of a BatchMeterUsage.
+
+    Attributes:
+        identity: The pod or task that sent it; for a batch the caller, who is not part of the slot.
+        customer: The batch customer's CustomerIdentifier, or its LicenseArn; None for MeterUsage.
+    """
+
+    metering_record_id: str
+    product_code: str
+    dimension: str
+    hour: datetime
+    quantity: Quantity
+    allocations: tuple[Allocation, ...]
+    identity: str
+    received_at: datetime
+    client_token: str | None = None
+    customer: str | None = None
+    aws_account_id: str | None = None
+    by_license: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UsedToken:
+    """A client token and the request that it stood for."""
+
+    identity: str
+    request: MeterUsageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A pod that RegisterUsage let in; it is never again told that the customer is not entitled."""
+
+    product_code: str
+    identity: str
+    public_key_version: int
+    registered_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """A buyer of the SaaS product.
+
+    Attributes:
+        customer_identifier: None for integrations that know the buyer by account and licence.
+        ever_entitled: It once was; from then on customers that nobody named count as strangers.
+    """
+
+    license_arn: str
+    aws_account_id: str
+    customer_identifier: str | None
+    agreement_id: str
+    entitled: bool
+    ever_entitled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationToken:
+    """What a buyer's browser brings along, for ResolveCustomer."""
+
+    token: str
+    license_arn: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Whether the account that the pods run in is entitled."""
+
+    entitled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Credentials handed out by the token service.
+
+    Attributes:
+        identity: The pod behind them.
+        expires_at: In system time, because SDKs judge it by the system clock.
+    """
+
+    access_key_id: str
+    secret_access_key: str
+    session_token: str
+    identity: str
+    role_arn: str
+    session_name: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """One version of the product's key pair.
+
+    Attributes:
+        private_pem: None until the key is first needed.
+        expired_at: When a newer version took its place.
+    """
+
+    version: int
+    private_pem: str | None = None
+    expired_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockSetting:
+    """The emulated time `now` when the system clock read `system_at`, and how fast it runs from there."""
+
+    now: datetime
+    system_at: datetime
+    speed: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrailEvent:
+    """One call in the shape of a CloudTrail record."""
+
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """Everything but the seed, the handed-out credentials and the key pairs was forgotten here."""
+
+
+Entry = (
+    MeteringRecord
+    | UsedToken
+    | Registration
+    | Customer
+    | RegistrationToken
+    | Subscription
+    | Session
+    | SigningKey
+    | ClockSetting
+    | TrailEvent
+    | Reset
+)

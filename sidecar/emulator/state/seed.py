@@ -1,0 +1,140 @@
+"""What the emulated Marketplace knows from the start: the product, its dimensions and its customers.
+
+Reads a sidecar configuration and looks at nothing in it but `product`, `metering.dimensions` and the list
+`customers`, which a sidecar does not have. Refuses to judge the rest of the file. Without a seed any product and any
+dimension is taken.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.protocol.shapes import CUSTOMER, REQUESTS, Flag, Structure, check
+from sidecar.emulator.state.customers import Name, named_customer
+from sidecar.emulator.state.entries import Customer
+
+
+class SeedError(Exception):
+    """The seed file cannot be used; `problems` names every fault with its field."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """The state that `reset` returns to.
+
+    Attributes:
+        product_code: None takes any product.
+        dimensions: None takes any dimension.
+        public_key_version: Key pairs 1 to this one exist.
+        entitled: The account that the pods run in is entitled.
+    """
+
+    product_code: str | None = None
+    dimensions: frozenset[str] | None = None
+    public_key_version: int = 1
+    customers: tuple[Customer, ...] = ()
+    entitled: bool = True
+
+    @property
+    def resolved_product_code(self) -> str:
+        """The product that licences and registration tokens belong to, a made-up one without a seed."""
+        return self.product_code or "0abc123example"
+
+
+NO_SEED = Seed()
+"""Any product and any dimension."""
+
+
+def read_seed(path: Path) -> Seed:
+    """Read the seed from a YAML file.
+
+    Raises:
+        SeedError: The file cannot be read or has faults.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise SeedError([f"{path}: {error}"]) from error
+    return make_seed(document)
+
+
+def make_seed(document: object) -> Seed:
+    """Make the seed from a parsed configuration.
+
+    Raises:
+        SeedError: Every fault, with its field.
+    """
+    problems: list[str] = []
+    configuration = _mapping(document, "the file", problems)
+    product = _mapping(configuration.get("product"), "product", problems)
+    metering = _mapping(configuration.get("metering"), "metering", problems)
+    code = _checked("ProductCode", product.get("code"), "product.code", problems)
+    version = _checked("PublicKeyVersion", product.get("public_key_version"), "product.public_key_version", problems)
+    if isinstance(version, int) and version > 100:
+        problems.append("product.public_key_version: the emulator makes a key pair per version, at most 100")
+    dimensions = _read_dimensions(metering.get("dimensions"), problems)
+    customers, entitled = _read_customers(configuration.get("customers"), problems)
+    if problems:
+        raise SeedError(problems)
+    return Seed(code, dimensions, version or 1, customers, entitled)
+
+
+def _mapping(value: object, field: str, problems: list[str]) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        problems.append(f"{field}: must be a mapping")
+        return {}
+    return value
+
+
+def _checked(member: str, value: object, field: str, problems: list[str]) -> Any:
+    if value is None:
+        return None
+    try:
+        return check(REQUESTS["RegisterUsage"].members[member], value)
+    except ServiceError as error:
+        problems.append(f"{field}: {value!r}: {error.message}")
+        return None
+
+
+def _read_dimensions(value: object, problems: list[str]) -> frozenset[str] | None:
+    if value is None:
+        return None
+    names = [item.get("name") if isinstance(item, dict) else item for item in value] if isinstance(value, list) else []
+    if not isinstance(value, list) or not all(isinstance(name, str) and name for name in names):
+        problems.append("metering.dimensions: must be a list of mappings with a name")
+    return frozenset(str(name) for name in names)
+
+
+def _read_customers(value: object, problems: list[str]) -> tuple[tuple[Customer, ...], bool]:
+    if value is None:
+        return (), True
+    if not isinstance(value, list):
+        problems.append("customers: must be a list")
+        return (), True
+    account_entitled = True
+    customers = []
+    for index, item in enumerate(value):
+        if not isinstance(item, dict) or item.keys() - {*CUSTOMER, "entitled"}:
+            problems.append(f"customers[{index}]: takes only {', '.join(CUSTOMER)} and entitled")
+            continue
+        try:
+            members = check(Structure({**CUSTOMER, "entitled": Flag()}), item)
+        except ServiceError as error:
+            problems.append(f"customers[{index}]: {error.message}")
+            continue
+        entitled = members.pop("entitled", True)
+        if members:
+            customers.append(named_customer(Name.of(members), entitled=entitled))
+        else:
+            # As in the control API, naming nobody means the account that the pods run in.
+            account_entitled = entitled
+    return tuple(customers), account_entitled
