@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, settings
 
-from tests.tools import MARK, Marked
+from tests.support.tools import MARK, Marked
 
 # An example takes as long as the machine is busy: neither its time nor that of its making says anything of the code.
 settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])

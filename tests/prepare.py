@@ -7,9 +7,9 @@ runs without this preparation builds what it needs itself. Refuses to install sy
 import subprocess
 import sys
 
-from tests import programs
 from tests.chart.published import VERSIONS, fetch
-from tests.chart.rendering import provide_helm
+from tests.support import programs
+from tests.support.rendering import provide_helm
 
 
 def prepare() -> None:

@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests import programs
 from tests.chart.published import VERSIONS, fetch
-from tests.image import image
+from tests.support import image, programs
 
 SUITE = "trixie"
 """Debian 13, whose python3 is 3.13; the machine's own is 3.11 or newer."""

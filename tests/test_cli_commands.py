@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sidecar import __version__, cli
-from tests.tools import PATIENCE
+from tests.support.tools import PATIENCE
 
 WITHOUT_JSON = {
     "completion": "it prints a script",

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sidecar import cli, completion
-from tests.screens import Screen
-from tests.tools import PATIENCE, need
+from tests.support.screens import Screen
+from tests.support.tools import PATIENCE, need
 
 TAB = b"\t"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import Marked, go_without, need, need_root
+from tests.support.tools import Marked, go_without, need, need_root
 
 ROOT = Path(__file__).resolve().parents[1]
 

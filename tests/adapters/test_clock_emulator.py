@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from sidecar.adapters.clock import EmulatorClock, _Answer
 from sidecar.domain.ports import Clock
-from tests.tools import PATIENCE
+from tests.support.tools import PATIENCE
 
 START = datetime(2031, 5, 6, 7, 30, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from sidecar.adapters.clock import SystemClock
 from sidecar.domain.ports import Clock
-from tests.tools import PATIENCE
+from tests.support.tools import PATIENCE
 
 
 class SteppedClock(SystemClock):

@@ -19,8 +19,8 @@ from sidecar.adapters.kubernetes.address import locate_pod
 from sidecar.adapters.kubernetes.pod import KubernetesPod
 from sidecar.domain.pod.lifecycle import Access, ClusterFailed, ConditionView, ContainerView, Fault, RestartPolicy
 from sidecar.domain.pod.reports import Condition, EventReason, PodEvent
-from tests.adapters.apiserver import EVENTS, HANG, POD, REVIEWS, STATUS, UID, ApiServer, pod
-from tests.tools import PATIENCE
+from tests.support.apiserver import EVENTS, HANG, POD, REVIEWS, STATUS, UID, ApiServer, pod
+from tests.support.tools import PATIENCE
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 250_000, tzinfo=UTC)
 GATE = Condition("example.com/entitled", status=False, reason="Denied", message="No subscription.")

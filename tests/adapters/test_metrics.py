@@ -12,7 +12,7 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.failing import Cause
 from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.status import Finding, Status, Terms
-from tests.adapters.http.fakes import NOW, STATUS
+from tests.support.http_fakes import NOW, STATUS
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.adapters.ledger import proof, reading
-from tests.adapters.ledger.books import HOUR, Books, event
 from tests.bench.measuring import at_most, judge, tell
+from tests.support.books import HOUR, Books, event
 
 pytestmark = pytest.mark.timeout(60 * 60)
 

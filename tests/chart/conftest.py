@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.rendering import CHARTS, Helm, provide_helm
-from tests.chart.variants import VARIANTS, Variant
+from tests.support.rendering import CHARTS, Helm, provide_helm
+from tests.support.variants import VARIANTS, Variant
 
 _FOLDER = Path(__file__).parent
 _LONGEST = 1200

@@ -14,8 +14,8 @@ from typing import Any
 
 import jsonschema_rs
 
-from tests import programs
-from tests.chart.rendering import NEWEST, OLDEST
+from tests.support import programs
+from tests.support.rendering import NEWEST, OLDEST
 
 VERSIONS = (OLDEST, NEWEST)
 """The Kubernetes versions whose schemas judge the charts."""

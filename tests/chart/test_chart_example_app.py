@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.commands.stage import wait_for
-from tests.chart.rendering import CHARTS
-from tests.process.processes import Emulator, Site, launch_emulator
-from tests.tools import PATIENCE
+from tests.support.processes import Emulator, Site, launch_emulator
+from tests.support.rendering import CHARTS
+from tests.support.tools import PATIENCE
 
 pytestmark = pytest.mark.process
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.chart.variants import Variant
+from tests.support.variants import Variant
 
 _GOLDEN = Path(__file__).with_name("golden")
 

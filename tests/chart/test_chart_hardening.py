@@ -11,8 +11,19 @@ import yaml
 
 from sidecar import __version__, settings
 from sidecar.settings import Settings
-from tests.chart.rendering import CHARTS, PRODUCT, SIDECAR, Helm, config, containers, merge, only, pod_template, sidecar
-from tests.chart.variants import Variant
+from tests.support.rendering import (
+    CHARTS,
+    PRODUCT,
+    SIDECAR,
+    Helm,
+    config,
+    containers,
+    merge,
+    only,
+    pod_template,
+    sidecar,
+)
+from tests.support.variants import Variant
 
 _HARDENED = {
     "allowPrivilegeEscalation": False,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.rendering import CHARTS, PRODUCT, SIDECAR, Helm, Refused, Values, merge, sidecar
+from tests.support.rendering import CHARTS, PRODUCT, SIDECAR, Helm, Refused, Values, merge, sidecar
 
 _FILES = CHARTS / "marketplace-sidecar/files"
 _RULES = "PrometheusRule"

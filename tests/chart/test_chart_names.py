@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.chart.published import published
-from tests.chart.rendering import (
+from tests.support.rendering import (
     CHARTS,
     NEWEST,
     PRODUCT,

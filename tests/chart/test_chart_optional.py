@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.chart.published import published
-from tests.chart.rendering import (
+from tests.support.rendering import (
     NEWEST,
     PRODUCT,
     SIDECAR,
@@ -19,7 +19,7 @@ from tests.chart.rendering import (
     pod_template,
     sidecar,
 )
-from tests.chart.variants import VARIANTS
+from tests.support.variants import VARIANTS
 
 _KIND_OF_GROUP = {
     "networkPolicy": "NetworkPolicy",

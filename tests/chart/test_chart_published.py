@@ -8,9 +8,9 @@ import yaml
 
 from tests.chart.published import VERSIONS, Published
 from tests.chart.published import published as load
-from tests.chart.rendering import NEWEST, PRODUCT, Helm, containers, only, pod_template
-from tests.chart.variants import Variant
-from tests.documents.reading import blocks
+from tests.support.reading import blocks
+from tests.support.rendering import NEWEST, PRODUCT, Helm, containers, only, pod_template
+from tests.support.variants import Variant
 
 
 @pytest.fixture(scope="session")

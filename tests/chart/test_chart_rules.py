@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from sidecar.adapters.signature import PublicKeys
-from tests.chart.rendering import (
+from tests.support.rendering import (
     CHARTS,
     NEWEST,
     PEM,

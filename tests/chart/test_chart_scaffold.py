@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.chart.published import published
-from tests.chart.rendering import CHARTS, NEWEST, SIDECAR, Helm, Values, config, merge, only, pod_template, sidecar
-from tests.documents.reading import Block, blocks, read
+from tests.support.reading import Block, blocks, read
+from tests.support.rendering import CHARTS, NEWEST, SIDECAR, Helm, Values, config, merge, only, pod_template, sidecar
 
 _README = "helm/marketplace-sidecar/README.md"
 _SELECTING = sidecar(networkPolicy={"enabled": True}, podMonitor={"enabled": True})

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sidecar.settings.names import SELLERS_GROUPS, SELLERS_KEYS, sellers_share
-from tests.chart.rendering import (
+from tests.support.rendering import (
     CHARTS,
     PEM,
     PRODUCT,

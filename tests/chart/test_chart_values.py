@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.rendering import CHARTS, PRODUCT, Helm, Refused, Values, config, merge, sidecar
+from tests.support.rendering import CHARTS, PRODUCT, Helm, Refused, Values, config, merge, sidecar
 
 _CHARTS = ("marketplace-sidecar", "marketplace-product", "example")
 _BEGIN, _END = "<!-- values: begin -->", "<!-- values: end -->"

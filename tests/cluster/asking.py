@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from tests import tools
+from tests.support import tools
 
 PATIENCE = tools.PATIENCE
 """Real seconds within which anything awaited must happen; machines with a node on them are slow now and then."""

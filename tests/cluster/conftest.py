@@ -11,15 +11,14 @@ import pytest
 from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
-from tests import programs
 from tests.cluster import packages
 from tests.cluster.emulator import Emulator
 from tests.cluster.images import SIDECAR, SIDECAR_TAG
 from tests.cluster.node import Node
 from tests.cluster.product import Product
 from tests.cluster.stage import Stage, namespace_for
-from tests.image import image
-from tests.tools import go_without, need_root
+from tests.support import image, programs
+from tests.support.tools import go_without, need_root
 
 _FOLDER = Path(__file__).parent
 _LONGEST = 1800

@@ -18,10 +18,10 @@ from typing import Any, Self
 from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
-from tests import tools
 from tests.cluster import configuration, remains
 from tests.cluster.images import write_busybox
 from tests.cluster.network import Network
+from tests.support import tools
 
 PATIENCE = tools.PATIENCE
 """Real seconds within which every step of the start must succeed; the machine may be busy with other things."""

@@ -7,9 +7,8 @@ be had: a run that skipped its tests would look like a good one.
 import sys
 import time
 
-from tests import programs
 from tests.cluster import packages
-from tests.image import image
+from tests.support import image, programs
 
 
 def prepare() -> None:

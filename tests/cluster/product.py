@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.chart.rendering import CHARTS, Helm, merge
 from tests.cluster.asking import ask
 from tests.cluster.emulator import Emulator
 from tests.cluster.images import SIDECAR, SIDECAR_TAG
 from tests.cluster.stage import Stage
+from tests.support.rendering import CHARTS, Helm, merge
 
 APP = "app"
 SIDECAR_CONTAINER = "marketplace-sidecar"

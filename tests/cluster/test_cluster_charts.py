@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.chart.rendering import Helm
-from tests.chart.variants import VARIANTS, Variant
 from tests.cluster.asking import await_for
 from tests.cluster.images import SIDECAR, SIDECAR_TAG
 from tests.cluster.node import Node
 from tests.cluster.product import NAME, Product
 from tests.cluster.stage import Stage, status_of
+from tests.support.rendering import Helm
+from tests.support.variants import VARIANTS, Variant
 
 OPERATORS_OWN = {"PodMonitor", "PrometheusRule"}
 """Kinds that only an operator of the cluster's owner brings."""

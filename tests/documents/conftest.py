@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.reading import blocks, commands, read
 from tests.documents.terminal import Terminal
+from tests.support.reading import blocks, commands, read
 
 SELLER = "docs/seller.md"
 _BEGINNING_ENDS = "## 3."

@@ -14,11 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sidecar.commands.stage import free_port
-from tests import programs
-from tests.chart.rendering import NEWEST, provide_helm
-from tests.documents.reading import ROOT, Block, Command, pattern
-from tests.process.processes import environment
-from tests.tools import PATIENCE, need
+from tests.support import programs
+from tests.support.processes import environment
+from tests.support.reading import ROOT, Block, Command, pattern
+from tests.support.rendering import NEWEST, provide_helm
+from tests.support.tools import PATIENCE, need
 
 TOOLS = {
     "curl": "curl",

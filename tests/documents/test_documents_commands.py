@@ -3,8 +3,8 @@
 import pytest
 
 from tests.documents.conftest import SELLER, begin, type_all
-from tests.documents.reading import DOCUMENTS, blocks, read
 from tests.documents.terminal import Terminal
+from tests.support.reading import DOCUMENTS, blocks, read
 
 pytestmark = [pytest.mark.process, pytest.mark.machine]
 

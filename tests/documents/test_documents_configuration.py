@@ -12,7 +12,7 @@ import yaml
 
 from sidecar.domain import durations
 from sidecar.settings import Product, Settings, SettingsError, load
-from tests.documents.reading import read
+from tests.support.reading import read
 
 _ROW = re.compile(r"^\| `(\w+\.\w+)` \| (\S+) \| (.+?) \| (.+) \|$", re.MULTILINE)
 _WORDS = re.compile(r"`([\w-]+)`")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 
-from tests.documents.reading import ROOT
+from tests.support.reading import ROOT
 
 POLICIES = sorted((ROOT / "docs/iam").glob("*.json"))
 CALLERS = [

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.documents.reading import DOCUMENTS, ROOT, read
+from tests.support.reading import DOCUMENTS, ROOT, read
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#{1,6} +(.+?) *$", re.MULTILINE)

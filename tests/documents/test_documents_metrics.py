@@ -3,8 +3,8 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.adapters.metrics import expose
-from tests.adapters.http.fakes import STATUS
-from tests.documents.metrics import Metric, table
+from tests.support.http_fakes import STATUS
+from tests.support.metrics import Metric, table
 
 
 def test_table_says_what_metrics_say() -> None:

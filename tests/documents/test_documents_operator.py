@@ -10,7 +10,7 @@ from sidecar.domain.metering.outcomes import OUTCOMES
 from sidecar.domain.pod.lifecycle import Fault
 from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import errors
-from tests.documents.reading import ROOT, read
+from tests.support.reading import ROOT, read
 
 OPERATOR = "docs/operator.md"
 _EVENT = re.compile(r"[a-z]+\.[a-z_]+")

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from sidecar.emulator import signing
 from sidecar.emulator.server import serve
 from sidecar.emulator.service import Options
-from tests.tools import PATIENCE
+from tests.support.tools import PATIENCE
 
 
 class RunningEmulator:

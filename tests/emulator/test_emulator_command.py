@@ -14,7 +14,7 @@ import pytest
 
 from sidecar.emulator.command import main
 from sidecar.emulator.state.seed import Seed, SeedError, make_seed
-from tests.tools import PATIENCE
+from tests.support.tools import PATIENCE
 
 SEED = """
 product: {code: 0abc123example, public_key_version: 2, public_keys: {1: /nowhere/1.pem}, trusted_codes: []}

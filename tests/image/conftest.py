@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.image import image
-from tests.process.processes import Emulator, Sidecar, launch_emulator
-from tests.tools import need, need_root
+from tests.support import image
+from tests.support.processes import Emulator, Sidecar, launch_emulator
+from tests.support.tools import need, need_root
 
 CONFIGURATION = Path("etc/marketplace-sidecar")
 LEDGER = Path("var/lib/marketplace-sidecar")

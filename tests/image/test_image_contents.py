@@ -12,7 +12,7 @@ import pytest
 
 from sidecar import __version__
 from sidecar.commands.ecs.definition import IMAGE_PROGRAM
-from tests.tools import PATIENCE
+from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.image.conftest import Image

@@ -11,11 +11,11 @@ import pytest
 from sidecar import __version__
 from tests.image.conftest import CONFIGURATION, LEDGER, Contained
 from tests.process.test_process_identity import project
-from tests.tools import PATIENCE
+from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.image.conftest import Image
-    from tests.process.processes import Emulator
+    from tests.support.processes import Emulator
 
 pytestmark = [pytest.mark.process, pytest.mark.machine]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.processes import Emulator, Sites, launch_emulator
+from tests.support.processes import Emulator, Sites, launch_emulator
 
 _FOLDER = Path(__file__).parent
 _LONGEST = 1200

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.tools import PATIENCE
+from tests.support.tools import PATIENCE
 
 HOST = "metering.marketplace.us-east-1.amazonaws.com"
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.monitoring.cases import POD
-from tests.process.processes import Emulator, Sidecar, parse
+from tests.support.processes import Emulator, Sidecar, parse
 
 _MINUTE = timedelta(minutes=1)
 

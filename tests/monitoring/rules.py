@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from tests import programs
-from tests.tools import PATIENCE
+from tests.support import programs
+from tests.support.tools import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "helm/marketplace-sidecar/files/alerts.yaml"

@@ -13,9 +13,9 @@ from typing import Any, Self
 from urllib.parse import urlencode
 
 from sidecar.commands.stage import wait_for
-from tests import programs
 from tests.monitoring.rules import RULES
-from tests.tools import PATIENCE
+from tests.support import programs
+from tests.support.tools import PATIENCE
 
 _CONFIGURATION: Mapping[str, Any] = {
     "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},

@@ -5,9 +5,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.documents.reading import read
 from tests.monitoring.cases import CASES, Case
 from tests.monitoring.rules import RULES, alerts, judge, promtool
+from tests.support.reading import read
 
 NAMES = [alert.name for alert in alerts()]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.monitoring.recording import record
 from tests.monitoring.rules import judge
-from tests.process.processes import Emulator, Sidecar, Sites, parse
+from tests.support.processes import Emulator, Sidecar, Sites, parse
 
 _SPEED = 1200
 """Emulated seconds in one real second: a scrape a minute or two."""

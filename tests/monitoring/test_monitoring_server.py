@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from sidecar.commands.stage import wait_for
-from tests.documents.metrics import table
 from tests.monitoring.dashboard import Query, filled, load, queries
 from tests.monitoring.gateway import Gateway
 from tests.monitoring.rules import alerts
 from tests.monitoring.server import Prometheus, Target
-from tests.process.processes import Emulator, Site, launch_emulator
+from tests.support.metrics import table
+from tests.support.processes import Emulator, Site, launch_emulator
 
 OFF = timedelta(minutes=-3)
 """How far AWS's clock is behind that of the pod in live mode."""

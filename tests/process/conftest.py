@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.processes import Ask, Emulator, Site, Sites, ask, launch_emulator
+from tests.support.processes import Ask, Emulator, Site, Sites, ask, launch_emulator
 
 
 @pytest.fixture(scope="session")

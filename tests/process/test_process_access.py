@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.process.processes import Ask, Site
+    from tests.support.processes import Ask, Site
 
 pytestmark = pytest.mark.process
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.tools import PATIENCE
+from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
-    from tests.process.processes import Emulator, Site, Sites
+    from tests.support.processes import Emulator, Site, Sites
 
 pytestmark = pytest.mark.process
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.commands.stage import free_port, wait_for
-from tests.process.processes import environment
 from tests.process.test_process_identity import KEYS
-from tests.tools import PATIENCE
+from tests.support.processes import environment
+from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
-    from tests.process.processes import Emulator, Site
+    from tests.support.processes import Emulator, Site
 
 pytestmark = pytest.mark.process
 

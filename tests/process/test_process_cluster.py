@@ -13,10 +13,10 @@ import structlog
 from sidecar.app import lifecycle as app
 from sidecar.commands.stage import free_port, wait_for
 from sidecar.settings import load
-from tests.adapters.apiserver import EVENTS, HANG, POD, STATUS, ApiServer
+from tests.support.apiserver import EVENTS, HANG, POD, STATUS, ApiServer
 
 if TYPE_CHECKING:
-    from tests.process.processes import Ask, Emulator, Site
+    from tests.support.processes import Ask, Emulator, Site
 
 pytestmark = pytest.mark.process
 

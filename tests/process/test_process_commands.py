@@ -11,10 +11,10 @@ import pytest
 
 from sidecar import __version__
 from sidecar.commands.ecs.definition import IMAGE_PROGRAM
-from tests.process.processes import environment
+from tests.support.processes import environment
 
 if TYPE_CHECKING:
-    from tests.process.processes import Emulator, Running, Site, Sites
+    from tests.support.processes import Emulator, Running, Site, Sites
 
 pytestmark = pytest.mark.process
 

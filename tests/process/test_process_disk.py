@@ -4,7 +4,7 @@ import resource
 
 from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import open_for_reading
-from tests.process.processes import Sidecar, Site
+from tests.support.processes import Sidecar, Site
 
 
 def limit_files(sidecar: Sidecar, size: int) -> None:

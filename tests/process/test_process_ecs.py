@@ -14,11 +14,11 @@ import pytest
 
 from sidecar.commands.ecs.definition import IMAGE_PROGRAM
 from sidecar.commands.stage import free_port, wait_for
-from tests.process.processes import environment
-from tests.tools import PATIENCE
+from tests.support.processes import environment
+from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
-    from tests.process.processes import Emulator, Site
+    from tests.support.processes import Emulator, Site
 
 pytestmark = pytest.mark.process
 

@@ -10,7 +10,7 @@ import pytest
 from sidecar.commands.stage import wait_for
 
 if TYPE_CHECKING:
-    from tests.process.processes import Emulator, Sidecar, Site
+    from tests.support.processes import Emulator, Sidecar, Site
 
 pytestmark = pytest.mark.process
 

@@ -13,7 +13,7 @@ import pytest
 from tests.marketplace.test_marketplace_sealing import write_models
 
 if TYPE_CHECKING:
-    from tests.process.processes import Emulator, Site, Sites
+    from tests.support.processes import Emulator, Site, Sites
 
 pytestmark = pytest.mark.process
 

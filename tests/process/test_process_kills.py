@@ -21,8 +21,8 @@ from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.commands.stage import free_port, wait_for
 from sidecar.domain.metering.quantity import exact, render
-from tests.process.processes import Emulator, Sidecar, Site, ask, launch_emulator
-from tests.tools import PATIENCE
+from tests.support.processes import Emulator, Sidecar, Site, ask, launch_emulator
+from tests.support.tools import PATIENCE
 
 KILLS = int(os.environ.get("KILLS", "200"))
 SEED = int(os.environ.get("KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)

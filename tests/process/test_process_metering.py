@@ -9,7 +9,7 @@ import pytest
 from sidecar.domain.timestamps import parse, render
 
 if TYPE_CHECKING:
-    from tests.process.processes import Emulator, Site
+    from tests.support.processes import Emulator, Site
 
 pytestmark = pytest.mark.process
 

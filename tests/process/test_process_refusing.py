@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 if TYPE_CHECKING:
-    from tests.process.processes import Site
+    from tests.support.processes import Site
 
 pytestmark = pytest.mark.process
 

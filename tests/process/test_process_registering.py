@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.process.processes import Emulator, Site
+    from tests.support.processes import Emulator, Site
 
 pytestmark = pytest.mark.process
 

@@ -8,7 +8,7 @@ import pytest
 from sidecar.domain.timestamps import parse
 
 if TYPE_CHECKING:
-    from tests.process.processes import Emulator, Site, Sites
+    from tests.support.processes import Emulator, Site, Sites
 
 pytestmark = pytest.mark.process
 

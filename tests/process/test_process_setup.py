@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.checks.setup import SERVICE
-from tests.process.aws import Aws
-from tests.process.processes import Emulator, launch_emulator
 from tests.process.test_process_identity import project
+from tests.support.aws import Aws
+from tests.support.processes import Emulator, launch_emulator
 
 if TYPE_CHECKING:
-    from tests.process.processes import Sidecar, Site, Sites
+    from tests.support.processes import Sidecar, Site, Sites
 
 pytestmark = pytest.mark.process
 

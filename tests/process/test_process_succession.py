@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.adapters.apiserver import EVENTS, HANG, ApiServer, pod
+from tests.support.apiserver import EVENTS, HANG, ApiServer, pod
 
 if TYPE_CHECKING:
-    from tests.process.processes import Site
+    from tests.support.processes import Site
 
 pytestmark = pytest.mark.process
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sidecar.commands.stage import wait_for
-from tests.process.processes import Emulator, Site, ask, environment
-from tests.screens import INTERRUPT, PAUSE, RESUME, Screen, own_command
+from tests.support.processes import Emulator, Site, ask, environment
+from tests.support.screens import INTERRUPT, PAUSE, RESUME, Screen, own_command
 
 pytestmark = pytest.mark.process
 

@@ -13,7 +13,7 @@ from sidecar.commands.stage import wait_for
 from tests.process.walls import JSON, MANY, Cost, answers, connections, post_bytes, push
 
 if TYPE_CHECKING:
-    from tests.process.processes import Ask, Reply, Site
+    from tests.support.processes import Ask, Reply, Site
 
 pytestmark = pytest.mark.process
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sidecar.commands.stage import PATIENCE
-from tests.process.processes import Reply, ask
+from tests.support.processes import Reply, ask
 
 MANY = 512
 """Connections of one attack."""

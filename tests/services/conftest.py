@@ -15,8 +15,8 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import UsageEvent
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.services.submitter import LONGEST_SLEEP, Submitter
-from tests.adapters.ledger.books import RULES, Books
 from tests.services.fakes import Marketplace, OpenGate, Shelf
+from tests.support.books import RULES, Books
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock

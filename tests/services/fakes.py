@@ -25,7 +25,7 @@ from sidecar.marketplace import (
     ResolveCustomerResult,
 )
 from sidecar.marketplace.errors import NoAnswer
-from tests.adapters.ledger.books import Books
+from tests.support.books import Books
 
 START = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 

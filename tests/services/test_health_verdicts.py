@@ -20,9 +20,9 @@ from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
-from tests.adapters.ledger.books import NOW, RULES, event
 from tests.services.fakes import MemoryStore
-from tests.tools import PATIENCE
+from tests.support.books import NOW, RULES, event
+from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.services.conftest import Metering

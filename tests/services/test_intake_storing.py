@@ -17,8 +17,8 @@ from sidecar.domain.metering.events import (
     UsageFault,
 )
 from sidecar.services.intake import MOST_TOGETHER, UsageIntake
-from tests.adapters.ledger.books import event
 from tests.services.fakes import MemoryStore, OpenGate
+from tests.support.books import event
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock

@@ -23,7 +23,7 @@ from sidecar.marketplace.errors import (
     UnsupportedRegion,
 )
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
-from tests.adapters.ledger.books import RULES, event
+from tests.support.books import RULES, event
 
 if TYPE_CHECKING:
     from tests.services.conftest import Metering

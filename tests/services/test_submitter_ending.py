@@ -12,8 +12,8 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import Dimension
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import ThrottlingException
-from tests.adapters.ledger.books import HOUR, MINUTE, NOW, RED, RULES, WHOLE, event
-from tests.tools import PATIENCE
+from tests.support.books import HOUR, MINUTE, NOW, RED, RULES, WHOLE, event
+from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.services.conftest import Metering

@@ -14,7 +14,7 @@ from sidecar.domain.metering.failing import Cause
 from sidecar.domain.policy import LatePolicy, OnFailing
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
-from tests.adapters.ledger.books import HOUR, MINUTE, RULES, event
+from tests.support.books import HOUR, MINUTE, RULES, event
 
 if TYPE_CHECKING:
     from tests.services.conftest import Metering

@@ -14,7 +14,7 @@ from sidecar.domain.metering.schedule import due_at
 from sidecar.marketplace import MeterUsageRequest, Tag, UsageAllocation
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import InternalServiceErrorException, ThrottlingException
-from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, RULES, WHOLE, event
+from tests.support.books import BLUE, HOUR, NOW, RED, RULES, WHOLE, event
 
 if TYPE_CHECKING:
     from tests.services.conftest import Metering

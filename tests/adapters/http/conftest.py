@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from tests.adapters.http.fakes import Api
+from tests.support.http_fakes import Api
 
 
 @pytest.fixture(autouse=True)

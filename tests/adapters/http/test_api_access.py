@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.adapters.http import access
 from sidecar.adapters.http.access import TokenFileUnusable, is_loopback
-from tests.adapters.http.fakes import Api, Wire, request
+from tests.support.http_fakes import Api, Wire, request
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from sidecar.adapters.http.bodies import MOST_BODY, read_body
 from sidecar.adapters.http.listening import Listener
 from sidecar.adapters.http.problems import Problem, answer
 from sidecar.adapters.http.replies import reply
-from tests.adapters.http.fakes import Api, Wire, request
+from tests.support.http_fakes import Api, Wire, request
 
 EVENT = '{"dimension": "requests"}'
 

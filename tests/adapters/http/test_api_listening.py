@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from sidecar.adapters.http.listening import CannotListen, Listener, PortInUse
-from tests.adapters.http.fakes import Api, Wire, request
-from tests.tools import PATIENCE
+from tests.support.http_fakes import Api, Wire, request
+from tests.support.tools import PATIENCE
 
 EVENT = '{"dimension": "requests"}'
 

@@ -9,8 +9,8 @@ import pytest
 from sidecar.domain.entitlement.states import AttestationFailed, SlowDown, State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.status import RecordQuery
-from tests.adapters.http.fakes import ENTITLED, HOUR, Api, Wire, request
-from tests.tools import PATIENCE
+from tests.support.http_fakes import ENTITLED, HOUR, Api, Wire, request
+from tests.support.tools import PATIENCE
 
 
 async def test_entitlement_rendered(api: Api) -> None:

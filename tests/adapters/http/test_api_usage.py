@@ -18,7 +18,7 @@ from sidecar.domain.metering.events import (
     UsageRefused,
 )
 from sidecar.domain.metering.validation import MOST_FAULTS
-from tests.adapters.http.fakes import Api, request
+from tests.support.http_fakes import Api, request
 
 EVENT = '{"dimension": "requests", "quantity": 2}'
 TAKEN = UsageEvent(None, "requests", 2_000_000, None, None, ())

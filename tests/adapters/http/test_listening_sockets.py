@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from sidecar.adapters.http import sockets
 from sidecar.adapters.http.listening import CannotListen, PortInUse
 from sidecar.adapters.http.probes import ProbeServer
-from tests.adapters.http.fakes import FakeHealth, request
+from tests.support.http_fakes import FakeHealth, request
 
 
 def _has_ipv6() -> bool:

@@ -22,7 +22,7 @@ from sidecar.commands import openapi
 from sidecar.domain.entitlement.states import Source, State
 from sidecar.domain.metering import quantity
 from sidecar.domain.metering.events import Dimension
-from tests.adapters.http.fakes import DIMENSIONS, Api, request
+from tests.support.http_fakes import DIMENSIONS, Api, request
 
 TEST_CASES_PER_OPERATION = 25
 

@@ -19,7 +19,7 @@ from sidecar.adapters.http.probes import ProbeServer
 from sidecar.adapters.http.replies import reply
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.status import Status, Verdict
-from tests.adapters.http.fakes import Answer, FakeHealth, Wire, request
+from tests.support.http_fakes import Answer, FakeHealth, Wire, request
 
 
 def expose(status: Status) -> bytes:

@@ -2,7 +2,7 @@
 
 from sidecar.domain.status import MOST_BUCKETS, BucketView
 from sidecar.serializers import buckets_members
-from tests.adapters.http.fakes import HOUR
+from tests.support.http_fakes import HOUR
 
 
 def view(number: int) -> BucketView:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.domain.metering.rules import MeteringRules
-from tests.adapters.ledger.books import RULES, Books
+from tests.support.books import RULES, Books
 
 OpenBooks = Callable[[MeteringRules], Books]
 

@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
-from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
+from tests.support.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
 
 
 def left_behind(books: Books, *answers: Outcome) -> None:

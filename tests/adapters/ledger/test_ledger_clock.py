@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from sidecar.domain.metering.hours import hour_of
 from sidecar.domain.metering.outcomes import Outcome
-from tests.adapters.ledger.books import HOUR, MINUTE, NOW, RED, Books, event
+from tests.support.books import HOUR, MINUTE, NOW, RED, Books, event
 
 DAYS = timedelta(days=3)
 

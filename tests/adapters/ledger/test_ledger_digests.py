@@ -14,7 +14,7 @@ from sidecar.adapters.ledger import digests, listing, soundness
 from sidecar.adapters.ledger.file import prepare
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
 from sidecar.domain.metering.events import IdReused, Receipt, UsageEvent
-from tests.adapters.ledger.books import HOUR, NOW, RED, Books, event
+from tests.support.books import HOUR, NOW, RED, Books, event
 
 
 def seal_and_prune(books: Books) -> None:

@@ -9,7 +9,7 @@ from sidecar.domain.metering.events import UsageEvent
 from sidecar.domain.metering.hours import hour_of
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
-from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
+from tests.support.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
 
 OpenBooks = Callable[[MeteringRules], Books]
 

@@ -21,7 +21,7 @@ from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.metering.records import FrozenRecord, Record
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.status import RecordQuery
-from tests.adapters.ledger.books import BLUE, RED, RULES, UNBILLED_LATE, WHOLE, Books
+from tests.support.books import BLUE, RED, RULES, UNBILLED_LATE, WHOLE, Books
 
 BEHIND = timedelta(days=7)
 AHEAD = timedelta(minutes=15)

@@ -15,14 +15,14 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch
 from sidecar.domain.metering.hours import hour_of
-from tests.adapters.ledger.books import HOUR, NOW, RULES, Books, event
+from tests.support.books import HOUR, NOW, RULES, Books, event
 
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.metering.events import UsageBatch
-from tests.adapters.ledger.books import NOW, RULES, event
+from tests.support.books import NOW, RULES, event
 
 async def hold():
     ledger = Ledger(Path(sys.argv[1]), RULES)

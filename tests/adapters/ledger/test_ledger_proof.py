@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.policy import LatePolicy
-from tests.adapters.ledger.books import HOUR, NOW, RED, RULES, UNBILLED_LATE, Books, event
+from tests.support.books import HOUR, NOW, RED, RULES, UNBILLED_LATE, Books, event
 
 
 @pytest.fixture

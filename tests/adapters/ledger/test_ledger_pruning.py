@@ -9,7 +9,7 @@ from sidecar.domain.metering.events import Receipt
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
-from tests.adapters.ledger.books import HOUR, NOW, RED, UNBILLED_LATE, WHOLE, Books, event
+from tests.support.books import HOUR, NOW, RED, UNBILLED_LATE, WHOLE, Books, event
 
 
 def hours_of_usage(books: Books, hours: int, events: int = 3) -> None:

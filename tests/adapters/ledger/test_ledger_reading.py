@@ -16,7 +16,7 @@ from sidecar.domain.entitlement.states import Evidence
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.status import AllocationView, BucketView, Progress, RecordQuery
-from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, Books, event
+from tests.support.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, Books, event
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 EVIDENCE = Evidence(

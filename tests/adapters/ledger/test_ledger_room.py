@@ -14,7 +14,7 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.roomwatch import RoomWatch
 from sidecar.adapters.ledger.space import MEBIBYTE, Room, Space
 from sidecar.domain.metering.events import LedgerFull, UsageBatch
-from tests.adapters.ledger.books import NOW, RULES, event
+from tests.support.books import NOW, RULES, event
 
 SECOND = timedelta(seconds=1)
 

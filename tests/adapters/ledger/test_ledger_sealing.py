@@ -9,7 +9,7 @@ from sidecar.domain.metering.hours import Hour, hour_of, next_hour, start_of
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.quantity import LARGEST, MILLION, render
 from sidecar.domain.metering.rules import MeteringRules
-from tests.adapters.ledger.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, WHOLE, Books, event
+from tests.support.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, WHOLE, Books, event
 
 TEN = hour_of(NOW)
 ELEVEN = next_hour(TEN)

@@ -9,7 +9,7 @@ import pytest
 from sidecar.adapters.ledger import proof, soundness
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.snapshot import LONGEST_SECONDS, copy_of, reading
-from tests.adapters.ledger.books import HOUR, RED, Books, event
+from tests.support.books import HOUR, RED, Books, event
 
 
 def filled(books: Books) -> Books:

@@ -9,7 +9,7 @@ from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.pod.succession import PodPlace, Predecessor, describe
-from tests.adapters.ledger.books import HOUR, NOW, RED, RULES, Books, event
+from tests.support.books import HOUR, NOW, RED, RULES, Books, event
 
 PLACE = PodPlace("shop", "app-0")
 

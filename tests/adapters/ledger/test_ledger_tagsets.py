@@ -9,7 +9,7 @@ from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.domain.metering.events import IdReused, Tags, UsageBatch
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
-from tests.adapters.ledger.books import HOUR, RED, UNBILLED_LATE, Books, event
+from tests.support.books import HOUR, RED, UNBILLED_LATE, Books, event
 
 
 def tenant(number: int) -> Tags:

@@ -11,7 +11,7 @@ from sidecar.domain.metering.events import (
     UsageBatch,
     UsageEvent,
 )
-from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, Books, event
+from tests.support.books import BLUE, HOUR, NOW, RED, Books, event
 
 FIVE = UsageEvent("evt-1", "requests", 5_000_000, None, NOW, RED)
 

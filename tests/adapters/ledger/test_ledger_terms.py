@@ -15,7 +15,7 @@ from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.services.meter_request import meter_request
-from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
+from tests.support.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
 
 OTHER = replace(RULES, product_code="0other")
 

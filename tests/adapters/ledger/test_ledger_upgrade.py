@@ -13,7 +13,7 @@ from sidecar.adapters.ledger.schema import MIGRATIONS
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.rules import MeteringRules
-from tests.adapters.ledger.books import HOUR, MINUTE, NOW, RULES, WHOLE, Books, event
+from tests.support.books import HOUR, MINUTE, NOW, RULES, WHOLE, Books, event
 
 SCRIPT = Path(__file__).with_name("schema_1") / "ledger.sql"
 LEFT_AT = NOW + 20 * HOUR

@@ -18,8 +18,8 @@ from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.metering.hours import hour_of, to_micros
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
-from tests.adapters.ledger.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, Books, event
-from tests.tools import PATIENCE
+from tests.support.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, Books, event
+from tests.support.tools import PATIENCE
 
 OpenBooks = Callable[[MeteringRules], Books]
 ACCEPT = Resolution(Action.ACCEPT, "seen in CloudTrail", "mr-seen")

@@ -21,7 +21,7 @@ from sidecar.marketplace.service_errors import (
     ThrottlingException,
 )
 from sidecar.services.registrar import DeniedExit, RegistrarSettings
-from tests.tools import PATIENCE
+from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
     from tests.conftest import Signer

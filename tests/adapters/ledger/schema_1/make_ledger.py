@@ -19,8 +19,8 @@ from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.entitlement.states import Evidence
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.outcomes import Outcome
-from tests.adapters.ledger.books import BLUE, HOUR, RED, WHOLE, Books, event
-from tests.adapters.ledger.books import UNBILLED_LATE as UNBILLED
+from tests.support.books import BLUE, HOUR, RED, WHOLE, Books, event
+from tests.support.books import UNBILLED_LATE as UNBILLED
 
 
 def fill(books: Books) -> None:

@@ -1,0 +1,42 @@
+"""The task role's documents, as the command prints them."""
+
+import json
+
+import pytest
+
+from sidecar import cli
+from tests.support.reading import ROOT
+
+
+@pytest.mark.parametrize(("arguments", "file"), [((), "policy.json"), (("--trust",), "ecs-task-trust-policy.json")])
+def test_policy_is_the_documented_one(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], file: str
+) -> None:
+    """The installed package prints what docs/iam shows, to the byte."""
+    assert cli.main(["ecs", "policy", *arguments]) == 0
+    assert capsys.readouterr().out == (ROOT / "docs/iam" / file).read_text()
+
+
+def test_trust_is_filled_in(capsys: pytest.CaptureFixture[str]) -> None:
+    """Account and Region go where they belong, and nothing else changes."""
+    assert cli.main(["ecs", "policy", "--trust", "--account", "111122223333", "--region", "eu-west-1"]) == 0
+    (statement,) = json.loads(capsys.readouterr().out)["Statement"]
+    assert statement["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": "111122223333"},
+        "ArnLike": {"aws:SourceArn": "arn:aws:ecs:eu-west-1:111122223333:*"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--account", "111122223333"), "belong to --trust"),
+        (("--trust", "--account", "1111"), "is not an account id"),
+        (("--trust", "--region", "Ireland"), "is not the name of a Region"),
+    ],
+)
+def test_wrong_filling_is_refused(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str) -> None:
+    """A role is not made to trust what is no account and no Region."""
+    assert cli.main(["ecs", "policy", *arguments]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, words in shown.err) == ("", True)

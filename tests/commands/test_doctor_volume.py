@@ -1,0 +1,127 @@
+"""What the checks of the ledger and its volume say, on real folders and on tables of mounts."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sidecar.checks.volume import check_ledger, check_room, check_volume, judge_room, read_mounts
+from sidecar.domain.diagnosis import Result
+from tests.support.books import Books
+from tests.support.tools import need_root
+
+ROOT = "overlay / overlay rw,relatime 0 0\nproc /proc proc rw 0 0\n"
+MEBIBYTE = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "status", "words"),
+    [
+        ("ext4", "rw", Result.OK, "ext4 at"),
+        ("xfs", "rw,noatime", Result.OK, "xfs at"),
+        ("tmpfs", "rw", Result.WARN, "lost with the pod"),
+        ("overlay", "rw", Result.WARN, "lost when the container restarts"),
+        ("fuse.something", "rw", Result.WARN, "not known how durable"),
+        ("nfs4", "rw", Result.FAIL, "a network share"),
+        ("nfs", "rw", Result.FAIL, "a network share"),
+        ("cifs", "rw", Result.FAIL, "a network share"),
+        ("ext4", "ro,noatime", Result.FAIL, "mounted read-only"),
+    ],
+)
+def test_kind_of_volume_decides(tmp_path: Path, kind: str, options: str, status: Result, words: str) -> None:
+    """What survives a container and keeps its locks is right; memory and layers are doubtful, shares are wrong."""
+    mounts = f"{ROOT}/dev/one {tmp_path} {kind} {options} 0 0\n"
+    diagnosis = check_volume(tmp_path / "absent" / "ledger.db", mounts)
+    assert (status, True) == (diagnosis.status, words in diagnosis.found)
+    assert (status is not Result.OK) == bool(diagnosis.cure)
+
+
+def test_deepest_mount_counts(tmp_path: Path) -> None:
+    """The mount nearest to the ledger holds it, the last one where they hide each other; a like name is another one."""
+    folder = tmp_path / "with blank"
+    folder.mkdir()
+    shown = str(folder).replace(" ", "\\040")
+    mounts = (
+        f"{ROOT}a {shown} nfs rw 0 0\nb {shown} ext4 rw 0 0\nc {tmp_path} nfs rw 0 0\nd {tmp_path}/with nfs rw 0 0\n"
+    )
+    assert check_volume(folder / "ledger.db", mounts).found == f"ext4 at {folder}"
+
+
+def test_unlisted_volume_is_skipped(tmp_path: Path) -> None:
+    """Where the kernel shows no mount nothing is claimed."""
+    assert check_volume(tmp_path / "ledger.db", "").status is Result.SKIPPED
+
+
+def test_own_mounts_are_read(tmp_path: Path) -> None:
+    """The kernel's own table tells of this machine's volume."""
+    assert " at /" in check_volume(tmp_path / "ledger.db", read_mounts()).found
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "status"),
+    [
+        (256 * MEBIBYTE, 1, Result.OK),
+        (256 * MEBIBYTE, None, Result.OK),
+        (256 * MEBIBYTE - 1, 1, Result.WARN),
+        (16 * MEBIBYTE, 1, Result.WARN),
+        (16 * MEBIBYTE - 1, 1, Result.FAIL),
+        (0, None, Result.FAIL),
+        (10**12, 0, Result.FAIL),
+    ],
+)
+def test_room_is_judged(free: int, files: int | None, status: Result) -> None:
+    """Little room is doubtful, none, or none for another file, is wrong."""
+    assert judge_room(free, files).status is status
+
+
+def test_own_room_is_measured() -> None:
+    """A file system that takes nothing has no room."""
+    assert (Result.FAIL, "0 MiB are free") == ((found := check_room(Path("/proc/ledger.db"))).status, found.found)
+
+
+def test_missing_ledger_is_fine(tmp_path: Path) -> None:
+    """Before the first start there is no ledger; the folder takes files, and none stays in it."""
+    diagnosis = check_ledger(tmp_path / "new" / "ledger.db", in_use=False)
+    assert (Result.OK, []) == (diagnosis.status, list(tmp_path.iterdir()))
+
+
+@pytest.mark.parametrize(("in_use", "words"), [(True, "in use by the running sidecar"), (False, "free")])
+def test_ledger_is_left_alone(tmp_path: Path, *, in_use: bool, words: str) -> None:
+    """A good ledger is right, in use or not, and stays byte by byte as it was."""
+    path = tmp_path / "ledger.db"
+    Books(path).close()
+    before = path.read_bytes()
+    diagnosis = check_ledger(path, in_use=in_use)
+    assert (Result.OK, True) == (diagnosis.status, words in diagnosis.found)
+    assert before == path.read_bytes()
+    assert [] == list(tmp_path.glob(".doctor-*"))
+
+
+def test_folder_that_takes_nothing_is_told() -> None:
+    """A folder in which no file can be made is a failure with its path."""
+    diagnosis = check_ledger(Path("/proc/ledger/ledger.db"), in_use=False)
+    assert (Result.FAIL, True) == (diagnosis.status, "/proc takes no file" in diagnosis.found)
+
+
+@pytest.mark.parametrize("content", ["text", "folder"])
+def test_unusable_ledger_is_told(tmp_path: Path, content: str) -> None:
+    """What is no ledger is a failure with its path and a cure."""
+    path = tmp_path / "ledger.db"
+    if content == "text":
+        path.write_text("a letter\n" * 1000)
+    else:
+        path.mkdir()
+    diagnosis = check_ledger(path, in_use=False)
+    assert (Result.FAIL, True, True) == (diagnosis.status, str(path) in diagnosis.found, bool(diagnosis.cure))
+
+
+@pytest.mark.machine
+def test_foreign_ledger_is_not_opened(tmp_path: Path) -> None:
+    """A ledger of another user is not opened, for that may leave files which its owner cannot write."""
+    need_root()
+    path = tmp_path / "ledger.db"
+    Books(path).close()
+    os.chown(path, 65532, 65532)
+    diagnosis = check_ledger(path, in_use=False)
+    assert (Result.WARN, True) == (diagnosis.status, "belongs to user 65532" in diagnosis.found)
+    assert ["ledger.db"] == [each.name for each in tmp_path.iterdir()]
