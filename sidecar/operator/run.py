@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sidecar import app, logs
+from sidecar.adapters.descriptors import DescriptorReports
 from sidecar.adapters.http.access import TokenFileUnusable
 from sidecar.adapters.http.listening import CannotListen
 from sidecar.adapters.kubernetes.address import CLUSTER_THREADS
@@ -97,6 +98,7 @@ def _fail(event: str, error: Exception, code: int) -> int:
 async def _live(settings: Settings, attended: "Attended | None") -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    DescriptorReports(loop).install()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal(stop, number, attended))
     follow = None if attended is None else attended.follow
