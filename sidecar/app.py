@@ -14,6 +14,7 @@ import structlog
 
 from sidecar import __version__
 from sidecar.adapters.clock import EmulatorClock, SystemClock
+from sidecar.adapters.http.sockets import authority
 from sidecar.adapters.kubernetes.address import ACCOUNT
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.pod import pod_identity
@@ -97,8 +98,8 @@ async def run(
         log.info(
             "sidecar.started",
             version=__version__,
-            api=f"{settings.api.host}:{parts.api.port}",
-            probes=f"{settings.probes.host}:{parts.probes.port}",
+            api=authority(settings.api.host, parts.api.port),
+            probes=authority(settings.probes.host, parts.probes.port),
             pod=ledger.pod,
             pod_source=ledger.pod_source,
             region=endpoint.region,

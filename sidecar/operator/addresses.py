@@ -2,6 +2,8 @@
 
 import ipaddress
 
+from sidecar.adapters.http.sockets import authority
+
 
 def reachable(host: str) -> str:
     """Return the loopback address for a host that means every address."""
@@ -14,6 +16,11 @@ def reachable(host: str) -> str:
     return "127.0.0.1" if address.version == 4 else "::1"
 
 
+def other_loopback(host: str) -> str | None:
+    """Return the loopback address of the other family, or None for a host that is none of the two."""
+    return {"127.0.0.1": "::1", "::1": "127.0.0.1"}.get(host)
+
+
 def http_url(host: str, port: int) -> str:
     """Return the URL of a listener; an IPv6 address stands in brackets."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http://{authority(host, port)}"

@@ -8,11 +8,12 @@ import argparse
 import http.client
 import json
 import os
+import socket
 import sys
 from urllib.parse import urlsplit
 
 from sidecar.exit_codes import ExitCode
-from sidecar.operator.addresses import http_url, reachable
+from sidecar.operator.addresses import http_url, other_loopback, reachable
 from sidecar.settings import ProbeSettings, Problem, SettingsError, load
 from sidecar.terminal.text import printable
 
@@ -48,7 +49,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def ask(host: str, port: int, path: str) -> str | None:
-    """Return None when the probe says yes, else its reason or why there is none."""
+    """Return None when the probe says yes, else its reason or why there is none.
+
+    A loopback address that this host does not have, as `::1` in a pod without IPv6, gives way to the other family's.
+    """
+    other = other_loopback(host)
+    if other is not None and not _exists(host):
+        host = other
     connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
     try:
         connection.request("GET", path)
@@ -61,6 +68,16 @@ def ask(host: str, port: int, path: str) -> str | None:
     if 200 <= response.status < 400:
         return None
     return _sentence(body) or f"{http_url(host, port)}{path} answered {response.status}"
+
+
+def _exists(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family) as bound:
+            bound.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _sentence(body: bytes) -> str | None:

@@ -86,10 +86,11 @@ def _overlap(loopback: str, host: str) -> bool:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         return False
+    if address.is_unspecified:  # every address of every family
+        return True
     if loopback == "localhost":
-        return address.is_unspecified or str(address) in {"127.0.0.1", "::1"}
-    other = ipaddress.ip_address(loopback)
-    return address.version == other.version and (address.is_unspecified or address == other)
+        return str(address) in {"127.0.0.1", "::1"}
+    return address == ipaddress.ip_address(loopback)
 
 
 def _endpoint(marketplace: MarketplaceSettings, reading: Reading) -> None:

@@ -112,6 +112,7 @@ class ProbeSettings:
     """The probe listener, on the pod's address."""
 
     host: str = "0.0.0.0"
+    """`0.0.0.0` and `::` mean every address of every family."""
     port: int = 8788
     """0 takes any free port."""
 

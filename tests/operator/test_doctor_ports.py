@@ -38,6 +38,26 @@ def test_taken_port_is_told(taken: int, *, running: bool, status: Result) -> Non
         assert (status is Result.FAIL) == (key in diagnosis.cure)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_each_family_is_judged(host: str) -> None:
+    """A port that another process has on one family only is taken: the sidecar could not listen on it either."""
+    at, family = ("::1", socket.AF_INET6) if socket.has_dualstack_ipv6() else ("127.0.0.1", socket.AF_INET)
+    with socket.create_server((at, 0), family=family) as listener:
+        port = listener.getsockname()[1]
+        assert check_probe_port(ProbeSettings(host, port), running=False).status is Result.FAIL
+    assert check_probe_port(ProbeSettings(host, port), running=False).status is Result.OK
+
+
+def test_absent_addresses_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name is right when one of its addresses is here, and the others are named."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, 0)) for each in ("203.0.113.1", "127.0.0.1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    diagnosis = check_probe_port(ProbeSettings("pod.local", port), running=False)
+    assert (Result.OK, True) == (diagnosis.status, "does not have 203.0.113.1" in diagnosis.found)
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "pod.invalid"])
 def test_foreign_address_is_told(host: str) -> None:
     """An address that is not this host's, or a name without one, cannot be listened on."""

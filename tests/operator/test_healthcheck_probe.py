@@ -1,6 +1,7 @@
 """The healthcheck command against a real listener."""
 
 import argparse
+import errno
 import json
 import socket
 from collections.abc import Callable, Iterator
@@ -168,3 +169,17 @@ def test_probe_is_one_of_three() -> None:
     parser = argparse.ArgumentParser()
     healthcheck.add_arguments(parser)
     assert parser.parse_args(["--probe", "readyz"]).probe == "readyz"
+
+
+def test_loopback_of_the_other_family(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pod without IPv6 a check of ::1 asks 127.0.0.1; the listener of `::` is there."""
+    make = socket.socket
+
+    def lacking(family: int = -1, *rest: int, **named: int) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return make(family, *rest, **named)
+
+    monkeypatch.setattr("sidecar.operator.healthcheck.socket.socket", lacking)
+    assert healthcheck.ask("::1", listener.port, "/livez") is None
+    assert listener.asked == ["/livez"]

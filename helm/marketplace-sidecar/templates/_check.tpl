@@ -148,7 +148,7 @@ sidecar.terminationGracePeriodSeconds: {{ $sidecar.terminationGracePeriodSeconds
 sidecar.config.probes.port: {{ $config.probes.port }} is api.port too; give them two ports
 {{- end }}
 {{- if has $config.probes.host (list "127.0.0.1" "::1" "localhost") }}
-sidecar.config.probes.host: {{ $config.probes.host }} cannot be reached by the kubelet, which comes by the pod's address; use 0.0.0.0 or ::
+sidecar.config.probes.host: {{ $config.probes.host }} cannot be reached by the kubelet, which comes by the pod's address; use 0.0.0.0, which covers IPv6 too
 {{- end }}
 {{- if and $config.kubernetes.readiness_gate (not $config.kubernetes.enabled) }}
 sidecar.config.kubernetes.readiness_gate: nobody sets {{ $config.kubernetes.readiness_gate }} while kubernetes.enabled is false, and the pod would never be Ready; enable it, or remove the gate

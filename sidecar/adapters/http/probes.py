@@ -4,12 +4,13 @@ Answers from the first moment, 503 with the reason until there is better news. T
 nothing else on it, because other pods can reach it.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
 from aiohttp import hdrs, web
 
-from sidecar.adapters.http.listening import Listener
+from sidecar.adapters.http.probe_listener import ProbeListener
 from sidecar.adapters.http.problems import Kind, Problem, answer, busy
 from sidecar.adapters.http.replies import reply, reply_json
 from sidecar.domain.ports import Health
@@ -31,7 +32,8 @@ class ProbeServer:
         self._port = port
         self._health = health
         self._expose = expose
-        self._listener: Listener | None = None
+        self._listener: ProbeListener | None = None
+        self._scrape: asyncio.Task[web.Response] | None = None
         self._verdicts = {"/livez": health.alive, "/startupz": health.started, "/readyz": health.ready}
 
     async def start(self) -> None:
@@ -41,7 +43,7 @@ class ProbeServer:
             PortInUse: Another process has `probes.port`.
             CannotListen: The address cannot be listened on.
         """
-        listener = Listener(self._answer)
+        listener = ProbeListener(self._answer)
         await listener.listen_tcp(self._host, self._port, "probes.port")
         self._listener = listener
 
@@ -57,17 +59,30 @@ class ProbeServer:
         if self._listener is not None:
             await self._listener.stop(timeout.total_seconds())
             self._listener = None
+        if self._scrape is not None:
+            self._scrape.cancel()
+            await asyncio.wait([self._scrape])
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        judge = self._verdicts.get(request.path)
-        if judge is None and request.path != "/metrics":
+    async def _answer(self, method: str, path: str) -> web.Response:
+        judge = self._verdicts.get(path)
+        if judge is None and path != "/metrics":
             return answer(Problem(Kind.NOT_FOUND, "there are /livez, /startupz, /readyz and /metrics"))
-        if request.method not in _METHODS:
+        if method not in _METHODS:
             allow = ", ".join(_METHODS)
             return answer(Problem(Kind.METHOD_NOT_ALLOWED, f"this path takes {allow}", headers={hdrs.ALLOW: allow}))
         return await self._metrics() if judge is None else _verdict(judge())
 
     async def _metrics(self) -> web.Response:
+        """Return the metrics; scrapes that come while one is running share its answer, and so the ledger's time."""
+        if self._scrape is None:
+            self._scrape = asyncio.create_task(self._expose_status(), name="scrape")
+            self._scrape.add_done_callback(self._end_scrape)
+        return await asyncio.shield(self._scrape)
+
+    def _end_scrape(self, _: "asyncio.Task[web.Response]") -> None:
+        self._scrape = None
+
+    async def _expose_status(self) -> web.Response:
         try:
             status = await self._health.status()
         except LedgerUnavailable as refusal:

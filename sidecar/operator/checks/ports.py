@@ -7,6 +7,7 @@ import socket
 import stat
 from pathlib import Path
 
+from sidecar.adapters.http import sockets
 from sidecar.adapters.http.access import BearerToken, TokenFileUnusable
 from sidecar.domain.diagnosis import Diagnosis, Subject
 from sidecar.settings import ApiSettings, ProbeSettings
@@ -51,11 +52,7 @@ def _judge(subject: Subject, key: str, host: str, port: int, *, running: bool) -
         return subject.ok(f"any free port of {host}")
     shown = f"port {port} of {host}"
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as bound:
-            # As the listener does, so that connections just ended are no obstacle.
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
+        bound = sockets.bind(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             if running:
@@ -63,7 +60,10 @@ def _judge(subject: Subject, key: str, host: str, port: int, *, running: bool) -
             return subject.fail(f"{shown} is in use by another process", f"Stop that process, or set another {key}.")
         cure = f"Set {key} above 1023." if error.errno == errno.EACCES else f"Correct the host beside {key}."
         return subject.fail(f"{shown} cannot be listened on: {error.strerror or error}", cure)
-    return subject.ok(f"{shown} is free")
+    for one in bound.sockets:
+        one.close()
+    absent = f"; this host does not have {', '.join(bound.absent)}" if bound.absent else ""
+    return subject.ok(f"{shown} is free{absent}")
 
 
 def _socket_fault(path: Path, *, running: bool) -> str | None:

@@ -203,6 +203,10 @@ class FakeHealth:
     verdict: Verdict = field(default_factory=lambda: Verdict(ok=True, reason="entitled", sentence="All is well."))
     refusal: Exception | None = None
     current: Status = STATUS
+    gate: asyncio.Event | None = None
+    """A status waits for it where it is set."""
+    entered: asyncio.Event = field(default_factory=asyncio.Event)
+    readings: int = 0
 
     def alive(self) -> Verdict:
         """Return what the test has set."""
@@ -218,6 +222,10 @@ class FakeHealth:
 
     async def status(self) -> Status:
         """Return what the test has set."""
+        self.readings += 1
+        self.entered.set()
+        if self.gate is not None:
+            await self.gate.wait()
         if self.refusal is not None:
             raise self.refusal
         return self.current

@@ -1,6 +1,7 @@
 """What is let in at once, and for how long."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -217,6 +218,76 @@ async def test_slow_headers_end() -> None:
         wire.send(b"GET / HTTP/1.1\r\nHost: local")
         assert await wire.at_end()
         await wire.close()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["baggage: " + "k=" + "v" * 8190],
+        [f"baggage: key{number}={'v' * 110}" for number in range(64)],
+        ["traceparent: 00-" + "a" * 52, "tracestate: " + "s" * 512, "baggage: " + "b" * 8192, "x-b3: " + "c" * 200],
+    ],
+    ids=["one", "many", "all"],
+)
+async def test_tracing_headers_pass(api: Api, headers: list[str]) -> None:
+    """8 KiB of baggage, in one header or in many, and what else a tracer sends come with any request."""
+    assert (await api.get("/v1/entitlement", *headers)).status == 200
+    assert (await api.report(EVENT, *headers)).status == 202
+
+
+async def test_endless_headers_refused(api: Api) -> None:
+    """Headers that stay small but do not end are 431 once they are 32 KiB together."""
+    wire = await Wire.open(api.port)
+    wire.send(b"GET /v1/entitlement HTTP/1.1\r\nHost: localhost\r\n")
+    for number in range(80):
+        wire.send(b"A%d: %s\r\n" % (number, b"a" * 1000))
+    answer = await wire.receive()
+    assert (answer.status, answer.problem) == (431, "headers-too-large")
+    assert await wire.at_end()
+    await wire.close()
+
+
+async def test_endless_headers_behind_a_poll(api: Api) -> None:
+    """Headers that pile up behind a request which waits end the connection, and the long poll with it."""
+    wire = await Wire.open(api.port)
+    wire.send(request("GET", "/v1/entitlement?wait=5m"))
+    await api.gate.until_waiting()
+    wire.send(b"GET / HTTP/1.1\r\n" + b"".join(b"A%d: %s\r\n" % (each, b"a" * 1000) for each in range(80)))
+    assert await wire.at_end()
+    await api.gate.ended.wait()
+    await wire.close()
+
+
+async def test_large_bodies_are_no_headers(api: Api) -> None:
+    """Bodies count as bodies, on a connection that is used again and again."""
+    wire = await Wire.open(api.port)
+    for _ in range(3):
+        wire.send(
+            request("POST", "/v1/usage", b" " * 1_000_000 + EVENT.encode(), headers=["Content-Type: application/json"])
+        )
+        assert (await wire.receive()).status == 202
+    await wire.close()
+
+
+async def test_unread_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that leaves a large answer unread loses the connection."""
+    monkeypatch.setattr("sidecar.adapters.http.listening.WRITE_SECONDS", 0.05)
+    lost = asyncio.Event()
+
+    class Watched(Listener):
+        def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+            super().connection_lost(handler, exc)
+            lost.set()
+
+    async def handle(_: web.BaseRequest) -> web.Response:
+        return reply(b"x" * 20_000_000)
+
+    listener = Watched(handle)
+    await listener.listen_tcp("127.0.0.1", 0, "api.port")
+    with socket.create_connection(("127.0.0.1", listener.port)) as client:
+        client.sendall(request("GET", "/"))
+        await lost.wait()
+    await listener.stop(1)
 
 
 async def test_too_many_connections_told() -> None:

@@ -315,3 +315,12 @@ async def test_head_has_no_body(api: Api) -> None:
     head, whole = await wire.receive(body=False), await wire.receive()
     assert (head.status, head.headers["content-length"]) == (200, whole.headers["content-length"])
     await wire.close()
+
+
+async def test_answers_end_with_a_line_feed(api: Api) -> None:
+    """Every JSON answer ends with one line feed, problems too."""
+    paths = ("/v1/entitlement", "/v1/entitlement?wait=0s", "/v1/usage", "/v1/records", "/v1/status", "/openapi.json")
+    answers = [await api.get(path) for path in (*paths, "/nothing")]
+    answers += [await api.report(body) for body in ('{"dimension": "requests"}', "{", "{}")]
+    answers.append(await api.post("/v1/attestations", '{"nonce": "n"}'))
+    assert {(b"}\n", True)} == {(answer.body[-2:], answer.document is not None) for answer in answers}

@@ -1,13 +1,22 @@
 """The probe listener."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
+from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from sidecar.adapters.http.listening import PortInUse
+from sidecar.adapters.http.probe_connection import LARGEST_HEAD, MOST_HEADERS, Ask
+from sidecar.adapters.http.probe_listener import ProbeListener
 from sidecar.adapters.http.probes import ProbeServer
+from sidecar.adapters.http.replies import reply
 from sidecar.domain.status import Status, Verdict
 from sidecar.domain.usage import LedgerUnavailable
 from tests.adapters.http.fakes import Answer, FakeHealth, Wire, request
@@ -107,6 +116,185 @@ async def test_only_reads(probes: Probes) -> None:
     """Nothing can be sent to a probe."""
     answer = await probes.ask("/livez", method="POST")
     assert (answer.problem, answer.headers["allow"]) == ("method-not-allowed", "GET, HEAD")
+
+
+async def test_each_answer_ends_connection(probes: Probes) -> None:
+    """A connection carries one request: the answer says so, and requests after the first are not read."""
+    wire = await Wire.open(probes.server.port)
+    wire.send(request("GET", "/livez") * 3)
+    answer = await wire.receive()
+    assert (answer.headers["connection"], answer.body[-1:]) == ("close", b"\n")
+    assert await wire.at_end()
+    await wire.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"GET /livez HTTP/1.1\r\nHost: pod\r\nA: " + b"a" * LARGEST_HEAD, "headers-too-large"),
+        (b"GET /livez HTTP/1.1\r\n" + b"A: b\r\n" * (MOST_HEADERS + 1) + b"\r\n", "headers-too-large"),
+        (b"G" * (LARGEST_HEAD + 1), "headers-too-large"),
+        (b"GET /livez HTTP/1.1\r\nno colon\r\n\r\n", "malformed"),
+        (b"GET /livez HTTP/1.1\r\nA: \x00\r\n\r\n", "malformed"),
+        (b"GET /livez\r\n\r\n", "malformed"),
+        (b"GET livez HTTP/1.1\r\n\r\n", "malformed"),
+        (b"GET ftp://pod/livez HTTP/1.1\r\n\r\n", "malformed"),
+        (b"GET /livez HTTP/2.0\r\n\r\n", "malformed"),
+        (b"G!T /livez HTTP/1.1\r\n\r\n", "malformed"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", "malformed"),
+        (b"GET /\xff HTTP/1.1\r\n\r\n", "malformed"),
+    ],
+    ids=lambda value: repr(value[:40]) if isinstance(value, bytes) else value,
+)
+async def test_broken_requests_refused(probes: Probes, data: bytes, problem: str) -> None:
+    """What is no small HTTP request is a problem document that reaches a client which is still sending."""
+    with capture_logs() as lines:
+        wire = await Wire.open(probes.server.port)
+        wire.send(data)
+        wire.send(b"x" * 100_000)
+        assert problem == (await wire.receive()).problem
+        await wire.close()
+    assert not lines
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /livez HTTP/1.0\r\n\r\n",
+        b"\r\n\r\nGET /livez HTTP/1.1\r\nHost: pod\r\n\r\n",
+        b"GET http://10.0.0.7:8788/livez?verbose HTTP/1.1\r\nHost: pod\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nAuthorization: Bearer " + b"t" * 3000 + b"\r\nHost: pod\r\n\r\n",
+    ],
+    ids=lambda data: repr(data[:40]),
+)
+async def test_plain_requests_taken(probes: Probes, data: bytes) -> None:
+    """Old clients, proxies' clients and scrapers with a token are answered, in whatever parts their request comes."""
+    for parts in ([data], [data[index : index + 1] for index in range(len(data))]):
+        wire = await Wire.open(probes.server.port)
+        for part in parts:
+            wire.send(part)
+        assert (await wire.receive()).status == 200
+        await wire.close()
+
+
+@given(st.binary(max_size=200) | st.from_regex(rb"(GET|POST|HEAD) /(livez|metrics)?[ -~]{0,9}( HTTP/1\.[01])?\r\n"))
+@settings(max_examples=40, deadline=None)
+def test_any_bytes_leave_it_standing(data: bytes) -> None:
+    """Whatever arrives, no answer is a 500 and the next client is served."""
+
+    async def throw() -> None:
+        server = ProbeServer(host="127.0.0.1", port=0, health=FakeHealth(), expose=expose)
+        await server.start()
+        wire = await Wire.open(server.port)
+        wire.send(data + b"\r\n\r\n")
+        wire.hang_up_sending()
+        assert not (await wire.rest()).startswith(b"HTTP/1.1 500")
+        await wire.close()
+        assert (await Probes(FakeHealth(), server).ask("/livez")).status == 200
+        await server.stop(timedelta(seconds=5))
+
+    asyncio.run(throw())
+
+
+async def test_fault_is_logged(probes: Probes) -> None:
+    """A fault that nobody foresaw is a 500 problem that shows nothing of itself, and one line in the log."""
+    probes.health.refusal = RuntimeError("secret")
+    with capture_logs() as lines:
+        answer = await probes.ask("/metrics")
+    assert (answer.status, answer.problem) == (500, "internal-error")
+    assert b"secret" not in answer.body
+    assert [line["event"] for line in lines] == ["api.request_failed"]
+
+
+async def test_scrapes_share_one_reading(probes: Probes) -> None:
+    """Scrapes that come while one is running get its answer, so that they cost the ledger one reading."""
+    probes.health.gate = asyncio.Event()
+    asked = [asyncio.ensure_future(probes.ask("/metrics")) for _ in range(20)]
+    await probes.health.entered.wait()
+    assert (await probes.ask("/livez")).status == 200
+    probes.health.gate.set()
+    assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 20
+    assert probes.health.readings < 20
+    assert (await probes.ask("/metrics")).status == 200
+
+
+@asynccontextmanager
+async def listening(ask: Ask, most_connections: int) -> AsyncIterator[int]:
+    """Serve `ask` to a number of connections."""
+    listener = ProbeListener(ask, most_connections=most_connections)
+    await listener.listen_tcp("127.0.0.1", 0, "probes.port")
+    yield listener.port
+    await listener.stop(5)
+    await listener.stop(5)
+
+
+async def test_oldest_idle_goes_first() -> None:
+    """When all places are taken the connection that has been idle longest goes; one that waits for its answer stays."""
+    released = asyncio.Event()
+    entered = asyncio.Event()
+
+    async def ask(_method: str, path: str) -> web.Response:
+        if path == "/slow":
+            entered.set()
+            await released.wait()
+        return reply(b"here")
+
+    async with listening(ask, 3) as port:
+        busy = await Wire.open(port)
+        busy.send(request("GET", "/slow"))
+        await entered.wait()
+        idle = [await Wire.open(port) for _ in range(3)]
+        assert await idle[0].at_end()
+        for wire in idle[1:]:
+            wire.send(request("GET", "/"))
+            assert (await wire.receive()).body == b"here"
+        released.set()
+        assert (await busy.receive()).body == b"here"
+        for wire in (busy, *idle):
+            await wire.close()
+
+
+async def test_oldest_goes_where_all_wait() -> None:
+    """Where every connection waits for its answer the oldest goes, so that a probe still gets in."""
+
+    async def ask(_method: str, path: str) -> web.Response:
+        if path == "/slow":
+            await asyncio.Event().wait()
+        return reply(b"here")
+
+    async with listening(ask, 2) as port:
+        waiting = [await Wire.open(port) for _ in range(2)]
+        for wire in waiting:
+            wire.send(request("GET", "/slow"))
+        probe = await Wire.open(port)
+        probe.send(request("GET", "/"))
+        assert (await probe.receive()).body == b"here"
+        for wire in (probe, *waiting):
+            await wire.close()
+
+
+async def test_stop_lets_scrapes_finish(probes: Probes) -> None:
+    """A scrape that is running when the sidecar stops is still answered."""
+    probes.health.gate = asyncio.Event()
+    running = asyncio.ensure_future(probes.ask("/metrics"))
+    idle = await Wire.open(probes.server.port)
+    await probes.health.entered.wait()
+    stopping = asyncio.ensure_future(probes.server.stop(timedelta(seconds=5)))
+    assert await idle.at_end()
+    probes.health.gate.set()
+    assert (await running).status == 200
+    await stopping
+    await idle.close()
+
+
+async def test_stop_ends_in_time(probes: Probes) -> None:
+    """A scrape that does not end is cut off when the time is over."""
+    probes.health.gate = asyncio.Event()
+    running = asyncio.ensure_future(probes.ask("/metrics"))
+    await probes.health.entered.wait()
+    await probes.server.stop(timedelta(milliseconds=50))
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await running
 
 
 async def test_port_in_use_named(probes: Probes) -> None:

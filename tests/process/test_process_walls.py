@@ -1,0 +1,205 @@
+"""What a hostile client can cost a running sidecar: neither its memory nor its answers to others."""
+
+import json
+import threading
+from collections.abc import Callable
+from resource import RLIMIT_NOFILE, prlimit
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.adapters.http.items import MOST_ITEMS
+from sidecar.operator.stage import wait_for
+from tests.process.walls import JSON, MANY, Cost, answers, connections, post_bytes, push
+
+if TYPE_CHECKING:
+    from tests.process.processes import Ask, Reply, Site
+
+pytestmark = pytest.mark.process
+
+PROBE_LIMIT = 60
+"""MiB that attacks on the probe port may cost."""
+API_LIMIT = 100
+"""MiB that bodies may cost."""
+BODY = 8 * 1024 * 1024
+HEAD = b"GET /metrics HTTP/1.1\r\nHost: pod\r\n"
+
+
+def test_unfinished_heads_cost_little(site: "Site") -> None:
+    """512 clients that never end their headers cost the probe port little, and a probe is answered beside them."""
+    sidecar = site.start()
+    cost = Cost(sidecar.process.pid)
+    with connections(sidecar.probes) as attackers:
+        for number in range(64):
+            header = b"X-%d: %s\r\n" % (number, b"a" * 8000)
+            for one in attackers:
+                push(one, (HEAD if number == 0 else b"") + header)
+            if number % 16 == 0:
+                assert answers(sidecar.probes) == 200
+        assert answers(sidecar.probes) == 200
+    assert cost.mebibytes < PROBE_LIMIT
+
+
+def test_idle_connections_give_way(site: "Site") -> None:
+    """512 idle connections keep no probe out: the oldest of them goes."""
+    sidecar = site.start_entitled()
+    cost = Cost(sidecar.process.pid)
+    with connections(sidecar.probes):
+        assert [answers(sidecar.probes, path) for path in ("/livez", "/readyz", "/startupz", "/metrics")] == [200] * 4
+    assert cost.mebibytes < PROBE_LIMIT
+
+
+def test_clients_that_never_read_are_cut(site: "Site") -> None:
+    """512 clients that ask and never read cost little, hold up no probe, and are gone by themselves."""
+    sidecar = site.start()
+    cost = Cost(sidecar.process.pid)
+    with connections(sidecar.probes, window=1024) as attackers:
+        for one in attackers:
+            push(one, (HEAD + b"\r\n") * 64)
+        assert answers(sidecar.probes) == 200
+        wait_for("the end of all", lambda: all(not push(one, b"x") for one in attackers))
+    assert answers(sidecar.probes, "/metrics") == 200
+    assert cost.mebibytes < PROBE_LIMIT
+
+
+def test_slow_senders_are_cut(site: "Site") -> None:
+    """512 clients that send a byte at a time keep no probe out, and no byte prolongs their time."""
+    sidecar = site.start()
+    cost = Cost(sidecar.process.pid)
+    with connections(sidecar.probes) as attackers:
+        assert answers(sidecar.probes) == 200
+        wait_for("the end of all", lambda: all(not push(one, b"a") for one in attackers))
+    assert answers(sidecar.probes) == 200
+    assert cost.mebibytes < PROBE_LIMIT
+
+
+def test_storm_of_connections_is_weathered(site: "Site") -> None:
+    """Probes are answered while others open and close connections as fast as they can."""
+    sidecar = site.start()
+    cost = Cost(sidecar.process.pid)
+    over = threading.Event()
+
+    def storm() -> None:
+        while not over.is_set():
+            with connections(sidecar.probes, 32):
+                pass
+
+    storming = threading.Thread(target=storm)
+    storming.start()
+    try:
+        assert [answers(sidecar.probes) for _ in range(30)] == [200] * 30
+    finally:
+        over.set()
+        storming.join()
+    assert cost.mebibytes < PROBE_LIMIT
+
+
+def test_unfinished_heads_at_the_api(site: "Site") -> None:
+    """On the API, too, a head that does not end is refused, while 8 KiB of baggage pass."""
+    sidecar = site.start()
+    cost = Cost(sidecar.process.pid)
+    with connections(sidecar.api, MANY - 12) as attackers:
+        for number in range(64):
+            header = b"X-%d: %s\r\n" % (number, b"a" * 8000)
+            for one in attackers:
+                push(one, (HEAD if number == 0 else b"") + header)
+        assert answers(sidecar.api, "/v1/entitlement") == 200
+    assert cost.mebibytes < PROBE_LIMIT
+
+
+def _worthless() -> dict[str, bytes]:
+    return {
+        "numbers": b"[" + b"1," * (BODY // 2 - 2) + b"1]",
+        "objects": b"[" + b"{}," * (BODY // 3 - 2) + b"{}]",
+        "one item": b"[[" + b"1," * (BODY // 2 - 4) + b"1]]",
+        "nested": b"[" + (b"[" * 400 + b"]" * 400 + b",") * (BODY // 801 - 2) + b"1]",
+        "wide characters": b'["\xf0\x9f\x98\x80"' + b",1" * (BODY // 2 - 10) + b"]",
+        "lines": b"{}\n" * (BODY // 3),
+        "bad lines": b"x\n" * (BODY // 2),
+        "envelopes": b"[" + b"{}," * (BODY // 3 - 2) + b"{}]",
+        "huge integer": b'[{"quantity": ' + b"1" * (BODY - 20) + b"}]",
+        "members": b"[{" + b",".join(b'"%d":1' % number for number in range(700_000)) + b"}]",
+        "valid but many": b"[" + b'{"dimension":"requests"},' * (BODY // 25 - 2) + b'{"dimension":"requests"}]',
+    }
+
+
+TYPES = {"lines": "application/x-ndjson", "bad lines": "application/x-ndjson"} | {
+    "envelopes": "application/cloudevents-batch+json"
+}
+
+
+def _at_once(tasks: list[Callable[[], "Reply"]]) -> list["Reply"]:
+    found: list[Reply | None] = [None] * len(tasks)
+
+    def work(number: int) -> None:
+        found[number] = tasks[number]()
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(tasks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [reply for reply in found if reply is not None]
+
+
+def test_worthless_bodies_cost_little(site: "Site") -> None:
+    """8 MiB of worthless items cost little memory and time, whatever their shape, and hold up no probe."""
+    sidecar = site.start()
+    cost = Cost(sidecar.process.pid)
+    for name, body in _worthless().items():
+        before = cost.cpu_seconds
+        reply = post_bytes(sidecar.api, body, TYPES.get(name, JSON))
+        assert (name, reply.status) in {(name, status) for status in (400, 413, 422)}
+        assert cost.cpu_seconds - before < 2, name
+        assert answers(sidecar.probes) == 200
+    assert cost.mebibytes < API_LIMIT
+    assert sidecar.terms() == {}
+
+
+def test_large_batches_at_once(site: "Site") -> None:
+    """Three valid batches of 8 MB at once are counted, each once, within the memory; probes are answered meanwhile."""
+    sidecar = site.start()
+    tags = {f"Key{number}": "v" * 90 for number in range(5)}
+    batches = [
+        json.dumps(
+            [
+                {"id": f"{batch}-{number}-{'x' * 200}", "dimension": "requests", "tags": tags}
+                for number in range(MOST_ITEMS)
+            ]
+        ).encode()
+        for batch in range(3)
+    ]
+    assert all(7_500_000 < len(body) <= BODY for body in batches)
+    cost = Cost(sidecar.process.pid)
+    posts = [lambda body=body: post_bytes(sidecar.api, body) for body in batches]
+    probes = [lambda: sidecar.probe("livez")] * 5
+    replies = _at_once([*posts, *probes])
+    assert [reply.status for reply in replies] == [202] * 3 + [200] * 5
+    assert cost.mebibytes < API_LIMIT
+    assert sidecar.terms() == {"accepted": "30000", "open": "30000"}
+
+
+def test_large_attestation_refused(site: "Site", ask: "Ask") -> None:
+    """A nonce needs no large body, so one is refused before it is decoded."""
+    sidecar = site.start_entitled()
+    reply = ask(sidecar.api, "POST", "/v1/attestations", [1] * 100_000)
+    assert (413, True) == (reply.status, reply.document["type"].endswith("too-large"))
+
+
+def test_descriptors_run_out_quietly(site: "Site") -> None:
+    """Without free descriptors there is one line, no flood; probes come back with the descriptors."""
+    sidecar = site.start_entitled()
+    limits = prlimit(sidecar.process.pid, RLIMIT_NOFILE)
+    with connections(sidecar.api, 10) as first:
+        for one in first:
+            one.sendall(b"GET /v1/entitlement HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert one.recv(12) == b"HTTP/1.1 200"
+        prlimit(sidecar.process.pid, RLIMIT_NOFILE, (16, limits[1]))
+        with connections(sidecar.api, 40):
+            assert sidecar.await_event("descriptors.exhausted")["detail"] == "Too many open files"
+    prlimit(sidecar.process.pid, RLIMIT_NOFILE, limits)
+    assert sidecar.await_event("descriptors.recovered")["attempts"] >= 1
+    assert answers(sidecar.probes, "/readyz") == 200
+    assert len(sidecar.events("descriptors.exhausted")) == 1
+    assert "socket.accept()" not in sidecar.log
+    assert "Traceback" not in sidecar.log
