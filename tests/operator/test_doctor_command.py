@@ -84,7 +84,9 @@ def test_sound_setup_is_clean(site: Site, emulator: Emulator, pod: dict[str, str
     code, checks = examine(site, config, **pod)
     assert code == 0, checks
     assert "fail" not in results(checks, *NAMES)
-    assert {"ok"} == set(results(checks, "keys", "token", "identity", "endpoint", "clock", "sts", "permission"))
+    assert {"ok"} == set(results(checks, "keys", "token", "identity", "endpoint", "sts", "permission"))
+    # An emulator's answers are dated by its machine.
+    assert ["skipped"] == results(checks, "clock")
     assert f"assumed-role/{ROLE.rpartition('/')[2]}" in checks["sts"]["found"]
     assert emulator.calls("RegisterUsage") == []
     assert emulator.held() == {}
