@@ -84,7 +84,9 @@ def test_sound_setup_is_clean(site: Site, emulator: Emulator, pod: dict[str, str
     code, checks = examine(site, config, **pod)
     assert code == 0, checks
     assert "fail" not in results(checks, *NAMES)
-    assert {"ok"} == set(results(checks, "keys", "token", "identity", "endpoint", "clock", "sts", "permission"))
+    assert {"ok"} == set(results(checks, "keys", "token", "identity", "endpoint", "sts", "permission"))
+    # An emulator's answers are dated by its machine.
+    assert ["skipped"] == results(checks, "clock")
     assert f"assumed-role/{ROLE.rpartition('/')[2]}" in checks["sts"]["found"]
     assert emulator.calls("RegisterUsage") == []
     assert emulator.held() == {}
@@ -178,13 +180,13 @@ def test_silence_is_bounded(site: Site, emulator: Emulator, pod: dict[str, str])
 
 
 def test_shut_way_out_hides_nothing(site: Site, pod: dict[str, str], tmp_path: Path) -> None:
-    """Without a way to AWS everything else is told: shadowed role, wrong Region, taken port, missing key."""
+    """Without a way to AWS everything else is reported: shadowed role, missing key."""
     config = site.write(marketplace={"mode": "live", "endpoint_url": None, "region": "eu-west-1"}, **ports())
     site.key.unlink()
     shut = {"HTTPS_PROXY": f"http://127.0.0.1:{free_port()}", "AWS_EC2_METADATA_DISABLED": "true"}
-    code, checks = examine(site, config, **{**pod, **KEYS, **shut, "AWS_REGION": "us-east-1"})
+    code, checks = examine(site, config, **{**pod, **KEYS, **shut, "AWS_REGION": "eu-west-1"})
     assert code == 1
-    assert ["fail"] * 5 == results(checks, "keys", "region", "identity", "endpoint", "sts")
+    assert ["fail"] * 4 == results(checks, "keys", "identity", "endpoint", "sts")
     assert ["ok", "ok", "skipped"] == results(checks, "token", "ledger", "clock")
     assert "it hides irsa" in checks["identity"]["found"]
     assert "through http://127.0.0.1" in checks["endpoint"]["found"]
@@ -202,7 +204,7 @@ def test_broken_sdk_is_told(site: Site) -> None:
     config = site.write(marketplace={"mode": "live", "endpoint_url": None}, **ports())
     code, checks = examine(site, config, AWS_PROFILE="nobody", AWS_REGION="eu-west-1")
     assert (1, ["fail", "skipped", "ok"]) == (code, results(checks, "sts", "permission", "keys"))
-    assert "AWS_PROFILE" in checks["sts"]["cure"]
+    assert "AWS_PROFILE" in checks["sts"]["found"]
 
 
 def test_faulty_configuration_is_2(site: Site) -> None:

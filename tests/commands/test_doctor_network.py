@@ -96,11 +96,19 @@ def tls(tmp_path: Path) -> Iterator[ApiServer]:
         (None, Result.SKIPPED, "no date"),
     ],
 )
-def test_clock_is_compared(off: timedelta | None, status: Result, words: str) -> None:
-    """The Date header of the service's answer tells how far this machine's clock is off."""
+def test_clock_is_compared(off: timedelta | None, status: Result, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Date header of the service's answer shows how far this machine's clock is off."""
+    monkeypatch.setattr(ServiceProbe, "emulated", False)
     with Service(off) as service:
         endpoint, clock = ask(f"http://127.0.0.1:{service.server_port}")
     assert (Result.OK, status, True) == (endpoint.status, clock.status, words in clock.found)
+
+
+def test_emulators_clock_is_not_compared() -> None:
+    """An emulator has a clock of its own, which the sidecar follows."""
+    with Service(timedelta(minutes=10)) as service:
+        _, clock = ask(f"http://127.0.0.1:{service.server_port}")
+    assert (Result.SKIPPED, True) == (clock.status, "an emulator has a clock of its own" in clock.found)
 
 
 @pytest.mark.parametrize(
@@ -209,5 +217,5 @@ def test_proxy_can_be_excepted(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_unknown_profile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile that is not there is found before any call."""
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    with pytest.raises(ProbeFailed, match="ProfileNotFound"):
+    with pytest.raises(ProbeFailed, match="AWS_PROFILE is 'nobody', which the SDK refuses"):
         ServiceProbe(Endpoint(region="eu-west-1"))

@@ -50,10 +50,11 @@ class Probes:
     async def ask(self, target: str, method: str = "GET", host: str = "10.0.0.7:8788") -> Answer:
         """Send one request, by default as the kubelet does: to the pod's address."""
         wire = await Wire.open(self.server.port)
-        wire.send(request(method, target, host=host))
-        answer = await wire.receive(body=method != "HEAD")
-        await wire.close()
-        return answer
+        try:
+            wire.send(request(method, target, host=host))
+            return await wire.receive(body=method != "HEAD")
+        finally:
+            await wire.close()
 
 
 @pytest.fixture
