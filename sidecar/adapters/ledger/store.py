@@ -72,7 +72,6 @@ class Store:
         """
         try:
             self.connection.execute("BEGIN IMMEDIATE")
-            self.totals.begin()
             yield
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -89,7 +88,7 @@ class Store:
         self.progress = Progress()
         self.sweep = TagSweep()
         self.totals.note_tag_set = self.sweep.note
-        self.totals.undo()
+        self.totals.forget()
         with suppress(sqlite3.Error):
             self.connection.execute("ROLLBACK")
 

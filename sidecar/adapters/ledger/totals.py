@@ -1,8 +1,8 @@
 """Running totals of the open buckets, so that a status does not add up a hundred thousand rows.
 
 A trigger of the connection's own, never stored in the file, reports every change of an open bucket, whichever step
-makes it. The totals live in memory: the first question, and one after another process has written, adds them up from
-the rows. A rollback sets them back to what they were.
+makes it. The totals live in memory: the first question, and the first one after a rollback or after another process has
+written, adds them up from the rows. The rollback of a savepoint, which each refused batch causes, restores them.
 """
 
 import sqlite3
@@ -34,7 +34,6 @@ class OpenTotals:
     _version: int | None = None
     """SQLite's data version that the totals are of; None when they are not known."""
     _mark: tuple[dict[int, int], int] = field(default_factory=lambda: ({}, 0))
-    _began: tuple[dict[int, int], int] = field(default_factory=lambda: ({}, 0))
 
     def attach(self, connection: sqlite3.Connection) -> None:
         """Follow the changes that this connection makes."""
@@ -53,10 +52,6 @@ class OpenTotals:
         self._refresh(connection)
         return self._buckets
 
-    def begin(self) -> None:
-        """Note the totals that the whole transaction's rollback restores."""
-        self._began = dict(self._quantities), self._buckets
-
     def mark(self) -> None:
         """Note the totals that the rollback of a savepoint restores."""
         self._mark = dict(self._quantities), self._buckets
@@ -65,9 +60,9 @@ class OpenTotals:
         """Return to the last mark."""
         self._quantities, self._buckets = defaultdict(int, self._mark[0]), self._mark[1]
 
-    def undo(self) -> None:
-        """Return to where the transaction began."""
-        self._quantities, self._buckets = defaultdict(int, self._began[0]), self._began[1]
+    def forget(self) -> None:
+        """Add up the rows again at the next question: a rollback has undone changes."""
+        self._version = None
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
         # Changes whenever another connection has committed; `ledger resolve` carries into open buckets.
