@@ -4,9 +4,12 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 
-from sidecar.adapters.ledger import proof, reading, soundness
+import pytest
+
+from sidecar.adapters.ledger import proof, reading, soundness, tagsweep, taking
 from sidecar.adapters.ledger.file import open_for_writing
-from sidecar.domain.metering.events import IdReused, Tags, UsageBatch
+from sidecar.domain.metering.events import IdReused, LedgerUnavailable, Tags, UsageBatch
+from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
 from tests.support.books import HOUR, RED, UNBILLED_LATE, Books, event
@@ -71,6 +74,41 @@ def test_set_used_during_the_walk_stays(books: Books) -> None:
             break
     assert 2 == books.count("tag_set")
     assert [] == list(soundness.damage(books.store.connection))
+
+
+def test_every_reference_keeps_its_tag_set(books: Books) -> None:
+    """A tag set stays while a row of any table refers to it, by whichever way that row outlived the others."""
+    connection = books.store.connection
+    tables = [row["name"] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    referring = [
+        table
+        for table in tables
+        if "tag_set" in {column["name"] for column in connection.execute(f"PRAGMA table_info({table})")}
+    ]
+    # Values of `unique` dimensions are dropped with their buckets.
+    assert {name for name, _ in tagsweep.WALKS} == set(referring) - {"distinct_value"}
+
+
+def test_totals_after_a_failed_begin(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that cannot begin, or is undone, leaves the totals as the rows make them."""
+    followed(books)
+    books.take(event("1"))
+    books.take(event("2"))
+    with closing(open_for_writing(books.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        books.store.connection.execute("PRAGMA busy_timeout = 0")
+        with pytest.raises(LedgerUnavailable, match="locked"):
+            books.take(event("4"))
+    assert added_up(books) == open_totals(books)
+    monkeypatch.setattr(taking, "record", lambda *_, **__: 1 / 0)
+    with closing(open_for_writing(books.path)) as other:
+        other.execute("UPDATE bucket SET carried = '5' WHERE sealed = 0")
+    with pytest.raises(ZeroDivisionError), books.store.transaction():
+        assert {books.store.dimension("requests"): 8_000_000} == open_totals(books)
+        taking.take(books.store, [UsageBatch([event("4")])], books.rules, to_micros(books.now))
+    assert added_up(books) == open_totals(books)
+    with closing(open_for_writing(books.path)) as other:
+        other.execute("UPDATE bucket SET carried = '0' WHERE sealed = 0")
 
 
 def followed(books: Books) -> Books:
