@@ -58,6 +58,30 @@ def test_long_look_is_ended(books: Books) -> None:
         connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
 
 
+def test_long_computation_on_the_copy_is_not_ended(books: Books) -> None:
+    """Beside a writer each look at the ledger has its 5 seconds; what a command computes from its copy is not timed."""
+    filled(books)
+    clock = [0.0]
+    count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT max(i) FROM n"
+    with copy_of(books.path, events=True, now=lambda: clock[0]) as connection:
+        for _ in range(5):
+            clock[0] += LONGEST_SECONDS - 1
+            assert 50_000 == connection.execute(count).fetchone()[0]
+
+
+def test_long_look_past_the_copy_is_ended(books: Books) -> None:
+    """A statement that reads the ledger for longer than 5 seconds after the copy is ended like any other."""
+    filled(books)
+    copied = False
+    ticks = iter(range(10**9))
+    with (
+        pytest.raises(LedgerUnusable, match=r"could not be read within 5 s"),
+        copy_of(books.path, events=True, now=lambda: float(next(ticks)) if copied else 0.0) as connection,
+    ):
+        copied = True
+        connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
+
+
 def test_idle_ledger_has_no_limit(tmp_path: Path) -> None:
     """A ledger that no process writes may be read for as long as it takes."""
     books = filled(Books(tmp_path / "ledger.db", durable=False))
