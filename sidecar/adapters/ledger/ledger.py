@@ -67,6 +67,7 @@ class Ledger:
         self._store: Store | None = None
         self._watch: FileWatch | None = None
         self._suspect = False
+        self._removed = False
         self._was_put_back = False
         self._unreadable: str | None = None
         self.fault: str | None = None
@@ -113,6 +114,7 @@ class Ledger:
         try:
             store = Store(self._connect(self.path))
         except BaseException:
+            self._space.end()
             self._lock.release()
             self._lock = None
             raise
@@ -138,8 +140,8 @@ class Ledger:
             with store.transaction():
                 self.pod, self.pod_source = adopting.take_identity(store, pod, source, now)
                 succeeding.note_place(store, place)
-                self.taken_over = succeeding.find_unfinished(store)
                 change = generations.apply_terms(store, self.rules, now)
+                self.taken_over = succeeding.find_unfinished(store)
                 self.adopted = adopting.adopt(store, self.rules, now)
                 self.courses = read_courses(store.connection)
             # Reads what the process goes on to read, so that a row that cannot be read ends the start here.
@@ -253,11 +255,13 @@ class Ledger:
         """Return the store, on the file that lies at the ledger's path, put back or opened anew if need be."""
         assert self._store is not None  # noqa: S101 - open() comes first
         assert self._watch is not None  # noqa: S101 - open() comes first
-        removed = not self._watch.is_whole()
-        if removed:
+        # A restore that has failed half-way may have put the new file in place; only this process can complete it.
+        self._removed = self._removed or not self._watch.is_whole()
+        if self._removed:
             put_back(self._store.connection, self.path)
-            self._was_put_back = True
-        if removed or self._suspect:
+            self._watch = FileWatch(self.path)
+            self._removed, self._suspect, self._was_put_back = False, True, True
+        if self._suspect:
             self._store.connection.close()
             try:
                 self._store = Store(self._connect(self.path), self._store.pod)
