@@ -103,9 +103,14 @@ def test_totals_after_a_failed_begin(books: Books, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(taking, "record", lambda *_, **__: 1 / 0)
     with closing(open_for_writing(books.path)) as other:
         other.execute("UPDATE bucket SET carried = '5' WHERE sealed = 0")
-    with pytest.raises(ZeroDivisionError), books.store.transaction():
-        assert {books.store.dimension("requests"): 8_000_000} == open_totals(books)
-        taking.take(books.store, [UsageBatch([event("4")])], books.rules, to_micros(books.now))
+
+    def ask_and_fail() -> None:
+        with books.store.transaction():
+            assert {books.store.dimension("requests"): 8_000_000} == open_totals(books)
+            taking.take(books.store, [UsageBatch([event("4")])], books.rules, to_micros(books.now))
+
+    with pytest.raises(ZeroDivisionError):
+        ask_and_fail()
     assert added_up(books) == open_totals(books)
     with closing(open_for_writing(books.path)) as other:
         other.execute("UPDATE bucket SET carried = '0' WHERE sealed = 0")
