@@ -17,6 +17,7 @@ from sidecar.domain.metering.buckets import NOWHERE, Elsewhere
 from sidecar.domain.metering.events import Aggregation
 from sidecar.domain.metering.hours import Hour, hour_of_micros
 from sidecar.domain.metering.quantity import MILLION, exact
+from sidecar.domain.metering.records import RecordStatus, UnbilledReason
 
 _REMEMBERED = REMEMBERED_FOR // timedelta(microseconds=1)
 _CHUNK = 500
@@ -108,7 +109,8 @@ def _elsewhere(store: Store, aggregation: Aggregation, slot: Slot, others: Seque
 
 
 def _is_billed(row: sqlite3.Row) -> bool:
-    return row["status"] in {"sealed", "accepted"} or (row["reason"] or "").startswith("in-doubt")
+    held = row["status"] in {RecordStatus.SEALED, RecordStatus.ACCEPTED}
+    return held or UnbilledReason.IN_DOUBT.begins(row["reason"])
 
 
 def _values(store: Store, slot: Slot, others: Sequence[sqlite3.Row]) -> int:

@@ -134,8 +134,7 @@ def compact(store: Rows, progress: Progress, *, now: int, before: int) -> bool:
             return False
         progress.compacted_for, progress.compacted_to = reason, -1
     rows = store.rows(
-        "SELECT event.*, name, tags, bucket.sealed AS closed FROM event"
-        " JOIN dimension ON dimension.id = event.dimension JOIN tag_set ON tag_set.id = event.tag_set"
+        "SELECT event.*, bucket.sealed AS closed FROM named_event AS event"
         " LEFT JOIN bucket ON bucket.pod = event.pod AND bucket.dimension = event.dimension"
         " AND bucket.hour = event.hour AND bucket.tag_set = event.tag_set WHERE seq > ? ORDER BY seq LIMIT ?",
         progress.compacted_to,

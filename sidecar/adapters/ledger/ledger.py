@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import structlog
 
-from sidecar.adapters.ledger import adopting, generations, proof, pruning, reading, submitting, succeeding, taking
+from sidecar.adapters.ledger import adopting, generations, proof, pruning, queries, submitting, succeeding, taking
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
@@ -390,16 +390,16 @@ class Ledger:
     async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:
         """Return open buckets, oldest hour first: `MOST_BUCKETS`, and one more where there are more."""
         return await self._read(
-            lambda connection: reading.open_buckets(connection, limit=MOST_BUCKETS + 1, after=after)
+            lambda connection: queries.open_buckets(connection, limit=MOST_BUCKETS + 1, after=after)
         )
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """Return one page of records."""
-        return await self._read(lambda connection: reading.records(connection, query))
+        return await self._read(lambda connection: queries.records(connection, query))
 
     async def progress(self) -> Progress:
         """Return how far the submissions have come."""
-        return await self._read(reading.progress)
+        return await self._read(queries.progress)
 
     async def terms(self) -> dict[str, Terms]:
         """Return the terms of the conservation law by dimension."""

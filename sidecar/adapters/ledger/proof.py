@@ -135,9 +135,7 @@ def event_breaches(connection: sqlite3.Connection) -> Iterator[str]:
         made[1] += exact(row["quantity"])
     horizon = proved_from(connection)
     for row in connection.execute(
-        "SELECT bucket.*, name, aggregation FROM bucket JOIN dimension ON dimension.id = bucket.dimension"
-        " WHERE hour >= ? ORDER BY hour, bucket.dimension, pod, tag_set",
-        (horizon,),
+        "SELECT * FROM named_bucket WHERE hour >= ? ORDER BY hour, dimension, pod, tag_set", (horizon,)
     ):
         events, quantity = kept.pop((row["pod"], row["dimension"], row["hour"], row["tag_set"]), (0, 0))
         where = f"bucket {row['name']} {_hour(row['hour'])} tag set {row['tag_set']}"

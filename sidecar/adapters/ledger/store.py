@@ -17,6 +17,7 @@ from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import LedgerUnavailable, Tags
 from sidecar.domain.metering.hours import Hour, next_hour
 from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.records import CarryCause
 
 _MOST_CACHED = 10_000
 """Tag sets whose ids are remembered; beyond that the file is asked again."""
@@ -26,8 +27,7 @@ _MOST_CACHED = 10_000
 class Move:
     """A quantity on its way between hours."""
 
-    cause: str
-    """late | over-limit | expired | adopted | ahead | fraction | terms | resolved."""
+    cause: CarryCause
     record: int | None
     """The record that could not keep it; None when it leaves a bucket."""
     from_pod: int

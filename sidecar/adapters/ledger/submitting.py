@@ -11,7 +11,18 @@ from sidecar.adapters.ledger.store import Move, Store, read_bucket, read_tags
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, next_hour
 from sidecar.domain.metering.quantity import exact, render
-from sidecar.domain.metering.records import Accept, Answer, Carry, Fate, FrozenRecord, Record, SealedHour, Wait, Write
+from sidecar.domain.metering.records import (
+    Accept,
+    Answer,
+    Carry,
+    CarryCause,
+    Fate,
+    FrozenRecord,
+    Record,
+    SealedHour,
+    Wait,
+    Write,
+)
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.sealing import Seal, seal
 from sidecar.domain.policy import QuantityKind
@@ -72,7 +83,7 @@ def seal_hour(store: Store, name: str, hour: Hour, *, now: int, new_token: Calla
         if sealed is None:
             sealed = _seal(store, name, dimension, hour, now=now, new_token=new_token)
         else:
-            _close_unsent(store, dimension, hour, "terms", now)
+            _close_unsent(store, dimension, hour, CarryCause.TERMS, now)
     if sealed is None and zero and not store.is_sealed(current, hour):
         sealed = _seal(store, name, current, hour, now=now, new_token=new_token, zero=True)
     return sealed
@@ -83,8 +94,7 @@ def _open_shares(store: Store, dimension: int, hour: Hour) -> dict[Tags, tuple[i
     return {
         read_tags(row["tags"]): (int(row["tag_set"]), read_bucket(row).quantity)
         for row in store.rows(
-            "SELECT * FROM bucket JOIN tag_set ON tag_set.id = bucket.tag_set"
-            " WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
+            "SELECT * FROM named_bucket WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
             store.pod,
             dimension,
             hour,
@@ -101,7 +111,7 @@ def _seal(
     remainder, kind = exact(row["remainder"]), QuantityKind.INTEGER if row["whole"] else QuantityKind.DECIMAL
     sealed = seal({tags: quantity for tags, (_, quantity) in shares.items()}, remainder=remainder, kind=kind)
     if not sealed.quantity and not zero:
-        _close_unsent(store, dimension, hour, "fraction", now)
+        _close_unsent(store, dimension, hour, CarryCause.FRACTION, now)
         return None
     seq = _insert_record(store, dimension, hour, sealed, kind, remainder, now=now, token=new_token())
     store.connection.execute(
@@ -116,7 +126,7 @@ def _seal(
         target = store.first_open(heir, next_hour(hour))
         for tags, quantity in sealed.excess.items():
             tag_set = store.tag_set(tags)
-            move = Move("over-limit", seq, store.pod, hour, target, heir, tag_set, quantity, dimension)
+            move = Move(CarryCause.OVER_LIMIT, seq, store.pod, hour, target, heir, tag_set, quantity, dimension)
             store.carry(move, now)
     return SealedHour(name, hour, sealed)
 
@@ -129,7 +139,7 @@ def pass_remainder(store: Store, dimension: int, heir: int) -> int:
     return held
 
 
-def _close_unsent(store: Store, dimension: int, hour: Hour, cause: str, now: int) -> None:
+def _close_unsent(store: Store, dimension: int, hour: Hour, cause: CarryCause, now: int) -> None:
     """Close an hour that sends nothing of this row: its quantities move to the next hour."""
     heir = store.heir(dimension)
     target = store.first_open(heir, next_hour(hour))
@@ -161,7 +171,7 @@ def bring_back(store: Store, *, after: Hour, now: int) -> int:
         target = store.first_open(heir, hour_of_micros(now))
         if target < hour:
             quantity = read_bucket(row).quantity
-            close(store, Move("ahead", None, store.pod, hour, target, heir, tag_set, quantity, dimension), now)
+            close(store, Move(CarryCause.AHEAD, None, store.pod, hour, target, heir, tag_set, quantity, dimension), now)
             moved += 1
     return moved
 
@@ -218,11 +228,7 @@ def _insert_record(
 
 def waiting(store: Store) -> list[Record]:
     """Return this pod's sealed records, oldest hour first."""
-    rows = store.rows(
-        "SELECT record.*, name, product_code FROM record JOIN dimension ON dimension.id = record.dimension"
-        " WHERE status = 'sealed' AND pod = ? ORDER BY hour, name",
-        store.pod,
-    )
+    rows = store.rows("SELECT * FROM named_record WHERE status = 'sealed' AND pod = ? ORDER BY hour, name", store.pod)
     return [read_record(row) for row in rows]
 
 
@@ -252,11 +258,7 @@ def begin(store: Store, record: Record, now: int) -> FrozenRecord | None:
     row = store.one("SELECT * FROM record WHERE seq = ?", record.seq)
     allocations: list[tuple[Tags, int]] = [
         (read_tags(share["tags"]), exact(share["quantity"]))
-        for share in store.rows(
-            "SELECT tags, quantity FROM allocation JOIN tag_set ON tag_set.id = allocation.tag_set WHERE record = ?"
-            " ORDER BY allocation.tag_set",
-            record.seq,
-        )
+        for share in store.rows("SELECT * FROM tagged_allocation WHERE record = ? ORDER BY tag_set", record.seq)
     ]
     return FrozenRecord(
         unanswered=row["unanswered"],

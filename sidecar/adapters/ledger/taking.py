@@ -26,6 +26,7 @@ from sidecar.domain.metering.events import (
 )
 from sidecar.domain.metering.hours import Hour, hour_of_micros, to_micros
 from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.records import CarryCause, UnbilledReason
 from sidecar.domain.metering.rules import MeteringRules, Place, place
 
 _CHUNK = 500
@@ -132,10 +133,7 @@ def _known(store: Store, ids: list[str]) -> dict[str, Fields]:
         chunk = ids[start : start + _CHUNK]
         marks = ",".join("?" * len(chunk))
         for row in store.rows(
-            "SELECT event.id, name, millionths, value, given_at, tags FROM event"
-            " JOIN dimension ON dimension.id = event.dimension JOIN tag_set ON tag_set.id = event.tag_set"
-            f" WHERE event.id IN ({marks})",
-            *chunk,
+            f"SELECT id, name, millionths, value, given_at, tags FROM named_event WHERE id IN ({marks})", *chunk
         ):
             fields = row["name"], row["millionths"], row["value"], row["given_at"], read_tags(row["tags"])
             known[row["id"]] = fields
@@ -212,7 +210,7 @@ def _count(
     store.add_to(dimension, "accepted", added)
     if added and where is Place.CARRIED:
         target = store.first_open(dimension, this_hour)
-        store.carry(Move("late", None, store.pod, hour, target, dimension, tag_set, added), now)
+        store.carry(Move(CarryCause.LATE, None, store.pod, hour, target, dimension, tag_set, added), now)
     elif added:
         _write_late(store, dimension, hour, added, now)
 
@@ -233,7 +231,7 @@ def _write_late(store: Store, dimension: int, hour: Hour, added: int, now: int) 
                 store.pod,
                 dimension,
                 hour,
-                "late: came after the hour was closed",
+                UnbilledReason.LATE.because("came after the hour was closed"),
                 render(added),
                 render(added),
                 hour * 1_000_000,

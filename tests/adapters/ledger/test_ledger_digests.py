@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import digests, listing, soundness
+from sidecar.adapters.ledger import digests, queries, soundness
 from sidecar.adapters.ledger.file import prepare
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
 from sidecar.domain.metering.events import IdReused, Receipt, UsageEvent
@@ -261,8 +261,8 @@ def test_listing_counts_what_is_kept(books: Books) -> None:
     books.take(event("1", id="a"))
     seal_and_prune(books)
     books.take(event("1", id="b"), event("1"))
-    assert 2 == listing.overview(books.store.connection).events
-    assert ["b"] == [found.id for found in listing.events(books.store.connection, listing.EventQuery())]
+    assert 2 == queries.overview(books.store.connection).events
+    assert ["b"] == [found.id for found in queries.events(books.store.connection, queries.EventQuery())]
 
 
 def test_digests_agree(books: Books) -> None:

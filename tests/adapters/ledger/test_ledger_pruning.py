@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from sidecar.adapters.ledger import adopting, generations, proof, reading
+from sidecar.adapters.ledger import adopting, generations, proof, queries
 from sidecar.domain.metering.events import Receipt
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.outcomes import Outcome
@@ -133,7 +133,7 @@ def work_at_start(books: Books) -> int:
         generations.apply_terms(books.store, books.rules, to_micros(books.now))
         adopting.adopt(books.store, books.rules, to_micros(books.now))
     proof.terms(connection)
-    reading.progress(connection)
+    queries.progress(connection)
     connection.set_progress_handler(None, 100)
     return ticks
 

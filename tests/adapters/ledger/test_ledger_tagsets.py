@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from sidecar.adapters.ledger import proof, reading, soundness, tagsweep, taking
+from sidecar.adapters.ledger import proof, queries, soundness, tagsweep, taking
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.domain.metering.events import IdReused, LedgerUnavailable, Tags, UsageBatch
 from sidecar.domain.metering.hours import to_micros
@@ -53,7 +53,7 @@ def test_used_tag_sets_stay(open_books: Callable[[MeteringRules], Books]) -> Non
     assert 3 == books.count("tag_set")
     books.take(event("1", tags=tenant(3)), event("1", tags=tenant(1)))
     assert [] == list(soundness.damage(books.store.connection))
-    assert {tenant(1), tenant(3)} == {view.tags for view in reading.open_buckets(books.store.connection)}
+    assert {tenant(1), tenant(3)} == {view.tags for view in queries.open_buckets(books.store.connection)}
 
 
 def test_set_used_during_the_walk_stays(books: Books) -> None:
@@ -195,10 +195,10 @@ def test_status_costs_the_same_with_many_tag_sets(open_books: Callable[[Metering
         def status(books: Books = books) -> None:
             held = books.store.totals.quantities(books.store.connection)
             proof.terms(books.store.connection, held)
-            reading.progress(books.store.connection)
+            queries.progress(books.store.connection)
 
         def page(books: Books = books) -> None:
-            reading.open_buckets(books.store.connection, limit=1001)
+            queries.open_buckets(books.store.connection, limit=1001)
 
         costs.append((work(books, status), work(books, page)))
         assert sets == totals.buckets(connection)
@@ -211,10 +211,10 @@ def test_pages_make_the_whole(books: Books) -> None:
     for number in range(25):
         books.take(event("1", tags=tenant(number)), event("1", at=books.now - HOUR, tags=tenant(number)))
     connection = books.store.connection
-    everything = {view.key for view in reading.open_buckets(connection)}
+    everything = {view.key for view in queries.open_buckets(connection)}
     seen: list[str] = []
     after = None
-    while page := reading.open_buckets(connection, limit=7, after=after):
+    while page := queries.open_buckets(connection, limit=7, after=after):
         keys = sorted((view.key for view in page), key=lambda key: [int(part) for part in key.split(".")])
         seen += keys
         after = keys[-1]

@@ -9,6 +9,7 @@ from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.records import (
     Accept,
     Carry,
+    CarryCause,
     Fate,
     Record,
     Wait,
@@ -46,7 +47,7 @@ IN_DOUBT = Write("in-doubt: 1 attempts without an answer when the window closed 
         (Outcome.REJECTED, 1, CARRY, Write("rejected: words")),
         (Outcome.REJECTED, 1, UNBILLED, Write("rejected: words")),
         (Outcome.REJECTED, 2, CARRY, Write("in-doubt: refused after 1 attempts without an answer (words)")),
-        (Outcome.EXPIRED, 1, CARRY, Carry("expired")),
+        (Outcome.EXPIRED, 1, CARRY, Carry(CarryCause.EXPIRED)),
         (Outcome.EXPIRED, 1, UNBILLED, Write("expired: words")),
         (Outcome.EXPIRED, 2, CARRY, IN_DOUBT),
         (Outcome.EXPIRED, 2, UNBILLED, IN_DOUBT),
@@ -70,7 +71,7 @@ def test_refused_record_not_carried(outcome: Outcome, late: LatePolicy) -> None:
 @pytest.mark.parametrize(
     ("unanswered", "late", "fate"),
     [
-        (0, CARRY, Carry("expired")),
+        (0, CARRY, Carry(CarryCause.EXPIRED)),
         (0, UNBILLED, Write("expired: words")),
         (1, CARRY, IN_DOUBT),
         (1, UNBILLED, IN_DOUBT),
@@ -83,15 +84,15 @@ def test_closed_window_decides(unanswered: int, late: LatePolicy, fate: Fate) ->
 
 def test_orphan_in_doubt() -> None:
     """A dead pod's record goes on under a new identity only if no attempt of it was left without an answer."""
-    assert Carry("adopted") == orphan(0, "pod-1")
+    assert Carry(CarryCause.ADOPTED) == orphan(0, "pod-1")
     assert Write("in-doubt: pod pod-1 ended after an attempt without an answer") == orphan(1, "pod-1")
 
 
 @pytest.mark.parametrize(
     ("late", "inside", "outside"),
     [
-        (LatePolicy.CARRY, Carry("adopted"), Carry("expired")),
-        (LatePolicy.UNBILLED, Carry("adopted"), Write("expired: words")),
+        (LatePolicy.CARRY, Carry(CarryCause.ADOPTED), Carry(CarryCause.EXPIRED)),
+        (LatePolicy.UNBILLED, Carry(CarryCause.ADOPTED), Write("expired: words")),
     ],
 )
 def test_orphan_goes_by_window(late: LatePolicy, inside: Fate, outside: Fate) -> None:
