@@ -27,10 +27,10 @@ from sidecar.domain.metering.records import (
     Carry,
     Fate,
     FrozenRecord,
+    MarkUnbilled,
     Record,
     SealedHour,
     Wait,
-    Write,
     expire,
     settle,
     window_closes_at,
@@ -83,7 +83,7 @@ class RecordStore(Protocol):
     async def settle(
         self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
     ) -> Hour | None:
-        """Write what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
+        """MarkUnbilled what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
 
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time; whether there may be more."""
@@ -359,7 +359,7 @@ class Submitter:
         match fate:
             case Accept():
                 line.info("metering.record_accepted", metering_record_id=answer.metering_record_id)
-            case Write(reason=reason):
+            case MarkUnbilled(reason=reason):
                 line.error("metering.record_unbilled", reason=reason)
             case Carry():
                 line.warning(

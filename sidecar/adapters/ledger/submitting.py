@@ -18,10 +18,10 @@ from sidecar.domain.metering.records import (
     CarryCause,
     Fate,
     FrozenRecord,
+    MarkUnbilled,
     Record,
     SealedHour,
     Wait,
-    Write,
 )
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.sealing import Seal, seal
@@ -269,7 +269,7 @@ def begin(store: Store, record: Record, now: int) -> FrozenRecord | None:
 
 
 def settle(store: Store, record: Record, fate: Fate, answer: Answer, now: int) -> Hour | None:
-    """Write what became of a sealed record; the hour it was carried to, if it was."""
+    """MarkUnbilled what became of a sealed record; the hour it was carried to, if it was."""
     row = store.connection.execute(
         "SELECT pod, dimension FROM record WHERE seq = ? AND status = 'sealed'", (record.seq,)
     ).fetchone()
@@ -288,7 +288,7 @@ def settle(store: Store, record: Record, fate: Fate, answer: Answer, now: int) -
                 (answer.words, answer.metering_record_id, answer.request_id, now, record.seq),
             )
             store.add_to(dimension, "submitted", record.quantity)
-        case Write(reason=reason):
+        case MarkUnbilled(reason=reason):
             store.connection.execute(
                 "UPDATE record SET status = 'unbilled', reason = ?, answer = ?, settled_at = ? WHERE seq = ?",
                 (reason, answer.words, now, record.seq),

@@ -134,13 +134,13 @@ class Carry:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class MarkUnbilled:
     """Kept as unbilled; `reason` begins with a stable word."""
 
     reason: str
 
 
-Fate = Wait | Accept | Carry | Write
+Fate = Wait | Accept | Carry | MarkUnbilled
 
 
 def window_closes_at(record: Record, window: timedelta) -> datetime:
@@ -166,7 +166,7 @@ def settle(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> F
         case Outcome.RETRY | Outcome.SETUP | Outcome.NOT_ENTITLED:
             return Wait(known)
         case Outcome.DUPLICATE:
-            return Write(UnbilledReason.DUPLICATE.because(f"the slot already holds another quantity ({words})"))
+            return MarkUnbilled(UnbilledReason.DUPLICATE.because(f"the slot already holds another quantity ({words})"))
         case Outcome.CONFLICT:
             return _in_doubt(f"the client token was used for another request ({words})")
         case Outcome.EXPIRED:
@@ -175,7 +175,7 @@ def settle(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> F
             if known:
                 # An earlier attempt may have been taken while the product or its dimension was still right.
                 return _in_doubt(f"refused after {known} attempts without an answer ({words})")
-            return Write(UnbilledReason.REJECTED.because(words))
+            return MarkUnbilled(UnbilledReason.REJECTED.because(words))
         case _:
             assert_never(outcome)
 
@@ -191,7 +191,7 @@ def expire(unanswered: int, late: LatePolicy, words: str) -> Fate:
         case LatePolicy.CARRY:
             return Carry(CarryCause.EXPIRED)
         case LatePolicy.UNBILLED:
-            return Write(UnbilledReason.EXPIRED.because(words))
+            return MarkUnbilled(UnbilledReason.EXPIRED.because(words))
         case _:
             assert_never(late)
 
@@ -211,14 +211,14 @@ def orphan(unanswered: int, pod: str, *, late: LatePolicy = LatePolicy.CARRY, cl
     return Carry(CarryCause.ADOPTED) if closed is None else expire(0, late, closed)
 
 
-def foreign(unanswered: int, product_code: str) -> Write:
+def foreign(unanswered: int, product_code: str) -> MarkUnbilled:
     """Decide what becomes of a sealed record of `product_code` on a ledger whose product is another one now.
 
     It is never submitted under another product's code, and nothing submits under its own any more.
     """
     if unanswered:
         return _in_doubt(f"the product changed from {product_code} after an attempt without an answer")
-    return Write(of_other_product(product_code))
+    return MarkUnbilled(of_other_product(product_code))
 
 
 def of_other_product(product_code: str) -> str:
@@ -226,5 +226,5 @@ def of_other_product(product_code: str) -> str:
     return UnbilledReason.OTHER_PRODUCT.because(f"taken for product {product_code}, which is no longer configured")
 
 
-def _in_doubt(words: str) -> Write:
-    return Write(UnbilledReason.IN_DOUBT.because(words))
+def _in_doubt(words: str) -> MarkUnbilled:
+    return MarkUnbilled(UnbilledReason.IN_DOUBT.because(words))
