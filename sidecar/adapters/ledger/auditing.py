@@ -14,7 +14,7 @@ from sidecar.domain import timestamps
 from sidecar.domain.audit.slots import Submission
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, start_of
-from sidecar.domain.metering.quantity import exact
+from sidecar.domain.metering.quantity import parse_signed
 from sidecar.domain.metering.records import CarryCause, RecordKind, RecordStatus
 from sidecar.domain.status import RecordQuery
 
@@ -68,7 +68,7 @@ def submissions(connection: sqlite3.Connection, path: Path, product_code: str | 
             pod=row["uid"],
             dimension=row["name"],
             hour=start_of(Hour(row["hour"])),
-            quantity=exact(row["quantity"]),
+            quantity=parse_signed(row["quantity"]),
             status=RecordStatus(row["status"]),
             reason=row["reason"],
             client_token=row["client_token"],
@@ -107,7 +107,7 @@ def carries(connection: sqlite3.Connection) -> Iterator[CarryView]:
             to_pod=row["to_uid"],
             to_hour=start_of(Hour(row["to_hour"])),
             tags=read_tags(row["tags"]),
-            quantity=exact(row["quantity"]),
+            quantity=parse_signed(row["quantity"]),
             at=from_micros(row["carried_at"]),
         )
 
@@ -116,7 +116,7 @@ def dropped(connection: sqlite3.Connection) -> dict[str, int]:
     """Return by dimension, in millionths, what AWS took with records that are no longer kept."""
     found: defaultdict[str, int] = defaultdict(int)
     for row in connection.execute("SELECT name, pruned_submitted FROM dimension"):
-        found[row["name"]] += exact(row["pruned_submitted"])
+        found[row["name"]] += parse_signed(row["pruned_submitted"])
     return found
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sidecar.domain.metering.events import Tags
-from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.quantity import parse_signed, render
 
 Fields = tuple[str, int, str | None, int | None, Tags]
 """What two events of one id must share: dimension, millionths, value, epoch microseconds as given, tags."""
@@ -108,7 +108,7 @@ def tally(store: Rows, key: BucketKey, events: int, quantity: int) -> None:
     known = store.rows(
         "SELECT quantity FROM dropped_events WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?", *key
     )
-    total = sum(exact(row["quantity"]) for row in known) + quantity
+    total = sum(parse_signed(row["quantity"]) for row in known) + quantity
     store.connection.execute(
         "INSERT INTO dropped_events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
         " events = events + excluded.events, quantity = excluded.quantity",

@@ -13,7 +13,7 @@ from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.store import read_bucket, read_tags
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of, start_of
-from sidecar.domain.metering.quantity import exact
+from sidecar.domain.metering.quantity import parse_signed
 from sidecar.domain.metering.records import RecordKind, RecordStatus, UnbilledReason
 from sidecar.domain.status import AllocationView, BucketView, Progress, RecordPage, RecordQuery, RecordView
 
@@ -237,13 +237,13 @@ def _view(connection: sqlite3.Connection, row: sqlite3.Row) -> RecordView:
         id=record_id(row["seq"]),
         dimension=row["name"],
         hour=start_of(Hour(row["hour"])),
-        quantity=exact(row["quantity"]),
+        quantity=parse_signed(row["quantity"]),
         status=RecordStatus(row["status"]),
         reason=row["reason"],
         client_token=row["client_token"],
         metering_record_id=row["metering_record_id"],
         attempts=row["attempts"],
-        allocations=[AllocationView(exact(share["quantity"]), read_tags(share["tags"])) for share in shares],
+        allocations=[AllocationView(parse_signed(share["quantity"]), read_tags(share["tags"])) for share in shares],
         sealed_at=from_micros(row["sealed_at"]),
         accepted_at=from_micros(row["settled_at"]) if row["status"] == RecordStatus.ACCEPTED else None,
         carried_to=None if row["carried_to"] is None else start_of(Hour(row["carried_to"])),

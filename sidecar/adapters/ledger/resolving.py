@@ -19,7 +19,7 @@ from sidecar.domain import timestamps
 from sidecar.domain.audit.decisions import Action, Disputed, Resolution, objection
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.hours import Hour, hour_of_micros, start_of
-from sidecar.domain.metering.quantity import exact
+from sidecar.domain.metering.quantity import parse_signed
 from sidecar.domain.metering.records import CarryCause, RecordStatus
 
 
@@ -129,7 +129,7 @@ def resolve(store: Store, identifier: str, resolution: Resolution, *, who: str, 
         "INSERT INTO audit (at, action, record, reason, who, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (now, resolution.action, seq, resolution.reason, who, _frozen(row, before), _frozen(row, after)),
     )
-    return Resolved(record_id(seq), row["name"], Hour(row["hour"]), exact(row["quantity"]), before, after)
+    return Resolved(record_id(seq), row["name"], Hour(row["hour"]), parse_signed(row["quantity"]), before, after)
 
 
 def _accept(store: Store, row: sqlite3.Row, resolution: Resolution, now: int) -> None:
@@ -147,7 +147,7 @@ def _accept(store: Store, row: sqlite3.Row, resolution: Resolution, now: int) ->
         (resolution.metering_record_id, now, row["seq"]),
     )
     _leave_unbilled(store, row)
-    store.add_to(row["dimension"], "submitted", exact(row["quantity"]))
+    store.add_to(row["dimension"], "submitted", parse_signed(row["quantity"]))
 
 
 def _carry(store: Store, row: sqlite3.Row, now: int) -> None:
@@ -159,7 +159,7 @@ def _carry(store: Store, row: sqlite3.Row, now: int) -> None:
         (now, target, row["seq"]),
     )
     _leave_unbilled(store, row)
-    hour, quantity = Hour(row["hour"]), exact(row["quantity"])
+    hour, quantity = Hour(row["hour"]), parse_signed(row["quantity"])
     whole = Move(CarryCause.RESOLVED, row["seq"], row["pod"], hour, target, heir, 0, quantity, row["dimension"])
     carry_record(store, whole, now)
 
@@ -183,7 +183,7 @@ def _heir(store: Store, row: sqlite3.Row) -> int:
 
 
 def _leave_unbilled(store: Store, row: sqlite3.Row) -> None:
-    store.add_to(row["dimension"], "unbilled", -exact(row["quantity"]))
+    store.add_to(row["dimension"], "unbilled", -parse_signed(row["quantity"]))
 
 
 def _current_pod(store: Store) -> int:

@@ -16,7 +16,7 @@ from sidecar.adapters.ledger.totals import OpenTotals
 from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import LedgerUnavailable, Tags
 from sidecar.domain.metering.hours import Hour, next_hour
-from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.records import CarryCause
 
 _MOST_CACHED = 10_000
@@ -239,13 +239,13 @@ class Store:
                 (*key, render(move.quantity), now),
             )
         else:
-            total = render(exact(row["quantity"]) + move.quantity)
+            total = render(parse_signed(row["quantity"]) + move.quantity)
             self.connection.execute(f"UPDATE {table} SET quantity = ? WHERE seq = ?", (total, row["seq"]))
 
     def add_to(self, dimension: int, term: str, delta: int) -> None:
         """Add to one of a dimension's running totals."""
         if delta:
-            before = exact(self.one(f"SELECT {term} FROM dimension WHERE id = ?", dimension)[term])
+            before = parse_signed(self.one(f"SELECT {term} FROM dimension WHERE id = ?", dimension)[term])
             self.connection.execute(
                 f"UPDATE dimension SET {term} = ? WHERE id = ?",
                 (render(before + delta), dimension),
@@ -255,9 +255,9 @@ class Store:
 def read_bucket(row: sqlite3.Row) -> Bucket:
     """Return the bucket that a whole row of the table describes."""
     return Bucket(
-        own=exact(row["own"]),
-        carried=exact(row["carried"]),
-        moved=exact(row["moved"]),
+        own=parse_signed(row["own"]),
+        carried=parse_signed(row["carried"]),
+        moved=parse_signed(row["moved"]),
         events=row["events"],
         last_at=row["last_at"],
         sealed=bool(row["sealed"]),

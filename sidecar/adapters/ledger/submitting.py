@@ -10,7 +10,7 @@ from dataclasses import replace
 from sidecar.adapters.ledger.store import Move, Store, read_bucket, read_tags
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, next_hour
-from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.records import (
     Accept,
     Answer,
@@ -108,7 +108,7 @@ def _seal(
     """Freeze the open buckets of one row of a dimension; close them unsent where they make nothing to send."""
     shares = _open_shares(store, dimension, hour)
     row = store.one("SELECT remainder, whole FROM dimension WHERE id = ?", dimension)
-    remainder, kind = exact(row["remainder"]), QuantityKind.INTEGER if row["whole"] else QuantityKind.DECIMAL
+    remainder, kind = parse_signed(row["remainder"]), QuantityKind.INTEGER if row["whole"] else QuantityKind.DECIMAL
     sealed = seal({tags: quantity for tags, (_, quantity) in shares.items()}, remainder=remainder, kind=kind)
     if not sealed.quantity and not zero:
         _close_unsent(store, dimension, hour, CarryCause.FRACTION, now)
@@ -133,7 +133,7 @@ def _seal(
 
 def pass_remainder(store: Store, dimension: int, heir: int) -> int:
     """Hand what rounding holds back of a dimension to the row that goes on with it; how much that was."""
-    held = exact(store.one("SELECT remainder FROM dimension WHERE id = ?", dimension)["remainder"])
+    held = parse_signed(store.one("SELECT remainder FROM dimension WHERE id = ?", dimension)["remainder"])
     store.add_to(dimension, "remainder", -held)
     store.add_to(heir, "remainder", held)
     return held
@@ -180,7 +180,7 @@ def add_moved(store: Store, move: Move) -> None:
     """Count a quantity as gone from its bucket, of whichever pod."""
     key = (move.from_pod, move.source, move.from_hour, move.tag_set)
     where = "pod = ? AND dimension = ? AND hour = ? AND tag_set = ?"
-    moved = exact(store.one(f"SELECT moved FROM bucket WHERE {where}", *key)["moved"])
+    moved = parse_signed(store.one(f"SELECT moved FROM bucket WHERE {where}", *key)["moved"])
     store.connection.execute(f"UPDATE bucket SET moved = ? WHERE {where}", (render(moved + move.quantity), *key))
 
 
@@ -238,7 +238,7 @@ def read_record(row: sqlite3.Row) -> Record:
         seq=row["seq"],
         dimension=row["name"],
         hour=Hour(row["hour"]),
-        quantity=exact(row["quantity"]),
+        quantity=parse_signed(row["quantity"]),
         timestamp=from_micros(row["timestamp"]),
         attempts=row["attempts"],
         unanswered=row["unanswered"],
@@ -257,7 +257,7 @@ def begin(store: Store, record: Record, now: int) -> FrozenRecord | None:
         return None
     row = store.one("SELECT * FROM record WHERE seq = ?", record.seq)
     allocations: list[tuple[Tags, int]] = [
-        (read_tags(share["tags"]), exact(share["quantity"]))
+        (read_tags(share["tags"]), parse_signed(share["quantity"]))
         for share in store.rows("SELECT * FROM tagged_allocation WHERE record = ? ORDER BY tag_set", record.seq)
     ]
     return FrozenRecord(
@@ -316,7 +316,7 @@ def carry_record(store: Store, whole: Move, now: int) -> None:
         now: Epoch microseconds.
     """
     shares = store.rows("SELECT tag_set, quantity FROM allocation WHERE record = ?", whole.record)
-    parts = [(int(share["tag_set"]), exact(share["quantity"])) for share in shares] or [(0, whole.quantity)]
+    parts = [(int(share["tag_set"]), parse_signed(share["quantity"])) for share in shares] or [(0, whole.quantity)]
     for tag_set, part in parts:
         if part:
             store.carry(replace(whole, tag_set=tag_set, quantity=part), now)

@@ -5,7 +5,7 @@ Changes nothing; `adopting` does.
 
 from sidecar.adapters.ledger.store import Store, read_bucket
 from sidecar.domain.metering.hours import Hour
-from sidecar.domain.metering.quantity import exact
+from sidecar.domain.metering.quantity import parse_signed
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver, summarize
 
 
@@ -41,7 +41,7 @@ def find_unfinished(store: Store) -> list[TakenOver]:
         for row in store.rows("SELECT * FROM named_bucket WHERE sealed = 0 AND pod <> ?", store.pod)
     ]
     records = [
-        TakenOver(row["name"], Hour(row["hour"]), exact(row["quantity"]), in_doubt=bool(row["unanswered"]))
+        TakenOver(row["name"], Hour(row["hour"]), parse_signed(row["quantity"]), in_doubt=bool(row["unanswered"]))
         for row in store.rows("SELECT * FROM named_record WHERE status = 'sealed' AND pod <> ?", store.pod)
     ]
     return [each for each in summarize([*buckets, *records]) if each.quantity or each.in_doubt]

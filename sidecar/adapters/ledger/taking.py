@@ -25,7 +25,7 @@ from sidecar.domain.metering.events import (
     UsageRefused,
 )
 from sidecar.domain.metering.hours import Hour, hour_of_micros, to_micros
-from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.records import CarryCause, UnbilledReason
 from sidecar.domain.metering.rules import MeteringRules, Place, place
 
@@ -240,7 +240,7 @@ def _write_late(store: Store, dimension: int, hour: Hour, added: int, now: int) 
             ),
         )
     else:
-        total = render(exact(row["quantity"]) + added)
+        total = render(parse_signed(row["quantity"]) + added)
         store.connection.execute(
             "UPDATE record SET quantity = ?, gathered = ?, settled_at = ? WHERE seq = ?",
             (total, total, now, row["seq"]),

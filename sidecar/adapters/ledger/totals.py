@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sidecar.domain.metering.quantity import exact
+from sidecar.domain.metering.quantity import parse_signed
 
 _TRIGGERS = """
     CREATE TEMP TRIGGER open_inserted AFTER INSERT ON main.bucket
@@ -71,7 +71,7 @@ class OpenTotals:
             return
         self._quantities, self._buckets = defaultdict(int), 0
         for row in connection.execute("SELECT dimension, own, carried, moved FROM bucket WHERE sealed = 0"):
-            self._quantities[row[0]] += exact(row[1]) + exact(row[2]) - exact(row[3])
+            self._quantities[row[0]] += parse_signed(row[1]) + parse_signed(row[2]) - parse_signed(row[3])
             self._buckets += 1
         self._version = version
 
@@ -90,8 +90,10 @@ class OpenTotals:
     ) -> None:
         self.note_tag_set(tag_set)
         if not sealed_before and own_before is not None and carried_before is not None and moved_before is not None:
-            self._quantities[dimension] -= exact(own_before) + exact(carried_before) - exact(moved_before)
+            self._quantities[dimension] -= (
+                parse_signed(own_before) + parse_signed(carried_before) - parse_signed(moved_before)
+            )
             self._buckets -= 1
         if not sealed:
-            self._quantities[dimension] += exact(own) + exact(carried) - exact(moved)
+            self._quantities[dimension] += parse_signed(own) + parse_signed(carried) - parse_signed(moved)
             self._buckets += 1
