@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sidecar.adapters.ledger import adopting, generations, proof, pruning, queries, submitting, taking
+from sidecar.adapters.ledger import generations, handover, proof, pruning, queries, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, Tags, UsageBatch, UsageEvent, UsageRefused
@@ -94,9 +94,9 @@ class Books:
         if not self._durable:
             self.store.connection.execute("PRAGMA synchronous = OFF")
         with self.store.transaction():
-            self.pod, self.pod_source = adopting.take_identity(self.store, pod, "downward-api", to_micros(self.now))
+            self.pod, self.pod_source = handover.take_identity(self.store, pod, "downward-api", to_micros(self.now))
             self.change = generations.apply_terms(self.store, self.rules, to_micros(self.now))
-            self.adopted = adopting.adopt(self.store, self.rules, to_micros(self.now))
+            self.adopted = handover.take_over(self.store, self.rules, to_micros(self.now))
 
     def close(self) -> None:
         """Let go of the file."""

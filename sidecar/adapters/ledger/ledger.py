@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import structlog
 
-from sidecar.adapters.ledger import adopting, generations, proof, pruning, queries, submitting, succeeding, taking
+from sidecar.adapters.ledger import generations, handover, proof, pruning, queries, submitting, succeeding, taking
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
@@ -138,11 +138,11 @@ class Ledger:
         store = self._store
         try:
             with store.transaction():
-                self.pod, self.pod_source = adopting.take_identity(store, pod, source, now)
+                self.pod, self.pod_source = handover.take_identity(store, pod, source, now)
                 succeeding.note_place(store, place)
                 change = generations.apply_terms(store, self.rules, now)
                 self.taken_over = succeeding.find_unfinished(store)
-                self.adopted = adopting.adopt(store, self.rules, now)
+                self.adopted = handover.take_over(store, self.rules, now)
                 self.courses = read_courses(store.connection)
             # Reads what the process goes on to read, so that a row that cannot be read ends the start here.
             proof.terms(store.connection)

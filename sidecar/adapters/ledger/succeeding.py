@@ -1,6 +1,6 @@
 """Which pod had the ledger last, and what pods that are gone left unfinished: read before it is taken over.
 
-Changes nothing; `adopting` does.
+Changes nothing; `handover` does.
 """
 
 from sidecar.adapters.ledger.store import Store, read_bucket

@@ -43,7 +43,7 @@ def take_identity(store: Store, uid: str | None, source: str, now: int) -> tuple
     return uid, source
 
 
-def adopt(store: Store, rules: MeteringRules, now: int) -> int:
+def take_over(store: Store, rules: MeteringRules, now: int) -> int:
     """Take over what other pods left unfinished; how many buckets and records that were.
 
     What AWS would still take has only another identity, so it is carried whatever the policy for late usage says. What
