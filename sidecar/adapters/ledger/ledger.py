@@ -20,9 +20,9 @@ from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
 from sidecar.adapters.ledger.generations import report_change
+from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.keeping import FileWatch, put_back
 from sidecar.adapters.ledger.roomwatch import RoomWatch
-from sidecar.adapters.ledger.soundness import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.space import Room, Space
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement.states import Evidence

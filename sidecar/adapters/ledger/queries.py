@@ -1,7 +1,7 @@
 """The ledger as its readers see it: open buckets, records, kept events, progress, and what a decision is about.
 
 Reads only, one instant at a time. Whether what is read is right is judged by `proof`, whether it can be read at all by
-`soundness`.
+`integrity`.
 """
 
 import sqlite3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import proof, soundness
+from sidecar.adapters.ledger import integrity, proof
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.snapshot import LONGEST_SECONDS, copy_of, reading
 from tests.support.books import HOUR, RED, Books, event
@@ -43,7 +43,7 @@ def test_slow_output_holds_no_instant(books: Books) -> None:
         books.take(event("7", id="later"))
         assert 5_000_000 + 6_000_000 == proof.proved_terms(connection)["requests"].accepted
         assert ["whole"] == [row["id"] for row in connection.execute("SELECT id FROM event")]
-        assert [] == [*soundness.row_faults(connection), *proof.breaches(connection)]
+        assert [] == [*integrity.row_faults(connection), *proof.breaches(connection)]
         assert [] == list(proof.event_breaches(connection))
 
 
@@ -101,5 +101,5 @@ def test_large_file_is_checked_by_table(books: Books, monkeypatch: pytest.Monkey
         stop = next(calls, False)
         connection.set_progress_handler((lambda: True) if stop else None, 1)
 
-    monkeypatch.setattr(soundness, "limit", short_at_first)
-    assert [] == list(soundness.file_faults(books.path))
+    monkeypatch.setattr(integrity, "limit", short_at_first)
+    assert [] == list(integrity.file_faults(books.path))

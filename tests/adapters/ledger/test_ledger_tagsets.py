@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from sidecar.adapters.ledger import proof, queries, soundness, tagsweep, taking
+from sidecar.adapters.ledger import integrity, proof, queries, tagsweep, taking
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.domain.metering.events import IdReused, LedgerUnavailable, Tags, UsageBatch
 from sidecar.domain.metering.hours import to_micros
@@ -33,7 +33,7 @@ def test_unused_tag_sets_go(books: Books) -> None:
     books.prune()
     books.prune()
     assert 1 == books.count("tag_set")
-    assert [] == list(soundness.damage(books.store.connection))
+    assert [] == list(integrity.integrity_errors(books.store.connection))
 
 
 def test_used_tag_sets_stay(open_books: Callable[[MeteringRules], Books]) -> None:
@@ -52,7 +52,7 @@ def test_used_tag_sets_stay(open_books: Callable[[MeteringRules], Books]) -> Non
     books.prune()
     assert 3 == books.count("tag_set")
     books.take(event("1", tags=tenant(3)), event("1", tags=tenant(1)))
-    assert [] == list(soundness.damage(books.store.connection))
+    assert [] == list(integrity.integrity_errors(books.store.connection))
     assert {tenant(1), tenant(3)} == {view.tags for view in queries.open_buckets(books.store.connection)}
 
 
@@ -73,7 +73,7 @@ def test_set_used_during_the_walk_stays(books: Books) -> None:
         if not more:
             break
     assert 2 == books.count("tag_set")
-    assert [] == list(soundness.damage(books.store.connection))
+    assert [] == list(integrity.integrity_errors(books.store.connection))
 
 
 def test_every_reference_keeps_its_tag_set(books: Books) -> None:

@@ -77,12 +77,12 @@ UNREADABLE_CURE = (
 def unreadable_row(connection: sqlite3.Connection) -> str | None:
     """Return a sentence about the first fault that keeps rows from being read; None if none is found."""
     try:
-        return next(damage(connection), None)
+        return next(integrity_errors(connection), None)
     except sqlite3.Error as error:
         return f"the file cannot be read: {error}"
 
 
-def damage(connection: sqlite3.Connection) -> Iterator[str]:
+def integrity_errors(connection: sqlite3.Connection) -> Iterator[str]:
     """Yield a sentence for each fault of the file, or, where it has none, of rows that cannot be read."""
     faults = list(_check(connection, "PRAGMA main.quick_check"))
     yield from faults or row_faults(connection)
