@@ -19,9 +19,9 @@ from sidecar.adapters.ledger import generations, handover, proof, pruning, queri
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
+from sidecar.adapters.ledger.file_guard import FileWatch, restore
 from sidecar.adapters.ledger.generations import report_change
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
-from sidecar.adapters.ledger.keeping import FileWatch, put_back
 from sidecar.adapters.ledger.roomwatch import RoomWatch
 from sidecar.adapters.ledger.space import Room, Space
 from sidecar.adapters.ledger.store import Store
@@ -258,7 +258,7 @@ class Ledger:
         # A restore that has failed half-way may have put the new file in place; only this process can complete it.
         self._removed = self._removed or not self._watch.is_whole()
         if self._removed:
-            put_back(self._store.connection, self.path)
+            restore(self._store.connection, self.path)
             self._watch = FileWatch(self.path)
             self._removed, self._suspect, self._was_put_back = False, True, True
         if self._suspect:

@@ -57,7 +57,7 @@ def _identity(path: Path) -> tuple[int | None, int]:
     return found.st_ino, found.st_size
 
 
-def put_back(connection: sqlite3.Connection, path: Path) -> None:
+def restore(connection: sqlite3.Connection, path: Path) -> None:
     """Write what `connection` still holds of a removed ledger to `path`, durably. May be repeated after any failure.
 
     The connection still belongs to the removed file; close it and open the new one.
