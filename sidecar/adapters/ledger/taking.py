@@ -27,7 +27,7 @@ from sidecar.domain.metering.events import (
 from sidecar.domain.metering.hours import Hour, hour_of_micros, to_micros
 from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.records import CarryCause, UnbilledReason
-from sidecar.domain.metering.rules import MeteringRules, Place, place
+from sidecar.domain.metering.rules import MeteringRules, Placement, placement
 
 _CHUNK = 500
 """Ids asked for at once; SQLite bounds a statement's variables."""
@@ -194,11 +194,11 @@ def _count(
     sealed = store.is_sealed(dimension, hour)
     opened = found is not None and not found.sealed
     countable = is_countable(store, aggregation, hour, opened=opened, now=now)
-    where = place(hour, found, now_micros=now, current=this_hour, sealed=sealed, countable=countable, rules=rules)
+    where = placement(hour, found, now_micros=now, current=this_hour, sealed=sealed, countable=countable, rules=rules)
     values = (row[4] for row in rows)
     distinct, elsewhere = count_distinct(store, aggregation, Slot(dimension, hour, tag_set), values)
     before = found or Bucket()
-    if where is Place.OPEN:
+    if where is Placement.OPEN:
         after = record(before, aggregation, arrived, distinct=distinct, elsewhere=elsewhere)
         store.put_bucket(dimension, hour, tag_set, replace(after, sealed=False))
         store.add_to(dimension, "accepted", after.own - before.own)
@@ -208,7 +208,7 @@ def _count(
     after = replace(after, sealed=not opened)
     store.put_bucket(dimension, hour, tag_set, after)
     store.add_to(dimension, "accepted", added)
-    if added and where is Place.CARRIED:
+    if added and where is Placement.CARRIED:
         target = store.first_open(dimension, this_hour)
         store.carry(Move(CarryCause.LATE, None, store.pod, hour, target, dimension, tag_set, added), now)
     elif added:

@@ -71,7 +71,7 @@ class Charge:
     session: str | None
     """The name of the session that signed the call, which may name a pod."""
     event_id: str
-    place: str = ""
+    account_region: str = ""
     """The account and Region in which it was charged."""
 
 
