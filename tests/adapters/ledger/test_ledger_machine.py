@@ -23,7 +23,7 @@ from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.status import RecordQuery
 from tests.support.books import BLUE, RED, RULES, UNBILLED_LATE, WHOLE, Books
 
-BEHIND = timedelta(days=7)
+MAX_PAST = timedelta(days=7)
 AHEAD = timedelta(minutes=15)
 REMEMBERED = timedelta(hours=24)
 COMPARED = timedelta(hours=26)
@@ -51,7 +51,7 @@ tag_sets = st.sampled_from([(), (), RED, BLUE])
 offsets = st.one_of(
     st.none(),
     st.timedeltas(-timedelta(hours=3), AHEAD),
-    st.timedeltas(-BEHIND, AHEAD),
+    st.timedeltas(-MAX_PAST, AHEAD),
 )
 drafts = st.lists(
     st.tuples(st.sampled_from(sorted(RULES.dimensions)), quantities, st.sampled_from("abcd"), offsets, tag_sets),
