@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.file import LedgerUnusable
-from sidecar.adapters.ledger.listing import look
+from sidecar.adapters.ledger.snapshot import reading
 from sidecar.adapters.signature import PublicKeys, UnusableKeys
 from sidecar.checks.running import RunningSidecar
 from sidecar.domain.diagnosis import Diagnosis, Subject
@@ -87,7 +87,7 @@ def _judge(evidence: Evidence, product: Product) -> Diagnosis:
 def _kept(path: Path) -> Iterator[Evidence]:
     """Yield the registration that the ledger keeps, if there is one to read."""
     try:
-        with look(path, older=True) as connection:
+        with reading(path, older=True) as connection:
             evidence = read_evidence(connection)
     except LedgerUnusable:
         return  # the check of the ledger says why

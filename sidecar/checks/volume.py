@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.adapters.ledger.file import LedgerUnusable, files_of
-from sidecar.adapters.ledger.listing import look, overview
+from sidecar.adapters.ledger.queries import overview
+from sidecar.adapters.ledger.snapshot import reading
 from sidecar.domain import sizes
 from sidecar.domain.diagnosis import Diagnosis, Result, Subject
 
@@ -77,7 +78,7 @@ def check_ledger(path: Path, *, in_use: bool) -> Diagnosis:
             f"{path} belongs to user {owner}, and this is user {os.geteuid()}", "Run as the sidecar's user."
         )
     try:
-        with look(path, older=True) as connection:
+        with reading(path, older=True) as connection:
             pods = overview(connection).pods
     except LedgerUnusable as unusable:
         return LEDGER.fail(f"{path}: {unusable.reason}", unusable.cure)

@@ -20,7 +20,7 @@ from typing import Any
 from sidecar.commands.stage import Stage, StageError, request, wait_for
 from sidecar.domain import timestamps
 from sidecar.domain.metering.hours import hour_of, start_of
-from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.exit_codes import ExitCode
 from sidecar.terminal.colours import Colour, paint_for
 from sidecar.terminal.size import columns_of
@@ -128,7 +128,7 @@ class App:
         hour = timestamps.render(start_of(hour_of(now)))
         for dimension, quantity in (("requests", str(1 + self.events % 7)), ("gigabytes", "0.125")):
             self.events += 1
-            self.used[hour, dimension] += exact(quantity)
+            self.used[hour, dimension] += parse_signed(quantity)
             event = {
                 "id": f"evt-{self.events}",
                 "dimension": dimension,
@@ -258,7 +258,7 @@ class Play:
         ids: dict[tuple[str, str], str] = {}
         for record in request(self.stage.emulator, "GET", "/_emulator/records").document()["records"]:
             slot = record["Timestamp"], record["UsageDimension"]
-            held[slot] += exact(record["UsageQuantity"])
+            held[slot] += parse_signed(record["UsageQuantity"])
             ids[slot] = record["MeteringRecordId"][:8]
         self.screen.say(f"{'hour':<22}{'dimension':<12}{'app sent':>12}{'AWS holds':>12}  metering record")
         wrong = 0

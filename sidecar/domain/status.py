@@ -11,6 +11,7 @@ from sidecar.domain.entitlement.states import Entitlement
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.failing import Cause
+from sidecar.domain.metering.records import RecordStatus
 
 OTHER_PRODUCT_CURE = (
     "Check product.code. If the usage belongs to the product that is configured now, carry it with `ledger resolve`; "
@@ -63,8 +64,7 @@ class RecordView:
     dimension: str
     hour: datetime
     quantity: int
-    status: str
-    """sealed | accepted | unbilled | carried."""
+    status: RecordStatus
     reason: str | None
     client_token: str
     metering_record_id: str | None

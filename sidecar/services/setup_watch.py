@@ -16,7 +16,7 @@ from sidecar.domain.diagnosis import Diagnosis, Result
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import Finding
 
-AGAIN = timedelta(minutes=5)
+RECHECK_INTERVAL = timedelta(minutes=5)
 """Between two looks while something is not right, on average."""
 
 Look = Callable[[], Sequence[Diagnosis]]
@@ -70,7 +70,7 @@ class SetupWatch:
             if found is not None and not self._wrong:
                 return
             # Pods that started together drift apart.
-            await self._rest(AGAIN.total_seconds() * (0.5 + self._draw()))
+            await self._rest(RECHECK_INTERVAL.total_seconds() * (0.5 + self._draw()))
 
     def _take(self, diagnosis: Diagnosis, now: datetime) -> None:
         match diagnosis.status:

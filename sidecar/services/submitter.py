@@ -27,10 +27,10 @@ from sidecar.domain.metering.records import (
     Carry,
     Fate,
     FrozenRecord,
+    MarkUnbilled,
     Record,
     SealedHour,
     Wait,
-    Write,
     expire,
     settle,
     window_closes_at,
@@ -38,7 +38,7 @@ from sidecar.domain.metering.records import (
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.schedule import due_at, next_turn, stretch
 from sidecar.domain.metering.sealing import sealable_at
-from sidecar.domain.metering.validation import AHEAD
+from sidecar.domain.metering.validation import MAX_FUTURE
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import Finding, Terms
@@ -47,7 +47,7 @@ from sidecar.services.course_keeper import DUPLICATE_CURE, CourseKeeper
 from sidecar.services.meter_request import meter_request
 from sidecar.services.ports import EntitlementReader
 
-AT_ONCE = 4
+MAX_CONCURRENT = 4
 """Submissions that may run at the same time."""
 RETRY_BASE = timedelta(seconds=5)
 RETRY_CAP = timedelta(minutes=5)
@@ -83,7 +83,7 @@ class RecordStore(Protocol):
     async def settle(
         self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
     ) -> Hour | None:
-        """Write what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
+        """MarkUnbilled what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
 
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time; whether there may be more."""
@@ -228,7 +228,7 @@ class Submitter:
 
     async def _bring_back(self, now: datetime) -> None:
         """Mend what a clock that was ahead has left in hours to come."""
-        buckets = await self._store.bring_back(after=hour_of(now + AHEAD), now=now)
+        buckets = await self._store.bring_back(after=hour_of(now + MAX_FUTURE), now=now)
         if buckets:
             log.warning("metering.clock_went_back", buckets=buckets)
 
@@ -280,7 +280,7 @@ class Submitter:
             if not due:
                 return
             async with asyncio.TaskGroup() as group:
-                for record in due[:AT_ONCE]:
+                for record in due[:MAX_CONCURRENT]:
                     await self._pace()
                     group.create_task(self._submit(record))
 
@@ -359,7 +359,7 @@ class Submitter:
         match fate:
             case Accept():
                 line.info("metering.record_accepted", metering_record_id=answer.metering_record_id)
-            case Write(reason=reason):
+            case MarkUnbilled(reason=reason):
                 line.error("metering.record_unbilled", reason=reason)
             case Carry():
                 line.warning(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import proof, reading
+from sidecar.adapters.ledger import proof, queries
 from tests.bench.measuring import at_most, judge, tell
 from tests.support.books import HOUR, Books, event
 
@@ -62,8 +62,8 @@ def test_status_with_many_tag_sets(tmp_path: Path) -> None:
     looks: dict[str, Callable[[], object]] = {
         "status by running totals": lambda: proof.terms(connection, totals.quantities(connection)),
         "status by adding up": lambda: proof.terms(connection),
-        "page of open buckets": lambda: reading.open_buckets(connection, limit=1001),
-        "all open buckets": lambda: reading.open_buckets(connection),
+        "page of open buckets": lambda: queries.open_buckets(connection, limit=1001),
+        "all open buckets": lambda: queries.open_buckets(connection),
         "one event": lambda: books.take(event("1", tags=(("Tenant", "t7"),))),
     }
     for name, look in looks.items():

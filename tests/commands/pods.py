@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sidecar.adapters.ledger.evidence import read_evidence
-from sidecar.adapters.ledger.listing import look
+from sidecar.adapters.ledger.snapshot import reading
 from sidecar.commands.stage import free_port
 from tests.process.test_process_identity import KEYS
 from tests.support.apiserver import ApiServer
@@ -124,7 +124,7 @@ def break_key(pod: Pod) -> None:
     registered = pod.site.start_entitled(variables=pod.variables)
 
     def kept() -> bool:
-        with look(pod.site.ledger) as connection:
+        with reading(pod.site.ledger) as connection:
             return read_evidence(connection) is not None
 
     registered.await_for("the registration on disk", kept)

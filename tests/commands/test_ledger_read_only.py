@@ -10,8 +10,9 @@ import pytest
 
 from sidecar.adapters.ledger import copies
 from sidecar.adapters.ledger.file import LedgerLock
-from sidecar.adapters.ledger.listing import look, overview
+from sidecar.adapters.ledger.queries import overview
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
+from sidecar.adapters.ledger.snapshot import reading
 from sidecar.exit_codes import ExitCode
 from tests.commands.ledgers import ledger, lived
 
@@ -144,7 +145,7 @@ def test_older_ledger_points_to_the_option(tmp_path: Path, capsys: pytest.Captur
     write_first_schema(path)
     assert ExitCode.LEDGER_UNUSABLE == ledger("status", "--ledger", str(path))
     assert "read it with --read-only" in capsys.readouterr().err
-    with look(path, older=True) as connection:
+    with reading(path, older=True) as connection:
         assert 1 == overview(connection).pods
 
 

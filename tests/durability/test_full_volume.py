@@ -21,7 +21,7 @@ from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.metering.events import Dimension, LedgerFull, LedgerUnavailable, Tags, UsageBatch, UsageEvent
 from sidecar.domain.metering.hours import hour_of, next_hour
-from sidecar.domain.metering.records import Accept, Answer, Carry
+from sidecar.domain.metering.records import Accept, Answer, Carry, CarryCause
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
 
@@ -108,7 +108,7 @@ async def bring_home(ledger: Ledger, now: datetime) -> int:
     records = await ledger.waiting()
     for number, record in enumerate(records):
         assert await ledger.begin(record, now) is not None
-        fate = Carry("expired") if number == 0 else Accept()
+        fate = Carry(CarryCause.EXPIRED) if number == 0 else Accept()
         await ledger.settle(record, fate, Answer("words", f"id-{record.seq}", "request"), now)
     return len(records)
 

@@ -1,6 +1,9 @@
 """What can befall the ledger's file while it is in use: each has a state that is said, and an end without loss."""
 
+import errno
+import os
 import sqlite3
+import stat
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -93,6 +96,54 @@ async def test_removed_folder_is_waited_for(ledger: Ledger) -> None:
 
     assert kept(ledger.path) == {"a", "b"}
     assert ledger.fault is None
+
+
+@pytest.mark.parametrize("fails", ["replace", "fsync"])
+async def test_failed_restore_is_tried_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
+    """A volume that fails in the middle of the restore costs no accepted usage: the next try completes it."""
+    await take(ledger, "a", "b")
+    ledger.path.unlink()
+    owner: Any = Path if fails == "replace" else os
+    whole = getattr(owner, fails)
+
+    def fail(*arguments: Any) -> Any:
+        if fails == "replace" or stat.S_ISDIR(os.fstat(arguments[0]).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, fails, fail)
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable, match="was removed"):
+                await take(ledger, "c")
+    await take(ledger, "c")
+
+    assert {"a", "b", "c"} == kept(ledger.path)
+    assert ledger.fault is None
+
+
+async def test_restored_ledger_survives_a_failed_opening(tmp_path: Path) -> None:
+    """A restored file that cannot be opened at first is taken for the ledger at the next try, not for a stranger."""
+    refuse = False
+
+    def connect(path: Path) -> sqlite3.Connection:
+        if refuse:
+            raise LedgerUnusable(path, "database is locked", "Try again.")
+        return open_for_writing(path)
+
+    ledger = Ledger(tmp_path / "ledger.db", RULES, connect=connect)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await take(ledger, "a")
+    ledger.path.unlink()
+    refuse = True
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match="locked"):
+            await take(ledger, "b")
+    refuse = False
+    await take(ledger, "b")
+    await ledger.close()
+
+    assert {"a", "b"} == kept(ledger.path)
 
 
 async def test_replaced_ledger_is_not_written(ledger: Ledger) -> None:

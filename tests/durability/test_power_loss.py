@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.adapters.ledger import adopting, digests, generations, proof, pruning, submitting, taking
+from sidecar.adapters.ledger import digests, generations, handover, proof, pruning, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing, prepare
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch, UsageEvent
@@ -109,7 +109,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
         # Checkpoints copy pages into the main file; many small ones put many of their writes at risk.
         connection.execute("PRAGMA wal_autocheckpoint = 12")
         with store.transaction():
-            adopting.take_identity(store, "pod-1", "downward-api", START)
+            handover.take_identity(store, "pod-1", "downward-api", START)
             generations.apply_terms(store, RULES, START)
         work(store, recording)
     return recording

@@ -20,7 +20,7 @@ import pytest
 from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.commands.stage import free_port, wait_for
-from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.quantity import parse_signed, render
 from tests.support.processes import Emulator, Sidecar, Site, ask, launch_emulator
 from tests.support.tools import PATIENCE
 
@@ -55,7 +55,7 @@ class Client:
             self.deliver(batch)
             if not repeated:
                 for event in batch:
-                    self.acknowledged[event["dimension"]] += exact(event["quantity"])
+                    self.acknowledged[event["dimension"]] += parse_signed(event["quantity"])
             last = batch
 
     def make(self) -> list[dict[str, str]]:
@@ -165,7 +165,7 @@ def play(seed: int, folder: Path) -> None:
         acknowledged = sum((client.acknowledged for client in clients), Counter[str]())
         held: Counter[str] = Counter()
         for record in emulator.get("records")["records"]:
-            held[record["UsageDimension"]] += exact(record["UsageQuantity"])
+            held[record["UsageDimension"]] += parse_signed(record["UsageQuantity"])
         assert {name: render(total) for name, total in acknowledged.items()} == {
             name: render(total) for name, total in held.items()
         }

@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from sidecar.domain.metering.events import Aggregation, Tags, UsageBatch, UsageEvent
 from sidecar.domain.metering.hours import hour_of_micros, to_micros
-from sidecar.domain.metering.quantity import MILLION, exact
+from sidecar.domain.metering.quantity import MILLION, parse_signed
 
 REMEMBERED = timedelta(hours=24) // timedelta(microseconds=1)
 """How long an id is promised to be recognised, in microseconds."""
@@ -127,7 +127,7 @@ class Tally:
         own, at = self._newest.get(slot, (0, row["counted_at"]))
         is_newest = row["counted_at"] >= at
         in_open_hour = row["millionths"] if is_newest else own
-        found = exact(
+        found = parse_signed(
             connection.execute(
                 "SELECT own FROM bucket WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
                 (row["pod"], row["dimension"], row["hour"], row["tag_set"]),

@@ -11,7 +11,7 @@ from sidecar.adapters.ledger import proof
 from sidecar.domain import timestamps
 from sidecar.domain.metering.events import Aggregation
 from sidecar.domain.metering.hours import Hour, end_of, hour_of, hour_of_micros, start_of, to_micros
-from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.policy import LatePolicy
@@ -145,7 +145,7 @@ class Witness:
             elif row["status"] == "accepted":
                 self.fail(f"{where}: the service does not hold it")
             if row["status"] == "accepted":
-                submitted[row["name"]] += exact(row["quantity"])
+                submitted[row["name"]] += parse_signed(row["quantity"])
             if row["status"] == "unbilled":
                 self._audit_reason(where, row)
         self._audit_carries(connection)
@@ -169,7 +169,7 @@ class Witness:
             case "accepted":
                 if row["metering_record_id"] != record.metering_record_id:
                     self.fail(f"{where}: another metering record id")
-                if exact(row["quantity"]) != record.quantity.millionths:
+                if parse_signed(row["quantity"]) != record.quantity.millionths:
                     self.fail(f"{where}: another quantity than the service's")
             case "sealed":
                 if not row["unanswered"]:

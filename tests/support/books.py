@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sidecar.adapters.ledger import adopting, generations, proof, pruning, reading, submitting, taking
+from sidecar.adapters.ledger import generations, handover, proof, pruning, queries, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, Tags, UsageBatch, UsageEvent, UsageRefused
@@ -94,9 +94,9 @@ class Books:
         if not self._durable:
             self.store.connection.execute("PRAGMA synchronous = OFF")
         with self.store.transaction():
-            self.pod, self.pod_source = adopting.take_identity(self.store, pod, "downward-api", to_micros(self.now))
+            self.pod, self.pod_source = handover.take_identity(self.store, pod, "downward-api", to_micros(self.now))
             self.change = generations.apply_terms(self.store, self.rules, to_micros(self.now))
-            self.adopted = adopting.adopt(self.store, self.rules, to_micros(self.now))
+            self.adopted = handover.take_over(self.store, self.rules, to_micros(self.now))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -228,11 +228,11 @@ class Books:
 
     def records(self, *, status: str | None = None, dimension: str | None = None) -> Sequence[RecordView]:
         """Return the records."""
-        return reading.records(self.store.connection, RecordQuery(status=status, dimension=dimension)).records
+        return queries.records(self.store.connection, RecordQuery(status=status, dimension=dimension)).records
 
     def buckets(self) -> dict[tuple[str, int, Tags], str]:
         """Return the open quantities by dimension, hour of the day and tag set."""
-        views = reading.open_buckets(self.store.connection)
+        views = queries.open_buckets(self.store.connection)
         return {(view.dimension, view.hour.hour, view.tags): render(view.quantity) for view in views}
 
     def count(self, table: str) -> int:

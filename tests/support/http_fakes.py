@@ -15,6 +15,7 @@ from sidecar.domain.entitlement.states import Entitlement, Source, State
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch
 from sidecar.domain.metering.quantity import MILLION
+from sidecar.domain.metering.records import RecordStatus
 from sidecar.domain.status import (
     AllocationView,
     BucketView,
@@ -50,7 +51,7 @@ RECORD = RecordView(
     dimension="requests",
     hour=HOUR,
     quantity=3 * MILLION // 2,
-    status="sealed",
+    status=RecordStatus.SEALED,
     reason=None,
     client_token="token-1",
     metering_record_id=None,

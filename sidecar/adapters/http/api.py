@@ -23,7 +23,7 @@ from sidecar.adapters.http.attestation_requests import read_nonce
 from sidecar.adapters.http.bodies import read_body
 from sidecar.adapters.http.listening import Connection, Handler, Listener
 from sidecar.adapters.http.openapi import describe
-from sidecar.adapters.http.ports import Books, Gate, Health, Intake
+from sidecar.adapters.http.ports import Gate, Health, Intake, LedgerReader
 from sidecar.adapters.http.problems import Kind, Problem, answer, busy
 from sidecar.adapters.http.queries import after_of, poll_of, record_query_of, refuse_query
 from sidecar.adapters.http.replies import encode, reply, reply_json
@@ -82,7 +82,7 @@ class Services:
     clock: Clock
     gate: Gate
     intake: Intake
-    books: Books
+    books: LedgerReader
     health: Health
     refused: Counter[str] = field(default_factory=Counter)
     """Is told of each usage request that was not taken, by the word of its problem."""

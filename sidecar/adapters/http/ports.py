@@ -38,7 +38,7 @@ class Intake(Protocol):
         """
 
 
-class Books(Protocol):
+class LedgerReader(Protocol):
     """The ledger as its readers see it."""
 
     async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:

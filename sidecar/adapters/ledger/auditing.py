@@ -1,5 +1,6 @@
-"""The ledger as an auditor sees it: every record with its pod, and every movement between hours. Reads only."""
+"""The ledger for auditors: records with their pods, movements between hours, decisions of people. Reads only."""
 
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
@@ -7,21 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sidecar.adapters.ledger.reading import record_id
+from sidecar.adapters.ledger.queries import record_id, sequence
 from sidecar.adapters.ledger.store import read_tags
+from sidecar.domain import timestamps
 from sidecar.domain.audit.slots import Submission
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, start_of
-from sidecar.domain.metering.quantity import exact
-from sidecar.domain.metering.records import RecordStatus
+from sidecar.domain.metering.quantity import parse_signed
+from sidecar.domain.metering.records import CarryCause, RecordKind, RecordStatus
+from sidecar.domain.status import RecordQuery
 
 
 @dataclass(frozen=True, slots=True)
 class CarryView:
     """A quantity that moved from one hour to another."""
 
-    cause: str
-    """late | over-limit | expired | adopted | ahead | fraction | terms | resolved."""
+    cause: CarryCause
     record: str | None
     """The record that could not keep it; None where it left an open hour."""
     dimension: str
@@ -35,18 +37,30 @@ class CarryView:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class AuditView:
+    """One decision of a person about a record, and the record before and after it."""
+
+    at: datetime
+    action: str
+    record: str
+    reason: str
+    who: str
+    before: dict[str, str | None]
+    after: dict[str, str | None]
+
+
 def submissions(connection: sqlite3.Connection, path: Path, product_code: str | None = None) -> Iterator[Submission]:
     """Yield the records of every pod that were made to be submitted, whatever became of them, in order of their seal.
 
     Args:
-        connection: See `look`.
+        connection: A connection to the ledger.
         path: The ledger, as the submissions shall name it.
         product_code: Only records of this product, and those from before products were kept; None for all.
     """
     for row in connection.execute(
-        "SELECT record.*, name, uid FROM record JOIN dimension ON dimension.id = record.dimension"
-        " JOIN pod ON pod.id = record.pod WHERE kind = 'slot' AND ifnull(product_code = ?1, 1) ORDER BY seq",
-        (product_code,),
+        "SELECT * FROM named_record WHERE kind = ? AND ifnull(product_code = ?, 1) ORDER BY seq",
+        (RecordKind.SLOT, product_code),
     ):
         yield Submission(
             id=record_id(row["seq"]),
@@ -54,7 +68,7 @@ def submissions(connection: sqlite3.Connection, path: Path, product_code: str | 
             pod=row["uid"],
             dimension=row["name"],
             hour=start_of(Hour(row["hour"])),
-            quantity=exact(row["quantity"]),
+            quantity=parse_signed(row["quantity"]),
             status=RecordStatus(row["status"]),
             reason=row["reason"],
             client_token=row["client_token"],
@@ -73,7 +87,7 @@ def pods(connection: sqlite3.Connection) -> Iterator[str]:
 
 def pods_of_records(connection: sqlite3.Connection) -> dict[str, str]:
     """Return the uid of the pod that each record was made for, by the record's name."""
-    rows = connection.execute("SELECT seq, uid FROM record JOIN pod ON pod.id = record.pod")
+    rows = connection.execute("SELECT seq, uid FROM named_record")
     return {record_id(row["seq"]): row["uid"] for row in rows}
 
 
@@ -85,7 +99,7 @@ def carries(connection: sqlite3.Connection) -> Iterator[CarryView]:
         " JOIN pod AS source ON source.id = from_pod JOIN pod AS target ON target.id = to_pod ORDER BY carried_at, seq"
     ):
         yield CarryView(
-            cause=row["cause"],
+            cause=CarryCause(row["cause"]),
             record=None if row["record"] is None else record_id(row["record"]),
             dimension=row["name"],
             from_pod=row["from_uid"],
@@ -93,7 +107,7 @@ def carries(connection: sqlite3.Connection) -> Iterator[CarryView]:
             to_pod=row["to_uid"],
             to_hour=start_of(Hour(row["to_hour"])),
             tags=read_tags(row["tags"]),
-            quantity=exact(row["quantity"]),
+            quantity=parse_signed(row["quantity"]),
             at=from_micros(row["carried_at"]),
         )
 
@@ -102,5 +116,29 @@ def dropped(connection: sqlite3.Connection) -> dict[str, int]:
     """Return by dimension, in millionths, what AWS took with records that are no longer kept."""
     found: defaultdict[str, int] = defaultdict(int)
     for row in connection.execute("SELECT name, pruned_submitted FROM dimension"):
-        found[row["name"]] += exact(row["pruned_submitted"])
+        found[row["name"]] += parse_signed(row["pruned_submitted"])
     return found
+
+
+def audit(connection: sqlite3.Connection, query: RecordQuery) -> Iterator[AuditView]:
+    """Yield the decisions about records that match, in order; `status` is the one that the record was given."""
+    asked = {
+        "status": query.status,
+        "dimension": query.dimension,
+        "hour": None if query.hour is None else timestamps.render(query.hour),
+    }
+    after = 0 if query.after is None else sequence(query.after)
+    found = 0
+    for row in connection.execute("SELECT * FROM audit WHERE record > ? ORDER BY seq", (after,)):
+        members = json.loads(row["after"])
+        if found < query.limit and all(members[name] == value for name, value in asked.items() if value is not None):
+            found += 1
+            yield AuditView(
+                at=from_micros(row["at"]),
+                action=row["action"],
+                record=record_id(row["record"]),
+                reason=row["reason"],
+                who=row["who"],
+                before=json.loads(row["before"]),
+                after=members,
+            )

@@ -16,7 +16,8 @@ from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.buckets import NOWHERE, Elsewhere
 from sidecar.domain.metering.events import Aggregation
 from sidecar.domain.metering.hours import Hour, hour_of_micros
-from sidecar.domain.metering.quantity import MILLION, exact
+from sidecar.domain.metering.quantity import MILLION, parse_signed
+from sidecar.domain.metering.records import RecordStatus, UnbilledReason
 
 _REMEMBERED = REMEMBERED_FOR // timedelta(microseconds=1)
 _CHUNK = 500
@@ -98,17 +99,18 @@ def _elsewhere(store: Store, aggregation: Aggregation, slot: Slot, others: Seque
     same = [row for row in others if row["aggregation"] == aggregation]
     rest = [row for row in others if row["aggregation"] != aggregation]
     # Quantities of other aggregations cannot be compared as such; only what AWS holds, or may hold, of them counts.
-    billed = sum(max(exact(row["own"]) - exact(row["moved"]), 0) for row in rest if _is_billed(row))
+    billed = sum(max(parse_signed(row["own"]) - parse_signed(row["moved"]), 0) for row in rest if _is_billed(row))
     if aggregation is Aggregation.UNIQUE:
         return Elsewhere(max(billed - _values(store, slot, same) * MILLION, 0) if billed else 0)
     return Elsewhere(
-        counted=sum(exact(row["own"]) for row in same) + billed,
+        counted=sum(parse_signed(row["own"]) for row in same) + billed,
         last_at=max((row["last_at"] for row in same if row["last_at"] is not None), default=None),
     )
 
 
 def _is_billed(row: sqlite3.Row) -> bool:
-    return row["status"] in {"sealed", "accepted"} or (row["reason"] or "").startswith("in-doubt")
+    held = row["status"] in {RecordStatus.SEALED, RecordStatus.ACCEPTED}
+    return held or UnbilledReason.IN_DOUBT.begins(row["reason"])
 
 
 def _values(store: Store, slot: Slot, others: Sequence[sqlite3.Row]) -> int:

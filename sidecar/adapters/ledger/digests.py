@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sidecar.domain.metering.events import Tags
-from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.quantity import parse_signed, render
 
 Fields = tuple[str, int, str | None, int | None, Tags]
 """What two events of one id must share: dimension, millionths, value, epoch microseconds as given, tags."""
@@ -108,7 +108,7 @@ def tally(store: Rows, key: BucketKey, events: int, quantity: int) -> None:
     known = store.rows(
         "SELECT quantity FROM dropped_events WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?", *key
     )
-    total = sum(exact(row["quantity"]) for row in known) + quantity
+    total = sum(parse_signed(row["quantity"]) for row in known) + quantity
     store.connection.execute(
         "INSERT INTO dropped_events VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
         " events = events + excluded.events, quantity = excluded.quantity",
@@ -134,8 +134,7 @@ def compact(store: Rows, progress: Progress, *, now: int, before: int) -> bool:
             return False
         progress.compacted_for, progress.compacted_to = reason, -1
     rows = store.rows(
-        "SELECT event.*, name, tags, bucket.sealed AS closed FROM event"
-        " JOIN dimension ON dimension.id = event.dimension JOIN tag_set ON tag_set.id = event.tag_set"
+        "SELECT event.*, bucket.sealed AS closed FROM named_event AS event"
         " LEFT JOIN bucket ON bucket.pod = event.pod AND bucket.dimension = event.dimension"
         " AND bucket.hour = event.hour AND bucket.tag_set = event.tag_set WHERE seq > ? ORDER BY seq LIMIT ?",
         progress.compacted_to,

@@ -35,8 +35,7 @@ def read_evidence(connection: sqlite3.Connection) -> Evidence | None:
 def last_accepted_at(connection: sqlite3.Connection, pod: str, product_code: str) -> datetime | None:
     """Return when AWS last accepted a record of pod and product; what a person resolved is no answer of AWS's."""
     row = connection.execute(
-        "SELECT max(settled_at) AS at FROM record JOIN pod ON pod.id = record.pod"
-        " JOIN dimension ON dimension.id = record.dimension"
+        "SELECT max(settled_at) AS at FROM named_record"
         " WHERE status = 'accepted' AND resolved = 0 AND uid = ? AND product_code = ?",
         (pod, product_code),
     ).fetchone()

@@ -51,6 +51,28 @@ def files_of(path: Path) -> set[Path]:
     return {path, log_of(path), lock_of(path)} | {path.with_name(f"{path.name}-{part}") for part in ("shm", "reserve")}
 
 
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk.
+
+    Raises:
+        OSError: They may not be.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def lock_alone(descriptor: int) -> None:
+    """Lock an open file or folder against every other process until it is closed; the kernel frees it after a kill.
+
+    Raises:
+        OSError: Another process holds the lock; it is not waited for.
+    """
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 class LedgerLock:
     """Keeps a second sidecar off the ledger for as long as this process lives."""
 
@@ -69,7 +91,7 @@ class LedgerLock:
                 path, f"cannot create {lock.name}: {error.strerror}", "Make the folder writable for the sidecar's user."
             ) from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_alone(self._descriptor)
         except OSError as error:
             os.close(self._descriptor)
             raise LedgerUnusable(

@@ -16,7 +16,7 @@ from sidecar.adapters.ledger.submitting import close, pass_remainder, read_recor
 from sidecar.adapters.ledger.unsent import Left, keep_remainder, keep_unbilled
 from sidecar.domain.metering.hours import Hour, hour_of_micros
 from sidecar.domain.metering.quantity import render
-from sidecar.domain.metering.records import Answer, foreign, of_other_product
+from sidecar.domain.metering.records import Answer, CarryCause, foreign, of_other_product
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import QuantityKind
 from sidecar.domain.status import OTHER_PRODUCT_CURE
@@ -121,7 +121,11 @@ def _move_to_heir(store: Store, name: str, now: int) -> int:
         ):
             hour, quantity = Hour(row["hour"]), read_bucket(row).quantity
             target = store.first_open(heir, hour)
-            close(store, Move("terms", None, store.pod, hour, target, heir, row["tag_set"], quantity, dimension), now)
+            close(
+                store,
+                Move(CarryCause.TERMS, None, store.pod, hour, target, heir, row["tag_set"], quantity, dimension),
+                now,
+            )
             moved += quantity
     return moved
 
@@ -148,9 +152,7 @@ def _set_apart(store: Store, rules: MeteringRules, now: int) -> list[Foreign]:
         unbilled[dimension] += keep_unbilled(store, left[dimension], reason, now)
         unbilled[dimension] += keep_remainder(store, dimension, hour_of_micros(now), reason, now)
     for row in store.rows(
-        "SELECT record.*, name, product_code FROM record JOIN dimension ON dimension.id = record.dimension"
-        f" WHERE status = 'sealed' AND record.dimension IN ({marks})",
-        *dimensions,
+        f"SELECT * FROM named_record WHERE status = 'sealed' AND dimension IN ({marks})", *dimensions
     ):
         record = read_record(row)
         fate = foreign(record.unanswered, record.product_code)

@@ -15,14 +15,14 @@ from typing import TypeVar
 
 import structlog
 
-from sidecar.adapters.ledger import adopting, generations, proof, pruning, reading, submitting, succeeding, taking
+from sidecar.adapters.ledger import generations, handover, proof, pruning, queries, submitting, succeeding, taking
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
+from sidecar.adapters.ledger.file_guard import FileWatch, restore
 from sidecar.adapters.ledger.generations import report_change
-from sidecar.adapters.ledger.keeping import FileWatch, put_back
+from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.roomwatch import RoomWatch
-from sidecar.adapters.ledger.soundness import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.space import Room, Space
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement.states import Evidence
@@ -67,6 +67,7 @@ class Ledger:
         self._store: Store | None = None
         self._watch: FileWatch | None = None
         self._suspect = False
+        self._removed = False
         self._was_put_back = False
         self._unreadable: str | None = None
         self.fault: str | None = None
@@ -113,6 +114,7 @@ class Ledger:
         try:
             store = Store(self._connect(self.path))
         except BaseException:
+            self._space.end()
             self._lock.release()
             self._lock = None
             raise
@@ -136,11 +138,11 @@ class Ledger:
         store = self._store
         try:
             with store.transaction():
-                self.pod, self.pod_source = adopting.take_identity(store, pod, source, now)
+                self.pod, self.pod_source = handover.take_identity(store, pod, source, now)
                 succeeding.note_place(store, place)
-                self.taken_over = succeeding.find_unfinished(store)
                 change = generations.apply_terms(store, self.rules, now)
-                self.adopted = adopting.adopt(store, self.rules, now)
+                self.taken_over = succeeding.find_unfinished(store)
+                self.adopted = handover.take_over(store, self.rules, now)
                 self.courses = read_courses(store.connection)
             # Reads what the process goes on to read, so that a row that cannot be read ends the start here.
             proof.terms(store.connection)
@@ -253,11 +255,13 @@ class Ledger:
         """Return the store, on the file that lies at the ledger's path, put back or opened anew if need be."""
         assert self._store is not None  # noqa: S101 - open() comes first
         assert self._watch is not None  # noqa: S101 - open() comes first
-        removed = not self._watch.is_whole()
-        if removed:
-            put_back(self._store.connection, self.path)
-            self._was_put_back = True
-        if removed or self._suspect:
+        # A restore that has failed half-way may have put the new file in place; only this process can complete it.
+        self._removed = self._removed or not self._watch.is_whole()
+        if self._removed:
+            restore(self._store.connection, self.path)
+            self._watch = FileWatch(self.path)
+            self._removed, self._suspect, self._was_put_back = False, True, True
+        if self._suspect:
             self._store.connection.close()
             try:
                 self._store = Store(self._connect(self.path), self._store.pod)
@@ -386,16 +390,16 @@ class Ledger:
     async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:
         """Return open buckets, oldest hour first: `MOST_BUCKETS`, and one more where there are more."""
         return await self._read(
-            lambda connection: reading.open_buckets(connection, limit=MOST_BUCKETS + 1, after=after)
+            lambda connection: queries.open_buckets(connection, limit=MOST_BUCKETS + 1, after=after)
         )
 
     async def records(self, query: RecordQuery) -> RecordPage:
         """Return one page of records."""
-        return await self._read(lambda connection: reading.records(connection, query))
+        return await self._read(lambda connection: queries.records(connection, query))
 
     async def progress(self) -> Progress:
         """Return how far the submissions have come."""
-        return await self._read(reading.progress)
+        return await self._read(queries.progress)
 
     async def terms(self) -> dict[str, Terms]:
         """Return the terms of the conservation law by dimension."""

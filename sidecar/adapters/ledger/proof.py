@@ -14,7 +14,7 @@ from sidecar.adapters.ledger.store import read_bucket
 from sidecar.domain import timestamps
 from sidecar.domain.metering.events import Aggregation
 from sidecar.domain.metering.hours import Hour, start_of
-from sidecar.domain.metering.quantity import MILLION, exact, render
+from sidecar.domain.metering.quantity import MILLION, parse_signed, render
 from sidecar.domain.status import Terms
 
 Key = TypeVar("Key")
@@ -58,12 +58,12 @@ def _kept_terms(connection: sqlite3.Connection, known: Mapping[int, int] | None 
         row["id"]: (
             row["name"],
             Terms(
-                accepted=exact(row["accepted"]),
+                accepted=parse_signed(row["accepted"]),
                 open=opened[row["id"]],
                 sealed=sealed[row["id"]],
-                submitted=exact(row["submitted"]),
-                unbilled=exact(row["unbilled"]),
-                remainder=exact(row["remainder"]),
+                submitted=parse_signed(row["submitted"]),
+                unbilled=parse_signed(row["unbilled"]),
+                remainder=parse_signed(row["remainder"]),
             ),
         )
         for row in connection.execute("SELECT * FROM dimension ORDER BY name, id")
@@ -79,8 +79,8 @@ def _row_terms(connection: sqlite3.Connection, kept: _ByRow) -> _ByRow:
             row["name"],
             replace(
                 kept[row["id"]][1],
-                accepted=own[row["id"]] + exact(row["pruned_own"]),
-                submitted=submitted[row["id"]] + exact(row["pruned_submitted"]),
+                accepted=own[row["id"]] + parse_signed(row["pruned_own"]),
+                submitted=submitted[row["id"]] + parse_signed(row["pruned_submitted"]),
                 unbilled=unbilled[row["id"]],
             ),
         )
@@ -132,18 +132,16 @@ def event_breaches(connection: sqlite3.Connection) -> Iterator[str]:
     for row in connection.execute("SELECT * FROM dropped_events"):
         made = kept[tuple(row)[:4]]
         made[0] += row["events"]
-        made[1] += exact(row["quantity"])
+        made[1] += parse_signed(row["quantity"])
     horizon = proved_from(connection)
     for row in connection.execute(
-        "SELECT bucket.*, name, aggregation FROM bucket JOIN dimension ON dimension.id = bucket.dimension"
-        " WHERE hour >= ? ORDER BY hour, bucket.dimension, pod, tag_set",
-        (horizon,),
+        "SELECT * FROM named_bucket WHERE hour >= ? ORDER BY hour, dimension, pod, tag_set", (horizon,)
     ):
         events, quantity = kept.pop((row["pod"], row["dimension"], row["hour"], row["tag_set"]), (0, 0))
         where = f"bucket {row['name']} {_hour(row['hour'])} tag set {row['tag_set']}"
         if events != row["events"]:
             yield f"{where}: counted {row['events']} events but {events} are there or were dropped in their time"
-        elif row["aggregation"] == Aggregation.SUM and quantity != exact(row["own"]):
+        elif row["aggregation"] == Aggregation.SUM and quantity != parse_signed(row["own"]):
             yield f"{where}: counted {row['own']} but its events make {render(quantity)}"
     for _, dimension, hour, tag_set in sorted(key for key in kept if key[2] >= horizon):
         yield f"events of dimension {dimension} {_hour(hour)} tag set {tag_set} are there but their bucket is not"
@@ -190,12 +188,12 @@ def _broken_records(connection: sqlite3.Connection, names: dict[int, str]) -> It
     audited = {row["record"] for row in connection.execute("SELECT record FROM audit")}
     horizon = proved_from(connection)
     for row in connection.execute("SELECT * FROM record WHERE hour >= ? ORDER BY seq", (horizon,)):
-        seq, quantity, excess = row["seq"], exact(row["quantity"]), exact(row["excess"])
+        seq, quantity, excess = row["seq"], parse_signed(row["quantity"]), parse_signed(row["excess"])
         where = f"record {seq} ({names[row['dimension']]} {_hour(row['hour'])})"
-        if row["kind"] == "slot" and gathered[seq] != exact(row["gathered"]):
+        if row["kind"] == "slot" and gathered[seq] != parse_signed(row["gathered"]):
             yield f"{where}: gathered {row['gathered']} but its buckets make {render(gathered[seq])}"
-        kept = quantity + exact(row["remainder_after"]) + excess
-        if exact(row["gathered"]) + exact(row["remainder_before"]) != kept:
+        kept = quantity + parse_signed(row["remainder_after"]) + excess
+        if parse_signed(row["gathered"]) + parse_signed(row["remainder_before"]) != kept:
             yield f"{where}: what it gathered and what became of it differ"
         if seq in shares and shares[seq] != quantity:
             yield f"{where}: quantity {row['quantity']} but its allocations make {render(shares[seq])}"
@@ -226,7 +224,7 @@ def _sum(connection: sqlite3.Connection, statement: str) -> defaultdict[int, int
 def _sum_by(connection: sqlite3.Connection, statement: str, key: Callable[[sqlite3.Row], Key]) -> defaultdict[Key, int]:
     sums: defaultdict[Key, int] = defaultdict(int)
     for row in connection.execute(statement):
-        sums[key(row)] += exact(row["quantity"])
+        sums[key(row)] += parse_signed(row["quantity"])
     return sums
 
 

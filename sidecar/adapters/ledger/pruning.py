@@ -11,7 +11,7 @@ from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.proof import proved_from
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.hours import SECONDS
-from sidecar.domain.metering.quantity import exact
+from sidecar.domain.metering.quantity import parse_signed
 
 REMEMBERED_FOR = timedelta(hours=26)
 """How long an event id is recognised: more than the 24 h promised, so that a clock step does not shorten them."""
@@ -97,7 +97,7 @@ def _drop_buckets(store: Store, before: int) -> int:
         _STEP,
     )
     for row in rows:
-        store.add_to(row["dimension"], "pruned_own", exact(row["own"]))
+        store.add_to(row["dimension"], "pruned_own", parse_signed(row["own"]))
         store.connection.execute(
             "DELETE FROM bucket WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
             (row["pod"], row["dimension"], row["hour"], row["tag_set"]),
@@ -118,7 +118,7 @@ def _drop_records(store: Store, before: int) -> int:
     )
     for row in rows:
         if row["status"] == "accepted":
-            store.add_to(row["dimension"], "pruned_submitted", exact(row["quantity"]))
+            store.add_to(row["dimension"], "pruned_submitted", parse_signed(row["quantity"]))
         store.connection.execute("DELETE FROM allocation WHERE record = ?", (row["seq"],))
         store.connection.execute("DELETE FROM record WHERE seq = ?", (row["seq"],))
     return len(rows)

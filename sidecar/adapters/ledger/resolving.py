@@ -10,18 +10,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.adapters.ledger.choosing import Choice, choose, kinds
 from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writing
-from sidecar.adapters.ledger.listing import look
-from sidecar.adapters.ledger.reading import record_id, sequence
+from sidecar.adapters.ledger.queries import Choice, choose, record_id, sequence, undecided_reasons
+from sidecar.adapters.ledger.snapshot import reading
 from sidecar.adapters.ledger.store import Move, Store
 from sidecar.adapters.ledger.submitting import carry_record
 from sidecar.domain import timestamps
 from sidecar.domain.audit.decisions import Action, Disputed, Resolution, objection
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.hours import Hour, hour_of_micros, start_of
-from sidecar.domain.metering.quantity import exact
-from sidecar.domain.metering.records import RecordStatus
+from sidecar.domain.metering.quantity import parse_signed
+from sidecar.domain.metering.records import CarryCause, RecordStatus
 
 
 class NotResolvable(Exception):  # noqa: N818 - named for what happened to the decision
@@ -63,7 +62,7 @@ def resolve_all_in(
         NotResolvable: See there. Nothing fits the choice, or one of the records cannot be resolved so.
         LedgerUnusable: The ledger cannot be opened or written.
     """
-    with look(path):
+    with reading(path):
         # Opening for writing would make a ledger where there is none.
         pass
     try:
@@ -85,7 +84,7 @@ def _resolve_all(store: Store, choice: Choice, resolution: Resolution, *, who: s
     """Resolve the chosen records inside the caller's transaction, which the error undoes."""
     identifiers = choose(store.connection, choice)
     if not identifiers:
-        found = kinds(store.connection)
+        found = undecided_reasons(store.connection)
         waiting = ", ".join(f"{kind} ({number})" for kind, number in found.items()) or "none"
         raise NotResolvable(f"no unbilled record fits; by their reasons these wait for a decision: {waiting}")
     resolved: list[Resolved] = []
@@ -104,11 +103,7 @@ def _resolve_all(store: Store, choice: Choice, resolution: Resolution, *, who: s
 def resolve(store: Store, identifier: str, resolution: Resolution, *, who: str, now: int) -> Resolved:
     """Resolve one record, as `rec-7`, inside the caller's transaction. The others are those of `resolve_all_in`."""
     seq = sequence(identifier)
-    row = store.connection.execute(
-        "SELECT record.*, name, product_code FROM record JOIN dimension ON dimension.id = record.dimension"
-        " WHERE seq = ?",
-        (seq,),
-    ).fetchone()
+    row = store.connection.execute("SELECT * FROM named_record WHERE seq = ?", (seq,)).fetchone()
     if row is None:
         raise NotResolvable(
             f"there is no record {identifier}; `ledger records --status unbilled` lists what can be resolved"
@@ -134,7 +129,7 @@ def resolve(store: Store, identifier: str, resolution: Resolution, *, who: str, 
         "INSERT INTO audit (at, action, record, reason, who, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (now, resolution.action, seq, resolution.reason, who, _frozen(row, before), _frozen(row, after)),
     )
-    return Resolved(record_id(seq), row["name"], Hour(row["hour"]), exact(row["quantity"]), before, after)
+    return Resolved(record_id(seq), row["name"], Hour(row["hour"]), parse_signed(row["quantity"]), before, after)
 
 
 def _accept(store: Store, row: sqlite3.Row, resolution: Resolution, now: int) -> None:
@@ -152,7 +147,7 @@ def _accept(store: Store, row: sqlite3.Row, resolution: Resolution, now: int) ->
         (resolution.metering_record_id, now, row["seq"]),
     )
     _leave_unbilled(store, row)
-    store.add_to(row["dimension"], "submitted", exact(row["quantity"]))
+    store.add_to(row["dimension"], "submitted", parse_signed(row["quantity"]))
 
 
 def _carry(store: Store, row: sqlite3.Row, now: int) -> None:
@@ -164,8 +159,8 @@ def _carry(store: Store, row: sqlite3.Row, now: int) -> None:
         (now, target, row["seq"]),
     )
     _leave_unbilled(store, row)
-    hour, quantity = Hour(row["hour"]), exact(row["quantity"])
-    whole = Move("resolved", row["seq"], row["pod"], hour, target, heir, 0, quantity, row["dimension"])
+    hour, quantity = Hour(row["hour"]), parse_signed(row["quantity"])
+    whole = Move(CarryCause.RESOLVED, row["seq"], row["pod"], hour, target, heir, 0, quantity, row["dimension"])
     carry_record(store, whole, now)
 
 
@@ -188,7 +183,7 @@ def _heir(store: Store, row: sqlite3.Row) -> int:
 
 
 def _leave_unbilled(store: Store, row: sqlite3.Row) -> None:
-    store.add_to(row["dimension"], "unbilled", -exact(row["quantity"]))
+    store.add_to(row["dimension"], "unbilled", -parse_signed(row["quantity"]))
 
 
 def _current_pod(store: Store) -> int:

@@ -101,6 +101,24 @@ _PROGRESS = """
     ) STRICT, WITHOUT ROWID;
     """
 
+_VIEWS = """
+    -- Rows with the names that they point to. A cross join keeps its order: the row first, its names by their keys.
+    CREATE VIEW named_record AS
+        SELECT record.*, dimension.name, dimension.product_code, pod.uid,
+            CASE instr(reason, ':') WHEN 0 THEN reason ELSE substr(reason, 1, instr(reason, ':') - 1) END AS reason_word
+        FROM record CROSS JOIN dimension ON dimension.id = record.dimension CROSS JOIN pod ON pod.id = record.pod;
+    CREATE VIEW named_bucket AS
+        SELECT bucket.*, dimension.name, dimension.aggregation, tag_set.tags
+        FROM bucket CROSS JOIN dimension ON dimension.id = bucket.dimension
+            CROSS JOIN tag_set ON tag_set.id = bucket.tag_set;
+    CREATE VIEW named_event AS
+        SELECT event.*, dimension.name, tag_set.tags
+        FROM event CROSS JOIN dimension ON dimension.id = event.dimension
+            CROSS JOIN tag_set ON tag_set.id = event.tag_set;
+    CREATE VIEW tagged_allocation AS
+        SELECT allocation.*, tag_set.tags FROM allocation CROSS JOIN tag_set ON tag_set.id = allocation.tag_set;
+    """
+
 MIGRATIONS = (
     """
     CREATE TABLE meta (
@@ -276,7 +294,8 @@ MIGRATIONS = (
 
     INSERT INTO tag_set (id, tags) VALUES (0, '[]');
     """,
-    # Opening an old ledger rewrites the few rows of `dimension`; all else are new tables, and columns without a value.
-    _FROZEN_TERMS + _EVENT_DIGESTS + _POD_NAMES + _PROGRESS,
+    # Opening an old ledger rewrites the few rows of `dimension`; all else is new tables and views, and columns without
+    # a value.
+    _FROZEN_TERMS + _EVENT_DIGESTS + _POD_NAMES + _PROGRESS + _VIEWS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""

@@ -48,7 +48,8 @@ def copy_of(
             for kind in ("table", "view"):
                 _copy(connection, kind, events=events)
             connection.execute("COMMIT")
-            limit(connection, path, now)
+            # From here on each statement has an instant of its own, and its own time.
+            connection.set_trace_callback(lambda _: limit(connection, path, now))
         yield connection
 
 

@@ -16,7 +16,8 @@ from sidecar.adapters.ledger.totals import OpenTotals
 from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import LedgerUnavailable, Tags
 from sidecar.domain.metering.hours import Hour, next_hour
-from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.quantity import parse_signed, render
+from sidecar.domain.metering.records import CarryCause
 
 _MOST_CACHED = 10_000
 """Tag sets whose ids are remembered; beyond that the file is asked again."""
@@ -26,8 +27,7 @@ _MOST_CACHED = 10_000
 class Move:
     """A quantity on its way between hours."""
 
-    cause: str
-    """late | over-limit | expired | adopted | ahead | fraction | terms | resolved."""
+    cause: CarryCause
     record: int | None
     """The record that could not keep it; None when it leaves a bucket."""
     from_pod: int
@@ -72,7 +72,6 @@ class Store:
         """
         try:
             self.connection.execute("BEGIN IMMEDIATE")
-            self.totals.begin()
             yield
             self.connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -89,7 +88,7 @@ class Store:
         self.progress = Progress()
         self.sweep = TagSweep()
         self.totals.note_tag_set = self.sweep.note
-        self.totals.undo()
+        self.totals.forget()
         with suppress(sqlite3.Error):
             self.connection.execute("ROLLBACK")
 
@@ -240,13 +239,13 @@ class Store:
                 (*key, render(move.quantity), now),
             )
         else:
-            total = render(exact(row["quantity"]) + move.quantity)
+            total = render(parse_signed(row["quantity"]) + move.quantity)
             self.connection.execute(f"UPDATE {table} SET quantity = ? WHERE seq = ?", (total, row["seq"]))
 
     def add_to(self, dimension: int, term: str, delta: int) -> None:
         """Add to one of a dimension's running totals."""
         if delta:
-            before = exact(self.one(f"SELECT {term} FROM dimension WHERE id = ?", dimension)[term])
+            before = parse_signed(self.one(f"SELECT {term} FROM dimension WHERE id = ?", dimension)[term])
             self.connection.execute(
                 f"UPDATE dimension SET {term} = ? WHERE id = ?",
                 (render(before + delta), dimension),
@@ -256,9 +255,9 @@ class Store:
 def read_bucket(row: sqlite3.Row) -> Bucket:
     """Return the bucket that a whole row of the table describes."""
     return Bucket(
-        own=exact(row["own"]),
-        carried=exact(row["carried"]),
-        moved=exact(row["moved"]),
+        own=parse_signed(row["own"]),
+        carried=parse_signed(row["carried"]),
+        moved=parse_signed(row["moved"]),
         events=row["events"],
         last_at=row["last_at"],
         sealed=bool(row["sealed"]),

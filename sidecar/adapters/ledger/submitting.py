@@ -10,8 +10,19 @@ from dataclasses import replace
 from sidecar.adapters.ledger.store import Move, Store, read_bucket, read_tags
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, next_hour
-from sidecar.domain.metering.quantity import exact, render
-from sidecar.domain.metering.records import Accept, Answer, Carry, Fate, FrozenRecord, Record, SealedHour, Wait, Write
+from sidecar.domain.metering.quantity import parse_signed, render
+from sidecar.domain.metering.records import (
+    Accept,
+    Answer,
+    Carry,
+    CarryCause,
+    Fate,
+    FrozenRecord,
+    MarkUnbilled,
+    Record,
+    SealedHour,
+    Wait,
+)
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.sealing import Seal, seal
 from sidecar.domain.policy import QuantityKind
@@ -72,7 +83,7 @@ def seal_hour(store: Store, name: str, hour: Hour, *, now: int, new_token: Calla
         if sealed is None:
             sealed = _seal(store, name, dimension, hour, now=now, new_token=new_token)
         else:
-            _close_unsent(store, dimension, hour, "terms", now)
+            _close_unsent(store, dimension, hour, CarryCause.TERMS, now)
     if sealed is None and zero and not store.is_sealed(current, hour):
         sealed = _seal(store, name, current, hour, now=now, new_token=new_token, zero=True)
     return sealed
@@ -83,8 +94,7 @@ def _open_shares(store: Store, dimension: int, hour: Hour) -> dict[Tags, tuple[i
     return {
         read_tags(row["tags"]): (int(row["tag_set"]), read_bucket(row).quantity)
         for row in store.rows(
-            "SELECT * FROM bucket JOIN tag_set ON tag_set.id = bucket.tag_set"
-            " WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
+            "SELECT * FROM named_bucket WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
             store.pod,
             dimension,
             hour,
@@ -98,10 +108,10 @@ def _seal(
     """Freeze the open buckets of one row of a dimension; close them unsent where they make nothing to send."""
     shares = _open_shares(store, dimension, hour)
     row = store.one("SELECT remainder, whole FROM dimension WHERE id = ?", dimension)
-    remainder, kind = exact(row["remainder"]), QuantityKind.INTEGER if row["whole"] else QuantityKind.DECIMAL
+    remainder, kind = parse_signed(row["remainder"]), QuantityKind.INTEGER if row["whole"] else QuantityKind.DECIMAL
     sealed = seal({tags: quantity for tags, (_, quantity) in shares.items()}, remainder=remainder, kind=kind)
     if not sealed.quantity and not zero:
-        _close_unsent(store, dimension, hour, "fraction", now)
+        _close_unsent(store, dimension, hour, CarryCause.FRACTION, now)
         return None
     seq = _insert_record(store, dimension, hour, sealed, kind, remainder, now=now, token=new_token())
     store.connection.execute(
@@ -116,20 +126,20 @@ def _seal(
         target = store.first_open(heir, next_hour(hour))
         for tags, quantity in sealed.excess.items():
             tag_set = store.tag_set(tags)
-            move = Move("over-limit", seq, store.pod, hour, target, heir, tag_set, quantity, dimension)
+            move = Move(CarryCause.OVER_LIMIT, seq, store.pod, hour, target, heir, tag_set, quantity, dimension)
             store.carry(move, now)
     return SealedHour(name, hour, sealed)
 
 
 def pass_remainder(store: Store, dimension: int, heir: int) -> int:
     """Hand what rounding holds back of a dimension to the row that goes on with it; how much that was."""
-    held = exact(store.one("SELECT remainder FROM dimension WHERE id = ?", dimension)["remainder"])
+    held = parse_signed(store.one("SELECT remainder FROM dimension WHERE id = ?", dimension)["remainder"])
     store.add_to(dimension, "remainder", -held)
     store.add_to(heir, "remainder", held)
     return held
 
 
-def _close_unsent(store: Store, dimension: int, hour: Hour, cause: str, now: int) -> None:
+def _close_unsent(store: Store, dimension: int, hour: Hour, cause: CarryCause, now: int) -> None:
     """Close an hour that sends nothing of this row: its quantities move to the next hour."""
     heir = store.heir(dimension)
     target = store.first_open(heir, next_hour(hour))
@@ -161,7 +171,7 @@ def bring_back(store: Store, *, after: Hour, now: int) -> int:
         target = store.first_open(heir, hour_of_micros(now))
         if target < hour:
             quantity = read_bucket(row).quantity
-            close(store, Move("ahead", None, store.pod, hour, target, heir, tag_set, quantity, dimension), now)
+            close(store, Move(CarryCause.AHEAD, None, store.pod, hour, target, heir, tag_set, quantity, dimension), now)
             moved += 1
     return moved
 
@@ -170,7 +180,7 @@ def add_moved(store: Store, move: Move) -> None:
     """Count a quantity as gone from its bucket, of whichever pod."""
     key = (move.from_pod, move.source, move.from_hour, move.tag_set)
     where = "pod = ? AND dimension = ? AND hour = ? AND tag_set = ?"
-    moved = exact(store.one(f"SELECT moved FROM bucket WHERE {where}", *key)["moved"])
+    moved = parse_signed(store.one(f"SELECT moved FROM bucket WHERE {where}", *key)["moved"])
     store.connection.execute(f"UPDATE bucket SET moved = ? WHERE {where}", (render(moved + move.quantity), *key))
 
 
@@ -218,11 +228,7 @@ def _insert_record(
 
 def waiting(store: Store) -> list[Record]:
     """Return this pod's sealed records, oldest hour first."""
-    rows = store.rows(
-        "SELECT record.*, name, product_code FROM record JOIN dimension ON dimension.id = record.dimension"
-        " WHERE status = 'sealed' AND pod = ? ORDER BY hour, name",
-        store.pod,
-    )
+    rows = store.rows("SELECT * FROM named_record WHERE status = 'sealed' AND pod = ? ORDER BY hour, name", store.pod)
     return [read_record(row) for row in rows]
 
 
@@ -232,7 +238,7 @@ def read_record(row: sqlite3.Row) -> Record:
         seq=row["seq"],
         dimension=row["name"],
         hour=Hour(row["hour"]),
-        quantity=exact(row["quantity"]),
+        quantity=parse_signed(row["quantity"]),
         timestamp=from_micros(row["timestamp"]),
         attempts=row["attempts"],
         unanswered=row["unanswered"],
@@ -251,12 +257,8 @@ def begin(store: Store, record: Record, now: int) -> FrozenRecord | None:
         return None
     row = store.one("SELECT * FROM record WHERE seq = ?", record.seq)
     allocations: list[tuple[Tags, int]] = [
-        (read_tags(share["tags"]), exact(share["quantity"]))
-        for share in store.rows(
-            "SELECT tags, quantity FROM allocation JOIN tag_set ON tag_set.id = allocation.tag_set WHERE record = ?"
-            " ORDER BY allocation.tag_set",
-            record.seq,
-        )
+        (read_tags(share["tags"]), parse_signed(share["quantity"]))
+        for share in store.rows("SELECT * FROM tagged_allocation WHERE record = ? ORDER BY tag_set", record.seq)
     ]
     return FrozenRecord(
         unanswered=row["unanswered"],
@@ -267,7 +269,7 @@ def begin(store: Store, record: Record, now: int) -> FrozenRecord | None:
 
 
 def settle(store: Store, record: Record, fate: Fate, answer: Answer, now: int) -> Hour | None:
-    """Write what became of a sealed record; the hour it was carried to, if it was."""
+    """MarkUnbilled what became of a sealed record; the hour it was carried to, if it was."""
     row = store.connection.execute(
         "SELECT pod, dimension FROM record WHERE seq = ? AND status = 'sealed'", (record.seq,)
     ).fetchone()
@@ -286,7 +288,7 @@ def settle(store: Store, record: Record, fate: Fate, answer: Answer, now: int) -
                 (answer.words, answer.metering_record_id, answer.request_id, now, record.seq),
             )
             store.add_to(dimension, "submitted", record.quantity)
-        case Write(reason=reason):
+        case MarkUnbilled(reason=reason):
             store.connection.execute(
                 "UPDATE record SET status = 'unbilled', reason = ?, answer = ?, settled_at = ? WHERE seq = ?",
                 (reason, answer.words, now, record.seq),
@@ -314,7 +316,7 @@ def carry_record(store: Store, whole: Move, now: int) -> None:
         now: Epoch microseconds.
     """
     shares = store.rows("SELECT tag_set, quantity FROM allocation WHERE record = ?", whole.record)
-    parts = [(int(share["tag_set"]), exact(share["quantity"])) for share in shares] or [(0, whole.quantity)]
+    parts = [(int(share["tag_set"]), parse_signed(share["quantity"])) for share in shares] or [(0, whole.quantity)]
     for tag_set, part in parts:
         if part:
             store.carry(replace(whole, tag_set=tag_set, quantity=part), now)

@@ -1,11 +1,11 @@
 """Which pod had the ledger last, and what pods that are gone left unfinished: read before it is taken over.
 
-Changes nothing; `adopting` does.
+Changes nothing; `handover` does.
 """
 
 from sidecar.adapters.ledger.store import Store, read_bucket
 from sidecar.domain.metering.hours import Hour
-from sidecar.domain.metering.quantity import exact
+from sidecar.domain.metering.quantity import parse_signed
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver, summarize
 
 
@@ -38,18 +38,10 @@ def find_unfinished(store: Store) -> list[TakenOver]:
     """Return the usage of other pods that is open or waits, by dimension and hour; an empty hour is left out."""
     buckets = [
         TakenOver(row["name"], Hour(row["hour"]), read_bucket(row).quantity, in_doubt=False)
-        for row in store.rows(
-            "SELECT bucket.*, name FROM bucket JOIN dimension ON dimension.id = bucket.dimension"
-            " WHERE sealed = 0 AND pod <> ?",
-            store.pod,
-        )
+        for row in store.rows("SELECT * FROM named_bucket WHERE sealed = 0 AND pod <> ?", store.pod)
     ]
     records = [
-        TakenOver(row["name"], Hour(row["hour"]), exact(row["quantity"]), in_doubt=bool(row["unanswered"]))
-        for row in store.rows(
-            "SELECT name, hour, quantity, unanswered FROM record JOIN dimension ON dimension.id = record.dimension"
-            " WHERE status = 'sealed' AND pod <> ?",
-            store.pod,
-        )
+        TakenOver(row["name"], Hour(row["hour"]), parse_signed(row["quantity"]), in_doubt=bool(row["unanswered"]))
+        for row in store.rows("SELECT * FROM named_record WHERE status = 'sealed' AND pod <> ?", store.pod)
     ]
     return [each for each in summarize([*buckets, *records]) if each.quantity or each.in_doubt]

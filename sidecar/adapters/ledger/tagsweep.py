@@ -11,12 +11,13 @@ from typing import Protocol
 
 _AT_ONCE = 2000
 """Rows looked at in one step."""
-_WALKS: tuple[tuple[str, tuple[str, ...]], ...] = (
+WALKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("event", ("seq",)),
     ("dropped_events", ("pod", "dimension", "hour", "tag_set")),
     ("bucket", ("pod", "dimension", "hour", "tag_set")),
     ("allocation", ("record", "tag_set")),
     ("carry", ("seq",)),
+    ("crossing", ("seq",)),
 )
 """Every table that refers to tag sets, and its key; digests of unique values go with their buckets."""
 
@@ -62,8 +63,8 @@ class TagSweep:
             # Their next use goes through the store, and marks them.
             store.forget_tag_sets()
             return self._upto > 0 or self._end()
-        if self._table < len(_WALKS):
-            self._mark_step(store, *_WALKS[self._table])
+        if self._table < len(WALKS):
+            self._mark_step(store, *WALKS[self._table])
             return True
         return self._drop_step(store)
 

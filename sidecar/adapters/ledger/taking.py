@@ -25,8 +25,9 @@ from sidecar.domain.metering.events import (
     UsageRefused,
 )
 from sidecar.domain.metering.hours import Hour, hour_of_micros, to_micros
-from sidecar.domain.metering.quantity import exact, render
-from sidecar.domain.metering.rules import MeteringRules, Place, place
+from sidecar.domain.metering.quantity import parse_signed, render
+from sidecar.domain.metering.records import CarryCause, UnbilledReason
+from sidecar.domain.metering.rules import MeteringRules, Placement, placement
 
 _CHUNK = 500
 """Ids asked for at once; SQLite bounds a statement's variables."""
@@ -132,10 +133,7 @@ def _known(store: Store, ids: list[str]) -> dict[str, Fields]:
         chunk = ids[start : start + _CHUNK]
         marks = ",".join("?" * len(chunk))
         for row in store.rows(
-            "SELECT event.id, name, millionths, value, given_at, tags FROM event"
-            " JOIN dimension ON dimension.id = event.dimension JOIN tag_set ON tag_set.id = event.tag_set"
-            f" WHERE event.id IN ({marks})",
-            *chunk,
+            f"SELECT id, name, millionths, value, given_at, tags FROM named_event WHERE id IN ({marks})", *chunk
         ):
             fields = row["name"], row["millionths"], row["value"], row["given_at"], read_tags(row["tags"])
             known[row["id"]] = fields
@@ -196,11 +194,11 @@ def _count(
     sealed = store.is_sealed(dimension, hour)
     opened = found is not None and not found.sealed
     countable = is_countable(store, aggregation, hour, opened=opened, now=now)
-    where = place(hour, found, now_micros=now, current=this_hour, sealed=sealed, countable=countable, rules=rules)
+    where = placement(hour, found, now_micros=now, current=this_hour, sealed=sealed, countable=countable, rules=rules)
     values = (row[4] for row in rows)
     distinct, elsewhere = count_distinct(store, aggregation, Slot(dimension, hour, tag_set), values)
     before = found or Bucket()
-    if where is Place.OPEN:
+    if where is Placement.OPEN:
         after = record(before, aggregation, arrived, distinct=distinct, elsewhere=elsewhere)
         store.put_bucket(dimension, hour, tag_set, replace(after, sealed=False))
         store.add_to(dimension, "accepted", after.own - before.own)
@@ -210,9 +208,9 @@ def _count(
     after = replace(after, sealed=not opened)
     store.put_bucket(dimension, hour, tag_set, after)
     store.add_to(dimension, "accepted", added)
-    if added and where is Place.CARRIED:
+    if added and where is Placement.CARRIED:
         target = store.first_open(dimension, this_hour)
-        store.carry(Move("late", None, store.pod, hour, target, dimension, tag_set, added), now)
+        store.carry(Move(CarryCause.LATE, None, store.pod, hour, target, dimension, tag_set, added), now)
     elif added:
         _write_late(store, dimension, hour, added, now)
 
@@ -233,7 +231,7 @@ def _write_late(store: Store, dimension: int, hour: Hour, added: int, now: int) 
                 store.pod,
                 dimension,
                 hour,
-                "late: came after the hour was closed",
+                UnbilledReason.LATE.because("came after the hour was closed"),
                 render(added),
                 render(added),
                 hour * 1_000_000,
@@ -242,7 +240,7 @@ def _write_late(store: Store, dimension: int, hour: Hour, added: int, now: int) 
             ),
         )
     else:
-        total = render(exact(row["quantity"]) + added)
+        total = render(parse_signed(row["quantity"]) + added)
         store.connection.execute(
             "UPDATE record SET quantity = ?, gathered = ?, settled_at = ? WHERE seq = ?",
             (total, total, now, row["seq"]),

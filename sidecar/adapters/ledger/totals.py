@@ -1,8 +1,8 @@
 """Running totals of the open buckets, so that a status does not add up a hundred thousand rows.
 
 A trigger of the connection's own, never stored in the file, reports every change of an open bucket, whichever step
-makes it. The totals live in memory: the first question, and one after another process has written, adds them up from
-the rows. A rollback sets them back to what they were.
+makes it. The totals live in memory: the first question, and the first one after a rollback or after another process has
+written, adds them up from the rows. The rollback of a savepoint, which each refused batch causes, restores them.
 """
 
 import sqlite3
@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sidecar.domain.metering.quantity import exact
+from sidecar.domain.metering.quantity import parse_signed
 
 _TRIGGERS = """
     CREATE TEMP TRIGGER open_inserted AFTER INSERT ON main.bucket
@@ -34,7 +34,6 @@ class OpenTotals:
     _version: int | None = None
     """SQLite's data version that the totals are of; None when they are not known."""
     _mark: tuple[dict[int, int], int] = field(default_factory=lambda: ({}, 0))
-    _began: tuple[dict[int, int], int] = field(default_factory=lambda: ({}, 0))
 
     def attach(self, connection: sqlite3.Connection) -> None:
         """Follow the changes that this connection makes."""
@@ -53,10 +52,6 @@ class OpenTotals:
         self._refresh(connection)
         return self._buckets
 
-    def begin(self) -> None:
-        """Note the totals that the whole transaction's rollback restores."""
-        self._began = dict(self._quantities), self._buckets
-
     def mark(self) -> None:
         """Note the totals that the rollback of a savepoint restores."""
         self._mark = dict(self._quantities), self._buckets
@@ -65,9 +60,9 @@ class OpenTotals:
         """Return to the last mark."""
         self._quantities, self._buckets = defaultdict(int, self._mark[0]), self._mark[1]
 
-    def undo(self) -> None:
-        """Return to where the transaction began."""
-        self._quantities, self._buckets = defaultdict(int, self._began[0]), self._began[1]
+    def forget(self) -> None:
+        """Add up the rows again at the next question: a rollback has undone changes."""
+        self._version = None
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
         # Changes whenever another connection has committed; `ledger resolve` carries into open buckets.
@@ -76,7 +71,7 @@ class OpenTotals:
             return
         self._quantities, self._buckets = defaultdict(int), 0
         for row in connection.execute("SELECT dimension, own, carried, moved FROM bucket WHERE sealed = 0"):
-            self._quantities[row[0]] += exact(row[1]) + exact(row[2]) - exact(row[3])
+            self._quantities[row[0]] += parse_signed(row[1]) + parse_signed(row[2]) - parse_signed(row[3])
             self._buckets += 1
         self._version = version
 
@@ -95,8 +90,10 @@ class OpenTotals:
     ) -> None:
         self.note_tag_set(tag_set)
         if not sealed_before and own_before is not None and carried_before is not None and moved_before is not None:
-            self._quantities[dimension] -= exact(own_before) + exact(carried_before) - exact(moved_before)
+            self._quantities[dimension] -= (
+                parse_signed(own_before) + parse_signed(carried_before) - parse_signed(moved_before)
+            )
             self._buckets -= 1
         if not sealed:
-            self._quantities[dimension] += exact(own) + exact(carried) - exact(moved)
+            self._quantities[dimension] += parse_signed(own) + parse_signed(carried) - parse_signed(moved)
             self._buckets += 1

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.hours import Hour
-from sidecar.domain.metering.quantity import exact, render
+from sidecar.domain.metering.quantity import parse_signed, render
 
 _INSERT = (
     "INSERT INTO record (pod, dimension, hour, kind, status, reason, quantity, whole, gathered, remainder_before,"
@@ -57,7 +57,7 @@ def keep_unbilled(store: Store, buckets: Sequence[Left], reason: str, now: int) 
 def keep_remainder(store: Store, dimension: int, hour: Hour, reason: str, now: int) -> int:
     """Keep what rounding holds back of a dimension as one unbilled record; how much that was."""
     text = store.one("SELECT remainder FROM dimension WHERE id = ?", dimension)["remainder"]
-    held = exact(text)
+    held = parse_signed(text)
     if held:
         store.connection.execute(
             _INSERT, (store.pod, dimension, hour, reason, text, "0", text, hour * 1_000_000, now, now)
@@ -75,4 +75,4 @@ def _moved(store: Store, left: Left) -> int:
         left.hour,
         left.tag_set,
     )
-    return exact(row["moved"])
+    return parse_signed(row["moved"])

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, lock_of
-from sidecar.adapters.ledger.listing import Overview, look, overview
+from sidecar.adapters.ledger.queries import Overview, overview
+from sidecar.adapters.ledger.snapshot import reading
 from sidecar.settings import ApiSettings, LedgerSettings
 
 _WITHIN = 2.0
@@ -50,7 +51,7 @@ def vacant(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> Iterato
         raise Occupied(f"The ledger {ledger.path} cannot be had: {unusable.reason}") from unusable
     try:
         if ledger.path.exists():
-            with look(ledger.path, older=True) as connection:
+            with reading(ledger.path, older=True) as connection:
                 _judge(overview(connection), ledger.path, pod)
         yield
     finally:

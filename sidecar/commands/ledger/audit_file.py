@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sidecar.adapters.ledger.auditing import CarryView, carries, dropped, pods_of_records
-from sidecar.adapters.ledger.listing import EventQuery, audit, events, overview
+from sidecar.adapters.ledger.auditing import CarryView, audit, carries, dropped, pods_of_records
 from sidecar.adapters.ledger.proof import terms
+from sidecar.adapters.ledger.queries import EventQuery, events, overview
 from sidecar.commands.ledger.events import event_members
 from sidecar.commands.ledger.records import audit_members, every_record
 from sidecar.commands.tables import Members
@@ -102,8 +102,8 @@ def _take_terms(checked: Checked, entry: Mapping[str, Any], sums: dict[tuple[str
     name = str(entry["dimension"])
     if name in checked.terms:
         checked.breaches.append(f"dimension {name}: its terms are told twice")
-    checked.terms[name] = Terms(**{term: quantity.exact(entry[term]) for term in Terms.__slots__})
-    sums[name, "submitted"] += quantity.exact(entry["dropped"])
+    checked.terms[name] = Terms(**{term: quantity.parse_signed(entry[term]) for term in Terms.__slots__})
+    sums[name, "submitted"] += quantity.parse_signed(entry["dropped"])
 
 
 def _take_record(
@@ -114,7 +114,7 @@ def _take_record(
 ) -> None:
     term = _SUMS.get(RecordStatus(entry["status"]))
     if term is not None:
-        sums[str(entry["dimension"]), term] += quantity.exact(entry["quantity"])
+        sums[str(entry["dimension"]), term] += quantity.parse_signed(entry["quantity"])
     if entry["status"] == "accepted":
         slot = entry["pod"], entry.get("product_code"), entry["dimension"], entry["hour"]
         if slot in slots:

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from sidecar.adapters.ledger.listing import EventQuery, EventView, events
+from sidecar.adapters.ledger.queries import EventQuery, EventView, events
 from sidecar.commands.ledger.source import add_filters, add_read_only, find_source, utf8
 from sidecar.commands.tables import print_json, print_table, tell_more
 from sidecar.domain import timestamps

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sidecar.adapters.ledger.file import files_of
-from sidecar.adapters.ledger.listing import EventQuery, events
+from sidecar.adapters.ledger.queries import EventQuery, events
 from sidecar.commands.ledger.audit_file import entries
 from sidecar.commands.ledger.events import COLUMNS as EVENT_COLUMNS
 from sidecar.commands.ledger.events import event_members

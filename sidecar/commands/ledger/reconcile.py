@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.auditing import pods, submissions
 from sidecar.adapters.ledger.evidence import read_evidence
-from sidecar.adapters.ledger.listing import look
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
+from sidecar.adapters.ledger.snapshot import reading
 from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, find_files
 from sidecar.commands.ledger.cloudtrail.trail import Trail
 from sidecar.commands.ledger.reconcile_report import print_document, print_report
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 def _product_code(source: Source) -> str | None:
     if source.settings is not None:
         return source.settings.product.code
-    with look(source.path) as connection:
+    with reading(source.path) as connection:
         evidence = read_evidence(connection)
     return None if evidence is None else evidence.product_code
 
@@ -113,7 +113,7 @@ def _product_code(source: Source) -> str | None:
 def _reconcile(paths: Iterable[Path], trail: Trail, span: Span) -> Reconciliation:
     """Compare the ledgers, each at one instant, with the log."""
     with ExitStack() as stack:
-        opened = [(stack.enter_context(look(path)), path) for path in paths]
+        opened = [(stack.enter_context(reading(path)), path) for path in paths]
         held = [record for connection, path in opened for record in submissions(connection, path, trail.product_code)]
         owners = [uid for connection, _ in opened for uid in pods(connection)]
     registrants = set(filter(None, trail.registrations.values()))
@@ -158,7 +158,7 @@ def _settle_uncharged(slot: Slot, submission: Submission, action: Action, path: 
 
 def _holds(path: Path, record: str, metering_record_id: str) -> bool:
     """Tell whether a record is accepted under this receipt by now."""
-    with look(path) as connection:
+    with reading(path) as connection:
         return any(
             (each.id, each.metering_record_id) == (record, metering_record_id) for each in submissions(connection, path)
         )

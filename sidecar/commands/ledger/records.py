@@ -5,8 +5,8 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 
-from sidecar.adapters.ledger.listing import AuditView, audit
-from sidecar.adapters.ledger.reading import records
+from sidecar.adapters.ledger.auditing import AuditView, audit
+from sidecar.adapters.ledger.queries import records
 from sidecar.commands.ledger.source import Source, add_filters, add_read_only, find_source
 from sidecar.commands.tables import print_json, print_table, tell_more
 from sidecar.domain import timestamps

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from sidecar.adapters.ledger.choosing import Choice
+from sidecar.adapters.ledger.queries import Choice
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve_all_in
 from sidecar.commands.ledger.source import find_source, hour, utf8
 from sidecar.commands.tables import print_json, print_line

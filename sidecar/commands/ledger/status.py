@@ -3,10 +3,9 @@
 import argparse
 from datetime import datetime
 
-from sidecar.adapters.ledger.listing import Overview, overview
 from sidecar.adapters.ledger.proof import terms
 from sidecar.adapters.ledger.pruning import REMEMBERED_FOR
-from sidecar.adapters.ledger.reading import progress
+from sidecar.adapters.ledger.queries import Overview, overview, progress
 from sidecar.commands.ledger.source import add_read_only, find_source
 from sidecar.commands.tables import Members, print_json, print_line, print_terms
 from sidecar.domain import durations, timestamps

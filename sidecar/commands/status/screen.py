@@ -183,7 +183,7 @@ def _balanced(terms: object) -> str:
     amounts = []
     for term in _TERMS:
         try:
-            amounts.append(quantity.exact(_text(terms, term)))
+            amounts.append(quantity.parse_signed(_text(terms, term)))
         except ValueError:
             return "-"
     return "yes" if amounts[0] == sum(amounts[1:]) else "no"

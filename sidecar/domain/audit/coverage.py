@@ -40,7 +40,7 @@ class Activity:
 
 
 Log = Mapping[str, Activity]
-"""The activity by place, as `Charge.place` names it."""
+"""The activity by place, as `Charge.account_region` names it."""
 
 
 def gap(submission: Submission, activity: Activity) -> str | None:

@@ -110,7 +110,7 @@ class _Pairing:
             for slot, found in unknown.items()
             if len(found) == 1 and len(open_ended[slot]) == 1 and _may_be(open_ended[slot][0], found[0])
         ]
-        places = {charge.place for charge in self._all_charges if not self._is_foreign(charge)}
+        places = {charge.account_region for charge in self._all_charges if not self._is_foreign(charge)}
         nameless = {session for session in registrants if not names_some_pod(session)}
         alone = len(places) <= 1 and len(nameless) <= len(self._pods)
         if alone and len(pairs) == sum(map(len, unknown.values())):
@@ -147,7 +147,7 @@ class _Pairing:
         found: dict[str, set[str]] = defaultdict(set)
         for slot in self._slots:
             if slot.submission is not None and slot.charge is not None:
-                found[slot.submission.ledger].add(slot.charge.place)
+                found[slot.submission.ledger].add(slot.charge.account_region)
         return found
 
     def _pair(self, submission: Submission, charge: Charge) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sidecar.domain.metering.records import RecordStatus
+from sidecar.domain.metering.records import RecordStatus, UnbilledReason
 
 
 class Verdict(StrEnum):
@@ -54,7 +54,8 @@ class Submission:
     @property
     def in_doubt(self) -> bool:
         """AWS may hold it, and nobody has decided yet."""
-        return self.status is RecordStatus.UNBILLED and not self.resolved and (self.reason or "").startswith("in-doubt")
+        undecided = self.status is RecordStatus.UNBILLED and not self.resolved
+        return undecided and UnbilledReason.IN_DOUBT.begins(self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Charge:
     session: str | None
     """The name of the session that signed the call, which may name a pod."""
     event_id: str
-    place: str = ""
+    account_region: str = ""
     """The account and Region in which it was charged."""
 
 

@@ -35,7 +35,7 @@ def render(millionths: int) -> str:
     return f"{sign}{whole}.{fraction:06d}".rstrip("0")
 
 
-def exact(text: str) -> int:
+def parse_signed(text: str) -> int:
     """Return the millionths of a decimal string written by `render`, of any size and sign."""
     whole, _, fraction = text.partition(".")
     millionths = int(whole) * MILLION

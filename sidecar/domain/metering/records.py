@@ -25,6 +25,46 @@ class RecordStatus(StrEnum):
     CARRIED = "carried"  # its quantity went into a later hour
 
 
+class RecordKind(StrEnum):
+    """What a record was made for."""
+
+    SLOT = "slot"  # to be submitted: the one record of its pod, dimension and hour
+    LATE = "late"  # gathers what came after its hour was closed and is not billed
+    UNSENT = "unsent"  # keeps what is of another product, or was taken over past its window; takes no slot
+
+
+class UnbilledReason(StrEnum):
+    """Why a quantity is not billed: the word with which the reason of a record begins, before a colon."""
+
+    EXPIRED = "expired"  # its submission window has closed
+    DUPLICATE = "duplicate"  # the slot holds another quantity
+    REJECTED = "rejected"  # AWS will never take it
+    LATE = "late"  # it came after its hour was closed
+    OTHER_PRODUCT = "other-product"  # taken for a product that is not configured any more
+    IN_DOUBT = "in-doubt"  # AWS may hold it
+
+    def because(self, words: str) -> str:
+        """Return the reason as a record keeps it."""
+        return f"{self}: {words}"
+
+    def begins(self, reason: str | None) -> bool:
+        """Return whether a kept reason is this one."""
+        return reason is not None and reason.partition(":")[0] == self
+
+
+class CarryCause(StrEnum):
+    """Why a quantity moves to another hour."""
+
+    LATE = "late"  # its event came after the hour was closed
+    OVER_LIMIT = "over-limit"  # one record carries no more
+    EXPIRED = "expired"  # the submission window has closed
+    ADOPTED = "adopted"  # its pod is gone
+    AHEAD = "ahead"  # the clock has gone back behind its hour
+    FRACTION = "fraction"  # the hour makes no whole number
+    TERMS = "terms"  # it was taken under other terms than the present ones
+    RESOLVED = "resolved"  # a person decided so
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What deciding a record's fate needs."""
@@ -90,18 +130,17 @@ class Accept:
 class Carry:
     """AWS cannot hold it: its quantity moves into the current hour."""
 
-    cause: str
-    """expired | adopted."""
+    cause: CarryCause
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class MarkUnbilled:
     """Kept as unbilled; `reason` begins with a stable word."""
 
     reason: str
 
 
-Fate = Wait | Accept | Carry | Write
+Fate = Wait | Accept | Carry | MarkUnbilled
 
 
 def window_closes_at(record: Record, window: timedelta) -> datetime:
@@ -127,16 +166,16 @@ def settle(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> F
         case Outcome.RETRY | Outcome.SETUP | Outcome.NOT_ENTITLED:
             return Wait(known)
         case Outcome.DUPLICATE:
-            return Write(f"duplicate: the slot already holds another quantity ({words})")
+            return MarkUnbilled(UnbilledReason.DUPLICATE.because(f"the slot already holds another quantity ({words})"))
         case Outcome.CONFLICT:
-            return Write(f"in-doubt: the client token was used for another request ({words})")
+            return _in_doubt(f"the client token was used for another request ({words})")
         case Outcome.EXPIRED:
             return expire(known, late, words)
         case Outcome.REJECTED:
             if known:
                 # An earlier attempt may have been taken while the product or its dimension was still right.
-                return Write(f"in-doubt: refused after {known} attempts without an answer ({words})")
-            return Write(f"rejected: {words}")
+                return _in_doubt(f"refused after {known} attempts without an answer ({words})")
+            return MarkUnbilled(UnbilledReason.REJECTED.because(words))
         case _:
             assert_never(outcome)
 
@@ -147,12 +186,12 @@ def expire(unanswered: int, late: LatePolicy, words: str) -> Fate:
     An attempt of which no answer was seen may have been taken; moving its quantity on could charge the buyer twice.
     """
     if unanswered:
-        return Write(f"in-doubt: {unanswered} attempts without an answer when the window closed ({words})")
+        return _in_doubt(f"{unanswered} attempts without an answer when the window closed ({words})")
     match late:
         case LatePolicy.CARRY:
-            return Carry("expired")
+            return Carry(CarryCause.EXPIRED)
         case LatePolicy.UNBILLED:
-            return Write(f"expired: {words}")
+            return MarkUnbilled(UnbilledReason.EXPIRED.because(words))
         case _:
             assert_never(late)
 
@@ -168,20 +207,24 @@ def orphan(unanswered: int, pod: str, *, late: LatePolicy = LatePolicy.CARRY, cl
             window the record is not late, it only has another identity, so the policy does not apply.
     """
     if unanswered:
-        return Write(f"in-doubt: pod {pod} ended after an attempt without an answer")
-    return Carry("adopted") if closed is None else expire(0, late, closed)
+        return _in_doubt(f"pod {pod} ended after an attempt without an answer")
+    return Carry(CarryCause.ADOPTED) if closed is None else expire(0, late, closed)
 
 
-def foreign(unanswered: int, product_code: str) -> Write:
+def foreign(unanswered: int, product_code: str) -> MarkUnbilled:
     """Decide what becomes of a sealed record of `product_code` on a ledger whose product is another one now.
 
     It is never submitted under another product's code, and nothing submits under its own any more.
     """
     if unanswered:
-        return Write(f"in-doubt: the product changed from {product_code} after an attempt without an answer")
-    return Write(of_other_product(product_code))
+        return _in_doubt(f"the product changed from {product_code} after an attempt without an answer")
+    return MarkUnbilled(of_other_product(product_code))
 
 
 def of_other_product(product_code: str) -> str:
     """Return the reason of a quantity that was taken for `product_code` and not submitted while that was configured."""
-    return f"other-product: taken for product {product_code}, which is no longer configured"
+    return UnbilledReason.OTHER_PRODUCT.because(f"taken for product {product_code}, which is no longer configured")
+
+
+def _in_doubt(words: str) -> MarkUnbilled:
+    return MarkUnbilled(UnbilledReason.IN_DOUBT.because(words))

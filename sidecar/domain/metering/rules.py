@@ -29,7 +29,7 @@ class MeteringRules:
     on_failing: OnFailing = OnFailing.WARN
 
 
-class Place(StrEnum):
+class Placement(StrEnum):
     """Where an event's quantity goes."""
 
     OPEN = "open"  # into its own hour
@@ -37,7 +37,7 @@ class Place(StrEnum):
     UNBILLED = "unbilled"  # its hour is closed: kept, and nobody is charged
 
 
-def place(
+def placement(
     hour: Hour,
     bucket: Bucket | None,
     *,
@@ -46,7 +46,7 @@ def place(
     sealed: bool,
     countable: bool,
     rules: MeteringRules,
-) -> Place:
+) -> Placement:
     """Decide where an event of `hour` goes.
 
     An hour that was sealed before it ended (the pod seemed to be ending, or the clock went back) is our own doing, so
@@ -63,14 +63,14 @@ def place(
         rules: The product's.
     """
     if not countable:
-        return Place.UNBILLED
+        return Placement.UNBILLED
     if bucket is not None and not bucket.sealed:
-        return Place.OPEN
+        return Placement.OPEN
     if not sealed and not window_closed(hour, rules, now_micros):
-        return Place.OPEN
+        return Placement.OPEN
     if hour >= current or rules.late is LatePolicy.CARRY:
-        return Place.CARRIED
-    return Place.UNBILLED
+        return Placement.CARRIED
+    return Placement.UNBILLED
 
 
 def window_closed(hour: Hour, rules: MeteringRules, now_micros: int) -> bool:

@@ -12,7 +12,7 @@ from sidecar.domain.metering.sealing import sealable_at
 _JITTER = 20
 """The part of the spread, one twentieth, over which a pod's own moment moves from hour to hour."""
 
-FEW = 8
+SMALL_PRODUCT = 8
 """Up to so many dimensions submit within the spread as configured."""
 LONGEST = timedelta(minutes=50)
 """Within this time after an hour's end every record has had its first try."""
@@ -28,7 +28,7 @@ def stretch(spread: timedelta, *, dimensions: int, settle: timedelta) -> timedel
     As long as configured, and longer in proportion for a product of many dimensions, so that a pod's rate stays the
     same: a thousand pods with 24 dimensions need 40 minutes of the account's quota of 10 calls a second.
     """
-    return max(spread, min(spread * dimensions / FEW, LONGEST - settle))
+    return max(spread, min(spread * dimensions / SMALL_PRODUCT, LONGEST - settle))
 
 
 def due_at(hour: Hour, *, pod: str, dimension: str, settle: timedelta, spread: timedelta) -> datetime:

@@ -24,9 +24,9 @@ from sidecar.domain.metering.events import (
     UsageFault,
 )
 
-AHEAD = timedelta(minutes=15)
+MAX_FUTURE = timedelta(minutes=15)
 """How far ahead of the clock an event may be dated."""
-BEHIND = timedelta(days=7)
+MAX_PAST = timedelta(days=7)
 """How far behind the clock an event may be dated."""
 LONGEST_ID = 255
 LARGEST_TAG_SET = 5
@@ -70,7 +70,7 @@ def read_batch(members: Iterable[object], *, dimensions: Mapping[str, Dimension]
     Args:
         members: The decoded items; JSON numbers as NumberText. They are read once, one after the other.
         dimensions: The product's dimensions by name.
-        now: The present instant, aware; events may be dated from `BEHIND` before it to `AHEAD` after it.
+        now: The present instant, aware; events may be dated from `MAX_PAST` before it to `MAX_FUTURE` after it.
 
     Raises:
         InvalidUsage: At least one item breaks a rule; lists the first `MOST_FAULTS` faults.
@@ -98,7 +98,7 @@ def read_items(
         found: Takes the faults.
         time_member: What the sender calls the timestamp, for the faults.
     """
-    rules = _Rules(dimensions, now - BEHIND, now + AHEAD, found, time_member)
+    rules = _Rules(dimensions, now - MAX_PAST, now + MAX_FUTURE, found, time_member)
     events = []
     for index, item in items:
         event = rules.read(index, item)

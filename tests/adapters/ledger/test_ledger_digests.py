@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import digests, listing, soundness
+from sidecar.adapters.ledger import digests, integrity, queries
 from sidecar.adapters.ledger.file import prepare
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
 from sidecar.domain.metering.events import IdReused, Receipt, UsageEvent
@@ -64,7 +64,7 @@ def test_sealed_hour_leaves_digests(books: Books) -> None:
             books.take(event("1", id="new"), other)
         assert [(1, "id")] == [(fault.index, fault.field) for fault in refused.value.faults]
     assert {"accepted": "1", "sealed": "1"} == books.shown()
-    assert [] == list(soundness.damage(books.store.connection))
+    assert [] == list(integrity.integrity_errors(books.store.connection))
 
 
 def test_digest_and_new_share_a_batch(books: Books) -> None:
@@ -94,7 +94,7 @@ def test_digest_lives_as_long_as_the_window(books: Books, hours: int, known: boo
     books.pass_time(timedelta(hours=hours))
     books.prune()
     assert Receipt(0, 1) == books.take(event("1", id="a")) if known else Receipt(1, 0) == books.take(event("1", id="a"))
-    assert [] == list(soundness.damage(books.store.connection))
+    assert [] == list(integrity.integrity_errors(books.store.connection))
 
 
 def test_key_leaves_a_digest(books: Books) -> None:
@@ -160,7 +160,7 @@ def test_lost_digest_is_named(books: Books) -> None:
     seal_and_prune(books)
     books.store.connection.execute("DELETE FROM event_digest WHERE id = (SELECT min(id) FROM event_digest)")
     books.store.connection.execute("UPDATE event_digest SET content = x'00'")
-    found = list(soundness.damage(books.store.connection))
+    found = list(integrity.integrity_errors(books.store.connection))
     assert [True, True] == [found[0].endswith(" is damaged"), found[1].endswith("but 2 were written")]
 
 
@@ -261,8 +261,8 @@ def test_listing_counts_what_is_kept(books: Books) -> None:
     books.take(event("1", id="a"))
     seal_and_prune(books)
     books.take(event("1", id="b"), event("1"))
-    assert 2 == listing.overview(books.store.connection).events
-    assert ["b"] == [found.id for found in listing.events(books.store.connection, listing.EventQuery())]
+    assert 2 == queries.overview(books.store.connection).events
+    assert ["b"] == [found.id for found in queries.events(books.store.connection, queries.EventQuery())]
 
 
 def test_digests_agree(books: Books) -> None:

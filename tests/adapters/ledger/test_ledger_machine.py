@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sidecar.adapters.ledger import digests, proof, reading
+from sidecar.adapters.ledger import digests, proof, queries
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.metering.events import Aggregation, Dimension, IdReused, Receipt, Tags, UsageBatch, UsageEvent
@@ -23,7 +23,7 @@ from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.status import RecordQuery
 from tests.support.books import BLUE, RED, RULES, UNBILLED_LATE, WHOLE, Books
 
-BEHIND = timedelta(days=7)
+MAX_PAST = timedelta(days=7)
 AHEAD = timedelta(minutes=15)
 REMEMBERED = timedelta(hours=24)
 COMPARED = timedelta(hours=26)
@@ -51,7 +51,7 @@ tag_sets = st.sampled_from([(), (), RED, BLUE])
 offsets = st.one_of(
     st.none(),
     st.timedeltas(-timedelta(hours=3), AHEAD),
-    st.timedeltas(-BEHIND, AHEAD),
+    st.timedeltas(-MAX_PAST, AHEAD),
 )
 drafts = st.lists(
     st.tuples(st.sampled_from(sorted(RULES.dimensions)), quantities, st.sampled_from("abcd"), offsets, tag_sets),
@@ -321,7 +321,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def doubt_stays(self) -> None:
         """A record with an attempt of which nobody knows is never carried."""
-        page = reading.records(self.books.store.connection, RecordQuery(status="carried", limit=1000))
+        page = queries.records(self.books.store.connection, RecordQuery(status="carried", limit=1000))
         rows = self.books.store.rows("SELECT count(*) AS n FROM record WHERE status = 'carried' AND unanswered > 1")
         assert 0 == rows[0]["n"]
         assert all(record.carried_to is not None for record in page.records)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from sidecar.adapters.ledger import adopting, generations, proof, reading
+from sidecar.adapters.ledger import generations, handover, proof, queries
 from sidecar.domain.metering.events import Receipt
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.outcomes import Outcome
@@ -129,11 +129,11 @@ def work_at_start(books: Books) -> int:
     connection = books.store.connection
     connection.set_progress_handler(tick, 100)
     with books.store.transaction():
-        adopting.take_identity(books.store, "pod-1", "downward-api", to_micros(books.now))
+        handover.take_identity(books.store, "pod-1", "downward-api", to_micros(books.now))
         generations.apply_terms(books.store, books.rules, to_micros(books.now))
-        adopting.adopt(books.store, books.rules, to_micros(books.now))
+        handover.take_over(books.store, books.rules, to_micros(books.now))
     proof.terms(connection)
-    reading.progress(connection)
+    queries.progress(connection)
     connection.set_progress_handler(None, 100)
     return ticks
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import reading
+from sidecar.adapters.ledger import queries
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
@@ -48,7 +48,7 @@ def test_bucket_shown(books: Books) -> None:
         BucketView("requests", TEN - HOUR, 1_000_000, (), 1),
         BucketView("requests", TEN, 3_500_000, RED, 2),
     ]
-    assert expected == reading.open_buckets(books.store.connection)
+    assert expected == queries.open_buckets(books.store.connection)
 
 
 def test_record_shown(books: Books) -> None:
@@ -94,7 +94,7 @@ def test_record_shown(books: Books) -> None:
 def test_records_found(books: Books, query: RecordQuery, found: list[str]) -> None:
     """Every part of a query that is given must match; an unknown `after` is after everything."""
     three_hours(books)
-    assert found == [record.id for record in reading.records(books.store.connection, query).records]
+    assert found == [record.id for record in queries.records(books.store.connection, query).records]
 
 
 def test_pages_lead_on(books: Books) -> None:
@@ -103,7 +103,7 @@ def test_pages_lead_on(books: Books) -> None:
     for limit, pages in ((1, 4), (2, 2), (3, 2), (4, 1), (5, 1)):
         seen, after, count = list[str](), None, 0
         while count == 0 or after is not None:
-            page = reading.records(books.store.connection, RecordQuery(after=after, limit=limit))
+            page = queries.records(books.store.connection, RecordQuery(after=after, limit=limit))
             seen += [record.id for record in page.records]
             after, count = page.next, count + 1
         assert (["rec-1", "rec-2", "rec-3", "rec-4"], pages) == (seen, count)
@@ -111,14 +111,14 @@ def test_pages_lead_on(books: Books) -> None:
 
 def test_progress_told(books: Books) -> None:
     """Progress is the last success, the oldest hours that wait and that are open, and how many records are in doubt."""
-    assert Progress(None, None, 0) == reading.progress(books.store.connection)
+    assert Progress(None, None, 0) == queries.progress(books.store.connection)
     three_hours(books)
-    assert Progress(NOW + HOUR, TEN + 2 * HOUR, 0, TEN + 2 * HOUR) == reading.progress(books.store.connection)
+    assert Progress(NOW + HOUR, TEN + 2 * HOUR, 0, TEN + 2 * HOUR) == queries.progress(books.store.connection)
     books.submit_all(Outcome.CONFLICT)
     books.take(event("1"))
     open_hour = TEN + 3 * HOUR
     expected = Progress(NOW + HOUR, None, 2, oldest_open_hour=open_hour)
-    assert expected == reading.progress(books.store.connection)
+    assert expected == queries.progress(books.store.connection)
 
 
 def test_readers_beside_the_writer(books: Books) -> None:
@@ -127,7 +127,7 @@ def test_readers_beside_the_writer(books: Books) -> None:
     reader = open_for_reading(books.path)
     with books.store.transaction():
         books.store.add_to(books.store.dimension("requests"), "accepted", 5)
-        (seen,) = reading.open_buckets(reader)
+        (seen,) = queries.open_buckets(reader)
         total = reader.execute("SELECT accepted FROM dimension WHERE name = 'requests'").fetchone()[0]
         books.store.add_to(books.store.dimension("requests"), "accepted", -5)
     reader.close()
@@ -156,7 +156,7 @@ def test_evidence_round_trip(books: Books, suspended_at: datetime | None) -> Non
 
 
 def test_last_accepted_is_of_the_pod(books: Books) -> None:
-    """Only a record of this pod and product counts that AWS itself accepted; unbilled ones and those of others do not."""
+    """Only a record of this pod and product that AWS itself accepted counts."""
     connection = books.store.connection
     assert last_accepted_at(connection, "pod-1", RULES.product_code) is None
     three_hours(books)

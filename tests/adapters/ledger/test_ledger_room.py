@@ -1,5 +1,6 @@
 """How the ledger's room is judged, and what the operator hears of it."""
 
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import timedelta
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.adapters.ledger.file import open_for_reading
+from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.roomwatch import RoomWatch
 from sidecar.adapters.ledger.space import MEBIBYTE, Room, Space
@@ -111,3 +112,22 @@ async def test_log_returns_to_its_size(ledger: Ledger) -> None:
     while await ledger.prune(NOW):
         pass
     assert bound <= log.stat().st_size < bound + 4 * 4096
+
+
+async def test_refused_opening_keeps_the_room(tmp_path: Path) -> None:
+    """A start that fails while the ledger is opened leaves the room for the next start as it found it."""
+    path = tmp_path / "ledger.db"
+    first = Ledger(path, RULES)
+    await first.open("pod-1", "downward-api", NOW)
+    await first.close()
+    held = path.with_name("ledger.db-reserve").stat().st_size
+
+    def connect(path: Path) -> sqlite3.Connection:
+        raise LedgerUnusable(path, "database or disk is full", "Make room on the volume.")
+
+    refused = Ledger(path, RULES, connect=connect)
+    with pytest.raises(LedgerUnusable, match="disk is full"):
+        await refused.open("pod-1", "downward-api", NOW)
+    await refused.close()
+
+    assert held == path.with_name("ledger.db-reserve").stat().st_size

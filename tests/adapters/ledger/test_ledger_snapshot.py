@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import proof, soundness
+from sidecar.adapters.ledger import integrity, proof
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.snapshot import LONGEST_SECONDS, copy_of, reading
 from tests.support.books import HOUR, RED, Books, event
@@ -43,7 +43,7 @@ def test_slow_output_holds_no_instant(books: Books) -> None:
         books.take(event("7", id="later"))
         assert 5_000_000 + 6_000_000 == proof.proved_terms(connection)["requests"].accepted
         assert ["whole"] == [row["id"] for row in connection.execute("SELECT id FROM event")]
-        assert [] == [*soundness.row_faults(connection), *proof.breaches(connection)]
+        assert [] == [*integrity.row_faults(connection), *proof.breaches(connection)]
         assert [] == list(proof.event_breaches(connection))
 
 
@@ -51,6 +51,29 @@ def test_long_look_is_ended(books: Books) -> None:
     """A look that takes longer than 5 seconds beside a writer ends with the reason and the cure, and no traceback."""
     filled(books)
     ticks = iter(range(0, 10**9, int(LONGEST_SECONDS)))
+    with (
+        pytest.raises(LedgerUnusable, match=r"could not be read within 5 s"),
+        copy_of(books.path, events=True, now=lambda: float(next(ticks))) as connection,
+    ):
+        connection.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n")
+
+
+def test_long_computation_on_the_copy_is_not_ended(books: Books) -> None:
+    """Beside a writer each look at the ledger has its 5 seconds; what a command computes from its copy is not timed."""
+    filled(books)
+    clock = [0.0]
+    count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT max(i) FROM n"
+    with copy_of(books.path, events=True, now=lambda: clock[0]) as connection:
+        for _ in range(5):
+            clock[0] += LONGEST_SECONDS - 1
+            assert 50_000 == connection.execute(count).fetchone()[0]
+
+
+def test_long_look_past_the_copy_is_ended(books: Books) -> None:
+    """A statement that reads the ledger for longer than 5 seconds after the copy is ended like any other."""
+    filled(books)
+    # A second for each look at the clock: few during the copy, many in the statement.
+    ticks = iter(range(10**9))
     with (
         pytest.raises(LedgerUnusable, match=r"could not be read within 5 s"),
         copy_of(books.path, events=True, now=lambda: float(next(ticks))) as connection,
@@ -78,5 +101,5 @@ def test_large_file_is_checked_by_table(books: Books, monkeypatch: pytest.Monkey
         stop = next(calls, False)
         connection.set_progress_handler((lambda: True) if stop else None, 1)
 
-    monkeypatch.setattr(soundness, "limit", short_at_first)
-    assert [] == list(soundness.file_faults(books.path))
+    monkeypatch.setattr(integrity, "limit", short_at_first)
+    assert [] == list(integrity.file_faults(books.path))

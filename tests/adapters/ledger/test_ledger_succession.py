@@ -1,5 +1,6 @@
 """A ledger that comes to another pod: who had it, where that pod is found, and what is taken over."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,21 @@ async def test_taken_over_is_told(tmp_path: Path) -> None:
     words = "requests 2026-11-23T10:00:00Z 6.5 in doubt, requests 2026-11-23T11:00:00Z 5"
     assert words == describe(ledger.taken_over, 20)
     assert [] == list((await opened(path, "pod-2"))[0].taken_over)
+
+
+async def test_other_products_usage_is_not_taken_over(tmp_path: Path) -> None:
+    """Usage of another product is set apart, not billed again, so it is not listed as taken over."""
+    path = tmp_path / "ledger.db"
+    books = Books(path)
+    books.take(event("5"))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    books.take(event("2"))
+    books.close()
+    ledger = Ledger(path, replace(RULES, product_code="1def456example"))
+    await ledger.open("pod-2", "downward-api", NOW)
+    await ledger.close()
+    assert (0, "") == (ledger.adopted, describe(ledger.taken_over, 20))
 
 
 def test_ledgers_own_pod_has_no_predecessor(tmp_path: Path) -> None:

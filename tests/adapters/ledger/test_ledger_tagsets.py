@@ -4,9 +4,12 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 
-from sidecar.adapters.ledger import proof, reading, soundness
+import pytest
+
+from sidecar.adapters.ledger import integrity, proof, queries, tagsweep, taking
 from sidecar.adapters.ledger.file import open_for_writing
-from sidecar.domain.metering.events import IdReused, Tags, UsageBatch
+from sidecar.domain.metering.events import IdReused, LedgerUnavailable, Tags, UsageBatch
+from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
 from tests.support.books import HOUR, RED, UNBILLED_LATE, Books, event
@@ -30,7 +33,7 @@ def test_unused_tag_sets_go(books: Books) -> None:
     books.prune()
     books.prune()
     assert 1 == books.count("tag_set")
-    assert [] == list(soundness.damage(books.store.connection))
+    assert [] == list(integrity.integrity_errors(books.store.connection))
 
 
 def test_used_tag_sets_stay(open_books: Callable[[MeteringRules], Books]) -> None:
@@ -49,8 +52,8 @@ def test_used_tag_sets_stay(open_books: Callable[[MeteringRules], Books]) -> Non
     books.prune()
     assert 3 == books.count("tag_set")
     books.take(event("1", tags=tenant(3)), event("1", tags=tenant(1)))
-    assert [] == list(soundness.damage(books.store.connection))
-    assert {tenant(1), tenant(3)} == {view.tags for view in reading.open_buckets(books.store.connection)}
+    assert [] == list(integrity.integrity_errors(books.store.connection))
+    assert {tenant(1), tenant(3)} == {view.tags for view in queries.open_buckets(books.store.connection)}
 
 
 def test_set_used_during_the_walk_stays(books: Books) -> None:
@@ -70,7 +73,47 @@ def test_set_used_during_the_walk_stays(books: Books) -> None:
         if not more:
             break
     assert 2 == books.count("tag_set")
-    assert [] == list(soundness.damage(books.store.connection))
+    assert [] == list(integrity.integrity_errors(books.store.connection))
+
+
+def test_every_reference_keeps_its_tag_set(books: Books) -> None:
+    """A tag set stays while a row of any table refers to it, by whichever way that row outlived the others."""
+    connection = books.store.connection
+    tables = [row["name"] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+    referring = [
+        table
+        for table in tables
+        if "tag_set" in {column["name"] for column in connection.execute(f"PRAGMA table_info({table})")}
+    ]
+    # Values of `unique` dimensions are dropped with their buckets.
+    assert {name for name, _ in tagsweep.WALKS} == set(referring) - {"distinct_value"}
+
+
+def test_totals_after_a_failed_begin(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A transaction that cannot begin, or is undone, leaves the totals as the rows make them."""
+    followed(books)
+    books.take(event("1"))
+    books.take(event("2"))
+    with closing(open_for_writing(books.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        books.store.connection.execute("PRAGMA busy_timeout = 0")
+        with pytest.raises(LedgerUnavailable, match="locked"):
+            books.take(event("4"))
+    assert added_up(books) == open_totals(books)
+    monkeypatch.setattr(taking, "record", lambda *_, **__: 1 / 0)
+    with closing(open_for_writing(books.path)) as other:
+        other.execute("UPDATE bucket SET carried = '5' WHERE sealed = 0")
+
+    def ask_and_fail() -> None:
+        with books.store.transaction():
+            assert {books.store.dimension("requests"): 8_000_000} == open_totals(books)
+            taking.take(books.store, [UsageBatch([event("4")])], books.rules, to_micros(books.now))
+
+    with pytest.raises(ZeroDivisionError):
+        ask_and_fail()
+    assert added_up(books) == open_totals(books)
+    with closing(open_for_writing(books.path)) as other:
+        other.execute("UPDATE bucket SET carried = '0' WHERE sealed = 0")
 
 
 def followed(books: Books) -> Books:
@@ -152,10 +195,10 @@ def test_status_costs_the_same_with_many_tag_sets(open_books: Callable[[Metering
         def status(books: Books = books) -> None:
             held = books.store.totals.quantities(books.store.connection)
             proof.terms(books.store.connection, held)
-            reading.progress(books.store.connection)
+            queries.progress(books.store.connection)
 
         def page(books: Books = books) -> None:
-            reading.open_buckets(books.store.connection, limit=1001)
+            queries.open_buckets(books.store.connection, limit=1001)
 
         costs.append((work(books, status), work(books, page)))
         assert sets == totals.buckets(connection)
@@ -168,10 +211,10 @@ def test_pages_make_the_whole(books: Books) -> None:
     for number in range(25):
         books.take(event("1", tags=tenant(number)), event("1", at=books.now - HOUR, tags=tenant(number)))
     connection = books.store.connection
-    everything = {view.key for view in reading.open_buckets(connection)}
+    everything = {view.key for view in queries.open_buckets(connection)}
     seen: list[str] = []
     after = None
-    while page := reading.open_buckets(connection, limit=7, after=after):
+    while page := queries.open_buckets(connection, limit=7, after=after):
         keys = sorted((view.key for view in page), key=lambda key: [int(part) for part in key.split(".")])
         seen += keys
         after = keys[-1]

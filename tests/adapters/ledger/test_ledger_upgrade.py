@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import file, proof, soundness
+from sidecar.adapters.ledger import file, integrity, proof
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.schema import MIGRATIONS
 from sidecar.domain.metering.outcomes import Outcome
@@ -38,7 +38,7 @@ def old_ledger(path: Path, events: int = 0) -> Path:
 def faults(books: Books) -> list[str]:
     """Return everything that `ledger verify` objects to."""
     connection = books.store.connection
-    return [*soundness.damage(connection), *proof.event_breaches(connection), *books.breaches()]
+    return [*integrity.integrity_errors(connection), *proof.event_breaches(connection), *books.breaches()]
 
 
 def total(books: Books, term: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.adapters.ledger import proof, reading
+from sidecar.adapters.ledger import proof, queries
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve
 from sidecar.domain.audit.decisions import Action, Resolution
@@ -58,7 +58,7 @@ def test_accept_counts_as_submitted(books: Books) -> None:
     assert {"accepted": "4.5", "submitted": "4.5"} == books.shown()
     assert ("unbilled", "accepted") == (found.before["status"], found.after["status"])
     # Nothing has reached AWS by it, so it does not hide that submissions fail.
-    assert reading.progress(books.store.connection).last_success_at is None
+    assert queries.progress(books.store.connection).last_success_at is None
     assert [] == objections(books)
 
 
@@ -113,7 +113,7 @@ def test_write_off_stays_unbilled(books: Books) -> None:
     assert record.reason is not None
     assert record.reason.startswith("in-doubt: ")
     assert record.reason.endswith("; written off: a gift")
-    assert 0 == reading.progress(books.store.connection).in_doubt
+    assert 0 == queries.progress(books.store.connection).in_doubt
     assert {"accepted": "4.5", "unbilled": "4.5"} == books.shown()
     assert [] == objections(books)
 

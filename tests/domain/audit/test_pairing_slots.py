@@ -132,13 +132,17 @@ def test_charge_of_another_place_settles_nothing() -> None:
     """Where charges that name no pod lie in two accounts or Regions, a like one need not be this pod's."""
     here, there = "111122223333 eu-west-1", "444455556666 eu-west-1"
     known = replace(TAKEN, id="rec-0", hour=HOUR - timedelta(hours=1), client_token="token-0")
-    charged = replace(CHARGE, hour=known.hour, place=here)
-    like = replace(CHARGE, metering_record_id="mr-8", place=there)
+    charged = replace(CHARGE, hour=known.hour, account_region=here)
+    like = replace(CHARGE, metering_record_id="mr-8", account_region=there)
     assert ["matched", "missing-here", "missing-in-aws"] == verdicts(reconcile([known, DOUBTED], [charged, like]))
-    assert ["matched", "settled"] == verdicts(reconcile([known, DOUBTED], [charged, replace(like, place=here)]))
+    assert ["matched", "settled"] == verdicts(
+        reconcile([known, DOUBTED], [charged, replace(like, account_region=here)])
+    )
     assert ["matched", "settled"] == verdicts(reconcile([known, DOUBTED], [charged, replace(like, session=POD)]))
-    stranger = replace(CHARGE, metering_record_id="mr-9", session=OTHER_POD, place=there)
-    assert Verdict.SETTLED in reconcile([known, DOUBTED], [charged, replace(like, place=here), stranger]).counts
+    stranger = replace(CHARGE, metering_record_id="mr-9", session=OTHER_POD, account_region=there)
+    assert (
+        Verdict.SETTLED in reconcile([known, DOUBTED], [charged, replace(like, account_region=here), stranger]).counts
+    )
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.records import (
     Accept,
     Carry,
+    CarryCause,
     Fate,
+    MarkUnbilled,
     Record,
     Wait,
-    Write,
     expire,
     foreign,
     orphan,
@@ -22,9 +23,9 @@ from sidecar.domain.metering.records import (
 from sidecar.domain.policy import LatePolicy
 
 CARRY, UNBILLED = LatePolicy.CARRY, LatePolicy.UNBILLED
-DUPLICATE = Write("duplicate: the slot already holds another quantity (words)")
-CONFLICT = Write("in-doubt: the client token was used for another request (words)")
-IN_DOUBT = Write("in-doubt: 1 attempts without an answer when the window closed (words)")
+DUPLICATE = MarkUnbilled("duplicate: the slot already holds another quantity (words)")
+CONFLICT = MarkUnbilled("in-doubt: the client token was used for another request (words)")
+IN_DOUBT = MarkUnbilled("in-doubt: 1 attempts without an answer when the window closed (words)")
 
 
 @pytest.mark.parametrize(
@@ -43,11 +44,11 @@ IN_DOUBT = Write("in-doubt: 1 attempts without an answer when the window closed 
         (Outcome.DUPLICATE, 1, UNBILLED, DUPLICATE),
         (Outcome.DUPLICATE, 2, CARRY, DUPLICATE),
         (Outcome.CONFLICT, 1, CARRY, CONFLICT),
-        (Outcome.REJECTED, 1, CARRY, Write("rejected: words")),
-        (Outcome.REJECTED, 1, UNBILLED, Write("rejected: words")),
-        (Outcome.REJECTED, 2, CARRY, Write("in-doubt: refused after 1 attempts without an answer (words)")),
-        (Outcome.EXPIRED, 1, CARRY, Carry("expired")),
-        (Outcome.EXPIRED, 1, UNBILLED, Write("expired: words")),
+        (Outcome.REJECTED, 1, CARRY, MarkUnbilled("rejected: words")),
+        (Outcome.REJECTED, 1, UNBILLED, MarkUnbilled("rejected: words")),
+        (Outcome.REJECTED, 2, CARRY, MarkUnbilled("in-doubt: refused after 1 attempts without an answer (words)")),
+        (Outcome.EXPIRED, 1, CARRY, Carry(CarryCause.EXPIRED)),
+        (Outcome.EXPIRED, 1, UNBILLED, MarkUnbilled("expired: words")),
         (Outcome.EXPIRED, 2, CARRY, IN_DOUBT),
         (Outcome.EXPIRED, 2, UNBILLED, IN_DOUBT),
     ],
@@ -70,8 +71,8 @@ def test_refused_record_not_carried(outcome: Outcome, late: LatePolicy) -> None:
 @pytest.mark.parametrize(
     ("unanswered", "late", "fate"),
     [
-        (0, CARRY, Carry("expired")),
-        (0, UNBILLED, Write("expired: words")),
+        (0, CARRY, Carry(CarryCause.EXPIRED)),
+        (0, UNBILLED, MarkUnbilled("expired: words")),
         (1, CARRY, IN_DOUBT),
         (1, UNBILLED, IN_DOUBT),
     ],
@@ -83,27 +84,27 @@ def test_closed_window_decides(unanswered: int, late: LatePolicy, fate: Fate) ->
 
 def test_orphan_in_doubt() -> None:
     """A dead pod's record goes on under a new identity only if no attempt of it was left without an answer."""
-    assert Carry("adopted") == orphan(0, "pod-1")
-    assert Write("in-doubt: pod pod-1 ended after an attempt without an answer") == orphan(1, "pod-1")
+    assert Carry(CarryCause.ADOPTED) == orphan(0, "pod-1")
+    assert MarkUnbilled("in-doubt: pod pod-1 ended after an attempt without an answer") == orphan(1, "pod-1")
 
 
 @pytest.mark.parametrize(
     ("late", "inside", "outside"),
     [
-        (LatePolicy.CARRY, Carry("adopted"), Carry("expired")),
-        (LatePolicy.UNBILLED, Carry("adopted"), Write("expired: words")),
+        (LatePolicy.CARRY, Carry(CarryCause.ADOPTED), Carry(CarryCause.EXPIRED)),
+        (LatePolicy.UNBILLED, Carry(CarryCause.ADOPTED), MarkUnbilled("expired: words")),
     ],
 )
 def test_orphan_goes_by_window(late: LatePolicy, inside: Fate, outside: Fate) -> None:
     """What a dead pod never tried is carried inside its window, and goes by the policy after it; doubt stays doubt."""
     assert (inside, outside) == (orphan(0, "pod-1", late=late), orphan(0, "pod-1", late=late, closed="words"))
-    assert isinstance(orphan(1, "pod-1", late=late, closed="words"), Write)
+    assert isinstance(orphan(1, "pod-1", late=late, closed="words"), MarkUnbilled)
 
 
 def test_foreign_is_never_sent() -> None:
     """A record of another product is unbilled with that reason, or in doubt if AWS may hold it under its own code."""
     words = "other-product: taken for product 0old, which is no longer configured"
-    assert Write(words) == foreign(0, "0old")
+    assert MarkUnbilled(words) == foreign(0, "0old")
     assert foreign(1, "0old").reason.startswith("in-doubt: the product changed from 0old")
 
 

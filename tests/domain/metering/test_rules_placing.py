@@ -7,11 +7,11 @@ import pytest
 from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.hours import hour_of, to_micros
-from sidecar.domain.metering.rules import MeteringRules, Place, place
+from sidecar.domain.metering.rules import MeteringRules, Placement, placement
 from sidecar.domain.policy import LatePolicy, QuantityKind
 
 NOW = datetime(2026, 11, 23, 16, 20, tzinfo=UTC)
-OPEN, CARRIED, UNBILLED = Place.OPEN, Place.CARRIED, Place.UNBILLED
+OPEN, CARRIED, UNBILLED = Placement.OPEN, Placement.CARRIED, Placement.UNBILLED
 
 
 def rules(late: LatePolicy) -> MeteringRules:
@@ -54,12 +54,12 @@ def test_event_finds_place(
     bucket: Bucket | None,
     sealed: bool,  # noqa: FBT001 - a table's column
     countable: bool,  # noqa: FBT001 - a table's column
-    carry: Place,
-    unbilled: Place,
+    carry: Placement,
+    unbilled: Placement,
 ) -> None:
     """An hour that can still be sent takes its event; a closed one gives it to the policy, our own closing excepted."""
     for late, expected in ((LatePolicy.CARRY, carry), (LatePolicy.UNBILLED, unbilled)):
-        found = place(
+        found = placement(
             hour_of(NOW - timedelta(hours=hours_ago)),
             bucket,
             now_micros=to_micros(NOW),
@@ -72,10 +72,10 @@ def test_event_finds_place(
 
 
 @pytest.mark.parametrize(("early", "expected"), [(timedelta(microseconds=1), OPEN), (timedelta(), CARRIED)])
-def test_window_ends_exactly(early: timedelta, expected: Place) -> None:
+def test_window_ends_exactly(early: timedelta, expected: Placement) -> None:
     """An hour is closed from the instant at which its window ends, not a microsecond before."""
     now = datetime(2026, 11, 23, 16, tzinfo=UTC) - early
-    found = place(
+    found = placement(
         hour_of(datetime(2026, 11, 23, 10, tzinfo=UTC)),
         None,
         now_micros=to_micros(now),

@@ -53,7 +53,7 @@ class Trail:
     without_product: int = 0
     """Batch records that name a licence instead of a product, so that nobody can tell whose they are."""
     activity: dict[str, Activity] = field(default_factory=dict)
-    """When there are events of each place, of whatever service; see `Charge.place`."""
+    """When there are events of each place, of whatever service; see `Charge.account_region`."""
     first_at: str | None = None
     last_at: str | None = None
     """Between these lie all events of the files; RFC 3339."""
@@ -99,7 +99,7 @@ class Trail:
     def _note_activity(self, event: Mapping[str, Any], instant: datetime | None) -> None:
         if instant is None:
             return
-        place = _place(event)
+        place = _account_region(event)
         if place in self.activity:
             self.activity[place].add(instant)
         else:
@@ -132,7 +132,7 @@ class Trail:
                 client_token=token if isinstance(token, str) else None,
                 session=_session(event),
                 event_id=ascii(str(event.get("eventID")))[1:-1][:255],
-                place=_place(event),
+                account_region=_account_region(event),
             )
         )
 
@@ -169,7 +169,7 @@ def read_quantity(usage: Mapping[str, Any], prefix: str) -> int:
     return millionths
 
 
-def _place(event: Mapping[str, Any]) -> str:
+def _account_region(event: Mapping[str, Any]) -> str:
     """Return the account and Region of an event; one of AWS's own services names its account elsewhere."""
     account = _members(event, "userIdentity").get("accountId") or event.get("recipientAccountId")
     return f"{account} {event.get('awsRegion')}"

@@ -17,7 +17,7 @@ from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import Aggregation
 from sidecar.domain.metering.hours import Hour, hour_of_micros, start_of, to_micros
 from sidecar.domain.metering.quantity import render
-from sidecar.domain.metering.records import Answer, orphan, window_closes_at
+from sidecar.domain.metering.records import Answer, CarryCause, UnbilledReason, orphan, window_closes_at
 from sidecar.domain.metering.rules import MeteringRules, window_closed
 from sidecar.domain.policy import LatePolicy
 
@@ -43,7 +43,7 @@ def take_identity(store: Store, uid: str | None, source: str, now: int) -> tuple
     return uid, source
 
 
-def adopt(store: Store, rules: MeteringRules, now: int) -> int:
+def take_over(store: Store, rules: MeteringRules, now: int) -> int:
     """Take over what other pods left unfinished; how many buckets and records that were.
 
     What AWS would still take has only another identity, so it is carried whatever the policy for late usage says. What
@@ -63,15 +63,11 @@ def adopt(store: Store, rules: MeteringRules, now: int) -> int:
         if (target, heir) == (hour, dimension):
             _continue_hour(store, row)
             left = replace(left, quantity=read_bucket(_reread(store, row)).quantity)
-        cause = "expired" if window_closed(hour, rules, now) else "adopted"
+        cause = CarryCause.EXPIRED if window_closed(hour, rules, now) else CarryCause.ADOPTED
         close(store, Move(cause, None, left.pod, hour, target, heir, tag_set, left.quantity, dimension), now)
     for hour, lefts in expired.items():
-        keep_unbilled(store, lefts, f"expired: {_closed_words(start_of(hour), rules)}", now)
-    records = store.rows(
-        "SELECT record.*, name, product_code, uid FROM record JOIN dimension ON dimension.id = record.dimension"
-        " JOIN pod ON pod.id = record.pod WHERE status = 'sealed' AND record.pod <> ?",
-        store.pod,
-    )
+        keep_unbilled(store, lefts, UnbilledReason.EXPIRED.because(_closed_words(start_of(hour), rules)), now)
+    records = store.rows("SELECT * FROM named_record WHERE status = 'sealed' AND pod <> ?", store.pod)
     for row in records:
         record = read_record(row)
         closed = to_micros(window_closes_at(record, rules.window)) < now

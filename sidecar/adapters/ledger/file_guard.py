@@ -6,10 +6,10 @@ As long as the process lives, the removed file is still readable, so it is writt
 
 import os
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
-from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.adapters.ledger.file import sync
 from sidecar.domain.metering.events import LedgerUnavailable
 
 
@@ -57,8 +57,10 @@ def _identity(path: Path) -> tuple[int | None, int]:
     return found.st_ino, found.st_size
 
 
-def put_back(connection: sqlite3.Connection, path: Path) -> None:
-    """Write what `connection` still holds of a removed ledger to `path`, durably, and close the connection.
+def restore(connection: sqlite3.Connection, path: Path) -> None:
+    """Write what `connection` still holds of a removed ledger to `path`, durably. May be repeated after any failure.
+
+    The connection still belongs to the removed file; close it and open the new one.
 
     Raises:
         LedgerUnavailable: It cannot be written now; the connection stays as it was, for another try.
@@ -68,21 +70,11 @@ def put_back(connection: sqlite3.Connection, path: Path) -> None:
         rescued.unlink(missing_ok=True)
         with closing(sqlite3.connect(rescued)) as copy:
             connection.backup(copy)
-        _sync(rescued)
-    except (OSError, sqlite3.Error, LedgerUnusable) as error:
+        sync(rescued)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        # Before the connection is closed: until then the removed file can be read again.
+        rescued.replace(path)
+        sync(path.parent)
+    except (OSError, sqlite3.Error) as error:
         raise LedgerUnavailable(f"{path} was removed, and cannot be put back yet: {error}") from error
-    # Closing removes the log by its name, so it comes before the new file takes its place.
-    connection.close()
-    for suffix in ("-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            path.with_name(path.name + suffix).unlink()
-    rescued.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

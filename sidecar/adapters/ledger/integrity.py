@@ -15,7 +15,7 @@ from sidecar.adapters.ledger.copies import open_untouched
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.snapshot import limit, unusable
 from sidecar.domain.metering.hours import SECONDS
-from sidecar.domain.metering.records import RecordStatus
+from sidecar.domain.metering.records import RecordKind, RecordStatus
 
 _QUANTITY = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]{1,6})?", re.ASCII)
 _LATEST = 253_402_300_800
@@ -77,12 +77,12 @@ UNREADABLE_CURE = (
 def unreadable_row(connection: sqlite3.Connection) -> str | None:
     """Return a sentence about the first fault that keeps rows from being read; None if none is found."""
     try:
-        return next(damage(connection), None)
+        return next(integrity_errors(connection), None)
     except sqlite3.Error as error:
         return f"the file cannot be read: {error}"
 
 
-def damage(connection: sqlite3.Connection) -> Iterator[str]:
+def integrity_errors(connection: sqlite3.Connection) -> Iterator[str]:
     """Yield a sentence for each fault of the file, or, where it has none, of rows that cannot be read."""
     faults = list(_check(connection, "PRAGMA main.quick_check"))
     yield from faults or row_faults(connection)
@@ -160,9 +160,9 @@ def _unreadable_times(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _unknown_words(connection: sqlite3.Connection) -> Iterator[str]:
-    marks = ", ".join("?" * len(RecordStatus))
-    statement = f"SELECT * FROM record WHERE kind NOT IN ('slot', 'late', 'unsent') OR status NOT IN ({marks})"
-    for row in connection.execute(statement, tuple(RecordStatus)):
+    kinds, states = (", ".join("?" * len(known)) for known in (RecordKind, RecordStatus))
+    statement = f"SELECT * FROM record WHERE kind NOT IN ({kinds}) OR status NOT IN ({states})"
+    for row in connection.execute(statement, (*RecordKind, *RecordStatus)):
         yield f"{_name('record', row)}: a {row['kind']} record with status {row['status']} is none of this program's"
 
 

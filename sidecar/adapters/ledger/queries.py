@@ -1,0 +1,281 @@
+"""The ledger as its readers see it: open buckets, records, kept events, progress, and what a decision is about.
+
+Reads only, one instant at a time. Whether what is read is right is judged by `proof`, whether it can be read at all by
+`integrity`.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sidecar.adapters.ledger import digests
+from sidecar.adapters.ledger.store import read_bucket, read_tags
+from sidecar.domain.metering.events import Tags
+from sidecar.domain.metering.hours import Hour, from_micros, hour_of, start_of
+from sidecar.domain.metering.quantity import parse_signed
+from sidecar.domain.metering.records import RecordKind, RecordStatus, UnbilledReason
+from sidecar.domain.status import AllocationView, BucketView, Progress, RecordPage, RecordQuery, RecordView
+
+_SHOWN_AS = {RecordKind.SLOT: "usage", RecordKind.UNSENT: "usage", RecordKind.LATE: "late"}
+"""What readers call the kinds of a record."""
+_UNDECIDED = "status = 'unbilled' AND resolved = 0"
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What the ledger holds, beside its conservation terms and the progress of the submissions."""
+
+    schema: int
+    pod: str | None
+    """The pod that had the ledger last; None before the first one."""
+    pod_source: str | None
+    pod_since: datetime | None
+    pods: int
+    open_hours: list[datetime]
+    waiting: int
+    """Sealed records."""
+    events: int
+    """Event ids that are still recognized, whether the event is kept whole or as a digest."""
+    oldest_event_at: datetime | None
+    """When the oldest event that is still kept whole was taken."""
+    resolved: int
+    """Decisions in the audit trail."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One event that is still kept whole: it has an id, and its hour was open the last time the ledger looked."""
+
+    id: str | None
+    dimension: str
+    quantity: int | None
+    """Millionths; None for an event of a `unique` dimension, which has a value."""
+    value: str | None
+    timestamp: datetime | None
+    """As the app gave it."""
+    tags: Tags
+    hour: datetime
+    taken_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events to list; every part that is given must match. A limit of None lists all."""
+
+    dimension: str | None = None
+    hour: datetime | None = None
+    id: str | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The records that a decision is about."""
+
+    identifiers: tuple[str, ...] | None = None
+    """By name; None means every unbilled record that nobody has decided about and that fits the members below."""
+    dimension: str | None = None
+    since: datetime | None = None
+    """The start of the first hour."""
+    until: datetime | None = None
+    """The start of the hour after the last one."""
+    kind: str | None = None
+    """The word with which the reason begins, such as `in-doubt`."""
+
+
+def open_buckets(connection: sqlite3.Connection, *, limit: int = -1, after: str | None = None) -> list[BucketView]:
+    """Return open buckets, oldest hour first; within what is returned by dimension and tags.
+
+    Args:
+        connection: A connection to the ledger.
+        limit: How many at most; -1 returns all.
+        after: The greatest `key` of the listing that this one continues.
+    """
+    # The order of the index of open buckets, so that a page costs as much as it shows.
+    rows = connection.execute(
+        "SELECT * FROM named_bucket WHERE sealed = 0 AND (hour, pod, dimension, tag_set) > (?, ?, ?, ?)"
+        " ORDER BY hour, pod, dimension, tag_set LIMIT ?",
+        (*_position(after), limit),
+    )
+    found = [
+        BucketView(
+            dimension=row["name"],
+            hour=start_of(Hour(row["hour"])),
+            quantity=read_bucket(row).quantity,
+            tags=read_tags(row["tags"]),
+            events=row["events"],
+            key=".".join(str(row[column]) for column in ("hour", "pod", "dimension", "tag_set")),
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda view: (view.hour, view.dimension, view.tags))
+
+
+def _position(key: str | None) -> tuple[int, ...]:
+    if key is None:
+        return -(2**62), 0, 0, 0
+    parts = [sequence(part) for part in key.split(".")]
+    return tuple(parts) if len(parts) == 4 else (2**62, 0, 0, 0)
+
+
+def records(connection: sqlite3.Connection, query: RecordQuery) -> RecordPage:
+    """Return one page of records in the order in which they were sealed."""
+    where, values = _matching(
+        {
+            "status = ?": query.status,
+            "name = ?": query.dimension,
+            "hour = ?": None if query.hour is None else hour_of(query.hour),
+            "seq > ?": None if query.after is None else sequence(query.after),
+        }
+    )
+    rows = connection.execute(
+        f"SELECT * FROM named_record WHERE {where} ORDER BY seq LIMIT ?", (*values, query.limit + 1)
+    ).fetchall()
+    page = [_view(connection, row) for row in rows[: query.limit]]
+    return RecordPage(page, page[-1].id if len(rows) > query.limit else None)
+
+
+def _matching(conditions: Mapping[str, object]) -> tuple[str, list[object]]:
+    """Return the condition that every one given makes together, and its values."""
+    given = {text: value for text, value in conditions.items() if value is not None}
+    return " AND ".join(given) or "1", list(given.values())
+
+
+def progress(connection: sqlite3.Connection) -> Progress:
+    """Return how far the submissions have come."""
+    last = _value(connection, "SELECT max(settled_at) FROM record WHERE status = 'accepted' AND resolved = 0")
+    oldest = connection.execute(
+        "SELECT hour, min(timestamp) AS timestamp FROM record"
+        " WHERE status = 'sealed' AND hour = (SELECT min(hour) FROM record WHERE status = 'sealed')"
+    ).fetchone()
+    opened = _value(connection, "SELECT min(hour) FROM bucket WHERE sealed = 0")
+    in_doubt, _ = _undecided(connection, UnbilledReason.IN_DOUBT)
+    others, others_since = _undecided(connection, UnbilledReason.OTHER_PRODUCT)
+    return Progress(
+        last_success_at=None if last is None else from_micros(last),
+        oldest_unsent_hour=None if oldest["hour"] is None else start_of(Hour(oldest["hour"])),
+        in_doubt=in_doubt,
+        oldest_unsent_at=None if oldest["timestamp"] is None else from_micros(oldest["timestamp"]),
+        oldest_open_hour=None if opened is None else start_of(Hour(opened)),
+        other_product=others,
+        other_product_since=others_since,
+    )
+
+
+def _undecided(connection: sqlite3.Connection, reason: UnbilledReason) -> tuple[int, datetime | None]:
+    """Return how many unbilled records of one reason wait for a decision, and since when the first one does."""
+    # A range of the index on reasons; `~` is after every character that follows the word.
+    count, since = connection.execute(
+        f"SELECT count(*), min(settled_at) FROM record WHERE {_UNDECIDED} AND reason >= ?1 AND reason < ?1 || '~'",
+        (reason,),
+    ).fetchone()
+    return count, None if since is None else from_micros(since)
+
+
+def overview(connection: sqlite3.Connection) -> Overview:
+    """Return what the ledger holds."""
+    pod = connection.execute(
+        "SELECT uid, source, first_seen_at FROM pod JOIN meta ON meta.value = pod.uid WHERE meta.key = 'pod'"
+    ).fetchone()
+    hours = connection.execute("SELECT DISTINCT hour FROM bucket WHERE sealed = 0 ORDER BY hour")
+    oldest = _value(connection, "SELECT min(taken_at) FROM (SELECT taken_at FROM event ORDER BY seq LIMIT 1)")
+    return Overview(
+        schema=_value(connection, "PRAGMA main.user_version") or 0,
+        pod=None if pod is None else pod["uid"],
+        pod_source=None if pod is None else pod["source"],
+        pod_since=None if pod is None else from_micros(pod["first_seen_at"]),
+        pods=_value(connection, "SELECT count(*) FROM pod") or 0,
+        open_hours=[start_of(Hour(row["hour"])) for row in hours],
+        waiting=_value(connection, "SELECT count(*) FROM record WHERE status = 'sealed'") or 0,
+        events=(_value(connection, "SELECT count(*) FROM event") or 0) + digests.count(connection),
+        oldest_event_at=None if oldest is None else from_micros(oldest),
+        resolved=_value(connection, "SELECT count(*) FROM audit") or 0,
+    )
+
+
+def events(connection: sqlite3.Connection, query: EventQuery) -> Iterator[EventView]:
+    """Yield events in order of arrival."""
+    where, values = _matching(
+        {
+            "name = ?": query.dimension,
+            "hour = ?": None if query.hour is None else hour_of(query.hour),
+            "id = ?": query.id,
+        }
+    )
+    rows = connection.execute(
+        f"SELECT * FROM named_event WHERE {where} ORDER BY seq LIMIT ?",
+        (*values, -1 if query.limit is None else query.limit),
+    )
+    for row in rows:
+        yield EventView(
+            id=row["id"],
+            dimension=row["name"],
+            quantity=row["millionths"] if row["value"] is None else None,
+            value=row["value"],
+            timestamp=None if row["given_at"] is None else from_micros(row["given_at"]),
+            tags=read_tags(row["tags"]),
+            hour=start_of(Hour(row["hour"])),
+            taken_at=from_micros(row["taken_at"]),
+        )
+
+
+def record_id(seq: int) -> str:
+    """Return the name by which people and the API call a record."""
+    return f"rec-{seq}"
+
+
+def sequence(identifier: str) -> int:
+    """Return the row of a record's name; an unknown name is after everything."""
+    digits = identifier.removeprefix("rec-")
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else 2**62
+
+
+def _view(connection: sqlite3.Connection, row: sqlite3.Row) -> RecordView:
+    shares = connection.execute("SELECT * FROM tagged_allocation WHERE record = ? ORDER BY tags", (row["seq"],))
+    return RecordView(
+        id=record_id(row["seq"]),
+        dimension=row["name"],
+        hour=start_of(Hour(row["hour"])),
+        quantity=parse_signed(row["quantity"]),
+        status=RecordStatus(row["status"]),
+        reason=row["reason"],
+        client_token=row["client_token"],
+        metering_record_id=row["metering_record_id"],
+        attempts=row["attempts"],
+        allocations=[AllocationView(parse_signed(share["quantity"]), read_tags(share["tags"])) for share in shares],
+        sealed_at=from_micros(row["sealed_at"]),
+        accepted_at=from_micros(row["settled_at"]) if row["status"] == RecordStatus.ACCEPTED else None,
+        carried_to=None if row["carried_to"] is None else start_of(Hour(row["carried_to"])),
+        kind=_SHOWN_AS[RecordKind(row["kind"])],
+        product_code=row["product_code"],
+    )
+
+
+def choose(connection: sqlite3.Connection, choice: Choice) -> Sequence[str]:
+    """Return the names of the chosen records, in the order in which they were sealed, or in that of the choice."""
+    if choice.identifiers is not None:
+        return tuple(dict.fromkeys(choice.identifiers))
+    where, values = _matching(
+        {
+            "name = ?": choice.dimension,
+            "hour >= ?": None if choice.since is None else hour_of(choice.since),
+            "hour < ?": None if choice.until is None else hour_of(choice.until),
+            "reason_word = ?": choice.kind,
+        }
+    )
+    rows = connection.execute(f"SELECT seq FROM named_record WHERE {_UNDECIDED} AND {where} ORDER BY seq", values)
+    return tuple(record_id(row["seq"]) for row in rows)
+
+
+def undecided_reasons(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many unbilled records wait for a decision, by the word with which their reason begins."""
+    rows = connection.execute(
+        f"SELECT reason_word, count(*) AS number FROM named_record WHERE {_UNDECIDED} GROUP BY 1 ORDER BY 1"
+    )
+    return {row["reason_word"]: row["number"] for row in rows}
+
+
+def _value(connection: sqlite3.Connection, statement: str) -> int | None:
+    found: int | None = connection.execute(statement).fetchone()[0]
+    return found
