@@ -181,7 +181,7 @@ class Registrar:
             raise AttestationFailed("entitlement.check is not register, so AWS Marketplace signs nothing for this pod")
         return await self._attestor.attest(nonce)
 
-    async def told(self, accepted: bool) -> None:  # noqa: FBT001 - the one thing that it tells
+    async def on_submission(self, accepted: bool) -> None:  # noqa: FBT001 - the one thing that it tells
         """MeterUsage took a record of this pod, or refused it because the buyer is not entitled."""
         check = self._settings.check
         if check is Check.NONE:

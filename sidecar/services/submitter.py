@@ -95,7 +95,7 @@ class RecordStore(Protocol):
 class LearningGate(EntitlementReader, Protocol):
     """The entitlement, which learns from each submission."""
 
-    async def told(self, *, accepted: bool) -> None:
+    async def on_submission(self, *, accepted: bool) -> None:
         """Tell whether AWS took this pod's usage, or refused it because the buyer is not entitled."""
 
 
@@ -329,7 +329,7 @@ class Submitter:
             if self._failures.pop(record.dimension, 0):
                 log.info("metering.recovered", dimension=record.dimension)
             self._not_before.pop(record.dimension, None)
-            await self._gate.told(accepted=True)
+            await self._gate.on_submission(accepted=True)
             return
         known = self.findings.get(record.dimension)
         if known is None or known.code != told.code:
@@ -345,7 +345,7 @@ class Submitter:
                 cure=DUPLICATE_CURE,
             )
         if outcome is Outcome.NOT_ENTITLED:
-            await self._gate.told(accepted=False)
+            await self._gate.on_submission(accepted=False)
         if outcome in {Outcome.RETRY, Outcome.UNKNOWN, Outcome.SETUP, Outcome.NOT_ENTITLED}:
             wait = full_jitter(self._failures[record.dimension], base=RETRY_BASE, cap=RETRY_CAP, draw=self._draw())
             self._failures[record.dimension] += 1

@@ -181,7 +181,7 @@ class OpenGate:
         """Is not asked here."""
         raise NotImplementedError
 
-    async def told(self, *, accepted: bool) -> None:
+    async def on_submission(self, *, accepted: bool) -> None:
         """Remember it."""
         self.told_so.append(accepted)
 

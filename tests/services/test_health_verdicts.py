@@ -134,9 +134,9 @@ async def brought_to(metering: "Metering", state: State) -> Desk:
     """Return a desk whose registrar stands so."""
     desk = Desk(metering, Check.METER)
     if state in {State.ENTITLED, State.SUSPENDED}:
-        await desk.registrar.told(accepted=True)
+        await desk.registrar.on_submission(accepted=True)
     if state in {State.DENIED, State.SUSPENDED}:
-        await desk.registrar.told(accepted=False)
+        await desk.registrar.on_submission(accepted=False)
     if state is State.UNAVAILABLE:
         metering.clock.step(timedelta(hours=1))
     assert state is desk.registrar.entitlement().state

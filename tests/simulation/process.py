@@ -52,7 +52,7 @@ class PodGate:
         """Refuse."""
         raise AttestationFailed("not simulated")
 
-    async def told(self, *, accepted: bool) -> None:
+    async def on_submission(self, *, accepted: bool) -> None:
         """Open the gate, or suspend an open one."""
         if accepted:
             self._state = State.ENTITLED

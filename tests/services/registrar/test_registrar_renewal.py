@@ -96,7 +96,7 @@ async def test_wrong_renewal_changes_nothing(scene: "Scene", stranger: "Signer")
 async def test_renewal_keeps_suspension(scene: "Scene") -> None:
     """A renewed proof does not lift a suspension: only a record that AWS accepts does."""
     registrar = await scene.start()
-    await registrar.told(accepted=False)
+    await registrar.on_submission(accepted=False)
     await scene.clock.advance(DAY)
 
     assert len(scene.marketplace.registrations) > 1
@@ -169,7 +169,7 @@ METER = replace(SETTINGS, check=Check.METER)
 async def test_accepted_record_is_remembered(scene: "Scene") -> None:
     """With check: meter the last record that AWS accepted lets a restarted pod in for `remember_for`."""
     registrar = await scene.start(METER)
-    await registrar.told(accepted=True)
+    await registrar.on_submission(accepted=True)
     scene.shelf.accepted_at = scene.clock.now()
     await scene.clock.advance(HOUR)
     scene.marketplace.says(NoAnswer())
@@ -194,7 +194,7 @@ async def test_dry_run_is_not_remembered(scene: "Scene") -> None:
 async def test_refusal_voids_accepted_record(scene: "Scene") -> None:
     """With check: meter a refusal voids what AWS accepted before it, and a later record counts again."""
     registrar = await scene.start(METER)
-    await registrar.told(accepted=True)
+    await registrar.on_submission(accepted=True)
     scene.shelf.accepted_at = scene.clock.now()
     scene.marketplace.says(CustomerNotEntitledException())
     await scene.clock.advance(HOUR)
