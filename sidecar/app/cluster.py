@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Tie:
+class ClusterLink:
     pod: KubernetesPod
     reporter: PodReporter
 
@@ -61,11 +61,11 @@ class Cluster:
         self._clock = SystemClock()
         self._faults = ClusterFaults()
         self._missing: list[Finding] = []
-        self._tie = self._join(settings, environ, account, uid)
+        self._link = self._join(settings, environ, account, uid)
 
     def _join(
         self, settings: KubernetesSettings, environ: Mapping[str, str], account: Path, uid: str | None
-    ) -> _Tie | None:
+    ) -> ClusterLink | None:
         if settings.enabled is KubernetesUse.NEVER:
             return None
         try:
@@ -88,7 +88,7 @@ class Cluster:
             events=settings.events,
             draw=random.random,
         )
-        return _Tie(pod, reporter)
+        return ClusterLink(pod, reporter)
 
     def findings(self) -> list[Finding]:
         """Return what keeps the cluster from being told, at this instant."""
@@ -96,14 +96,14 @@ class Cluster:
 
     async def report(self, look: Callable[[], Situation]) -> None:
         """Tell the cluster how this pod stands for as long as the process lives; return at once without a tie."""
-        if self._tie is not None:
-            await self._tie.reporter.run(look)
+        if self._link is not None:
+            await self._link.reporter.run(look)
 
     async def ask_end(self) -> PodEnd:
         """Ask whether the pod itself ends; so it is taken to be when nobody can tell. Takes a few seconds at most."""
-        if self._tie is None:
+        if self._link is None:
             return PodEnd(ending=True)
-        told = await self._tie.reporter.ask_end()
+        told = await self._link.reporter.ask_end()
         end = PodEnd(ending=True) if told is None else told
         words = "unknown" if told is None else "yes" if told.ending else "no"
         log.info("shutdown.cluster_asked", pod_ends=words, grace_left=end.left)
@@ -111,8 +111,8 @@ class Cluster:
 
     def announce(self, reason: EventReason, message: str) -> None:
         """Write an event on the pod, with the next report; nothing without a tie."""
-        if self._tie is not None:
-            self._tie.reporter.announce(reason, message)
+        if self._link is not None:
+            self._link.reporter.announce(reason, message)
 
     async def runs(self, earlier: Predecessor) -> bool | None:
         """Return whether the pod that had the ledger last still runs; None where that cannot be decided.
@@ -120,11 +120,11 @@ class Cluster:
         Takes `PREDECESSOR_WITHIN` at most once the kubernetes package is loaded.
         """
         runs: bool | None = None
-        if self._tie is not None and earlier.place is not None:
+        if self._link is not None and earlier.place is not None:
             with suppress(TimeoutError, ClusterFailed):
-                await self._tie.pod.load()
+                await self._link.pod.load()
                 async with asyncio.timeout(PREDECESSOR_WITHIN.total_seconds()):
-                    runs = await self._look_for(self._tie.pod, earlier)
+                    runs = await self._look_for(self._link.pod, earlier)
         words = "unknown" if runs is None else "yes" if runs else "no"
         place = None if earlier.place is None else str(earlier.place)
         log.info("ledger.predecessor_asked", pod=earlier.uid, place=place, runs=words)
@@ -144,5 +144,5 @@ class Cluster:
 
     def close(self) -> None:
         """Make no further calls."""
-        if self._tie is not None:
-            self._tie.pod.close()
+        if self._link is not None:
+            self._link.pod.close()
