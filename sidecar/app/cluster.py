@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class ClusterLink:
+    """The pod in its cluster, and the reports on it."""
+
     pod: KubernetesPod
     reporter: PodReporter
 

@@ -62,7 +62,7 @@ log = structlog.get_logger()
 class RecordStore(Protocol):
     """What the submitter needs of the ledger."""
 
-    async def witness(self, hour: Hour) -> None:
+    async def mark_reportable(self, hour: Hour) -> None:
         """Note that `hour` is to be reported even if nothing is used in it."""
 
     async def bring_back(self, *, after: Hour, now: datetime) -> int:
@@ -197,7 +197,7 @@ class Submitter:
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""
         now = self._clock.now()
-        await self._witness(now)
+        await self._mark_reportable(now)
         await self._bring_back(now)
         await self._seal(before=hour_of(now - self._rules.settle))
         await self._expire(now)
@@ -208,7 +208,7 @@ class Submitter:
             pass
         return wake
 
-    async def _witness(self, now: datetime) -> None:
+    async def _mark_reportable(self, now: datetime) -> None:
         """Note the hours to report even without usage, since the last turn: the gate may have opened in between."""
         this = hour_of(now)
         last, self._last_turn = self._last_turn or this, this
@@ -223,7 +223,7 @@ class Submitter:
             return
         hour = min(max(hour_of(entitlement.since), last, hour_of(now - self._rules.window)), this)
         while hour <= this:
-            await self._store.witness(hour)
+            await self._store.mark_reportable(hour)
             hour = next_hour(hour)
 
     async def _bring_back(self, now: datetime) -> None:

@@ -46,11 +46,11 @@ class Shelf:
             self.books.now = now
         return self.books
 
-    async def witness(self, hour: Hour) -> None:
+    async def mark_reportable(self, hour: Hour) -> None:
         """Note the hour."""
-        books = self._step("witness")
+        books = self._step("mark_reportable")
         with books.store.transaction():
-            submitting.witness(books.store, hour)
+            submitting.mark_reportable(books.store, hour)
 
     async def bring_back(self, *, after: Hour, now: datetime) -> int:
         """Move what lies ahead."""

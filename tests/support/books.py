@@ -124,10 +124,10 @@ class Books:
             raise fate
         return fate
 
-    def witness(self) -> None:
+    def mark_reportable(self) -> None:
         """Note that the current hour is to be reported whatever happens in it."""
         with self.store.transaction():
-            submitting.witness(self.store, hour_of(self.now))
+            submitting.mark_reportable(self.store, hour_of(self.now))
 
     def sealable(self, before: Hour | None = None) -> list[tuple[Hour, str]]:
         """Return what may be sealed now."""

@@ -307,9 +307,9 @@ class Ledger:
 
         return await self._look(measure)
 
-    async def witness(self, hour: Hour) -> None:
+    async def mark_reportable(self, hour: Hour) -> None:
         """Note that `hour` is to be reported even if nothing is used in it."""
-        await self._write(lambda store: submitting.witness(store, hour))
+        await self._write(lambda store: submitting.mark_reportable(store, hour))
 
     async def bring_back(self, *, after: Hour, now: datetime) -> int:
         """Move what lies open in hours later than `after` into the current one; how many buckets that were."""

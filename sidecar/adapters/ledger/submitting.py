@@ -17,7 +17,7 @@ from sidecar.domain.metering.sealing import Seal, seal
 from sidecar.domain.policy import QuantityKind
 
 
-def witness(store: Store, hour: Hour) -> None:
+def mark_reportable(store: Store, hour: Hour) -> None:
     """Note that `hour` is to be reported even if nothing is used in it."""
     store.connection.execute("INSERT INTO witnessed_hour VALUES (?, ?) ON CONFLICT DO NOTHING", (store.pod, hour))
 

@@ -184,9 +184,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.stepped_back = self.stepped_back or self.latest - self.books.now > timedelta(days=1)
 
     @rule()
-    def witness(self) -> None:
+    def mark_reportable(self) -> None:
         """The gate is open."""
-        self.books.witness()
+        self.books.mark_reportable()
 
     @rule(ending=st.booleans())
     def seal(self, ending: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
