@@ -65,7 +65,7 @@ class RecordStore(Protocol):
     async def mark_reportable(self, hour: Hour) -> None:
         """Note that `hour` is to be reported even if nothing is used in it."""
 
-    async def bring_back(self, *, after: Hour, now: datetime) -> int:
+    async def rebook_future_hours(self, *, after: Hour, now: datetime) -> int:
         """Move what lies open in hours later than `after` into the current one; how many buckets that were."""
 
     async def sealable(self, *, before: Hour, zero_from: Hour, now: datetime) -> list[tuple[Hour, str]]:
@@ -176,7 +176,7 @@ class Submitter:
         now = self._clock.now()
         if ending:
             # What is dated a few minutes ahead can only be reported with the hour that is open now.
-            await self._store.bring_back(after=hour_of(now), now=now)
+            await self._store.rebook_future_hours(after=hour_of(now), now=now)
         await self._seal(before=next_hour(hour_of(now)) if ending else hour_of(now))
         if ending:
             await self._note_unsent()
@@ -198,7 +198,7 @@ class Submitter:
         """Do what is due now and return when to look again."""
         now = self._clock.now()
         await self._mark_reportable(now)
-        await self._bring_back(now)
+        await self._rebook_future_hours(now)
         await self._seal(before=hour_of(now - self._rules.settle))
         await self._expire(now)
         await self._submit_due()
@@ -226,9 +226,9 @@ class Submitter:
             await self._store.mark_reportable(hour)
             hour = next_hour(hour)
 
-    async def _bring_back(self, now: datetime) -> None:
+    async def _rebook_future_hours(self, now: datetime) -> None:
         """Mend what a clock that was ahead has left in hours to come."""
-        buckets = await self._store.bring_back(after=hour_of(now + AHEAD), now=now)
+        buckets = await self._store.rebook_future_hours(after=hour_of(now + AHEAD), now=now)
         if buckets:
             log.warning("metering.clock_went_back", buckets=buckets)
 

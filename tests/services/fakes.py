@@ -52,11 +52,11 @@ class Shelf:
         with books.store.transaction():
             submitting.mark_reportable(books.store, hour)
 
-    async def bring_back(self, *, after: Hour, now: datetime) -> int:
+    async def rebook_future_hours(self, *, after: Hour, now: datetime) -> int:
         """Move what lies ahead."""
-        books = self._step("bring_back", now)
+        books = self._step("rebook_future_hours", now)
         with books.store.transaction():
-            return submitting.bring_back(books.store, after=after, now=to_micros(now))
+            return submitting.rebook_future_hours(books.store, after=after, now=to_micros(now))
 
     async def sealable(self, *, before: Hour, zero_from: Hour, now: datetime) -> list[tuple[Hour, str]]:
         """Return what may be sealed."""

@@ -114,7 +114,7 @@ async def test_drain_cut_short(metering: "Metering") -> None:
 
 
 @pytest.mark.parametrize(
-    "step", ["mark_reportable", "bring_back", "sealable", "seal", "waiting", "begin", "settle", "prune"]
+    "step", ["mark_reportable", "rebook_future_hours", "sealable", "seal", "waiting", "begin", "settle", "prune"]
 )
 async def test_broken_disk_recovers(metering: "Metering", step: str) -> None:
     """Whichever step the disk refuses, the loop lives on, and the hour is sent once with one request."""

@@ -148,7 +148,7 @@ def close(store: Store, move: Move, now: int) -> None:
         store.carry(move, now)
 
 
-def bring_back(store: Store, *, after: Hour, now: int) -> int:
+def rebook_future_hours(store: Store, *, after: Hour, now: int) -> int:
     """Move what lies open in hours later than `after` into the current one; how many buckets that were.
 
     Such hours come from a clock that was ahead and has gone back; waiting for them could take for ever.

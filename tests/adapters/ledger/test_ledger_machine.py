@@ -191,7 +191,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(ending=st.booleans())
     def seal(self, ending: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
         """What has ended is sealed; at the pod's end the open hour too."""
-        self.books.bring_back()
+        self.books.rebook_future_hours()
         before = next_hour(next_hour(hour_of(self.books.now))) if ending else None
         self.books.seal_ended(before)
 
