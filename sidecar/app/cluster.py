@@ -88,7 +88,7 @@ class Cluster:
             own_uid=address.uid,
             readiness_gate=settings.readiness_gate,
             events=settings.events,
-            draw=random.random,
+            random=random.random,
         )
         return ClusterLink(pod, reporter)
 

@@ -90,7 +90,7 @@ def assemble(
         clock=clock,
         evidence=ledger,
         pod=ledger.pod,
-        draw=random.random,
+        random=random.random,
         log=log,
         refresh_clock=clock.refresh if isinstance(clock, EmulatorClock) else None,
     )
@@ -102,7 +102,7 @@ def assemble(
         clock=clock,
         rules=ledger.rules,
         pod=ledger.pod,
-        draw=random.random,
+        random=random.random,
         courses=ledger.courses,
         refusing_since=lambda: ledger.room_watch.refusing_since,
     )

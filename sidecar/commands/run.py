@@ -139,9 +139,9 @@ def _watch(settings: Settings, client: MarketplaceMeteringClient) -> list[SetupW
 
     return [
         SetupWatch(
-            look_here, spread=timedelta(), draw=random.random, first=lambda: [variables.check_variables(os.environ)]
+            look_here, spread=timedelta(), random=random.random, first=lambda: [variables.check_variables(os.environ)]
         ),
-        SetupWatch(look_at_service, spread=SPREAD, draw=random.random),
+        SetupWatch(look_at_service, spread=SPREAD, random=random.random),
     ]
 
 

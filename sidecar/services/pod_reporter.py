@@ -87,7 +87,7 @@ class PodReporter:
         own_uid: The pod's UID, None where nobody told.
         readiness_gate: The condition to set, None for none.
         events: Whether events are written.
-        draw: A uniform random number in [0, 1), for the jitter.
+        random: Returns a uniform random number in [0, 1), for the jitter.
         answer_within: How long the question at shutdown may take.
     """
 
@@ -100,7 +100,7 @@ class PodReporter:
         own_uid: str | None,
         readiness_gate: str | None,
         events: bool,
-        draw: Callable[[], float],
+        random: Callable[[], float],
         answer_within: timedelta = ANSWER_WITHIN,
     ) -> None:
         self._api = api
@@ -109,7 +109,7 @@ class PodReporter:
         self._own_uid = own_uid
         self._readiness_gate = readiness_gate
         self._events = events
-        self._draw = draw
+        self._random = random
         self._answer_within = answer_within
         self._before: Situation | None = None
         self._queue = EventQueue()
@@ -201,7 +201,7 @@ class PodReporter:
             await call()
         except ClusterFailed as failed:
             now = self._clock.now()
-            wait = full_jitter(self._failures[access], base=FIRST_WAIT, cap=LONGEST_WAIT, draw=self._draw())
+            wait = full_jitter(self._failures[access], base=FIRST_WAIT, cap=LONGEST_WAIT, draw=self._random())
             self._failures[access] += 1
             self._not_before[access] = now + wait
             self._faults.note(access, failed, now)

@@ -76,7 +76,7 @@ class Registrar:
         clock: Decides every instant of entitlement.
         evidence: Where proof outlives the process.
         pod: The pod's identity; evidence of another one is worth nothing.
-        draw: A uniform random number in [0, 1), for the jitter.
+        random: Returns a uniform random number in [0, 1), for the jitter.
         log: Takes the events.
         refresh_clock: Brings `clock` up to date before the time in a token is judged by it; for a clock that follows
             another one, which may have been stepped meanwhile.
@@ -93,7 +93,7 @@ class Registrar:
         clock: Clock,
         evidence: EvidenceStore,
         pod: str,
-        draw: Callable[[], float],
+        random: Callable[[], float],
         log: FilteringBoundLogger,
         refresh_clock: Callable[[], Awaitable[None]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -102,7 +102,7 @@ class Registrar:
         self._settings = settings
         self._clock = clock
         self._store = evidence
-        self._draw = draw
+        self._random = random
         self._look_again = look_again
         self._log = log
         self._prover = Prover(
@@ -116,7 +116,7 @@ class Registrar:
             log=log,
         )
         self._attestor = Attestor(self._prover, log, monotonic)
-        self._renewal = Renewal(self._prover, settings.remember_for, draw, log)
+        self._renewal = Renewal(self._prover, settings.remember_for, random, log)
         self._registration = _begin(settings, clock.now())
         self.entitled_once = False
         """Whether the pod has been entitled in this process's life."""
@@ -246,7 +246,7 @@ class Registrar:
     def _wait(self) -> timedelta:
         if self._registration.standing is Standing.REFUSED:
             return ASK_AGAIN
-        return full_jitter(max(self._faults - 1, 0), base=FIRST_WAIT, cap=LONGEST_WAIT, draw=self._draw())
+        return full_jitter(max(self._faults - 1, 0), base=FIRST_WAIT, cap=LONGEST_WAIT, draw=self._random())
 
     async def _recall(self) -> None:
         try:

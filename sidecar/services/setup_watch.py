@@ -31,7 +31,7 @@ class SetupWatch:
     Args:
         look: Judges it; never raises.
         spread: Real time over which the first looks of pods that start together are spread.
-        draw: A uniform random number in [0, 1).
+        random: Returns a uniform random number in [0, 1).
         rest: Waits for so many real seconds, also beside an emulator whose clock runs fast.
         first: A look that costs nothing, taken at once: what it finds is said before something else is blamed for it.
     """
@@ -41,13 +41,13 @@ class SetupWatch:
         look: Look,
         *,
         spread: timedelta,
-        draw: Callable[[], float],
+        random: Callable[[], float],
         rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
         first: Look = tuple,
     ) -> None:
         self._look = look
         self._spread = spread
-        self._draw = draw
+        self._random = random
         self._rest = rest
         self._first = first
         self._wrong: dict[str, tuple[Diagnosis, Finding]] = {}
@@ -61,7 +61,7 @@ class SetupWatch:
         """Look until all is right; findings are dated by `clock`."""
         for diagnosis in self._first():
             self._take(diagnosis, clock.now())
-        await self._rest(self._spread.total_seconds() * self._draw())
+        await self._rest(self._spread.total_seconds() * self._random())
         while True:
             now = clock.now()
             found = await _on_own_thread(self._look)
@@ -70,7 +70,7 @@ class SetupWatch:
             if found is not None and not self._wrong:
                 return
             # Pods that started together drift apart.
-            await self._rest(AGAIN.total_seconds() * (0.5 + self._draw()))
+            await self._rest(AGAIN.total_seconds() * (0.5 + self._random()))
 
     def _take(self, diagnosis: Diagnosis, now: datetime) -> None:
         match diagnosis.status:

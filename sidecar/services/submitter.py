@@ -111,7 +111,7 @@ class Submitter:
         clock: Clock,
         rules: MeteringRules,
         pod: str,
-        draw: Callable[[], float],
+        random: Callable[[], float],
         courses: Mapping[str, Course] | None = None,
         refusing_since: Callable[[], datetime | None] = lambda: None,
         longest_sleep: timedelta = LONGEST_SLEEP,
@@ -124,7 +124,7 @@ class Submitter:
         self._rules = rules
         self._pod = pod
         self._spread = stretch(rules.spread, dimensions=len(rules.dimensions), settle=rules.settle)
-        self._draw = draw
+        self._random = random
         self._not_before: dict[str, datetime] = {}
         self._failures: Counter[str] = Counter()
         self._paced_until: datetime | None = None
@@ -347,7 +347,7 @@ class Submitter:
         if outcome is Outcome.NOT_ENTITLED:
             await self._gate.on_submission(accepted=False)
         if outcome in {Outcome.RETRY, Outcome.UNKNOWN, Outcome.SETUP, Outcome.NOT_ENTITLED}:
-            wait = full_jitter(self._failures[record.dimension], base=RETRY_BASE, cap=RETRY_CAP, draw=self._draw())
+            wait = full_jitter(self._failures[record.dimension], base=RETRY_BASE, cap=RETRY_CAP, draw=self._random())
             self._failures[record.dimension] += 1
             self._not_before[record.dimension] = now + wait
 

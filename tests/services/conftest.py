@@ -46,7 +46,7 @@ class Metering:
             clock=self.clock,
             rules=rules,
             pod="pod-1",
-            draw=lambda: 0.5,
+            random=lambda: 0.5,
             courses=read_courses(self.books.store.connection),
             refusing_since=lambda: self.refusing_since,
             longest_sleep=longest_sleep,

@@ -83,7 +83,7 @@ class Desk:
             clock=metering.clock,
             evidence=Drawer(),
             pod="pod-1",
-            draw=lambda: 0.5,
+            random=lambda: 0.5,
             log=structlog.wrap_logger(None, processors=[drop]),
         )
 

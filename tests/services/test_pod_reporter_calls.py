@@ -85,7 +85,7 @@ class Stage:
             own_uid="u-1",
             readiness_gate=gate,
             events=events,
-            draw=lambda: 0.999,
+            random=lambda: 0.999,
             answer_within=timedelta(seconds=within),
         )
 

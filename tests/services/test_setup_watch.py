@@ -29,7 +29,7 @@ class Watched:
         self.shown: list[list[str]] = []
         """The codes that the status shows after each look."""
         self._clock = clock
-        self.watch = SetupWatch(self._look, spread=timedelta(seconds=20), draw=lambda: 0.25, rest=self._rest)
+        self.watch = SetupWatch(self._look, spread=timedelta(seconds=20), random=lambda: 0.25, rest=self._rest)
 
     async def live(self) -> list[Any]:
         """Watch until all is right; the log lines."""
@@ -104,7 +104,7 @@ async def test_other_fault_is_told_anew(clock: "ManualClock", then: Diagnosis, *
         details.extend((finding.detail, finding.since) for finding in watched.watch.findings)
         await rest(seconds)
 
-    watched.watch = SetupWatch(watched._look, spread=MINUTE, draw=lambda: 0.0, rest=look_before_rest)
+    watched.watch = SetupWatch(watched._look, spread=MINUTE, random=lambda: 0.0, rest=look_before_rest)
     lines = await watched.live()
     assert (3 if again else 2) == len(lines)
     assert [(UNKNOWN.found, first), (then.found, first)] == details
@@ -134,7 +134,7 @@ async def test_hanging_look_is_left(clock: "ManualClock") -> None:
         released.wait()
         return [UNKNOWN]
 
-    watch = SetupWatch(look, spread=timedelta(), draw=lambda: 0.0)
+    watch = SetupWatch(look, spread=timedelta(), random=lambda: 0.0)
     life = asyncio.create_task(watch.run(clock))
     await asyncio.to_thread(asked.wait)
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "setup"]

@@ -91,7 +91,7 @@ class Process:
             clock=clock,
             rules=rules,
             pod=pod,
-            draw=draw,
+            random=draw,
             last_success_at=None,
             longest_sleep=longest_sleep,
         )
