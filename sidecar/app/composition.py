@@ -1,6 +1,6 @@
 """Puts one process together from its configuration: which part gets what.
 
-Starts nothing and asks nobody; `sidecar.app.lifecycle` leads the parts through their life.
+Starts nothing and asks nobody; `sidecar.app.lifecycle` leads the components through their life.
 """
 
 import platform
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Components:
     """What one process is made of."""
 
     client: MarketplaceMeteringClient
@@ -54,10 +54,10 @@ def assemble(
     clock: SystemClock | EmulatorClock,
     ledger: Ledger,
     *,
-    passing: Callable[[], Sequence[Finding]],
+    transient_findings: Callable[[], Sequence[Finding]],
     running: Callable[[], bool],
-) -> Parts:
-    """Make the parts of one process.
+) -> Components:
+    """Make the components of one process.
 
     Args:
         settings: The configuration.
@@ -66,7 +66,7 @@ def assemble(
         keys: The product's public keys.
         clock: The clock that goes with the endpoint.
         ledger: The open ledger.
-        passing: Returns what is wrong at an instant beyond what the parts know.
+        transient_findings: Returns what is wrong at an instant beyond what the components know.
         running: Tells whether the intake takes usage.
     """
     # An emulator's answers are dated by its machine, and its own clock may run elsewhere.
@@ -127,11 +127,11 @@ def assemble(
         running=running,
         refused=refused,
         clock_skew=lambda: client.clock_skew,
-        lasting=_findings(settings, identity, clock),
-        passing=passing,
+        static_findings=_findings(settings, identity, clock),
+        transient_findings=transient_findings,
         room=lambda: ledger.room_watch.room,
     )
-    return Parts(
+    return Components(
         client=client,
         registrar=registrar,
         submitter=submitter,

@@ -1,4 +1,4 @@
-"""The sidecar as one process: leads its parts through their life.
+"""The sidecar as one process: leads its components through their life.
 
 Open, serve, register, run, drain, close. The probes answer before anything is asked of AWS. The first signal drains, a
 second one ends the process at once; what was accepted is on disk either way.
@@ -21,7 +21,7 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.pod import PodIdentity, pod_identity
 from sidecar.adapters.signature import PublicKeys
 from sidecar.app.cluster import Cluster
-from sidecar.app.composition import Parts, assemble, rules_of
+from sidecar.app.composition import Components, assemble, rules_of
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.pod.lifecycle import PodEnd, drain_within
 from sidecar.domain.pod.reports import EventReason
@@ -89,49 +89,49 @@ async def run(
         stack.callback(cluster.close)
         ledger = await _open_ledger(settings, pod, clock, stack, cluster, place_of(environ, account))
         watches: list[SetupWatch] = []
-        parts = assemble(
+        components = assemble(
             settings,
             environ,
             endpoint,
             keys,
             clock,
             ledger,
-            passing=lambda: [
+            transient_findings=lambda: [
                 *cluster.findings(),
                 *ledger.room_watch.findings(),
                 *(found for each in watches for found in each.findings),
             ],
             running=lambda: not intake.done(),
         )
-        stack.callback(parts.health.close)
-        intake = asyncio.create_task(parts.intake.run(), name="intake")
+        stack.callback(components.health.close)
+        intake = asyncio.create_task(components.intake.run(), name="intake")
         if follow is not None:
-            stack.callback(asyncio.create_task(follow(parts.health), name="follow").cancel)
-        await parts.probes.start()
-        stack.push_async_callback(parts.probes.stop, LISTENERS_STOP)
-        await parts.api.start()
-        stack.push_async_callback(parts.api.stop, LISTENERS_STOP)
+            stack.callback(asyncio.create_task(follow(components.health), name="follow").cancel)
+        await components.probes.start()
+        stack.push_async_callback(components.probes.stop, LISTENERS_STOP)
+        await components.api.start()
+        stack.push_async_callback(components.api.stop, LISTENERS_STOP)
         log.info(
             "sidecar.started",
             version=__version__,
-            api=authority(settings.api.host, parts.api.port),
-            probes=authority(settings.probes.host, parts.probes.port),
+            api=authority(settings.api.host, components.api.port),
+            probes=authority(settings.probes.host, components.probes.port),
             pod=ledger.pod,
             pod_source=ledger.pod_source,
             region=endpoint.region,
             mode=settings.marketplace.mode,
         )
         await _prove(ledger)
-        await parts.client.open()
-        stack.push_async_callback(parts.client.close)
-        watches += watch(parts.client)
+        await components.client.open()
+        stack.push_async_callback(components.client.close)
+        watches += watch(components.client)
         denied: DeniedExit | None = None
         loops = (
             _watch(intake),
-            parts.registrar.run(),
-            parts.submitter.run(),
+            components.registrar.run(),
+            components.submitter.run(),
             *(each.run(clock) for each in watches),
-            cluster.report(parts.health.situation),
+            cluster.report(components.health.situation),
             _end(stop),
         )
         try:
@@ -143,7 +143,7 @@ async def run(
         except* DeniedExit as ended:
             denied = next((leaf for leaf in ended.exceptions if isinstance(leaf, DeniedExit)), None)
         finally:
-            await _drain(parts, intake, settings.shutdown.timeout, cluster.ask_end)
+            await _drain(components, intake, settings.shutdown.timeout, cluster.ask_end)
         if denied is not None:
             raise denied
 
@@ -166,7 +166,7 @@ async def _end(stop: asyncio.Event) -> None:
 
 
 async def _drain(
-    parts: Parts, intake: asyncio.Task[None], timeout: timedelta, ask_end: Callable[[], Awaitable[PodEnd]]
+    components: Components, intake: asyncio.Task[None], timeout: timedelta, ask_end: Callable[[], Awaitable[PodEnd]]
 ) -> None:
     """Submit what has ended, hear the app out, then seal and submit the open hour, unless the pod goes on living.
 
@@ -187,17 +187,17 @@ async def _drain(
                 async with asyncio.timeout_at(began_at + (timeout - RESERVED).total_seconds()) as part:
                     bounding = asyncio.create_task(_bound(part, deadline))
                     try:
-                        await parts.submitter.drain(ending=False)
-                        await _hear_out(parts.intake)
+                        await components.submitter.drain(ending=False)
+                        await _hear_out(components.intake)
                     finally:
                         bounding.cancel()
             except TimeoutError:
                 log.warning("shutdown.ended_hours_wait")
-            await parts.api.stop(LISTENERS_STOP)
-            parts.intake.close()
+            await components.api.stop(LISTENERS_STOP)
+            components.intake.close()
             await intake
             whole.reschedule(await deadline())
-            await parts.submitter.drain(ending=(await question).ending)
+            await components.submitter.drain(ending=(await question).ending)
     except TimeoutError:
         log.warning("shutdown.incomplete", cure="What is left is in the ledger; the next start on it goes on.")
     except LedgerUnavailable as error:
@@ -205,7 +205,7 @@ async def _drain(
     else:
         log.info("sidecar.stopped")
     finally:
-        parts.intake.close()
+        components.intake.close()
         question.cancel()
         await asyncio.wait([intake, question])
 

@@ -89,8 +89,8 @@ class HealthReport:
         running: Callable[[], bool],
         refused: Mapping[str, int],
         clock_skew: Callable[[], timedelta | None],
-        lasting: Sequence[Finding] = (),
-        passing: Callable[[], Sequence[Finding]] = tuple,
+        static_findings: Sequence[Finding] = (),
+        transient_findings: Callable[[], Sequence[Finding]] = tuple,
         room: Callable[[], Room | None] = lambda: None,
     ) -> None:
         """Make the report.
@@ -105,8 +105,8 @@ class HealthReport:
             running: Tells whether every loop of the process runs.
             refused: Usage requests that were not taken, by reason; counted elsewhere.
             clock_skew: Tells by how much this clock was ahead of the service's at its last answer, if that is known.
-            lasting: What was found at start and stays true.
-            passing: Tells what else is found at an instant.
+            static_findings: What was found at start and stays true.
+            transient_findings: Tells what else is found at an instant.
             room: Returns how full the ledger is, as it was measured last.
         """
         self._setting = setting
@@ -118,8 +118,8 @@ class HealthReport:
         self._running = running
         self._refused = refused
         self._clock_skew = clock_skew
-        self._lasting = tuple(lasting)
-        self._passing = passing
+        self._static_findings = tuple(static_findings)
+        self._transient_findings = transient_findings
         self._since = Since()
         self._room = room
         self._looking: asyncio.Task[Status] | None = None
@@ -150,7 +150,7 @@ class HealthReport:
         if self._ledger.fault is not None:
             words = f"Usage is refused for now: {self._ledger.fault}. It goes on by itself once the cause is gone."
             return Verdict(ok=True, reason="ledger-unavailable", sentence=words)
-        full = next((found for found in self._passing() if found.code == "ledger-full"), None)
+        full = next((found for found in self._transient_findings() if found.code == "ledger-full"), None)
         if full is not None:
             return Verdict(ok=True, reason="ledger-full", sentence=f"{full.detail}. {full.cure}")
         return verdict
@@ -240,7 +240,13 @@ class HealthReport:
             ledger_used=None if room is None else room.used,
             ledger_limit=None if room is None else room.limit,
             conservation=terms,
-            findings=[*standing, *self._lasting, *self._passing(), *self._submitter.findings.values(), *dated],
+            findings=[
+                *standing,
+                *self._static_findings,
+                *self._transient_findings(),
+                *self._submitter.findings.values(),
+                *dated,
+            ],
             answers=dict(self._submitter.answers),
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,

@@ -87,7 +87,7 @@ class Desk:
             log=structlog.wrap_logger(None, processors=[drop]),
         )
 
-    def report(self, on_failing: OnFailing = OnFailing.WARN, lasting: tuple[Finding, ...] = ()) -> HealthReport:
+    def report(self, on_failing: OnFailing = OnFailing.WARN, static_findings: tuple[Finding, ...] = ()) -> HealthReport:
         """Make the report."""
         return HealthReport(
             setting=Setting(
@@ -101,7 +101,7 @@ class Desk:
             running=lambda: self.running,
             refused=self.refused,
             clock_skew=lambda: self.skew,
-            lasting=lasting,
+            static_findings=static_findings,
         )
 
     async def fail(self) -> None:
@@ -218,12 +218,12 @@ async def test_stopped_loop_told(metering: "Metering") -> None:
 
 async def test_status_tells_everything(metering: "Metering") -> None:
     """The status joins the ledger's figures, the process's counts and every finding with its cure."""
-    lasting = Finding("identity-not-accepted", "static keys", "Use IRSA.", NOW)
+    static_findings = Finding("identity-not-accepted", "static keys", "Use IRSA.", NOW)
     desk = Desk(metering)
     await desk.fail()
     desk.shelf.found = Progress(NOW, NOW - timedelta(hours=1), 2, NOW - timedelta(minutes=50), NOW)
     desk.shelf.law["peak"] = replace(BALANCED, open=1)
-    report = desk.report(lasting=(lasting,))
+    report = desk.report(static_findings=(static_findings,))
     status = await report.status()
     assert ("1.0", "pod-1", "downward-api", "eu-west-1", "irsa", 4096, 2) == (
         status.versions["sidecar"],
