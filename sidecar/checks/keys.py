@@ -16,7 +16,7 @@ from sidecar.domain.diagnosis import Diagnosis, Subject
 from sidecar.domain.entitlement.states import Evidence, Reason
 from sidecar.domain.entitlement.token import Refusal, check_signature
 from sidecar.domain.timestamps import render
-from sidecar.settings import Check, MarketplaceSettings, Mode, Product, Settings
+from sidecar.settings import EntitlementCheck, MarketplaceSettings, Mode, Product, Settings
 
 KEYS = Subject("keys", "AWS's answer is believed only if its signature verifies under the product's public key.")
 ROTATION = Subject("key rotation", "Once AWS has rotated the key, products with the old one stop being entitled.")
@@ -46,7 +46,7 @@ def check_keys(product: Product, marketplace: MarketplaceSettings | None = None)
 
 def check_rotation(settings: Settings, running: RunningSidecar | None) -> Diagnosis:
     """Say what is known of the key's age and whether it is the right one."""
-    if settings.entitlement.check is not Check.REGISTER:
+    if settings.entitlement.check is not EntitlementCheck.REGISTER:
         return ROTATION.skipped("entitlement.check does not register, so no key is used")
     if running is not None:
         for found, _ in running.faults("public-key-rotated"):

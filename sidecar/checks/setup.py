@@ -19,7 +19,7 @@ from sidecar.checks.token import TOKEN, check_token
 from sidecar.checks.variables import VARIABLES, check_variables
 from sidecar.domain.diagnosis import Diagnosis, Result, failed
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
-from sidecar.settings import Check, Mode, Settings
+from sidecar.settings import EntitlementCheck, Mode, Settings
 
 SERVICE = (network.DNS, network.ENDPOINT, network.CLOCK, access.STS, access.PERMISSION)
 """The subjects on the way to AWS, each of which rests on those before it."""
@@ -105,7 +105,7 @@ def _steps(
     if failed([check_identity(settings.marketplace.mode, environ)]):
         return  # AWS refuses it for certain, which the process says by itself
     yield access.check_sts(probe)
-    if settings.entitlement.check is Check.METER:
+    if settings.entitlement.check is EntitlementCheck.METER:
         return
     first = [dimension.name for dimension in settings.metering.dimensions[:1]]
     permission = access.check_permission(probe, settings.product.code, first)

@@ -20,7 +20,7 @@ from sidecar.domain.entitlement.registration import Registration, Standing, judg
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Evidence, Reason, Source, State
 from sidecar.domain.entitlement.token import Refusal
 from sidecar.domain.metering.events import LedgerUnavailable
-from sidecar.domain.policy import Check, OnDenied
+from sidecar.domain.policy import EntitlementCheck, OnDenied
 from sidecar.domain.ports import Clock, SignatureCheck
 from sidecar.logs import Repeats
 from sidecar.marketplace.client import MarketplaceMetering
@@ -54,7 +54,7 @@ class RegistrarSettings:
 
     product_code: str
     public_key_version: int
-    check: Check = Check.REGISTER
+    check: EntitlementCheck = EntitlementCheck.REGISTER
     on_denied: OnDenied = OnDenied.HOLD
     retry_for: timedelta = timedelta(minutes=30)
     remember_for: timedelta = timedelta(hours=24)
@@ -177,14 +177,14 @@ class Registrar:
             SlowDown: Called again within 10 real seconds.
             AttestationFailed: AWS gave no valid signature; says why.
         """
-        if self._settings.check is not Check.REGISTER:
+        if self._settings.check is not EntitlementCheck.REGISTER:
             raise AttestationFailed("entitlement.check is not register, so AWS Marketplace signs nothing for this pod")
         return await self._attestor.attest(nonce)
 
     async def on_submission(self, accepted: bool) -> None:  # noqa: FBT001 - the one thing that it tells
         """MeterUsage took a record of this pod, or refused it because the buyer is not entitled."""
         check = self._settings.check
-        if check is Check.NONE:
+        if check is EntitlementCheck.NONE:
             return
         now = self._clock.now()
         registration = self._registration
@@ -192,7 +192,7 @@ class Registrar:
             meaning = interpret(CustomerNotEntitledException())
             await self._move(registration.suspended(meaning.reason, meaning.detail, now))
             return
-        if check is Check.METER and registration.standing is not Standing.GRANTED:
+        if check is EntitlementCheck.METER and registration.standing is not Standing.GRANTED:
             registration = _grant(registration, check, self._prover.metered())
         await self._move(registration.restored(now))
 
@@ -211,7 +211,7 @@ class Registrar:
     async def _ask(self) -> None:
         check = self._settings.check
         try:
-            if check is Check.METER:
+            if check is EntitlementCheck.METER:
                 evidence = await self._prover.meter(self._settings.dimensions)
             else:
                 evidence = await self._prover.register_pod()
@@ -260,7 +260,7 @@ class Registrar:
             self._change(self._registration.recalled(evidence, self._settings.remember_for, proved_at))
 
     def _proved_at(self, evidence: Evidence, accepted_at: datetime | None) -> datetime | None:
-        if self._settings.check is not Check.METER:
+        if self._settings.check is not EntitlementCheck.METER:
             return self._prover.proved_at(evidence)
         # A dry run proves no subscription; what AWS accepted before it refused the pod proves nothing any more.
         if accepted_at is None or (evidence.refused_at is not None and accepted_at <= evidence.refused_at):
@@ -332,13 +332,13 @@ def _begin(settings: RegistrarSettings, now: datetime) -> Registration:
         asking_since=now,
         since=now,
     )
-    if settings.check is not Check.NONE:
+    if settings.check is not EntitlementCheck.NONE:
         return registration
     return registration.granted(Reason.NOT_CHECKED, "The seller asks for no check of the entitlement.", None, now)
 
 
-def _grant(registration: Registration, check: Check, evidence: Evidence) -> Registration:
-    if check is Check.METER:
+def _grant(registration: Registration, check: EntitlementCheck, evidence: Evidence) -> Registration:
+    if check is EntitlementCheck.METER:
         reason, detail = Reason.METERED, "AWS Marketplace takes this pod's usage."
     else:
         reason, detail = Reason.REGISTERED, "AWS Marketplace has registered this pod, and its signature is right."

@@ -11,7 +11,7 @@ from sidecar.checks.keys import check_keys, check_rotation
 from sidecar.checks.running import RunningSidecar
 from sidecar.domain.diagnosis import Diagnosis, Result
 from sidecar.domain.entitlement.states import Evidence
-from sidecar.settings import Check, EntitlementSettings, LedgerSettings, Product, Settings
+from sidecar.settings import EntitlementCheck, EntitlementSettings, LedgerSettings, Product, Settings
 from tests.support.books import NOW, Books
 
 if TYPE_CHECKING:
@@ -120,5 +120,5 @@ def test_unusable_key_is_not_judged_twice(settings: Settings, seller: "Signer") 
 
 def test_no_registration_no_key(settings: Settings) -> None:
     """Where metering proves the entitlement no key is used."""
-    by_metering = replace(settings, entitlement=EntitlementSettings(check=Check.METER))
+    by_metering = replace(settings, entitlement=EntitlementSettings(check=EntitlementCheck.METER))
     assert check_rotation(by_metering, None).status is Result.SKIPPED

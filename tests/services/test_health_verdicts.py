@@ -14,7 +14,7 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Cause
-from sidecar.domain.policy import Check, OnFailing
+from sidecar.domain.policy import EntitlementCheck, OnFailing
 from sidecar.domain.status import Finding, Progress, Terms, Verdict
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
@@ -69,7 +69,7 @@ class Shelf:
 class Desk:
     """A report over a real submitter, registrar and intake."""
 
-    def __init__(self, metering: "Metering", check: Check = Check.NONE) -> None:
+    def __init__(self, metering: "Metering", check: EntitlementCheck = EntitlementCheck.NONE) -> None:
         self.metering = metering
         self.running = True
         self.refused = Counter({"overloaded": 2})
@@ -132,7 +132,7 @@ def drop(*_: object) -> Mapping[str, object]:
 
 async def brought_to(metering: "Metering", state: State) -> Desk:
     """Return a desk whose registrar stands so."""
-    desk = Desk(metering, Check.METER)
+    desk = Desk(metering, EntitlementCheck.METER)
     if state in {State.ENTITLED, State.SUSPENDED}:
         await desk.registrar.on_submission(accepted=True)
     if state in {State.DENIED, State.SUSPENDED}:

@@ -12,7 +12,7 @@ from sidecar.commands.certify.report import Record, Registration, Report, Subjec
 from sidecar.domain import timestamps
 from sidecar.domain.diagnosis import Result
 from sidecar.domain.metering import quantity
-from sidecar.domain.policy import Check, QuantityKind
+from sidecar.domain.policy import EntitlementCheck, QuantityKind
 from sidecar.marketplace import Endpoint
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
 from sidecar.settings import Mode, Problem, Settings, SettingsError
@@ -65,7 +65,7 @@ def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, 
         NotReady: There is nothing to ask.
     """
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
-    registers = settings.entitlement.check is Check.REGISTER
+    registers = settings.entitlement.check is EntitlementCheck.REGISTER
     if not dimensions and not registers:
         raise NotReady("The product neither registers nor meters, so there is nothing to certify. Add its dimensions.")
     return Report(
