@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.marketplace import without_effect
 from sidecar.settings import Mode
 
-SDK_VARIABLES = Subject(
+SDK_VARIABLES = Check(
     "sdk variables",
     "Calls go to AWS's own hosts; variables and files that would lead the AWS SDK elsewhere have no effect.",
 )
 
 
-def check_sdk_variables(mode: Mode, environ: Mapping[str, str]) -> Diagnosis:
+def check_sdk_variables(mode: Mode, environ: Mapping[str, str]) -> CheckResult:
     """Name what is set in vain."""
     if mode is Mode.EMULATOR:
         return SDK_VARIABLES.skipped("calls go to the emulator, whatever is set")

@@ -26,7 +26,7 @@ from sidecar.app import lifecycle as app
 from sidecar.checks import variables
 from sidecar.commands.arguments import add_config
 from sidecar.commands.preflight import Obstacle, obstacles, refuse_all
-from sidecar.domain.diagnosis import Diagnosis
+from sidecar.domain.check_result import CheckResult
 from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import MarketplaceMeteringClient, UnsupportedRegion
 from sidecar.marketplace.client import CALL_THREADS
@@ -123,19 +123,19 @@ async def _live(settings: Settings, attended: "Attended | None") -> None:
 def _watch(settings: Settings, client: MarketplaceMeteringClient) -> list[SetupWatch]:
     """Return who looks at the set-up: at what is here at once, at the way to AWS as the account's quota allows it."""
 
-    def look_here() -> list[Diagnosis]:
+    def look_here() -> list[CheckResult]:
         from sidecar.checks import setup  # noqa: PLC0415 - must not delay the probes
 
-        return setup.examine_here(settings, os.environ)
+        return setup.check_locally(settings, os.environ)
 
-    def look_at_service() -> list[Diagnosis]:
+    def look_at_service() -> list[CheckResult]:
         from sidecar.checks import setup  # noqa: PLC0415 - must not delay the probes
         from sidecar.marketplace.probing import ServiceProbe  # noqa: PLC0415 - must not delay the probes
 
         def make_probe() -> ServiceProbe:
             return ServiceProbe(client.endpoint, connection=client.connection)
 
-        return setup.examine_service(settings, os.environ, make_probe)
+        return setup.check_service(settings, os.environ, make_probe)
 
     return [
         SetupWatch(

@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from sidecar.domain.diagnosis import Diagnosis, Result
+from sidecar.domain.check_result import CheckResult, CheckStatus
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import Finding
 
 AGAIN = timedelta(minutes=5)
 """Between two looks while something is not right, on average."""
 
-Look = Callable[[], Sequence[Diagnosis]]
+Look = Callable[[], Sequence[CheckResult]]
 """Blocks; what it does not judge stands as it was, and only what it finds to be right has passed."""
 
 log = structlog.get_logger()
@@ -50,7 +50,7 @@ class SetupWatch:
         self._random = random
         self._rest = rest
         self._first = first
-        self._wrong: dict[str, tuple[Diagnosis, Finding]] = {}
+        self._wrong: dict[str, tuple[CheckResult, Finding]] = {}
 
     @property
     def findings(self) -> list[Finding]:
@@ -59,55 +59,55 @@ class SetupWatch:
 
     async def run(self, clock: Clock) -> None:
         """Look until all is right; findings are dated by `clock`."""
-        for diagnosis in self._first():
-            self._take(diagnosis, clock.now())
+        for result in self._first():
+            self._take(result, clock.now())
         await self._rest(self._spread.total_seconds() * self._random())
         while True:
             now = clock.now()
             found = await _on_own_thread(self._look)
-            for diagnosis in found or ():
-                self._take(diagnosis, now)
+            for result in found or ():
+                self._take(result, now)
             if found is not None and not self._wrong:
                 return
             # Pods that started together drift apart.
             await self._rest(AGAIN.total_seconds() * (0.5 + self._random()))
 
-    def _take(self, diagnosis: Diagnosis, now: datetime) -> None:
-        match diagnosis.status:
-            case Result.OK:
-                self._pass(diagnosis, now)
-            case Result.WARN | Result.FAIL:
-                self._note(diagnosis, now)
-            case Result.SKIPPED:
+    def _take(self, result: CheckResult, now: datetime) -> None:
+        match result.status:
+            case CheckStatus.OK:
+                self._pass(result, now)
+            case CheckStatus.WARN | CheckStatus.FAIL:
+                self._note(result, now)
+            case CheckStatus.SKIPPED:
                 pass  # not judged
 
-    def _note(self, diagnosis: Diagnosis, now: datetime) -> None:
-        known, finding = self._wrong.get(diagnosis.name, (None, None))
+    def _note(self, result: CheckResult, now: datetime) -> None:
+        known, finding = self._wrong.get(result.name, (None, None))
         since = now if finding is None else finding.since
-        self._wrong[diagnosis.name] = diagnosis, Finding(diagnosis.code, diagnosis.found, diagnosis.cure, since)
-        if known is not None and (known.status, known.cure) == (diagnosis.status, diagnosis.cure):
+        self._wrong[result.name] = result, Finding(result.code, result.found, result.cure, since)
+        if known is not None and (known.status, known.cure) == (result.status, result.cure):
             return  # the same fault, though its figures may have changed
-        said = {"check": diagnosis.name, "detail": diagnosis.found, "cure": diagnosis.cure}
-        if diagnosis.status is Result.FAIL:
+        said = {"check": result.name, "detail": result.found, "cure": result.cure}
+        if result.status is CheckStatus.FAIL:
             log.error("setup.wrong", **said)
         else:
             log.warning("setup.doubtful", **said)
 
-    def _pass(self, diagnosis: Diagnosis, now: datetime) -> None:
-        _, finding = self._wrong.pop(diagnosis.name, (None, None))
+    def _pass(self, result: CheckResult, now: datetime) -> None:
+        _, finding = self._wrong.pop(result.name, (None, None))
         if finding is not None:
-            log.info("setup.mended", check=diagnosis.name, detail=diagnosis.found, lasted=now - finding.since)
+            log.info("setup.mended", check=result.name, detail=result.found, lasted=now - finding.since)
 
 
-async def _on_own_thread(look: Look) -> Sequence[Diagnosis] | None:
+async def _on_own_thread(look: Look) -> Sequence[CheckResult] | None:
     """Return what a look finds; None where no thread can be had for it, which must not end the process.
 
     Its thread is no worker of the loop's, for which the end of the process would wait.
     """
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Sequence[Diagnosis]] = loop.create_future()
+    answer: asyncio.Future[Sequence[CheckResult]] = loop.create_future()
 
-    def settle(found: Sequence[Diagnosis]) -> None:
+    def settle(found: Sequence[CheckResult]) -> None:
         if not answer.done():
             answer.set_result(found)
 

@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from sidecar.checks.setup import SUBJECTS
+from sidecar.checks.setup import CHECKS
 from sidecar.domain.entitlement.states import Reason, State
 from sidecar.domain.metering.outcomes import OUTCOMES
 from sidecar.domain.pod.lifecycle import Fault
@@ -82,7 +82,7 @@ def test_every_fault_has_a_section() -> None:
     """Each code that a fault of the status may have is explained."""
     named = {text for name, arguments in calls() if name == "Finding" for text in texts(arguments[:1])}
     cluster = {f"kubernetes-{fault}" for fault in Fault}
-    setup = {subject.ok("").code for subject in SUBJECTS}
+    setup = {subject.ok("").code for subject in CHECKS}
 
     assert named | cluster | setup == set(re.findall(r"^### `(.*)`$", section("Faults in `/v1/status`"), re.MULTILINE))
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.services.setup_watch import AGAIN, SetupWatch
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock
 
-DNS, CLOCK = Subject("dns", "Names."), Subject("node clock", "Time.")
+DNS, CLOCK = Check("dns", "Names."), Check("node clock", "Time.")
 MINUTE = timedelta(minutes=1)
 UNKNOWN, LATE = DNS.fail("no such name", "Ask DNS."), CLOCK.warn("a minute late", "Use NTP.")
 
@@ -23,7 +23,7 @@ UNKNOWN, LATE = DNS.fail("no such name", "Ask DNS."), CLOCK.warn("a minute late"
 class Watched:
     """A set-up that looks one way after another, a minute apart; it stays as it was last."""
 
-    def __init__(self, clock: "ManualClock", *looks: Sequence[Diagnosis]) -> None:
+    def __init__(self, clock: "ManualClock", *looks: Sequence[CheckResult]) -> None:
         self.looks = list(looks)
         self.rests: list[float] = []
         self.shown: list[list[str]] = []
@@ -38,7 +38,7 @@ class Watched:
         self.shown.append([finding.code for finding in self.watch.findings])
         return lines
 
-    def _look(self) -> Sequence[Diagnosis]:
+    def _look(self) -> Sequence[CheckResult]:
         return self.looks.pop(0)
 
     async def _rest(self, seconds: float) -> None:
@@ -93,7 +93,7 @@ async def test_unjudged_fault_stands(clock: "ManualClock") -> None:
         (DNS.warn("slow", UNKNOWN.cure), True),
     ],
 )
-async def test_other_fault_is_told_anew(clock: "ManualClock", then: Diagnosis, *, again: bool) -> None:
+async def test_other_fault_is_told_anew(clock: "ManualClock", then: CheckResult, *, again: bool) -> None:
     """Another figure of the same fault is only shown; another cure or result is a line of its own."""
     watched = Watched(clock, [UNKNOWN], [then], [DNS.ok("found")])
     first = clock.now()
@@ -129,7 +129,7 @@ async def test_hanging_look_is_left(clock: "ManualClock") -> None:
     """A look that hangs keeps nobody from ending: its thread is not waited for, and what it says at last is dropped."""
     asked, released = threading.Event(), threading.Event()
 
-    def look() -> Sequence[Diagnosis]:
+    def look() -> Sequence[CheckResult]:
         asked.set()
         released.wait()
         return [UNKNOWN]

@@ -10,7 +10,7 @@ from sidecar.checks.access import check_sts
 from sidecar.checks.identity import check_identity
 from sidecar.commands.certify.report import Record, Registration, Report, Subject
 from sidecar.domain import timestamps
-from sidecar.domain.diagnosis import Result
+from sidecar.domain.check_result import CheckStatus
 from sidecar.domain.metering import quantity
 from sidecar.domain.policy import EntitlementCheck, QuantityKind
 from sidecar.marketplace import Endpoint
@@ -48,10 +48,10 @@ def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, st
         raise NotReady(f"The SDK does not start: {broken}. Correct its files, or unset AWS_PROFILE.") from broken
     try:
         identity = check_identity(settings.marketplace.mode, environ, probe.credentials_method)
-        if identity.status is Result.FAIL:
+        if identity.status is CheckStatus.FAIL:
             raise NotReady(f"AWS Marketplace does not take this identity: {identity.found}. {identity.cure}")
         sts = check_sts(probe)
-        if sts.status is not Result.OK:
+        if sts.status is not CheckStatus.OK:
             raise NotReady(f"{sts.found.rstrip('.')}. {sts.cure}")
         return str(probe.caller())
     except ProbeFailed as failed:
