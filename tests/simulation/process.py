@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.app.drain import OPEN_HOUR_RESERVE
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Source, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch
 from sidecar.domain.metering.rules import MeteringRules
@@ -19,7 +20,6 @@ from tests.simulation.marketplace import PodClient
 from tests.simulation.witness import Witness
 
 SHUTDOWN = timedelta(seconds=25)
-RESERVED = timedelta(seconds=10)
 
 
 class PodGate:
@@ -130,7 +130,7 @@ class Process:
         with suppress(TimeoutError, LedgerUnavailable):
             async with asyncio.timeout_at(deadline):
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(deadline - RESERVED.total_seconds()):
+                    async with asyncio.timeout_at(deadline - OPEN_HOUR_RESERVE.total_seconds()):
                         await self._submitter.drain(ending=False)
                 self._intake.close()
                 await intake

@@ -74,8 +74,8 @@ async def test_lack_of_threads_is_a_fault(account: Path, monkeypatch: pytest.Mon
 def test_looking_for_a_tie_is_cheap(account: Path) -> None:
     """Neither the application nor a tie that was not used yet loads the package."""
     script = (
-        "import sys; from pathlib import Path; from sidecar import app, settings;"
-        f"app.Cluster(settings.KubernetesSettings(), {IN_POD!r}, Path({str(account)!r}));"
+        "import sys; from pathlib import Path; from sidecar import settings; from sidecar.app import cluster;"
+        f"cluster.Cluster(settings.KubernetesSettings(), {IN_POD!r}, Path({str(account)!r}));"
         "assert 'kubernetes' not in sys.modules; print('cheap')"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
