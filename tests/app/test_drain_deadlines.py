@@ -166,7 +166,7 @@ def test_late_answer_bounds_the_open_hour() -> None:
 
 
 def test_slow_disk_ends_with_the_timeout() -> None:
-    """A disk that does not answer cannot hold the process beyond the timeout; usage in memory was never acknowledged."""
+    """A disk that does not answer cannot hold the process beyond the timeout; usage in memory is not acknowledged."""
     process = Process(storing_takes=NEVER)
     assert "open hour" not in process.run()
     assert (TIMEOUT.total_seconds(), ["shutdown.incomplete"]) == (process.second_of("over"), process.events)
