@@ -5,6 +5,7 @@ reported, and an end is taken to be the pod's own.
 """
 
 import asyncio
+import gc
 import logging
 import random
 from collections.abc import Callable, Mapping
@@ -21,8 +22,7 @@ from sidecar.adapters.kubernetes.pod import KubernetesPod
 from sidecar.domain.pod.lifecycle import ClusterFailed, Fault, PodEnd
 from sidecar.domain.pod.reports import EventReason, Situation
 from sidecar.domain.pod.succession import Predecessor, still_runs
-from sidecar.domain.status import Finding
-from sidecar.services.cluster_faults import ClusterFaults
+from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.pod_reporter import PodReporter
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
@@ -49,6 +49,7 @@ class Cluster:
         self,
         settings: KubernetesSettings,
         environ: Mapping[str, str],
+        faults: FaultRegister,
         account: Path = ACCOUNT,
         uid: str | None = None,
     ) -> None:
@@ -57,12 +58,12 @@ class Cluster:
         Args:
             settings: What the seller wants told.
             environ: The process's environment.
+            faults: Where failed calls are registered.
             account: The folder with the service account's files.
             uid: This pod's UID where another source than POD_UID names it.
         """
         self._clock = SystemClock()
-        self._faults = ClusterFaults()
-        self._missing: list[Finding] = []
+        self._faults = faults
         self._link = self._join(settings, environ, account, uid)
 
     def _join(
@@ -76,11 +77,15 @@ class Cluster:
         except NotInCluster as missing:
             wanted = settings.enabled is KubernetesUse.ALWAYS
             if wanted or missing.in_pod:
-                self._missing.append(Finding("kubernetes-unavailable", str(missing), missing.cure, self._clock.now()))
-                level = logging.ERROR if wanted else logging.WARNING
-                log.log(level, "kubernetes.unavailable", detail=str(missing), cure=missing.cure)
+                report = FaultLog(
+                    begins="kubernetes.unavailable",
+                    level=logging.ERROR if wanted else logging.WARNING,
+                )
+                now = self._clock.now()
+                self._faults.observe("kubernetes-unavailable", str(missing), missing.cure, now, report=report)
             return None
-        pod = KubernetesPod(address)
+        # The package's thousands of types stay for good: a collection that looked through them would delay requests.
+        pod = KubernetesPod(address, on_loaded=gc.freeze)
         reporter = PodReporter(
             api=pod,
             faults=self._faults,
@@ -91,10 +96,6 @@ class Cluster:
             random=random.random,
         )
         return ClusterLink(pod, reporter)
-
-    def findings(self) -> list[Finding]:
-        """Return what keeps the cluster from being told, at this instant."""
-        return [*self._missing, *self._faults.findings]
 
     async def report(self, look: Callable[[], Situation]) -> None:
         """Tell the cluster how this pod stands for as long as the process lives; return at once without a tie."""

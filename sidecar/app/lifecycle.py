@@ -24,12 +24,12 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.app.cluster import Cluster
 from sidecar.app.composition import assemble, rules_of
 from sidecar.app.drain import Drain
+from sidecar.app.setup_watches import watch_setup
 from sidecar.domain.pod.reports import EventReason
 from sidecar.domain.pod.succession import PodPlace, Predecessor, describe
-from sidecar.marketplace import MarketplaceMeteringClient
+from sidecar.services.faults import FaultRegister
 from sidecar.services.health import HealthReport
 from sidecar.services.registrar import DeniedExit
-from sidecar.services.setup_watch import SetupWatch
 from sidecar.settings import Settings
 from sidecar.upstream import clock_of, endpoint_of
 
@@ -53,7 +53,6 @@ async def run(
     environ: Mapping[str, str],
     stop: asyncio.Event,
     account: Path = ACCOUNT,
-    watch: Callable[[MarketplaceMeteringClient], Sequence[SetupWatch]] = lambda _: (),
     follow: Callable[[HealthReport], Coroutine[object, object, None]] | None = None,
 ) -> None:
     """Live until `stop` is set, then drain.
@@ -63,7 +62,6 @@ async def run(
         environ: The environment.
         stop: Ends it.
         account: The folder with the files of the pod's service account.
-        watch: Tells what of the set-up is doubtful or wrong, with the client once it is open; after the probes answer.
         follow: Shows a person how it goes, from the first moment to the end of the drain.
 
     Raises:
@@ -80,10 +78,10 @@ async def run(
     async with AsyncExitStack() as stack:
         clock = await stack.enter_async_context(clock_of(settings.marketplace))
         pod = await asyncio.to_thread(pod_identity, environ)
-        cluster = Cluster(settings.kubernetes, environ, account, None if pod is None else pod.uid)
+        faults = FaultRegister()
+        cluster = Cluster(settings.kubernetes, environ, faults, account, None if pod is None else pod.uid)
         stack.callback(cluster.close)
         ledger = await _open_ledger(settings, pod, clock, stack, cluster, place_of(environ, account))
-        watches: list[SetupWatch] = []
         components = assemble(
             settings,
             environ,
@@ -91,11 +89,7 @@ async def run(
             keys,
             clock,
             ledger,
-            transient_findings=lambda: [
-                *cluster.findings(),
-                *ledger.room_watch.findings(),
-                *(found for each in watches for found in each.findings),
-            ],
+            faults=faults,
             running=lambda: not intake.done(),
         )
         stack.callback(components.health.close)
@@ -119,13 +113,12 @@ async def run(
         await _prove(ledger)
         await components.client.open()
         stack.push_async_callback(components.client.close)
-        watches += watch(components.client)
         denied: DeniedExit | None = None
         loops = (
             _watch(intake),
             components.registrar.run(),
             components.submitter.run(),
-            *(each.run(clock) for each in watches),
+            *(each.run(clock) for each in watch_setup(settings, environ, components.client, faults)),
             cluster.report(components.health.situation),
             _end(stop),
         )

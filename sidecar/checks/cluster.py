@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sidecar.adapters.kubernetes.address import ACCOUNT, NotInCluster, PodAddress, locate_pod
 from sidecar.checks.running import RunningSidecar
 from sidecar.domain.check_result import Check, CheckResult
-from sidecar.domain.pod.lifecycle import UNTRUSTED_CURE, Access, ClusterFailed, Fault, PodView
+from sidecar.domain.pod.lifecycle import Access, ClusterFailed, Fault, PodView, cure_of
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def check_kubernetes(
     pod, failed, role = asyncio.run(_ask(address, _wanted(kubernetes)))
     if pod is None:
         fault = failed.fault if failed is not None else Fault.UNREACHABLE
-        return KUBERNETES.warn(f"cannot {Access.GET_POD}: {failed}", _cure(fault)), role, None
+        return KUBERNETES.warn(f"cannot {Access.GET_POD}: {failed}", cure_of(fault, Access.GET_POD)), role, None
     for found, cure in () if running is None else running.faults("kubernetes-"):
         return KUBERNETES.warn(found, cure), role, pod
     return _judge(pod, address, kubernetes.readiness_gate), role, pod
@@ -88,22 +88,6 @@ def _judge(pod: PodView, address: PodAddress, gate: str | None) -> CheckResult:
             "Start the sidecar, which sets it; if it runs, see the check of the Role and the sidecar's log.",
         )
     return KUBERNETES.ok(shown)
-
-
-def _cure(fault: Fault) -> str:
-    match fault:
-        case Fault.FORBIDDEN:
-            return f"Add this rule to the Role of the pod's service account: {Access.GET_POD.rule}"
-        case Fault.UNAUTHORIZED:
-            return "Let the pod have a valid token of its service account."
-        case Fault.NOT_FOUND:
-            return "Set POD_NAME and POD_NAMESPACE from the downward API."
-        case Fault.CONFLICT | Fault.REFUSED:
-            return "Read the API server's words."
-        case Fault.UNTRUSTED:
-            return UNTRUSTED_CURE
-        case Fault.UNREACHABLE:
-            return "Let the pod reach the API server: look at its network policies."
 
 
 async def _ask(

@@ -39,7 +39,7 @@ def judge_identity(identity: Identity, service_account: str | None = None) -> Ch
     found = f"{identity.kind}: {identity.detail}"
     if identity.accepted:
         return IDENTITY.ok(found)
-    hidden = f"; it hides {identity.shadows}, which would be taken" if identity.shadows else ""
+    hidden = f"; it hides {identity.shadows}, which AWS Marketplace accepts" if identity.shadows else ""
     runs_as = f"; the pod runs as the service account {service_account}" if service_account is not None else ""
     return IDENTITY.fail(f"{found}{hidden}{runs_as}", identity.cure)
 

@@ -15,22 +15,22 @@ from datetime import datetime, timedelta
 
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.domain.backoff import full_jitter
 from sidecar.domain.entitlement.registration import Registration, Standing, judge, next_change
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Evidence, Reason, Source, State
 from sidecar.domain.entitlement.token import Refusal
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.policy import EntitlementCheck, OnDenied
 from sidecar.domain.ports import Clock, SignatureCheck
-from sidecar.logs import Repeats
 from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.service_errors import CustomerNotEntitledException
 from sidecar.services.attestation import Attestor
+from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.ports import EvidenceStore
 from sidecar.services.proof import Prover
 from sidecar.services.refusals import disbelieve, interpret
 from sidecar.services.renewing import Renewal
+from sidecar.services.retry_schedule import RetrySchedule
 
 FIRST_WAIT = timedelta(seconds=1)
 """The first window of the jitter after a fault; it doubles."""
@@ -38,6 +38,9 @@ LONGEST_WAIT = timedelta(seconds=60)
 """The largest window of the jitter."""
 ASK_AGAIN = timedelta(minutes=5)
 """Between the calls of a pod that was refused."""
+LOG_AGAIN = timedelta(minutes=1)
+"""Between two lines about calls that fail for the same reason."""
+_REGISTRATION = "registration"
 
 
 class DeniedExit(Exception):  # noqa: N818 - asks the process to end; not an error
@@ -102,7 +105,6 @@ class Registrar:
         self._settings = settings
         self._clock = clock
         self._store = evidence
-        self._random = random
         self._look_again = look_again
         self._log = log
         self._prover = Prover(
@@ -123,8 +125,9 @@ class Registrar:
         self._reported = _report(self.entitlement())
         self._moved = asyncio.Event()
         self._keeping = asyncio.Lock()
-        self._faults = 0
-        self._repeats = Repeats()
+        self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
+        # Of its own: what is retried is no fault yet, the entitlement is one once it is unavailable.
+        self._trouble = FaultRegister(log)
 
     @property
     def rotation_due(self) -> datetime | None:
@@ -168,7 +171,7 @@ class Registrar:
                 await self._pause(due, self._look_again.total_seconds())
             else:
                 await self._ask()
-                due = self._clock.now() + self._wait()
+                due = self._next_ask(self._clock.now())
 
     async def attest(self, nonce: str) -> str:
         """Return AWS's signed token over the app's own nonce. The entitlement told here does not depend on it.
@@ -225,9 +228,7 @@ class Registrar:
             else:
                 await self._fault(meaning.reason, meaning.detail, error.code)
         else:
-            recovery = self._repeats.recover("registration.retrying", self._clock.now())
-            if recovery is not None:
-                self._log.info("registration.recovered", faults=recovery.count, lasted=recovery.lasted)
+            self._trouble.clear(_REGISTRATION, self._clock.now())
             await self._move(_grant(self._registration, check, evidence))
 
     async def _refuse(self, reason: Reason, detail: str) -> None:
@@ -235,18 +236,20 @@ class Registrar:
 
     async def _fault(self, reason: Reason, detail: str, code: str) -> None:
         now = self._clock.now()
-        self._faults += 1
-        repeat = self._repeats.admit("registration.retrying", reason, now)
-        if repeat is not None:
-            self._log.warning(
-                "registration.retrying", reason=reason, code=code, detail=detail, suppressed=repeat.suppressed
-            )
+        self._retries.failed(_REGISTRATION, now)
+        report = FaultLog(
+            begins="registration.retrying",
+            ends="registration.recovered",
+            details={"reason": reason, "code": code},
+            again_after=LOG_AGAIN,
+        )
+        self._trouble.observe(reason, detail, "", now, about=_REGISTRATION, report=report)
         await self._move(self._registration.faulted(reason, detail, now))
 
-    def _wait(self) -> timedelta:
+    def _next_ask(self, now: datetime) -> datetime:
         if self._registration.standing is Standing.REFUSED:
-            return ASK_AGAIN
-        return full_jitter(max(self._faults - 1, 0), base=FIRST_WAIT, cap=LONGEST_WAIT, draw=self._random())
+            return now + ASK_AGAIN
+        return self._retries.not_before(_REGISTRATION) or now
 
     async def _recall(self) -> None:
         try:

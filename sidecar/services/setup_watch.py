@@ -5,16 +5,15 @@ waits for it: a look runs on a thread that does not keep the process from ending
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-import structlog
-
 from sidecar.domain.check_result import CheckResult, CheckStatus
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import Finding
+from sidecar.services.faults import FaultLog, FaultRegister
 
 AGAIN = timedelta(minutes=5)
 """Between two looks while something is not right, on average."""
@@ -22,14 +21,13 @@ AGAIN = timedelta(minutes=5)
 Look = Callable[[], Sequence[CheckResult]]
 """Blocks; what it does not judge stands as it was, and only what it finds to be right has passed."""
 
-log = structlog.get_logger()
-
 
 class SetupWatch:
     """Looks at one part of the set-up.
 
     Args:
         look: Judges it; never raises.
+        faults: Where its results are registered, under the codes `setup-...`.
         spread: Real time over which the first looks of pods that start together are spread.
         random: Returns a uniform random number in [0, 1).
         rest: Waits for so many real seconds, also beside an emulator whose clock runs fast.
@@ -39,6 +37,7 @@ class SetupWatch:
     def __init__(
         self,
         look: Look,
+        faults: FaultRegister,
         *,
         spread: timedelta,
         random: Callable[[], float],
@@ -50,12 +49,8 @@ class SetupWatch:
         self._random = random
         self._rest = rest
         self._first = first
-        self._wrong: dict[str, tuple[CheckResult, Finding]] = {}
-
-    @property
-    def findings(self) -> list[Finding]:
-        """What an operator should know at this instant."""
-        return [finding for _, finding in self._wrong.values()]
+        self._faults = faults
+        self._wrong: set[str] = set()
 
     async def run(self, clock: Clock) -> None:
         """Look until all is right; findings are dated by `clock`."""
@@ -75,28 +70,19 @@ class SetupWatch:
     def _take(self, result: CheckResult, now: datetime) -> None:
         match result.status:
             case CheckStatus.OK:
-                self._pass(result, now)
-            case CheckStatus.WARN | CheckStatus.FAIL:
-                self._note(result, now)
+                self._wrong.discard(result.code)
+                self._faults.clear(result.code, now, detail=result.found)
+            case CheckStatus.WARN:
+                self._observe(result, now, "setup.doubtful", logging.WARNING)
+            case CheckStatus.FAIL:
+                self._observe(result, now, "setup.wrong", logging.ERROR)
             case CheckStatus.SKIPPED:
                 pass  # not judged
 
-    def _note(self, result: CheckResult, now: datetime) -> None:
-        known, finding = self._wrong.get(result.name, (None, None))
-        since = now if finding is None else finding.since
-        self._wrong[result.name] = result, Finding(result.code, result.found, result.cure, since)
-        if known is not None and (known.status, known.cure) == (result.status, result.cure):
-            return  # the same fault, though its figures may have changed
-        said = {"check": result.name, "detail": result.found, "cure": result.cure}
-        if result.status is CheckStatus.FAIL:
-            log.error("setup.wrong", **said)
-        else:
-            log.warning("setup.doubtful", **said)
-
-    def _pass(self, result: CheckResult, now: datetime) -> None:
-        _, finding = self._wrong.pop(result.name, (None, None))
-        if finding is not None:
-            log.info("setup.mended", check=result.name, detail=result.found, lasted=now - finding.since)
+    def _observe(self, result: CheckResult, now: datetime, event: str, level: int) -> None:
+        self._wrong.add(result.code)
+        report = FaultLog(begins=event, ends="setup.mended", about={"check": result.name}, level=level)
+        self._faults.observe(result.code, result.found, result.cure, now, report=report)
 
 
 async def _on_own_thread(look: Look) -> Sequence[CheckResult] | None:

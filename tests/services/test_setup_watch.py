@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from sidecar.domain.check_result import Check, CheckResult
+from sidecar.services.faults import FaultRegister
 from sidecar.services.setup_watch import AGAIN, SetupWatch
 
 if TYPE_CHECKING:
@@ -29,13 +30,16 @@ class Watched:
         self.shown: list[list[str]] = []
         """The codes that the status shows after each look."""
         self._clock = clock
-        self.watch = SetupWatch(self._look, spread=timedelta(seconds=20), random=lambda: 0.25, rest=self._rest)
+        self.faults = FaultRegister()
+        self.watch = SetupWatch(
+            self._look, self.faults, spread=timedelta(seconds=20), random=lambda: 0.25, rest=self._rest
+        )
 
     async def live(self) -> list[Any]:
         """Watch until all is right; the log lines."""
         with structlog.testing.capture_logs() as lines:
             await self.watch.run(self._clock)
-        self.shown.append([finding.code for finding in self.watch.findings])
+        self.shown.append([finding.code for finding in self.faults.findings])
         return lines
 
     def _look(self) -> Sequence[CheckResult]:
@@ -43,7 +47,7 @@ class Watched:
 
     async def _rest(self, seconds: float) -> None:
         if self.rests:
-            self.shown.append([finding.code for finding in self.watch.findings])
+            self.shown.append([finding.code for finding in self.faults.findings])
             self._clock.step(MINUTE)
         self.rests.append(seconds)
 
@@ -101,10 +105,10 @@ async def test_other_fault_is_told_anew(clock: "ManualClock", then: CheckResult,
     rest = watched._rest
 
     async def look_before_rest(seconds: float) -> None:
-        details.extend((finding.detail, finding.since) for finding in watched.watch.findings)
+        details.extend((finding.detail, finding.since) for finding in watched.faults.findings)
         await rest(seconds)
 
-    watched.watch = SetupWatch(watched._look, spread=MINUTE, random=lambda: 0.0, rest=look_before_rest)
+    watched.watch = SetupWatch(watched._look, watched.faults, spread=MINUTE, random=lambda: 0.0, rest=look_before_rest)
     lines = await watched.live()
     assert (3 if again else 2) == len(lines)
     assert [(UNKNOWN.found, first), (then.found, first)] == details
@@ -134,7 +138,8 @@ async def test_hanging_look_is_left(clock: "ManualClock") -> None:
         released.wait()
         return [UNKNOWN]
 
-    watch = SetupWatch(look, spread=timedelta(), random=lambda: 0.0)
+    faults = FaultRegister()
+    watch = SetupWatch(look, faults, spread=timedelta(), random=lambda: 0.0)
     life = asyncio.create_task(watch.run(clock))
     await asyncio.to_thread(asked.wait)
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "setup"]
@@ -143,4 +148,4 @@ async def test_hanging_look_is_left(clock: "ManualClock") -> None:
     await asyncio.wait([life])
     released.set()
     await asyncio.to_thread(thread.join)
-    assert ([], True) == (watch.findings, life.cancelled())
+    assert ([], True) == (faults.findings, life.cancelled())

@@ -12,6 +12,7 @@ from sidecar.app.drain import OPEN_HOUR_RESERVE
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Source, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch
 from sidecar.domain.metering.rules import MeteringRules
+from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
 from sidecar.services.submitter import Submitter
 from tests.simulation.clocks import PodClock
@@ -92,6 +93,7 @@ class Process:
             rules=rules,
             pod=pod,
             random=draw,
+            faults=FaultRegister(),
             last_success_at=None,
             longest_sleep=longest_sleep,
         )
