@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol, TextIO, cast
 
@@ -24,8 +23,6 @@ _SIGNED_TOKEN = re.compile(r"eyJ[-\w]+\.[-\w]+\.[-\w]*")
 _FIRST = ("timestamp", "level", "event")
 _DEEPEST = 6
 """Levels of nested values that a line may have."""
-_MOST_KEYS = 256
-"""How many different faults a `Repeats` tells apart."""
 
 
 class LogStream(Protocol):
@@ -143,66 +140,3 @@ class _Relay(logging.Handler):
         log = structlog.get_logger()
         method = {logging.WARNING: log.warning, logging.ERROR: log.error}.get(record.levelno, log.critical)
         method("library.message", library=record.name, message=message, exc_info=record.exc_info)
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """A line that should be written now."""
-
-    count: int
-    """How often this fault has been seen since it began, this time included."""
-    suppressed: int
-    """How many of these were kept back since the line before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recovery:
-    """What has ended."""
-
-    count: int
-    """How often it was seen."""
-    lasted: timedelta
-
-
-@dataclass(slots=True)
-class _Run:
-    began_at: datetime
-    written_at: datetime
-    count: int = 1
-    suppressed: int = 0
-
-
-class Repeats:
-    """Lets the first of equal faults through, then one in `every`, and tells how many there were when they end.
-
-    Holds at most 256 different faults; the one that began first makes room. A clock stepped backwards lets a line
-    through.
-    """
-
-    def __init__(self, every: timedelta = timedelta(minutes=1)) -> None:
-        self._every = every
-        self._runs: dict[tuple[str, str], _Run] = {}
-
-    def admit(self, event: str, code: str, now: datetime) -> Repeat | None:
-        """Count one more fault; return what its line should say, or None when it is not worth one."""
-        run = self._runs.get((event, code))
-        if run is None:
-            if len(self._runs) == _MOST_KEYS:
-                del self._runs[next(iter(self._runs))]
-            self._runs[event, code] = _Run(now, now)
-            return Repeat(1, 0)
-        run.count += 1
-        if run.written_at <= now < run.written_at + self._every:
-            run.suppressed += 1
-            return None
-        repeat = Repeat(run.count, run.suppressed)
-        run.written_at, run.suppressed = now, 0
-        return repeat
-
-    def recover(self, event: str, now: datetime) -> Recovery | None:
-        """Forget every fault of an event; return what the line about its end should say, or None without faults."""
-        ended = [self._runs.pop(key) for key in list(self._runs) if key[0] == event]
-        if not ended:
-            return None
-        began_at = min(run.began_at for run in ended)
-        return Recovery(sum(run.count for run in ended), max(now - began_at, timedelta()))

@@ -9,7 +9,7 @@ import pytest
 from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.settings import (
     ApiSettings,
-    Check,
+    EntitlementCheck,
     EntitlementSettings,
     KubernetesSettings,
     KubernetesUse,
@@ -65,7 +65,7 @@ def test_defaults_fill_the_rest(write: Write) -> None:
     expected = Settings(
         product=IDENTITY,
         entitlement=EntitlementSettings(
-            check=Check.REGISTER,
+            check=EntitlementCheck.REGISTER,
             on_denied=OnDenied.HOLD,
             retry_for=timedelta(minutes=30),
             remember_for=timedelta(hours=24),
@@ -123,7 +123,7 @@ log: {level: debug, format: json}
         product=Product(
             "0abc123example", 2, {1: Path("/keys/1.pem"), 2: Path("/keys/2.pem")}, ("other", "0abc123example")
         ),
-        entitlement=EntitlementSettings(Check.METER, OnDenied.EXIT, timedelta(seconds=90), timedelta()),
+        entitlement=EntitlementSettings(EntitlementCheck.METER, OnDenied.EXIT, timedelta(seconds=90), timedelta()),
         metering=MeteringSettings(
             dimensions=(Dimension("requests"), Dimension("on", Aggregation.UNIQUE)),
             quantity=QuantityKind.INTEGER,

@@ -17,7 +17,7 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.failing import Cause
 from sidecar.domain.metering.quantity import MILLION
-from sidecar.domain.status import Status, Terms
+from sidecar.domain.status import Metering, Status, Terms
 
 _TERMS: tuple[tuple[str, str, Callable[[Terms], int]], ...] = (
     ("accepted", "acknowledged to the app", lambda terms: terms.accepted),
@@ -66,7 +66,7 @@ def _progress(status: Status) -> Iterator[Metric]:
         "marketplace_metering_state",
         "1 for the state that metering is in.",
         "state",
-        {state: int(status.metering == state) for state in ("ok", "failing", "gated", "stopped")},
+        {state.value: int(status.metering is state) for state in Metering},
     )
     yield _labelled(
         "marketplace_metering_failing",

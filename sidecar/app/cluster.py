@@ -5,6 +5,7 @@ reported, and an end is taken to be the pod's own.
 """
 
 import asyncio
+import gc
 import logging
 import random
 from collections.abc import Callable, Mapping
@@ -21,8 +22,7 @@ from sidecar.adapters.kubernetes.pod import KubernetesPod
 from sidecar.domain.pod.lifecycle import ClusterFailed, Fault, PodEnd
 from sidecar.domain.pod.reports import EventReason, Situation
 from sidecar.domain.pod.succession import Predecessor, still_runs
-from sidecar.domain.status import Finding
-from sidecar.services.cluster_faults import ClusterFaults
+from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.pod_reporter import PodReporter
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
@@ -35,7 +35,9 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class _Tie:
+class ClusterLink:
+    """The pod in its cluster, and the reports on it."""
+
     pod: KubernetesPod
     reporter: PodReporter
 
@@ -47,6 +49,7 @@ class Cluster:
         self,
         settings: KubernetesSettings,
         environ: Mapping[str, str],
+        faults: FaultRegister,
         account: Path = ACCOUNT,
         uid: str | None = None,
     ) -> None:
@@ -55,17 +58,17 @@ class Cluster:
         Args:
             settings: What the seller wants told.
             environ: The process's environment.
+            faults: Where failed calls are registered.
             account: The folder with the service account's files.
             uid: This pod's UID where another source than POD_UID names it.
         """
         self._clock = SystemClock()
-        self._faults = ClusterFaults()
-        self._missing: list[Finding] = []
-        self._tie = self._join(settings, environ, account, uid)
+        self._faults = faults
+        self._link = self._join(settings, environ, account, uid)
 
     def _join(
         self, settings: KubernetesSettings, environ: Mapping[str, str], account: Path, uid: str | None
-    ) -> _Tie | None:
+    ) -> ClusterLink | None:
         if settings.enabled is KubernetesUse.NEVER:
             return None
         try:
@@ -74,11 +77,15 @@ class Cluster:
         except NotInCluster as missing:
             wanted = settings.enabled is KubernetesUse.ALWAYS
             if wanted or missing.in_pod:
-                self._missing.append(Finding("kubernetes-unavailable", str(missing), missing.cure, self._clock.now()))
-                level = logging.ERROR if wanted else logging.WARNING
-                log.log(level, "kubernetes.unavailable", detail=str(missing), cure=missing.cure)
+                report = FaultLog(
+                    begins="kubernetes.unavailable",
+                    level=logging.ERROR if wanted else logging.WARNING,
+                )
+                now = self._clock.now()
+                self._faults.observe("kubernetes-unavailable", str(missing), missing.cure, now, report=report)
             return None
-        pod = KubernetesPod(address)
+        # The package's thousands of types stay for good: a collection that looked through them would delay requests.
+        pod = KubernetesPod(address, on_loaded=gc.freeze)
         reporter = PodReporter(
             api=pod,
             faults=self._faults,
@@ -86,24 +93,20 @@ class Cluster:
             own_uid=address.uid,
             readiness_gate=settings.readiness_gate,
             events=settings.events,
-            draw=random.random,
+            random=random.random,
         )
-        return _Tie(pod, reporter)
-
-    def findings(self) -> list[Finding]:
-        """Return what keeps the cluster from being told, at this instant."""
-        return [*self._missing, *self._faults.findings]
+        return ClusterLink(pod, reporter)
 
     async def report(self, look: Callable[[], Situation]) -> None:
         """Tell the cluster how this pod stands for as long as the process lives; return at once without a tie."""
-        if self._tie is not None:
-            await self._tie.reporter.run(look)
+        if self._link is not None:
+            await self._link.reporter.run(look)
 
     async def ask_end(self) -> PodEnd:
         """Ask whether the pod itself ends; so it is taken to be when nobody can tell. Takes a few seconds at most."""
-        if self._tie is None:
+        if self._link is None:
             return PodEnd(ending=True)
-        told = await self._tie.reporter.ask_end()
+        told = await self._link.reporter.ask_end()
         end = PodEnd(ending=True) if told is None else told
         words = "unknown" if told is None else "yes" if told.ending else "no"
         log.info("shutdown.cluster_asked", pod_ends=words, grace_left=end.left)
@@ -111,8 +114,8 @@ class Cluster:
 
     def announce(self, reason: EventReason, message: str) -> None:
         """Write an event on the pod, with the next report; nothing without a tie."""
-        if self._tie is not None:
-            self._tie.reporter.announce(reason, message)
+        if self._link is not None:
+            self._link.reporter.announce(reason, message)
 
     async def runs(self, earlier: Predecessor) -> bool | None:
         """Return whether the pod that had the ledger last still runs; None where that cannot be decided.
@@ -120,11 +123,11 @@ class Cluster:
         Takes `PREDECESSOR_WITHIN` at most once the kubernetes package is loaded.
         """
         runs: bool | None = None
-        if self._tie is not None and earlier.place is not None:
+        if self._link is not None and earlier.place is not None:
             with suppress(TimeoutError, ClusterFailed):
-                await self._tie.pod.load()
+                await self._link.pod.load()
                 async with asyncio.timeout(PREDECESSOR_WITHIN.total_seconds()):
-                    runs = await self._look_for(self._tie.pod, earlier)
+                    runs = await self._look_for(self._link.pod, earlier)
         words = "unknown" if runs is None else "yes" if runs else "no"
         place = None if earlier.place is None else str(earlier.place)
         log.info("ledger.predecessor_asked", pod=earlier.uid, place=place, runs=words)
@@ -144,5 +147,5 @@ class Cluster:
 
     def close(self) -> None:
         """Make no further calls."""
-        if self._tie is not None:
-            self._tie.pod.close()
+        if self._link is not None:
+            self._link.pod.close()

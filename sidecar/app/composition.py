@@ -1,15 +1,16 @@
 """Puts one process together from its configuration: which part gets what.
 
-Starts nothing and asks nobody; `sidecar.app.lifecycle` leads the parts through their life.
+Starts nothing and asks nobody; `sidecar.app.lifecycle` leads the components through their life.
 """
 
+import logging
 import platform
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import metadata
-from pathlib import Path
 
 import structlog
 
@@ -21,9 +22,11 @@ from sidecar.adapters.kubernetes.account import name_account
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.metrics import expose
 from sidecar.adapters.signature import PublicKeys
+from sidecar.checks.identity import judge_identity, read_file
+from sidecar.checks.sdk_variables import find_ignored
 from sidecar.domain.metering.rules import MeteringRules
-from sidecar.domain.status import Finding
-from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity, without_effect
+from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
+from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
@@ -34,7 +37,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Components:
     """What one process is made of."""
 
     client: MarketplaceMeteringClient
@@ -54,10 +57,10 @@ def assemble(
     clock: SystemClock | EmulatorClock,
     ledger: Ledger,
     *,
-    passing: Callable[[], Sequence[Finding]],
+    faults: FaultRegister,
     running: Callable[[], bool],
-) -> Parts:
-    """Make the parts of one process.
+) -> Components:
+    """Make the components of one process.
 
     Args:
         settings: The configuration.
@@ -66,7 +69,7 @@ def assemble(
         keys: The product's public keys.
         clock: The clock that goes with the endpoint.
         ledger: The open ledger.
-        passing: Returns what is wrong at an instant beyond what the parts know.
+        faults: Where the components register what is wrong.
         running: Tells whether the intake takes usage.
     """
     # An emulator's answers are dated by its machine, and its own clock may run elsewhere.
@@ -90,7 +93,7 @@ def assemble(
         clock=clock,
         evidence=ledger,
         pod=ledger.pod,
-        draw=random.random,
+        random=random.random,
         log=log,
         refresh_clock=clock.refresh if isinstance(clock, EmulatorClock) else None,
     )
@@ -102,11 +105,13 @@ def assemble(
         clock=clock,
         rules=ledger.rules,
         pod=ledger.pod,
-        draw=random.random,
+        random=random.random,
+        faults=faults,
         courses=ledger.courses,
         refusing_since=lambda: ledger.room_watch.refusing_since,
     )
-    identity = find_identity(environ, read=_read)
+    identity = find_identity(environ, read=read_file)
+    _judge_identity(settings, identity, faults, clock.now())
     _name_ignored(settings, environ)
     health = HealthReport(
         setting=Setting(
@@ -127,11 +132,11 @@ def assemble(
         running=running,
         refused=refused,
         clock_skew=lambda: client.clock_skew,
-        lasting=_findings(settings, identity, clock),
-        passing=passing,
+        faults=faults,
         room=lambda: ledger.room_watch.room,
+        room_findings=ledger.room_watch.findings,
     )
-    return Parts(
+    return Components(
         client=client,
         registrar=registrar,
         submitter=submitter,
@@ -146,23 +151,24 @@ def assemble(
     )
 
 
-def _findings(settings: Settings, identity: Identity, clock: SystemClock | EmulatorClock) -> list[Finding]:
-    """Return what Marketplace will not take about this process's identity, also told in the log."""
+def _judge_identity(settings: Settings, identity: Identity, faults: FaultRegister, now: datetime) -> None:
+    """Register an identity that AWS Marketplace does not accept."""
     if settings.marketplace.mode is Mode.EMULATOR or identity.accepted:
-        return []
-    shadowed = f"; it hides {identity.shadows}" if identity.shadows else ""
-    account = name_account()
-    runs_as = f"; the pod runs as the service account {account}" if account is not None else ""
-    finding = Finding("identity-not-accepted", identity.detail + shadowed + runs_as, identity.cure, clock.now())
-    log.error("identity.not_accepted", kind=identity.kind, detail=finding.detail, cure=finding.cure)
-    return [finding]
+        return
+    result = judge_identity(identity, name_account())
+    report = FaultLog(
+        begins="identity.not_accepted",
+        details={"kind": identity.kind},
+        level=logging.ERROR,
+    )
+    faults.observe("identity-not-accepted", result.found, result.cure, now, report=report)
 
 
 def _name_ignored(settings: Settings, environ: Mapping[str, str]) -> None:
     """Log what is set for the SDK and has no effect, so that an operator does not rely on it."""
     if settings.marketplace.mode is Mode.EMULATOR:
         return
-    names = without_effect(environ, read=_read, is_folder=lambda path: Path(path).is_dir())
+    names = find_ignored(environ)
     if names:
         log.warning("aws.settings_ignored", names=names, cure="Remove them: calls go to AWS's own hosts by https.")
 
@@ -187,10 +193,3 @@ def rules_of(settings: Settings) -> MeteringRules:
         failing_after=metering.failing_after,
         on_failing=metering.on_failing,
     )
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None

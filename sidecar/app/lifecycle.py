@@ -1,13 +1,14 @@
-"""The sidecar as one process: leads its parts through their life.
+"""The sidecar as one process: leads its components through their life.
 
 Open, serve, register, run, drain, close. The probes answer before anything is asked of AWS. The first signal drains, a
 second one ends the process at once; what was accepted is on disk either way.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -21,23 +22,17 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.pod import PodIdentity, pod_identity
 from sidecar.adapters.signature import PublicKeys
 from sidecar.app.cluster import Cluster
-from sidecar.app.composition import Parts, assemble, rules_of
-from sidecar.domain.metering.events import LedgerUnavailable
-from sidecar.domain.pod.lifecycle import PodEnd, drain_within
+from sidecar.app.composition import assemble, rules_of
+from sidecar.app.drain import Drain
+from sidecar.app.setup_watches import watch_setup
 from sidecar.domain.pod.reports import EventReason
 from sidecar.domain.pod.succession import PodPlace, Predecessor, describe
-from sidecar.marketplace import MarketplaceMeteringClient
+from sidecar.services.faults import FaultRegister
 from sidecar.services.health import HealthReport
-from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import DeniedExit
-from sidecar.services.setup_watch import SetupWatch
 from sidecar.settings import Settings
 from sidecar.upstream import clock_of, endpoint_of
 
-QUIET = timedelta(seconds=2)
-"""How long the app must have been silent before the intake closes."""
-RESERVED = timedelta(seconds=10)
-"""The part of the shutdown's time that the open hour is sure of."""
 LISTENERS_STOP = timedelta(seconds=1)
 ADOPTED_SHOWN = 20
 """Dimensions and hours that the report of an adoption names; it gives the number of the others."""
@@ -58,7 +53,6 @@ async def run(
     environ: Mapping[str, str],
     stop: asyncio.Event,
     account: Path = ACCOUNT,
-    watch: Callable[[MarketplaceMeteringClient], Sequence[SetupWatch]] = lambda _: (),
     follow: Callable[[HealthReport], Coroutine[object, object, None]] | None = None,
 ) -> None:
     """Live until `stop` is set, then drain.
@@ -68,7 +62,6 @@ async def run(
         environ: The environment.
         stop: Ends it.
         account: The folder with the files of the pod's service account.
-        watch: Tells what of the set-up is doubtful or wrong, with the client once it is open; after the probes answer.
         follow: Shows a person how it goes, from the first moment to the end of the drain.
 
     Raises:
@@ -85,53 +78,48 @@ async def run(
     async with AsyncExitStack() as stack:
         clock = await stack.enter_async_context(clock_of(settings.marketplace))
         pod = await asyncio.to_thread(pod_identity, environ)
-        cluster = Cluster(settings.kubernetes, environ, account, None if pod is None else pod.uid)
+        faults = FaultRegister()
+        cluster = Cluster(settings.kubernetes, environ, faults, account, None if pod is None else pod.uid)
         stack.callback(cluster.close)
         ledger = await _open_ledger(settings, pod, clock, stack, cluster, place_of(environ, account))
-        watches: list[SetupWatch] = []
-        parts = assemble(
+        components = assemble(
             settings,
             environ,
             endpoint,
             keys,
             clock,
             ledger,
-            passing=lambda: [
-                *cluster.findings(),
-                *ledger.room_watch.findings(),
-                *(found for each in watches for found in each.findings),
-            ],
+            faults=faults,
             running=lambda: not intake.done(),
         )
-        stack.callback(parts.health.close)
-        intake = asyncio.create_task(parts.intake.run(), name="intake")
+        stack.callback(components.health.close)
+        intake = asyncio.create_task(components.intake.run(), name="intake")
         if follow is not None:
-            stack.callback(asyncio.create_task(follow(parts.health), name="follow").cancel)
-        await parts.probes.start()
-        stack.push_async_callback(parts.probes.stop, LISTENERS_STOP)
-        await parts.api.start()
-        stack.push_async_callback(parts.api.stop, LISTENERS_STOP)
+            stack.callback(asyncio.create_task(follow(components.health), name="follow").cancel)
+        await components.probes.start()
+        stack.push_async_callback(components.probes.stop, LISTENERS_STOP)
+        await components.api.start()
+        stack.push_async_callback(components.api.stop, LISTENERS_STOP)
         log.info(
             "sidecar.started",
             version=__version__,
-            api=authority(settings.api.host, parts.api.port),
-            probes=authority(settings.probes.host, parts.probes.port),
+            api=authority(settings.api.host, components.api.port),
+            probes=authority(settings.probes.host, components.probes.port),
             pod=ledger.pod,
             pod_source=ledger.pod_source,
             region=endpoint.region,
             mode=settings.marketplace.mode,
         )
         await _prove(ledger)
-        await parts.client.open()
-        stack.push_async_callback(parts.client.close)
-        watches += watch(parts.client)
+        await components.client.open()
+        stack.push_async_callback(components.client.close)
         denied: DeniedExit | None = None
         loops = (
             _watch(intake),
-            parts.registrar.run(),
-            parts.submitter.run(),
-            *(each.run(clock) for each in watches),
-            cluster.report(parts.health.situation),
+            components.registrar.run(),
+            components.submitter.run(),
+            *(each.run(clock) for each in watch_setup(settings, environ, components.client, faults)),
+            cluster.report(components.health.situation),
             _end(stop),
         )
         try:
@@ -143,7 +131,15 @@ async def run(
         except* DeniedExit as ended:
             denied = next((leaf for leaf in ended.exceptions if isinstance(leaf, DeniedExit)), None)
         finally:
-            await _drain(parts, intake, settings.shutdown.timeout, cluster.ask_end)
+            drain = Drain(
+                submitter=components.submitter,
+                intake=components.intake,
+                storing=intake,
+                stop_api=partial(components.api.stop, LISTENERS_STOP),
+                timeout=settings.shutdown.timeout,
+                ask_end=cluster.ask_end,
+            )
+            await drain.run()
         if denied is not None:
             raise denied
 
@@ -163,65 +159,6 @@ async def _watch(intake: asyncio.Task[None]) -> None:
 async def _end(stop: asyncio.Event) -> None:
     await stop.wait()
     raise _Stopping
-
-
-async def _drain(
-    parts: Parts, intake: asyncio.Task[None], timeout: timedelta, ask_end: Callable[[], Awaitable[PodEnd]]
-) -> None:
-    """Submit what has ended, hear the app out, then seal and submit the open hour, unless the pod goes on living.
-
-    Whether it does is asked at once and meanwhile: a pod that used up its grace leaves its sidecar no time for it. How
-    much of the grace is left may come with the answer, and then bounds the drain; it counts from the question, so that
-    a slow answer makes it no longer.
-    """
-    question = asyncio.ensure_future(ask_end())
-    began_at = asyncio.get_running_loop().time()
-
-    async def deadline() -> float:
-        end = await asyncio.shield(question)
-        return began_at + drain_within(timeout, end.left, RESERVED).total_seconds()
-
-    try:
-        async with asyncio.timeout_at(began_at + timeout.total_seconds()) as whole:
-            try:
-                async with asyncio.timeout_at(began_at + (timeout - RESERVED).total_seconds()) as part:
-                    bounding = asyncio.create_task(_bound(part, deadline))
-                    try:
-                        await parts.submitter.drain(ending=False)
-                        await _hear_out(parts.intake)
-                    finally:
-                        bounding.cancel()
-            except TimeoutError:
-                log.warning("shutdown.ended_hours_wait")
-            await parts.api.stop(LISTENERS_STOP)
-            parts.intake.close()
-            await intake
-            whole.reschedule(await deadline())
-            await parts.submitter.drain(ending=(await question).ending)
-    except TimeoutError:
-        log.warning("shutdown.incomplete", cure="What is left is in the ledger; the next start on it goes on.")
-    except LedgerUnavailable as error:
-        log.error("shutdown.ledger_unavailable", detail=str(error))  # noqa: TRY400 - the sentence is the whole story
-    else:
-        log.info("sidecar.stopped")
-    finally:
-        parts.intake.close()
-        question.cancel()
-        await asyncio.wait([intake, question])
-
-
-async def _bound(part: asyncio.Timeout, deadline: Callable[[], Awaitable[float]]) -> None:
-    """Let the first part of the drain end as long before the deadline as the open hour needs, once that is known."""
-    ends_at = await deadline() - RESERVED.total_seconds()
-    if not part.expired():
-        part.reschedule(ends_at)
-
-
-async def _hear_out(intake: UsageIntake) -> None:
-    """Return once no usage has come for `QUIET`."""
-    loop = asyncio.get_running_loop()
-    while (left := intake.last_taken + QUIET.total_seconds() - loop.time()) > 0:  # noqa: ASYNC110 - a silence is no event
-        await asyncio.sleep(left)
 
 
 async def _open_ledger(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from sidecar.checks import network
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.marketplace import (
     AccessDenied,
     CredentialsMissing,
@@ -17,8 +17,8 @@ from sidecar.marketplace import (
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
 from sidecar.marketplace.unreachable import TokenServiceUnreachable
 
-STS = Subject("sts", "AWS's token service gives the credentials that every call is signed with.")
-PERMISSION = Subject("permission", "Without the permission AWS refuses registration and usage alike.")
+STS = Check("sts", "AWS's token service gives the credentials that every call is signed with.")
+PERMISSION = Check("permission", "Without the permission AWS refuses registration and usage alike.")
 
 ASK_WITHIN = timedelta(seconds=4)
 """After this long no further dimension is asked about."""
@@ -45,12 +45,12 @@ _CURES = network.CURES | {
 }
 
 
-def refuse_sdk(broken: ProbeFailed) -> Diagnosis:
+def refuse_sdk(broken: ProbeFailed) -> CheckResult:
     """Say that the SDK cannot even be loaded, so that nobody gets credentials."""
     return STS.fail(f"the SDK does not start: {broken}", broken.cure or _NO_SDK)
 
 
-def check_sts(probe: ServiceProbe) -> Diagnosis:
+def check_sts(probe: ServiceProbe) -> CheckResult:
     """Get credentials as the sidecar does, and ask whose they are."""
     try:
         arn = probe.caller()
@@ -61,7 +61,7 @@ def check_sts(probe: ServiceProbe) -> Diagnosis:
     return STS.ok(f"AWS knows the caller as {arn}")
 
 
-def check_permission(probe: ServiceProbe, product_code: str, dimensions: Sequence[str]) -> Diagnosis:
+def check_permission(probe: ServiceProbe, product_code: str, dimensions: Sequence[str]) -> CheckResult:
     """Ask by dry runs whether the caller may meter each dimension. RegisterUsage has none and is not tried."""
     if not dimensions:
         return PERMISSION.skipped("there is no dimension to try MeterUsage with; RegisterUsage has no dry run")
@@ -84,7 +84,7 @@ def check_permission(probe: ServiceProbe, product_code: str, dimensions: Sequenc
     return _judge(allowed, refused, [name for name in dimensions if name not in allowed and name not in refused])
 
 
-def _judge(allowed: Sequence[str], refused: dict[str, MarketplaceError], unasked: Sequence[str]) -> Diagnosis:
+def _judge(allowed: Sequence[str], refused: dict[str, MarketplaceError], unasked: Sequence[str]) -> CheckResult:
     parts = [f"MeterUsage would be taken for {', '.join(allowed)}"] if allowed else []
     parts += [f"{dimension}: {error}" for dimension, error in refused.items()]
     parts += [f"not asked about {', '.join(unasked)}"] if unasked else []

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from sidecar.adapters.kubernetes.address import ACCOUNT, NotInCluster, PodAddress, locate_pod
 from sidecar.checks.running import RunningSidecar
-from sidecar.domain.diagnosis import Diagnosis, Subject
-from sidecar.domain.pod.lifecycle import UNTRUSTED_CURE, Access, ClusterFailed, Fault, PodView
+from sidecar.domain.check_result import Check, CheckResult
+from sidecar.domain.pod.lifecycle import Access, ClusterFailed, Fault, PodView, cure_of
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
 if TYPE_CHECKING:
     from sidecar.adapters.kubernetes.pod import KubernetesPod
 
-KUBERNETES = Subject(
+KUBERNETES = Check(
     "kubernetes", "Read from the API server: whether the pod ends, so that a mere restart does not burn the open hour."
 )
-ROLE = Subject(
+ROLE = Check(
     "kubernetes role", "A gate that cannot be set keeps the pod unready for good; without the rest less is told."
 )
 
@@ -32,7 +32,7 @@ def check_kubernetes(
     environ: Mapping[str, str],
     running: RunningSidecar | None,
     account: Path = ACCOUNT,
-) -> tuple[Diagnosis, Diagnosis, PodView | None]:
+) -> tuple[CheckResult, CheckResult, PodView | None]:
     """Read the pod's own object as the sidecar does, and repeat what a running sidecar was refused.
 
     Returns:
@@ -49,13 +49,13 @@ def check_kubernetes(
     pod, failed, role = asyncio.run(_ask(address, _wanted(kubernetes)))
     if pod is None:
         fault = failed.fault if failed is not None else Fault.UNREACHABLE
-        return KUBERNETES.warn(f"cannot {Access.GET_POD}: {failed}", _cure(fault)), role, None
+        return KUBERNETES.warn(f"cannot {Access.GET_POD}: {failed}", cure_of(fault, Access.GET_POD)), role, None
     for found, cure in () if running is None else running.faults("kubernetes-"):
         return KUBERNETES.warn(found, cure), role, pod
     return _judge(pod, address, kubernetes.readiness_gate), role, pod
 
 
-def judge_role(allowed: Mapping[Access, bool]) -> Diagnosis:
+def judge_role(allowed: Mapping[Access, bool]) -> CheckResult:
     """Judge what the Role allows of what the configuration needs."""
     refused = [access for access, may in allowed.items() if not may]
     if not refused:
@@ -66,7 +66,7 @@ def judge_role(allowed: Mapping[Access, bool]) -> Diagnosis:
     return ROLE.fail(found, cure) if Access.PATCH_STATUS in refused else ROLE.warn(found, cure)
 
 
-def _unasked(words: str) -> tuple[Diagnosis, Diagnosis]:
+def _unasked(words: str) -> tuple[CheckResult, CheckResult]:
     return KUBERNETES.skipped(words), ROLE.skipped(words)
 
 
@@ -76,7 +76,7 @@ def _wanted(kubernetes: KubernetesSettings) -> list[Access]:
     return [Access.GET_POD, *gate, *([Access.CREATE_EVENT] if kubernetes.events else [])]
 
 
-def _judge(pod: PodView, address: PodAddress, gate: str | None) -> Diagnosis:
+def _judge(pod: PodView, address: PodAddress, gate: str | None) -> CheckResult:
     shown = f"pod {address.namespace}/{address.name} is readable"
     if address.uid is None:
         return KUBERNETES.warn(f"{shown}, but POD_UID is not set", "Take POD_UID from the downward API: metadata.uid.")
@@ -90,23 +90,9 @@ def _judge(pod: PodView, address: PodAddress, gate: str | None) -> Diagnosis:
     return KUBERNETES.ok(shown)
 
 
-def _cure(fault: Fault) -> str:
-    match fault:
-        case Fault.FORBIDDEN:
-            return f"Add this rule to the Role of the pod's service account: {Access.GET_POD.rule}"
-        case Fault.UNAUTHORIZED:
-            return "Let the pod have a valid token of its service account."
-        case Fault.NOT_FOUND:
-            return "Set POD_NAME and POD_NAMESPACE from the downward API."
-        case Fault.CONFLICT | Fault.REFUSED:
-            return "Read the API server's words."
-        case Fault.UNTRUSTED:
-            return UNTRUSTED_CURE
-        case Fault.UNREACHABLE:
-            return "Let the pod reach the API server: look at its network policies."
-
-
-async def _ask(address: PodAddress, wanted: Iterable[Access]) -> tuple[PodView | None, ClusterFailed | None, Diagnosis]:
+async def _ask(
+    address: PodAddress, wanted: Iterable[Access]
+) -> tuple[PodView | None, ClusterFailed | None, CheckResult]:
     """Return the pod, or why it was not read, and what is said of the Role."""
     async with _opened(address) as api:
         pod, failure = None, None

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.settings import Mode, Problem, Settings
 from sidecar.settings.file import locate
 
-CONFIGURATION = Subject("configuration", "The sidecar does not start with a faulty configuration.")
+CONFIGURATION = Check("configuration", "The sidecar does not start with a faulty configuration.")
 
 
-def check_configuration(settings: Settings, path: str | None, environ: Mapping[str, str]) -> Diagnosis:
+def check_configuration(settings: Settings, path: str | None, environ: Mapping[str, str]) -> CheckResult:
     """Say which file was taken, and whether it talks to AWS at all."""
     file, named_by = locate(path, environ)
     if settings.marketplace.mode is Mode.EMULATOR:
@@ -20,7 +20,7 @@ def check_configuration(settings: Settings, path: str | None, environ: Mapping[s
     return CONFIGURATION.ok(f"{file} is sound (named by {named_by})")
 
 
-def refuse_configuration(problems: Iterable[Problem]) -> list[Diagnosis]:
+def refuse_configuration(problems: Iterable[Problem]) -> list[CheckResult]:
     """Return one failure for each problem."""
     return [
         CONFIGURATION.fail(

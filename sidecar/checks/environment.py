@@ -3,20 +3,18 @@
 import ssl
 from collections.abc import Mapping
 
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.marketplace.proxies import https_proxy
 from sidecar.settings import Mode
 
-PROXY = Subject("proxy", "Calls to AWS go through the proxy that the environment names; a wrong one stops them all.")
-CERTIFICATES = Subject(
-    "certificates", "AWS, or a proxy that opens TLS, is trusted by a certificate in the bundle only."
-)
+PROXY = Check("proxy", "Calls to AWS go through the proxy that the environment names; a wrong one stops them all.")
+CERTIFICATES = Check("certificates", "AWS, or a proxy that opens TLS, is trusted by a certificate in the bundle only.")
 
 _BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
 """In the SDK's order."""
 
 
-def check_proxy(mode: Mode, environ: Mapping[str, str]) -> Diagnosis:
+def check_proxy(mode: Mode, environ: Mapping[str, str]) -> CheckResult:
     """Judge the proxy for https; a password in it is not shown."""
     if mode is Mode.EMULATOR:
         return PROXY.skipped("calls to an emulator go past every proxy")
@@ -34,7 +32,7 @@ def check_proxy(mode: Mode, environ: Mapping[str, str]) -> Diagnosis:
     return PROXY.ok(f"{proxy.name} names {proxy.shown}{hidden}")
 
 
-def check_certificates(environ: Mapping[str, str]) -> Diagnosis:
+def check_certificates(environ: Mapping[str, str]) -> CheckResult:
     """Judge the file of certificates, if one replaces the SDK's own."""
     name = next((name for name in _BUNDLES if environ.get(name)), None)
     if name is None:

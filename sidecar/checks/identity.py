@@ -4,18 +4,20 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sidecar.adapters.kubernetes.account import name_account
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.marketplace import Identity, IdentityKind, MarketplaceError, find_identity
 from sidecar.settings import Mode
 
-IDENTITY = Subject(
+IDENTITY = Check(
     "identity", "AWS Marketplace takes a service account's role (IRSA) on EKS and the task role on ECS, nothing else."
 )
 _NODE_ROLE = "iam-role"
 """The SDK's name for the instance metadata service."""
 
 
-def check_identity(mode: Mode, environ: Mapping[str, str], method: Callable[[], str | None] | None = None) -> Diagnosis:
+def check_identity(
+    mode: Mode, environ: Mapping[str, str], method: Callable[[], str | None] | None = None
+) -> CheckResult:
     """Judge the identity that wins in the SDK's order.
 
     Args:
@@ -32,12 +34,12 @@ def check_identity(mode: Mode, environ: Mapping[str, str], method: Callable[[], 
     return judge_identity(identity, name_account())
 
 
-def judge_identity(identity: Identity, service_account: str | None = None) -> Diagnosis:
+def judge_identity(identity: Identity, service_account: str | None = None) -> CheckResult:
     """Say whether AWS Marketplace takes the identity; a refused one names the account that the pod runs as."""
     found = f"{identity.kind}: {identity.detail}"
     if identity.accepted:
         return IDENTITY.ok(found)
-    hidden = f"; it hides {identity.shadows}, which would be taken" if identity.shadows else ""
+    hidden = f"; it hides {identity.shadows}, which AWS Marketplace accepts" if identity.shadows else ""
     runs_as = f"; the pod runs as the service account {service_account}" if service_account is not None else ""
     return IDENTITY.fail(f"{found}{hidden}{runs_as}", identity.cure)
 

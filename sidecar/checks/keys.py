@@ -12,14 +12,14 @@ from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.snapshot import reading
 from sidecar.adapters.signature import PublicKeys, UnusableKeys
 from sidecar.checks.running import RunningSidecar
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.domain.entitlement.states import Evidence, Reason
 from sidecar.domain.entitlement.token import Refusal, check_signature
 from sidecar.domain.timestamps import render
-from sidecar.settings import Check, MarketplaceSettings, Mode, Product, Settings
+from sidecar.settings import EntitlementCheck, MarketplaceSettings, Mode, Product, Settings
 
-KEYS = Subject("keys", "AWS's answer is believed only if its signature verifies under the product's public key.")
-ROTATION = Subject("key rotation", "Once AWS has rotated the key, products with the old one stop being entitled.")
+KEYS = Check("keys", "AWS's answer is believed only if its signature verifies under the product's public key.")
+ROTATION = Check("key rotation", "Once AWS has rotated the key, products with the old one stop being entitled.")
 
 _OWN_KEY = (
     "Save the key that AWS Marketplace shows for product.public_key_version, in the product's own listing; check the "
@@ -28,7 +28,7 @@ _OWN_KEY = (
 _RENEW = "Ship a version of the product with the new key and product.public_key_version."
 
 
-def check_keys(product: Product, marketplace: MarketplaceSettings | None = None) -> Diagnosis:
+def check_keys(product: Product, marketplace: MarketplaceSettings | None = None) -> CheckResult:
     """Read every key and say its size. `marketplace`: whose emulator, if there is one, has keys of its own."""
     if not product.public_keys:
         return KEYS.skipped("no key is configured, and entitlement.check does not need one")
@@ -44,9 +44,9 @@ def check_keys(product: Product, marketplace: MarketplaceSettings | None = None)
     return KEYS.ok(f"{shown}; version {product.public_key_version} is asked for")
 
 
-def check_rotation(settings: Settings, running: RunningSidecar | None) -> Diagnosis:
+def check_rotation(settings: Settings, running: RunningSidecar | None) -> CheckResult:
     """Say what is known of the key's age and whether it is the right one."""
-    if settings.entitlement.check is not Check.REGISTER:
+    if settings.entitlement.check is not EntitlementCheck.REGISTER:
         return ROTATION.skipped("entitlement.check does not register, so no key is used")
     if running is not None:
         for found, _ in running.faults("public-key-rotated"):
@@ -68,7 +68,7 @@ def _of_emulator(marketplace: MarketplaceSettings, version: int) -> str:
     return f"Beside the emulator, save the key that it serves at {url}."
 
 
-def _judge(evidence: Evidence, product: Product) -> Diagnosis:
+def _judge(evidence: Evidence, product: Product) -> CheckResult:
     when, version = render(evidence.registered_at), evidence.public_key_version
     if (evidence.product_code, version) != (product.code, product.public_key_version):
         return ROTATION.skipped(f"the registration kept from {when} was of another product or key version")

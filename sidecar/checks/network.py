@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from sidecar.domain import skew
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.marketplace.emulation import EmulatorUnreachable
 from sidecar.marketplace.probing import NO_BUNDLE, ProbeFailed, ServiceProbe
 
-DNS = Subject("dns", "Without its name's address no service can be called.")
-ENDPOINT = Subject("endpoint", "Registration and every hour's usage go to this address.")
-CLOCK = Subject("clock", "AWS refuses calls signed more than 5 minutes off, and hours are cut by this clock.")
+DNS = Check("dns", "Without its name's address no service can be called.")
+ENDPOINT = Check("endpoint", "Registration and every hour's usage go to this address.")
+CLOCK = Check("clock", "AWS refuses calls signed more than 5 minutes off, and hours are cut by this clock.")
 
 _OPEN = "Let the pod reach it on its port (network policy, security group, route to the internet or a VPC endpoint)."
 _NAMES = "Let the pod ask the cluster's DNS (network policy, port 53) and the cluster the internet's or the VPC's."
@@ -31,7 +31,7 @@ CURES = {
 """What to do about a connection that fails, by its code; whom it leads to does not matter."""
 
 
-def check_dns(urls: Iterable[str], cure: str = _NAMES) -> Diagnosis:
+def check_dns(urls: Iterable[str], cure: str = _NAMES) -> CheckResult:
     """Look up the hosts of `urls`; of a proxied one the caller names the proxy."""
     found, missing = [], []
     for host, port in dict.fromkeys(map(_address, urls)):
@@ -52,13 +52,13 @@ def open_way(probe: ServiceProbe, otherwise: str = _OPEN) -> str:
     return EmulatorUnreachable.cure if probe.emulated else otherwise
 
 
-def look_up(probe: ServiceProbe) -> Diagnosis:
+def look_up(probe: ServiceProbe) -> CheckResult:
     """Look up the services that a probe leads to, or the proxies before them."""
     addresses = [probe.address(service) for service in ("meteringmarketplace", "sts")]
     return check_dns((probe.proxy(address) or address for address in addresses), open_way(probe, _NAMES))
 
 
-def check_endpoint(probe: ServiceProbe) -> Iterator[Diagnosis]:
+def check_endpoint(probe: ServiceProbe) -> Iterator[CheckResult]:
     """Ask the metering service anything, and compare its clock with this machine's."""
     url = probe.address("meteringmarketplace")
     proxy = probe.proxy(url)
@@ -80,7 +80,7 @@ def check_endpoint(probe: ServiceProbe) -> Iterator[Diagnosis]:
         yield judge_clock(shown, asked_at, answered_at)
 
 
-def judge_clock(shown: datetime, asked_at: datetime, answered_at: datetime) -> Diagnosis:
+def judge_clock(shown: datetime, asked_at: datetime, answered_at: datetime) -> CheckResult:
     """Compare the date of an answer, in whole seconds, with the instants between which it was given."""
     off = skew.measure(shown, asked_at, answered_at)
     found = skew.describe(off)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from sidecar.adapters.pod import PodRefused, PodUnknown, pod_identity
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 
-POD = Subject("pod", "AWS counts usage by pod or task; a wrong identity loses records or bills them twice.")
+POD = Check("pod", "AWS counts usage by pod or task; a wrong identity loses records or bills them twice.")
 
 
-def check_pod(environ: Mapping[str, str]) -> Diagnosis:
+def check_pod(environ: Mapping[str, str]) -> CheckResult:
     """Judge the identity that the environment gives. On ECS it asks the metadata endpoint."""
     try:
         identity = pod_identity(environ)

@@ -9,18 +9,18 @@ from pathlib import Path
 
 from sidecar.adapters.http import sockets
 from sidecar.adapters.http.access import BearerToken, TokenFileUnusable
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.settings import ApiSettings, ProbeSettings
 
-API = Subject("api port", "The app asks and reports here; a sidecar that cannot listen does not start.")
-PROBES = Subject("probe port", "Kubernetes asks here whether the pod may run; without it the pod never gets ready.")
-TOKEN_FILE = Subject("api token", "With api.token_file set, the sidecar starts only if it holds the token.")
+API = Check("api port", "The app asks and reports here; a sidecar that cannot listen does not start.")
+PROBES = Check("probe port", "Kubernetes asks here whether the pod may run; without it the pod never gets ready.")
+TOKEN_FILE = Check("api token", "With api.token_file set, the sidecar starts only if it holds the token.")
 
 _LINK_LONGEST = 107
 """Bytes of a unix socket's path that the kernel takes."""
 
 
-def check_api_port(api: ApiSettings, *, running: bool) -> Diagnosis:
+def check_api_port(api: ApiSettings, *, running: bool) -> CheckResult:
     """Judge the API's TCP port and, if named, its unix socket. `running`: the configured sidecar runs and has them."""
     port = _judge(API, "api.port", api.host, api.port, running=running)
     if api.socket is None:
@@ -31,12 +31,12 @@ def check_api_port(api: ApiSettings, *, running: bool) -> Diagnosis:
     return port
 
 
-def check_probe_port(probes: ProbeSettings, *, running: bool) -> Diagnosis:
+def check_probe_port(probes: ProbeSettings, *, running: bool) -> CheckResult:
     """Judge the probes' port. `running`: the configured sidecar runs and has it."""
     return _judge(PROBES, "probes.port", probes.host, probes.port, running=running)
 
 
-def check_token_file(api: ApiSettings) -> Diagnosis:
+def check_token_file(api: ApiSettings) -> CheckResult:
     """Judge the file of the callers' token, whose content is not shown."""
     if api.token_file is None:
         return TOKEN_FILE.ok("no token is asked for; whoever shares the pod's network may call")
@@ -47,23 +47,23 @@ def check_token_file(api: ApiSettings) -> Diagnosis:
     return TOKEN_FILE.ok(f"{api.token_file} holds a token")
 
 
-def _judge(subject: Subject, key: str, host: str, port: int, *, running: bool) -> Diagnosis:
+def _judge(check: Check, key: str, host: str, port: int, *, running: bool) -> CheckResult:
     if port == 0:
-        return subject.ok(f"any free port of {host}")
+        return check.ok(f"any free port of {host}")
     shown = f"port {port} of {host}"
     try:
         bound = sockets.bind(host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             if running:
-                return subject.ok(f"{shown} is held by the running sidecar")
-            return subject.fail(f"{shown} is in use by another process", f"Stop that process, or set another {key}.")
+                return check.ok(f"{shown} is held by the running sidecar")
+            return check.fail(f"{shown} is in use by another process", f"Stop that process, or set another {key}.")
         cure = f"Set {key} above 1023." if error.errno == errno.EACCES else f"Correct the host beside {key}."
-        return subject.fail(f"{shown} cannot be listened on: {error.strerror or error}", cure)
+        return check.fail(f"{shown} cannot be listened on: {error.strerror or error}", cure)
     for one in bound.sockets:
         one.close()
     absent = f"; this host does not have {', '.join(bound.absent)}" if bound.absent else ""
-    return subject.ok(f"{shown} is free{absent}")
+    return check.ok(f"{shown} is free{absent}")
 
 
 def _socket_fault(path: Path, *, running: bool) -> str | None:

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.marketplace import UnsupportedRegion, named_region, region_from
 from sidecar.marketplace.regions import UNLISTED_CURE, is_listed, unlisted
 from sidecar.settings import MarketplaceSettings, Mode
 
-REGION = Subject("region", "AWS Marketplace takes calls in the pod's own Region only, and meters containers in some.")
+REGION = Check("region", "AWS Marketplace takes calls in the pod's own Region only, and meters containers in some.")
 _LET_AWS = "Leave marketplace.region unset and let AWS_REGION be the pod's own (EKS and ECS set it by themselves)."
 
 
-def check_region(marketplace: MarketplaceSettings, environ: Mapping[str, str]) -> Diagnosis:
+def check_region(marketplace: MarketplaceSettings, environ: Mapping[str, str]) -> CheckResult:
     """Judge the Region that is configured, and the one that the environment names."""
     own = named_region(environ)
     if marketplace.mode is Mode.EMULATOR:
@@ -27,7 +27,7 @@ def check_region(marketplace: MarketplaceSettings, environ: Mapping[str, str]) -
     return _compare(region, own, environ)
 
 
-def _compare(region: str, own: str | None, environ: Mapping[str, str]) -> Diagnosis:
+def _compare(region: str, own: str | None, environ: Mapping[str, str]) -> CheckResult:
     other = environ.get("AWS_DEFAULT_REGION", "").strip()
     if other and other != region:
         return REGION.warn(f"{region} is used, but AWS_DEFAULT_REGION names {other}", "Remove AWS_DEFAULT_REGION.")

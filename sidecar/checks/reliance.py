@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from sidecar.domain.diagnosis import Diagnosis, Result, Subject
+from sidecar.domain.check_result import Check, CheckResult, CheckStatus
 
 _WAY = ("variables", "region", "proxy")
 RESTS_ON: Mapping[str, tuple[str, ...]] = {
@@ -35,19 +35,19 @@ _OWN = {
 _OF_AWS = ("aws_", "_proxy", "_ca_bundle", "ecs_")
 
 
-def skip_repeated(diagnoses: Iterable[Diagnosis]) -> list[Diagnosis]:
-    """Return the diagnoses, each that is not right and rests on a failed one as skipped. One that is right stays."""
-    told = list(diagnoses)
-    failed = {each.name: each.found.lower() for each in told if each.status is Result.FAIL}
+def skip_repeated(results: Iterable[CheckResult]) -> list[CheckResult]:
+    """Return the results, each that is not right and rests on a failed one as skipped. One that is right stays."""
+    told = list(results)
+    failed = {each.name: each.found.lower() for each in told if each.status is CheckStatus.FAIL}
     return [_judged(each, failed) for each in told]
 
 
-def _judged(diagnosis: Diagnosis, failed: Mapping[str, str]) -> Diagnosis:
+def _judged(result: CheckResult, failed: Mapping[str, str]) -> CheckResult:
     def concerned(root: str) -> bool:
-        reads = _OWN.get(diagnosis.name, _OF_AWS)
+        reads = _OWN.get(result.name, _OF_AWS)
         return root != "variables" or any(part in failed[root] for part in reads)
 
-    root = next((name for name in RESTS_ON.get(diagnosis.name, ()) if name in failed and concerned(name)), None)
-    if root is None or diagnosis.status is Result.OK:
-        return diagnosis
-    return Subject(diagnosis.name, diagnosis.why).skipped(f"rests on the check `{root}`, which failed")
+    root = next((name for name in RESTS_ON.get(result.name, ()) if name in failed and concerned(name)), None)
+    if root is None or result.status is CheckStatus.OK:
+        return result
+    return Check(result.name, result.why).skipped(f"rests on the check `{root}`, which failed")

@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.checks.identity import read_file
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.marketplace import without_effect
 from sidecar.settings import Mode
 
-SDK_VARIABLES = Subject(
+SDK_VARIABLES = Check(
     "sdk variables",
     "Calls go to AWS's own hosts; variables and files that would lead the AWS SDK elsewhere have no effect.",
 )
 
 
-def check_sdk_variables(mode: Mode, environ: Mapping[str, str]) -> Diagnosis:
+def check_sdk_variables(mode: Mode, environ: Mapping[str, str]) -> CheckResult:
     """Name what is set in vain."""
     if mode is Mode.EMULATOR:
         return SDK_VARIABLES.skipped("calls go to the emulator, whatever is set")
@@ -28,11 +29,4 @@ def check_sdk_variables(mode: Mode, environ: Mapping[str, str]) -> Diagnosis:
 
 def find_ignored(environ: Mapping[str, str]) -> list[str]:
     """Return the names of what is set and has no effect."""
-    return without_effect(environ, read=_read, is_folder=lambda path: Path(path).is_dir())
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None
+    return without_effect(environ, read=read_file, is_folder=lambda path: Path(path).is_dir())

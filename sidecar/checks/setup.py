@@ -1,6 +1,6 @@
 """The checks that a running sidecar makes of its own set-up: what is here, and the way to AWS.
 
-Of `doctor`'s subjects these are left out, each for its reason: configuration, keys, the API's token and ports, because
+Of `doctor`'s checks these are left out, each for its reason: configuration, keys, the API's token and ports, because
 without them there would be no process to ask; key rotation, identity, the ledger and the cluster, because the process
 meets them in its work and tells them itself (`public-key-rotated`, `identity-not-accepted`, `ledger-unavailable`,
 `kubernetes-...`); the SDK's variables, because they have no effect, which the process logs at its start.
@@ -10,20 +10,20 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from sidecar.checks import access, environment, network, volume
-from sidecar.checks.examination import Examination, examine
+from sidecar.checks.check_run import CheckRun, run_checks
 from sidecar.checks.identity import check_identity
 from sidecar.checks.region import REGION, check_region
 from sidecar.checks.reliance import skip_repeated
 from sidecar.checks.shutdown import SHUTDOWN, check_shutdown
 from sidecar.checks.token import TOKEN, check_token
 from sidecar.checks.variables import VARIABLES, check_variables
-from sidecar.domain.diagnosis import Diagnosis, Result, failed
+from sidecar.domain.check_result import CheckResult, CheckStatus, failed
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
-from sidecar.settings import Check, Mode, Settings
+from sidecar.settings import EntitlementCheck, Mode, Settings
 
 SERVICE = (network.DNS, network.ENDPOINT, network.CLOCK, access.STS, access.PERMISSION)
-"""The subjects on the way to AWS, each of which rests on those before it."""
-SUBJECTS = (
+"""The checks on the way to AWS, each of which rests on those before it."""
+CHECKS = (
     *(VARIABLES, REGION, TOKEN, environment.PROXY, environment.CERTIFICATES, volume.VOLUME, volume.ROOM, SHUTDOWN),
     *SERVICE,
 )
@@ -32,31 +32,31 @@ _ALL_WITHIN = 20.0
 """Seconds for the whole way to AWS, asked step by step."""
 
 
-def examine_here(settings: Settings, environ: Mapping[str, str]) -> list[Diagnosis]:
+def check_locally(settings: Settings, environ: Mapping[str, str]) -> list[CheckResult]:
     """Judge what needs no network. Blocks for a few seconds if the ledger's volume does not answer."""
     mode, path = settings.marketplace.mode, settings.ledger.path
     return skip_repeated(
-        examine(
+        run_checks(
             [
-                Examination([VARIABLES], lambda: [check_variables(environ)]),
-                Examination([REGION], lambda: [check_region(settings.marketplace, environ)]),
-                Examination([TOKEN], lambda: [check_token(environ, datetime.now(UTC))]),
-                Examination([environment.PROXY], lambda: [environment.check_proxy(mode, environ)]),
-                Examination([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)]),
-                Examination([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())]),
-                Examination([volume.ROOM], lambda: [volume.check_room(path, settings.ledger.max_size)]),
-                Examination([SHUTDOWN], lambda: [check_shutdown(settings.shutdown.timeout, environ)]),
+                CheckRun([VARIABLES], lambda: [check_variables(environ)]),
+                CheckRun([REGION], lambda: [check_region(settings.marketplace, environ)]),
+                CheckRun([TOKEN], lambda: [check_token(environ, datetime.now(UTC))]),
+                CheckRun([environment.PROXY], lambda: [environment.check_proxy(mode, environ)]),
+                CheckRun([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)]),
+                CheckRun([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())]),
+                CheckRun([volume.ROOM], lambda: [volume.check_room(path, settings.ledger.max_size)]),
+                CheckRun([SHUTDOWN], lambda: [check_shutdown(settings.shutdown.timeout, environ)]),
             ]
         )
     )
 
 
-def examine_service(
+def check_service(
     settings: Settings,
     environ: Mapping[str, str],
     make_probe: Callable[[], ServiceProbe],
     within: float = _ALL_WITHIN,
-) -> list[Diagnosis]:
+) -> list[CheckResult]:
     """Judge the way to AWS step by step, up to the first fault: what rests on it would only repeat it.
 
     Asks nothing of an emulator, whose faults and records belong to whoever plays with it. AWS is asked by one dry run
@@ -72,29 +72,31 @@ def examine_service(
     if settings.marketplace.mode is Mode.EMULATOR:
         return []
     judged = []
-    for diagnosis in examine([Examination(SERVICE, lambda: _way(settings, environ, make_probe))], within):
-        judged.append(diagnosis)
-        if diagnosis.status is Result.FAIL:
+    for result in run_checks([CheckRun(SERVICE, lambda: _way(settings, environ, make_probe))], within):
+        judged.append(result)
+        if result.status is CheckStatus.FAIL:
             break
     return judged
 
 
-def _way(settings: Settings, environ: Mapping[str, str], make_probe: Callable[[], ServiceProbe]) -> Iterator[Diagnosis]:
-    told: list[Diagnosis] = []
-    for diagnosis in _steps(settings, environ, make_probe):
-        told.append(diagnosis)
-        yield diagnosis
+def _way(
+    settings: Settings, environ: Mapping[str, str], make_probe: Callable[[], ServiceProbe]
+) -> Iterator[CheckResult]:
+    told: list[CheckResult] = []
+    for result in _steps(settings, environ, make_probe):
+        told.append(result)
+        yield result
         if failed(told):
             break
-    names = {diagnosis.name for diagnosis in told}
-    for subject in SERVICE:
-        if subject.name not in names:
-            yield subject.skipped("not asked")
+    names = {result.name for result in told}
+    for check in SERVICE:
+        if check.name not in names:
+            yield check.skipped("not asked")
 
 
 def _steps(
     settings: Settings, environ: Mapping[str, str], make_probe: Callable[[], ServiceProbe]
-) -> Iterator[Diagnosis]:
+) -> Iterator[CheckResult]:
     try:
         probe = make_probe()
     except ProbeFailed as broken:
@@ -105,9 +107,9 @@ def _steps(
     if failed([check_identity(settings.marketplace.mode, environ)]):
         return  # AWS refuses it for certain, which the process says by itself
     yield access.check_sts(probe)
-    if settings.entitlement.check is Check.METER:
+    if settings.entitlement.check is EntitlementCheck.METER:
         return
     first = [dimension.name for dimension in settings.metering.dimensions[:1]]
     permission = access.check_permission(probe, settings.product.code, first)
-    if permission.status is not Result.WARN:  # which says that AWS was too busy to answer
+    if permission.status is not CheckStatus.WARN:  # which says that AWS was too busy to answer
         yield permission

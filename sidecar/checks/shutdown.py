@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from sidecar.domain import durations
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 
-SHUTDOWN = Subject("shutdown", "The open hour is submitted while the pod ends; a killed sidecar leaves it to nobody.")
+SHUTDOWN = Check("shutdown", "The open hour is submitted while the pod ends; a killed sidecar leaves it to nobody.")
 
 _VARIABLE = "POD_TERMINATION_GRACE"
 SPARE = timedelta(seconds=5)
@@ -17,7 +17,7 @@ FARGATE_LONGEST = timedelta(seconds=120)
 """Fargate gives no longer, whatever the task definition says."""
 
 
-def check_shutdown(timeout: timedelta, environ: Mapping[str, str], grace: timedelta | None = None) -> Diagnosis:
+def check_shutdown(timeout: timedelta, environ: Mapping[str, str], grace: timedelta | None = None) -> CheckResult:
     """Compare the drain's limit with the pod's grace period.
 
     Args:
@@ -44,7 +44,7 @@ def check_shutdown(timeout: timedelta, environ: Mapping[str, str], grace: timede
     return judge_shutdown(timeout, named)
 
 
-def judge_shutdown(timeout: timedelta, grace: timedelta | None) -> Diagnosis:
+def judge_shutdown(timeout: timedelta, grace: timedelta | None) -> CheckResult:
     """Judge the drain's limit against the grace period; None where that is not known."""
     drain, needed = durations.render(timeout), timeout + SPARE
     cure = (

@@ -1,11 +1,9 @@
 """The running sidecar: whether the pod is entitled and metered, and what else it says is wrong."""
 
 from sidecar.checks.running import RunningSidecar
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 
-SIDECAR = Subject(
-    "sidecar", "A pod that is denied, or whose usage is not taken, does not earn, whatever else is right."
-)
+SIDECAR = Check("sidecar", "A pod that is denied, or whose usage is not taken, does not earn, whatever else is right.")
 
 _FAILING = ("entitlement-", "metering-", "ledger-", "conservation-", "identity-")
 """How the codes of faults begin that close the gate or cost usage."""
@@ -13,7 +11,7 @@ _ELSEWHERE = ("setup-", "kubernetes-", "public-key-rotated")
 """Faults that another check judges by a look of its own."""
 
 
-def check_sidecar(running: RunningSidecar | None) -> Diagnosis:
+def check_sidecar(running: RunningSidecar | None) -> CheckResult:
     """Repeat the faults of the sidecar that runs with this configuration."""
     if running is None:
         return SIDECAR.skipped("no sidecar answers at the configured API")

@@ -10,12 +10,12 @@ from typing import Any
 
 from sidecar.adapters.pod import POD_UID_CURE
 from sidecar.checks.identity import read_file
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.domain.plaintext import ForeignText, plain
 from sidecar.domain.timestamps import render
 from sidecar.domain.web_identity import TOKEN_VARIABLE, pod_of_claims, read_claims
 
-TOKEN = Subject("token", "AWS trades this token for the role's credentials, and refuses a stale or foreign one.")
+TOKEN = Check("token", "AWS trades this token for the role's credentials, and refuses a stale or foreign one.")
 
 AUDIENCE = "sts.amazonaws.com"
 _ACCOUNT = "system:serviceaccount:"
@@ -24,7 +24,7 @@ _SOON = timedelta(minutes=5)
 _PROJECT = "Annotate the service account with eks.amazonaws.com/role-arn and restart the pod."
 
 
-def check_token(environ: Mapping[str, str], now: datetime) -> Diagnosis:
+def check_token(environ: Mapping[str, str], now: datetime) -> CheckResult:
     """Judge the token that the environment names."""
     path = environ.get(TOKEN_VARIABLE)
     if not path:
@@ -54,7 +54,7 @@ def _form(path: str) -> str | None:
     return None if text == content else "begins with a byte order mark"
 
 
-def judge_token(claims: Mapping[str, Any], pod_uid: str | None, now: datetime) -> Diagnosis:
+def judge_token(claims: Mapping[str, Any], pod_uid: str | None, now: datetime) -> CheckResult:
     """Judge what a token says of itself."""
     audiences = claims.get("aud")
     named = audiences if isinstance(audiences, list) else [audiences]
@@ -82,7 +82,7 @@ def judge_token(claims: Mapping[str, Any], pod_uid: str | None, now: datetime) -
     return _judge_pod(claims, subject, expires_at, pod_uid)
 
 
-def _judge_pod(claims: Mapping[str, Any], subject: str, expires_at: datetime, pod_uid: str | None) -> Diagnosis:
+def _judge_pod(claims: Mapping[str, Any], subject: str, expires_at: datetime, pod_uid: str | None) -> CheckResult:
     uid = pod_of_claims(claims)
     if uid is not None and pod_uid is not None and uid != pod_uid:
         return TOKEN.fail(f"the token is of pod {uid}, but POD_UID is {pod_uid}", POD_UID_CURE)

@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
 from sidecar.marketplace.environment import padded
 
-VARIABLES = Subject(
+VARIABLES = Check(
     "variables", "A value with white space, quotes or a line end around it fails later, and something else is blamed."
 )
 
 
-def check_variables(environ: Mapping[str, str]) -> Diagnosis:
+def check_variables(environ: Mapping[str, str]) -> CheckResult:
     """Judge every variable that the sidecar or the AWS SDK reads."""
     faults = [f"{name} {fault}" for name, fault in padded(environ)]
     if not faults:

@@ -13,11 +13,11 @@ from sidecar.adapters.ledger.file import LedgerUnusable, files_of
 from sidecar.adapters.ledger.queries import overview
 from sidecar.adapters.ledger.snapshot import reading
 from sidecar.domain import sizes
-from sidecar.domain.diagnosis import Diagnosis, Result, Subject
+from sidecar.domain.check_result import Check, CheckResult, CheckStatus
 
-LEDGER = Subject("ledger", "Every event is on disk here before it is acknowledged; what is lost here is never billed.")
-VOLUME = Subject("ledger volume", "Usage not yet submitted lives as long as the volume does.")
-ROOM = Subject("ledger room", "Without room usage is refused.")
+LEDGER = Check("ledger", "Every event is on disk here before it is acknowledged; what is lost here is never billed.")
+VOLUME = Check("ledger volume", "Usage not yet submitted lives as long as the volume does.")
+ROOM = Check("ledger room", "Without room usage is refused.")
 
 _MOUNTS = Path("/proc/self/mounts")
 _WRITABLE = "Make the folder writable for the sidecar's user (fsGroup of the pod), on a volume that is not read-only."
@@ -54,7 +54,7 @@ class Mount:
     options: frozenset[str]
 
 
-def check_ledger(path: Path, *, in_use: bool) -> Diagnosis:
+def check_ledger(path: Path, *, in_use: bool) -> CheckResult:
     """Read the ledger if there is one, and try a durable write in its folder.
 
     Args:
@@ -86,7 +86,7 @@ def check_ledger(path: Path, *, in_use: bool) -> Diagnosis:
     return LEDGER.ok(f"{path} is readable, {user}, pods so far: {pods}; its folder takes files durably")
 
 
-def check_volume(path: Path, mounts: str) -> Diagnosis:
+def check_volume(path: Path, mounts: str) -> CheckResult:
     """Judge the kind of volume that holds the ledger.
 
     Args:
@@ -109,15 +109,15 @@ def check_volume(path: Path, mounts: str) -> Diagnosis:
     return VOLUME.ok(found)
 
 
-def check_room(path: Path, max_size: int | None = None) -> Diagnosis:
+def check_room(path: Path, max_size: int | None = None) -> CheckResult:
     """Judge how much the volume still takes, and whether it holds what `ledger.max_size` says."""
     found = os.statvfs(_standing(path.parent))
     free = found.f_bavail * found.f_frsize
     room = judge_room(free, found.f_favail if found.f_files else None)
-    return judge_limit(free, _taken(path), max_size) if room.status is Result.OK and max_size else room
+    return judge_limit(free, _taken(path), max_size) if room.status is CheckStatus.OK and max_size else room
 
 
-def judge_limit(free: int, taken: int, max_size: int) -> Diagnosis:
+def judge_limit(free: int, taken: int, max_size: int) -> CheckResult:
     """Judge a limit against the free bytes and those that the ledger has already."""
     if max_size > free + taken:
         return ROOM.warn(
@@ -131,7 +131,7 @@ def _taken(path: Path) -> int:
     return sum(part.stat().st_size for part in files_of(path) if part.is_file())
 
 
-def judge_room(free: int, files: int | None) -> Diagnosis:
+def judge_room(free: int, files: int | None) -> CheckResult:
     """Judge free bytes, and how many files may still be made; None where the file system does not count them."""
     cure = (
         "Make room or enlarge the volume. A ledger takes up to 64 bytes for each event with an id for 27 hours, about"

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from sidecar.checks import access, cluster, environment, identity, keys, network, ports, volume
+from sidecar.checks.check_run import CheckRun, run_checks
 from sidecar.checks.configuration import CONFIGURATION, check_configuration, refuse_configuration
-from sidecar.checks.examination import Examination, examine
 from sidecar.checks.pod import POD, check_pod
 from sidecar.checks.region import REGION, check_region
 from sidecar.checks.reliance import skip_repeated
@@ -26,7 +26,7 @@ from sidecar.checks.variables import VARIABLES, check_variables
 from sidecar.commands.arguments import add_config
 from sidecar.commands.preflight import refuse_all
 from sidecar.commands.report import print_document, print_lines, print_table
-from sidecar.domain.diagnosis import Diagnosis, failed
+from sidecar.domain.check_result import CheckResult, failed
 from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import UnsupportedRegion
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.FAILED if failed(diagnoses) else ExitCode.CLEAN
 
 
-def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str]) -> list[Diagnosis]:
+def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str]) -> list[CheckResult]:
     """Run every check of a sound configuration; blocks for as long as the slowest may take.
 
     Args:
@@ -69,63 +69,63 @@ def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str])
     """
     running = find_running(settings.api)
     checks = [
-        Examination([CONFIGURATION], lambda: [check_configuration(settings, config, environ)]),
-        Examination([VARIABLES], lambda: [check_variables(environ)]),
-        Examination([SIDECAR], lambda: [check_sidecar(running)]),
+        CheckRun([CONFIGURATION], lambda: [check_configuration(settings, config, environ)]),
+        CheckRun([VARIABLES], lambda: [check_variables(environ)]),
+        CheckRun([SIDECAR], lambda: [check_sidecar(running)]),
         *_of_setup(settings, environ, running),
     ]
-    alone = Examination([identity.IDENTITY], lambda: [identity.check_identity(settings.marketplace.mode, environ)])
+    alone = CheckRun([identity.IDENTITY], lambda: [identity.check_identity(settings.marketplace.mode, environ)])
     try:
         probe = ServiceProbe(endpoint_of(settings.marketplace, environ))
     except UnsupportedRegion:
-        return skip_repeated([*examine([*checks, alone]), *_unasked("there is no Region to ask in")])
+        return skip_repeated([*run_checks([*checks, alone]), *_unasked("there is no Region to ask in")])
     except ProbeFailed as broken:
-        told = [*examine([*checks, alone]), *_unasked("the SDK does not start", access.refuse_sdk(broken))]
+        told = [*run_checks([*checks, alone]), *_unasked("the SDK does not start", access.refuse_sdk(broken))]
         return skip_repeated(told)
-    return skip_repeated(examine([*checks, *_of_service(settings, environ, probe)]))
+    return skip_repeated(run_checks([*checks, *_of_service(settings, environ, probe)]))
 
 
-def _unasked(words: str, *told: Diagnosis) -> list[Diagnosis]:
+def _unasked(words: str, *told: CheckResult) -> list[CheckResult]:
     known = {diagnosis.name: diagnosis for diagnosis in told}
     return [known.get(subject.name, subject.skipped(words)) for subject in SERVICE]
 
 
-def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[Examination]:
+def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[CheckRun]:
     """Yield what needs no network beyond the pod and its cluster."""
     path, mode = settings.ledger.path, settings.marketplace.mode
     ours = running is not None and running.uses(path)
-    yield Examination([keys.KEYS], lambda: [keys.check_keys(settings.product, settings.marketplace)])
-    yield Examination([keys.ROTATION], lambda: [keys.check_rotation(settings, running)])
-    yield Examination([REGION], lambda: [check_region(settings.marketplace, environ)])
-    yield Examination([POD], lambda: [check_pod(environ)])
-    yield Examination([TOKEN], lambda: [check_token(environ, datetime.now(UTC))])
-    yield Examination([environment.PROXY], lambda: [environment.check_proxy(mode, environ)])
-    yield Examination([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)])
-    yield Examination([SDK_VARIABLES], lambda: [check_sdk_variables(mode, environ)])
-    yield Examination([volume.LEDGER], lambda: [volume.check_ledger(path, in_use=ours)])
-    yield Examination([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())])
-    yield Examination([volume.ROOM], lambda: [volume.check_room(path, settings.ledger.max_size)])
-    yield Examination([ports.API], lambda: [ports.check_api_port(settings.api, running=ours)])
-    yield Examination([ports.TOKEN_FILE], lambda: [ports.check_token_file(settings.api)])
-    yield Examination([ports.PROBES], lambda: [ports.check_probe_port(settings.probes, running=ours)])
-    yield Examination([cluster.KUBERNETES, cluster.ROLE, SHUTDOWN], lambda: _of_pod(settings, environ, running))
+    yield CheckRun([keys.KEYS], lambda: [keys.check_keys(settings.product, settings.marketplace)])
+    yield CheckRun([keys.ROTATION], lambda: [keys.check_rotation(settings, running)])
+    yield CheckRun([REGION], lambda: [check_region(settings.marketplace, environ)])
+    yield CheckRun([POD], lambda: [check_pod(environ)])
+    yield CheckRun([TOKEN], lambda: [check_token(environ, datetime.now(UTC))])
+    yield CheckRun([environment.PROXY], lambda: [environment.check_proxy(mode, environ)])
+    yield CheckRun([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)])
+    yield CheckRun([SDK_VARIABLES], lambda: [check_sdk_variables(mode, environ)])
+    yield CheckRun([volume.LEDGER], lambda: [volume.check_ledger(path, in_use=ours)])
+    yield CheckRun([volume.VOLUME], lambda: [volume.check_volume(path, volume.read_mounts())])
+    yield CheckRun([volume.ROOM], lambda: [volume.check_room(path, settings.ledger.max_size)])
+    yield CheckRun([ports.API], lambda: [ports.check_api_port(settings.api, running=ours)])
+    yield CheckRun([ports.TOKEN_FILE], lambda: [ports.check_token_file(settings.api)])
+    yield CheckRun([ports.PROBES], lambda: [ports.check_probe_port(settings.probes, running=ours)])
+    yield CheckRun([cluster.KUBERNETES, cluster.ROLE, SHUTDOWN], lambda: _of_pod(settings, environ, running))
 
 
-def _of_pod(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[Diagnosis]:
+def _of_pod(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[CheckResult]:
     tie, role, pod = cluster.check_kubernetes(settings.kubernetes, environ, running)
     yield from (tie, role)
     yield check_shutdown(settings.shutdown.timeout, environ, None if pod is None else pod.grace)
 
 
-def _of_service(settings: Settings, environ: Mapping[str, str], probe: ServiceProbe) -> Iterator[Examination]:
+def _of_service(settings: Settings, environ: Mapping[str, str], probe: ServiceProbe) -> Iterator[CheckRun]:
     """Yield what asks AWS, or the node's metadata service."""
     code = settings.product.code
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
-    yield Examination(
+    yield CheckRun(
         [identity.IDENTITY],
         lambda: [identity.check_identity(settings.marketplace.mode, environ, probe.credentials_method)],
     )
-    yield Examination([network.DNS], lambda: [network.look_up(probe)])
-    yield Examination([network.ENDPOINT, network.CLOCK], lambda: network.check_endpoint(probe))
-    yield Examination([access.STS], lambda: [access.check_sts(probe)])
-    yield Examination([access.PERMISSION], lambda: [access.check_permission(probe, code, dimensions)])
+    yield CheckRun([network.DNS], lambda: [network.look_up(probe)])
+    yield CheckRun([network.ENDPOINT, network.CLOCK], lambda: network.check_endpoint(probe))
+    yield CheckRun([access.STS], lambda: [access.check_sts(probe)])
+    yield CheckRun([access.PERMISSION], lambda: [access.check_permission(probe, code, dimensions)])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sidecar.adapters.signature import PublicKeys, UnusableKeys
 from sidecar.checks import ports
 from sidecar.checks.running import find_running
-from sidecar.domain.diagnosis import Diagnosis, Result
+from sidecar.domain.check_result import CheckResult, CheckStatus
 from sidecar.marketplace import UnsupportedRegion
 from sidecar.settings import Problem, Settings, SettingsError
 from sidecar.upstream import endpoint_of
@@ -86,6 +86,6 @@ def _keys(settings: Settings) -> Iterator[Obstacle]:
             yield Obstacle(f"product.public_keys.{fault.version}", found, fault.cure)
 
 
-def _failed(key: str, diagnosis: Diagnosis) -> Iterator[Obstacle]:
-    if diagnosis.status is Result.FAIL:
+def _failed(key: str, diagnosis: CheckResult) -> Iterator[Obstacle]:
+    if diagnosis.status is CheckStatus.FAIL:
         yield Obstacle(key, diagnosis.found, diagnosis.cure)

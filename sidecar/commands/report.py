@@ -11,26 +11,26 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sidecar.commands.tables import print_line
-from sidecar.domain.diagnosis import Diagnosis, Result, failed
+from sidecar.domain.check_result import CheckResult, CheckStatus, failed
 from sidecar.terminal.colours import Colour, Paint, wanted
 from sidecar.terminal.text import pad, printable, wrap
 
 _COLOURS = {
-    Result.OK: Colour.GOOD,
-    Result.WARN: Colour.DOUBTFUL,
-    Result.FAIL: Colour.BAD,
-    Result.SKIPPED: Colour.QUIET,
+    CheckStatus.OK: Colour.GOOD,
+    CheckStatus.WARN: Colour.DOUBTFUL,
+    CheckStatus.FAIL: Colour.BAD,
+    CheckStatus.SKIPPED: Colour.QUIET,
 }
 _NARROWEST = 30
 
 
-def print_document(diagnoses: Sequence[Diagnosis]) -> None:
+def print_document(diagnoses: Sequence[CheckResult]) -> None:
     """Print one JSON document."""
     document = {"ok": not failed(diagnoses), "checks": [asdict(diagnosis) for diagnosis in diagnoses]}
     sys.stdout.write(f"{json.dumps(document)}\n")
 
 
-def print_lines(diagnoses: Sequence[Diagnosis]) -> None:
+def print_lines(diagnoses: Sequence[CheckResult]) -> None:
     """Print one line for each check, and their number."""
     for diagnosis in diagnoses:
         cure = f" | cure: {diagnosis.cure}" if diagnosis.cure else ""
@@ -39,10 +39,10 @@ def print_lines(diagnoses: Sequence[Diagnosis]) -> None:
     print_line(_summary(diagnoses))
 
 
-def print_table(diagnoses: Sequence[Diagnosis]) -> None:
+def print_table(diagnoses: Sequence[CheckResult]) -> None:
     """Print what was found in columns; why it matters and the cure below what is not right."""
     names = max(len(diagnosis.name) for diagnosis in diagnoses)
-    states = max(len(result) for result in Result)
+    states = max(len(result) for result in CheckStatus)
     indent = " " * (states + names + 4)
     columns = max(shutil.get_terminal_size().columns - len(indent), _NARROWEST)
     paint = Paint(wanted())
@@ -59,7 +59,7 @@ def print_table(diagnoses: Sequence[Diagnosis]) -> None:
     print_line(_summary(diagnoses))
 
 
-def _summary(diagnoses: Sequence[Diagnosis]) -> str:
+def _summary(diagnoses: Sequence[CheckResult]) -> str:
     counts = Counter(diagnosis.status for diagnosis in diagnoses)
-    shown = ", ".join(f"{counts[result]} {result}" for result in Result if counts[result])
+    shown = ", ".join(f"{counts[result]} {result}" for result in CheckStatus if counts[result])
     return f"{len(diagnoses)} checks: {shown}"

@@ -3,13 +3,10 @@
 import argparse
 import asyncio
 import os
-import random
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,22 +20,17 @@ from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.pod import PodRefused, PodUnknown
 from sidecar.adapters.signature import UnusableKeys
 from sidecar.app import lifecycle as app
-from sidecar.checks import variables
 from sidecar.commands.arguments import add_config
 from sidecar.commands.preflight import Obstacle, obstacles, refuse_all
-from sidecar.domain.diagnosis import Diagnosis
 from sidecar.exit_codes import ExitCode
-from sidecar.marketplace import MarketplaceMeteringClient, UnsupportedRegion
+from sidecar.marketplace import UnsupportedRegion
 from sidecar.marketplace.client import CALL_THREADS
 from sidecar.services.registrar import DeniedExit
-from sidecar.services.setup_watch import SetupWatch
 from sidecar.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
     from sidecar.commands.live import Attended
 
-SPREAD = timedelta(seconds=20)
-"""Over which pods that start together spread their questions: 200 of them stay within MeterUsage's 10 in a second."""
 _IDLE_ENDS = 0.5
 """Seconds within which a thread without a call has ended."""
 
@@ -117,32 +109,7 @@ async def _live(settings: Settings, attended: "Attended | None") -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _on_signal(stop, number, attended))
     follow = None if attended is None else attended.follow
-    await app.run(settings, os.environ, stop, watch=partial(_watch, settings), follow=follow)
-
-
-def _watch(settings: Settings, client: MarketplaceMeteringClient) -> list[SetupWatch]:
-    """Return who looks at the set-up: at what is here at once, at the way to AWS as the account's quota allows it."""
-
-    def look_here() -> list[Diagnosis]:
-        from sidecar.checks import setup  # noqa: PLC0415 - must not delay the probes
-
-        return setup.examine_here(settings, os.environ)
-
-    def look_at_service() -> list[Diagnosis]:
-        from sidecar.checks import setup  # noqa: PLC0415 - must not delay the probes
-        from sidecar.marketplace.probing import ServiceProbe  # noqa: PLC0415 - must not delay the probes
-
-        def make_probe() -> ServiceProbe:
-            return ServiceProbe(client.endpoint, connection=client.connection)
-
-        return setup.examine_service(settings, os.environ, make_probe)
-
-    return [
-        SetupWatch(
-            look_here, spread=timedelta(), draw=random.random, first=lambda: [variables.check_variables(os.environ)]
-        ),
-        SetupWatch(look_at_service, spread=SPREAD, draw=random.random),
-    ]
+    await app.run(settings, os.environ, stop, follow=follow)
 
 
 def _on_signal(stop: asyncio.Event, number: signal.Signals, attended: "Attended | None" = None) -> Callable[[], None]:

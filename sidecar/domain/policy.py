@@ -17,7 +17,7 @@ class QuantityKind(StrEnum):
     INTEGER = "integer"  # whole numbers; the fraction waits for the next hour
 
 
-class Check(StrEnum):
+class EntitlementCheck(StrEnum):
     """What proves that the buyer may run the product."""
 
     REGISTER = "register"  # RegisterUsage, for hourly and monthly prices

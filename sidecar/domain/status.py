@@ -6,6 +6,7 @@ Views only: nothing here decides. Quantities are millionths, hours and times awa
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from sidecar.domain.entitlement.states import Entitlement
 from sidecar.domain.histogram import Distribution
@@ -133,6 +134,15 @@ class Terms:
         return self.accepted == self.open + self.sealed + self.submitted + self.unbilled + self.remainder
 
 
+class Metering(StrEnum):
+    """Whether usage reaches AWS."""
+
+    OK = "ok"
+    FAILING = "failing"  # no success for too long, duplicates, or no room
+    GATED = "gated"  # failing, and the seller closes the gate then
+    STOPPED = "stopped"  # the process ends
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A fault an operator can act on."""
@@ -154,8 +164,7 @@ class Status:
     now: datetime
     started_at: datetime
     entitlement: Entitlement
-    metering: str
-    """ok | failing | gated | stopped."""
+    metering: Metering
     last_success_at: datetime | None
     oldest_unsent_hour: datetime | None
     pod: str

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sidecar.domain import timestamps
 from sidecar.domain.metering.failing import Course, Failure, find_failures
 from sidecar.domain.metering.outcomes import Outcome
-from sidecar.domain.status import Finding
+from sidecar.services.faults import FaultRegister
 
 DUPLICATE_CURE = (
     "Find the process that reports usage with this pod's identity, by the pod's calls in CloudTrail, and stop it. AWS "
@@ -57,19 +57,19 @@ class CourseKeeper:
             now=now,
         )
 
-    def duplicate_findings(self, now: datetime) -> list[Finding]:
-        """Return a fault for each dimension of which AWS has refused a record as a duplicate in the last 24 hours."""
-        return [
-            Finding(
-                "duplicate-reporter",
+    def register_duplicates(self, faults: FaultRegister, now: datetime) -> None:
+        """Register each dimension of which AWS has refused a record as a duplicate in the last 24 hours."""
+        for name, course in sorted(self._courses.items()):
+            about = f"duplicates of {name}"
+            recent = course.recent_duplicates(now)
+            if not recent:
+                faults.clear(about, now)
+                continue
+            detail = (
                 f"dimension {name}: AWS last answered DuplicateRequest at {timestamps.render(recent[-1])}; the hour "
-                "already held another quantity for this pod",
-                DUPLICATE_CURE,
-                recent[0],
+                "already held another quantity for this pod"
             )
-            for name, course in sorted(self._courses.items())
-            if (recent := course.recent_duplicates(now))
-        ]
+            faults.observe("duplicate-reporter", detail, DUPLICATE_CURE, now, about=about, since=recent[0])
 
     def due(self, dimension: str, at: datetime, now: datetime) -> Course:
         """Return the course of a dimension of which a record is due since `at`, at the latest since `now`."""

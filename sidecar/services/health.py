@@ -17,16 +17,19 @@ from sidecar.domain.metering.failing import Failure, describe
 from sidecar.domain.pod.reports import Situation
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Progress, Status, Terms, Verdict
+from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Metering, Progress, Status, Terms, Verdict
+from sidecar.services.entitlement_fault import entitlement_fault
+from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar
-from sidecar.services.standing_faults import Since, entitlement_fault
 from sidecar.services.submitter import Submitter
 
 _FAILING_CURE = (
     "Follow the cure of the other faults. It ends with the next record of the dimension that AWS takes, or once there "
     "is room for usage again."
 )
+_DOUBT_CURE = "Run `marketplace-sidecar ledger reconcile --cloudtrail`, or decide with `ledger resolve`."
+_BROKEN_CURE = "Run `marketplace-sidecar ledger verify`; it names the row. Keep the file."
 
 
 class Room(Protocol):
@@ -89,9 +92,9 @@ class HealthReport:
         running: Callable[[], bool],
         refused: Mapping[str, int],
         clock_skew: Callable[[], timedelta | None],
-        lasting: Sequence[Finding] = (),
-        passing: Callable[[], Sequence[Finding]] = tuple,
+        faults: FaultRegister,
         room: Callable[[], Room | None] = lambda: None,
+        room_findings: Callable[[], Sequence[Finding]] = tuple,
     ) -> None:
         """Make the report.
 
@@ -105,9 +108,9 @@ class HealthReport:
             running: Tells whether every loop of the process runs.
             refused: Usage requests that were not taken, by reason; counted elsewhere.
             clock_skew: Tells by how much this clock was ahead of the service's at its last answer, if that is known.
-            lasting: What was found at start and stays true.
-            passing: Tells what else is found at an instant.
+            faults: Receives what the report finds, and holds what the other services have found.
             room: Returns how full the ledger is, as it was measured last.
+            room_findings: Returns the faults of a ledger that fills.
         """
         self._setting = setting
         self._registrar = registrar
@@ -118,12 +121,11 @@ class HealthReport:
         self._running = running
         self._refused = refused
         self._clock_skew = clock_skew
-        self._lasting = tuple(lasting)
-        self._passing = passing
-        self._since = Since()
+        self._faults = faults
         self._room = room
-        self._looking: asyncio.Task[Status] | None = None
-        self._next_look: asyncio.Task[Status] | None = None
+        self._room_findings = room_findings
+        self._reading: asyncio.Task[Status] | None = None
+        self._next_read: asyncio.Task[Status] | None = None
 
     def alive(self) -> Verdict:
         """Tell whether the process and its loops run."""
@@ -150,7 +152,7 @@ class HealthReport:
         if self._ledger.fault is not None:
             words = f"Usage is refused for now: {self._ledger.fault}. It goes on by itself once the cause is gone."
             return Verdict(ok=True, reason="ledger-unavailable", sentence=words)
-        full = next((found for found in self._passing() if found.code == "ledger-full"), None)
+        full = next((found for found in self._room_findings() if found.code == "ledger-full"), None)
         if full is not None:
             return Verdict(ok=True, reason="ledger-full", sentence=f"{full.detail}. {full.cure}")
         return verdict
@@ -161,66 +163,76 @@ class HealthReport:
         return Situation(self._registrar.entitlement(), self.ready(), failing, self._registrar.rotation_due)
 
     async def status(self) -> Status:
-        """Return everything an operator asks first; also while the ledger cannot be read.
+        """Return everything that an operator asks first; also while the ledger cannot be read.
 
-        Whoever asks during a look shares the next one, so that no crowd of scrapers keeps usage from the ledger's
-        thread, and nobody is told of an instant before the question.
+        Callers that come while the ledger is being read share the next read, so scrapes cannot starve usage, and no
+        caller gets figures from before its call.
         """
-        if self._next_look is None:
-            self._next_look = asyncio.create_task(self._look_after(self._looking), name="status")
-        return await asyncio.shield(self._next_look)
+        if self._next_read is None:
+            self._next_read = asyncio.create_task(self._read_after(self._reading), name="status")
+        return await asyncio.shield(self._next_read)
 
     def close(self) -> None:
-        """Give up the looks that nobody waits for any more, before the ledger is closed under them."""
-        for look in (self._looking, self._next_look):
-            if look is not None:
-                look.cancel()
+        """Cancel the reads whose callers have gone, before the ledger is closed under them."""
+        for read in (self._reading, self._next_read):
+            if read is not None:
+                read.cancel()
 
-    async def _look_after(self, running: asyncio.Task[Status] | None) -> Status:
+    async def _read_after(self, running: asyncio.Task[Status] | None) -> Status:
         if running is not None:
             await asyncio.wait([running])
-        self._looking, self._next_look = self._next_look, None
-        return await self._look()
+        self._reading, self._next_read = self._next_read, None
+        return await self._read_status()
 
-    async def _look(self) -> Status:
-        now = self._clock.now()
-        found = entitlement_fault(self._registrar.entitlement(), emulator=self._setting.mode == "emulator")
-        standing = [] if found is None else [found]
-        findings: list[Finding] = []
-        progress, terms = Progress(self._submitter.last_success_at, None, 0), dict[str, Terms]()
-        fault = self._ledger.fault
-        try:
-            progress, terms = await self._ledger.progress(), dict(await self._ledger.terms())
-        except LedgerUnavailable as error:
-            fault = str(error)
-        findings += self._submitter.courses.duplicate_findings(now)
+    def _register(self, now: datetime, ledger_fault: str | None) -> Sequence[Failure]:
+        """Bring the faults that this process knows by itself up to date, and return why metering fails."""
         failures = self._failures()
-        if failures:
-            since = min(failure.since for failure in failures)
-            findings.append(Finding("metering-failing", describe(failures), _FAILING_CURE, since))
-        if fault is not None:
-            findings.append(Finding("ledger-unavailable", fault, "Make room, or restore the file or volume.", now))
+        self._submitter.courses.register_duplicates(self._faults, now)
+        since = min((failure.since for failure in failures), default=None)
+        self._set("metering-failing", describe(failures) if failures else None, _FAILING_CURE, now, since)
+        self._set("ledger-unavailable", ledger_fault, "Make room, or restore the file or volume.", now)
+        off = self._clock_skew()
+        wrong = off is not None and abs(off) > skew.DOUBTFUL_FROM
+        self._set("clock-skew", skew.describe(off) if off is not None and wrong else None, skew.CURE, now)
+        return failures
+
+    def _register_books(self, now: datetime, progress: Progress, terms: Mapping[str, Terms]) -> None:
+        """Bring the faults that only a readable ledger shows up to date; without one they stay as they were."""
+        count, other = progress.in_doubt, progress.other_product
+        self._set("in-doubt", f"AWS may or may not have accepted {count} records" if count else None, _DOUBT_CURE, now)
+        detail = f"{other} records hold usage of a product that is not configured any more" if other else None
+        self._set("other-product", detail, OTHER_PRODUCT_CURE, now, progress.other_product_since)
+        balanced = all(found.balanced for found in terms.values())
+        detail = None if balanced else "accepted usage and its parts differ"
+        self._set("conservation-broken", detail, _BROKEN_CURE, now)
+
+    def _set(self, code: str, detail: str | None, cure: str, now: datetime, since: datetime | None = None) -> None:
+        if detail is None:
+            self._faults.clear(code, now)
+        else:
+            self._faults.observe(code, detail, cure, now, since=since)
+
+    def _entitlement_faults(self) -> list[Finding]:
+        """Return the faults that have an instant of their own, with AWS's answers."""
+        denied = entitlement_fault(self._registrar.entitlement(), emulator=self._setting.mode == "emulator")
+        found = [] if denied is None else [denied]
         rotated = self._registrar.rotation_due
         if rotated is not None:
             detail = f"AWS rotated the product's public key on {timestamps.render(rotated)}"
             cure = "Ship a version of the product with the new key and product.public_key_version."
-            standing.append(Finding("public-key-rotated", detail, cure, rotated))
-        if progress.in_doubt:
-            detail = f"{progress.in_doubt} records may or may not have been taken by AWS"
-            cure = "Run `marketplace-sidecar ledger reconcile --cloudtrail`, or decide with `ledger resolve`."
-            findings.append(Finding("in-doubt", detail, cure, now))
-        if progress.other_product:
-            detail = f"{progress.other_product} records hold usage of a product that is not configured any more"
-            since = progress.other_product_since or now
-            findings.append(Finding("other-product", detail, OTHER_PRODUCT_CURE, since))
-        off = self._clock_skew()
-        if off is not None and abs(off) > skew.DOUBTFUL_FROM:
-            findings.append(Finding("clock-skew", skew.describe(off), skew.CURE, now))
-        if not all(found.balanced for found in terms.values()):
-            detail = "accepted usage and its parts differ"
-            cure = "Run `marketplace-sidecar ledger verify`; it names the row. Keep the file."
-            findings.append(Finding("conservation-broken", detail, cure, now))
-        dated = self._since.date(findings)
+            found.append(Finding("public-key-rotated", detail, cure, rotated))
+        return found
+
+    async def _read_status(self) -> Status:
+        now = self._clock.now()
+        progress, terms = Progress(self._submitter.last_success_at, None, 0), dict[str, Terms]()
+        try:
+            progress, terms = await self._ledger.progress(), dict(await self._ledger.terms())
+        except LedgerUnavailable as error:
+            failures = self._register(now, str(error))
+        else:
+            failures = self._register(now, self._ledger.fault)
+            self._register_books(now, progress, terms)
         room = self._room()
         return Status(
             versions=self._setting.versions,
@@ -240,7 +252,7 @@ class HealthReport:
             ledger_used=None if room is None else room.used,
             ledger_limit=None if room is None else room.limit,
             conservation=terms,
-            findings=[*standing, *self._lasting, *self._passing(), *self._submitter.findings.values(), *dated],
+            findings=[*self._entitlement_faults(), *self._room_findings(), *self._faults.findings],
             answers=dict(self._submitter.answers),
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,
@@ -248,7 +260,7 @@ class HealthReport:
             in_doubt=progress.in_doubt,
             oldest_open_hour=progress.oldest_open_hour,
             window_closes_at=_after(progress.oldest_unsent_at, self._setting.window),
-            clock_skew=off,
+            clock_skew=self._clock_skew(),
             failing=frozenset(failure.cause for failure in failures),
             refused=dict(self._refused),
             taking=self._intake.taking.distribution(),
@@ -263,12 +275,12 @@ class HealthReport:
     def _failures(self) -> list[Failure]:
         return self._submitter.courses.failures(self._clock.now())
 
-    def _metering(self) -> str:
+    def _metering(self) -> Metering:
         if not self._running():
-            return "stopped"
+            return Metering.STOPPED
         if not self._failures():
-            return "ok"
-        return "gated" if self._setting.on_failing is OnFailing.GATE else "failing"
+            return Metering.OK
+        return Metering.GATED if self._setting.on_failing is OnFailing.GATE else Metering.FAILING
 
 
 def _after(instant: datetime | None, window: timedelta) -> datetime | None:

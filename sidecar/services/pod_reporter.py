@@ -6,7 +6,6 @@ Time here is the real one, also beside an emulator whose clock runs fast: the cl
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,7 +13,6 @@ from typing import Protocol
 
 import structlog
 
-from sidecar.domain.backoff import full_jitter
 from sidecar.domain.pod.lifecycle import (
     Access,
     ClusterFailed,
@@ -22,6 +20,7 @@ from sidecar.domain.pod.lifecycle import (
     Fault,
     PodEnd,
     PodView,
+    cure_of,
     is_ending,
     may_lag,
 )
@@ -36,7 +35,8 @@ from sidecar.domain.pod.reports import (
     events_of,
 )
 from sidecar.domain.ports import Clock
-from sidecar.services.cluster_faults import ClusterFaults
+from sidecar.services.faults import FaultLog, FaultRegister
+from sidecar.services.retry_schedule import RetrySchedule
 
 LOOK = timedelta(seconds=1)
 """Between two looks at how the pod stands."""
@@ -87,7 +87,7 @@ class PodReporter:
         own_uid: The pod's UID, None where nobody told.
         readiness_gate: The condition to set, None for none.
         events: Whether events are written.
-        draw: A uniform random number in [0, 1), for the jitter.
+        random: Returns a uniform random number in [0, 1), for the jitter.
         answer_within: How long the question at shutdown may take.
     """
 
@@ -95,12 +95,12 @@ class PodReporter:
         self,
         *,
         api: PodApi,
-        faults: ClusterFaults,
+        faults: FaultRegister,
         clock: Clock,
         own_uid: str | None,
         readiness_gate: str | None,
         events: bool,
-        draw: Callable[[], float],
+        random: Callable[[], float],
         answer_within: timedelta = ANSWER_WITHIN,
     ) -> None:
         self._api = api
@@ -109,15 +109,13 @@ class PodReporter:
         self._own_uid = own_uid
         self._readiness_gate = readiness_gate
         self._events = events
-        self._draw = draw
         self._answer_within = answer_within
         self._before: Situation | None = None
         self._queue = EventQueue()
         self._pod: PodView | None = None
         self._set: Condition | None = None
         self._shown: ConditionView | None = None
-        self._failures: Counter[Access] = Counter()
-        self._not_before: dict[Access, datetime] = {}
+        self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
 
     async def run(self, look: Callable[[], Situation]) -> None:
         """Report for as long as the process lives; `look` tells how the pod stands."""
@@ -148,10 +146,10 @@ class PodReporter:
             if pod is not None:
                 return PodEnd(ending=False)
             silence = ClusterFailed(Fault.UNREACHABLE, f"no answer within {self._answer_within.total_seconds():g} s")
-            self._faults.note(Access.GET_POD, silence, self._clock.now())
+            self._observe(Access.GET_POD, silence)
             return None
         except ClusterFailed as failed:
-            self._faults.note(Access.GET_POD, failed, self._clock.now())
+            self._observe(Access.GET_POD, failed)
             return None
 
     async def _turn(self, situation: Situation) -> None:
@@ -194,19 +192,31 @@ class PodReporter:
 
     async def _try(self, access: Access, call: Callable[[], Awaitable[None]]) -> bool:
         """Make a call unless it has to wait for its turn; whether it was made and went well."""
-        not_before = self._not_before.get(access)
+        not_before = self._retries.not_before(access)
         if not_before is not None and self._clock.now() < not_before:
             return False
         try:
             await call()
         except ClusterFailed as failed:
-            now = self._clock.now()
-            wait = full_jitter(self._failures[access], base=FIRST_WAIT, cap=LONGEST_WAIT, draw=self._draw())
-            self._failures[access] += 1
-            self._not_before[access] = now + wait
-            self._faults.note(access, failed, now)
+            self._retries.failed(access, self._clock.now())
+            self._observe(access, failed)
             return False
-        self._failures.pop(access, None)
-        self._not_before.pop(access, None)
-        self._faults.recovered(access, self._clock.now())
+        self._retries.succeeded(access)
+        self._faults.clear(access, self._clock.now())
         return True
+
+    def _observe(self, access: Access, failed: ClusterFailed) -> None:
+        """Note why a call failed. Each access has a fault of its own: a Role may allow one and not another."""
+        self._faults.observe(
+            f"kubernetes-{failed.fault}",
+            f"cannot {access}: {failed}",
+            f"{cure_of(failed.fault, access)} The sidecar retries until the call succeeds.",
+            self._clock.now(),
+            about=access,
+            report=FaultLog(
+                begins="kubernetes.failed",
+                ends="kubernetes.recovered",
+                about={"access": access},
+                details={"fault": failed.fault, "detail": str(failed)},
+            ),
+        )

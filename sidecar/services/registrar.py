@@ -15,22 +15,22 @@ from datetime import datetime, timedelta
 
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.domain.backoff import full_jitter
 from sidecar.domain.entitlement.registration import Registration, Standing, judge, next_change
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Evidence, Reason, Source, State
 from sidecar.domain.entitlement.token import Refusal
 from sidecar.domain.metering.events import LedgerUnavailable
-from sidecar.domain.policy import Check, OnDenied
+from sidecar.domain.policy import EntitlementCheck, OnDenied
 from sidecar.domain.ports import Clock, SignatureCheck
-from sidecar.logs import Repeats
 from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.service_errors import CustomerNotEntitledException
 from sidecar.services.attestation import Attestor
+from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.ports import EvidenceStore
 from sidecar.services.proof import Prover
 from sidecar.services.refusals import disbelieve, interpret
 from sidecar.services.renewing import Renewal
+from sidecar.services.retry_schedule import RetrySchedule
 
 FIRST_WAIT = timedelta(seconds=1)
 """The first window of the jitter after a fault; it doubles."""
@@ -38,6 +38,9 @@ LONGEST_WAIT = timedelta(seconds=60)
 """The largest window of the jitter."""
 ASK_AGAIN = timedelta(minutes=5)
 """Between the calls of a pod that was refused."""
+LOG_AGAIN = timedelta(minutes=1)
+"""Between two lines about calls that fail for the same reason."""
+_REGISTRATION = "registration"
 
 
 class DeniedExit(Exception):  # noqa: N818 - asks the process to end; not an error
@@ -54,7 +57,7 @@ class RegistrarSettings:
 
     product_code: str
     public_key_version: int
-    check: Check = Check.REGISTER
+    check: EntitlementCheck = EntitlementCheck.REGISTER
     on_denied: OnDenied = OnDenied.HOLD
     retry_for: timedelta = timedelta(minutes=30)
     remember_for: timedelta = timedelta(hours=24)
@@ -76,7 +79,7 @@ class Registrar:
         clock: Decides every instant of entitlement.
         evidence: Where proof outlives the process.
         pod: The pod's identity; evidence of another one is worth nothing.
-        draw: A uniform random number in [0, 1), for the jitter.
+        random: Returns a uniform random number in [0, 1), for the jitter.
         log: Takes the events.
         refresh_clock: Brings `clock` up to date before the time in a token is judged by it; for a clock that follows
             another one, which may have been stepped meanwhile.
@@ -93,7 +96,7 @@ class Registrar:
         clock: Clock,
         evidence: EvidenceStore,
         pod: str,
-        draw: Callable[[], float],
+        random: Callable[[], float],
         log: FilteringBoundLogger,
         refresh_clock: Callable[[], Awaitable[None]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -102,7 +105,6 @@ class Registrar:
         self._settings = settings
         self._clock = clock
         self._store = evidence
-        self._draw = draw
         self._look_again = look_again
         self._log = log
         self._prover = Prover(
@@ -116,15 +118,16 @@ class Registrar:
             log=log,
         )
         self._attestor = Attestor(self._prover, log, monotonic)
-        self._renewal = Renewal(self._prover, settings.remember_for, draw, log)
+        self._renewal = Renewal(self._prover, settings.remember_for, random, log)
         self._registration = _begin(settings, clock.now())
         self.entitled_once = False
         """Whether the pod has been entitled in this process's life."""
         self._reported = _report(self.entitlement())
         self._moved = asyncio.Event()
         self._keeping = asyncio.Lock()
-        self._faults = 0
-        self._repeats = Repeats()
+        self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
+        # Of its own: what is retried is no fault yet, the entitlement is one once it is unavailable.
+        self._trouble = FaultRegister(log)
 
     @property
     def rotation_due(self) -> datetime | None:
@@ -168,7 +171,7 @@ class Registrar:
                 await self._pause(due, self._look_again.total_seconds())
             else:
                 await self._ask()
-                due = self._clock.now() + self._wait()
+                due = self._next_ask(self._clock.now())
 
     async def attest(self, nonce: str) -> str:
         """Return AWS's signed token over the app's own nonce. The entitlement told here does not depend on it.
@@ -177,14 +180,14 @@ class Registrar:
             SlowDown: Called again within 10 real seconds.
             AttestationFailed: AWS gave no valid signature; says why.
         """
-        if self._settings.check is not Check.REGISTER:
+        if self._settings.check is not EntitlementCheck.REGISTER:
             raise AttestationFailed("entitlement.check is not register, so AWS Marketplace signs nothing for this pod")
         return await self._attestor.attest(nonce)
 
-    async def told(self, accepted: bool) -> None:  # noqa: FBT001 - the one thing that it tells
+    async def on_submission(self, accepted: bool) -> None:  # noqa: FBT001 - the one thing that it tells
         """MeterUsage took a record of this pod, or refused it because the buyer is not entitled."""
         check = self._settings.check
-        if check is Check.NONE:
+        if check is EntitlementCheck.NONE:
             return
         now = self._clock.now()
         registration = self._registration
@@ -192,7 +195,7 @@ class Registrar:
             meaning = interpret(CustomerNotEntitledException())
             await self._move(registration.suspended(meaning.reason, meaning.detail, now))
             return
-        if check is Check.METER and registration.standing is not Standing.GRANTED:
+        if check is EntitlementCheck.METER and registration.standing is not Standing.GRANTED:
             registration = _grant(registration, check, self._prover.metered())
         await self._move(registration.restored(now))
 
@@ -211,7 +214,7 @@ class Registrar:
     async def _ask(self) -> None:
         check = self._settings.check
         try:
-            if check is Check.METER:
+            if check is EntitlementCheck.METER:
                 evidence = await self._prover.meter(self._settings.dimensions)
             else:
                 evidence = await self._prover.register_pod()
@@ -225,9 +228,7 @@ class Registrar:
             else:
                 await self._fault(meaning.reason, meaning.detail, error.code)
         else:
-            recovery = self._repeats.recover("registration.retrying", self._clock.now())
-            if recovery is not None:
-                self._log.info("registration.recovered", faults=recovery.count, lasted=recovery.lasted)
+            self._trouble.clear(_REGISTRATION, self._clock.now())
             await self._move(_grant(self._registration, check, evidence))
 
     async def _refuse(self, reason: Reason, detail: str) -> None:
@@ -235,18 +236,20 @@ class Registrar:
 
     async def _fault(self, reason: Reason, detail: str, code: str) -> None:
         now = self._clock.now()
-        self._faults += 1
-        repeat = self._repeats.admit("registration.retrying", reason, now)
-        if repeat is not None:
-            self._log.warning(
-                "registration.retrying", reason=reason, code=code, detail=detail, suppressed=repeat.suppressed
-            )
+        self._retries.failed(_REGISTRATION, now)
+        report = FaultLog(
+            begins="registration.retrying",
+            ends="registration.recovered",
+            details={"reason": reason, "code": code},
+            again_after=LOG_AGAIN,
+        )
+        self._trouble.observe(reason, detail, "", now, about=_REGISTRATION, report=report)
         await self._move(self._registration.faulted(reason, detail, now))
 
-    def _wait(self) -> timedelta:
+    def _next_ask(self, now: datetime) -> datetime:
         if self._registration.standing is Standing.REFUSED:
-            return ASK_AGAIN
-        return full_jitter(max(self._faults - 1, 0), base=FIRST_WAIT, cap=LONGEST_WAIT, draw=self._draw())
+            return now + ASK_AGAIN
+        return self._retries.not_before(_REGISTRATION) or now
 
     async def _recall(self) -> None:
         try:
@@ -260,7 +263,7 @@ class Registrar:
             self._change(self._registration.recalled(evidence, self._settings.remember_for, proved_at))
 
     def _proved_at(self, evidence: Evidence, accepted_at: datetime | None) -> datetime | None:
-        if self._settings.check is not Check.METER:
+        if self._settings.check is not EntitlementCheck.METER:
             return self._prover.proved_at(evidence)
         # A dry run proves no subscription; what AWS accepted before it refused the pod proves nothing any more.
         if accepted_at is None or (evidence.refused_at is not None and accepted_at <= evidence.refused_at):
@@ -332,13 +335,13 @@ def _begin(settings: RegistrarSettings, now: datetime) -> Registration:
         asking_since=now,
         since=now,
     )
-    if settings.check is not Check.NONE:
+    if settings.check is not EntitlementCheck.NONE:
         return registration
     return registration.granted(Reason.NOT_CHECKED, "The seller asks for no check of the entitlement.", None, now)
 
 
-def _grant(registration: Registration, check: Check, evidence: Evidence) -> Registration:
-    if check is Check.METER:
+def _grant(registration: Registration, check: EntitlementCheck, evidence: Evidence) -> Registration:
+    if check is EntitlementCheck.METER:
         reason, detail = Reason.METERED, "AWS Marketplace takes this pod's usage."
     else:
         reason, detail = Reason.REGISTERED, "AWS Marketplace has registered this pod, and its signature is right."

@@ -23,22 +23,22 @@ class Renewal:
     Args:
         prover: Asks AWS.
         remember_for: How long a proof counts.
-        draw: A uniform random number in [0, 1).
+        random: Returns a uniform random number in [0, 1).
         log: Takes the events.
     """
 
     def __init__(
-        self, prover: Prover, remember_for: timedelta, draw: Callable[[], float], log: FilteringBoundLogger
+        self, prover: Prover, remember_for: timedelta, random: Callable[[], float], log: FilteringBoundLogger
     ) -> None:
         self._prover = prover
         self._remember_for = remember_for
-        self._draw = draw
+        self._random = random
         self._log = log
         self._due_at: datetime | None = None
 
     def begin(self, now: datetime) -> None:
         """The pod was registered now."""
-        self._due_at = _after(now, first_wait(self._remember_for, self._draw()))
+        self._due_at = _after(now, first_wait(self._remember_for, self._random()))
 
     def due_at(self, now: datetime) -> datetime | None:
         """Return when the next renewal is due, None when there is none; a clock that steps back does not delay it."""
@@ -56,13 +56,13 @@ class Renewal:
             meaning = interpret(error)
             self._fail(now(), meaning.reason, error.code, meaning.detail)
         else:
-            self._due_at = _after(now(), next_wait(self._remember_for, self._draw()))
+            self._due_at = _after(now(), next_wait(self._remember_for, self._random()))
             self._log.info("registration.renewed")
             return evidence
         return None
 
     def _fail(self, now: datetime, reason: str, code: str, detail: str) -> None:
-        self._due_at = now + wait_after_failure(self._draw())
+        self._due_at = now + wait_after_failure(self._random())
         self._log.warning(
             "registration.renewal_failed", reason=reason, code=code, detail=detail, next_at=self._due_at.isoformat()
         )

@@ -5,24 +5,21 @@ waits for it: a look runs on a thread that does not keep the process from ending
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 
-import structlog
-
-from sidecar.domain.diagnosis import Diagnosis, Result
+from sidecar.domain.check_result import CheckResult, CheckStatus
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import Finding
+from sidecar.services.faults import FaultLog, FaultRegister
 
 RECHECK_INTERVAL = timedelta(minutes=5)
 """Between two looks while something is not right, on average."""
 
-Look = Callable[[], Sequence[Diagnosis]]
+Look = Callable[[], Sequence[CheckResult]]
 """Blocks; what it does not judge stands as it was, and only what it finds to be right has passed."""
-
-log = structlog.get_logger()
 
 
 class SetupWatch:
@@ -30,8 +27,9 @@ class SetupWatch:
 
     Args:
         look: Judges it; never raises.
+        faults: Where its results are registered, under the codes `setup-...`.
         spread: Real time over which the first looks of pods that start together are spread.
-        draw: A uniform random number in [0, 1).
+        random: Returns a uniform random number in [0, 1).
         rest: Waits for so many real seconds, also beside an emulator whose clock runs fast.
         first: A look that costs nothing, taken at once: what it finds is said before something else is blamed for it.
     """
@@ -39,75 +37,63 @@ class SetupWatch:
     def __init__(
         self,
         look: Look,
+        faults: FaultRegister,
         *,
         spread: timedelta,
-        draw: Callable[[], float],
+        random: Callable[[], float],
         rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
         first: Look = tuple,
     ) -> None:
         self._look = look
         self._spread = spread
-        self._draw = draw
+        self._random = random
         self._rest = rest
         self._first = first
-        self._wrong: dict[str, tuple[Diagnosis, Finding]] = {}
-
-    @property
-    def findings(self) -> list[Finding]:
-        """What an operator should know at this instant."""
-        return [finding for _, finding in self._wrong.values()]
+        self._faults = faults
+        self._wrong: set[str] = set()
 
     async def run(self, clock: Clock) -> None:
         """Look until all is right; findings are dated by `clock`."""
-        for diagnosis in self._first():
-            self._take(diagnosis, clock.now())
-        await self._rest(self._spread.total_seconds() * self._draw())
+        for result in self._first():
+            self._take(result, clock.now())
+        await self._rest(self._spread.total_seconds() * self._random())
         while True:
             now = clock.now()
             found = await _on_own_thread(self._look)
-            for diagnosis in found or ():
-                self._take(diagnosis, now)
+            for result in found or ():
+                self._take(result, now)
             if found is not None and not self._wrong:
                 return
             # Pods that started together drift apart.
-            await self._rest(RECHECK_INTERVAL.total_seconds() * (0.5 + self._draw()))
+            await self._rest(RECHECK_INTERVAL.total_seconds() * (0.5 + self._random()))
 
-    def _take(self, diagnosis: Diagnosis, now: datetime) -> None:
-        match diagnosis.status:
-            case Result.OK:
-                self._pass(diagnosis, now)
-            case Result.WARN | Result.FAIL:
-                self._note(diagnosis, now)
-            case Result.SKIPPED:
+    def _take(self, result: CheckResult, now: datetime) -> None:
+        match result.status:
+            case CheckStatus.OK:
+                self._wrong.discard(result.code)
+                self._faults.clear(result.code, now, detail=result.found)
+            case CheckStatus.WARN:
+                self._observe(result, now, "setup.doubtful", logging.WARNING)
+            case CheckStatus.FAIL:
+                self._observe(result, now, "setup.wrong", logging.ERROR)
+            case CheckStatus.SKIPPED:
                 pass  # not judged
 
-    def _note(self, diagnosis: Diagnosis, now: datetime) -> None:
-        known, finding = self._wrong.get(diagnosis.name, (None, None))
-        since = now if finding is None else finding.since
-        self._wrong[diagnosis.name] = diagnosis, Finding(diagnosis.code, diagnosis.found, diagnosis.cure, since)
-        if known is not None and (known.status, known.cure) == (diagnosis.status, diagnosis.cure):
-            return  # the same fault, though its figures may have changed
-        said = {"check": diagnosis.name, "detail": diagnosis.found, "cure": diagnosis.cure}
-        if diagnosis.status is Result.FAIL:
-            log.error("setup.wrong", **said)
-        else:
-            log.warning("setup.doubtful", **said)
-
-    def _pass(self, diagnosis: Diagnosis, now: datetime) -> None:
-        _, finding = self._wrong.pop(diagnosis.name, (None, None))
-        if finding is not None:
-            log.info("setup.mended", check=diagnosis.name, detail=diagnosis.found, lasted=now - finding.since)
+    def _observe(self, result: CheckResult, now: datetime, event: str, level: int) -> None:
+        self._wrong.add(result.code)
+        report = FaultLog(begins=event, ends="setup.mended", about={"check": result.name}, level=level)
+        self._faults.observe(result.code, result.found, result.cure, now, report=report)
 
 
-async def _on_own_thread(look: Look) -> Sequence[Diagnosis] | None:
+async def _on_own_thread(look: Look) -> Sequence[CheckResult] | None:
     """Return what a look finds; None where no thread can be had for it, which must not end the process.
 
     Its thread is no worker of the loop's, for which the end of the process would wait.
     """
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Sequence[Diagnosis]] = loop.create_future()
+    answer: asyncio.Future[Sequence[CheckResult]] = loop.create_future()
 
-    def settle(found: Sequence[Diagnosis]) -> None:
+    def settle(found: Sequence[CheckResult]) -> None:
         if not answer.done():
             answer.set_result(found)
 

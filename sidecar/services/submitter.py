@@ -14,7 +14,6 @@ from typing import Protocol
 import structlog
 
 from sidecar.domain import timestamps
-from sidecar.domain.backoff import full_jitter
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Course
@@ -41,11 +40,13 @@ from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.metering.validation import MAX_FUTURE
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import Finding, Terms
+from sidecar.domain.status import Terms
 from sidecar.marketplace import Disposition, MarketplaceError, MarketplaceMetering, Taken
 from sidecar.services.course_keeper import DUPLICATE_CURE, CourseKeeper
+from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.meter_request import meter_request
 from sidecar.services.ports import EntitlementReader
+from sidecar.services.retry_schedule import RetrySchedule
 
 MAX_CONCURRENT = 4
 """Submissions that may run at the same time."""
@@ -62,10 +63,10 @@ log = structlog.get_logger()
 class RecordStore(Protocol):
     """What the submitter needs of the ledger."""
 
-    async def witness(self, hour: Hour) -> None:
+    async def mark_reportable(self, hour: Hour) -> None:
         """Note that `hour` is to be reported even if nothing is used in it."""
 
-    async def bring_back(self, *, after: Hour, now: datetime) -> int:
+    async def rebook_future_hours(self, *, after: Hour, now: datetime) -> int:
         """Move what lies open in hours later than `after` into the current one; how many buckets that were."""
 
     async def sealable(self, *, before: Hour, zero_from: Hour, now: datetime) -> list[tuple[Hour, str]]:
@@ -95,7 +96,7 @@ class RecordStore(Protocol):
 class LearningGate(EntitlementReader, Protocol):
     """The entitlement, which learns from each submission."""
 
-    async def told(self, *, accepted: bool) -> None:
+    async def on_submission(self, *, accepted: bool) -> None:
         """Tell whether AWS took this pod's usage, or refused it because the buyer is not entitled."""
 
 
@@ -111,7 +112,8 @@ class Submitter:
         clock: Clock,
         rules: MeteringRules,
         pod: str,
-        draw: Callable[[], float],
+        random: Callable[[], float],
+        faults: FaultRegister,
         courses: Mapping[str, Course] | None = None,
         refusing_since: Callable[[], datetime | None] = lambda: None,
         longest_sleep: timedelta = LONGEST_SLEEP,
@@ -124,9 +126,8 @@ class Submitter:
         self._rules = rules
         self._pod = pod
         self._spread = stretch(rules.spread, dimensions=len(rules.dimensions), settle=rules.settle)
-        self._draw = draw
-        self._not_before: dict[str, datetime] = {}
-        self._failures: Counter[str] = Counter()
+        self._retries = RetrySchedule(base=RETRY_BASE, cap=RETRY_CAP, random=random)
+        self._faults = faults
         self._paced_until: datetime | None = None
         self.courses = CourseKeeper(rules.dimensions, rules.failing_after, courses or {}, refusing_since)
         self._hurried = False
@@ -137,8 +138,6 @@ class Submitter:
         """Attempts of this process by AWS's answer."""
         self.left_unsent: dict[str, int] = {}
         """Millionths by dimension that the pod's end leaves unsent; empty until then."""
-        self.findings: dict[str, Finding] = {}
-        """What keeps a dimension's records from being taken, until its next success."""
 
     def failing(self, now: datetime) -> bool:
         """Return whether metering fails (sidecar.domain.metering.failing)."""
@@ -176,12 +175,12 @@ class Submitter:
         now = self._clock.now()
         if ending:
             # What is dated a few minutes ahead can only be reported with the hour that is open now.
-            await self._store.bring_back(after=hour_of(now), now=now)
+            await self._store.rebook_future_hours(after=hour_of(now), now=now)
         await self._seal(before=next_hour(hour_of(now)) if ending else hour_of(now))
         if ending:
             await self._note_unsent()
         await self._expire(now)
-        self._not_before.clear()
+        self._retries.lift_waits()
         await self._submit_due()
         return bool(await self._store.waiting())
 
@@ -197,8 +196,8 @@ class Submitter:
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""
         now = self._clock.now()
-        await self._witness(now)
-        await self._bring_back(now)
+        await self._mark_reportable(now)
+        await self._rebook_future_hours(now)
         await self._seal(before=hour_of(now - self._rules.settle))
         await self._expire(now)
         await self._submit_due()
@@ -208,7 +207,7 @@ class Submitter:
             pass
         return wake
 
-    async def _witness(self, now: datetime) -> None:
+    async def _mark_reportable(self, now: datetime) -> None:
         """Note the hours to report even without usage, since the last turn: the gate may have opened in between."""
         this = hour_of(now)
         last, self._last_turn = self._last_turn or this, this
@@ -223,12 +222,12 @@ class Submitter:
             return
         hour = min(max(hour_of(entitlement.since), last, hour_of(now - self._rules.window)), this)
         while hour <= this:
-            await self._store.witness(hour)
+            await self._store.mark_reportable(hour)
             hour = next_hour(hour)
 
-    async def _bring_back(self, now: datetime) -> None:
+    async def _rebook_future_hours(self, now: datetime) -> None:
         """Mend what a clock that was ahead has left in hours to come."""
-        buckets = await self._store.bring_back(after=hour_of(now + MAX_FUTURE), now=now)
+        buckets = await self._store.rebook_future_hours(after=hour_of(now + MAX_FUTURE), now=now)
         if buckets:
             log.warning("metering.clock_went_back", buckets=buckets)
 
@@ -265,10 +264,11 @@ class Submitter:
         )
 
     def _due_at(self, record: Record) -> datetime:
+        not_before = self._retries.not_before(record.dimension)
         if self._hurried:
-            return self._not_before.get(record.dimension, start_of(record.hour))
+            return not_before or start_of(record.hour)
         due = self._scheduled_at(record)
-        held = self._not_before.get(record.dimension, due)
+        held = not_before or due
         # Set by a clock that was ahead and has gone back, it could hold the dimension for as long as the step.
         return due if held > self._clock.now() + RETRY_CAP else max(due, held)
 
@@ -314,29 +314,40 @@ class Submitter:
             # A label of the metrics, and they must be few: a code that nobody has foreseen counts as its kind.
             counted = code if code in OUTCOMES else type(error).__name__
         self.answers[counted] += 1
-        told = Finding(code, f"dimension {record.dimension}: {answer.words}", cure, self._clock.now(), counted)
-        await self._learn(record, outcome, answer, told)
+        if outcome is Outcome.ACCEPTED:
+            await self._note_success(record)
+        else:
+            self._observe(record, code, answer.words, cure, counted)
+            await self._note_refusal(record, outcome)
         fate = settle(frozen.unanswered, outcome, answer.words, self._rules.late)
         course = self.courses.answered(record.dimension, outcome, self._scheduled_at(record), self._clock.now())
         await self._settle(record, fate, answer, course)
 
-    async def _learn(self, record: Record, outcome: Outcome, answer: Answer, told: Finding) -> None:
-        """Take from an answer when to try again and what to tell the operator."""
-        now = self._clock.now()
-        if outcome is Outcome.ACCEPTED:
-            self.last_success_at = now
-            self.findings.pop(record.dimension, None)
-            if self._failures.pop(record.dimension, 0):
-                log.info("metering.recovered", dimension=record.dimension)
-            self._not_before.pop(record.dimension, None)
-            await self._gate.told(accepted=True)
-            return
-        known = self.findings.get(record.dimension)
-        if known is None or known.code != told.code:
-            log.warning(
-                "metering.refused", dimension=record.dimension, code=told.code, detail=answer.words, cure=told.cure
-            )
-            self.findings[record.dimension] = told
+    async def _note_success(self, record: Record) -> None:
+        self.last_success_at = now = self._clock.now()
+        self._faults.clear(_about(record), now)
+        self._retries.succeeded(record.dimension)
+        await self._gate.on_submission(accepted=True)
+
+    def _observe(self, record: Record, code: str, words: str, cure: str, counted: str) -> None:
+        """Register what keeps a dimension's records from being taken, until its next success."""
+        self._faults.observe(
+            code,
+            f"{_about(record)}: {words}",
+            cure,
+            self._clock.now(),
+            about=_about(record),
+            kind=counted,
+            report=FaultLog(
+                begins="metering.refused",
+                ends="metering.recovered",
+                about={"dimension": record.dimension},
+                details={"code": code, "detail": words},
+            ),
+        )
+
+    async def _note_refusal(self, record: Record, outcome: Outcome) -> None:
+        """Pass an answer on, and set when the dimension is tried again."""
         if outcome is Outcome.DUPLICATE:
             log.error(
                 "metering.duplicate_reporter",
@@ -345,11 +356,9 @@ class Submitter:
                 cure=DUPLICATE_CURE,
             )
         if outcome is Outcome.NOT_ENTITLED:
-            await self._gate.told(accepted=False)
+            await self._gate.on_submission(accepted=False)
         if outcome in {Outcome.RETRY, Outcome.UNKNOWN, Outcome.SETUP, Outcome.NOT_ENTITLED}:
-            wait = full_jitter(self._failures[record.dimension], base=RETRY_BASE, cap=RETRY_CAP, draw=self._draw())
-            self._failures[record.dimension] += 1
-            self._not_before[record.dimension] = now + wait
+            self._retries.failed(record.dimension, self._clock.now())
 
     async def _settle(self, record: Record, fate: Fate, answer: Answer, course: Course) -> None:
         carried_to = await self._store.settle(record, fate, answer, self._clock.now(), course)
@@ -379,6 +388,11 @@ class Submitter:
         # By the turn's beginning: an hour that ended while it was waiting for answers is sealed by the next one.
         seal_at = sealable_at(hour_of(began - self._rules.settle), self._rules.settle)
         return min(*dues, *closing, seal_at, end_of(hour_of(began)), now + self._longest_sleep)
+
+
+def _about(record: Record) -> str:
+    """Return what a fault of the record's dimension concerns."""
+    return f"dimension {record.dimension}"
 
 
 def _oldest(records: Sequence[Record]) -> list[Record]:

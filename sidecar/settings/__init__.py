@@ -5,7 +5,7 @@ Reading lists every problem at once and opens nothing but the file itself. The Y
 
 from collections.abc import Mapping
 
-from sidecar.domain.policy import Check, LatePolicy, OnDenied, OnFailing, QuantityKind
+from sidecar.domain.policy import EntitlementCheck, LatePolicy, OnDenied, OnFailing, QuantityKind
 from sidecar.settings.groups import (
     ApiSettings,
     EntitlementSettings,
@@ -27,7 +27,7 @@ from sidecar.settings.problems import Problem, SettingsError, explain
 
 __all__ = [
     "ApiSettings",
-    "Check",
+    "EntitlementCheck",
     "EntitlementSettings",
     "KubernetesSettings",
     "KubernetesUse",

@@ -7,7 +7,7 @@ import ipaddress
 from datetime import timedelta
 
 from sidecar.domain import durations
-from sidecar.domain.policy import Check
+from sidecar.domain.policy import EntitlementCheck
 from sidecar.settings.groups import ApiSettings, MarketplaceSettings, MeteringSettings, Mode, ProbeSettings, Settings
 from sidecar.settings.problems import Problem
 from sidecar.settings.section import Reading
@@ -30,7 +30,7 @@ def _product(settings: Settings, reading: Reading) -> None:
 
 def _entitlement(settings: Settings, reading: Reading) -> None:
     product, check = settings.product, settings.entitlement.check
-    if check is Check.REGISTER and reading.sound("entitlement.check", "product.public_key_version"):
+    if check is EntitlementCheck.REGISTER and reading.sound("entitlement.check", "product.public_key_version"):
         version = product.public_key_version
         if (
             reading.sound("product.public_keys", f"product.public_keys.{version}")
@@ -43,7 +43,7 @@ def _entitlement(settings: Settings, reading: Reading) -> None:
                 f"holds no key of version {version}, which entitlement.check: register verifies with",
                 f"add {version}: /path/of/{version}.pem",
             )
-    if check is Check.METER and reading.sound("metering.dimensions") and not settings.metering.dimensions:
+    if check is EntitlementCheck.METER and reading.sound("metering.dimensions") and not settings.metering.dimensions:
         _note(
             reading,
             "entitlement.check",

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sidecar.domain.metering.events import Dimension
-from sidecar.domain.policy import Check, LatePolicy, OnDenied, OnFailing, QuantityKind
+from sidecar.domain.policy import EntitlementCheck, LatePolicy, OnDenied, OnFailing, QuantityKind
 
 
 class Mode(StrEnum):
@@ -61,7 +61,7 @@ class Product:
 class EntitlementSettings:
     """How the right to run is proved and what follows."""
 
-    check: Check = Check.REGISTER
+    check: EntitlementCheck = EntitlementCheck.REGISTER
     on_denied: OnDenied = OnDenied.HOLD
     retry_for: timedelta = timedelta(minutes=30)
     """How long an unanswered registration stays `pending` before it is `unavailable`; it is tried on."""

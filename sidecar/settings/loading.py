@@ -7,7 +7,7 @@ and compares two settings only when both hold what was configured.
 from collections.abc import Mapping
 from datetime import timedelta
 
-from sidecar.domain.policy import Check, LatePolicy, OnDenied, OnFailing, QuantityKind
+from sidecar.domain.policy import EntitlementCheck, LatePolicy, OnDenied, OnFailing, QuantityKind
 from sidecar.settings import file, values
 from sidecar.settings.compatibility import compare
 from sidecar.settings.environment import overrides
@@ -85,7 +85,7 @@ def _settings(reading: Reading, tree: Entry | None) -> Settings:
 def _entitlement(section: Section) -> EntitlementSettings:
     default = EntitlementSettings()
     settings = EntitlementSettings(
-        check=section.read("check", default.check, values.choice(Check)),
+        check=section.read("check", default.check, values.choice(EntitlementCheck)),
         on_denied=section.read("on_denied", default.on_denied, values.choice(OnDenied)),
         retry_for=section.read(
             "retry_for",

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sidecar.domain.entitlement.states import Entitlement, Source, State
-from sidecar.domain.status import Finding, Status, Terms
+from sidecar.domain.status import Finding, Metering, Status, Terms
 from sidecar.serializers import status_members
 
 NOW = datetime(2026, 11, 23, 10, 20, 5, 123456, tzinfo=UTC)
@@ -25,7 +25,7 @@ WELL = Status(
     now=NOW,
     started_at=NOW - timedelta(hours=3, minutes=20, seconds=2),
     entitlement=ENTITLED,
-    metering="ok",
+    metering=Metering.OK,
     last_success_at=NOW - timedelta(minutes=17),
     oldest_unsent_hour=None,
     pod="5f0a7c1e-62f5-4b7c-9f0b-6a0d1c3e8b11",
@@ -53,7 +53,7 @@ ILL = replace(
         "in AWS Marketplace with the account that runs the pod.",
         since=NOW - timedelta(minutes=5),
     ),
-    metering="failing",
+    metering=Metering.FAILING,
     oldest_unsent_hour=NOW.replace(hour=5, minute=0, second=0, microsecond=0),
     in_doubt=2,
     findings=[

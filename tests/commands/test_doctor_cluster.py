@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.checks.cluster import check_kubernetes, judge_role
 from sidecar.checks.running import RunningSidecar
-from sidecar.domain.diagnosis import Diagnosis, Result
+from sidecar.domain.check_result import CheckResult, CheckStatus
 from sidecar.domain.pod.lifecycle import Access, PodView
 from sidecar.settings import KubernetesSettings, KubernetesUse
 from tests.support.apiserver import HANG, POD, REVIEWS, ApiServer, pod
@@ -28,13 +28,13 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 def look(
     server: ApiServer, kubernetes: KubernetesSettings = AUTO, running: Any = None, **variables: str
-) -> tuple[Diagnosis, PodView | None]:
+) -> tuple[CheckResult, PodView | None]:
     """Check as that pod; what is said of the cluster, and the pod."""
     tie, _, found = check_kubernetes(kubernetes, {**server.environ, **variables}, running, server.account)
     return tie, found
 
 
-def ask_role(server: ApiServer, kubernetes: KubernetesSettings) -> Diagnosis:
+def ask_role(server: ApiServer, kubernetes: KubernetesSettings) -> CheckResult:
     """Check as that pod; what is said of its Role."""
     return check_kubernetes(kubernetes, server.environ, None, server.account)[1]
 
@@ -43,7 +43,7 @@ def test_readable_pod_is_right(server: ApiServer) -> None:
     """A pod that may read itself is right, tells its grace period, and neither it nor anything else is changed."""
     server.pod["spec"]["terminationGracePeriodSeconds"] = 60
     diagnosis, found = look(server)
-    assert (Result.OK, "pod shop/app-0 is readable") == (diagnosis.status, diagnosis.found)
+    assert (CheckStatus.OK, "pod shop/app-0 is readable") == (diagnosis.status, diagnosis.found)
     assert found is not None
     assert found.grace == timedelta(seconds=60)
     assert [("GET", POD), *[("POST", REVIEWS)] * 2] == [(asked.method, asked.path) for asked in server.requests]
@@ -53,17 +53,17 @@ def test_readable_pod_is_right(server: ApiServer) -> None:
 @pytest.mark.parametrize(
     ("kubernetes", "refused", "status", "rules"),
     [
-        (GATED, [], Result.OK, []),
-        (GATED, ["patch pods/status"], Result.FAIL, [Access.PATCH_STATUS]),
-        (GATED, ["get pods"], Result.WARN, [Access.GET_POD]),
-        (GATED, ["create events"], Result.WARN, [Access.CREATE_EVENT]),
-        (GATED, ["create events", "patch pods/status", "get pods"], Result.FAIL, list(Access)),
-        (AUTO, ["patch pods/status"], Result.OK, []),
-        (KubernetesSettings(events=False), ["create events"], Result.OK, []),
+        (GATED, [], CheckStatus.OK, []),
+        (GATED, ["patch pods/status"], CheckStatus.FAIL, [Access.PATCH_STATUS]),
+        (GATED, ["get pods"], CheckStatus.WARN, [Access.GET_POD]),
+        (GATED, ["create events"], CheckStatus.WARN, [Access.CREATE_EVENT]),
+        (GATED, ["create events", "patch pods/status", "get pods"], CheckStatus.FAIL, list(Access)),
+        (AUTO, ["patch pods/status"], CheckStatus.OK, []),
+        (KubernetesSettings(events=False), ["create events"], CheckStatus.OK, []),
     ],
 )
 def test_role_is_reviewed(
-    server: ApiServer, kubernetes: KubernetesSettings, refused: list[str], status: Result, rules: list[Access]
+    server: ApiServer, kubernetes: KubernetesSettings, refused: list[str], status: CheckStatus, rules: list[Access]
 ) -> None:
     """Each rule that the configuration needs and no Role has is named word by word; what is not needed is not asked."""
     server.refused = set(refused)
@@ -77,14 +77,14 @@ def test_role_is_reviewed_of_unreadable_pod(server: ApiServer) -> None:
     """A pod that may not even read itself is told of every rule at once."""
     server.faults[POD], server.refused = 403, {"get pods", "create events"}
     diagnosis = ask_role(server, AUTO)
-    assert (Result.WARN, True) == (diagnosis.status, Access.CREATE_EVENT.rule in diagnosis.cure)
+    assert (CheckStatus.WARN, True) == (diagnosis.status, Access.CREATE_EVENT.rule in diagnosis.cure)
 
 
 @pytest.mark.parametrize(("path", "fault"), [(REVIEWS, 403), (REVIEWS, HANG), (POD, 401), (POD, HANG)])
 def test_unanswered_review_claims_nothing(server: ApiServer, path: str, fault: int) -> None:
     """Where the API server does not say what is allowed nothing is claimed of the Role."""
     server.faults[path] = fault
-    assert ask_role(server, GATED).status is Result.SKIPPED
+    assert ask_role(server, GATED).status is CheckStatus.SKIPPED
 
 
 def test_role_knows_every_access() -> None:
@@ -105,7 +105,7 @@ def test_refusal_names_rule(server: ApiServer, fault: int, words: str, cure: str
     """A pod that may not read itself is told which rule to add; other refusals have their own cures."""
     server.faults[POD] = fault
     diagnosis, found = look(server)
-    assert (Result.WARN, None) == (diagnosis.status, found)
+    assert (CheckStatus.WARN, None) == (diagnosis.status, found)
     assert words in diagnosis.found
     assert cure in diagnosis.cure
 
@@ -113,43 +113,47 @@ def test_refusal_names_rule(server: ApiServer, fault: int, words: str, cure: str
 def test_unreachable_api_is_told(server: ApiServer) -> None:
     """Where the API server does not answer the network is to be looked at."""
     diagnosis, _ = look(server, KUBERNETES_SERVICE_PORT="1")
-    assert (Result.WARN, True) == (diagnosis.status, "network policies" in diagnosis.cure)
+    assert (CheckStatus.WARN, True) == (diagnosis.status, "network policies" in diagnosis.cure)
 
 
 def test_other_pod_is_told(server: ApiServer) -> None:
     """A pod of the same name with another UID is not this one."""
     server.pod = pod(metadata={"name": "app-0", "namespace": "shop", "uid": "another"})
-    assert look(server)[0].status is Result.WARN
-    assert look(server, POD_UID="")[0].status is Result.WARN
+    assert look(server)[0].status is CheckStatus.WARN
+    assert look(server, POD_UID="")[0].status is CheckStatus.WARN
 
 
 def test_unset_gate_is_told(server: ApiServer) -> None:
     """A readiness gate whose condition was never set keeps the pod from being ready."""
     diagnosis, _ = look(server, GATED)
-    assert (Result.WARN, True) == (diagnosis.status, "never set" in diagnosis.found)
+    assert (CheckStatus.WARN, True) == (diagnosis.status, "never set" in diagnosis.found)
     server.pod["status"]["conditions"].append({"type": "example.com/entitled", "status": "False"})
-    assert look(server, GATED)[0].status is Result.OK
+    assert look(server, GATED)[0].status is CheckStatus.OK
 
 
 def test_running_sidecar_tells_more(server: ApiServer) -> None:
     """What the running sidecar was refused is told with its cure."""
     fault = {"code": "kubernetes-forbidden", "detail": "cannot create events", "cure": "Add a rule.", "since": ""}
     diagnosis, _ = look(server, running=RunningSidecar({"faults": [fault]}))
-    assert (Result.WARN, "cannot create events", "Add a rule.") == (diagnosis.status, diagnosis.found, diagnosis.cure)
+    assert (CheckStatus.WARN, "cannot create events", "Add a rule.") == (
+        diagnosis.status,
+        diagnosis.found,
+        diagnosis.cure,
+    )
 
 
 @pytest.mark.parametrize(
     ("use", "missing", "status"),
     [
-        (KubernetesUse.NEVER, (), Result.SKIPPED),
-        (KubernetesUse.AUTO, ("KUBERNETES_SERVICE_HOST",), Result.SKIPPED),
-        (KubernetesUse.ALWAYS, ("KUBERNETES_SERVICE_HOST",), Result.WARN),
-        (KubernetesUse.AUTO, ("POD_NAME",), Result.WARN),
+        (KubernetesUse.NEVER, (), CheckStatus.SKIPPED),
+        (KubernetesUse.AUTO, ("KUBERNETES_SERVICE_HOST",), CheckStatus.SKIPPED),
+        (KubernetesUse.ALWAYS, ("KUBERNETES_SERVICE_HOST",), CheckStatus.WARN),
+        (KubernetesUse.AUTO, ("POD_NAME",), CheckStatus.WARN),
     ],
 )
-def test_outside_of_pod(server: ApiServer, use: KubernetesUse, missing: tuple[str, ...], status: Result) -> None:
+def test_outside_of_pod(server: ApiServer, use: KubernetesUse, missing: tuple[str, ...], status: CheckStatus) -> None:
     """Where there is no pod nothing is judged, unless it was asked for or forgotten."""
     environ = {name: value for name, value in server.environ.items() if name not in missing}
     diagnosis, role, found = check_kubernetes(KubernetesSettings(enabled=use), environ, None, server.account)
-    assert (status, Result.SKIPPED, None) == (diagnosis.status, role.status, found)
+    assert (status, CheckStatus.SKIPPED, None) == (diagnosis.status, role.status, found)
     assert not server.requests

@@ -12,7 +12,7 @@ from typing import Self
 import pytest
 
 from sidecar.checks.network import check_dns, check_endpoint, judge_clock
-from sidecar.domain.diagnosis import Diagnosis, Result
+from sidecar.domain.check_result import CheckResult, CheckStatus
 from sidecar.marketplace import Endpoint
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
 from tests.support.apiserver import ApiServer
@@ -54,7 +54,7 @@ def probe(url: str, within: float = 2) -> ServiceProbe:
     return ServiceProbe(Endpoint(region="eu-west-1", emulator_url=url), timedelta(seconds=within))
 
 
-def ask(url: str) -> tuple[Diagnosis, Diagnosis]:
+def ask(url: str) -> tuple[CheckResult, CheckResult]:
     """Return what is said of the endpoint at `url` and of the clock."""
     endpoint, clock = check_endpoint(probe(url))
     return endpoint, clock
@@ -87,45 +87,47 @@ def tls(tmp_path: Path) -> Iterator[ApiServer]:
 @pytest.mark.parametrize(
     ("off", "status", "words"),
     [
-        (timedelta(), Result.OK, "agrees"),
-        (timedelta(seconds=30), Result.OK, "behind"),
-        (timedelta(minutes=3), Result.WARN, "behind the service's"),
-        (timedelta(minutes=-3), Result.WARN, "ahead of the service's"),
-        (timedelta(minutes=10), Result.FAIL, "behind the service's"),
-        (timedelta(minutes=-10), Result.FAIL, "ahead of the service's"),
-        (None, Result.SKIPPED, "no date"),
+        (timedelta(), CheckStatus.OK, "agrees"),
+        (timedelta(seconds=30), CheckStatus.OK, "behind"),
+        (timedelta(minutes=3), CheckStatus.WARN, "behind the service's"),
+        (timedelta(minutes=-3), CheckStatus.WARN, "ahead of the service's"),
+        (timedelta(minutes=10), CheckStatus.FAIL, "behind the service's"),
+        (timedelta(minutes=-10), CheckStatus.FAIL, "ahead of the service's"),
+        (None, CheckStatus.SKIPPED, "no date"),
     ],
 )
-def test_clock_is_compared(off: timedelta | None, status: Result, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clock_is_compared(
+    off: timedelta | None, status: CheckStatus, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The Date header of the service's answer shows how far this machine's clock is off."""
     monkeypatch.setattr(ServiceProbe, "emulated", False)
     with Service(off) as service:
         endpoint, clock = ask(f"http://127.0.0.1:{service.server_port}")
-    assert (Result.OK, status, True) == (endpoint.status, clock.status, words in clock.found)
+    assert (CheckStatus.OK, status, True) == (endpoint.status, clock.status, words in clock.found)
 
 
 def test_emulators_clock_is_not_compared() -> None:
     """An emulator has a clock of its own, which the sidecar follows."""
     with Service(timedelta(minutes=10)) as service:
         _, clock = ask(f"http://127.0.0.1:{service.server_port}")
-    assert (Result.SKIPPED, True) == (clock.status, "an emulator has a clock of its own" in clock.found)
+    assert (CheckStatus.SKIPPED, True) == (clock.status, "an emulator has a clock of its own" in clock.found)
 
 
 @pytest.mark.parametrize(
     ("shown", "status"),
     [
-        (NOW.replace(microsecond=0), Result.OK),
-        (NOW.replace(microsecond=0) + 61 * SECOND, Result.OK),
-        (NOW.replace(microsecond=0) + 62 * SECOND, Result.WARN),
-        (NOW.replace(microsecond=0) - 60 * SECOND, Result.OK),
-        (NOW.replace(microsecond=0) - 61 * SECOND, Result.WARN),
-        (NOW.replace(microsecond=0) + 301 * SECOND, Result.WARN),
-        (NOW.replace(microsecond=0) + 302 * SECOND, Result.FAIL),
-        (NOW.replace(microsecond=0) - 300 * SECOND, Result.WARN),
-        (NOW.replace(microsecond=0) - 301 * SECOND, Result.FAIL),
+        (NOW.replace(microsecond=0), CheckStatus.OK),
+        (NOW.replace(microsecond=0) + 61 * SECOND, CheckStatus.OK),
+        (NOW.replace(microsecond=0) + 62 * SECOND, CheckStatus.WARN),
+        (NOW.replace(microsecond=0) - 60 * SECOND, CheckStatus.OK),
+        (NOW.replace(microsecond=0) - 61 * SECOND, CheckStatus.WARN),
+        (NOW.replace(microsecond=0) + 301 * SECOND, CheckStatus.WARN),
+        (NOW.replace(microsecond=0) + 302 * SECOND, CheckStatus.FAIL),
+        (NOW.replace(microsecond=0) - 300 * SECOND, CheckStatus.WARN),
+        (NOW.replace(microsecond=0) - 301 * SECOND, CheckStatus.FAIL),
     ],
 )
-def test_skew_has_limits(shown: datetime, status: Result) -> None:
+def test_skew_has_limits(shown: datetime, status: CheckStatus) -> None:
     """More than a minute is doubtful and more than five are wrong, beyond the whole second that the header hides."""
     assert judge_clock(shown, NOW, NOW + SECOND).status is status
 
@@ -133,7 +135,7 @@ def test_skew_has_limits(shown: datetime, status: Result) -> None:
 def test_closed_port_is_told(closed_port: int) -> None:
     """Where nobody listens the address is named, and the clock cannot be judged."""
     endpoint, clock = ask(f"http://127.0.0.1:{closed_port}")
-    assert (Result.FAIL, Result.SKIPPED) == (endpoint.status, clock.status)
+    assert (CheckStatus.FAIL, CheckStatus.SKIPPED) == (endpoint.status, clock.status)
     assert f"127.0.0.1:{closed_port}" in endpoint.found
 
 
@@ -148,21 +150,21 @@ def test_unknown_name_is_told() -> None:
     """A name without an address is told with its host, by the lookup and by the connection."""
     url = "http://metering.invalid:8789"
     found = check_dns([url])
-    assert (Result.FAIL, True) == (found.status, "metering.invalid: " in found.found)
-    assert ask(url)[0].status is Result.FAIL
+    assert (CheckStatus.FAIL, True) == (found.status, "metering.invalid: " in found.found)
+    assert ask(url)[0].status is CheckStatus.FAIL
 
 
 def test_every_name_is_looked_up() -> None:
     """One name without an address is a fault, whatever the others have; a host is looked up once."""
     found = check_dns(["http://localhost:1", "http://localhost:1/", "https://sts.invalid"])
-    assert (Result.FAIL, True) == (found.status, found.found.startswith("sts.invalid: "))
+    assert (CheckStatus.FAIL, True) == (found.status, found.found.startswith("sts.invalid: "))
     assert check_dns(["http://127.0.0.1:1", "http://127.0.0.1:1/"]).found == "127.0.0.1 is 127.0.0.1"
 
 
 def test_foreign_certificate_is_refused(tls: ApiServer) -> None:
     """A certificate of an unknown authority is told apart from other faults, with AWS_CA_BUNDLE as its cure."""
     endpoint, _ = ask(f"https://127.0.0.1:{tls.environ['KUBERNETES_SERVICE_PORT']}")
-    assert (Result.FAIL, True) == (endpoint.status, "CertificateRefused" in endpoint.found)
+    assert (CheckStatus.FAIL, True) == (endpoint.status, "CertificateRefused" in endpoint.found)
     assert "AWS_CA_BUNDLE" in endpoint.cure
 
 
@@ -170,21 +172,21 @@ def test_foreign_certificate_is_refused(tls: ApiServer) -> None:
 def test_bundle_is_used(tls: ApiServer, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """With its authority in the bundle the same certificate is right, as it is for the SDK."""
     monkeypatch.setenv(name, str(tls.account / "ca.crt"))
-    assert ask(f"https://127.0.0.1:{tls.environ['KUBERNETES_SERVICE_PORT']}")[0].status is Result.OK
+    assert ask(f"https://127.0.0.1:{tls.environ['KUBERNETES_SERVICE_PORT']}")[0].status is CheckStatus.OK
 
 
 def test_missing_bundle_is_told(tls: ApiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A bundle that is not there keeps every call from being made, and is told so."""
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "absent.pem"))
     endpoint, _ = ask(f"https://127.0.0.1:{tls.environ['KUBERNETES_SERVICE_PORT']}")
-    assert (Result.FAIL, True) == (endpoint.status, "AWS_CA_BUNDLE" in endpoint.cure)
+    assert (CheckStatus.FAIL, True) == (endpoint.status, "AWS_CA_BUNDLE" in endpoint.cure)
 
 
 def test_plain_service_is_no_tls() -> None:
     """A service that does not speak TLS where it should is told."""
     with Service(None) as service:
         endpoint, _ = ask(f"https://127.0.0.1:{service.server_port}")
-    assert (Result.FAIL, True) == (endpoint.status, "SSLError" in endpoint.found)
+    assert (CheckStatus.FAIL, True) == (endpoint.status, "SSLError" in endpoint.found)
 
 
 def test_dead_proxy_is_told(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
@@ -192,7 +194,7 @@ def test_dead_proxy_is_told(monkeypatch: pytest.MonkeyPatch, closed_port: int) -
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:hidden@127.0.0.1:{closed_port}")
     live = ServiceProbe(Endpoint(region="eu-west-1"))
     endpoint, _ = check_endpoint(live)
-    assert (Result.FAIL, True) == (endpoint.status, f"through http://127.0.0.1:{closed_port}" in endpoint.found)
+    assert (CheckStatus.FAIL, True) == (endpoint.status, f"through http://127.0.0.1:{closed_port}" in endpoint.found)
     assert "hidden" not in str(endpoint)
     assert "HTTPS_PROXY" in endpoint.cure
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from sidecar import checks
-from sidecar.domain.diagnosis import Subject
+from sidecar.domain.check_result import Check
 from tests.commands.pods import (
     GATE,
     Pod,
@@ -237,7 +237,7 @@ def test_provoked_fault_is_told(pod: Pod, name: str) -> None:
 def subjects() -> set[str]:
     """Return the names of everything that any check judges."""
     modules = [import_module(f"{checks.__name__}.{each.name}") for each in iter_modules(checks.__path__)]
-    return {value.name for module in modules for value in vars(module).values() if isinstance(value, Subject)}
+    return {value.name for module in modules for value in vars(module).values() if isinstance(value, Check)}
 
 
 def test_every_subject_is_provoked() -> None:

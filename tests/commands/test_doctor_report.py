@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.checks.examination import Examination, examine
+from sidecar.checks.check_run import CheckRun, run_checks
 from sidecar.commands.report import print_document, print_lines, print_table
-from sidecar.domain.diagnosis import Diagnosis, Result, Subject, failed
+from sidecar.domain.check_result import Check, CheckResult, CheckStatus, failed
 from tests.support.tools import PATIENCE
 
-FIRST, SECOND, THIRD = (Subject(name, f"Because of the {name}.") for name in ("first", "second", "third"))
+FIRST, SECOND, THIRD = (Check(name, f"Because of the {name}.") for name in ("first", "second", "third"))
 FOUND = [FIRST.ok("well"), SECOND.warn("so \x1b[31mso", "Look."), THIRD.fail("bad", "Mend it."), FIRST.skipped("none")]
 
 
@@ -19,13 +19,13 @@ def test_hanging_check_is_given_up() -> None:
     """A check that does not end in time fails with what it has not told; the others are told in their order."""
     released = threading.Event()
 
-    def hang() -> Iterator[Diagnosis]:
+    def hang() -> Iterator[CheckResult]:
         yield FIRST.ok("early")
         released.wait()
 
-    diagnoses = examine([Examination([FIRST, SECOND], hang), Examination([THIRD], lambda: [THIRD.ok("well")])], 0.3)
+    diagnoses = run_checks([CheckRun([FIRST, SECOND], hang), CheckRun([THIRD], lambda: [THIRD.ok("well")])], 0.3)
     released.set()
-    assert [("first", Result.OK), ("second", Result.FAIL), ("third", Result.OK)] == [
+    assert [("first", CheckStatus.OK), ("second", CheckStatus.FAIL), ("third", CheckStatus.OK)] == [
         (diagnosis.name, diagnosis.status) for diagnosis in diagnoses
     ]
     assert "no answer within 0.3 seconds" in diagnoses[1].found
@@ -34,11 +34,11 @@ def test_hanging_check_is_given_up() -> None:
 def test_broken_check_hides_nothing() -> None:
     """A check that breaks is told as broken, and the others as they are."""
 
-    def fall() -> Iterator[Diagnosis]:
+    def fall() -> Iterator[CheckResult]:
         yield FIRST.ok("early")
         raise KeyError("absent")
 
-    diagnoses = examine([Examination([FIRST, SECOND], fall), Examination([THIRD], lambda: [THIRD.ok("well")])])
+    diagnoses = run_checks([CheckRun([FIRST, SECOND], fall), CheckRun([THIRD], lambda: [THIRD.ok("well")])])
     assert ["early", "the check itself failed: KeyError: 'absent'", "well"] == [each.found for each in diagnoses]
     assert failed(diagnoses)
 
@@ -47,12 +47,12 @@ def test_checks_run_together() -> None:
     """Checks do not wait for each other."""
     meeting = threading.Barrier(2, timeout=PATIENCE)
 
-    def meet(subject: Subject) -> Iterator[Diagnosis]:
+    def meet(subject: Check) -> Iterator[CheckResult]:
         meeting.wait()
         yield subject.ok("met")
 
-    diagnoses = examine(
-        [Examination([FIRST], lambda: meet(FIRST)), Examination([SECOND], lambda: meet(SECOND))], within=PATIENCE
+    diagnoses = run_checks(
+        [CheckRun([FIRST], lambda: meet(FIRST)), CheckRun([SECOND], lambda: meet(SECOND))], within=PATIENCE
     )
     assert ["met", "met"] == [each.found for each in diagnoses]
 

@@ -12,9 +12,9 @@ import pytest
 from sidecar.checks.environment import check_certificates, check_proxy
 from sidecar.checks.identity import check_identity
 from sidecar.checks.region import check_region
-from sidecar.checks.setup import SERVICE, SUBJECTS, examine_here, examine_service
+from sidecar.checks.setup import CHECKS, SERVICE, check_locally, check_service
 from sidecar.checks.shutdown import check_shutdown
-from sidecar.domain.diagnosis import Result
+from sidecar.domain.check_result import CheckStatus
 from sidecar.marketplace import Endpoint, MarketplaceError
 from sidecar.marketplace.probing import ServiceProbe
 from sidecar.settings import LedgerSettings, MarketplaceSettings, Mode, Product, Settings, ShutdownSettings
@@ -29,21 +29,21 @@ TASK_ROLE = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials"}
 @pytest.mark.parametrize(
     ("configured", "environ", "status", "words"),
     [
-        (None, {"AWS_REGION": "eu-west-1"}, Result.OK, "eu-west-1"),
-        ("eu-west-1", {"AWS_REGION": "eu-west-1"}, Result.OK, "eu-west-1"),
-        ("eu-west-1", {}, Result.WARN, "no variable says where the pod runs"),
-        (None, {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}, Result.WARN, "names us-east-1"),
-        ("eu-west-1", {"AWS_REGION": "us-east-1"}, Result.FAIL, "the pod runs in us-east-1"),
-        (None, {}, Result.FAIL, "neither AWS_REGION nor AWS_DEFAULT_REGION is set"),
-        (None, {"AWS_REGION": "mars-north-1"}, Result.WARN, "Region mars-north-1 is not among the 17"),
-        (None, {"AWS_REGION": "'eu-west-1'"}, Result.FAIL, "has quotes around its value"),
+        (None, {"AWS_REGION": "eu-west-1"}, CheckStatus.OK, "eu-west-1"),
+        ("eu-west-1", {"AWS_REGION": "eu-west-1"}, CheckStatus.OK, "eu-west-1"),
+        ("eu-west-1", {}, CheckStatus.WARN, "no variable says where the pod runs"),
+        (None, {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}, CheckStatus.WARN, "names us-east-1"),
+        ("eu-west-1", {"AWS_REGION": "us-east-1"}, CheckStatus.FAIL, "the pod runs in us-east-1"),
+        (None, {}, CheckStatus.FAIL, "neither AWS_REGION nor AWS_DEFAULT_REGION is set"),
+        (None, {"AWS_REGION": "mars-north-1"}, CheckStatus.WARN, "Region mars-north-1 is not among the 17"),
+        (None, {"AWS_REGION": "'eu-west-1'"}, CheckStatus.FAIL, "has quotes around its value"),
     ],
 )
-def test_region_is_the_pods(configured: str | None, environ: dict[str, str], status: Result, words: str) -> None:
+def test_region_is_the_pods(configured: str | None, environ: dict[str, str], status: CheckStatus, words: str) -> None:
     """The Region has to be a supported one, and the pod's own."""
     diagnosis = check_region(MarketplaceSettings(region=configured), environ)
     assert (status, True) == (diagnosis.status, words in diagnosis.found)
-    assert (status is not Result.OK) == bool(diagnosis.cure)
+    assert (status is not CheckStatus.OK) == bool(diagnosis.cure)
 
 
 def irsa(folder: Path) -> dict[str, str]:
@@ -56,29 +56,29 @@ def irsa(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("environ", "with_role", "status", "words"),
     [
-        ({}, True, Result.OK, "irsa"),
-        (TASK_ROLE, False, Result.OK, "ecs-task-role"),
-        (KEYS, True, Result.FAIL, "static-keys: AWS_ACCESS_KEY_ID is set in the environment; it hides irsa"),
-        (KEYS, False, Result.FAIL, "static-keys"),
-        (POD_IDENTITY, False, Result.FAIL, "eks-pod-identity"),
-        ({}, False, Result.FAIL, "none: no credentials are configured"),
+        ({}, True, CheckStatus.OK, "irsa"),
+        (TASK_ROLE, False, CheckStatus.OK, "ecs-task-role"),
+        (KEYS, True, CheckStatus.FAIL, "static-keys: AWS_ACCESS_KEY_ID is set in the environment; it hides irsa"),
+        (KEYS, False, CheckStatus.FAIL, "static-keys"),
+        (POD_IDENTITY, False, CheckStatus.FAIL, "eks-pod-identity"),
+        ({}, False, CheckStatus.FAIL, "none: no credentials are configured"),
     ],
 )
 def test_identity_is_judged(
-    tmp_path: Path, environ: Mapping[str, str], *, with_role: bool, status: Result, words: str
+    tmp_path: Path, environ: Mapping[str, str], *, with_role: bool, status: CheckStatus, words: str
 ) -> None:
     """A service account's role and a task's role are taken; every other identity names the cure."""
     given = {**NOWHERE, **environ, **(irsa(tmp_path) if with_role else {})}
     diagnosis = check_identity(Mode.LIVE, given)
     assert (status, True) == (diagnosis.status, words in diagnosis.found)
-    assert (status is not Result.OK) == bool(diagnosis.cure)
+    assert (status is not CheckStatus.OK) == bool(diagnosis.cure)
     assert "of-somebody" not in str(diagnosis)
 
 
 def test_node_role_is_told() -> None:
     """Credentials that nothing in the environment explains come from the node, whose role is not taken."""
     diagnosis = check_identity(Mode.LIVE, NOWHERE, lambda: "iam-role")
-    assert (Result.FAIL, True) == (diagnosis.status, diagnosis.found.startswith("node-role"))
+    assert (CheckStatus.FAIL, True) == (diagnosis.status, diagnosis.found.startswith("node-role"))
 
 
 def test_silent_node_is_no_identity() -> None:
@@ -92,23 +92,23 @@ def test_silent_node_is_no_identity() -> None:
 
 def test_emulator_takes_any_identity() -> None:
     """Beside an emulator no identity is wrong."""
-    assert check_identity(Mode.EMULATOR, {**NOWHERE, **KEYS}).status is Result.OK
+    assert check_identity(Mode.EMULATOR, {**NOWHERE, **KEYS}).status is CheckStatus.OK
 
 
 @pytest.mark.parametrize(
     ("environ", "status", "words"),
     [
-        ({}, Result.OK, "no proxy"),
-        ({"HTTPS_PROXY": "http://proxy.corp:3128"}, Result.OK, "HTTPS_PROXY names proxy.corp:3128"),
-        ({"https_proxy": "proxy.corp:3128"}, Result.OK, "https_proxy names proxy.corp:3128"),
-        ({"HTTPS_PROXY": "http://me:hidden@proxy.corp:3128"}, Result.OK, "HTTPS_PROXY names proxy.corp:3128"),
-        ({"HTTPS_PROXY": "http://me:hidden@proxy.corp:many"}, Result.FAIL, "HTTPS_PROXY is not"),
-        ({"HTTPS_PROXY": "socks5://proxy.corp:1080"}, Result.FAIL, "HTTPS_PROXY is not"),
-        ({"HTTPS_PROXY": "http://"}, Result.FAIL, "HTTPS_PROXY is not"),
-        ({"HTTPS_PROXY": "http://[::1"}, Result.FAIL, "HTTPS_PROXY is not"),
+        ({}, CheckStatus.OK, "no proxy"),
+        ({"HTTPS_PROXY": "http://proxy.corp:3128"}, CheckStatus.OK, "HTTPS_PROXY names proxy.corp:3128"),
+        ({"https_proxy": "proxy.corp:3128"}, CheckStatus.OK, "https_proxy names proxy.corp:3128"),
+        ({"HTTPS_PROXY": "http://me:hidden@proxy.corp:3128"}, CheckStatus.OK, "HTTPS_PROXY names proxy.corp:3128"),
+        ({"HTTPS_PROXY": "http://me:hidden@proxy.corp:many"}, CheckStatus.FAIL, "HTTPS_PROXY is not"),
+        ({"HTTPS_PROXY": "socks5://proxy.corp:1080"}, CheckStatus.FAIL, "HTTPS_PROXY is not"),
+        ({"HTTPS_PROXY": "http://"}, CheckStatus.FAIL, "HTTPS_PROXY is not"),
+        ({"HTTPS_PROXY": "http://[::1"}, CheckStatus.FAIL, "HTTPS_PROXY is not"),
     ],
 )
-def test_proxy_is_judged(environ: dict[str, str], status: Result, words: str) -> None:
+def test_proxy_is_judged(environ: dict[str, str], status: CheckStatus, words: str) -> None:
     """A proxy has to be the URL of an HTTP proxy; its password is not shown."""
     diagnosis = check_proxy(Mode.LIVE, environ)
     assert (status, True) == (diagnosis.status, words in diagnosis.found)
@@ -117,7 +117,7 @@ def test_proxy_is_judged(environ: dict[str, str], status: Result, words: str) ->
 
 def test_emulator_needs_no_proxy() -> None:
     """Calls to an emulator go past every proxy."""
-    assert check_proxy(Mode.EMULATOR, {"HTTPS_PROXY": "nonsense://"}).status is Result.SKIPPED
+    assert check_proxy(Mode.EMULATOR, {"HTTPS_PROXY": "nonsense://"}).status is CheckStatus.SKIPPED
 
 
 @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
@@ -128,27 +128,27 @@ def test_certificates_are_judged(tmp_path: Path, name: str) -> None:
     text, empty = tmp_path / "text.pem", tmp_path / "empty.pem"
     text.write_text("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
     empty.write_text("")
-    assert check_certificates({name: str(tmp_path / "account" / "ca.crt")}).status is Result.OK
+    assert check_certificates({name: str(tmp_path / "account" / "ca.crt")}).status is CheckStatus.OK
     for path in (text, empty, tmp_path, tmp_path / "absent.pem"):
         diagnosis = check_certificates({name: str(path)})
-        assert (Result.FAIL, True) == (diagnosis.status, f"{name}: {path}" in diagnosis.found)
-    assert check_certificates({}).status is Result.OK
+        assert (CheckStatus.FAIL, True) == (diagnosis.status, f"{name}: {path}" in diagnosis.found)
+    assert check_certificates({}).status is CheckStatus.OK
 
 
 @pytest.mark.parametrize(
     ("timeout", "grace", "status"),
     [
-        (25, "", Result.OK),
-        (26, "", Result.WARN),
-        (25, "30", Result.OK),
-        (25, "30s", Result.OK),
-        (25, "29", Result.WARN),
-        (25, "25", Result.FAIL),
-        (25, "1m", Result.OK),
-        (25, "long", Result.WARN),
+        (25, "", CheckStatus.OK),
+        (26, "", CheckStatus.WARN),
+        (25, "30", CheckStatus.OK),
+        (25, "30s", CheckStatus.OK),
+        (25, "29", CheckStatus.WARN),
+        (25, "25", CheckStatus.FAIL),
+        (25, "1m", CheckStatus.OK),
+        (25, "long", CheckStatus.WARN),
     ],
 )
-def test_shutdown_fits_grace(timeout: int, grace: str, status: Result) -> None:
+def test_shutdown_fits_grace(timeout: int, grace: str, status: CheckStatus) -> None:
     """The drain and five seconds have to fit the grace period; 30 s are assumed where it is not known."""
     assert check_shutdown(timedelta(seconds=timeout), {"POD_TERMINATION_GRACE": grace}).status is status
 
@@ -156,20 +156,20 @@ def test_shutdown_fits_grace(timeout: int, grace: str, status: Result) -> None:
 @pytest.mark.parametrize(
     ("timeout", "grace", "platform", "status"),
     [
-        (115, "120s", "AWS_ECS_FARGATE", Result.OK),
-        (116, "120s", "AWS_ECS_FARGATE", Result.FAIL),
-        (116, "300s", "AWS_ECS_FARGATE", Result.FAIL),
-        (116, "", "AWS_ECS_FARGATE", Result.FAIL),
-        (115, "", "AWS_ECS_FARGATE", Result.WARN),
-        (116, "300s", "AWS_ECS_EC2", Result.OK),
+        (115, "120s", "AWS_ECS_FARGATE", CheckStatus.OK),
+        (116, "120s", "AWS_ECS_FARGATE", CheckStatus.FAIL),
+        (116, "300s", "AWS_ECS_FARGATE", CheckStatus.FAIL),
+        (116, "", "AWS_ECS_FARGATE", CheckStatus.FAIL),
+        (115, "", "AWS_ECS_FARGATE", CheckStatus.WARN),
+        (116, "300s", "AWS_ECS_EC2", CheckStatus.OK),
     ],
 )
-def test_shutdown_fits_fargate(timeout: int, grace: str, platform: str, status: Result) -> None:
+def test_shutdown_fits_fargate(timeout: int, grace: str, platform: str, status: CheckStatus) -> None:
     """Fargate ends a container 120 s after it asked it to, whatever anybody promised the sidecar."""
     environ = {"POD_TERMINATION_GRACE": grace, "AWS_EXECUTION_ENV": platform}
     diagnosis = check_shutdown(timedelta(seconds=timeout), environ)
     assert diagnosis.status is status
-    assert ("115s or less" in diagnosis.cure) == (status is Result.FAIL)
+    assert ("115s or less" in diagnosis.cure) == (status is CheckStatus.FAIL)
 
 
 def test_start_tells_of_fargate(tmp_path: Path) -> None:
@@ -180,14 +180,14 @@ def test_start_tells_of_fargate(tmp_path: Path) -> None:
         marketplace=MarketplaceSettings(region="eu-west-1"),
         shutdown=ShutdownSettings(timedelta(seconds=120)),
     )
-    found = examine_here(settings, {"AWS_REGION": "eu-west-1", "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"})
-    assert ("shutdown", Result.FAIL) in {(diagnosis.name, diagnosis.status) for diagnosis in found}
+    found = check_locally(settings, {"AWS_REGION": "eu-west-1", "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE"})
+    assert ("shutdown", CheckStatus.FAIL) in {(diagnosis.name, diagnosis.status) for diagnosis in found}
 
 
 def test_cluster_overrules_variable() -> None:
     """What the cluster says of the grace period counts more than the variable."""
     diagnosis = check_shutdown(timedelta(seconds=25), {"POD_TERMINATION_GRACE": "1h"}, timedelta(seconds=10))
-    assert (Result.FAIL, True) == (diagnosis.status, "grace period 10s" in diagnosis.found)
+    assert (CheckStatus.FAIL, True) == (diagnosis.status, "grace period 10s" in diagnosis.found)
 
 
 def setup(folder: Path, **marketplace: Any) -> Settings:
@@ -207,10 +207,14 @@ def probe() -> ServiceProbe:
 def test_running_sidecar_judges_what_is_here(tmp_path: Path) -> None:
     """A running sidecar looks at all that is in its pod and not met in its work."""
     environ = {"AWS_REGION": "us-east-1", "POD_TERMINATION_GRACE": "20", "AWS_CA_BUNDLE": str(tmp_path)}
-    diagnoses = examine_here(setup(tmp_path, region="eu-west-1"), environ)
+    diagnoses = check_locally(setup(tmp_path, region="eu-west-1"), environ)
     found = {diagnosis.name: diagnosis.status for diagnosis in diagnoses}
-    assert {"region": Result.FAIL, "certificates": Result.FAIL, "shutdown": Result.FAIL}.items() <= found.items()
-    assert [subject.name for subject in SUBJECTS if subject not in SERVICE] == [*found]
+    assert {
+        "region": CheckStatus.FAIL,
+        "certificates": CheckStatus.FAIL,
+        "shutdown": CheckStatus.FAIL,
+    }.items() <= found.items()
+    assert [subject.name for subject in CHECKS if subject not in SERVICE] == [*found]
 
 
 def test_emulator_is_asked_nothing(tmp_path: Path) -> None:
@@ -218,7 +222,7 @@ def test_emulator_is_asked_nothing(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as trap:
         url = f"http://127.0.0.1:{trap.getsockname()[1]}"
         settings = setup(tmp_path, mode=Mode.EMULATOR, endpoint_url=url)
-        assert [] == examine_service(settings, {}, probe)
+        assert [] == check_service(settings, {}, probe)
         trap.settimeout(0)
         with pytest.raises(BlockingIOError):
             trap.accept()
@@ -229,12 +233,12 @@ def test_way_is_judged_up_to_first_fault(tmp_path: Path, monkeypatch: pytest.Mon
     environ = {**NOWHERE, "AWS_REGION": "eu-west-1", "HTTPS_PROXY": "http://sts.invalid:1"}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert [("dns", Result.FAIL)] == [
-        (each.name, each.status) for each in examine_service(setup(tmp_path), environ, probe)
+    assert [("dns", CheckStatus.FAIL)] == [
+        (each.name, each.status) for each in check_service(setup(tmp_path), environ, probe)
     ]
     released = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: released.wait())
-    (hanging,) = examine_service(setup(tmp_path), environ, probe, 0.3)
+    (hanging,) = check_service(setup(tmp_path), environ, probe, 0.3)
     released.set()
     assert ("dns", True) == (hanging.name, "no answer within 0.3 seconds" in hanging.found)
 
@@ -242,8 +246,8 @@ def test_way_is_judged_up_to_first_fault(tmp_path: Path, monkeypatch: pytest.Mon
 def test_broken_sdk_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile that is not there is the fault of the credentials, and nothing else is judged."""
     monkeypatch.setenv("AWS_PROFILE", "nobody")
-    (diagnosis,) = [each for each in examine_service(setup(tmp_path), {}, probe) if each.cure]
-    assert ("sts", Result.FAIL, True) == (
+    (diagnosis,) = [each for each in check_service(setup(tmp_path), {}, probe) if each.cure]
+    assert ("sts", CheckStatus.FAIL, True) == (
         diagnosis.name,
         diagnosis.status,
         "AWS_PROFILE is 'nobody'" in diagnosis.found,

@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.checks.running import RunningSidecar
 from sidecar.checks.sidecar import check_sidecar
-from sidecar.domain.diagnosis import Result
+from sidecar.domain.check_result import CheckStatus
 
 
 def running(*codes: str, state: str = "entitled") -> RunningSidecar:
@@ -19,7 +19,7 @@ def running(*codes: str, state: str = "entitled") -> RunningSidecar:
 def test_denied_sidecar_fails(code: str) -> None:
     """Beside a sidecar that is denied, suspended, unavailable or failing doctor does not pass, and repeats the cure."""
     diagnosis = check_sidecar(running("setup-dns", code))
-    assert (Result.FAIL, f"{code}: {code} it is", f"Mend {code}.") == (
+    assert (CheckStatus.FAIL, f"{code}: {code} it is", f"Mend {code}.") == (
         diagnosis.status,
         diagnosis.found,
         diagnosis.cure,
@@ -28,13 +28,13 @@ def test_denied_sidecar_fails(code: str) -> None:
 
 @pytest.mark.parametrize(
     ("codes", "status"),
-    [([], Result.OK), (["setup-dns", "kubernetes-forbidden"], Result.OK), (["in-doubt"], Result.WARN)],
+    [([], CheckStatus.OK), (["setup-dns", "kubernetes-forbidden"], CheckStatus.OK), (["in-doubt"], CheckStatus.WARN)],
 )
-def test_other_faults_warn(codes: list[str], status: Result) -> None:
+def test_other_faults_warn(codes: list[str], status: CheckStatus) -> None:
     """A fault that costs nothing yet is a warning; what another check looks at is left to it."""
     assert status is check_sidecar(running(*codes)).status
 
 
 def test_absent_sidecar_is_skipped() -> None:
     """Without a sidecar there is nothing to judge."""
-    assert Result.SKIPPED is check_sidecar(None).status
+    assert CheckStatus.SKIPPED is check_sidecar(None).status

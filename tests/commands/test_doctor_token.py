@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.checks.token import check_token
-from sidecar.domain.diagnosis import Result
+from sidecar.domain.check_result import CheckStatus
 
 NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 CLAIMS: dict[str, Any] = {
@@ -37,47 +37,47 @@ def sign(claims: object) -> str:
 @pytest.mark.parametrize(
     ("changes", "status", "words"),
     [
-        ({}, Result.OK, "shop/app, until 2026-11-24T06:20:00Z, issued by https://oidc.eks"),
-        ({"aud": "sts.amazonaws.com"}, Result.OK, "shop/app"),
-        ({"exp": CLAIMS["exp"] + 0.5}, Result.OK, "shop/app"),
-        ({"aud": ["https://kubernetes.default.svc"]}, Result.FAIL, "is meant for https://kubernetes.default.svc"),
-        ({"aud": None}, Result.FAIL, "is meant for nobody"),
-        ({"aud": ["xsts.amazonaws.com"]}, Result.FAIL, "not for sts.amazonaws.com"),
-        ({"sub": "system:node:ip-10-0-0-1"}, Result.FAIL, "no service account"),
-        ({"sub": None}, Result.FAIL, "no service account"),
-        ({"exp": int(NOW.timestamp())}, Result.FAIL, "expired at 2026-11-23T10:20:00Z"),
-        ({"exp": int(NOW.timestamp()) + 299}, Result.WARN, "was not renewed yet"),
-        ({"exp": int(NOW.timestamp()) + 300}, Result.OK, "shop/app"),
-        ({"exp": "soon"}, Result.FAIL, "does not say when it expires"),
-        ({"exp": True}, Result.FAIL, "does not say when it expires"),
-        ({"exp": 1e300}, Result.FAIL, "does not say when it expires"),
-        ({"kubernetes.io": {"pod": {"uid": "uid-2"}}}, Result.FAIL, "is of pod uid-2, but POD_UID is uid-1"),
+        ({}, CheckStatus.OK, "shop/app, until 2026-11-24T06:20:00Z, issued by https://oidc.eks"),
+        ({"aud": "sts.amazonaws.com"}, CheckStatus.OK, "shop/app"),
+        ({"exp": CLAIMS["exp"] + 0.5}, CheckStatus.OK, "shop/app"),
+        ({"aud": ["https://kubernetes.default.svc"]}, CheckStatus.FAIL, "is meant for https://kubernetes.default.svc"),
+        ({"aud": None}, CheckStatus.FAIL, "is meant for nobody"),
+        ({"aud": ["xsts.amazonaws.com"]}, CheckStatus.FAIL, "not for sts.amazonaws.com"),
+        ({"sub": "system:node:ip-10-0-0-1"}, CheckStatus.FAIL, "no service account"),
+        ({"sub": None}, CheckStatus.FAIL, "no service account"),
+        ({"exp": int(NOW.timestamp())}, CheckStatus.FAIL, "expired at 2026-11-23T10:20:00Z"),
+        ({"exp": int(NOW.timestamp()) + 299}, CheckStatus.WARN, "was not renewed yet"),
+        ({"exp": int(NOW.timestamp()) + 300}, CheckStatus.OK, "shop/app"),
+        ({"exp": "soon"}, CheckStatus.FAIL, "does not say when it expires"),
+        ({"exp": True}, CheckStatus.FAIL, "does not say when it expires"),
+        ({"exp": 1e300}, CheckStatus.FAIL, "does not say when it expires"),
+        ({"kubernetes.io": {"pod": {"uid": "uid-2"}}}, CheckStatus.FAIL, "is of pod uid-2, but POD_UID is uid-1"),
     ],
 )
-def test_claims_are_judged(tmp_path: Path, changes: dict[str, Any], status: Result, words: str) -> None:
+def test_claims_are_judged(tmp_path: Path, changes: dict[str, Any], status: CheckStatus, words: str) -> None:
     """Audience, subject, expiry and pod decide; a token that needs action names a cure."""
     token = sign({**CLAIMS, **changes})
     diagnosis = check_token(project(tmp_path, token), NOW)
     assert (status, True) == (diagnosis.status, words in diagnosis.found)
-    assert (status is not Result.OK) == bool(diagnosis.cure)
+    assert (status is not CheckStatus.OK) == bool(diagnosis.cure)
 
 
 @pytest.mark.parametrize("text", ["", "no token", "a.b", "a.!.c", sign([]), sign(CLAIMS).replace(".", "")])
 def test_no_token_is_told(tmp_path: Path, text: str) -> None:
     """A file that holds no token is a failure with its path."""
     diagnosis = check_token(project(tmp_path, text), NOW)
-    assert (Result.FAIL, True) == (diagnosis.status, str(tmp_path) in diagnosis.found)
+    assert (CheckStatus.FAIL, True) == (diagnosis.status, str(tmp_path) in diagnosis.found)
 
 
 def test_missing_file_is_told(tmp_path: Path) -> None:
     """A token file that is not there is a failure."""
     diagnosis = check_token({"AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "absent")}, NOW)
-    assert (Result.FAIL, True) == (diagnosis.status, "absent is missing" in diagnosis.found)
+    assert (CheckStatus.FAIL, True) == (diagnosis.status, "absent is missing" in diagnosis.found)
 
 
 def test_without_variable_is_skipped() -> None:
     """Where no service account's role is used there is nothing to judge."""
-    assert check_token({}, NOW).status is Result.SKIPPED
+    assert check_token({}, NOW).status is CheckStatus.SKIPPED
 
 
 def test_token_is_never_shown(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.checks.volume import check_ledger, check_room, check_volume, judge_room, read_mounts
-from sidecar.domain.diagnosis import Result
+from sidecar.domain.check_result import CheckStatus
 from tests.support.books import Books
 from tests.support.tools import need_root
 
@@ -17,23 +17,23 @@ MEBIBYTE = 1024 * 1024
 @pytest.mark.parametrize(
     ("kind", "options", "status", "words"),
     [
-        ("ext4", "rw", Result.OK, "ext4 at"),
-        ("xfs", "rw,noatime", Result.OK, "xfs at"),
-        ("tmpfs", "rw", Result.WARN, "lost with the pod"),
-        ("overlay", "rw", Result.WARN, "lost when the container restarts"),
-        ("fuse.something", "rw", Result.WARN, "not known how durable"),
-        ("nfs4", "rw", Result.FAIL, "a network share"),
-        ("nfs", "rw", Result.FAIL, "a network share"),
-        ("cifs", "rw", Result.FAIL, "a network share"),
-        ("ext4", "ro,noatime", Result.FAIL, "mounted read-only"),
+        ("ext4", "rw", CheckStatus.OK, "ext4 at"),
+        ("xfs", "rw,noatime", CheckStatus.OK, "xfs at"),
+        ("tmpfs", "rw", CheckStatus.WARN, "lost with the pod"),
+        ("overlay", "rw", CheckStatus.WARN, "lost when the container restarts"),
+        ("fuse.something", "rw", CheckStatus.WARN, "not known how durable"),
+        ("nfs4", "rw", CheckStatus.FAIL, "a network share"),
+        ("nfs", "rw", CheckStatus.FAIL, "a network share"),
+        ("cifs", "rw", CheckStatus.FAIL, "a network share"),
+        ("ext4", "ro,noatime", CheckStatus.FAIL, "mounted read-only"),
     ],
 )
-def test_kind_of_volume_decides(tmp_path: Path, kind: str, options: str, status: Result, words: str) -> None:
+def test_kind_of_volume_decides(tmp_path: Path, kind: str, options: str, status: CheckStatus, words: str) -> None:
     """What survives a container and keeps its locks is right; memory and layers are doubtful, shares are wrong."""
     mounts = f"{ROOT}/dev/one {tmp_path} {kind} {options} 0 0\n"
     diagnosis = check_volume(tmp_path / "absent" / "ledger.db", mounts)
     assert (status, True) == (diagnosis.status, words in diagnosis.found)
-    assert (status is not Result.OK) == bool(diagnosis.cure)
+    assert (status is not CheckStatus.OK) == bool(diagnosis.cure)
 
 
 def test_deepest_mount_counts(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_deepest_mount_counts(tmp_path: Path) -> None:
 
 def test_unlisted_volume_is_skipped(tmp_path: Path) -> None:
     """Where the kernel shows no mount nothing is claimed."""
-    assert check_volume(tmp_path / "ledger.db", "").status is Result.SKIPPED
+    assert check_volume(tmp_path / "ledger.db", "").status is CheckStatus.SKIPPED
 
 
 def test_own_mounts_are_read(tmp_path: Path) -> None:
@@ -60,29 +60,29 @@ def test_own_mounts_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("free", "files", "status"),
     [
-        (256 * MEBIBYTE, 1, Result.OK),
-        (256 * MEBIBYTE, None, Result.OK),
-        (256 * MEBIBYTE - 1, 1, Result.WARN),
-        (16 * MEBIBYTE, 1, Result.WARN),
-        (16 * MEBIBYTE - 1, 1, Result.FAIL),
-        (0, None, Result.FAIL),
-        (10**12, 0, Result.FAIL),
+        (256 * MEBIBYTE, 1, CheckStatus.OK),
+        (256 * MEBIBYTE, None, CheckStatus.OK),
+        (256 * MEBIBYTE - 1, 1, CheckStatus.WARN),
+        (16 * MEBIBYTE, 1, CheckStatus.WARN),
+        (16 * MEBIBYTE - 1, 1, CheckStatus.FAIL),
+        (0, None, CheckStatus.FAIL),
+        (10**12, 0, CheckStatus.FAIL),
     ],
 )
-def test_room_is_judged(free: int, files: int | None, status: Result) -> None:
+def test_room_is_judged(free: int, files: int | None, status: CheckStatus) -> None:
     """Little room is doubtful, none, or none for another file, is wrong."""
     assert judge_room(free, files).status is status
 
 
 def test_own_room_is_measured() -> None:
     """A file system that takes nothing has no room."""
-    assert (Result.FAIL, "0 MiB are free") == ((found := check_room(Path("/proc/ledger.db"))).status, found.found)
+    assert (CheckStatus.FAIL, "0 MiB are free") == ((found := check_room(Path("/proc/ledger.db"))).status, found.found)
 
 
 def test_missing_ledger_is_fine(tmp_path: Path) -> None:
     """Before the first start there is no ledger; the folder takes files, and none stays in it."""
     diagnosis = check_ledger(tmp_path / "new" / "ledger.db", in_use=False)
-    assert (Result.OK, []) == (diagnosis.status, list(tmp_path.iterdir()))
+    assert (CheckStatus.OK, []) == (diagnosis.status, list(tmp_path.iterdir()))
 
 
 @pytest.mark.parametrize(("in_use", "words"), [(True, "in use by the running sidecar"), (False, "free")])
@@ -92,7 +92,7 @@ def test_ledger_is_left_alone(tmp_path: Path, *, in_use: bool, words: str) -> No
     Books(path).close()
     before = path.read_bytes()
     diagnosis = check_ledger(path, in_use=in_use)
-    assert (Result.OK, True) == (diagnosis.status, words in diagnosis.found)
+    assert (CheckStatus.OK, True) == (diagnosis.status, words in diagnosis.found)
     assert before == path.read_bytes()
     assert [] == list(tmp_path.glob(".doctor-*"))
 
@@ -100,7 +100,7 @@ def test_ledger_is_left_alone(tmp_path: Path, *, in_use: bool, words: str) -> No
 def test_folder_that_takes_nothing_is_told() -> None:
     """A folder in which no file can be made is a failure with its path."""
     diagnosis = check_ledger(Path("/proc/ledger/ledger.db"), in_use=False)
-    assert (Result.FAIL, True) == (diagnosis.status, "/proc takes no file" in diagnosis.found)
+    assert (CheckStatus.FAIL, True) == (diagnosis.status, "/proc takes no file" in diagnosis.found)
 
 
 @pytest.mark.parametrize("content", ["text", "folder"])
@@ -112,7 +112,7 @@ def test_unusable_ledger_is_told(tmp_path: Path, content: str) -> None:
     else:
         path.mkdir()
     diagnosis = check_ledger(path, in_use=False)
-    assert (Result.FAIL, True, True) == (diagnosis.status, str(path) in diagnosis.found, bool(diagnosis.cure))
+    assert (CheckStatus.FAIL, True, True) == (diagnosis.status, str(path) in diagnosis.found, bool(diagnosis.cure))
 
 
 @pytest.mark.machine
@@ -123,5 +123,5 @@ def test_foreign_ledger_is_not_opened(tmp_path: Path) -> None:
     Books(path).close()
     os.chown(path, 65532, 65532)
     diagnosis = check_ledger(path, in_use=False)
-    assert (Result.WARN, True) == (diagnosis.status, "belongs to user 65532" in diagnosis.found)
+    assert (CheckStatus.WARN, True) == (diagnosis.status, "belongs to user 65532" in diagnosis.found)
     assert ["ledger.db"] == [each.name for each in tmp_path.iterdir()]

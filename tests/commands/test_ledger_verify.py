@@ -169,7 +169,7 @@ def _pruned(tmp_path: Path) -> Iterator[Books]:
     for hours in (30, -29, 3, 60, -58, 5, 28, -1):
         books.take(event("9999999999.999999"), event("0.000001", tags=RED), event("1", at=books.now - HOUR))
         books.pass_time(hours * HOUR)
-        books.bring_back()
+        books.rebook_future_hours()
         books.seal_ended()
         books.submit_all()
         books.prune()

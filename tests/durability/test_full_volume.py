@@ -226,7 +226,7 @@ async def test_evidence_is_kept_on_a_full_volume(ledger: Ledger, volume: Path) -
     fill(volume)
     hour = hour_of(NOW)
     for _ in range(200):
-        await ledger.witness(hour)
+        await ledger.mark_reportable(hour)
         hour = next_hour(hour)
 
 

@@ -39,12 +39,12 @@ def live() -> int:
     """Run the product."""
     # Before anything is loaded that takes the folder for its default.
     address.ACCOUNT = Path(os.environ.get("ACCOUNT", "/nowhere"))
-    from sidecar.commands import run  # noqa: PLC0415
+    from sidecar.app import setup_watches  # noqa: PLC0415
     from tests.process.patient import be_patient  # noqa: PLC0415
 
     socket.getaddrinfo = look_up
     setup_watch.RECHECK_INTERVAL = timedelta(seconds=1)
-    run.SPREAD = timedelta()
+    setup_watches.SPREAD = timedelta()
     if "doctor" in sys.argv:
         be_patient()
     return main()

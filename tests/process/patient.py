@@ -15,7 +15,7 @@ import kubernetes.client  # noqa: F401 - seconds of loading on a busy machine, n
 
 from sidecar import api_client as local_api
 from sidecar.adapters.kubernetes.pod import KubernetesPod
-from sidecar.checks import access, examination
+from sidecar.checks import access, check_run
 from sidecar.cli import main
 from sidecar.marketplace import probing
 
@@ -28,7 +28,7 @@ HANGING = {"PATIENT": "6"}
 def be_patient() -> None:
     """Make the limits of the checks longer."""
     factor = float(os.environ.get("PATIENT", "12"))
-    for function in (examination.examine, KubernetesPod.__init__, probing.ServiceProbe.__init__):
+    for function in (check_run.run_checks, KubernetesPod.__init__, probing.ServiceProbe.__init__):
         _stretch(function, factor)
     probing.CONNECT_WITHIN *= factor
     access.ASK_WITHIN *= factor

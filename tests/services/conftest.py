@@ -14,6 +14,7 @@ from sidecar.adapters.ledger.courses import read_courses
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import UsageEvent
 from sidecar.domain.metering.rules import MeteringRules
+from sidecar.services.faults import FaultRegister
 from sidecar.services.submitter import LONGEST_SLEEP, Submitter
 from tests.services.fakes import Marketplace, OpenGate, Shelf
 from tests.support.books import RULES, Books
@@ -39,6 +40,7 @@ class Metering:
     def make(self, rules: MeteringRules = RULES, longest_sleep: timedelta = LONGEST_SLEEP) -> Submitter:
         """Make the submitter of a new process."""
         self.books.rules = rules
+        self.faults = FaultRegister()
         self.submitter = Submitter(
             store=self.shelf,
             client=self.marketplace,
@@ -46,7 +48,8 @@ class Metering:
             clock=self.clock,
             rules=rules,
             pod="pod-1",
-            draw=lambda: 0.5,
+            random=lambda: 0.5,
+            faults=self.faults,
             courses=read_courses(self.books.store.connection),
             refusing_since=lambda: self.refusing_since,
             longest_sleep=longest_sleep,

@@ -46,17 +46,17 @@ class Shelf:
             self.books.now = now
         return self.books
 
-    async def witness(self, hour: Hour) -> None:
+    async def mark_reportable(self, hour: Hour) -> None:
         """Note the hour."""
-        books = self._step("witness")
+        books = self._step("mark_reportable")
         with books.store.transaction():
-            submitting.witness(books.store, hour)
+            submitting.mark_reportable(books.store, hour)
 
-    async def bring_back(self, *, after: Hour, now: datetime) -> int:
+    async def rebook_future_hours(self, *, after: Hour, now: datetime) -> int:
         """Move what lies ahead."""
-        books = self._step("bring_back", now)
+        books = self._step("rebook_future_hours", now)
         with books.store.transaction():
-            return submitting.bring_back(books.store, after=after, now=to_micros(now))
+            return submitting.rebook_future_hours(books.store, after=after, now=to_micros(now))
 
     async def sealable(self, *, before: Hour, zero_from: Hour, now: datetime) -> list[tuple[Hour, str]]:
         """Return what may be sealed."""
@@ -181,7 +181,7 @@ class OpenGate:
         """Is not asked here."""
         raise NotImplementedError
 
-    async def told(self, *, accepted: bool) -> None:
+    async def on_submission(self, *, accepted: bool) -> None:
         """Remember it."""
         self.told_so.append(accepted)
 

@@ -14,8 +14,8 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Cause
-from sidecar.domain.policy import Check, OnFailing
-from sidecar.domain.status import Finding, Progress, Terms, Verdict
+from sidecar.domain.policy import EntitlementCheck, OnFailing
+from sidecar.domain.status import Progress, Terms, Verdict
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
@@ -25,6 +25,7 @@ from tests.support.books import NOW, RULES, event
 from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
+    from tests.conftest import ManualClock
     from tests.services.conftest import Metering
 
 AT_ONCE = replace(RULES, spread=timedelta())
@@ -69,7 +70,7 @@ class Shelf:
 class Desk:
     """A report over a real submitter, registrar and intake."""
 
-    def __init__(self, metering: "Metering", check: Check = Check.NONE) -> None:
+    def __init__(self, metering: "Metering", check: EntitlementCheck = EntitlementCheck.NONE) -> None:
         self.metering = metering
         self.running = True
         self.refused = Counter({"overloaded": 2})
@@ -83,11 +84,11 @@ class Desk:
             clock=metering.clock,
             evidence=Drawer(),
             pod="pod-1",
-            draw=lambda: 0.5,
+            random=lambda: 0.5,
             log=structlog.wrap_logger(None, processors=[drop]),
         )
 
-    def report(self, on_failing: OnFailing = OnFailing.WARN, lasting: tuple[Finding, ...] = ()) -> HealthReport:
+    def report(self, on_failing: OnFailing = OnFailing.WARN) -> HealthReport:
         """Make the report."""
         return HealthReport(
             setting=Setting(
@@ -101,7 +102,7 @@ class Desk:
             running=lambda: self.running,
             refused=self.refused,
             clock_skew=lambda: self.skew,
-            lasting=lasting,
+            faults=self.metering.faults,
         )
 
     async def fail(self) -> None:
@@ -132,11 +133,11 @@ def drop(*_: object) -> Mapping[str, object]:
 
 async def brought_to(metering: "Metering", state: State) -> Desk:
     """Return a desk whose registrar stands so."""
-    desk = Desk(metering, Check.METER)
+    desk = Desk(metering, EntitlementCheck.METER)
     if state in {State.ENTITLED, State.SUSPENDED}:
-        await desk.registrar.told(accepted=True)
+        await desk.registrar.on_submission(accepted=True)
     if state in {State.DENIED, State.SUSPENDED}:
-        await desk.registrar.told(accepted=False)
+        await desk.registrar.on_submission(accepted=False)
     if state is State.UNAVAILABLE:
         metering.clock.step(timedelta(hours=1))
     assert state is desk.registrar.entitlement().state
@@ -218,12 +219,11 @@ async def test_stopped_loop_told(metering: "Metering") -> None:
 
 async def test_status_tells_everything(metering: "Metering") -> None:
     """The status joins the ledger's figures, the process's counts and every finding with its cure."""
-    lasting = Finding("identity-not-accepted", "static keys", "Use IRSA.", NOW)
     desk = Desk(metering)
     await desk.fail()
     desk.shelf.found = Progress(NOW, NOW - timedelta(hours=1), 2, NOW - timedelta(minutes=50), NOW)
     desk.shelf.law["peak"] = replace(BALANCED, open=1)
-    report = desk.report(lasting=(lasting,))
+    report = desk.report()
     status = await report.status()
     assert ("1.0", "pod-1", "downward-api", "eu-west-1", "irsa", 4096, 2) == (
         status.versions["sidecar"],
@@ -237,11 +237,11 @@ async def test_status_tells_everything(metering: "Metering") -> None:
     assert (NOW - timedelta(hours=1), False) == (status.oldest_unsent_hour, status.balanced)
     assert (NOW + timedelta(hours=5, minutes=10), NOW) == (status.window_closes_at, status.oldest_open_hour)
     assert {"ThrottlingException"} == status.answers.keys()
-    codes = ["identity-not-accepted", "ThrottlingException", "metering-failing", "in-doubt", "conservation-broken"]
+    codes = ["ThrottlingException", "metering-failing", "in-doubt", "conservation-broken"]
     assert codes == [finding.code for finding in status.findings]
     assert all(finding.cure and finding.detail for finding in status.findings)
     assert {Cause.SILENCE} == status.failing
-    assert status.findings[2].detail == report.ready().sentence
+    assert status.findings[1].detail == report.ready().sentence
 
 
 async def test_duplicates_are_a_fault(metering: "Metering") -> None:
@@ -343,3 +343,40 @@ async def test_skew_is_told(metering: "Metering", skew: timedelta | None, words:
     told = [finding for finding in status.findings if finding.code == "clock-skew"]
     assert (skew, words is not None) == (status.clock_skew, bool(told))
     assert all(words in finding.detail and "NTP" in finding.cure for finding in told if words)
+
+
+async def test_since_does_not_move(metering: "Metering", clock: "ManualClock") -> None:
+    """Every fault of the status keeps its `since` from one look to the next, also while the ledger cannot be read."""
+    desk = await brought_to(metering, State.SUSPENDED)
+    desk.skew = timedelta(minutes=3)
+    desk.shelf.fault = "disk I/O error"
+    desk.shelf.law["peak"] = replace(BALANCED, open=1)
+    desk.shelf.found = Progress(NOW, NOW, 2, other_product=3)
+    metering.marketplace.says("requests", *[ERRORS["DuplicateRequestException"]()] * 3)
+    metering.marketplace.always["peak"] = ThrottlingException("slow down")
+    await metering.start(AT_ONCE)
+    for hour in (11, 12, 13):
+        metering.use(event("5"), event("5", dimension="peak"))
+        await metering.until(hour, 10)
+    desk.registrar._prover.rotation_due = NOW
+    report = desk.report()
+    shown = {finding.code: finding.since for finding in (await report.status()).findings}
+    faults = {"ThrottlingException", "DuplicateRequestException", "duplicate-reporter", "metering-failing"}
+    books = {"in-doubt", "other-product", "conservation-broken", "ledger-unavailable"}
+    assert faults | books | {"entitlement-suspended", "public-key-rotated", "clock-skew"} == shown.keys()
+    for unreadable in (False, True, False):
+        await clock.advance(timedelta(minutes=7))
+        desk.shelf.unreadable = unreadable
+        assert shown == {finding.code: finding.since for finding in (await report.status()).findings}
+
+
+async def test_ended_fault_begins_anew(metering: "Metering", clock: "ManualClock") -> None:
+    """A fault that was gone at one look has another beginning at the next."""
+    desk, report = (desk := Desk(metering)), desk.report()
+    desk.skew = timedelta(minutes=3)
+    (first,) = (await report.status()).findings
+    desk.skew = timedelta()
+    assert [] == (await report.status()).findings
+    await clock.advance(timedelta(minutes=7))
+    desk.skew = timedelta(minutes=3)
+    assert [first.since + timedelta(minutes=7)] == [found.since for found in (await report.status()).findings]

@@ -24,7 +24,7 @@ from sidecar.domain.pod.lifecycle import (
 from sidecar.domain.pod.reports import Condition, PodEvent, Situation
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import Verdict
-from sidecar.services.cluster_faults import ClusterFaults
+from sidecar.services.faults import FaultRegister
 from sidecar.services.pod_reporter import LONGEST_WAIT, PodReporter
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Stage:
 
     def __init__(self, clock: Clock, *, gate: str | None = GATE, events: bool = True, within: float = 20) -> None:
         self.pod = FakePod()
-        self.faults = ClusterFaults()
+        self.faults = FaultRegister()
         self.situation = situation(State.PENDING)
         self.reporter = PodReporter(
             api=self.pod,
@@ -85,7 +85,7 @@ class Stage:
             own_uid="u-1",
             readiness_gate=gate,
             events=events,
-            draw=lambda: 0.999,
+            random=lambda: 0.999,
             answer_within=timedelta(seconds=within),
         )
 
@@ -243,12 +243,13 @@ async def test_late_completion_is_seen() -> None:
     assert len(stage.pod.calls) > 1
 
 
-def test_each_fault_has_its_cure() -> None:
+async def test_each_fault_has_its_cure(clock: "ManualClock") -> None:
     """Every kind of fault is a finding of its own code with a cure of its own; a change of kind replaces it."""
-    faults, cures = ClusterFaults(), set()
+    stage, cures = Stage(clock), set()
     for fault in Fault:
-        faults.note(Access.CREATE_EVENT, ClusterFailed(fault, "words"), SINCE)
-        (finding,) = faults.findings
-        assert (f"kubernetes-{fault}", "cannot create events: words") == (finding.code, finding.detail)
+        stage.pod.faults[Access.GET_POD] = fault
+        assert None is await stage.reporter.ask_end()
+        (finding,) = stage.faults.findings
+        assert (f"kubernetes-{fault}", "cannot get pods: HTTP 403: pods is forbidden") == (finding.code, finding.detail)
         cures.add(finding.cure)
     assert len(Fault) == len(cures)

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import structlog
 
-from sidecar.domain.diagnosis import Diagnosis, Subject
+from sidecar.domain.check_result import Check, CheckResult
+from sidecar.services.faults import FaultRegister
 from sidecar.services.setup_watch import RECHECK_INTERVAL, SetupWatch
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock
 
-DNS, CLOCK = Subject("dns", "Names."), Subject("node clock", "Time.")
+DNS, CLOCK = Check("dns", "Names."), Check("node clock", "Time.")
 MINUTE = timedelta(minutes=1)
 UNKNOWN, LATE = DNS.fail("no such name", "Ask DNS."), CLOCK.warn("a minute late", "Use NTP.")
 
@@ -23,27 +24,30 @@ UNKNOWN, LATE = DNS.fail("no such name", "Ask DNS."), CLOCK.warn("a minute late"
 class Watched:
     """A set-up that looks one way after another, a minute apart; it stays as it was last."""
 
-    def __init__(self, clock: "ManualClock", *looks: Sequence[Diagnosis]) -> None:
+    def __init__(self, clock: "ManualClock", *looks: Sequence[CheckResult]) -> None:
         self.looks = list(looks)
         self.rests: list[float] = []
         self.shown: list[list[str]] = []
         """The codes that the status shows after each look."""
         self._clock = clock
-        self.watch = SetupWatch(self._look, spread=timedelta(seconds=20), draw=lambda: 0.25, rest=self._rest)
+        self.faults = FaultRegister()
+        self.watch = SetupWatch(
+            self._look, self.faults, spread=timedelta(seconds=20), random=lambda: 0.25, rest=self._rest
+        )
 
     async def live(self) -> list[Any]:
         """Watch until all is right; the log lines."""
         with structlog.testing.capture_logs() as lines:
             await self.watch.run(self._clock)
-        self.shown.append([finding.code for finding in self.watch.findings])
+        self.shown.append([finding.code for finding in self.faults.findings])
         return lines
 
-    def _look(self) -> Sequence[Diagnosis]:
+    def _look(self) -> Sequence[CheckResult]:
         return self.looks.pop(0)
 
     async def _rest(self, seconds: float) -> None:
         if self.rests:
-            self.shown.append([finding.code for finding in self.watch.findings])
+            self.shown.append([finding.code for finding in self.faults.findings])
             self._clock.step(MINUTE)
         self.rests.append(seconds)
 
@@ -93,7 +97,7 @@ async def test_unjudged_fault_stands(clock: "ManualClock") -> None:
         (DNS.warn("slow", UNKNOWN.cure), True),
     ],
 )
-async def test_other_fault_is_told_anew(clock: "ManualClock", then: Diagnosis, *, again: bool) -> None:
+async def test_other_fault_is_told_anew(clock: "ManualClock", then: CheckResult, *, again: bool) -> None:
     """Another figure of the same fault is only shown; another cure or result is a line of its own."""
     watched = Watched(clock, [UNKNOWN], [then], [DNS.ok("found")])
     first = clock.now()
@@ -101,10 +105,10 @@ async def test_other_fault_is_told_anew(clock: "ManualClock", then: Diagnosis, *
     rest = watched._rest
 
     async def look_before_rest(seconds: float) -> None:
-        details.extend((finding.detail, finding.since) for finding in watched.watch.findings)
+        details.extend((finding.detail, finding.since) for finding in watched.faults.findings)
         await rest(seconds)
 
-    watched.watch = SetupWatch(watched._look, spread=MINUTE, draw=lambda: 0.0, rest=look_before_rest)
+    watched.watch = SetupWatch(watched._look, watched.faults, spread=MINUTE, random=lambda: 0.0, rest=look_before_rest)
     lines = await watched.live()
     assert (3 if again else 2) == len(lines)
     assert [(UNKNOWN.found, first), (then.found, first)] == details
@@ -129,12 +133,13 @@ async def test_hanging_look_is_left(clock: "ManualClock") -> None:
     """A look that hangs keeps nobody from ending: its thread is not waited for, and what it says at last is dropped."""
     asked, released = threading.Event(), threading.Event()
 
-    def look() -> Sequence[Diagnosis]:
+    def look() -> Sequence[CheckResult]:
         asked.set()
         released.wait()
         return [UNKNOWN]
 
-    watch = SetupWatch(look, spread=timedelta(), draw=lambda: 0.0)
+    faults = FaultRegister()
+    watch = SetupWatch(look, faults, spread=timedelta(), random=lambda: 0.0)
     life = asyncio.create_task(watch.run(clock))
     await asyncio.to_thread(asked.wait)
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "setup"]
@@ -143,4 +148,4 @@ async def test_hanging_look_is_left(clock: "ManualClock") -> None:
     await asyncio.wait([life])
     released.set()
     await asyncio.to_thread(thread.join)
-    assert ([], True) == (watch.findings, life.cancelled())
+    assert ([], True) == (faults.findings, life.cancelled())

@@ -84,9 +84,9 @@ async def test_answer_end_to_end(metering: "Metering", code: str) -> None:
     assert expected == metering.statuses()[1]
     assert ("accepted", None) == metering.statuses()[0]
     assert 1 == metering.submitter.answers[code if code in OUTCOMES else type(error).__name__]
-    finding = metering.submitter.findings["requests"]
+    (finding,) = metering.faults.findings
     assert (code, error.cure) == (finding.code, finding.cure)
-    assert {"requests"} == metering.submitter.findings.keys()
+    assert finding.detail.startswith("dimension requests: ")
     assert all((code in SILENT) == bool(waiting.unanswered) for waiting in metering.books.waiting())
     assert {"accepted": "5"}.items() <= metering.books.shown().items()
 
@@ -99,7 +99,7 @@ async def test_waiting_record_recovers(metering: "Metering", code: str) -> None:
     metering.use(event("5"))
     await metering.until(12)
     assert [("accepted", None)] == metering.statuses()
-    assert {} == metering.submitter.findings
+    assert [] == metering.faults.findings
     assert [metering.marketplace.requests[0]] * 2 == metering.marketplace.requests
 
 
@@ -195,7 +195,7 @@ async def test_answers_counted_by_known_names(metering: "Metering", error: Marke
     kinds = set()
     for minute in range(5):
         await metering.until(11, minute + 1)
-        kinds |= {each.kind for each in metering.submitter.findings.values()}
+        kinds |= {each.kind for each in metering.faults.findings}
     assert {counted} == kinds
     assert 1 == metering.submitter.answers[counted]
     assert {counted, "accepted"} >= metering.submitter.answers.keys()

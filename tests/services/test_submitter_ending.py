@@ -113,14 +113,16 @@ async def test_drain_cut_short(metering: "Metering") -> None:
     assert {"accepted": "5", "submitted": "5"} == metering.books.shown()
 
 
-@pytest.mark.parametrize("step", ["witness", "bring_back", "sealable", "seal", "waiting", "begin", "settle", "prune"])
+@pytest.mark.parametrize(
+    "step", ["mark_reportable", "rebook_future_hours", "sealable", "seal", "waiting", "begin", "settle", "prune"]
+)
 async def test_broken_disk_recovers(metering: "Metering", step: str) -> None:
     """Whichever step the disk refuses, the loop lives on, and the hour is sent once with one request."""
     metering.gate.state = State.ENTITLED
     await metering.start(replace(AT_ONCE, report_zero=False, dimensions={"requests": Dimension("requests")}))
     metering.use(event("5"))
     await metering.until(10, 59)
-    if step == "witness":
+    if step == "mark_reportable":
         metering.gate.state = State.SUSPENDED
     metering.shelf.failing = [step, step]
     await metering.until(13)

@@ -14,6 +14,7 @@ from sidecar.domain.metering.failing import Cause
 from sidecar.domain.policy import LatePolicy, OnFailing
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
+from sidecar.services.faults import FaultRegister
 from tests.support.books import HOUR, MINUTE, RULES, event
 
 if TYPE_CHECKING:
@@ -88,12 +89,15 @@ async def test_stranger_is_told(metering: "Metering") -> None:
     assert ["error"] == [line["log_level"] for line in lines if line["event"] == "metering.duplicate_reporter"]
     metering.use(event("1"))
     await metering.until(13, 30)
-    (finding,) = metering.submitter.courses.duplicate_findings(metering.clock.now())
+    faults = FaultRegister()
+    metering.submitter.courses.register_duplicates(faults, metering.clock.now())
+    (finding,) = faults.findings
     assert ("duplicate-reporter", 11) == (finding.code, finding.since.hour)
     assert [("unbilled", "duplicate"), ("accepted", None)] == metering.statuses()
     assert {"accepted": "6", "submitted": "1", "unbilled": "5"} == metering.books.shown()
     await metering.clock.advance(24 * HOUR)
-    assert [] == metering.submitter.courses.duplicate_findings(metering.clock.now())
+    metering.submitter.courses.register_duplicates(faults, metering.clock.now())
+    assert [] == faults.findings
 
 
 async def test_restart_resets_nothing(metering: "Metering") -> None:

@@ -20,12 +20,12 @@ from sidecar.domain.status import Terms
 from tests.simulation.app import App
 from tests.simulation.clocks import PodClock, World
 from tests.simulation.disk import DiskFault
-from tests.simulation.loop import SimulatedLoop, Stalled
 from tests.simulation.marketplace import SILENT, Fault, PodClient, Service
 from tests.simulation.plan import Action, Kind, Plan
 from tests.simulation.process import PodGate, Process
 from tests.simulation.tally import Tally
 from tests.simulation.witness import Breach, Witness
+from tests.support.simulated_loop import SimulatedLoop, Stalled
 
 MOST_SKEW = timedelta(hours=36)
 """How wrong a pod's clock may be; beyond that ids and buckets may be pruned too early."""

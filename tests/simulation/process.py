@@ -8,9 +8,11 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.app.drain import OPEN_HOUR_RESERVE
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Source, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch
 from sidecar.domain.metering.rules import MeteringRules
+from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
 from sidecar.services.submitter import Submitter
 from tests.simulation.clocks import PodClock
@@ -19,7 +21,6 @@ from tests.simulation.marketplace import PodClient
 from tests.simulation.witness import Witness
 
 SHUTDOWN = timedelta(seconds=25)
-RESERVED = timedelta(seconds=10)
 
 
 class PodGate:
@@ -52,7 +53,7 @@ class PodGate:
         """Refuse."""
         raise AttestationFailed("not simulated")
 
-    async def told(self, *, accepted: bool) -> None:
+    async def on_submission(self, *, accepted: bool) -> None:
         """Open the gate, or suspend an open one."""
         if accepted:
             self._state = State.ENTITLED
@@ -91,7 +92,8 @@ class Process:
             clock=clock,
             rules=rules,
             pod=pod,
-            draw=draw,
+            random=draw,
+            faults=FaultRegister(),
             last_success_at=None,
             longest_sleep=longest_sleep,
         )
@@ -130,7 +132,7 @@ class Process:
         with suppress(TimeoutError, LedgerUnavailable):
             async with asyncio.timeout_at(deadline):
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(deadline - RESERVED.total_seconds()):
+                    async with asyncio.timeout_at(deadline - OPEN_HOUR_RESERVE.total_seconds()):
                         await self._submitter.drain(ending=False)
                 self._intake.close()
                 await intake

@@ -11,11 +11,11 @@ import pytest
 from sidecar.domain.metering.events import Aggregation
 from sidecar.marketplace import MeterUsageRequest
 from tests.simulation.clocks import PodClock, World
-from tests.simulation.loop import SimulatedLoop, Stalled
 from tests.simulation.plan import PRODUCT, Kind, Plan, draw_plan, draw_rules
 from tests.simulation.shrinking import shrink
 from tests.simulation.tally import Tally
 from tests.simulation.witness import Breach, Witness
+from tests.support.simulated_loop import SimulatedLoop, Stalled
 
 
 @pytest.fixture

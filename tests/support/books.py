@@ -124,10 +124,10 @@ class Books:
             raise fate
         return fate
 
-    def witness(self) -> None:
+    def mark_reportable(self) -> None:
         """Note that the current hour is to be reported whatever happens in it."""
         with self.store.transaction():
-            submitting.witness(self.store, hour_of(self.now))
+            submitting.mark_reportable(self.store, hour_of(self.now))
 
     def sealable(self, before: Hour | None = None) -> list[tuple[Hour, str]]:
         """Return what may be sealed now."""
@@ -199,11 +199,11 @@ class Books:
                 with self.store.transaction():
                     submitting.settle(self.store, record, fate, Answer("words"), to_micros(self.now))
 
-    def bring_back(self, ahead: timedelta = timedelta(minutes=15)) -> int:
+    def rebook_future_hours(self, ahead: timedelta = timedelta(minutes=15)) -> int:
         """Mend what lies further ahead than events may be dated, or than `ahead`."""
         with self.store.transaction():
             after = hour_of(self.now + ahead)
-            return submitting.bring_back(self.store, after=after, now=to_micros(self.now))
+            return submitting.rebook_future_hours(self.store, after=after, now=to_micros(self.now))
 
     def prune(self) -> None:
         """Drop what has served its time, to the end."""

@@ -6,7 +6,6 @@ or to another cluster. Every call blocks a thread of its own for a few seconds a
 """
 
 import asyncio
-import gc
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -51,8 +50,14 @@ _FAULTS: Mapping[int, Fault] = {
 class KubernetesPod:
     """This pod's own object, for asyncio. Implements `sidecar.services.pod_reporter.PodApi`."""
 
-    def __init__(self, address: PodAddress, call_within: timedelta = CALL_WITHIN) -> None:
+    def __init__(
+        self,
+        address: PodAddress,
+        call_within: timedelta = CALL_WITHIN,
+        on_loaded: Callable[[], object] = lambda: None,
+    ) -> None:
         self._address = address
+        self._on_loaded = on_loaded
         self._timeout = call_within.total_seconds()
         self._threads = ThreadPoolExecutor(_CALLS, thread_name_prefix=CLUSTER_THREADS)
         self._loading = threading.Lock()
@@ -156,6 +161,7 @@ class KubernetesPod:
             with self._loading:
                 if self._api is None:
                     self._api = _connect(self._address)
+                    self._on_loaded()
             return call(self._api)
         except (ApiException, HTTPError, OSError) as error:
             refused = refused_certificate(error)
@@ -200,10 +206,7 @@ def _connect(address: PodAddress) -> "CoreV1Api":
     configuration.api_key["authorization"] = ""
     client = ApiClient(configuration)
     accept_without_key_ids(client.rest_client.pool_manager)
-    api = CoreV1Api(client)
-    # The package's thousands of types stay for good: a collection that looked through them would hold up requests.
-    gc.freeze()
-    return api
+    return CoreV1Api(client)
 
 
 def _take_token(path: Path, configuration: Any) -> None:

@@ -311,13 +311,13 @@ class Ledger:
 
         return await self._look(measure)
 
-    async def witness(self, hour: Hour) -> None:
+    async def mark_reportable(self, hour: Hour) -> None:
         """Note that `hour` is to be reported even if nothing is used in it."""
-        await self._write(lambda store: submitting.witness(store, hour))
+        await self._write(lambda store: submitting.mark_reportable(store, hour))
 
-    async def bring_back(self, *, after: Hour, now: datetime) -> int:
+    async def rebook_future_hours(self, *, after: Hour, now: datetime) -> int:
         """Move what lies open in hours later than `after` into the current one; how many buckets that were."""
-        return await self._write(lambda store: submitting.bring_back(store, after=after, now=to_micros(now)))
+        return await self._write(lambda store: submitting.rebook_future_hours(store, after=after, now=to_micros(now)))
 
     async def sealable(self, *, before: Hour, zero_from: Hour, now: datetime) -> list[tuple[Hour, str]]:
         """Return the (hour, dimension) pairs to seal among the hours earlier than `before`, oldest first.

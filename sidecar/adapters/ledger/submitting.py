@@ -28,7 +28,7 @@ from sidecar.domain.metering.sealing import Seal, seal
 from sidecar.domain.policy import QuantityKind
 
 
-def witness(store: Store, hour: Hour) -> None:
+def mark_reportable(store: Store, hour: Hour) -> None:
     """Note that `hour` is to be reported even if nothing is used in it."""
     store.connection.execute("INSERT INTO witnessed_hour VALUES (?, ?) ON CONFLICT DO NOTHING", (store.pod, hour))
 
@@ -158,7 +158,7 @@ def close(store: Store, move: Move, now: int) -> None:
         store.carry(move, now)
 
 
-def bring_back(store: Store, *, after: Hour, now: int) -> int:
+def rebook_future_hours(store: Store, *, after: Hour, now: int) -> int:
     """Move what lies open in hours later than `after` into the current one; how many buckets that were.
 
     Such hours come from a clock that was ahead and has gone back; waiting for them could take for ever.

@@ -10,9 +10,9 @@ from sidecar.checks.access import check_sts
 from sidecar.checks.identity import check_identity
 from sidecar.commands.certify.report import Record, Registration, Report, Subject
 from sidecar.domain import timestamps
-from sidecar.domain.diagnosis import Result
+from sidecar.domain.check_result import CheckStatus
 from sidecar.domain.metering import quantity
-from sidecar.domain.policy import Check, QuantityKind
+from sidecar.domain.policy import EntitlementCheck, QuantityKind
 from sidecar.marketplace import Endpoint
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
 from sidecar.settings import Mode, Problem, Settings, SettingsError
@@ -48,10 +48,10 @@ def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, st
         raise NotReady(f"The SDK does not start: {broken}. Correct its files, or unset AWS_PROFILE.") from broken
     try:
         identity = check_identity(settings.marketplace.mode, environ, probe.credentials_method)
-        if identity.status is Result.FAIL:
+        if identity.status is CheckStatus.FAIL:
             raise NotReady(f"AWS Marketplace does not take this identity: {identity.found}. {identity.cure}")
         sts = check_sts(probe)
-        if sts.status is not Result.OK:
+        if sts.status is not CheckStatus.OK:
             raise NotReady(f"{sts.found.rstrip('.')}. {sts.cure}")
         return str(probe.caller())
     except ProbeFailed as failed:
@@ -65,7 +65,7 @@ def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, 
         NotReady: There is nothing to ask.
     """
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
-    registers = settings.entitlement.check is Check.REGISTER
+    registers = settings.entitlement.check is EntitlementCheck.REGISTER
     if not dimensions and not registers:
         raise NotReady("The product neither registers nor meters, so there is nothing to certify. Add its dimensions.")
     return Report(

@@ -50,11 +50,27 @@ class Fault(StrEnum):
     UNREACHABLE = "unreachable"  # no answer, or nothing to ask with
 
 
-UNTRUSTED_CURE = (
-    "Let ca.crt of the service account (config map kube-root-ca.crt) hold the authority of this cluster, and let "
-    "nothing between the pod and the API server open TLS (proxy, service mesh)."
-)
-"""What to do about a refused certificate of the API server."""
+def cure_of(fault: Fault, access: Access) -> str:  # noqa: PLR0911 - one for each fault
+    """Return what to do about a call that failed."""
+    match fault:
+        case Fault.FORBIDDEN:
+            return f"Add this rule to the Role of the pod's service account: {access.rule}"
+        case Fault.UNAUTHORIZED:
+            return "Give the pod a valid token of its service account. The sidecar reads the token before each call."
+        case Fault.NOT_FOUND:
+            return "Set POD_NAME and POD_NAMESPACE from the downward API: metadata.name and metadata.namespace."
+        case Fault.CONFLICT:
+            return "Nothing to do if a pod of the same name replaced this one; else set POD_UID from the downward API."
+        case Fault.REFUSED:
+            return "Follow the API server's message."
+        case Fault.UNTRUSTED:
+            return (
+                "Put the certificate authority of this cluster into ca.crt of the service account (config map "
+                "kube-root-ca.crt), and keep proxies and service meshes between the pod and the API server from "
+                "opening TLS."
+            )
+        case Fault.UNREACHABLE:
+            return "Allow the pod to reach the API server: check its network policies."
 
 
 class ClusterFailed(Exception):  # noqa: N818 - what is the case, as the operator reads it

@@ -14,9 +14,9 @@ def test_hours_ahead_come_back(books: Books) -> None:
     books.pass_time(DAYS)
     books.take(event("5", tags=RED), event("2", dimension="level", at=books.now))
     books.pass_time(-DAYS)
-    assert 2 == books.bring_back()
+    assert 2 == books.rebook_future_hours()
     assert {("requests", 10, RED): "5", ("level", 10, ()): "2"} == books.buckets()
-    assert 0 == books.bring_back()
+    assert 0 == books.rebook_future_hours()
     books.pass_time(HOUR)
     books.seal_ended()
     books.submit_all()
@@ -27,7 +27,7 @@ def test_allowed_future_stays(books: Books) -> None:
     """An event that is dated ahead as far as the rules allow keeps its hour."""
     books.pass_time(39 * MINUTE)
     books.take(event("5", at=books.now + 14 * MINUTE))
-    assert 0 == books.bring_back()
+    assert 0 == books.rebook_future_hours()
     assert {("requests", 11, ()): "5"} == books.buckets()
 
 
@@ -36,7 +36,7 @@ def test_only_nearer_hours_take(books: Books) -> None:
     books.take(event("5"))
     books.seal()
     books.take(event("2"))
-    assert 0 == books.bring_back(ahead=timedelta())
+    assert 0 == books.rebook_future_hours(ahead=timedelta())
     assert {("requests", 11, ()): "2"} == books.buckets()
     assert 0 == books.count("carry")
 
@@ -47,7 +47,7 @@ def test_time_comes_again(books: Books) -> None:
         books.pass_time(3 * HOUR)
         books.take(event(quantity, dimension=dimension))
         books.pass_time(-3 * HOUR)
-    books.bring_back()
+    books.rebook_future_hours()
     books.pass_time(3 * HOUR)
     books.take(event("2"), event("7", dimension="peak"), event("1", dimension="level", at=books.now + MINUTE))
     assert ("2", "2", "0") == tuple(books.buckets()[name, 13, ()] for name in ("requests", "peak", "level"))
@@ -90,7 +90,7 @@ def test_back_and_forth_counts_once(books: Books) -> None:
     for number, hours in enumerate(steps):
         books.take(event("1", id=f"a{number}"), event("2", dimension="peak"), event("3", at=books.now - HOUR))
         books.pass_time(hours * HOUR)
-        books.bring_back()
+        books.rebook_future_hours()
         books.seal_ended()
         books.expire()
         books.submit_all(Outcome.ACCEPTED if number % 3 else Outcome.UNKNOWN)

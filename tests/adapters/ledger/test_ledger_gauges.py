@@ -213,7 +213,7 @@ def test_leap_bills_no_gauge_twice(books: Books, pod: str, leap: timedelta) -> N
     books.pass_time(-leap)
     books.restart(pod)
     report(books)
-    books.bring_back()
+    books.rebook_future_hours()
     finish(books)
     assert ["10"] * 3 == totals(books, "submitted")
     assert [] == books.breaches()

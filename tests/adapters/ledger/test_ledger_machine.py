@@ -184,14 +184,14 @@ class LedgerMachine(RuleBasedStateMachine):
         self.stepped_back = self.stepped_back or self.latest - self.books.now > timedelta(days=1)
 
     @rule()
-    def witness(self) -> None:
+    def mark_reportable(self) -> None:
         """The gate is open."""
-        self.books.witness()
+        self.books.mark_reportable()
 
     @rule(ending=st.booleans())
     def seal(self, ending: bool) -> None:  # noqa: FBT001 - drawn by hypothesis
         """What has ended is sealed; at the pod's end the open hour too."""
-        self.books.bring_back()
+        self.books.rebook_future_hours()
         before = next_hour(next_hour(hour_of(self.books.now))) if ending else None
         self.books.seal_ended(before)
 

@@ -143,7 +143,7 @@ def test_smaller_last_after_fraction(open_books: Callable[[MeteringRules], Books
 
 def test_zero_hours_reported(books: Books) -> None:
     """A witnessed hour without usage makes a record of nothing for every dimension, once it has ended."""
-    books.witness()
+    books.mark_reportable()
     assert books.seal() is None
     books.pass_time(HOUR)
     made = books.seal_ended()
@@ -155,7 +155,7 @@ def test_zero_hours_reported(books: Books) -> None:
 
 def test_zero_of_open_hour_not_burned(books: Books) -> None:
     """The open hour is never sealed for the sake of a zero, not even at the pod's end."""
-    books.witness()
+    books.mark_reportable()
     assert [] == books.sealable(before=Hour(TEN + 7200))
     books.take(event("0"), event("3", dimension="peak"))
     assert ["peak"] == [made.dimension for made in books.seal_ended(before=Hour(TEN + 7200))]
@@ -165,9 +165,9 @@ def test_zero_of_open_hour_not_burned(books: Books) -> None:
 
 def test_old_zeros_forgotten(books: Books) -> None:
     """A zero whose window is over is not sent any more."""
-    books.witness()
+    books.mark_reportable()
     books.pass_time(timedelta(hours=7))
-    books.witness()
+    books.mark_reportable()
     books.pass_time(HOUR)
     assert {hour_of(NOW + timedelta(hours=7))} == {made.hour for made in books.seal_ended()}
 

@@ -154,7 +154,7 @@ class Scene:
             clock=self.clock,
             evidence=self.shelf,
             pod=self.pod,
-            draw=lambda: 0.5,
+            random=lambda: 0.5,
             log=log,
             refresh_clock=self.refresh_clock,
             monotonic=lambda: self.real,

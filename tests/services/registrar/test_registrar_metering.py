@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.domain.entitlement.states import State
-from sidecar.domain.policy import Check, OnDenied
+from sidecar.domain.policy import EntitlementCheck, OnDenied
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import (
     CustomerNotEntitledException,
@@ -24,11 +24,11 @@ MINUTE = timedelta(minutes=1)
 async def test_suspension(scene: "Scene") -> None:
     """MeterUsage's refusal closes a running pod's gate, over restarts, until MeterUsage takes a record."""
     registrar = await scene.start()
-    await registrar.told(accepted=False)
+    await registrar.on_submission(accepted=False)
     suspended = registrar.entitlement()
     restarted = await scene.start()
     registered_again = restarted.entitlement()
-    await restarted.told(accepted=True)
+    await restarted.on_submission(accepted=True)
     lifted = restarted.entitlement()
 
     assert [
@@ -49,7 +49,7 @@ async def test_suspension(scene: "Scene") -> None:
 async def test_suspension_without_aws(scene: "Scene") -> None:
     """A suspended pod that restarts without reaching AWS is not remembered as entitled."""
     registrar = await scene.start()
-    await registrar.told(accepted=False)
+    await registrar.on_submission(accepted=False)
     scene.marketplace.says(NoAnswer())
     restarted = await scene.start()
 
@@ -60,7 +60,7 @@ async def test_metering_does_not_register(scene: "Scene") -> None:
     """A record that MeterUsage takes says nothing about a pod that AWS has not registered."""
     scene.marketplace.says(NoAnswer())
     registrar = await scene.start()
-    await registrar.told(accepted=True)
+    await registrar.on_submission(accepted=True)
 
     assert State.PENDING is registrar.entitlement().state
 
@@ -69,7 +69,7 @@ async def test_usage_refused_before_registration(scene: "Scene") -> None:
     """MeterUsage's refusal of a pod that never was entitled is a refusal like any other."""
     scene.marketplace.says(NoAnswer())
     registrar = await scene.start()
-    await registrar.told(accepted=False)
+    await registrar.on_submission(accepted=False)
 
     assert (registrar.entitlement().state, registrar.entitlement().reason) == (State.DENIED, "customer-not-entitled")
 
@@ -80,7 +80,7 @@ async def test_usage_refused_ends_process(scene: "Scene") -> None:
     registrar = scene.make(replace(SETTINGS, on_denied=OnDenied.EXIT))
     run = scene.run(registrar)
     await scene.clock.settle()
-    await registrar.told(accepted=False)
+    await registrar.on_submission(accepted=False)
 
     with pytest.raises(DeniedExit):
         await run
@@ -88,7 +88,7 @@ async def test_usage_refused_ends_process(scene: "Scene") -> None:
 
 async def test_check_meter(scene: "Scene") -> None:
     """With check: meter a dry run for every dimension proves the entitlement, and nothing is registered."""
-    registrar = await scene.start(replace(SETTINGS, check=Check.METER))
+    registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.METER))
 
     asked = [(request.usage_dimension, request.dry_run, request.timestamp) for request in scene.marketplace.metered]
     assert [("requests", True, scene.clock.now()), ("seats", True, scene.clock.now())] == asked
@@ -100,10 +100,10 @@ async def test_check_meter(scene: "Scene") -> None:
 async def test_check_meter_follows_answers(scene: "Scene") -> None:
     """With check: meter a refused dry run denies, a record that is taken entitles, a refused one suspends."""
     scene.marketplace.says(None, CustomerNotEntitledException())
-    registrar = await scene.start(replace(SETTINGS, check=Check.METER))
+    registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.METER))
     states = [registrar.entitlement().state]
     for accepted in (True, False, True):
-        await registrar.told(accepted)
+        await registrar.on_submission(accepted)
         states.append(registrar.entitlement().state)
 
     assert states == [State.DENIED, State.ENTITLED, State.SUSPENDED, State.ENTITLED]
@@ -114,9 +114,9 @@ async def test_check_meter_follows_answers(scene: "Scene") -> None:
 
 async def test_dry_run_does_not_lift_suspension(scene: "Scene") -> None:
     """A dry run checks the permission only: after a restart the pod stays suspended until a record is taken."""
-    settings = replace(SETTINGS, check=Check.METER)
+    settings = replace(SETTINGS, check=EntitlementCheck.METER)
     registrar = await scene.start(settings)
-    await registrar.told(accepted=False)
+    await registrar.on_submission(accepted=False)
     restarted = await scene.start(settings)
 
     assert State.SUSPENDED is restarted.entitlement().state
@@ -124,8 +124,8 @@ async def test_dry_run_does_not_lift_suspension(scene: "Scene") -> None:
 
 async def test_check_none(scene: "Scene") -> None:
     """With check: none the gate is open at once, nobody is asked, and no answer closes it."""
-    registrar = await scene.start(replace(SETTINGS, check=Check.NONE))
-    await registrar.told(accepted=False)
+    registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.NONE))
+    await registrar.on_submission(accepted=False)
     await scene.clock.advance(timedelta(hours=1))
 
     entitlement = registrar.entitlement()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.domain.entitlement.states import AttestationFailed, SlowDown, State
-from sidecar.domain.policy import Check
+from sidecar.domain.policy import EntitlementCheck
 from sidecar.marketplace.service_errors import (
     ThrottlingException,
 )
@@ -61,8 +61,8 @@ async def test_attestation_that_is_wrong(scene: "Scene") -> None:
     assert registrar.entitlement().entitled
 
 
-@pytest.mark.parametrize("check", [Check.METER, Check.NONE])
-async def test_attestation_without_registration(scene: "Scene", check: Check) -> None:
+@pytest.mark.parametrize("check", [EntitlementCheck.METER, EntitlementCheck.NONE])
+async def test_attestation_without_registration(scene: "Scene", check: EntitlementCheck) -> None:
     """Where nothing is registered nothing is signed, and AWS is not asked."""
     registrar = await scene.start(replace(SETTINGS, check=check))
 

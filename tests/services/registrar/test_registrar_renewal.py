@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.domain.entitlement.binding import is_bound
 from sidecar.domain.entitlement.states import Source, State
-from sidecar.domain.policy import Check, OnDenied
+from sidecar.domain.policy import EntitlementCheck, OnDenied
 from sidecar.marketplace.errors import MarketplaceError, NoAnswer
 from sidecar.marketplace.service_errors import (
     CustomerNotEntitledException,
@@ -96,7 +96,7 @@ async def test_wrong_renewal_changes_nothing(scene: "Scene", stranger: "Signer")
 async def test_renewal_keeps_suspension(scene: "Scene") -> None:
     """A renewed proof does not lift a suspension: only a record that AWS accepts does."""
     registrar = await scene.start()
-    await registrar.told(accepted=False)
+    await registrar.on_submission(accepted=False)
     await scene.clock.advance(DAY)
 
     assert len(scene.marketplace.registrations) > 1
@@ -110,8 +110,8 @@ async def test_renewal_keeps_suspension(scene: "Scene") -> None:
     [
         replace(SETTINGS, remember_for=timedelta()),
         replace(SETTINGS, remember_for=HOUR),
-        replace(SETTINGS, check=Check.NONE),
-        replace(SETTINGS, check=Check.METER),
+        replace(SETTINGS, check=EntitlementCheck.NONE),
+        replace(SETTINGS, check=EntitlementCheck.METER),
     ],
     ids=["never", "short", "no check", "meter"],
 )
@@ -163,13 +163,13 @@ async def test_memory_counts_from_signed_time(scene: "Scene") -> None:
     assert signed_at + DAY == registrar.entitlement().until
 
 
-METER = replace(SETTINGS, check=Check.METER)
+METER = replace(SETTINGS, check=EntitlementCheck.METER)
 
 
 async def test_accepted_record_is_remembered(scene: "Scene") -> None:
     """With check: meter the last record that AWS accepted lets a restarted pod in for `remember_for`."""
     registrar = await scene.start(METER)
-    await registrar.told(accepted=True)
+    await registrar.on_submission(accepted=True)
     scene.shelf.accepted_at = scene.clock.now()
     await scene.clock.advance(HOUR)
     scene.marketplace.says(NoAnswer())
@@ -194,7 +194,7 @@ async def test_dry_run_is_not_remembered(scene: "Scene") -> None:
 async def test_refusal_voids_accepted_record(scene: "Scene") -> None:
     """With check: meter a refusal voids what AWS accepted before it, and a later record counts again."""
     registrar = await scene.start(METER)
-    await registrar.told(accepted=True)
+    await registrar.on_submission(accepted=True)
     scene.shelf.accepted_at = scene.clock.now()
     scene.marketplace.says(CustomerNotEntitledException())
     await scene.clock.advance(HOUR)

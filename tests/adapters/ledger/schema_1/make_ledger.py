@@ -29,7 +29,7 @@ def fill(books: Books) -> None:
     answers = [Outcome.ACCEPTED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.CONFLICT]
     for outcome in answers:
         books.take(event("5.6", tags=RED), event("2", tags=BLUE), event("7", dimension="peak"))
-        books.witness()
+        books.mark_reportable()
         books.pass_time(HOUR)
         books.seal_ended()
         books.submit_all(outcome)
@@ -61,7 +61,7 @@ def fill(books: Books) -> None:
     books.take(event("1", id="id-3"), event("2"), key="batch-1")
     books.take(event(dimension="users", value="ann"), event(dimension="users", value="bob", tags=RED))
     books.take(event("10", dimension="peak"), event("4", dimension="level"))
-    books.witness()
+    books.mark_reportable()
     books.pass_time(HOUR)
     books.seal_ended()  # sealed; those of `requests` and `users` are tried without an answer, of `peak` not at all
     for waiting in books.waiting():
@@ -70,7 +70,7 @@ def fill(books: Books) -> None:
     books.take(event("2.5", id="id-4"), event("3", tags=BLUE), event("12", dimension="peak"))
     books.take(event("6", dimension="level"))
     books.take(event(dimension="users", value="ann"), event(dimension="users", value="eve"))
-    books.witness()
+    books.mark_reportable()
     with books.store.transaction():
         now = books.now - timedelta(days=1)
         write_evidence(books.store, Evidence("pod-3", "0registered", 1, now, "nonce", "a.b.c"))

@@ -1,6 +1,6 @@
 """What a check of the set-up says: what it found, why that matters, and what to do about it.
 
-Says nothing about how to look. A diagnosis that asks for nothing has no cure, and only one that does names a cure.
+Says nothing about how to look. A result that asks for nothing has no cure, and only one that does names a cure.
 """
 
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Result(StrEnum):
+class CheckStatus(StrEnum):
     """How a check ended."""
 
     OK = "ok"
@@ -18,11 +18,11 @@ class Result(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
+class CheckResult:
     """The outcome of one check."""
 
     name: str
-    status: Result
+    status: CheckStatus
     found: str
     """What is the case, for a person; never a key, a token or a signature."""
     why: str
@@ -37,29 +37,29 @@ class Diagnosis:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Check:
     """What is checked: a stable name, and why it matters."""
 
     name: str
     why: str
 
-    def ok(self, found: str) -> Diagnosis:
+    def ok(self, found: str) -> CheckResult:
         """Say that all is well."""
-        return Diagnosis(self.name, Result.OK, found, self.why)
+        return CheckResult(self.name, CheckStatus.OK, found, self.why)
 
-    def warn(self, found: str, cure: str) -> Diagnosis:
+    def warn(self, found: str, cure: str) -> CheckResult:
         """Say that somebody should know."""
-        return Diagnosis(self.name, Result.WARN, found, self.why, cure)
+        return CheckResult(self.name, CheckStatus.WARN, found, self.why, cure)
 
-    def fail(self, found: str, cure: str) -> Diagnosis:
+    def fail(self, found: str, cure: str) -> CheckResult:
         """Say that it has to be put right."""
-        return Diagnosis(self.name, Result.FAIL, found, self.why, cure)
+        return CheckResult(self.name, CheckStatus.FAIL, found, self.why, cure)
 
-    def skipped(self, found: str) -> Diagnosis:
+    def skipped(self, found: str) -> CheckResult:
         """Say why it was not judged."""
-        return Diagnosis(self.name, Result.SKIPPED, found, self.why)
+        return CheckResult(self.name, CheckStatus.SKIPPED, found, self.why)
 
 
-def failed(diagnoses: Iterable[Diagnosis]) -> bool:
+def failed(results: Iterable[CheckResult]) -> bool:
     """Tell whether any check failed."""
-    return any(diagnosis.status is Result.FAIL for diagnosis in diagnoses)
+    return any(result.status is CheckStatus.FAIL for result in results)

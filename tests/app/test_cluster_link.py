@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from sidecar.app.cluster import Cluster
+from sidecar.services.faults import FaultRegister
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
 IN_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "9", "POD_NAME": "app-0"}
@@ -37,36 +38,39 @@ def account(tmp_path: Path) -> Path:
 )
 async def test_no_tie(account: Path, use: KubernetesUse, missing: str, said: list[str]) -> None:
     """Without a tie the end is the pod's own; what was forgotten or asked for in vain is said, with its name."""
+    faults = FaultRegister()
     (account / missing).unlink() if missing == "token" else None
     environ = {name: value for name, value in IN_POD.items() if name != missing}
     with structlog.testing.capture_logs() as lines:
-        cluster = Cluster(KubernetesSettings(enabled=use), environ, account)
+        cluster = Cluster(KubernetesSettings(enabled=use), environ, faults, account)
     assert said == [line["log_level"] for line in lines]
-    assert len(said) == len(cluster.findings())
-    assert all(missing in found.detail for found in cluster.findings())
+    assert len(said) == len(faults.findings)
+    assert all(missing in found.detail for found in faults.findings)
     assert (await cluster.ask_end()).ending
     cluster.close()
 
 
 async def test_unreachable_cluster_ends(account: Path) -> None:
     """With a tie to an API that cannot be reached the end is taken to be the pod's own, and the status says why."""
-    cluster = Cluster(KubernetesSettings(), IN_POD, account)
-    assert cluster.findings() == []
+    faults = FaultRegister()
+    cluster = Cluster(KubernetesSettings(), IN_POD, faults, account)
+    assert faults.findings == []
     assert (await cluster.ask_end()).ending
-    assert ["kubernetes-unreachable"] == [found.code for found in cluster.findings()]
+    assert ["kubernetes-unreachable"] == [found.code for found in faults.findings]
     cluster.close()
 
 
 async def test_lack_of_threads_is_a_fault(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no thread can be had for a call, the end is the pod's own and the status says why; nothing breaks by it."""
-    cluster = Cluster(KubernetesSettings(), IN_POD, account)
+    faults = FaultRegister()
+    cluster = Cluster(KubernetesSettings(), IN_POD, faults, account)
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     assert (await cluster.ask_end()).ending
-    [finding] = cluster.findings()
+    [finding] = faults.findings
     assert ("kubernetes-unreachable", True) == (finding.code, "can't start new thread" in finding.detail)
     cluster.close()
 
@@ -74,8 +78,9 @@ async def test_lack_of_threads_is_a_fault(account: Path, monkeypatch: pytest.Mon
 def test_looking_for_a_tie_is_cheap(account: Path) -> None:
     """Neither the application nor a tie that was not used yet loads the package."""
     script = (
-        "import sys; from pathlib import Path; from sidecar import app, settings;"
-        f"app.Cluster(settings.KubernetesSettings(), {IN_POD!r}, Path({str(account)!r}));"
+        "import sys; from pathlib import Path; from sidecar import settings; from sidecar.app import cluster;"
+        "from sidecar.services.faults import FaultRegister;"
+        f"cluster.Cluster(settings.KubernetesSettings(), {IN_POD!r}, FaultRegister(), Path({str(account)!r}));"
         "assert 'kubernetes' not in sys.modules; print('cheap')"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

@@ -1,13 +1,11 @@
-"""Which entitlement and which metering are faults, and from when."""
+"""Which states of the entitlement are faults, and since when."""
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from sidecar.domain.entitlement.states import Entitlement, Reason, Source, State
-from sidecar.domain.status import Finding
-from sidecar.services.standing_faults import Since, entitlement_fault
+from sidecar.services.entitlement_fault import entitlement_fault
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -43,24 +41,3 @@ def test_every_reason_says_what_follows(reason: Reason) -> None:
     assert found is not None
     assert found.cure.endswith(".")
     assert (reason is Reason.UNREACHABLE) == ("endpoint_url" in found.cure)
-
-
-def test_first_sight_is_kept() -> None:
-    """A fault keeps the instant of its first sight until it is gone."""
-    since = Since()
-    fault = Finding("in-doubt", "2 records", "Settle them.", NOON)
-    assert [fault] == since.date([fault])
-    later = replace(fault, detail="worse", since=NOON + timedelta(hours=1))
-    assert [replace(later, since=NOON)] == since.date([later])
-    assert [] == since.date([])
-    assert [later] == since.date([later])
-
-
-def test_faults_are_dated_apart() -> None:
-    """Each code has an instant of its own."""
-    since = Since()
-    one = Finding("one", "", "", NOON)
-    two = Finding("two", "", "", NOON + timedelta(minutes=1))
-    since.date([one])
-    moved = replace(one, since=NOON + timedelta(minutes=2))
-    assert [one, two] == since.date([moved, two])

@@ -1,0 +1,125 @@
+"""The end of the process: submits what is due, then the open hour if the pod terminates, within the time that is left.
+
+The drain rests on two deadlines, both counted from its start, so that a slow answer of the cluster extends neither:
+
+    whole     shutdown.timeout; shorter once the cluster has reported a shorter rest of the grace period
+    first     the whole less OPEN_HOUR_RESERVE; ended hours and late usage may use it up, never the reserve
+
+Whatever a deadline cuts off is in the ledger, and the next start on it submits it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.domain.pod.lifecycle import PodEnd, drain_within
+
+QUIET_PERIOD = timedelta(seconds=2)
+"""How long no usage must have come before the intake closes: the app may still be finishing its own requests."""
+OPEN_HOUR_RESERVE = timedelta(seconds=10)
+"""The part of the time that only the open hour may use."""
+
+log = structlog.get_logger()
+
+
+class Draining(Protocol):
+    """What the drain needs of the submitter."""
+
+    async def drain(self, *, ending: bool) -> None:
+        """Submit until nothing waits; with the open hour if the pod itself is `ending`."""
+
+
+class Closing(Protocol):
+    """What the drain needs of the intake."""
+
+    @property
+    def last_taken(self) -> float:
+        """When a batch last came, in the loop's time."""
+
+    def close(self) -> None:
+        """Refuse further usage; batches that wait are still stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drain:
+    """One drain of one process."""
+
+    submitter: Draining
+    intake: Closing
+    storing: asyncio.Task[None]
+    """Stores what the intake holds, and ends after `intake.close()` once all of it is stored."""
+    stop_api: Callable[[], Awaitable[None]]
+    timeout: timedelta
+    """shutdown.timeout."""
+    ask_end: Callable[[], Awaitable[PodEnd]]
+    """Asks the cluster whether the pod terminates. A restarted container must not seal the open hour."""
+
+    async def run(self) -> None:
+        """Drain. Raises only what ended the intake."""
+        began_at = asyncio.get_running_loop().time()
+        # Asked at the start and not when the open hour is due: a pod that has used up its grace period leaves no time
+        # for a question, and the answer may shorten the first deadline while ended hours are being submitted.
+        answer = asyncio.ensure_future(self.ask_end())
+
+        async def end_at() -> float:
+            # Shielded: the first deadline cancels this wait, and the answer is still needed after it.
+            end = await asyncio.shield(answer)
+            return began_at + drain_within(self.timeout, end.left, OPEN_HOUR_RESERVE).total_seconds()
+
+        try:
+            # The whole. It holds without an answer as well: nothing here waits longer for the cluster.
+            async with asyncio.timeout_at(began_at + self.timeout.total_seconds()) as whole:
+                await self._submit_ended_hours(began_at, end_at)
+                # From here on no usage may come, or the open hour would be sealed without it.
+                await self.stop_api()
+                self.intake.close()
+                await self.storing
+                # The whole, shortened to the rest of the grace period. It may have passed already; then the open hour
+                # is cut off at its first wait.
+                whole.reschedule(await end_at())
+                await self.submitter.drain(ending=(await answer).ending)
+        except TimeoutError:
+            log.warning("shutdown.incomplete", cure="The rest is in the ledger; the next start on it submits it.")
+        except LedgerUnavailable as error:
+            log.error("shutdown.ledger_unavailable", detail=str(error))  # noqa: TRY400 - the sentence is the whole story
+        else:
+            log.info("sidecar.stopped")
+        finally:
+            self.intake.close()
+            answer.cancel()
+            # A deadline that passed during `await self.storing` has cancelled it: what it still held was not
+            # acknowledged. Otherwise the intake stores the rest, without a deadline, because a write ends by itself.
+            await asyncio.wait([self.storing, answer])
+
+    async def _submit_ended_hours(self, began_at: float, end_at: Callable[[], Awaitable[float]]) -> None:
+        """Submit the ended hours and wait until the app is quiet, at most until the first deadline."""
+        reserve = OPEN_HOUR_RESERVE.total_seconds()
+        try:
+            # The first deadline, by the configuration alone; `_shorten` moves it once the cluster has answered.
+            async with asyncio.timeout_at(began_at + self.timeout.total_seconds() - reserve) as first:
+                shortening = asyncio.create_task(_shorten(first, reserve, end_at))
+                try:
+                    await self.submitter.drain(ending=False)
+                    await self._wait_for_quiet()
+                finally:
+                    # A deadline that is over cannot be moved any more.
+                    shortening.cancel()
+        except TimeoutError:
+            log.warning("shutdown.ended_hours_wait")
+
+    async def _wait_for_quiet(self) -> None:
+        loop = asyncio.get_running_loop()
+        while (left := self.intake.last_taken + QUIET_PERIOD.total_seconds() - loop.time()) > 0:  # noqa: ASYNC110 - a silence is no event
+            await asyncio.sleep(left)
+
+
+async def _shorten(first: asyncio.Timeout, reserve: float, end_at: Callable[[], Awaitable[float]]) -> None:
+    """Move the first deadline to the reserve before the end, once the end is known. A past instant expires it."""
+    instant = await end_at() - reserve
+    if not first.expired():
+        first.reschedule(instant)

@@ -1,0 +1,43 @@
+"""When each of several things may be tried again after it has failed: full jitter, counted for each by itself."""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sidecar.domain.backoff import full_jitter
+
+
+class RetrySchedule:
+    """The waits after failures.
+
+    Args:
+        base: The first window of the jitter; it doubles with each failure.
+        cap: The largest window.
+        random: Returns a uniform random number in [0, 1).
+    """
+
+    def __init__(self, *, base: timedelta, cap: timedelta, random: Callable[[], float]) -> None:
+        self._base = base
+        self._cap = cap
+        self._random = random
+        self._failures: Counter[str] = Counter()
+        self._not_before: dict[str, datetime] = {}
+
+    def failed(self, name: str, now: datetime) -> None:
+        """Note a failure: the next attempt waits."""
+        wait = full_jitter(self._failures[name], base=self._base, cap=self._cap, draw=self._random())
+        self._failures[name] += 1
+        self._not_before[name] = now + wait
+
+    def succeeded(self, name: str) -> None:
+        """Forget the failures."""
+        self._failures.pop(name, None)
+        self._not_before.pop(name, None)
+
+    def not_before(self, name: str) -> datetime | None:
+        """Return the instant of the next attempt; None where nothing has failed."""
+        return self._not_before.get(name)
+
+    def lift_waits(self) -> None:
+        """Allow every attempt now; the next failure waits as long as it would have."""
+        self._not_before.clear()

@@ -1,0 +1,191 @@
+"""What the drain does until when: each of its deadlines, in simulated time."""
+
+import asyncio
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+
+import pytest
+from structlog.testing import capture_logs
+
+from sidecar.app.drain import OPEN_HOUR_RESERVE, QUIET_PERIOD, Drain
+from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.domain.pod.lifecycle import PodEnd
+from tests.support.simulated_loop import SimulatedLoop
+
+TIMEOUT = timedelta(seconds=25)
+RESERVE, QUIET = OPEN_HOUR_RESERVE.total_seconds(), QUIET_PERIOD.total_seconds()
+NEVER = 1e6
+
+
+@dataclass
+class Process:
+    """A process whose steps last as long as a test wants, and what it did at which second."""
+
+    answer_takes: float = 0.0
+    end: PodEnd = field(default_factory=lambda: PodEnd(ending=True))
+    ended_hours_take: float = 0.0
+    open_hour_takes: float = 0.0
+    storing_takes: float = 0.0
+    usage_until: float = float("-inf")
+    """The app reports usage in every second until this one."""
+    fails: bool = False
+    done: list[tuple[float, str]] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+
+    def note(self, step: str) -> None:
+        """Write a step down with its second."""
+        self.done.append((round(asyncio.get_running_loop().time(), 3), step))
+
+    @property
+    def last_taken(self) -> float:
+        """When usage last came."""
+        return min(float(int(asyncio.get_running_loop().time())), self.usage_until)
+
+    async def drain(self, *, ending: bool) -> None:
+        """Submit, as the submitter does."""
+        open_hour = any(step == "stored" for _, step in self.done)
+        self.note("open hour" if ending else "ended hours")
+        await asyncio.sleep(self.open_hour_takes if open_hour else self.ended_hours_take)
+        if self.fails:
+            raise LedgerUnavailable("the disk is gone")
+        self.note("submitted")
+
+    def close(self) -> None:
+        """Close the intake, as often as it is asked."""
+        self._closed.set()
+
+    async def _store(self) -> None:
+        await self._closed.wait()
+        await asyncio.sleep(self.storing_takes)
+        self.note("stored")
+
+    async def _stop_api(self) -> None:
+        self.note("api stopped")
+
+    async def _ask_end(self) -> PodEnd:
+        self.note("asked")
+        await asyncio.sleep(self.answer_takes)
+        return self.end
+
+    async def _live(self) -> None:
+        self._closed = asyncio.Event()
+        await Drain(
+            submitter=self,
+            intake=self,
+            storing=asyncio.create_task(self._store()),
+            stop_api=self._stop_api,
+            timeout=TIMEOUT,
+            ask_end=self._ask_end,
+        ).run()
+        self.note("over")
+
+    def run(self) -> list[str]:
+        """Drain; the steps without their seconds."""
+        loop = SimulatedLoop(Random(1))
+        with capture_logs() as lines, closing(loop):
+            loop.run_until_complete(self._live())
+        assert [] == loop.callback_errors
+        self.events = [line["event"] for line in lines]
+        return [step for _, step in self.done]
+
+    def second_of(self, step: str) -> float:
+        """Return when a step was taken last."""
+        return next(second for second, done in reversed(self.done) if done == step)
+
+
+def test_order_of_a_drain() -> None:
+    """The cluster is asked first, usage is stored before the open hour is sealed, and nothing waits in vain."""
+    process = Process()
+    steps = process.run()
+    assert {"asked", "ended hours"} == set(steps[:2])
+    assert ["submitted", "api stopped", "stored", "open hour", "submitted", "over"] == steps[2:]
+    assert (0.0, ["sidecar.stopped"]) == (process.second_of("over"), process.events)
+
+
+def test_living_pod_keeps_its_open_hour() -> None:
+    """A container that is merely restarted submits ended hours only."""
+    process = Process(end=PodEnd(ending=False))
+    assert "open hour" not in process.run()
+
+
+def test_app_finishes_its_requests() -> None:
+    """The API stops once no usage has come for the quiet period."""
+    process = Process(usage_until=3.0)
+    process.run()
+    assert 3.0 + QUIET == process.second_of("api stopped")
+
+
+@pytest.mark.parametrize("busy", [Process(ended_hours_take=NEVER), Process(usage_until=NEVER)], ids=["aws", "app"])
+def test_reserve_of_open_hour(busy: Process) -> None:
+    """Neither ended hours that are refused nor an app that never falls silent use up the open hour's reserve."""
+    busy.run()
+    assert TIMEOUT.total_seconds() - RESERVE == busy.second_of("api stopped")
+    assert ["shutdown.ended_hours_wait", "sidecar.stopped"] == busy.events
+
+
+def test_timeout_ends_all() -> None:
+    """An open hour that AWS refuses ends the drain at the timeout, with a line that says so."""
+    process = Process(open_hour_takes=NEVER)
+    process.run()
+    assert (TIMEOUT.total_seconds(), ["shutdown.incomplete"]) == (process.second_of("over"), process.events)
+
+
+def test_silent_cluster_ends_with_the_timeout() -> None:
+    """Without an answer of the cluster the open hour is not sealed, and the process ends at the timeout."""
+    process = Process(answer_takes=NEVER)
+    assert "open hour" not in process.run()
+    assert (TIMEOUT.total_seconds(), ["shutdown.incomplete"]) == (process.second_of("over"), process.events)
+
+
+@pytest.mark.parametrize("answer_takes", [0.0, 1.5])
+def test_grace_shortens_both_deadlines(answer_takes: float) -> None:
+    """The rest of the grace period bounds the drain from its start on, whenever the answer comes."""
+    left = timedelta(seconds=17)
+    process = Process(answer_takes, PodEnd(ending=True, left=left), ended_hours_take=NEVER, open_hour_takes=NEVER)
+    process.run()
+    within = left.total_seconds() - 3
+    assert (within - RESERVE, within) == (process.second_of("api stopped"), process.second_of("over"))
+
+
+def test_short_grace_leaves_the_reserve() -> None:
+    """A grace period below the reserve ends the ended hours at the answer, and the open hour has its reserve."""
+    end = PodEnd(ending=True, left=timedelta(seconds=1))
+    process = Process(2.0, end, ended_hours_take=NEVER, open_hour_takes=NEVER)
+    process.run()
+    assert (2.0, RESERVE) == (process.second_of("api stopped"), process.second_of("over"))
+
+
+def test_late_answer_bounds_the_open_hour() -> None:
+    """An answer that comes after the first deadline still bounds the open hour; one that is over cuts it off."""
+    end = PodEnd(ending=True, left=timedelta(seconds=5))
+    process = Process(16.0, end, open_hour_takes=NEVER)
+    process.run()
+    assert (16.0, ["shutdown.incomplete"]) == (process.second_of("over"), process.events)
+
+
+def test_slow_disk_ends_with_the_timeout() -> None:
+    """A disk that does not answer cannot hold the process beyond the timeout; usage in memory is not acknowledged."""
+    process = Process(storing_takes=NEVER)
+    assert "open hour" not in process.run()
+    assert (TIMEOUT.total_seconds(), ["shutdown.incomplete"]) == (process.second_of("over"), process.events)
+
+
+def test_failed_ledger_ends_the_drain() -> None:
+    """A ledger that cannot be used ends the drain with one line, and the intake all the same."""
+    process = Process(fails=True)
+    assert ["stored", "over"] == process.run()[-2:]
+    assert ["shutdown.ledger_unavailable"] == process.events
+
+
+def test_failed_intake_is_raised() -> None:
+    """A drain does not hide why the intake ended."""
+
+    async def fail() -> None:
+        raise ValueError("a bug")
+
+    process = Process()
+    process._store = fail  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="a bug"):
+        process.run()
