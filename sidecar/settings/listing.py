@@ -22,7 +22,7 @@ def product(reading: Reading, section: Section) -> Product:
         public_key_version=section.read("public_key_version", 1, values.whole(1, _LARGEST_VERSION)),
         public_keys=_public_keys(reading, section),
         trusted_codes=tuple(
-            section.judge(f"{section.dotted('trusted_codes')}[{index}]", item, "", values.product_code)
+            section.parse(f"{section.dotted('trusted_codes')}[{index}]", item, "", values.product_code)
             for index, item in enumerate(_items(reading, section, "trusted_codes"))
         ),
     )
@@ -42,8 +42,8 @@ def _public_keys(reading: Reading, section: Section) -> dict[int, Path]:
     for version, path in entry.members.items():
         # Tools that go through JSON turn the numbers into text: 1 and "1" name the same version.
         number = Entry(Kind.WHOLE, path.where, version)
-        key = section.judge(f"{name}.{version}", number, 0, values.whole(1, _LARGEST_VERSION))
-        keys[key] = section.judge(f"{name}.{version}", path, Path(), values.path)
+        key = section.parse(f"{name}.{version}", number, 0, values.whole(1, _LARGEST_VERSION))
+        keys[key] = section.parse(f"{name}.{version}", path, Path(), values.path)
     return keys
 
 
