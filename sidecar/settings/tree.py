@@ -90,8 +90,8 @@ def parse(text: str | bytes, where: str) -> tuple[Entry, list[Problem]]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             return Entry(Kind.NOTHING, where), []
-        planting = _Planting(where)
-        return planting.plant(node, ""), planting.problems
+        builder = TreeBuilder(where)
+        return builder.build(node, ""), builder.problems
     except yaml.MarkedYAMLError as error:
         raise TreeError(f"is not valid YAML{_position(error)}: {error.problem or error.context}") from None
     except yaml.reader.ReaderError as error:
@@ -108,24 +108,25 @@ def _position(error: yaml.MarkedYAMLError) -> str:
     return "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
 
 
-class _Planting:
+class TreeBuilder:
     """One walk over the nodes. Aliases share their entry, so that a few lines cannot grow into gigabytes."""
 
     def __init__(self, where: str) -> None:
         self.problems: list[Problem] = []
         self._where = where
-        self._planted: dict[int, Entry] = {}
+        self._built: dict[int, Entry] = {}
         self._open: set[int] = set()
 
-    def plant(self, node: yaml.Node, path: str) -> Entry:
-        if (known := self._planted.get(id(node))) is not None:
+    def build(self, node: yaml.Node, path: str) -> Entry:
+        """Return the entry of a node and all below it; `path` is its dotted path in the file."""
+        if (known := self._built.get(id(node))) is not None:
             return known
         if id(node) in self._open:
             raise TreeError(f"holds an alias inside its own anchor at line {node.start_mark.line + 1}")
         self._open.add(id(node))
         entry = self._entry(node, path)
         self._open.remove(id(node))
-        self._planted[id(node)] = entry
+        self._built[id(node)] = entry
         return entry
 
     def _entry(self, node: yaml.Node, path: str) -> Entry:
@@ -133,7 +134,7 @@ class _Planting:
         if isinstance(node, yaml.MappingNode):
             return Entry(Kind.MAP, where, members=self._members(node, path))
         if isinstance(node, yaml.SequenceNode):
-            items = tuple(self.plant(item, f"{path}[{index}]") for index, item in enumerate(node.value))
+            items = tuple(self.build(item, f"{path}[{index}]") for index, item in enumerate(node.value))
             return Entry(Kind.LIST, where, items=items)
         return Entry(_KINDS.get(node.tag, Kind.OTHER), where, text=node.value)
 
@@ -145,7 +146,7 @@ class _Planting:
                 continue
             name = key.value
             dotted = f"{path}.{name}" if path else name
-            entry = self.plant(value, dotted)
+            entry = self.build(value, dotted)
             if name in members:
                 self._complain(dotted, key, f"is given twice, first at {members[name].where}", "keep one of them")
             else:
