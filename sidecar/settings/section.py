@@ -7,9 +7,9 @@ for is unknown, and reported once all known keys have been heard.
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.names import is_sellers, variable
 from sidecar.settings.problems import Problem
-from sidecar.settings.tree import Entry, Kind
 from sidecar.settings.values import InvalidValue, Parser, suggest
 
 T = TypeVar("T")

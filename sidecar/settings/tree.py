@@ -1,60 +1,14 @@
-"""YAML text as a tree of entries that still know how and where they were written.
+"""YAML text as a tree of entries, each with its text and its line.
 
-Nothing is converted: `010`, `1:30` and `off` keep their text and the kind YAML 1.1 gives them, and whoever needs a
-port, a duration or a name judges that. Refuses duplicate keys, keys that are not scalars and nodes that hold
-themselves; no object is ever constructed.
+Nothing is converted: `010`, `1:30` and `off` keep their text and the kind that YAML 1.1 gives them; the parser of a
+setting converts the text. Refuses duplicate keys, keys that are not scalars and nodes that contain themselves. No
+object is constructed.
 """
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum, auto
 
 import yaml
 
+from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.problems import Problem
-
-_SHOWN = 60
-"""Characters of a value that a problem shows."""
-
-
-class Kind(Enum):
-    """What YAML 1.1 takes an entry for."""
-
-    TEXT = auto()
-    WHOLE = auto()
-    TRUTH = auto()
-    NOTHING = auto()  # null, ~ or no value at all
-    OTHER = auto()  # a fraction, a date, binary or a foreign tag
-    VARIABLE = auto()  # text that an environment variable holds; the type of its key reads it
-    LIST = auto()
-    MAP = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One node of the file, or the value of a variable."""
-
-    kind: Kind
-    where: str
-    text: str = ""
-    """A scalar as it was written, without quotes."""
-    items: tuple["Entry", ...] = ()
-    members: Mapping[str, "Entry"] = field(default_factory=dict)
-
-    @property
-    def shown(self) -> str:
-        """The value for a person, short, with quotes where it is text."""
-        match self.kind:
-            case Kind.TEXT | Kind.VARIABLE:
-                return quote(self.text)
-            case Kind.LIST:
-                return f"a list of {len(self.items)}"
-            case Kind.MAP:
-                return "a mapping"
-            case Kind.NOTHING:
-                return "null"
-            case Kind.WHOLE | Kind.TRUTH | Kind.OTHER:
-                return quote(self.text)[1:-1]
 
 
 class TreeError(Exception):
@@ -67,13 +21,6 @@ _KINDS = {
     "tag:yaml.org,2002:bool": Kind.TRUTH,
     "tag:yaml.org,2002:null": Kind.NOTHING,
 }
-
-
-def quote(text: str) -> str:
-    """Return text in quotes, short, with control characters escaped and an address with credentials hidden."""
-    if "://" in text and "@" in text:
-        return "'***'"
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def parse(text: str | bytes, where: str) -> tuple[Entry, list[Problem]]:
@@ -109,7 +56,7 @@ def _position(error: yaml.MarkedYAMLError) -> str:
 
 
 class TreeBuilder:
-    """One walk over the nodes. Aliases share their entry, so that a few lines cannot grow into gigabytes."""
+    """One walk over the nodes. Aliases share their entry; otherwise a few lines could grow into gigabytes."""
 
     def __init__(self, where: str) -> None:
         self.problems: list[Problem] = []

@@ -4,7 +4,6 @@ A parser knows one entry and nothing of other settings, files or the network. Te
 takes for a number or a truth value: tools that rewrite the file would have turned `on` into `true` and `1.0` into `1`.
 """
 
-import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
@@ -15,7 +14,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from sidecar.domain import durations, sizes
-from sidecar.settings.tree import Entry, Kind
+from sidecar.settings.entry import Entry, Kind
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
@@ -232,6 +231,8 @@ def condition(entry: Entry) -> str:
 
 def suggest(word: str, words: Iterable[str]) -> str | None:
     """Return the question whether the word most alike was meant, if one is."""
+    import difflib  # noqa: PLC0415 - only when something is wrong already
+
     alike = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f"did you mean {alike[0]}?" if alike else None
 
