@@ -86,8 +86,7 @@ class Product:
     trusted_codes: tuple[str, ...] = field(
         default=(),
         metadata=setting(
-            "If not empty, `product.code` must be one of these. Set it in an image of your own, where a mounted file "
-            "cannot replace it.",
+            "If not empty, `product.code` must be one of these. Set it in an image of your own.",
             allowed="list of product codes",
         ),
     )
@@ -164,9 +163,9 @@ class LedgerSettings:
     max_size: int | None = field(
         default=None,
         metadata=setting(
-            "Maximum size of the ledger. Above it the sidecar answers usage with 503 and still submits what it "
-            "accepted. `null` takes the ledger's size plus the free space of its volume. Set it where a larger ledger "
-            "would evict the pod; the chart sets it.",
+            "Maximum size of the ledger. The sidecar answers usage with 503 before the ledger reaches it, and still "
+            "submits what it accepted. `null` takes the ledger's size plus the free space of its volume. Set it where "
+            "a larger ledger would evict the pod; the chart sets it.",
             parser=values.size(_LEAST_LEDGER),
             allowed="`4MiB` and more, such as `900MiB`",
         ),
@@ -181,7 +180,7 @@ class ApiSettings:
     host: str = field(
         default="127.0.0.1",
         metadata=setting(
-            "Address of the local API. Other pods cannot reach it.",
+            "Address of the local API. Only addresses that other pods cannot reach are valid.",
             parser=values.loopback_host,
             allowed="a loopback address, or `localhost`",
         ),
@@ -275,19 +274,21 @@ class KubernetesSettings:
         default=KubernetesUse.AUTO,
         metadata=setting(
             "Whether the sidecar asks the cluster if the pod is terminating, and writes events and a condition. "
-            "`auto` does both if the pod has a service account token."
+            "`auto` does so if the pod has a service account token."
         ),
     )
     readiness_gate: str | None = field(
         default=None,
         metadata=setting(
-            "Pod condition that the sidecar sets, as in the pod's `readinessGates`. It needs `patch pods/status`.",
+            "Pod condition that the sidecar sets, as named in the pod's `readinessGates`. It needs the permission "
+            "`patch pods/status`.",
             parser=values.condition,
             allowed="type of a pod condition",
         ),
     )
     events: bool = field(
-        default=True, metadata=setting("Whether the sidecar writes events on the pod. It needs `create events`.")
+        default=True,
+        metadata=setting("Whether the sidecar writes events on the pod. It needs the permission `create events`."),
     )
 
 
