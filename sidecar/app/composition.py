@@ -8,9 +8,10 @@ import platform
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from importlib import metadata
+from typing import Any
 
 import structlog
 
@@ -24,14 +25,14 @@ from sidecar.adapters.metrics import expose
 from sidecar.adapters.signature import PublicKeys
 from sidecar.checks.identity import judge_identity, read_file
 from sidecar.checks.sdk_variables import find_ignored
-from sidecar.domain.metering.rules import MeteringRules
+from sidecar.domain.metering.rules import MeteringPolicy, MeteringRules
 from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
 from sidecar.services.submitter import Submitter
-from sidecar.settings import Mode, Settings
+from sidecar.settings import EntitlementSettings, Mode, Settings
 
 log = structlog.get_logger()
 
@@ -75,15 +76,12 @@ def assemble(
     # An emulator's answers are dated by its machine, and its own clock may run elsewhere.
     client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.emulator_url is None else None)
     refused: Counter[str] = Counter()
-    product, entitlement = settings.product, settings.entitlement
+    product = settings.product
     registrar = Registrar(
         settings=RegistrarSettings(
             product_code=product.code,
             public_key_version=product.public_key_version,
-            check=entitlement.check,
-            on_denied=entitlement.on_denied,
-            retry_for=entitlement.retry_for,
-            remember_for=entitlement.remember_for,
+            **_copied(settings.entitlement, EntitlementSettings),
             dimensions=tuple(dimension.name for dimension in settings.metering.dimensions),
             service_account=name_account(),
             emulator=settings.marketplace.mode is Mode.EMULATOR,
@@ -180,16 +178,13 @@ def _versions() -> dict[str, str]:
 
 def rules_of(settings: Settings) -> MeteringRules:
     """Return the rules that the configuration sets for metering."""
-    metering = settings.metering
     return MeteringRules(
         product_code=settings.product.code,
-        dimensions={dimension.name: dimension for dimension in metering.dimensions},
-        kind=metering.quantity,
-        late=metering.late,
-        settle=metering.settle,
-        spread=metering.spread,
-        window=metering.window,
-        report_zero=metering.report_zero,
-        failing_after=metering.failing_after,
-        on_failing=metering.on_failing,
+        dimensions={dimension.name: dimension for dimension in settings.metering.dimensions},
+        **_copied(settings.metering, MeteringPolicy),
     )
+
+
+def _copied(group: Any, base: type[Any]) -> dict[str, Any]:
+    """Return the members of a group that its base class declares, by name."""
+    return {member.name: getattr(group, member.name) for member in fields(base)}

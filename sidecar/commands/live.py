@@ -22,8 +22,8 @@ from sidecar.logs import is_console
 from sidecar.services.health import HealthReport
 from sidecar.settings import MeteringSettings, Settings
 from sidecar.terminal.colours import Colour, Paint, is_dumb, wanted
-from sidecar.terminal.durations import lapse
-from sidecar.terminal.text import fit, many, printable, width
+from sidecar.terminal.durations import format_duration
+from sidecar.terminal.text import fit, pluralize, printable, width
 from sidecar.terminal.writer import TerminalWriter
 
 _EVERY = 1.0
@@ -84,11 +84,11 @@ def describe(status: Status, metering: MeteringSettings, rate: float) -> Iterato
     yield str(state), Colour.GOOD if state is State.ENTITLED else Colour.BAD
     codes = sorted({finding.code for finding in status.findings})
     if codes:
-        yield f"{many(len(status.findings), 'fault')}: {', '.join(codes)}", Colour.BAD
+        yield f"{pluralize(len(status.findings), 'fault')}: {', '.join(codes)}", Colour.BAD
     yield f"metering {status.metering}", None if status.metering == "ok" else Colour.BAD
     if status.oldest_unsent_hour is not None:
         left = status.oldest_unsent_hour + metering.window - status.now
-        lasting = f"{lapse(left)} left" if left > timedelta() else "too late"
+        lasting = f"{format_duration(left)} left" if left > timedelta() else "too late"
         yield f"unsent from {status.oldest_unsent_hour:%H:%M}Z ({lasting})", Colour.DOUBTFUL
     yield _next(status, metering), None
     yield _open(status), None

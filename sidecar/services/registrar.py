@@ -31,6 +31,7 @@ from sidecar.services.proof import Prover
 from sidecar.services.refusals import disbelieve, interpret
 from sidecar.services.renewing import Renewal
 from sidecar.services.retry_schedule import RetrySchedule
+from sidecar.settings import EntitlementSettings
 
 FIRST_WAIT = timedelta(seconds=1)
 """The first window of the jitter after a fault; it doubles."""
@@ -52,15 +53,11 @@ class DeniedExit(Exception):  # noqa: N818 - asks the process to end; not an err
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegistrarSettings:
+class RegistrarSettings(EntitlementSettings):
     """What the seller published and chose."""
 
     product_code: str
     public_key_version: int
-    check: EntitlementCheck = EntitlementCheck.REGISTER
-    on_denied: OnDenied = OnDenied.HOLD
-    retry_for: timedelta = timedelta(minutes=30)
-    remember_for: timedelta = timedelta(hours=24)
     dimensions: tuple[str, ...] = ()
     """The dimensions that `check: meter` asks for."""
     service_account: str | None = None

@@ -84,7 +84,7 @@ class RecordStore(Protocol):
     async def settle(
         self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
     ) -> Hour | None:
-        """MarkUnbilled what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
+        """Record what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
 
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time; whether there may be more."""

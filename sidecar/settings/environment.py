@@ -8,9 +8,9 @@ Kubernetes itself injects for a Service whose name begins with `sidecar` is igno
 import re
 from collections.abc import Mapping
 
+from sidecar.settings.entry import Entry, Kind, quote
 from sidecar.settings.names import begins_as_ours, key_named, sellers_share, variable
 from sidecar.settings.problems import Problem
-from sidecar.settings.tree import Entry, Kind, quote
 
 CONFIG = "SIDECAR_CONFIG"
 """Names the file; not a setting."""

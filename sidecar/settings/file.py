@@ -6,9 +6,10 @@ Refuses to guess: one named file is read, and a missing one is a problem even wh
 from collections.abc import Mapping
 from pathlib import Path
 
+from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.environment import CONFIG
 from sidecar.settings.problems import Problem
-from sidecar.settings.tree import Entry, Kind, TreeError, parse
+from sidecar.settings.tree import TreeError, parse
 
 DEFAULT_PATH = "/etc/marketplace-sidecar/config.yaml"
 _LARGEST = 128 * 1024

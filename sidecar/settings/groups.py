@@ -1,6 +1,7 @@
-"""The settings as the rest of the product sees them: one frozen group for each group of the file, defaults included.
+"""The settings: one frozen group for each group of the file, and the only place that declares a key.
 
-Judges nothing and reads nothing. Durations are timedelta, enums are the domain's own where a rule depends on them.
+A field has the key's name, type, default, range and sentence. The reader, the documents and the chart follow from it.
+This module reads nothing. Durations are timedelta; enums are the domain's own where a rule depends on them.
 """
 
 from collections.abc import Mapping
@@ -9,19 +10,22 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from sidecar.domain.declaration import setting
 from sidecar.domain.metering.events import Dimension
-from sidecar.domain.policy import EntitlementCheck, LatePolicy, OnDenied, OnFailing, QuantityKind
+from sidecar.domain.metering.rules import MeteringPolicy
+from sidecar.domain.policy import EntitlementCheck, OnDenied
+from sidecar.settings import values
 
 
 class Mode(StrEnum):
-    """Which Marketplace is talked to."""
+    """Which Marketplace the sidecar calls."""
 
     LIVE = "live"  # AWS itself; configured endpoint URLs are ignored
     EMULATOR = "emulator"  # the service at `endpoint_url`, its clock included
 
 
 class KubernetesUse(StrEnum):
-    """Whether pod conditions and events are written."""
+    """Whether the sidecar uses the cluster's API."""
 
     AUTO = "auto"  # when the pod has a service account token
     ALWAYS = "true"
@@ -38,127 +42,270 @@ class LogLevel(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How log lines look."""
+    """Form of log lines."""
 
     AUTO = "auto"  # console on a terminal, JSON otherwise
     CONSOLE = "console"
     JSON = "json"
 
 
+LARGEST_VERSION = 2**31 - 1
+_LEAST_LEDGER = 4 * 2**20
+"""Bytes; below it the reserve would leave too little for usage."""
+_DAY = timedelta(days=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Product:
-    """What the seller published; never overridden by the environment."""
+    """What the listing fixes; the environment never overrides it."""
 
-    code: str
-    public_key_version: int = 1
-    public_keys: Mapping[int, Path] = field(default_factory=dict)
-    """The PEM file of each key version."""
-    trusted_codes: tuple[str, ...] = ()
-    """If not empty, `code` is one of them."""
+    code: str = field(
+        metadata=setting(
+            "AWS Marketplace product code of the listing.",
+            parser=values.product_code,
+            allowed="1 to 255 letters, digits, `-/=:_.@`",
+            missing="set the AWS Marketplace product code of the listing",
+        )
+    )
+    public_key_version: int = field(
+        default=1,
+        metadata=setting(
+            "Version of the public key that AWS signs with. Raise it when AWS rotates the key.",
+            least=1,
+            most=LARGEST_VERSION,
+        ),
+    )
+    public_keys: Mapping[int, Path] = field(
+        default_factory=dict,
+        metadata=setting(
+            "Public keys that verify signatures, by version: RSA of 1024 to 4096 bits in PEM files. Several versions "
+            "can be configured side by side.",
+            allowed="version: path of a PEM file",
+        ),
+    )
+    trusted_codes: tuple[str, ...] = field(
+        default=(),
+        metadata=setting(
+            "If not empty, `product.code` must be one of these. Set it in an image of your own.",
+            allowed="list of product codes",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class EntitlementSettings:
     """How the right to run is proved and what follows."""
 
-    check: EntitlementCheck = EntitlementCheck.REGISTER
-    on_denied: OnDenied = OnDenied.HOLD
-    retry_for: timedelta = timedelta(minutes=30)
-    """How long an unanswered registration stays `pending` before it is `unavailable`; it is tried on."""
-    remember_for: timedelta = timedelta(hours=24)
-    """How long a kept registration lets a restarted container in; zero is never."""
+    check: EntitlementCheck = field(
+        default=EntitlementCheck.REGISTER,
+        metadata=setting(
+            "Proof of the right to run. `register` calls RegisterUsage, for hourly and monthly prices. `meter` calls "
+            "MeterUsage, for custom dimensions alone: a dry run for each dimension, then each answer. `none` calls "
+            "nothing and the gate stays open."
+        ),
+    )
+    on_denied: OnDenied = field(
+        default=OnDenied.HOLD,
+        metadata=setting(
+            "After a refusal `hold` keeps the pod running, not ready, and asks again every 5 minutes. `exit` ends the "
+            "process with code 3; use it for a Job that must not hang."
+        ),
+    )
+    retry_for: timedelta = field(
+        default=timedelta(minutes=30),
+        metadata=setting(
+            "Time without an answer during which the state is `pending`; afterwards it is `unavailable`. The sidecar "
+            "keeps asking in both states.",
+            least=timedelta(),
+            most=_DAY,
+            because="a pod that is not registered within hours may not be metered",
+        ),
+    )
+    remember_for: timedelta = field(
+        default=timedelta(hours=24),
+        metadata=setting(
+            "How long a restarted container of the same pod runs on the newest proof while AWS is unreachable. `0s` "
+            "is never.",
+            least=timedelta(),
+            most=31 * _DAY,
+            because="an entitlement may have ended since",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class MeteringSettings:
+class MeteringSettings(MeteringPolicy):
     """What is metered and when it is submitted."""
 
-    dimensions: tuple[Dimension, ...] = ()
-    quantity: QuantityKind = QuantityKind.DECIMAL
-    settle: timedelta = timedelta(minutes=2)
-    """The wait after an hour's end before it is sealed."""
-    spread: timedelta = timedelta(minutes=20)
-    """Over how long the submissions of different pods spread."""
-    window: timedelta = timedelta(hours=6)
-    """How old a record may be, counted from the start of its hour."""
-    late: LatePolicy = LatePolicy.CARRY
-    report_zero: bool = True
-    failing_after: timedelta = timedelta(hours=2)
-    """Without a successful submission for this long the metering is `failing`."""
-    on_failing: OnFailing = OnFailing.WARN
+    dimensions: tuple[Dimension, ...] = field(
+        default=(),
+        metadata=setting(
+            "Custom dimensions of the listing. `aggregation` makes one quantity of an hour's events: `sum` (the "
+            "default), `max`, `last` by the time of the event, or `unique`, the number of different values. A product "
+            "with hourly or monthly prices has no dimensions.",
+            allowed="24 at most; `{name, aggregation}`",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerSettings:
-    """Where the ledger lies, and how large it may become."""
+    """The ledger's file."""
 
-    path: Path = Path("/var/lib/marketplace-sidecar/ledger.db")
-    max_size: int | None = None
-    """Bytes; None takes what the ledger has and what is free on its volume."""
+    path: Path = field(
+        default=Path("/var/lib/marketplace-sidecar/ledger.db"),
+        metadata=setting(
+            "The ledger, on a local volume that outlives the container. One ledger serves one pod.",
+            parser=values.ledger_path,
+            allowed="path of a file",
+        ),
+    )
+    max_size: int | None = field(
+        default=None,
+        metadata=setting(
+            "Maximum size of the ledger. The sidecar answers usage with 503 before the ledger reaches it, and still "
+            "submits what it accepted. `null` takes the ledger's size plus the free space of its volume. Set it where "
+            "a larger ledger would evict the pod; the chart sets it.",
+            parser=values.size(_LEAST_LEDGER),
+            allowed="`4MiB` and more, such as `900MiB`",
+        ),
+    )
+    """Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """The local API, on loopback and, if named, on a unix socket too."""
+    """The local API, on loopback and, if configured, on a unix socket too."""
 
-    host: str = "127.0.0.1"
-    port: int = 8787
-    """0 takes any free port."""
-    socket: Path | None = None
-    token_file: Path | None = None
-    """The file that holds the bearer token which callers must show."""
+    host: str = field(
+        default="127.0.0.1",
+        metadata=setting(
+            "Address of the local API. Only addresses that other pods cannot reach are valid.",
+            parser=values.loopback_host,
+            allowed="a loopback address, or `localhost`",
+        ),
+    )
+    port: int = field(default=8787, metadata=setting("Its port. 0 takes any free one.", least=0, most=65535))
+    socket: Path | None = field(
+        default=None,
+        metadata=setting(
+            "A unix socket in addition, for an app that shares a volume with the sidecar.",
+            parser=values.socket_path,
+            allowed="path of up to 107 bytes",
+        ),
+    )
+    token_file: Path | None = field(
+        default=None,
+        metadata=setting(
+            "File with the bearer token that callers must send; for pods with containers of others. The sidecar reads "
+            "a changed file within a second.",
+            parser=values.path,
+            allowed="path of a file",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ProbeSettings:
     """The probe listener, on the pod's address."""
 
-    host: str = "0.0.0.0"
-    """`0.0.0.0` and `::` mean every address of every family."""
-    port: int = 8788
-    """0 takes any free port."""
+    host: str = field(
+        default="0.0.0.0",
+        metadata=setting(
+            "Address of `/livez`, `/startupz`, `/readyz` and `/metrics`, which the kubelet must reach. `0.0.0.0` and "
+            "`::` both mean every IPv4 and IPv6 address of the pod. A name means each of its addresses that the pod "
+            "has.",
+            parser=values.host,
+            allowed="IP address or host name",
+        ),
+    )
+    port: int = field(default=8788, metadata=setting("Their port. 0 takes any free one.", least=0, most=65535))
 
 
 @dataclass(frozen=True, slots=True)
 class ShutdownSettings:
     """The end of the process."""
 
-    timeout: timedelta = timedelta(seconds=25)
-    """How long the drain may take; below the pod's grace period."""
+    timeout: timedelta = field(
+        default=timedelta(seconds=25),
+        metadata=setting(
+            "Maximum duration of the drain: finished hours, the app's last usage, the open hour. Keep it 5s below the "
+            "pod's grace period, and at 115s or less on Fargate. If the cluster reports less remaining grace, the "
+            "drain takes less, at least 10s.",
+            least=timedelta(),
+            most=timedelta(hours=1),
+            because="a pod's grace period rarely is longer",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class MarketplaceSettings:
     """Which Marketplace, and where."""
 
-    region: str | None = None
-    """None takes AWS_REGION, else AWS_DEFAULT_REGION."""
-    endpoint_url: str | None = None
-    """The emulator's address, in that mode only; never holds credentials."""
-    mode: Mode = Mode.LIVE
+    region: str | None = field(
+        default=None,
+        metadata=setting(
+            "AWS Region. `null` takes AWS_REGION, else AWS_DEFAULT_REGION. AWS refuses every Region except the pod's "
+            "own, so the default is right in most clusters.",
+            parser=values.region,
+            allowed="name of a Region",
+        ),
+    )
+    endpoint_url: str | None = field(
+        default=None,
+        metadata=setting(
+            "Address of the emulator. An error with mode `live`.",
+            parser=values.endpoint_url,
+            allowed="`http://host:port`",
+        ),
+    )
+    mode: Mode = field(
+        default=Mode.LIVE,
+        metadata=setting("`live` is AWS. `emulator` is the service at `endpoint_url`, its clock included, for tests."),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class KubernetesSettings:
-    """What is told to the cluster."""
+    """What the sidecar reads from the cluster and writes to it."""
 
-    enabled: KubernetesUse = KubernetesUse.AUTO
-    readiness_gate: str | None = None
-    """The pod condition to set."""
-    events: bool = True
+    enabled: KubernetesUse = field(
+        default=KubernetesUse.AUTO,
+        metadata=setting(
+            "Whether the sidecar asks the cluster if the pod is terminating, and writes events and a condition. "
+            "`auto` does so if the pod has a service account token."
+        ),
+    )
+    readiness_gate: str | None = field(
+        default=None,
+        metadata=setting(
+            "Pod condition that the sidecar sets, as named in the pod's `readinessGates`. It needs the permission "
+            "`patch pods/status`.",
+            parser=values.condition,
+            allowed="type of a pod condition",
+        ),
+    )
+    events: bool = field(
+        default=True,
+        metadata=setting("Whether the sidecar writes events on the pod. It needs the permission `create events`."),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """What is logged and how."""
+    """The log's threshold and form."""
 
-    level: LogLevel = LogLevel.INFO
-    format: LogFormat = LogFormat.AUTO
+    level: LogLevel = field(default=LogLevel.INFO, metadata=setting("Least severe event that is logged."))
+    format: LogFormat = field(
+        default=LogFormat.AUTO,
+        metadata=setting("Form of log lines. `auto` is `console` on a terminal and `json` elsewhere."),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that is configured."""
+    """The whole configuration."""
 
     product: Product
     entitlement: EntitlementSettings = EntitlementSettings()

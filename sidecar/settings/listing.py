@@ -1,36 +1,28 @@
-"""What the listing fixes: the product's identity and its dimensions, in lists and mappings of any length.
+"""Settings that hold lists and mappings: the public keys, the trusted codes and the dimensions.
 
-Refuses more dimensions than a listing can have, and two of one name. A member that is unfit is noted by its own path.
+Refuses more dimensions than a listing can have, and two of one name. Each invalid member is a problem of its own.
 """
 
 from pathlib import Path
 
 from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.settings import values
-from sidecar.settings.groups import Product
+from sidecar.settings.entry import Entry, Kind
+from sidecar.settings.groups import LARGEST_VERSION
 from sidecar.settings.section import Reading, Section
-from sidecar.settings.tree import Entry, Kind
 
 _MOST_DIMENSIONS = 24
-_LARGEST_VERSION = 2**31 - 1
 
 
-def product(reading: Reading, section: Section) -> Product:
-    """Return the product's identity."""
-    identity = Product(
-        code=section.demand("code", "", values.product_code, "set the AWS Marketplace product code of the listing"),
-        public_key_version=section.read("public_key_version", 1, values.whole(1, _LARGEST_VERSION)),
-        public_keys=_public_keys(reading, section),
-        trusted_codes=tuple(
-            section.judge(f"{section.dotted('trusted_codes')}[{index}]", item, "", values.product_code)
-            for index, item in enumerate(_items(reading, section, "trusted_codes"))
-        ),
-    )
-    section.close()
-    return identity
+def trusted_codes(reading: Reading, section: Section) -> tuple[str, ...]:
+    """Return the product codes that `product.code` is compared with."""
+    name = section.dotted("trusted_codes")
+    items = _items(reading, section, "trusted_codes")
+    return tuple(section.parse(f"{name}[{at}]", item, "", values.product_code) for at, item in enumerate(items))
 
 
-def _public_keys(reading: Reading, section: Section) -> dict[int, Path]:
+def public_keys(reading: Reading, section: Section) -> dict[int, Path]:
+    """Return the PEM file of each key version."""
     name = section.dotted("public_keys")
     entry = section.take("public_keys")
     keys: dict[int, Path] = {}
@@ -42,8 +34,8 @@ def _public_keys(reading: Reading, section: Section) -> dict[int, Path]:
     for version, path in entry.members.items():
         # Tools that go through JSON turn the numbers into text: 1 and "1" name the same version.
         number = Entry(Kind.WHOLE, path.where, version)
-        key = section.judge(f"{name}.{version}", number, 0, values.whole(1, _LARGEST_VERSION))
-        keys[key] = section.judge(f"{name}.{version}", path, Path(), values.path)
+        key = section.parse(f"{name}.{version}", number, 0, values.whole(1, LARGEST_VERSION))
+        keys[key] = section.parse(f"{name}.{version}", path, Path(), values.path)
     return keys
 
 

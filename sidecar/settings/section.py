@@ -7,10 +7,10 @@ for is unknown, and reported once all known keys have been heard.
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.names import is_sellers, variable
 from sidecar.settings.problems import Problem
-from sidecar.settings.tree import Entry, Kind
-from sidecar.settings.values import Judge, Unfit, suggest
+from sidecar.settings.values import InvalidValue, Parser, suggest
 
 T = TypeVar("T")
 
@@ -89,27 +89,27 @@ class Section:
         self._reading.groups.add(self.dotted(name))
         return Section(self._reading, self.dotted(name), self._members.get(name))
 
-    def read(self, name: str, default: T, judge: Judge[T]) -> T:
+    def read(self, name: str, default: T, parser: Parser[T]) -> T:
         """Return the value of a member, or its default when it is missing or unfit."""
         entry = self.take(name)
         if entry is None:
             return default
-        return self.judge(self.dotted(name), entry, default, judge)
+        return self.parse(self.dotted(name), entry, default, parser)
 
-    def demand(self, name: str, stand_in: T, judge: Judge[T], cure: str) -> T:
+    def demand(self, name: str, stand_in: T, parser: Parser[T], cure: str) -> T:
         """Return the value of a member that has no default."""
         entry = self.take(name)
         if entry is None:
             self._reading.complain(self.dotted(name), None, "is missing", cure)
             return stand_in
-        return self.judge(self.dotted(name), entry, stand_in, judge)
+        return self.parse(self.dotted(name), entry, stand_in, parser)
 
-    def judge(self, key: str, entry: Entry, stand_in: T, judge: Judge[T]) -> T:
-        """Return what `judge` makes of an entry, or note why it is unfit and return `stand_in`."""
+    def parse(self, key: str, entry: Entry, stand_in: T, parser: Parser[T]) -> T:
+        """Return what `parser` makes of an entry, or note why it is unfit and return `stand_in`."""
         try:
-            return judge(entry)
-        except Unfit as unfit:
-            self._reading.complain(key, entry, unfit.reason, unfit.cure)
+            return parser(entry)
+        except InvalidValue as invalid:
+            self._reading.complain(key, entry, invalid.reason, invalid.cure)
             return stand_in
 
     def close(self) -> None:

@@ -1,60 +1,14 @@
-"""YAML text as a tree of entries that still know how and where they were written.
+"""YAML text as a tree of entries, each with its text and its line.
 
-Nothing is converted: `010`, `1:30` and `off` keep their text and the kind YAML 1.1 gives them, and whoever needs a
-port, a duration or a name judges that. Refuses duplicate keys, keys that are not scalars and nodes that hold
-themselves; no object is ever constructed.
+Nothing is converted: `010`, `1:30` and `off` keep their text and the kind that YAML 1.1 gives them; the parser of a
+setting converts the text. Refuses duplicate keys, keys that are not scalars and nodes that contain themselves. No
+object is constructed.
 """
-
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import Enum, auto
 
 import yaml
 
+from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.problems import Problem
-
-_SHOWN = 60
-"""Characters of a value that a problem shows."""
-
-
-class Kind(Enum):
-    """What YAML 1.1 takes an entry for."""
-
-    TEXT = auto()
-    WHOLE = auto()
-    TRUTH = auto()
-    NOTHING = auto()  # null, ~ or no value at all
-    OTHER = auto()  # a fraction, a date, binary or a foreign tag
-    VARIABLE = auto()  # text that an environment variable holds; the type of its key reads it
-    LIST = auto()
-    MAP = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One node of the file, or the value of a variable."""
-
-    kind: Kind
-    where: str
-    text: str = ""
-    """A scalar as it was written, without quotes."""
-    items: tuple["Entry", ...] = ()
-    members: Mapping[str, "Entry"] = field(default_factory=dict)
-
-    @property
-    def shown(self) -> str:
-        """The value for a person, short, with quotes where it is text."""
-        match self.kind:
-            case Kind.TEXT | Kind.VARIABLE:
-                return quote(self.text)
-            case Kind.LIST:
-                return f"a list of {len(self.items)}"
-            case Kind.MAP:
-                return "a mapping"
-            case Kind.NOTHING:
-                return "null"
-            case Kind.WHOLE | Kind.TRUTH | Kind.OTHER:
-                return quote(self.text)[1:-1]
 
 
 class TreeError(Exception):
@@ -67,13 +21,6 @@ _KINDS = {
     "tag:yaml.org,2002:bool": Kind.TRUTH,
     "tag:yaml.org,2002:null": Kind.NOTHING,
 }
-
-
-def quote(text: str) -> str:
-    """Return text in quotes, short, with control characters escaped and an address with credentials hidden."""
-    if "://" in text and "@" in text:
-        return "'***'"
-    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
 
 
 def parse(text: str | bytes, where: str) -> tuple[Entry, list[Problem]]:
@@ -90,8 +37,8 @@ def parse(text: str | bytes, where: str) -> tuple[Entry, list[Problem]]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             return Entry(Kind.NOTHING, where), []
-        planting = _Planting(where)
-        return planting.plant(node, ""), planting.problems
+        builder = TreeBuilder(where)
+        return builder.build(node, ""), builder.problems
     except yaml.MarkedYAMLError as error:
         raise TreeError(f"is not valid YAML{_position(error)}: {error.problem or error.context}") from None
     except yaml.reader.ReaderError as error:
@@ -108,24 +55,25 @@ def _position(error: yaml.MarkedYAMLError) -> str:
     return "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
 
 
-class _Planting:
-    """One walk over the nodes. Aliases share their entry, so that a few lines cannot grow into gigabytes."""
+class TreeBuilder:
+    """One walk over the nodes. Aliases share their entry; otherwise a few lines could grow into gigabytes."""
 
     def __init__(self, where: str) -> None:
         self.problems: list[Problem] = []
         self._where = where
-        self._planted: dict[int, Entry] = {}
+        self._built: dict[int, Entry] = {}
         self._open: set[int] = set()
 
-    def plant(self, node: yaml.Node, path: str) -> Entry:
-        if (known := self._planted.get(id(node))) is not None:
+    def build(self, node: yaml.Node, path: str) -> Entry:
+        """Return the entry of a node and all below it; `path` is its dotted path in the file."""
+        if (known := self._built.get(id(node))) is not None:
             return known
         if id(node) in self._open:
             raise TreeError(f"holds an alias inside its own anchor at line {node.start_mark.line + 1}")
         self._open.add(id(node))
         entry = self._entry(node, path)
         self._open.remove(id(node))
-        self._planted[id(node)] = entry
+        self._built[id(node)] = entry
         return entry
 
     def _entry(self, node: yaml.Node, path: str) -> Entry:
@@ -133,7 +81,7 @@ class _Planting:
         if isinstance(node, yaml.MappingNode):
             return Entry(Kind.MAP, where, members=self._members(node, path))
         if isinstance(node, yaml.SequenceNode):
-            items = tuple(self.plant(item, f"{path}[{index}]") for index, item in enumerate(node.value))
+            items = tuple(self.build(item, f"{path}[{index}]") for index, item in enumerate(node.value))
             return Entry(Kind.LIST, where, items=items)
         return Entry(_KINDS.get(node.tag, Kind.OTHER), where, text=node.value)
 
@@ -145,7 +93,7 @@ class _Planting:
                 continue
             name = key.value
             dotted = f"{path}.{name}" if path else name
-            entry = self.plant(value, dotted)
+            entry = self.build(value, dotted)
             if name in members:
                 self._complain(dotted, key, f"is given twice, first at {members[name].where}", "keep one of them")
             else:

@@ -1,10 +1,9 @@
-"""What the value of a setting may be: judges that turn an entry into a typed value or say why they cannot.
+"""What the value of a setting may be: parsers that turn an entry into a typed value or say why they cannot.
 
-A judge knows one entry and nothing of other settings, files or the network. Text is never guessed from what YAML 1.1
+A parser knows one entry and nothing of other settings, files or the network. Text is never guessed from what YAML 1.1
 takes for a number or a truth value: tools that rewrite the file would have turned `on` into `true` and `1.0` into `1`.
 """
 
-import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
@@ -15,11 +14,11 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from sidecar.domain import durations, sizes
-from sidecar.settings.tree import Entry, Kind
+from sidecar.settings.entry import Entry, Kind
 
 T = TypeVar("T")
 E = TypeVar("E", bound=StrEnum)
-Judge = Callable[[Entry], T]
+Parser = Callable[[Entry], T]
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _TRUE = frozenset({"true", "yes", "on"})
@@ -34,7 +33,7 @@ _LONGEST_SOCKET = 107
 """Bytes of a path that fit a Linux socket address."""
 
 
-class Unfit(Exception):  # noqa: N818 - a verdict that the reader turns into a problem
+class InvalidValue(Exception):  # noqa: N818 - a verdict that the reader turns into a problem
     """The entry is no such value; `reason` and `cure` as in a problem."""
 
     def __init__(self, reason: str, cure: str) -> None:
@@ -49,98 +48,98 @@ def text(entry: Entry) -> str:
         case Kind.TEXT | Kind.VARIABLE:
             pass
         case Kind.NOTHING:
-            raise Unfit("has no value", "give it one, or leave the key out for the default")
+            raise InvalidValue("has no value", "give it one, or leave the key out for the default")
         case Kind.WHOLE | Kind.TRUTH | Kind.OTHER:
-            raise Unfit("is not text to YAML", "put it in quotes")
+            raise InvalidValue("is not text to YAML", "put it in quotes")
         case Kind.LIST | Kind.MAP:
-            raise Unfit("is not text", "give a single value")
+            raise InvalidValue("is not text", "give a single value")
     if not entry.text or entry.text != entry.text.strip() or not entry.text.isprintable():
-        raise Unfit("is empty, or has space around it or control characters in it", "give it as plain text")
+        raise InvalidValue("is empty, or has space around it or control characters in it", "give it as plain text")
     return entry.text
 
 
-def optional(judge: Judge[T]) -> Judge[T | None]:
+def optional(parser: Parser[T]) -> Parser[T | None]:
     """Take null as well, or a variable without text."""
-    return lambda entry: None if entry.kind is Kind.NOTHING or _is_blank(entry) else judge(entry)
+    return lambda entry: None if entry.kind is Kind.NOTHING or _is_blank(entry) else parser(entry)
 
 
-def whole(least: int, most: int) -> Judge[int]:
+def whole(least: int, most: int) -> Parser[int]:
     """Read a whole number in decimal digits; octal, hexadecimal and base 60 are refused."""
 
-    def judge(entry: Entry) -> int:
+    def parse(entry: Entry) -> int:
         order = f"give a whole number from {least} to {most}"
         if entry.kind is Kind.TEXT and _WHOLE.fullmatch(entry.text):
-            raise Unfit("is text", "write the number without quotes")
+            raise InvalidValue("is text", "write the number without quotes")
         if entry.kind not in {Kind.WHOLE, Kind.VARIABLE} or not _WHOLE.fullmatch(entry.text):
-            raise Unfit("is not a whole number in plain digits", order)
+            raise InvalidValue("is not a whole number in plain digits", order)
         if not least <= int(entry.text) <= most:
-            raise Unfit("is out of range", order)
+            raise InvalidValue("is out of range", order)
         return int(entry.text)
 
-    return judge
+    return parse
 
 
 def flag(entry: Entry) -> bool:
     """Read a truth value."""
     if not _is_truth(entry):
-        raise Unfit("is neither true nor false", "write true or false, without quotes")
+        raise InvalidValue("is neither true nor false", "write true or false, without quotes")
     return entry.text.lower() in _TRUE
 
 
-def choice(options: type[E]) -> Judge[E]:
+def choice(options: type[E]) -> Parser[E]:
     """Read one of the words of an enum; `true` and `false` may be among them in any of YAML's spellings."""
 
-    def judge(entry: Entry) -> E:
+    def parse(entry: Entry) -> E:
         word = str(flag(entry)).lower() if _is_truth(entry) else entry.text
         for option in options:
             if word == option.value:
                 return option
         words = [option.value for option in options]
-        raise Unfit(f"is not one of {', '.join(words)}", suggest(word, words) or "use one of these words")
+        raise InvalidValue(f"is not one of {', '.join(words)}", suggest(word, words) or "use one of these words")
 
-    return judge
+    return parse
 
 
-def duration(least: timedelta, most: timedelta, because: str) -> Judge[timedelta]:
+def duration(least: timedelta, most: timedelta, because: str) -> Parser[timedelta]:
     """Read a duration within bounds; `because` tells why nothing beyond them makes sense."""
 
-    def judge(entry: Entry) -> timedelta:
+    def parse(entry: Entry) -> timedelta:
         number = entry.kind in {Kind.WHOLE, Kind.VARIABLE} and _WHOLE.fullmatch(entry.text)
         if number and entry.text != "0":
-            raise Unfit("has no unit", f"write {entry.text}s, {entry.text}m or {entry.text}h")
+            raise InvalidValue("has no unit", f"write {entry.text}s, {entry.text}m or {entry.text}h")
         value = timedelta() if number else None
         if value is None and entry.kind in {Kind.TEXT, Kind.VARIABLE}:
             value = durations.parse(entry.text)
         if value is None:
-            raise Unfit("is not a duration", "write a whole number and s, m or h, such as 90s, 30m or 24h")
+            raise InvalidValue("is not a duration", "write a whole number and s, m or h, such as 90s, 30m or 24h")
         if not least <= value <= most:
             bounds = f"give {durations.render(least)} to {durations.render(most)}"
-            raise Unfit(f"is out of range ({because})", bounds)
+            raise InvalidValue(f"is out of range ({because})", bounds)
         return value
 
-    return judge
+    return parse
 
 
-def size(least: int) -> Judge[int]:
+def size(least: int) -> Parser[int]:
     """Read a size of at least so many bytes."""
 
-    def judge(entry: Entry) -> int:
+    def parse(entry: Entry) -> int:
         if entry.kind is Kind.WHOLE:
-            raise Unfit("has no unit", f"write the unit as well, such as {entry.text}MiB")
+            raise InvalidValue("has no unit", f"write the unit as well, such as {entry.text}MiB")
         value = sizes.parse(entry.text) if entry.kind in {Kind.TEXT, Kind.VARIABLE} else None
         if value is None:
-            raise Unfit("is not a size", "write a whole number and KiB, MiB or GiB, such as 900MiB")
+            raise InvalidValue("is not a size", "write a whole number and KiB, MiB or GiB, such as 900MiB")
         if value < least:
-            raise Unfit("is too small to work with", f"give at least {sizes.render(least)}")
+            raise InvalidValue("is too small to work with", f"give at least {sizes.render(least)}")
         return value
 
-    return judge
+    return parse
 
 
 def product_code(entry: Entry) -> str:
     """Read an AWS Marketplace product code (RegisterUsage's model)."""
     if not _PRODUCT_CODE.fullmatch(text(entry)):
-        raise Unfit(
+        raise InvalidValue(
             "is not a product code",
             "take the code of the listing: 1 to 255 letters, digits and -/=:_.@",
         )
@@ -150,35 +149,37 @@ def product_code(entry: Entry) -> str:
 def dimension_name(entry: Entry) -> str:
     """Read the API name of a dimension (MeterUsage's model)."""
     if len(text(entry)) > 255:
-        raise Unfit("is longer than 255 characters", "take the dimension's API name from the listing")
+        raise InvalidValue("is longer than 255 characters", "take the dimension's API name from the listing")
     return entry.text
 
 
 def path(entry: Entry) -> Path:
     """Read the path of a file."""
     if text(entry).endswith("/"):
-        raise Unfit("names a folder", "name the file in it")
+        raise InvalidValue("names a folder", "name the file in it")
     return Path(entry.text)
 
 
 def ledger_path(entry: Entry) -> Path:
     """Read the path of the ledger; SQLite's names for databases that are no files are refused."""
     if text(entry).startswith((":", "file:")):
-        raise Unfit("is not the path of a file", "name a file on a volume that outlives the container")
+        raise InvalidValue("is not the path of a file", "name a file on a volume that outlives the container")
     return path(entry)
 
 
 def socket_path(entry: Entry) -> Path:
     """Read the path of a unix socket."""
     if len(text(entry).encode()) > _LONGEST_SOCKET:
-        raise Unfit(f"is longer than {_LONGEST_SOCKET} bytes, more than a socket address holds", "use a shorter path")
+        raise InvalidValue(
+            f"is longer than {_LONGEST_SOCKET} bytes, more than a socket address holds", "use a shorter path"
+        )
     return path(entry)
 
 
 def host(entry: Entry) -> str:
     """Read an IP address or a host name to listen on."""
     if _address(text(entry)) is None and not _is_host_name(entry.text):
-        raise Unfit("is not an IP address or a host name", "use an address such as 0.0.0.0, :: or 127.0.0.1")
+        raise InvalidValue("is not an IP address or a host name", "use an address such as 0.0.0.0, :: or 127.0.0.1")
     return entry.text
 
 
@@ -186,7 +187,9 @@ def loopback_host(entry: Entry) -> str:
     """Read a host that only this pod can reach."""
     address = _address(text(entry))
     if entry.text != "localhost" and (address is None or not address.is_loopback):
-        raise Unfit("can be reached by other pods, which the API must never be", "use 127.0.0.1, ::1 or localhost")
+        raise InvalidValue(
+            "can be reached by other pods, which the API must never be", "use 127.0.0.1, ::1 or localhost"
+        )
     return entry.text
 
 
@@ -194,30 +197,32 @@ def endpoint_url(entry: Entry) -> str:
     """Read the address of an emulator, returned without a slash at its end."""
     cure = "write it as http://host:port"
     if "@" in text(entry):
-        raise Unfit("holds a user name or password", cure)
+        raise InvalidValue("holds a user name or password", cure)
     try:
         parts = urlsplit(entry.text)
         named = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
-        raise Unfit("is not a URL", cure) from None
+        raise InvalidValue("is not a URL", cure) from None
     if not named or " " in entry.text or (_address(parts.hostname or "") is None and not _is_host_name(parts.hostname)):
-        raise Unfit("is not the URL of an HTTP service", cure)
+        raise InvalidValue("is not the URL of an HTTP service", cure)
     if parts.path.strip("/") or parts.query or parts.fragment or entry.text.endswith(("?", "#")):
-        raise Unfit("holds more than scheme, host and port", cure)
+        raise InvalidValue("holds more than scheme, host and port", cure)
     return entry.text.rstrip("/")
 
 
 def region(entry: Entry) -> str:
     """Read the name of an AWS Region; whether Marketplace serves it is judged where it is called."""
     if not _REGION.fullmatch(text(entry)):
-        raise Unfit("is not the name of an AWS Region", "write it as us-east-1, or null for that of the environment")
+        raise InvalidValue(
+            "is not the name of an AWS Region", "write it as us-east-1, or null for that of the environment"
+        )
     return entry.text
 
 
 def condition(entry: Entry) -> str:
     """Read the type of a pod condition."""
     if not _CONDITION.fullmatch(text(entry)):
-        raise Unfit(
+        raise InvalidValue(
             "is not the type of a pod condition",
             "use the name under readinessGates, such as example.com/entitled",
         )
@@ -226,6 +231,8 @@ def condition(entry: Entry) -> str:
 
 def suggest(word: str, words: Iterable[str]) -> str | None:
     """Return the question whether the word most alike was meant, if one is."""
+    import difflib  # noqa: PLC0415 - only when something is wrong already
+
     alike = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f"did you mean {alike[0]}?" if alike else None
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 _UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "m"), (timedelta(seconds=1), "s"))
 
 
-def lapse(duration: timedelta) -> str:
+def format_duration(duration: timedelta) -> str:
     """Return a duration by its two largest units, `3h 20m` or `17s`; none is shorter than `0s`."""
     counts, rest = [], max(duration, timedelta())
     for unit, letter in _UNITS:

@@ -55,7 +55,7 @@ def wrap(text: str, columns: int) -> Iterator[str]:
     yield line
 
 
-def many(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """Return a number of things: `1 fault`, `2 faults`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 

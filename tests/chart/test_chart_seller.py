@@ -1,6 +1,5 @@
 """What the seller fixes in the chart or the image is out of reach of values, variables and mounts."""
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sidecar.settings.names import SELLERS_GROUPS, SELLERS_KEYS, sellers_share
+from sidecar.settings.names import sellers_share
 from tests.support.rendering import (
     CHARTS,
     PEM,
@@ -64,18 +63,6 @@ def _refusal(helm: Helm, chart: str | Path, values: Values) -> list[str]:
     with pytest.raises(Refused) as refused:
         helm.template(chart, values)
     return refused.value.problems
-
-
-def test_defaults_are_those_of_the_values() -> None:
-    """What a template takes for a value that nobody set is the default of values.yaml, key by key."""
-    template = (CHARTS / "marketplace-sidecar/templates/_seller.tpl").read_text(encoding="utf-8")
-    (text,) = re.findall(r'define "marketplace-sidecar.sellerDefaults" -}}\n(.*?)\{\{- end }}', template, re.DOTALL)
-    values = yaml.safe_load((CHARTS / "marketplace-sidecar/values.yaml").read_text(encoding="utf-8"))["config"]
-    expected = {group: values.get(group, {}) for group in SELLERS_GROUPS}
-    expected["marketplace"] = {
-        key.partition(".")[2]: values["marketplace"][key.partition(".")[2]] for key in SELLERS_KEYS
-    }
-    assert expected == yaml.safe_load(text)
 
 
 GROUPS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [

@@ -35,8 +35,11 @@ def _keys(schema: Mapping[str, Any], values: Mapping[str, Any], path: str = "") 
 
 
 def _table(chart: str) -> str:
+    """Return the rows of all keys but those of the sidecar's own configuration, whose table is in docs/."""
     lines = ["| key | default | meaning |", "| --- | --- | --- |"]
     for key, schema, default in _keys(_schema(chart), _values(chart)):
+        if key.startswith("config."):
+            continue
         words = ", ".join(f"`{word}`" for word in schema.get("enum", ()))
         meaning = f"{schema['description']}: {words}" if words else schema["description"]
         lines.append(f"| `{key}` | `{json.dumps(default)}` | {meaning} |")

@@ -1,17 +1,13 @@
-"""The configuration's document holds what the sidecar reads: each key, its default, and the bounds of its range."""
+"""The ranges in the configuration's document are those that the sidecar enforces."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from sidecar.domain import durations
-from sidecar.settings import Product, Settings, SettingsError, load
+from sidecar.settings import SettingsError, load
 from tests.support.reading import read
 
 _ROW = re.compile(r"^\| `(\w+\.\w+)` \| (\S+) \| (.+?) \| (.+) \|$", re.MULTILINE)
@@ -36,37 +32,8 @@ CHOICES = {
 BOUNDS = {key: found.groups() for key, (_, allowed) in ROWS.items() if (found := _BOUNDS.fullmatch(allowed))}
 
 
-def shown(value: object) -> str:
-    """Return a value as YAML has it."""
-    match value:
-        case None:
-            return "null"
-        case bool():
-            return str(value).lower()
-        case timedelta():
-            return durations.render(value)
-        case tuple():
-            return "[]"
-        case Mapping():
-            return "{}"
-        case _:
-            return str(value)
-
-
-def test_every_key_is_there() -> None:
-    """The document names the keys of every group with their defaults, and no others."""
-    settings = Settings(product=Product(code="required"))
-    defaults: dict[str, str] = {}
-    for group in fields(settings):
-        held = getattr(settings, group.name)
-        assert is_dataclass(held)
-        defaults |= {f"{group.name}.{key.name}": shown(getattr(held, key.name)) for key in fields(held)}
-
-    assert defaults == {key: default for key, (default, _) in ROWS.items()}
-
-
 def refused(folder: Path, key: str, value: Any) -> bool:
-    """Tell whether a value is out of the key's own range; a quarrel with another key is none of it."""
+    """Return whether a value is out of the key's own range; a conflict with another key does not count."""
     path = folder / "config.yaml"
     group, _, name = key.partition(".")
     tree: dict[str, dict[str, Any]] = {"product": {"code": "0abc123example", "public_keys": {1: "/1.pem"}}}

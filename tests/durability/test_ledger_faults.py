@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 RULES = MeteringRules(
     product_code="0abc123example",
     dimensions={"requests": Dimension("requests")},
-    kind=QuantityKind.DECIMAL,
+    quantity=QuantityKind.DECIMAL,
     late=LatePolicy.CARRY,
     settle=timedelta(),
     spread=timedelta(),

@@ -80,7 +80,7 @@ class Shelf:
     async def settle(
         self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
     ) -> Hour | None:
-        """MarkUnbilled a fate."""
+        """Record a fate."""
         books = self._step("settle", now)
         with books.store.transaction():
             if course is not None:

@@ -82,7 +82,7 @@ def draw_rules(random: Random) -> MeteringRules:
     return MeteringRules(
         product_code=PRODUCT,
         dimensions={dimension.name: dimension for dimension in dimensions},
-        kind=random.choice(list(QuantityKind)),
+        quantity=random.choice(list(QuantityKind)),
         late=random.choice(list(LatePolicy)),
         settle=timedelta(minutes=random.choice([0, 2, 2, 10])),
         spread=timedelta(minutes=random.choice([0, 20, 20, 40])),

@@ -17,7 +17,7 @@ from tests.simulation.running import run
 _RULES = MeteringRules(
     product_code=PRODUCT,
     dimensions={"requests": Dimension("requests", Aggregation.SUM)},
-    kind=QuantityKind.DECIMAL,
+    quantity=QuantityKind.DECIMAL,
     late=LatePolicy.CARRY,
     settle=timedelta(minutes=2),
     spread=timedelta(minutes=20),

@@ -31,7 +31,7 @@ RULES = MeteringRules(
         "level": Dimension("level", Aggregation.LAST),
         "users": Dimension("users", Aggregation.UNIQUE),
     },
-    kind=QuantityKind.DECIMAL,
+    quantity=QuantityKind.DECIMAL,
     late=LatePolicy.CARRY,
     settle=timedelta(minutes=2),
     spread=timedelta(minutes=20),
@@ -40,7 +40,7 @@ RULES = MeteringRules(
     failing_after=timedelta(hours=2),
 )
 UNBILLED_LATE = replace(RULES, late=LatePolicy.UNBILLED)
-WHOLE = replace(RULES, kind=QuantityKind.INTEGER)
+WHOLE = replace(RULES, quantity=QuantityKind.INTEGER)
 
 
 def event(

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from sidecar.terminal.durations import lapse
+from sidecar.terminal.durations import format_duration
 
 
 @pytest.mark.parametrize(
@@ -23,4 +23,4 @@ from sidecar.terminal.durations import lapse
 )
 def test_two_units_are_enough(duration: timedelta, expected: str) -> None:
     """A duration is told by its largest unit and the one below; never as less than nothing."""
-    assert expected == lapse(duration)
+    assert expected == format_duration(duration)

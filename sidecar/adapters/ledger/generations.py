@@ -80,14 +80,19 @@ def _fill(store: Store, rules: MeteringRules) -> str | None:
         configured = rules.dimensions.get(row["name"])
         store.connection.execute(
             "UPDATE dimension SET product_code = ?, aggregation = ?, whole = ? WHERE id = ?",
-            (code, configured.aggregation if configured else UNKNOWN, rules.kind is QuantityKind.INTEGER, row["id"]),
+            (
+                code,
+                configured.aggregation if configured else UNKNOWN,
+                rules.quantity is QuantityKind.INTEGER,
+                row["id"],
+            ),
         )
     return code
 
 
 def _activate(store: Store, name: str, rules: MeteringRules) -> bool:
     """Make the row of these terms the active one of its name and product; whether another one was."""
-    key = (name, rules.product_code, str(rules.dimensions[name].aggregation), rules.kind is QuantityKind.INTEGER)
+    key = (name, rules.product_code, str(rules.dimensions[name].aggregation), rules.quantity is QuantityKind.INTEGER)
     row = store.connection.execute(
         "SELECT active FROM dimension WHERE name = ? AND product_code = ? AND aggregation = ? AND whole = ?", key
     ).fetchone()

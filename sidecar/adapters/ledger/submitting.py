@@ -269,7 +269,7 @@ def begin(store: Store, record: Record, now: int) -> FrozenRecord | None:
 
 
 def settle(store: Store, record: Record, fate: Fate, answer: Answer, now: int) -> Hour | None:
-    """MarkUnbilled what became of a sealed record; the hour it was carried to, if it was."""
+    """Record what became of a sealed record; the hour it was carried to, if it was."""
     row = store.connection.execute(
         "SELECT pod, dimension FROM record WHERE seq = ? AND status = 'sealed'", (record.seq,)
     ).fetchone()

@@ -10,7 +10,7 @@ from sidecar.domain.audit.decisions import Action
 from sidecar.domain.audit.slots import DIFFERENCES, Reconciliation, Slot, Verdict
 from sidecar.domain.metering import quantity
 from sidecar.domain.metering.records import RecordStatus
-from sidecar.terminal.text import many
+from sidecar.terminal.text import pluralize
 
 _COLUMNS = ("verdict", "record", "dimension", "hour", "here", "aws", "metering_record_id", "note")
 
@@ -41,12 +41,14 @@ def print_report(
         print_line("")
     _print_totals(found, dry_run=dry_run)
     span = f", {trail.first_at} to {trail.last_at}" if trail.events else ""
-    print_line(f"Read {many(trail.files, 'file')} with {many(trail.events, 'event')}{span}.")
-    print_line(f"Pods of {trail.product_code} registered {many(len(trail.registrations), 'time')}.")
+    print_line(f"Read {pluralize(trail.files, 'file')} with {pluralize(trail.events, 'event')}{span}.")
+    print_line(f"Pods of {trail.product_code} registered {pluralize(len(trail.registrations), 'time')}.")
     if found.of_other_pods:
-        print_line(f"Not compared: {many(found.of_other_pods, 'charge')} of pods whose ledger was not given (--also).")
+        print_line(
+            f"Not compared: {pluralize(found.of_other_pods, 'charge')} of pods whose ledger was not given (--also)."
+        )
     if trail.without_product:
-        print_line(f"Not compared: {many(trail.without_product, 'batch record')} without a product.")
+        print_line(f"Not compared: {pluralize(trail.without_product, 'batch record')} without a product.")
     print_line(_summary(found, dry_run=dry_run))
     not_charged = _uncharged(found)
     if not_charged:
@@ -83,7 +85,7 @@ def _uncharged(found: Reconciliation) -> list[Slot]:
 
 def _about_uncharged(number: int, action: Action | None, *, dry_run: bool) -> str:
     """Return what becomes of records in doubt that AWS did not charge."""
-    subject = f"{many(number, 'record')} in doubt {'was' if number == 1 else 'were'} not charged"
+    subject = f"{pluralize(number, 'record')} in doubt {'was' if number == 1 else 'were'} not charged"
     if action is None:
         return (
             f"{subject}. --settle-not-charged settles this: carry bills it in the current hour, write-off never does."
@@ -166,7 +168,7 @@ def _summary(found: Reconciliation, *, dry_run: bool) -> str:
     settled = " Nothing was settled: --dry-run." if dry_run and counts[Verdict.SETTLED] else ""
     differing = sum(counts[verdict] for verdict in DIFFERENCES)
     if differing:
-        return f"DIFFERENT: {many(differing, 'slot')} of {len(found.slots)}{listed}.{settled}"
+        return f"DIFFERENT: {pluralize(differing, 'slot')} of {len(found.slots)}{listed}.{settled}"
     differences = _differences(found, dry_run=dry_run)
     if differences:
         amounts = ", ".join(f"{name} {amount}" for name, amount in differences.items())

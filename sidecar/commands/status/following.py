@@ -11,7 +11,7 @@ from typing import Any
 from sidecar.api_client import NoStatus
 from sidecar.commands.status.screen import Page, compose, lines_of, show
 from sidecar.terminal.colours import Colour, Paint
-from sidecar.terminal.durations import lapse
+from sidecar.terminal.durations import format_duration
 from sidecar.terminal.text import printable
 
 
@@ -82,7 +82,7 @@ class View:
         page = Page(self.place, self.window, columns, self.paint)
         shown = [] if following.seen is None else compose(following.seen, page)
         if following.fault is not None:
-            away = f"NO ANSWER since {show(following.away_since)} ({lapse(following.away_for)})"
+            away = f"NO ANSWER since {show(following.away_since)} ({format_duration(following.away_for)})"
             known = "This is what it said before:" if shown else ""
             return [
                 *(self.paint(line, Colour.BAD) for line in lines_of([away], page)),
@@ -93,6 +93,6 @@ class View:
             ]
         if following.returned is not None:
             at, lasted = following.returned
-            again = f"answers again since {show(at)}, after {lapse(lasted)} without an answer"
+            again = f"answers again since {show(at)}, after {format_duration(lasted)} without an answer"
             return [*(self.paint(line, Colour.DOUBTFUL) for line in lines_of([again], page)), *shown]
         return shown

@@ -12,7 +12,7 @@ from typing import Any
 from sidecar.domain import timestamps
 from sidecar.domain.metering import quantity
 from sidecar.terminal.colours import Colour, Paint
-from sidecar.terminal.durations import lapse
+from sidecar.terminal.durations import format_duration
 from sidecar.terminal.text import pad, printable, width, wrap
 
 _LABEL = 14
@@ -75,7 +75,7 @@ def show(instant: datetime | None) -> str:
 
 def _headline(document: Mapping[str, Any], page: Page, now: datetime | None) -> Iterator[str]:
     started = _instant(document, "started_at")
-    up = f", up {lapse(now - started)}" if now and started else ""
+    up = f", up {format_duration(now - started)}" if now and started else ""
     text = f"marketplace-sidecar {_text(document, 'versions', 'sidecar')}{up}, at {show(now)}"
     for line in wrap(printable(text), page.columns):
         yield page.paint(line, Colour.NAME)
@@ -84,7 +84,7 @@ def _headline(document: Mapping[str, Any], page: Page, now: datetime | None) -> 
 def _entitlement(document: Mapping[str, Any], page: Page, now: datetime | None) -> Iterator[str]:
     state = _text(document, "entitlement", "state")
     since, until = _instant(document, "entitlement", "since"), _instant(document, "entitlement", "until")
-    lasting = f" ({lapse(now - since)})" if now and since else ""
+    lasting = f" ({format_duration(now - since)})" if now and since else ""
     text = f": {_text(document, 'entitlement', 'reason')}, since {show(since)}{lasting}"
     text += f", until {show(until)}" if until else ""
     yield from row(page, "entitlement", text, state, _colour(state))
@@ -112,7 +112,7 @@ def _faults(document: Mapping[str, Any], page: Page, now: datetime | None) -> It
         alike.setdefault((_text(fault, "code"), _text(fault, "cure")), []).append(fault)
     for (code, cure), found in alike.items():
         since = min((at for at in (_instant(fault, "since") for fault in found) if at), default=None)
-        lasting = f" ({lapse(now - since)})" if now and since else ""
+        lasting = f" ({format_duration(now - since)})" if now and since else ""
         # AWS refuses all dimensions for one reason; the first stands for them.
         others = f"; and {len(found) - 1} more of this code" if len(found) > 1 else ""
         yield from row(page, "", f"{lasting}: {_text(found[0], 'detail')}{others}", code, Colour.BAD)
@@ -139,7 +139,11 @@ def _unsent(hour: datetime | None, window: timedelta, now: datetime | None) -> t
     left = hour + window - now
     if left <= timedelta():
         return ": its window has closed", show(hour), Colour.BAD
-    return f": AWS takes it for {lapse(left)} more", show(hour), Colour.DOUBTFUL if left < window / 3 else None
+    return (
+        f": AWS takes it for {format_duration(left)} more",
+        show(hour),
+        Colour.DOUBTFUL if left < window / 3 else None,
+    )
 
 
 def _surroundings(document: Mapping[str, Any], page: Page) -> Iterator[str]:
@@ -194,7 +198,7 @@ def _colour(state: str) -> Colour:
 
 
 def _ago(now: datetime | None, then: datetime | None) -> str:
-    return f" ({lapse(now - then)} ago)" if now and then else ""
+    return f" ({format_duration(now - then)} ago)" if now and then else ""
 
 
 def _bytes(size: int) -> str:

@@ -19,7 +19,7 @@ def rules(late: LatePolicy) -> MeteringRules:
     return MeteringRules(
         product_code="0abc123example",
         dimensions={"requests": Dimension("requests")},
-        kind=QuantityKind.DECIMAL,
+        quantity=QuantityKind.DECIMAL,
         late=late,
         settle=timedelta(minutes=2),
         spread=timedelta(minutes=20),

@@ -1,0 +1,39 @@
+"""What a setting declares about itself, once, beside its type and default: its sentence, its range, how it is read.
+
+The reader of the configuration parses a key by this, and the documents and the chart are generated from it. The
+declaration of a group is the metadata of its dataclass fields.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """One key of the configuration."""
+
+    sentence: str
+    """What the key changes, and when to change it."""
+    least: Any = None
+    most: Any = None
+    """The range of a number or a duration, both ends included."""
+    because: str = ""
+    """Why no duration outside the range makes sense; completes the message about one."""
+    parser: Callable[[Any], Any] | None = None
+    """Reads the value. Without one the key's type decides: a boolean, a word of an enum, a number or a duration."""
+    allowed: str = ""
+    """The range in words, in Markdown, for a key with a parser."""
+    missing: str = ""
+    """What to do when the key is missing; empty for a key with a default."""
+
+
+def setting(sentence: str, **declared: Any) -> Mapping[str, Any]:
+    """Return the metadata of a field that is a setting; the arguments are the members of `Declaration`."""
+    return {"setting": Declaration(sentence=sentence, **declared)}
+
+
+def declaration_of(field: Field[Any]) -> Declaration:
+    """Return what a field of a group declares."""
+    declaration: Declaration = field.metadata["setting"]
+    return declaration
