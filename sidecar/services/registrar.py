@@ -27,9 +27,9 @@ from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.service_errors import CustomerNotEntitledException
 from sidecar.services.attestation import Attestor
+from sidecar.services.failed_calls import explain_refusal, interpret
 from sidecar.services.ports import EvidenceStore
 from sidecar.services.proof import Prover
-from sidecar.services.refusals import disbelieve, interpret
 from sidecar.services.renewing import Renewal
 
 FIRST_WAIT = timedelta(seconds=1)
@@ -217,7 +217,7 @@ class Registrar:
                 evidence = await self._prover.register_pod()
                 self._renewal.begin(self._clock.now())
         except Refusal as refusal:
-            await self._refuse(Reason.SIGNATURE_INVALID, disbelieve(refusal))
+            await self._refuse(Reason.SIGNATURE_INVALID, explain_refusal(refusal))
         except MarketplaceError as error:
             meaning = interpret(error, self._settings.service_account)
             if meaning.refused:

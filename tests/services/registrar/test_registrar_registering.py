@@ -80,7 +80,7 @@ async def test_fresh_long_nonces(scene: "Scene") -> None:
 @pytest.mark.parametrize(
     ("error", "reason", "cure"),
     [
-        (ThrottlingException("slow"), "throttled", "spread and repeated calls"),
+        (ThrottlingException("slow"), "throttled", "spreads and repeats its calls"),
         (InternalServiceErrorException("oops"), "service-fault", "AWS Support"),
         (UnknownAnswer("502"), "service-fault", "proxy"),
         (NoAnswer("time-out"), "unreachable", "Check the network"),
