@@ -29,7 +29,7 @@ class Taken(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RequestFault:
     """One thing wrong with a request: where, in the service's member names, and what."""
 
     path: str
@@ -86,7 +86,7 @@ class InvalidRequest(MarketplaceError):
     taken = Taken.NO
     cure = "Correct every member that the message names."
 
-    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, faults: Iterable[RequestFault] = ()) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(str(fault) for fault in self.faults))
         self.args = (self.faults,)

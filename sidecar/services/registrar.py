@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.entitlement.registration import Registration, Standing, judge, next_change
-from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Evidence, Reason, Source, State
+from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, EntitlementSource, Evidence, Reason, State
 from sidecar.domain.entitlement.token import Refusal
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.policy import Check, OnDenied
@@ -309,7 +309,7 @@ class Registrar:
         self._reported = report
         if entitlement.state in {State.DENIED, State.SUSPENDED}:
             level = logging.ERROR
-        elif entitlement.entitled and entitlement.source is not Source.REMEMBERED:
+        elif entitlement.entitled and entitlement.source is not EntitlementSource.REMEMBERED:
             level = logging.INFO
         else:
             level = logging.WARNING
@@ -327,7 +327,7 @@ def _begin(settings: RegistrarSettings, now: datetime) -> Registration:
     registration = Registration(
         product_code=settings.product_code,
         public_key_version=settings.public_key_version,
-        source=Source.EMULATOR if settings.emulator else Source.LIVE,
+        source=EntitlementSource.EMULATOR if settings.emulator else EntitlementSource.LIVE,
         retry_for=settings.retry_for,
         asking_since=now,
         since=now,
@@ -345,7 +345,7 @@ def _grant(registration: Registration, check: Check, evidence: Evidence) -> Regi
     return registration.granted(reason, detail, evidence, evidence.registered_at)
 
 
-def _report(entitlement: Entitlement) -> tuple[State, Source, str]:
+def _report(entitlement: Entitlement) -> tuple[State, EntitlementSource, str]:
     """Return what makes a change worth a line; reasons of waiting have lines of their own."""
     reason = entitlement.reason if entitlement.state is State.DENIED else ""
     return entitlement.state, entitlement.source, reason

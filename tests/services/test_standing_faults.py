@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sidecar.domain.entitlement.states import Entitlement, Reason, Source, State
+from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, Reason, State
 from sidecar.domain.status import Finding
 from sidecar.services.standing_faults import Since, entitlement_fault
 
@@ -14,7 +14,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 def entitlement(state: State, reason: Reason = Reason.CUSTOMER_NOT_ENTITLED) -> Entitlement:
     """Return an entitlement in a state."""
-    return Entitlement(state, reason, "The account has none.", Source.LIVE, "0abc", 1, NOON)
+    return Entitlement(state, reason, "The account has none.", EntitlementSource.LIVE, "0abc", 1, NOON)
 
 
 @pytest.mark.parametrize(
