@@ -3,131 +3,23 @@
 Open a `MarketplaceMeteringClient` on an `Endpoint` and call the four operations; let `call` or `submit_batch` repeat
 them. Importing this package does not load the AWS SDK.
 """
+# ruff: noqa: F403 - errors and types that are added to their modules are exported without another list
 
-from sidecar.marketplace.client import MarketplaceMetering, MarketplaceMeteringClient
-from sidecar.marketplace.endpoint import Endpoint
-from sidecar.marketplace.errors import (
-    AccessDenied,
-    CredentialsMissing,
-    CredentialsRefused,
-    Disposition,
-    Fault,
-    InvalidRequest,
-    MarketplaceError,
-    NoAnswer,
-    NotSent,
-    Taken,
-    UnknownAnswer,
-    UnsupportedRegion,
-)
-from sidecar.marketplace.identity import Identity, IdentityKind, find_identity
-from sidecar.marketplace.regions import REGIONS, named_region, region_from
-from sidecar.marketplace.retrying import BackOff, SubmittedBatch, call, submit_batch
-from sidecar.marketplace.sdk_variables import without_effect
-from sidecar.marketplace.service_errors import (
-    ERRORS,
-    CustomerNotEntitledException,
-    CustomerNotSubscribedException,
-    DisabledApiException,
-    DuplicateRequestException,
-    ExpiredTokenException,
-    IdempotencyConflictException,
-    InternalServiceErrorException,
-    InvalidCustomerIdentifierException,
-    InvalidEndpointRegionException,
-    InvalidLicenseException,
-    InvalidProductCodeException,
-    InvalidPublicKeyVersionException,
-    InvalidRegionException,
-    InvalidTagException,
-    InvalidTokenException,
-    InvalidUsageAllocationsException,
-    InvalidUsageDimensionException,
-    PlatformNotSupportedException,
-    ThrottlingException,
-    TimestampOutOfBoundsException,
-)
-from sidecar.marketplace.types import (
-    BatchMeterUsageRequest,
-    BatchMeterUsageResult,
-    Metadata,
-    MeterUsageRequest,
-    MeterUsageResult,
-    RegisterUsageRequest,
-    RegisterUsageResult,
-    Request,
-    ResolveCustomerRequest,
-    ResolveCustomerResult,
-    Tag,
-    UsageAllocation,
-    UsageRecord,
-    UsageRecordResult,
-    UsageRecordResultStatus,
-)
-from sidecar.marketplace.validation import faults
-
-__all__ = [
-    "ERRORS",
-    "REGIONS",
-    "AccessDenied",
-    "BackOff",
-    "BatchMeterUsageRequest",
-    "BatchMeterUsageResult",
-    "CredentialsMissing",
-    "CredentialsRefused",
-    "CustomerNotEntitledException",
-    "CustomerNotSubscribedException",
-    "DisabledApiException",
-    "Disposition",
-    "DuplicateRequestException",
-    "Endpoint",
-    "ExpiredTokenException",
-    "Fault",
-    "IdempotencyConflictException",
-    "Identity",
-    "IdentityKind",
-    "InternalServiceErrorException",
-    "InvalidCustomerIdentifierException",
-    "InvalidEndpointRegionException",
-    "InvalidLicenseException",
-    "InvalidProductCodeException",
-    "InvalidPublicKeyVersionException",
-    "InvalidRegionException",
-    "InvalidRequest",
-    "InvalidTagException",
-    "InvalidTokenException",
-    "InvalidUsageAllocationsException",
-    "InvalidUsageDimensionException",
-    "MarketplaceError",
-    "MarketplaceMetering",
-    "MarketplaceMeteringClient",
-    "Metadata",
-    "MeterUsageRequest",
-    "MeterUsageResult",
-    "NoAnswer",
-    "NotSent",
-    "PlatformNotSupportedException",
-    "RegisterUsageRequest",
-    "RegisterUsageResult",
-    "Request",
-    "ResolveCustomerRequest",
-    "ResolveCustomerResult",
-    "SubmittedBatch",
-    "Tag",
-    "Taken",
-    "ThrottlingException",
-    "TimestampOutOfBoundsException",
-    "UnknownAnswer",
-    "UnsupportedRegion",
-    "UsageAllocation",
-    "UsageRecord",
-    "UsageRecordResult",
-    "UsageRecordResultStatus",
-    "call",
-    "faults",
-    "find_identity",
-    "named_region",
-    "region_from",
-    "submit_batch",
-    "without_effect",
-]
+from sidecar.marketplace.client import MarketplaceMetering as MarketplaceMetering
+from sidecar.marketplace.client import MarketplaceMeteringClient as MarketplaceMeteringClient
+from sidecar.marketplace.endpoint import Endpoint as Endpoint
+from sidecar.marketplace.errors import *
+from sidecar.marketplace.identity import Identity as Identity
+from sidecar.marketplace.identity import IdentityKind as IdentityKind
+from sidecar.marketplace.identity import find_identity as find_identity
+from sidecar.marketplace.regions import REGIONS as REGIONS
+from sidecar.marketplace.regions import named_region as named_region
+from sidecar.marketplace.regions import region_from as region_from
+from sidecar.marketplace.retrying import BackOff as BackOff
+from sidecar.marketplace.retrying import SubmittedBatch as SubmittedBatch
+from sidecar.marketplace.retrying import call as call
+from sidecar.marketplace.retrying import submit_batch as submit_batch
+from sidecar.marketplace.sdk_variables import without_effect as without_effect
+from sidecar.marketplace.service_errors import *
+from sidecar.marketplace.types import *
+from sidecar.marketplace.validation import faults as faults

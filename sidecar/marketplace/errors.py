@@ -1,36 +1,35 @@
 """What can go wrong with a call, split by what the caller does next.
 
-Every error tells its disposition, the cure in words for the operator, and whether the service may have processed the
-request all the same: it may, unless the error proves the contrary. Errors carry texts only: they can be copied and
-pickled, and none holds a nonce, a token or a signature. The service's own
-exceptions are in `service_errors`.
+Each class has a disposition, a cure for the operator, and whether the service may have processed the request: it may,
+unless the error proves the contrary. Errors carry only text, so they can be copied and pickled, and none holds a nonce,
+a token or a signature. `service_errors` has the service's own exceptions.
 """
 # ruff: noqa: N818 - named for what happened, as the service names its exceptions
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class Disposition(StrEnum):
     """What the caller does next."""
 
     RETRY = "retry"  # the same request may succeed later
-    GIVE_UP_RECORD = "give-up-record"  # this request never will; others are not concerned
+    GIVE_UP_RECORD = "give-up-record"  # this request never succeeds; others are not affected
     STOP = "stop"  # the software may not be used here
-    FIX_SETUP = "fix-setup"  # a person must change the set-up first; the request itself is sound
+    FIX_SETUP = "fix-setup"  # the operator must change the setup first; the request itself is valid
 
 
 class Taken(StrEnum):
     """Whether the service processed the request that failed."""
 
-    NO = "no"  # proven not to have been processed
-    UNKNOWN = "unknown"  # it may have been: sending it from another pod could count it twice
+    NO = "no"  # proven: not processed
+    UNKNOWN = "unknown"  # possibly processed: another pod that sends it could count it twice
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class RequestFault:
     """One thing wrong with a request: where, in the service's member names, and what."""
 
     path: str
@@ -40,19 +39,30 @@ class Fault:
         return f"{self.path} {self.reason}"
 
 
+KINDS: Final[dict[str, type["MarketplaceError"]]] = {}
+"""From error code to class, filled by the classes as they are defined. Complete in `service_errors.ERRORS`."""
+
+
 class MarketplaceError(Exception):
-    """A call failed. Without proof of the contrary it may have been processed.
+    """A call failed. Without proof of the contrary, the service may have processed it.
+
+    A subclass whose name ends in "Exception" is the error of that code, and of the further `codes` that it lists.
 
     Args:
         message: What happened, in the service's or the SDK's words.
         code: The service's error code; without one, the name of the class.
-        request_id: AWS's id of the request, if there was an answer.
-        taken: What is known of this call, where that is not what the class says.
+        request_id: AWS's id of the request, if AWS answered.
+        taken: What is known about this call, if it differs from the class's `taken`.
     """
 
     disposition: ClassVar[Disposition] = Disposition.RETRY
     taken: Taken = Taken.UNKNOWN
     cure: ClassVar[str] = ""
+    codes: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        own = (cls.__name__,) if cls.__name__.endswith("Exception") else ()
+        KINDS.update(dict.fromkeys((*own, *vars(cls).get("codes", ())), cls))
 
     def __init__(
         self, message: str = "", code: str = "", request_id: str | None = None, taken: Taken | None = None
@@ -70,13 +80,13 @@ class MarketplaceError(Exception):
 
 
 class InvalidRequest(MarketplaceError):
-    """The request breaks the service's rules and was not sent. `faults` are all of them."""
+    """The request breaks the service's rules and was not sent. `faults` lists every violation."""
 
     disposition = Disposition.GIVE_UP_RECORD
     taken = Taken.NO
-    cure = "Correct every member that is named."
+    cure = "Correct every member that the message names."
 
-    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+    def __init__(self, faults: Iterable[RequestFault] = ()) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(str(fault) for fault in self.faults))
         self.args = (self.faults,)
@@ -87,26 +97,27 @@ class NotSent(MarketplaceError):
 
     taken = Taken.NO
     cure = (
-        "Let the pod reach the metering endpoint of its Region on port 443 (DNS, network policy, proxy, VPC endpoint) "
-        "and trust its certificate."
+        "Allow the pod to reach the metering endpoint of its Region on port 443 (DNS, network policy, proxy, VPC "
+        "endpoint), and trust its certificate."
     )
 
 
 class NoAnswer(MarketplaceError):
-    """The request was sent, or may have been, and no answer came: a time-out or a dropped connection."""
+    """The request was sent, or may have been, without an answer: a time-out or a dropped connection."""
 
     cure = "Check the network between the pod and the metering endpoint; the service may also be slow."
 
 
 class UnknownAnswer(MarketplaceError):
-    """No answer of this service: an unmodelled error, a proxy's page, a success that lacks what it is for."""
+    """An answer that is not this service's: an unmodelled error, a proxy's page, a success without its result."""
 
     cure = "If it persists, look for a proxy that answers in AWS's place, or give AWS Support the request id."
 
 
 class CredentialsMissing(MarketplaceError):
-    """No credentials could be had, or they have expired."""
+    """No credentials are available, or they have expired."""
 
+    codes = ("ExpiredToken", "MissingAuthenticationToken", "MissingAuthenticationTokenException")
     taken = Taken.NO
     cure = (
         "On EKS annotate the pod's service account with an IAM role (IRSA); on ECS give the task a task role. "
@@ -117,6 +128,16 @@ class CredentialsMissing(MarketplaceError):
 class CredentialsRefused(MarketplaceError):
     """AWS does not accept the identity or the signature."""
 
+    codes = (
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "NotAuthorized",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    )
     disposition = Disposition.FIX_SETUP
     taken = Taken.NO
     cure = (
@@ -128,6 +149,7 @@ class CredentialsRefused(MarketplaceError):
 class AccessDenied(MarketplaceError):
     """The role lacks the permission."""
 
+    codes = ("AccessDenied", "UnauthorizedOperation")
     disposition = Disposition.FIX_SETUP
     taken = Taken.NO
     cure = "Allow aws-marketplace:RegisterUsage and aws-marketplace:MeterUsage on resource * in the role's policy."
@@ -138,4 +160,4 @@ class UnsupportedRegion(MarketplaceError):
 
     disposition = Disposition.FIX_SETUP
     taken = Taken.NO
-    cure = "Run the pod in a supported Region, and let AWS_REGION name it (EKS and ECS set it by themselves)."
+    cure = "Run the pod in a supported Region, and set AWS_REGION to it (EKS and ECS do so themselves)."

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from sidecar.domain.metering import quantity
-from sidecar.marketplace.errors import Fault
+from sidecar.marketplace.errors import RequestFault
 
 _DECIMAL: Final = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
 _TAG: Final = r"^[a-zA-Z0-9 +\-=._:\\/@]+$"
@@ -66,64 +66,64 @@ def exact_quantity(whole: object, decimal: object) -> int | None:
     return whole * quantity.MILLION if isinstance(whole, int) else None
 
 
-def check_items(path: str, value: object, shape: str, kind: type) -> Iterator[Fault]:
+def check_items(path: str, value: object, shape: str, kind: type) -> Iterator[RequestFault]:
     """Yield what is wrong with a list: its type, its length, the type of its items."""
     limit = LIMITS[shape]
     if not isinstance(value, list | tuple):
-        yield Fault(path, f"must be a tuple of {kind.__name__}")
+        yield RequestFault(path, f"must be a tuple of {kind.__name__}")
         return
     yield from _bounds(path, len(value), limit, "items")
     for index, item in enumerate(value):
         if not isinstance(item, kind):
-            yield Fault(f"{path}[{index}]", f"must be a {kind.__name__}")
+            yield RequestFault(f"{path}[{index}]", f"must be a {kind.__name__}")
 
 
-def check_flag(path: str, value: object) -> Iterator[Fault]:
+def check_flag(path: str, value: object) -> Iterator[RequestFault]:
     """Yield what is wrong with an optional truth value: its type."""
     if value is not None and not isinstance(value, bool):
-        yield Fault(path, "must be true or false")
+        yield RequestFault(path, "must be true or false")
 
 
-def check_text(path: str, value: object, shape: str, *, optional: bool = False) -> Iterator[Fault]:
+def check_text(path: str, value: object, shape: str, *, optional: bool = False) -> Iterator[RequestFault]:
     """Yield what is wrong with a text: its type, its length, else its pattern, else its encoding."""
     if value is None and optional:
         return
     if not isinstance(value, str):
-        yield Fault(path, "must be text")
+        yield RequestFault(path, "must be text")
         return
     limit = LIMITS[shape]
     outside = list(_bounds(path, len(value), limit, "characters"))
     if outside:
         yield from outside
     elif limit.pattern is not None and re.fullmatch(limit.pattern, value) is None:
-        yield Fault(path, f"must match {limit.pattern}")
+        yield RequestFault(path, f"must match {limit.pattern}")
     elif not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        yield Fault(path, "must be valid Unicode")
+        yield RequestFault(path, "must be valid Unicode")
 
 
-def check_whole_number(path: str, value: object, shape: str, *, optional: bool = False) -> Iterator[Fault]:
+def check_whole_number(path: str, value: object, shape: str, *, optional: bool = False) -> Iterator[RequestFault]:
     """Yield what is wrong with a number: its type or its range."""
     if value is None and optional:
         return
     if isinstance(value, int) and not isinstance(value, bool):
         yield from _bounds(path, value, LIMITS[shape], "")
     else:
-        yield Fault(path, "must be a whole number")
+        yield RequestFault(path, "must be a whole number")
 
 
-def _bounds(path: str, size: int, limit: Limit, unit: str) -> Iterator[Fault]:
+def _bounds(path: str, size: int, limit: Limit, unit: str) -> Iterator[RequestFault]:
     if limit.minimum is not None and size < limit.minimum:
-        yield Fault(path, f"must be at least {limit.minimum} {unit}".rstrip())
+        yield RequestFault(path, f"must be at least {limit.minimum} {unit}".rstrip())
     elif limit.maximum is not None and size > limit.maximum:
-        yield Fault(path, f"must be at most {limit.maximum} {unit}".rstrip())
+        yield RequestFault(path, f"must be at most {limit.maximum} {unit}".rstrip())
 
 
-def check_timestamp(path: str, value: object) -> Iterator[Fault]:
+def check_timestamp(path: str, value: object) -> Iterator[RequestFault]:
     """Yield what is wrong with an instant."""
     if not isinstance(value, datetime) or value.tzinfo is None or value.utcoffset() is None:
-        yield Fault(path, "must be a datetime with an offset from UTC")
+        yield RequestFault(path, "must be a datetime with an offset from UTC")
         return
     try:
         value.astimezone(UTC)
     except OverflowError:
-        yield Fault(path, "is outside the calendar when expressed in UTC")
+        yield RequestFault(path, "is outside the calendar when expressed in UTC")

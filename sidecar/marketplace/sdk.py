@@ -96,7 +96,7 @@ class Connection:
                 try:
                     answer = self._timed(getattr(client, _METHODS[operation]), members)
                 except Exception as error:  # noqa: BLE001 - the SDK's parser raises anything on a garbled answer
-                    failure = self._explain(_call_error(operation, members, error, call), error)
+                    failure = self._explain(_call_error(client, operation, members, error, call), error)
         if failure is not None:
             # Raised out here so that no SDK exception, which may quote the request, hangs on it as its context.
             raise failure
@@ -205,10 +205,12 @@ def _credentials_error(error: Exception) -> MarketplaceError:
     return CredentialsMissing(_text(error))
 
 
-def _call_error(operation: str, members: Mapping[str, Any], error: Exception, call: Passage) -> MarketplaceError:
+def _call_error(
+    client: Any, operation: str, members: Mapping[str, Any], error: Exception, call: Passage
+) -> MarketplaceError:
     if isinstance(error, botocore.exceptions.ClientError):
         if error.operation_name == operation:
-            return _answered_error(operation, members, error)
+            return _answered_error(client.meta.service_model.operation_model(operation), members, error)
         # The token service's: the SDK asks it for new credentials in the middle of a call, before it signs.
         return _credentials_error(error)
     if isinstance(error, _NO_CREDENTIALS):
@@ -220,12 +222,12 @@ def _call_error(operation: str, members: Mapping[str, Any], error: Exception, ca
     return UnknownAnswer(f"the SDK could not read the answer ({type(error).__name__})")
 
 
-def _answered_error(operation: str, members: Mapping[str, Any], error: Any) -> MarketplaceError:
+def _answered_error(operation: Any, members: Mapping[str, Any], error: Any) -> MarketplaceError:
     code, message, status, request_id = _error_parts(error, members)
     if code == str(status):
         # Without an error name the SDK passes on the whole body, which is not the service's.
         return UnknownAnswer(f"HTTP {status} without an error of the service", code, request_id)
-    return error_from(operation, code, message, request_id, status)
+    return error_from({shape.name for shape in operation.error_shapes}, code, message, request_id, status)
 
 
 def _error_parts(error: Any, members: Mapping[str, Any]) -> tuple[str, str, int, str | None]:

@@ -1,15 +1,17 @@
-"""The service's own exceptions, under the model's names, and the one table from its error codes to classes.
+"""The service's own exceptions under the model's names, and the class of each error code.
 
-Their texts say what AWS means, their cures what the operator does. It refuses to guess: a code outside the table is an
-`UnknownAnswer`, which is retried and never taken for a refusal.
+The docstring of a class gives AWS's meaning, its cure the operator's next step. An unknown code becomes an
+`UnknownAnswer`, which is retried and never treated as a refusal. A new error needs a class here; if it means something
+to the entitlement or has its own outcome for a record, it also needs a row in `sidecar.services.failed_calls`.
 """
 # ruff: noqa: N818 - the model's own names
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
 
 from sidecar.marketplace.errors import (
+    KINDS,
     AccessDenied,
     CredentialsMissing,
     CredentialsRefused,
@@ -21,7 +23,7 @@ from sidecar.marketplace.errors import (
 
 
 class Refused(MarketplaceError):
-    """The service answered with an error that blames the request (HTTP 4xx): it processed nothing."""
+    """The service refused the request (HTTP 4xx) and processed nothing."""
 
     taken = Taken.NO
 
@@ -29,13 +31,14 @@ class Refused(MarketplaceError):
 class ThrottlingException(Refused):
     """Too many calls of this account in this Region."""
 
-    cure = "Nothing to do: spread and repeated calls get through."
+    codes = ("Throttling", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded")
+    cure = "Nothing to do: the sidecar spreads and repeats its calls."
 
 
 class InternalServiceErrorException(MarketplaceError):
-    """The service failed (HTTP 500), which does not tell whether it processed the request before."""
+    """The service failed (HTTP 500). It may have processed the request before that."""
 
-    cure = "Nothing to do unless it lasts; then give AWS Support the request id."
+    cure = "Nothing to do unless it persists; then give AWS Support the request id."
 
 
 class CustomerNotEntitledException(Refused):
@@ -46,7 +49,15 @@ class CustomerNotEntitledException(Refused):
 
 
 class CustomerNotSubscribedException(CustomerNotEntitledException):
-    """The same under the name that only AWS's prose uses."""
+    """The same error under a name that only AWS's prose uses."""
+
+
+class AccessDeniedException(AccessDenied):
+    """The role lacks the permission, by the common error of AWS's services."""
+
+
+class UnauthorizedException(AccessDenied):
+    """The role lacks the permission, by the documented answer to a dry run."""
 
 
 class PlatformNotSupportedException(Refused):
@@ -60,21 +71,21 @@ class PlatformNotSupportedException(Refused):
 
 
 class DisabledApiException(Refused):
-    """The operation is switched off in the Region."""
+    """The operation is disabled in the Region."""
 
     disposition = Disposition.FIX_SETUP
     cure = "Use a Region in which AWS Marketplace offers the operation."
 
 
 class InvalidRegionException(Refused):
-    """RegisterUsage was called in another Region than the pod's."""
+    """RegisterUsage was called in a Region other than the pod's."""
 
     disposition = Disposition.FIX_SETUP
-    cure = "Let AWS_REGION be the pod's own Region and leave marketplace.region unset."
+    cure = "Set AWS_REGION to the pod's own Region and remove marketplace.region."
 
 
 class InvalidEndpointRegionException(Refused):
-    """MeterUsage was called in another Region than the pod's."""
+    """MeterUsage was called in a Region other than the pod's."""
 
     disposition = Disposition.FIX_SETUP
     cure = InvalidRegionException.cure
@@ -88,7 +99,7 @@ class InvalidPublicKeyVersionException(Refused):
 
 
 class InvalidProductCodeException(Refused):
-    """No product of that code was published, or it is not the caller's."""
+    """No published product has that code, or the product is not the caller's."""
 
     disposition = Disposition.GIVE_UP_RECORD
     cure = "Set product.code to the code that AWS Marketplace shows for the published product."
@@ -98,7 +109,7 @@ class InvalidUsageDimensionException(Refused):
     """The product has no such dimension."""
 
     disposition = Disposition.GIVE_UP_RECORD
-    cure = "Use the dimension names of the published product, letter by letter."
+    cure = "Use the exact dimension names of the published product."
 
 
 class InvalidTagException(Refused):
@@ -109,10 +120,10 @@ class InvalidTagException(Refused):
 
 
 class InvalidUsageAllocationsException(Refused):
-    """The allocations do not add up to the quantity, or are of another kind than it."""
+    """The allocations do not add up to the quantity, or their kind of number differs."""
 
     disposition = Disposition.GIVE_UP_RECORD
-    cure = "Let the allocations add up to exactly the quantity, in the same kind of number."
+    cure = "Make the allocations add up to exactly the quantity, in the same kind of number."
 
 
 class TimestampOutOfBoundsException(Refused):
@@ -123,21 +134,21 @@ class TimestampOutOfBoundsException(Refused):
 
 
 class DuplicateRequestException(Refused):
-    """The pod, dimension and hour already hold another quantity; this one was not taken."""
+    """AWS already holds another quantity for the pod, dimension and hour; it did not take this one."""
 
     disposition = Disposition.GIVE_UP_RECORD
     cure = "Find what else meters this dimension from this pod."
 
 
 class IdempotencyConflictException(MarketplaceError):
-    """The client token belongs to a request with other parameters, which may have been this usage."""
+    """AWS knows the client token from a request with other parameters, which may have been this usage."""
 
     disposition = Disposition.GIVE_UP_RECORD
-    cure = "Compare AWS's record of the hour with the ledger: a token must never serve two requests."
+    cure = "Compare AWS's record of the hour with the ledger: no two requests may share a token."
 
 
 class InvalidCustomerIdentifierException(Refused):
-    """A record names a customer who does not exist."""
+    """A record names an unknown customer."""
 
     disposition = Disposition.GIVE_UP_RECORD
     cure = "Use the customer that ResolveCustomer returned."
@@ -151,7 +162,7 @@ class InvalidLicenseException(Refused):
 
 
 class InvalidTokenException(Refused):
-    """The registration token is none."""
+    """The registration token is not valid."""
 
     disposition = Disposition.GIVE_UP_RECORD
     cure = "Pass the token exactly as the buyer's browser posted it, URL-decoded once."
@@ -161,132 +172,46 @@ class ExpiredTokenException(Refused):
     """The registration token has expired."""
 
     disposition = Disposition.GIVE_UP_RECORD
-    cure = "Let the buyer register again, and resolve the token at once."
+    cure = "Ask the buyer to register again, and resolve the token immediately."
 
 
-_MODELLED: Final[tuple[type[MarketplaceError], ...]] = (
-    CustomerNotEntitledException,
-    DisabledApiException,
-    DuplicateRequestException,
-    ExpiredTokenException,
-    IdempotencyConflictException,
-    InternalServiceErrorException,
-    InvalidCustomerIdentifierException,
-    InvalidEndpointRegionException,
-    InvalidLicenseException,
-    InvalidProductCodeException,
-    InvalidPublicKeyVersionException,
-    InvalidRegionException,
-    InvalidTagException,
-    InvalidTokenException,
-    InvalidUsageAllocationsException,
-    InvalidUsageDimensionException,
-    PlatformNotSupportedException,
-    ThrottlingException,
-    TimestampOutOfBoundsException,
-)
-
-ERRORS: Final[Mapping[str, type[MarketplaceError]]] = MappingProxyType(
-    {error.__name__: error for error in _MODELLED}
-    | {
-        "CustomerNotSubscribedException": CustomerNotSubscribedException,
-        "Throttling": ThrottlingException,
-        "ThrottledException": ThrottlingException,
-        "TooManyRequestsException": ThrottlingException,
-        "RequestLimitExceeded": ThrottlingException,
-        "AccessDenied": AccessDenied,
-        "AccessDeniedException": AccessDenied,
-        "UnauthorizedException": AccessDenied,
-        "UnauthorizedOperation": AccessDenied,
-        "ExpiredToken": CredentialsMissing,
-        "MissingAuthenticationToken": CredentialsMissing,
-        "MissingAuthenticationTokenException": CredentialsMissing,
-        "IncompleteSignature": CredentialsRefused,
-        "IncompleteSignatureException": CredentialsRefused,
-        "InvalidClientTokenId": CredentialsRefused,
-        "InvalidSignatureException": CredentialsRefused,
-        "NotAuthorized": CredentialsRefused,
-        "RequestExpired": CredentialsRefused,
-        "SignatureDoesNotMatch": CredentialsRefused,
-        "UnrecognizedClientException": CredentialsRefused,
-    }
-)
-"""From error code to class: the modelled ones, and what AWS's front door answers for every service."""
-
-
-REFUSALS: Final[Mapping[str, frozenset[type[MarketplaceError]]]] = MappingProxyType(
-    {
-        "RegisterUsage": frozenset(
-            {
-                CustomerNotEntitledException,
-                CustomerNotSubscribedException,
-                DisabledApiException,
-                InvalidProductCodeException,
-                InvalidPublicKeyVersionException,
-                InvalidRegionException,
-                PlatformNotSupportedException,
-                ThrottlingException,
-            }
-        ),
-        "MeterUsage": frozenset(
-            {
-                CustomerNotEntitledException,
-                CustomerNotSubscribedException,
-                DuplicateRequestException,
-                InvalidEndpointRegionException,
-                InvalidProductCodeException,
-                InvalidTagException,
-                InvalidUsageAllocationsException,
-                InvalidUsageDimensionException,
-                ThrottlingException,
-                TimestampOutOfBoundsException,
-            }
-        ),
-        "BatchMeterUsage": frozenset(
-            {
-                DisabledApiException,
-                InvalidCustomerIdentifierException,
-                InvalidLicenseException,
-                InvalidProductCodeException,
-                InvalidTagException,
-                InvalidUsageAllocationsException,
-                InvalidUsageDimensionException,
-                ThrottlingException,
-                TimestampOutOfBoundsException,
-            }
-        ),
-        "ResolveCustomer": frozenset(
-            {DisabledApiException, ExpiredTokenException, InvalidTokenException, ThrottlingException}
-        ),
-    }
-)
-"""The errors of the model by which each operation refuses a request; the prose's CustomerNotSubscribed is one, too."""
+ERRORS: Final[Mapping[str, type[MarketplaceError]]] = MappingProxyType(KINDS)
+"""From error code to class: the modelled errors, and the errors that AWS's front door answers for every service."""
 
 _CLIENT_FAULTS = range(400, 500)
-"""The HTTP statuses that blame the request."""
+"""The HTTP statuses that reject the request."""
 
 
-def error_from(operation: str, code: str, message: str, request_id: str | None, status: int = 400) -> MarketplaceError:
-    """Return the error that the service's answer stands for; a code outside the table is an `UnknownAnswer`.
+def error_from(
+    modelled: Collection[str], code: str, message: str, request_id: str | None, status: int = 400
+) -> MarketplaceError:
+    """Return the error of the service's answer; an unknown code is an `UnknownAnswer`.
 
-    Only a code that is the operation's own, or the front door's, together with an HTTP status that blames the request
-    (4xx) proves that nothing was processed. Under another status a refusal is an `UnknownAnswer`.
+    Only an error of the operation itself, or of the front door, with an HTTP status that rejects the request (4xx)
+    proves that nothing was processed. Under another status a refusal is an `UnknownAnswer`.
+
+    Args:
+        modelled: The names of the errors that the service model gives the operation.
+        code: The error code of the answer.
+        message: AWS's words.
+        request_id: AWS's id of the request.
+        status: The HTTP status.
     """
-    error = _kind(operation, code, message)
-    blames_request = status in _CLIENT_FAULTS
-    if not blames_request and error.disposition is not Disposition.RETRY:
+    kind = _kind(modelled, code, message)
+    rejected = status in _CLIENT_FAULTS
+    if not rejected and kind.disposition is not Disposition.RETRY:
         return UnknownAnswer(f"HTTP {status} with the error {code}", request_id=request_id)
-    known = not issubclass(error, Refused) or error in REFUSALS[operation]
-    return error(message, code, request_id, error.taken if blames_request and known else Taken.UNKNOWN)
+    known = not issubclass(kind, Refused) or any(each.__name__ in modelled for each in kind.__mro__)
+    return kind(message, code, request_id, kind.taken if rejected and known else Taken.UNKNOWN)
 
 
-def _kind(operation: str, code: str, message: str) -> type[MarketplaceError]:
-    error = ERRORS.get(code, UnknownAnswer)
-    # Both codes are also the front door's words for the caller's own credentials. Only ResolveCustomer has tokens of
-    # its own, and even there AWS says "security token" when it means the credentials.
-    if operation != "ResolveCustomer" or "security token" in message.lower():
-        if error is ExpiredTokenException:
+def _kind(modelled: Collection[str], code: str, message: str) -> type[MarketplaceError]:
+    kind = ERRORS.get(code, UnknownAnswer)
+    # Both codes are also the front door's for the caller's credentials. Only ResolveCustomer has tokens of its own, and
+    # even there AWS writes "security token" for the credentials.
+    if code not in modelled or "security token" in message.lower():
+        if kind is ExpiredTokenException:
             return CredentialsMissing
-        if error is InvalidTokenException:
+        if kind is InvalidTokenException:
             return CredentialsRefused
-    return error
+    return kind

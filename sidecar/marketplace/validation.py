@@ -7,7 +7,7 @@ clock, the entitlement or the product, which only AWS knows. Sums are exact.
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from sidecar.marketplace.errors import Fault
+from sidecar.marketplace.errors import RequestFault
 from sidecar.marketplace.limits import (
     check_flag,
     check_items,
@@ -34,7 +34,7 @@ LARGEST_BATCH: Final = 1_000_000
 """A batch must be smaller than this, in bytes of its JSON."""
 
 
-def faults(request: Request) -> list[Fault]:
+def faults(request: Request) -> list[RequestFault]:
     """Return everything that is wrong with `request`, in the order of its members; empty when it may be sent."""
     match request:
         case RegisterUsageRequest():
@@ -51,7 +51,7 @@ def faults(request: Request) -> list[Fault]:
             return list(check_text("RegistrationToken", request.registration_token, "NonEmptyString"))
 
 
-def _meter_usage(request: MeterUsageRequest) -> Iterator[Fault]:
+def _meter_usage(request: MeterUsageRequest) -> Iterator[RequestFault]:
     yield from check_text("ProductCode", request.product_code, "ProductCode")
     yield from check_timestamp("Timestamp", request.timestamp)
     yield from check_text("UsageDimension", request.usage_dimension, "UsageDimension")
@@ -66,7 +66,7 @@ def _meter_usage(request: MeterUsageRequest) -> Iterator[Fault]:
     yield from check_text("ClientToken", request.client_token, "ClientToken")
 
 
-def _batch(request: BatchMeterUsageRequest) -> Iterator[Fault]:
+def _batch(request: BatchMeterUsageRequest) -> Iterator[RequestFault]:
     yield from check_text("ProductCode", request.product_code, "ProductCode", optional=True)
     wrong = list(check_items("UsageRecords", request.usage_records, "UsageRecordList", UsageRecord))
     if not wrong:
@@ -77,11 +77,11 @@ def _batch(request: BatchMeterUsageRequest) -> Iterator[Fault]:
         ]
         wrong += _identities(request)
         if not wrong and request_size(request) >= LARGEST_BATCH:
-            wrong = [Fault("UsageRecords", f"must be less than {LARGEST_BATCH} bytes of JSON together")]
+            wrong = [RequestFault("UsageRecords", f"must be less than {LARGEST_BATCH} bytes of JSON together")]
     yield from wrong
 
 
-def _usage_record(path: str, record: UsageRecord) -> Iterator[Fault]:
+def _usage_record(path: str, record: UsageRecord) -> Iterator[RequestFault]:
     yield from check_timestamp(f"{path}.Timestamp", record.timestamp)
     yield from check_text(f"{path}.CustomerIdentifier", record.customer_identifier, "CustomerIdentifier", optional=True)
     yield from check_text(f"{path}.Dimension", record.dimension, "UsageDimension")
@@ -97,36 +97,36 @@ def _usage_record(path: str, record: UsageRecord) -> Iterator[Fault]:
     yield from check_text(f"{path}.LicenseArn", record.license_arn, "LicenseArn", optional=True)
     if record.customer_identifier is not None:
         if account is not None or record.license_arn is not None:
-            yield Fault(path, "names its customer twice, by CustomerIdentifier and by account and license")
+            yield RequestFault(path, "names its customer twice, by CustomerIdentifier and by account and license")
     elif account is None and record.license_arn is None:
-        yield Fault(path, "names no customer")
+        yield RequestFault(path, "names no customer")
     elif account is None:
-        yield Fault(f"{path}.CustomerAWSAccountId", "is missing beside LicenseArn")
+        yield RequestFault(f"{path}.CustomerAWSAccountId", "is missing beside LicenseArn")
     elif record.license_arn is None:
-        yield Fault(f"{path}.LicenseArn", "is missing beside CustomerAWSAccountId")
+        yield RequestFault(f"{path}.LicenseArn", "is missing beside CustomerAWSAccountId")
 
 
-def _identities(request: BatchMeterUsageRequest) -> Iterator[Fault]:
+def _identities(request: BatchMeterUsageRequest) -> Iterator[RequestFault]:
     legacy = any(record.customer_identifier is not None for record in request.usage_records)
     licensed = any(record.license_arn is not None for record in request.usage_records)
     if legacy and licensed:
-        yield Fault("UsageRecords", "mix CustomerIdentifier and LicenseArn, which can bill a customer twice")
+        yield RequestFault("UsageRecords", "mix CustomerIdentifier and LicenseArn, which can bill a customer twice")
     elif legacy and request.product_code is None:
-        yield Fault("ProductCode", "is required with CustomerIdentifier")
+        yield RequestFault("ProductCode", "is required with CustomerIdentifier")
     elif licensed and request.product_code is not None:
-        yield Fault("ProductCode", "must be left out with LicenseArn, or the customer is billed twice")
+        yield RequestFault("ProductCode", "must be left out with LicenseArn, or the customer is billed twice")
 
 
-def _amount(whole: tuple[str, object, str], decimal: tuple[str, object, str]) -> Iterator[Fault]:
+def _amount(whole: tuple[str, object, str], decimal: tuple[str, object, str]) -> Iterator[RequestFault]:
     yield from check_whole_number(*whole, optional=True)
     yield from check_text(*decimal, optional=True)
     if whole[1] is not None and decimal[1] is not None:
-        yield Fault(decimal[0], f"is given beside {whole[0].rpartition('.')[2]}; only one of them may be")
+        yield RequestFault(decimal[0], f"is given beside {whole[0].rpartition('.')[2]}; only one of them may be")
 
 
 def _allocations(
     path: str, allocations: Sequence[UsageAllocation] | None, whole: int | None, decimal: str | None
-) -> Iterator[Fault]:
+) -> Iterator[RequestFault]:
     if allocations is None:
         return
     wrong = list(check_items(path, allocations, "UsageAllocations", UsageAllocation))
@@ -142,18 +142,18 @@ def _allocations(
             for each in allocations
         ]
         if total is not None and sum(part for part in parts if part is not None) != total:
-            wrong.append(Fault(path, "must add up to exactly the quantity"))
+            wrong.append(RequestFault(path, "must add up to exactly the quantity"))
     yield from wrong
 
 
-def _allocation(path: str, allocation: UsageAllocation) -> Iterator[Fault]:
+def _allocation(path: str, allocation: UsageAllocation) -> Iterator[RequestFault]:
     whole, decimal = allocation.allocated_usage_quantity, allocation.allocated_usage_quantity_as_decimal
     yield from _amount(
         (f"{path}.AllocatedUsageQuantity", whole, "AllocatedUsageQuantity"),
         (f"{path}.AllocatedUsageQuantityAsDecimal", decimal, "AllocatedUsageQuantityAsDecimalString"),
     )
     if whole is None and decimal is None:
-        yield Fault(path, "has no quantity")
+        yield RequestFault(path, "has no quantity")
     if allocation.tags is None:
         return
     wrong = list(check_items(f"{path}.Tags", allocation.tags, "TagList", Tag))
@@ -162,26 +162,26 @@ def _allocation(path: str, allocation: UsageAllocation) -> Iterator[Fault]:
             wrong += check_text(f"{path}.Tags[{index}].Key", tag.key, "TagKey")
             wrong += check_text(f"{path}.Tags[{index}].Value", tag.value, "TagValue")
             if tag.key in [earlier.key for earlier in allocation.tags[:index]]:
-                wrong.append(Fault(f"{path}.Tags[{index}].Key", "is given twice in one tag set"))
+                wrong.append(RequestFault(f"{path}.Tags[{index}].Key", "is given twice in one tag set"))
     yield from wrong
 
 
 def _kinds(
     path: str, allocations: Sequence[UsageAllocation], whole: int | None, decimal: str | None
-) -> Iterator[Fault]:
+) -> Iterator[RequestFault]:
     # Without a quantity there is no kind to follow, so the allocations need only agree among themselves.
     decimals = allocations[0].allocated_usage_quantity is None if whole is None and decimal is None else whole is None
     wanted = "AllocatedUsageQuantityAsDecimal" if decimals else "AllocatedUsageQuantity"
     for index, allocation in enumerate(allocations):
         if (allocation.allocated_usage_quantity is None) is not decimals:
-            yield Fault(f"{path}[{index}]", f"must use {wanted}, the same kind of quantity as the total")
+            yield RequestFault(f"{path}[{index}]", f"must use {wanted}, the same kind of quantity as the total")
 
 
-def _tag_sets(path: str, allocations: Sequence[UsageAllocation]) -> Iterator[Fault]:
+def _tag_sets(path: str, allocations: Sequence[UsageAllocation]) -> Iterator[RequestFault]:
     seen: dict[frozenset[Tag], int] = {}
     for index, allocation in enumerate(allocations):
         first = seen.setdefault(frozenset(allocation.tags or ()), index)
         if first != index:
-            yield Fault(f"{path}[{index}].Tags", f"is the same tag set as that of {path}[{first}]")
+            yield RequestFault(f"{path}[{index}].Tags", f"is the same tag set as that of {path}[{first}]")
     if len({tag.key for tags in seen for tag in tags}) > DISTINCT_TAG_KEYS:
-        yield Fault(path, f"use more than {DISTINCT_TAG_KEYS} different tag keys")
+        yield RequestFault(path, f"use more than {DISTINCT_TAG_KEYS} different tag keys")

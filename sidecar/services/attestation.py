@@ -13,8 +13,8 @@ from structlog.typing import FilteringBoundLogger
 from sidecar.domain.entitlement.states import AttestationFailed, SlowDown
 from sidecar.domain.entitlement.token import Refusal
 from sidecar.marketplace.errors import MarketplaceError
+from sidecar.services.failed_calls import explain_refusal, interpret
 from sidecar.services.proof import Prover
-from sidecar.services.refusals import disbelieve, interpret
 
 SPACING = 10.0
 """Real seconds between two attestations, however fast the clock of entitlement goes: the quota is AWS's."""
@@ -47,7 +47,7 @@ class Attestor:
             return (await self._prover.register(nonce)).signature
         except Refusal as refusal:
             self._log.error("registration.attestation_refused", rule=refusal.code, detail=refusal.sentence)
-            raise AttestationFailed(disbelieve(refusal)) from refusal
+            raise AttestationFailed(explain_refusal(refusal)) from refusal
         except MarketplaceError as error:
             meaning = interpret(error)
             self._log.warning("registration.attestation_failed", reason=meaning.reason, code=error.code)

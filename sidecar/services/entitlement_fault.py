@@ -2,7 +2,7 @@
 
 from sidecar.domain.entitlement.states import Entitlement, State
 from sidecar.domain.status import Finding
-from sidecar.services.refusals import cure_of
+from sidecar.services.failed_calls import cure_of
 
 _AGAIN = "The sidecar asks again by itself; no restart is needed."
 

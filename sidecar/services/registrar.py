@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.domain.entitlement.registration import Registration, Standing, judge, next_change
-from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Evidence, Reason, Source, State
+from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, EntitlementSource, Evidence, Reason, State
 from sidecar.domain.entitlement.token import Refusal
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.policy import EntitlementCheck, OnDenied
@@ -25,10 +25,10 @@ from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.service_errors import CustomerNotEntitledException
 from sidecar.services.attestation import Attestor
+from sidecar.services.failed_calls import explain_refusal, interpret
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.ports import EvidenceStore
 from sidecar.services.proof import Prover
-from sidecar.services.refusals import disbelieve, interpret
 from sidecar.services.renewing import Renewal
 from sidecar.services.retry_schedule import RetrySchedule
 from sidecar.settings import EntitlementSettings
@@ -217,7 +217,7 @@ class Registrar:
                 evidence = await self._prover.register_pod()
                 self._renewal.begin(self._clock.now())
         except Refusal as refusal:
-            await self._refuse(Reason.SIGNATURE_INVALID, disbelieve(refusal))
+            await self._refuse(Reason.SIGNATURE_INVALID, explain_refusal(refusal))
         except MarketplaceError as error:
             meaning = interpret(error, self._settings.service_account)
             if meaning.refused:
@@ -309,7 +309,7 @@ class Registrar:
         self._reported = report
         if entitlement.state in {State.DENIED, State.SUSPENDED}:
             level = logging.ERROR
-        elif entitlement.entitled and entitlement.source is not Source.REMEMBERED:
+        elif entitlement.entitled and entitlement.source is not EntitlementSource.REMEMBERED:
             level = logging.INFO
         else:
             level = logging.WARNING
@@ -327,7 +327,7 @@ def _begin(settings: RegistrarSettings, now: datetime) -> Registration:
     registration = Registration(
         product_code=settings.product_code,
         public_key_version=settings.public_key_version,
-        source=Source.EMULATOR if settings.emulator else Source.LIVE,
+        source=EntitlementSource.EMULATOR if settings.emulator else EntitlementSource.LIVE,
         retry_for=settings.retry_for,
         asking_since=now,
         since=now,
@@ -345,7 +345,7 @@ def _grant(registration: Registration, check: EntitlementCheck, evidence: Eviden
     return registration.granted(reason, detail, evidence, evidence.registered_at)
 
 
-def _report(entitlement: Entitlement) -> tuple[State, Source, str]:
+def _report(entitlement: Entitlement) -> tuple[State, EntitlementSource, str]:
     """Return what makes a change worth a line; reasons of waiting have lines of their own."""
     reason = entitlement.reason if entitlement.state is State.DENIED else ""
     return entitlement.state, entitlement.source, reason

@@ -13,8 +13,8 @@ from sidecar.domain.entitlement.renewal import first_wait, longest_wait, next_wa
 from sidecar.domain.entitlement.states import Evidence
 from sidecar.domain.entitlement.token import Refusal
 from sidecar.marketplace.errors import MarketplaceError
+from sidecar.services.failed_calls import explain_refusal, interpret
 from sidecar.services.proof import Prover
-from sidecar.services.refusals import disbelieve, interpret
 
 
 class Renewal:
@@ -51,7 +51,7 @@ class Renewal:
         try:
             evidence = await self._prover.register_pod()
         except Refusal as refusal:
-            self._fail(now(), "signature-invalid", refusal.code, disbelieve(refusal))
+            self._fail(now(), "signature-invalid", refusal.code, explain_refusal(refusal))
         except MarketplaceError as error:
             meaning = interpret(error)
             self._fail(now(), meaning.reason, error.code, meaning.detail)

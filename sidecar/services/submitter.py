@@ -18,7 +18,7 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, end_of, hour_of, next_hour, start_of
-from sidecar.domain.metering.outcomes import OUTCOMES, Outcome, classify
+from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.records import (
     Accept,
@@ -41,8 +41,9 @@ from sidecar.domain.metering.validation import MAX_FUTURE
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import Terms
-from sidecar.marketplace import Disposition, MarketplaceError, MarketplaceMetering, Taken
+from sidecar.marketplace import MarketplaceError, MarketplaceMetering
 from sidecar.services.course_keeper import DUPLICATE_CURE, CourseKeeper
+from sidecar.services.failed_calls import label_of, outcome_of
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.meter_request import meter_request
 from sidecar.services.ports import EntitlementReader
@@ -307,12 +308,8 @@ class Submitter:
             outcome, answer = Outcome.ACCEPTED, Answer("accepted", result.metering_record_id, result.request_id)
             code = counted = "accepted"
         except MarketplaceError as error:
-            outcome = classify(error.code, maybe_taken=error.taken is Taken.UNKNOWN)
-            if outcome is Outcome.RETRY and error.disposition is Disposition.FIX_SETUP:
-                outcome = Outcome.SETUP
+            outcome, counted = outcome_of(error), label_of(error)
             answer, code, cure = Answer(str(error), None, error.request_id), error.code, error.cure
-            # A label of the metrics, and they must be few: a code that nobody has foreseen counts as its kind.
-            counted = code if code in OUTCOMES else type(error).__name__
         self.answers[counted] += 1
         if outcome is Outcome.ACCEPTED:
             await self._note_success(record)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sidecar.domain.entitlement.states import Entitlement, Source, State
+from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.status import Finding, Metering, Status, Terms
 from sidecar.serializers import status_members
 
@@ -14,7 +14,7 @@ ENTITLED = Entitlement(
     state=State.ENTITLED,
     reason="registered",
     detail="AWS Marketplace has registered this pod, and its signature is right.",
-    source=Source.LIVE,
+    source=EntitlementSource.LIVE,
     product_code="0abc123example",
     public_key_version=1,
     since=NOW - timedelta(hours=3, minutes=20),

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from sidecar.checks.setup import CHECKS
 from sidecar.domain.entitlement.states import Reason, State
-from sidecar.domain.metering.outcomes import OUTCOMES
 from sidecar.domain.pod.lifecycle import Fault
 from sidecar.domain.status import Metering
 from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import errors
+from sidecar.marketplace.service_errors import ERRORS
 from tests.support.reading import ROOT, read
+from tests.support.service_model import modelled
 
 OPERATOR = "docs/operator.md"
 _EVENT = re.compile(r"[a-z]+\.[a-z_]+")
@@ -89,8 +90,12 @@ def test_every_fault_has_a_section() -> None:
 def test_every_answer_is_explained() -> None:
     """Each answer of AWS to a record, and each fault of the client, has a row."""
     own = {kind.__name__ for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)}
+    known = (own | modelled("MeterUsage")) - {"MarketplaceError"}
+    answers = {
+        kind.__name__ for kind in ERRORS.values() if not known.isdisjoint(each.__name__ for each in kind.__mro__)
+    }
 
-    assert set(OUTCOMES) | own - {"MarketplaceError"} == words_of_tables("Faults in `/v1/status`")
+    assert known | answers == words_of_tables("Faults in `/v1/status`")
 
 
 def test_every_exit_code_has_a_section() -> None:

@@ -25,6 +25,7 @@ from sidecar.marketplace import (
     UnsupportedRegion,
 )
 from sidecar.marketplace.service_errors import error_from
+from tests.support.service_model import modelled
 
 RETRY, GIVE_UP, STOP, FIX = Disposition
 
@@ -69,7 +70,7 @@ OWN: list[type[MarketplaceError]] = [
 )
 def test_codes_tell_what_to_do(code: str, disposition: Disposition) -> None:
     """Each answer leads to one of four things that the caller does next."""
-    assert disposition is error_from("MeterUsage", code, "words", None).disposition
+    assert disposition is error_from(modelled("MeterUsage"), code, "words", None).disposition
 
 
 @pytest.mark.parametrize(
@@ -85,12 +86,12 @@ def test_codes_tell_what_to_do(code: str, disposition: Disposition) -> None:
 )
 def test_tokens_are_told_apart(operation: str, code: str, message: str, expected: type[MarketplaceError]) -> None:
     """The same code means the buyer's token for ResolveCustomer and the caller's credentials for the others."""
-    assert expected is type(error_from(operation, code, message, None))
+    assert expected is type(error_from(modelled(operation), code, message, None))
 
 
 def test_unknown_code_is_no_refusal() -> None:
     """A code that nobody knows is retried, keeps its name, and leaves open whether the request was processed."""
-    error = error_from("MeterUsage", "SomethingNewException", "words", "request-1")
+    error = error_from(modelled("MeterUsage"), "SomethingNewException", "words", "request-1")
     assert (UnknownAnswer, "SomethingNewException", "request-1") == (type(error), error.code, error.request_id)
     assert (error.disposition, error.taken) == (RETRY, Taken.UNKNOWN)
 
@@ -122,7 +123,7 @@ def test_only_a_refusal_proves(code: str, status: int, kind: type[MarketplaceErr
 
     A refusal under another status is none, so that it closes no gate and settles no record.
     """
-    error = error_from("MeterUsage", code, "words", "request-1", status)
+    error = error_from(modelled("MeterUsage"), code, "words", "request-1", status)
     assert (kind, taken, "request-1") == (type(error), error.taken, error.request_id)
     assert (error.code == "UnknownAnswer") == (kind is UnknownAnswer and code in ERRORS)
 
@@ -154,7 +155,7 @@ def test_errors_travel(kind: type[MarketplaceError]) -> None:
 def test_not_subscribed_is_not_entitled() -> None:
     """The name that only AWS's prose uses is handled wherever not-entitled is."""
     with pytest.raises(CustomerNotEntitledException):
-        raise error_from("RegisterUsage", "CustomerNotSubscribedException", "", None)
+        raise error_from(modelled("RegisterUsage"), "CustomerNotSubscribedException", "", None)
 
 
 def test_code_defaults_to_the_class() -> None:

@@ -13,7 +13,6 @@ from sidecar.marketplace import (
     BatchMeterUsageResult,
     CredentialsMissing,
     CustomerNotEntitledException,
-    Fault,
     InternalServiceErrorException,
     InvalidRequest,
     InvalidUsageDimensionException,
@@ -24,6 +23,7 @@ from sidecar.marketplace import (
     NotSent,
     RegisterUsageRequest,
     RegisterUsageResult,
+    RequestFault,
     ResolveCustomerRequest,
     ResolveCustomerResult,
     Taken,
@@ -95,7 +95,7 @@ async def test_transient_errors_repeat(error: MarketplaceError) -> None:
         CustomerNotEntitledException(),
         AccessDenied(),
         TimestampOutOfBoundsException(),
-        InvalidRequest([Fault("ProductCode", "must be text")]),
+        InvalidRequest([RequestFault("ProductCode", "must be text")]),
     ],
 )
 async def test_final_errors_end_at_once(error: MarketplaceError) -> None:
@@ -223,7 +223,7 @@ async def test_failure_keeps_what_was_settled() -> None:
 
 async def test_faulty_batch_is_raised() -> None:
     """A batch that breaks a rule was not sent; the caller hears of it as an error."""
-    service = FakeService(InvalidRequest([Fault("UsageRecords", "must be at most 25 items")]))
+    service = FakeService(InvalidRequest([RequestFault("UsageRecords", "must be at most 25 items")]))
     with pytest.raises(InvalidRequest):
         await submit_batch(
             service, replace(REQUEST), deadline=START + timedelta(hours=1), clock=FakeClock(), back_off=HALF

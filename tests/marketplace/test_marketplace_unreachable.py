@@ -19,7 +19,7 @@ from sidecar.marketplace.proxies import https_proxy
 from sidecar.marketplace.sdk import Connection
 from sidecar.marketplace.sdk_settings import SettingRefused
 from sidecar.marketplace.unreachable import ProxyUnreachable, ProxyUnusable, TokenServiceUnreachable
-from sidecar.services.refusals import interpret
+from sidecar.services.failed_calls import interpret
 
 LIVE = replace(Endpoint.live({"AWS_REGION": "eu-west-1"}), connect_timeout=timedelta(seconds=5))
 CALL = {"ProductCode": "0abc", "Timestamp": datetime(2026, 11, 23, tzinfo=UTC), "UsageDimension": "requests"}

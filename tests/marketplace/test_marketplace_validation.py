@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from sidecar.marketplace import (
     BatchMeterUsageRequest,
-    Fault,
     InvalidRequest,
     MeterUsageRequest,
     RegisterUsageRequest,
     Request,
+    RequestFault,
     ResolveCustomerRequest,
     Tag,
     UsageAllocation,
@@ -239,13 +239,13 @@ ANYTHING = st.one_of(
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(USAGE.__slots__, ANYTHING)))
 def test_wrong_types_are_faults(changes: dict[str, Any]) -> None:
     """Whatever is put into a request, the answer is a list of faults and never an exception."""
-    assert all(isinstance(fault, Fault) for fault in faults(usage(**changes)))
+    assert all(isinstance(fault, RequestFault) for fault in faults(usage(**changes)))
 
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(LEGACY.__slots__, ANYTHING)))
 def test_wrong_record_types_are_faults(changes: dict[str, Any]) -> None:
     """Whatever is put into a usage record, the answer is a list of faults and never an exception."""
-    assert all(isinstance(fault, Fault) for fault in faults(legacy(replace(LEGACY, **changes))))
+    assert all(isinstance(fault, RequestFault) for fault in faults(legacy(replace(LEGACY, **changes))))
 
 
 def test_reasons_keep_secrets() -> None:
@@ -264,7 +264,7 @@ def test_reasons_keep_secrets() -> None:
 
 def test_invalid_request_lists_all() -> None:
     """The error names every fault with its path and survives copying and pickling."""
-    error = InvalidRequest([Fault("A", "is wrong"), Fault("B[0]", "is worse")])
+    error = InvalidRequest([RequestFault("A", "is wrong"), RequestFault("B[0]", "is worse")])
     assert str(error) == "InvalidRequest: A is wrong; B[0] is worse"
     for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
         assert (error.faults, str(error)) == (twin.faults, str(twin))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sidecar.adapters.ledger import proof, pruning, submitting
 from sidecar.adapters.ledger.courses import write_course
-from sidecar.domain.entitlement.states import Entitlement, Source, State
+from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, to_micros
@@ -167,7 +167,7 @@ class OpenGate:
             state=self.state,
             reason="registered",
             detail=f"The pod is {self.state}.",
-            source=Source.LIVE,
+            source=EntitlementSource.LIVE,
             product_code="0abc123example",
             public_key_version=1,
             since=self.since,

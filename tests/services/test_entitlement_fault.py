@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sidecar.domain.entitlement.states import Entitlement, Reason, Source, State
+from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, Reason, State
 from sidecar.services.entitlement_fault import entitlement_fault
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -12,7 +12,7 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 def entitlement(state: State, reason: Reason = Reason.CUSTOMER_NOT_ENTITLED) -> Entitlement:
     """Return an entitlement in a state."""
-    return Entitlement(state, reason, "The account has none.", Source.LIVE, "0abc", 1, NOON)
+    return Entitlement(state, reason, "The account has none.", EntitlementSource.LIVE, "0abc", 1, NOON)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from sidecar.adapters.clock import SystemClock
-from sidecar.domain.entitlement.states import Entitlement, Source, State
+from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.pod.lifecycle import (
     Access,
     ClusterFailed,
@@ -107,7 +107,7 @@ class Stage:
 
 def situation(state: State, sentence: str = "Because.") -> Situation:
     """Return how a pod stands."""
-    entitlement = Entitlement(state, "why", sentence, Source.LIVE, "0abc123example", 1, SINCE)
+    entitlement = Entitlement(state, "why", sentence, EntitlementSource.LIVE, "0abc123example", 1, SINCE)
     return Situation(entitlement, Verdict(ok=entitlement.entitled, reason=state, sentence=sentence), False, None)  # noqa: FBT003 - no failing
 
 

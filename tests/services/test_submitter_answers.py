@@ -5,14 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-import botocore.loaders
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.domain.metering.outcomes import OUTCOMES
 from sidecar.domain.policy import LatePolicy
 from sidecar.marketplace.errors import (
-    AccessDenied,
     CredentialsMissing,
     CredentialsRefused,
     InvalidRequest,
@@ -23,14 +20,14 @@ from sidecar.marketplace.errors import (
     UnsupportedRegion,
 )
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
+from sidecar.services.failed_calls import label_of
 from tests.support.books import RULES, event
+from tests.support.service_model import modelled
 
 if TYPE_CHECKING:
     from tests.services.conftest import Metering
 
 AT_ONCE = replace(RULES, spread=timedelta())
-MODEL = botocore.loaders.Loader().load_service_model("meteringmarketplace", "service-2")
-MODELLED = {error["shape"] for error in MODEL["operations"]["MeterUsage"]["errors"]}
 
 WAITS = "sealed", None
 TABLE: dict[str, tuple[MarketplaceError, tuple[str, str | None]]] = {
@@ -47,7 +44,7 @@ TABLE: dict[str, tuple[MarketplaceError, tuple[str, str | None]]] = {
     "InvalidUsageAllocationsException": (ERRORS["InvalidUsageAllocationsException"](), ("unbilled", "rejected")),
     "InvalidProductCodeException": (ERRORS["InvalidProductCodeException"](), ("unbilled", "rejected")),
     "InvalidRequest": (InvalidRequest(), ("unbilled", "rejected")),
-    "AccessDeniedException": (AccessDenied("no", "AccessDeniedException"), WAITS),
+    "AccessDeniedException": (ERRORS["AccessDeniedException"]("no"), WAITS),
     "SignatureDoesNotMatch": (CredentialsRefused("no", "SignatureDoesNotMatch"), WAITS),
     "CredentialsMissing": (CredentialsMissing(), WAITS),
     "UnsupportedRegion": (UnsupportedRegion(), WAITS),
@@ -70,7 +67,7 @@ def _logs() -> Iterator[None]:
 
 def test_table_covers_model() -> None:
     """The table below has a row for every error that the service model gives MeterUsage."""
-    assert MODELLED <= TABLE.keys()
+    assert modelled("MeterUsage") <= TABLE.keys()
 
 
 @pytest.mark.parametrize("code", TABLE)
@@ -83,7 +80,7 @@ async def test_answer_end_to_end(metering: "Metering", code: str) -> None:
     await metering.until(11, 2)
     assert expected == metering.statuses()[1]
     assert ("accepted", None) == metering.statuses()[0]
-    assert 1 == metering.submitter.answers[code if code in OUTCOMES else type(error).__name__]
+    assert 1 == metering.submitter.answers[label_of(error)]
     (finding,) = metering.faults.findings
     assert (code, error.cure) == (finding.code, finding.cure)
     assert finding.detail.startswith("dimension requests: ")

@@ -41,6 +41,7 @@ from sidecar.marketplace.service_errors import error_from
 from tests.simulation.clocks import World
 from tests.simulation.disk import Crash
 from tests.simulation.witness import Witness
+from tests.support.service_model import modelled
 
 FOREIGN = Quantity(7_777_777_123_456, decimal=True)
 """What somebody else has reported under the pod's name."""
@@ -70,6 +71,7 @@ class Fault(StrEnum):
 
 
 _INTERNAL = "InternalServiceErrorException"
+_MODELLED = modelled("MeterUsage")
 _REFUSALS = {
     Fault.THROTTLED: "ThrottlingException",
     Fault.INTERNAL: _INTERNAL,
@@ -182,7 +184,7 @@ class _Call:
             if self._fault is Fault.INTERNAL_TAKEN:
                 self._fail(self._refusal(_INTERNAL))
             elif self._fault not in _UNANSWERED:
-                self._fail(error_from("MeterUsage", error.code, error.message, self._number, error.status))
+                self._fail(error_from(_MODELLED, error.code, error.message, self._number, error.status))
             return
         if self._fault is Fault.NO_RECORD_ID:
             self._fail(UnknownAnswer("a success without a MeteringRecordId"))
@@ -193,7 +195,7 @@ class _Call:
             self.answer.set_result(MeterUsageResult(metering_record_id=record_id, request_id=self._number))
 
     def _refusal(self, code: str) -> MarketplaceError:
-        return error_from("MeterUsage", code, "injected", self._number, 500 if code == _INTERNAL else 400)
+        return error_from(_MODELLED, code, "injected", self._number, 500 if code == _INTERNAL else 400)
 
     def _fail(self, error: MarketplaceError) -> None:
         if not self.answer.done():

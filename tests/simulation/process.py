@@ -9,7 +9,7 @@ from pathlib import Path
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.app.drain import OPEN_HOUR_RESERVE
-from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, Source, State
+from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, EntitlementSource, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.services.faults import FaultRegister
@@ -32,7 +32,7 @@ class PodGate:
                 state=state,
                 reason="simulated",
                 detail="simulated",
-                source=Source.LIVE,
+                source=EntitlementSource.LIVE,
                 product_code="simulated",
                 public_key_version=1,
                 since=now,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.adapters.http.api import Address, ApiServer, Services
-from sidecar.domain.entitlement.states import Entitlement, Source, State
+from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch
 from sidecar.domain.metering.quantity import MILLION
@@ -39,7 +39,7 @@ ENTITLED = Entitlement(
     State.ENTITLED,
     "registered",
     "AWS Marketplace registered this pod.",
-    Source.LIVE,
+    EntitlementSource.LIVE,
     "0abc123example",
     1,
     since=NOW,

@@ -111,7 +111,7 @@ def document(text: str) -> str:
         table = "\n".join(rows)
         text, count = re.subn(
             rf"(^## `{group.name}`[^\n]*\n\n)(?:\|[^\n]*\n)*",
-            lambda at, rows=table: f"{at[1]}{rows}\n",
+            rf"\g<1>{_escaped(table)}\n",
             text,
             flags=re.MULTILINE,
         )
@@ -183,10 +183,10 @@ def _group(section: str, found: Mapping[str, Field[Any]]) -> str:
     assert own
     given = set()
     for line in own[0].splitlines():
-        name = re.match(r" {4}(\w+):", line)
-        if name:
-            given.add(name[1])
-            lines += _comment(_sentence(f"{group}.{name[1]}", found[f"{group}.{name[1]}"]))
+        key_line = re.match(r" {4}(\w+):", line)
+        if key_line:
+            given.add(key_line[1])
+            lines += _comment(_sentence(f"{group}.{key_line[1]}", found[f"{group}.{key_line[1]}"]))
         if not line.startswith("    #"):
             lines.append(line)
     for key, field in found.items():
@@ -194,6 +194,10 @@ def _group(section: str, found: Mapping[str, Field[Any]]) -> str:
         if owner == group and name not in given:
             lines += [*_comment(_sentence(key, field)), f"    {name}: {shown(_chart_default(key, field))}"]
     return "\n".join(lines) + "\n" + body[own.end() :]
+
+
+def _escaped(replacement: str) -> str:
+    return replacement.replace("\\", r"\\")
 
 
 def _comment(sentence: str) -> list[str]:

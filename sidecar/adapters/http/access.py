@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
-from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.domain.plaintext import ForeignText, plain
 
 LOOK_AGAIN_SECONDS = 1.0
@@ -33,14 +33,14 @@ def check_host(request: web.BaseRequest) -> None:
     """Refuse a request that names anything but the loopback interface.
 
     Raises:
-        Problem: misdirected, or malformed when no host is named at all.
+        HttpProblem: misdirected, or malformed when no host is named at all.
     """
     host = request.headers.get(hdrs.HOST)
     if host is None:
-        raise Problem(Kind.MALFORMED, "there is no Host header")
+        raise HttpProblem(ProblemKind.MALFORMED, "there is no Host header")
     # A target that is a whole URL names a host of its own, and may contradict the header.
     if not is_loopback(host) or not (request.raw_path.startswith("/") or is_loopback(request.url.authority)):
-        raise Problem(Kind.MISDIRECTED, "address the API as localhost, 127.0.0.1 or [::1]")
+        raise HttpProblem(ProblemKind.MISDIRECTED, "address the API as localhost, 127.0.0.1 or [::1]")
 
 
 @lru_cache(maxsize=64)  # clients send the same few headers again and again
@@ -80,7 +80,7 @@ class BearerToken:
         """Refuse a request without the token.
 
         Raises:
-            Problem: unauthorized.
+            HttpProblem: unauthorized.
         """
         now = asyncio.get_running_loop().time()
         if now >= self._look_again_at:
@@ -91,8 +91,8 @@ class BearerToken:
         match = _BEARER.fullmatch(request.headers.get(hdrs.AUTHORIZATION, ""))
         given = match[1].encode(errors="surrogateescape") if match is not None else b""
         if not hmac.compare_digest(given, self._token):
-            raise Problem(
-                Kind.UNAUTHORIZED,
+            raise HttpProblem(
+                ProblemKind.UNAUTHORIZED,
                 "send the header `Authorization: Bearer <token>` with the token in the file of api.token_file",
                 headers={hdrs.WWW_AUTHENTICATE: "Bearer"},
             )

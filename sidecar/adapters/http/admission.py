@@ -5,7 +5,7 @@ What is over a limit is answered 503 `overloaded` at once and never kept waiting
 
 from types import TracebackType
 
-from sidecar.adapters.http.problems import Kind, busy
+from sidecar.adapters.http.problems import ProblemKind, busy
 
 MOST_CONNECTIONS = 512
 """Open connections of one listener; the ledger needs file descriptors too."""
@@ -19,7 +19,7 @@ MOST_BYTES = 32 * 1024 * 1024
 _RETRY_AFTER = 1
 
 
-class Places:
+class ConcurrencyLimit:
     """A number of places; entering the context takes one, leaving gives it back."""
 
     def __init__(self, limit: int, what: str) -> None:
@@ -34,7 +34,7 @@ class Places:
             Problem: overloaded.
         """
         if self._taken >= self._limit:
-            raise busy(Kind.OVERLOADED, f"{self._limit} {self._what} are already running", _RETRY_AFTER)
+            raise busy(ProblemKind.OVERLOADED, f"{self._limit} {self._what} are already running", _RETRY_AFTER)
         self._taken += 1
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
@@ -42,7 +42,7 @@ class Places:
         self._taken -= 1
 
 
-class Memory:
+class MemoryBudget:
     """The bytes set aside for request bodies."""
 
     def __init__(self, limit: int = MOST_BYTES) -> None:
@@ -56,7 +56,9 @@ class Memory:
             Problem: overloaded; nothing was taken.
         """
         if self._held + size > self._limit:
-            raise busy(Kind.OVERLOADED, "the bodies of the running requests fill the memory set aside", _RETRY_AFTER)
+            raise busy(
+                ProblemKind.OVERLOADED, "the bodies of the running requests fill the memory set aside", _RETRY_AFTER
+            )
         self._held += size
 
     def release(self, size: int) -> None:

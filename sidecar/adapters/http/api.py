@@ -18,13 +18,13 @@ from aiohttp import hdrs, web
 
 from sidecar import serializers as views
 from sidecar.adapters.http.access import BearerToken, check_host
-from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, Memory, Places
+from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, ConcurrencyLimit, MemoryBudget
 from sidecar.adapters.http.attestation_requests import read_nonce
 from sidecar.adapters.http.bodies import read_body
-from sidecar.adapters.http.listening import Connection, Handler, Listener
+from sidecar.adapters.http.listening import ClientConnection, Handler, Listener
 from sidecar.adapters.http.openapi import describe
 from sidecar.adapters.http.ports import Gate, Health, Intake, LedgerReader
-from sidecar.adapters.http.problems import Kind, Problem, answer, busy
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
 from sidecar.adapters.http.queries import after_of, poll_of, record_query_of, refuse_query
 from sidecar.adapters.http.replies import encode, reply, reply_json
 from sidecar.adapters.http.usage_requests import UsageReader
@@ -44,18 +44,18 @@ from sidecar.domain.ports import Clock
 _ATTEST_AGAIN_SECONDS = 10
 _USAGE = "/v1/usage"
 _USAGE_PROBLEMS = (
-    Kind.MALFORMED,
-    Kind.UNAUTHORIZED,
-    Kind.NOT_ENTITLED,
-    Kind.REQUEST_TIMEOUT,
-    Kind.ID_REUSED,
-    Kind.TOO_LARGE,
-    Kind.UNSUPPORTED_MEDIA_TYPE,
-    Kind.MISDIRECTED,
-    Kind.INVALID_USAGE,
-    Kind.INTERNAL_ERROR,
-    Kind.LEDGER_UNAVAILABLE,
-    Kind.OVERLOADED,
+    ProblemKind.MALFORMED,
+    ProblemKind.UNAUTHORIZED,
+    ProblemKind.NOT_ENTITLED,
+    ProblemKind.REQUEST_TIMEOUT,
+    ProblemKind.ID_REUSED,
+    ProblemKind.TOO_LARGE,
+    ProblemKind.UNSUPPORTED_MEDIA_TYPE,
+    ProblemKind.MISDIRECTED,
+    ProblemKind.INVALID_USAGE,
+    ProblemKind.INTERNAL_ERROR,
+    ProblemKind.LEDGER_UNAVAILABLE,
+    ProblemKind.OVERLOADED,
 )
 """Why usage may be refused; counted from zero, so that the first refusal of a kind shows as a rise."""
 
@@ -103,9 +103,9 @@ class ApiServer:
         self._refused = services.refused
         self._refused.update(dict.fromkeys((kind.word for kind in _USAGE_PROBLEMS), 0))
         self._reader = UsageReader(dimensions)
-        self._memory = Memory()
-        self._requests = Places(MOST_REQUESTS, "requests")
-        self._poll_places = Places(MOST_POLLS, "long polls")
+        self._memory = MemoryBudget()
+        self._requests = ConcurrencyLimit(MOST_REQUESTS, "requests")
+        self._poll_limit = ConcurrencyLimit(MOST_POLLS, "long polls")
         self._polls: set[asyncio.Task[Entitlement]] = set()
         self._listeners: list[Listener] = []
         self._stopping = False
@@ -162,7 +162,7 @@ class ApiServer:
     async def _answer_over_tcp(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             check_host(request)
-        except Problem as problem:
+        except HttpProblem as problem:
             return self._refuse(request, problem)
         return await self._answer(request)
 
@@ -171,29 +171,31 @@ class ApiServer:
             if self._token is not None:
                 await self._token.check(request)
             return await self._handler_of(request)(request)
-        except Problem as problem:
+        except HttpProblem as problem:
             return self._refuse(request, problem)
         except UsageRefused as refusal:
             return self._refuse(request, _problem_of(refusal))
         except Exception:
-            self._count(request, Kind.INTERNAL_ERROR)  # the listener answers and logs it
+            self._count(request, ProblemKind.INTERNAL_ERROR)  # the listener answers and logs it
             raise
 
-    def _refuse(self, request: web.BaseRequest, problem: Problem) -> web.Response:
+    def _refuse(self, request: web.BaseRequest, problem: HttpProblem) -> web.Response:
         self._count(request, problem.kind)
         return answer(problem)
 
-    def _count(self, request: web.BaseRequest, kind: Kind) -> None:
+    def _count(self, request: web.BaseRequest, kind: ProblemKind) -> None:
         if request.path == _USAGE and request.method == hdrs.METH_POST:
             self._refused[kind.word] += 1
 
     def _handler_of(self, request: web.BaseRequest) -> Handler:
         route = self._routes.get(request.path)
         if route is None:
-            raise Problem(Kind.NOT_FOUND, "GET /openapi.json describes the paths there are")
+            raise HttpProblem(ProblemKind.NOT_FOUND, "GET /openapi.json describes the paths there are")
         handler = route.methods.get(request.method)
         if handler is None:
-            raise Problem(Kind.METHOD_NOT_ALLOWED, f"this path takes {route.allow}", headers={hdrs.ALLOW: route.allow})
+            raise HttpProblem(
+                ProblemKind.METHOD_NOT_ALLOWED, f"this path takes {route.allow}", headers={hdrs.ALLOW: route.allow}
+            )
         return handler
 
     async def _entitlement(self, request: web.BaseRequest) -> web.Response:
@@ -202,7 +204,7 @@ class ApiServer:
         poll = poll_of(request)
         entitlement = self._gate.entitlement()
         if poll.wait and (poll.state is None or poll.state is entitlement.state) and not self._stopping:
-            with self._poll_places:
+            with self._poll_limit:
                 entitlement = await self._wait_while(request, entitlement, poll.wait)
         return reply(_entitlement_body(entitlement))
 
@@ -210,7 +212,7 @@ class ApiServer:
         """Wait for another state than the one `seen`, until the client is gone or the listener stops."""
         poll = asyncio.ensure_future(self._gate.wait_while(seen.state, wait))
         connection = request.protocol
-        if isinstance(connection, Connection):
+        if isinstance(connection, ClientConnection):
             connection.poll = poll
         self._polls.add(poll)
         try:
@@ -227,9 +229,9 @@ class ApiServer:
             try:
                 return reply_json({"signature": await self._gate.attest(nonce)}, status=201)
             except SlowDown as refusal:
-                raise busy(Kind.SLOW_DOWN, str(refusal), refusal.retry_after) from None
+                raise busy(ProblemKind.SLOW_DOWN, str(refusal), refusal.retry_after) from None
             except AttestationFailed as failure:
-                raise busy(Kind.ATTESTATION_FAILED, str(failure), _ATTEST_AGAIN_SECONDS) from None
+                raise busy(ProblemKind.ATTESTATION_FAILED, str(failure), _ATTEST_AGAIN_SECONDS) from None
 
     async def _take_usage(self, request: web.BaseRequest) -> web.Response:
         refuse_query(request)
@@ -281,19 +283,19 @@ def _entitlement_body(entitlement: Entitlement) -> bytes:
     return encode(views.entitlement_members(entitlement))
 
 
-def _problem_of(refusal: UsageRefused) -> Problem:
+def _problem_of(refusal: UsageRefused) -> HttpProblem:
     """Return how a refusal of a service is told over HTTP."""
     match refusal:
         case IdReused(faults=faults):
-            return Problem(Kind.ID_REUSED, f"{_counted(refusal)}; nothing was stored", faults=faults)
+            return HttpProblem(ProblemKind.ID_REUSED, f"{_counted(refusal)}; nothing was stored", faults=faults)
         case InvalidUsage(faults=faults):
-            return Problem(Kind.INVALID_USAGE, f"{_counted(refusal)}; nothing was stored", faults=faults)
+            return HttpProblem(ProblemKind.INVALID_USAGE, f"{_counted(refusal)}; nothing was stored", faults=faults)
         case NotEntitled():
-            return Problem(Kind.NOT_ENTITLED, str(refusal))
+            return HttpProblem(ProblemKind.NOT_ENTITLED, str(refusal))
         case LedgerUnavailable(retry_after=seconds):
-            return busy(Kind.LEDGER_UNAVAILABLE, str(refusal), seconds)
+            return busy(ProblemKind.LEDGER_UNAVAILABLE, str(refusal), seconds)
         case Overloaded(retry_after=seconds):
-            return busy(Kind.OVERLOADED, str(refusal), seconds)
+            return busy(ProblemKind.OVERLOADED, str(refusal), seconds)
         case _:
             raise refusal
 

@@ -2,11 +2,11 @@
 
 from aiohttp import web
 
-from sidecar.adapters.http.admission import Memory
+from sidecar.adapters.http.admission import MemoryBudget
 from sidecar.adapters.http.bodies import read_body
 from sidecar.adapters.http.decoding import decode_document
 from sidecar.adapters.http.media import Media, media_of
-from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.domain.entitlement.binding import PREFIX, is_reserved
 from sidecar.domain.metering.events import UsageFault
 from sidecar.domain.metering.validation import fault_of_text
@@ -17,14 +17,14 @@ LARGEST_BODY = 16 * 1024
 """Bytes of a body; the longest nonce, every character of it escaped, has a quarter of that."""
 
 
-async def read_nonce(request: web.BaseRequest, memory: Memory) -> str:
+async def read_nonce(request: web.BaseRequest, memory: MemoryBudget) -> str:
     """Return the nonce that the app wants signed.
 
     Raises:
-        Problem: malformed, unsupported-media-type, too-large, or invalid-nonce with every fault.
+        HttpProblem: malformed, unsupported-media-type, too-large, or invalid-nonce with every fault.
     """
     if media_of(request) is not Media.JSON:
-        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "send the header `Content-Type: application/json`")
+        raise HttpProblem(ProblemKind.UNSUPPORTED_MEDIA_TYPE, "send the header `Content-Type: application/json`")
     body = await read_body(request, memory, most=LARGEST_BODY)
     memory.release(len(body))
     document = decode_document(body)
@@ -42,5 +42,7 @@ async def read_nonce(request: web.BaseRequest, memory: Memory) -> str:
     return nonce
 
 
-def _invalid(faults: list[UsageFault]) -> Problem:
-    return Problem(Kind.INVALID_NONCE, 'send {"nonce": "<1 to 255 characters of the app\'s own>"}', faults=faults)
+def _invalid(faults: list[UsageFault]) -> HttpProblem:
+    return HttpProblem(
+        ProblemKind.INVALID_NONCE, 'send {"nonce": "<1 to 255 characters of the app\'s own>"}', faults=faults
+    )

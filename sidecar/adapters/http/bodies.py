@@ -4,8 +4,8 @@ import asyncio
 
 from aiohttp import hdrs, web
 
-from sidecar.adapters.http.admission import Memory
-from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.adapters.http.admission import MemoryBudget
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 
 MOST_BODY = 8 * 1024 * 1024
 """The largest body of one request, in bytes."""
@@ -14,7 +14,7 @@ BODY_SECONDS = 30
 
 
 async def read_body(
-    request: web.BaseRequest, memory: Memory, seconds: float = BODY_SECONDS, most: int = MOST_BODY
+    request: web.BaseRequest, memory: MemoryBudget, seconds: float = BODY_SECONDS, most: int = MOST_BODY
 ) -> bytes:
     """Return the whole body; the caller gives its length back to `memory` when the request is done.
 
@@ -25,7 +25,7 @@ async def read_body(
         most: The largest body that this path takes, in bytes.
 
     Raises:
-        Problem: too-large, overloaded, request-timeout, expectation-failed, or malformed when the HTTP framing is.
+        HttpProblem: too-large, overloaded, request-timeout, expectation-failed, or malformed when the HTTP framing is.
     """
     content = request.content
     _check_size(request.content_length or 0, most)
@@ -45,9 +45,9 @@ async def read_body(
     except BaseException as fault:
         memory.release(len(body))
         if isinstance(fault, TimeoutError):
-            raise Problem(Kind.REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s") from None
+            raise HttpProblem(ProblemKind.REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s") from None
         if isinstance(fault, web.RequestPayloadError):
-            raise Problem(Kind.MALFORMED, "the body breaks off or breaks its own framing") from None
+            raise HttpProblem(ProblemKind.MALFORMED, "the body breaks off or breaks its own framing") from None
         raise
     return bytes(body)
 
@@ -58,7 +58,7 @@ async def _let_client_send(request: web.BaseRequest) -> None:
     if expected is None:
         return
     if expected.lower() != "100-continue":
-        raise Problem(Kind.EXPECTATION_FAILED, "the only expectation that is met is 100-continue")
+        raise HttpProblem(ProblemKind.EXPECTATION_FAILED, "the only expectation that is met is 100-continue")
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     # Not part of the answer: an error may still follow on this connection.
     request.writer.output_size = 0
@@ -67,4 +67,4 @@ async def _let_client_send(request: web.BaseRequest) -> None:
 def _check_size(size: int, most: int) -> None:
     if size > most:
         cure = "send the events in several batches" if most == MOST_BODY else "this path takes a small document"
-        raise Problem(Kind.TOO_LARGE, f"the body is over {most} bytes: {cure}")
+        raise HttpProblem(ProblemKind.TOO_LARGE, f"the body is over {most} bytes: {cure}")

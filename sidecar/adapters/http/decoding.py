@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import NoReturn
 
-from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.domain.metering.events import NumberText
 
 
@@ -16,12 +16,12 @@ def decode_document(body: bytes) -> object:
     """Return the JSON value in `body`.
 
     Raises:
-        Problem: malformed, saying where.
+        HttpProblem: malformed, saying where.
     """
     try:
         return decode_text(_text(body))
     except ValueError as fault:
-        raise Problem(Kind.MALFORMED, f"the body is not JSON: {fault}") from None
+        raise HttpProblem(ProblemKind.MALFORMED, f"the body is not JSON: {fault}") from None
 
 
 def _text(body: bytes) -> str:

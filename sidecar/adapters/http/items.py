@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from sidecar.adapters.http.decoding import DECODER, decode_text
-from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.domain.metering.events import InvalidUsage, UsageFault
 
 MOST_ITEMS = 10_000
@@ -35,7 +35,7 @@ def bounded(items: Iterable[object]) -> Iterator[object]:
     """Yield the items of a batch.
 
     Raises:
-        Problem: too-large: there are more than `MOST_ITEMS`.
+        HttpProblem: too-large: there are more than `MOST_ITEMS`.
     """
     for index, item in enumerate(items):
         if index == MOST_ITEMS:
@@ -47,7 +47,7 @@ def decode_one(body: bytes) -> object:
     """Return the one JSON value of a large body.
 
     Raises:
-        Problem: malformed, which says where, or too-large.
+        HttpProblem: malformed, which says where, or too-large.
     """
     with _Text(body) as text:
         value = text.value("the document")
@@ -59,7 +59,7 @@ def decode_array(body: bytes, otherwise: str) -> Iterator[object]:
     """Yield the items of a large body that is an array; `otherwise` is the reason of the fault for another value.
 
     Raises:
-        Problem: malformed, which says where, or too-large.
+        HttpProblem: malformed, which says where, or too-large.
         InvalidUsage: The body is another JSON value.
     """
     with _Text(body) as text:
@@ -76,7 +76,7 @@ def decode_items(body: bytes) -> Iterator[object]:
     """Yield the items of an array or of `{"events": [...]}`, or the one event that a large body is.
 
     Raises:
-        Problem: malformed, which says where, or too-large.
+        HttpProblem: malformed, which says where, or too-large.
         InvalidUsage: There are members beside `events`, or `events` is no array.
     """
     with _Text(body) as text:
@@ -94,7 +94,7 @@ def decode_lines(body: bytes) -> Iterator[object]:
     """Yield the JSON value of each line of `body`; blank lines are passed over.
 
     Raises:
-        Problem: malformed, which names the lines that cannot be read, or too-large.
+        HttpProblem: malformed, which names the lines that cannot be read, or too-large.
     """
     bad: list[str] = []
     faults = lines = 0
@@ -102,7 +102,7 @@ def decode_lines(body: bytes) -> Iterator[object]:
     try:
         start = _begin(body)
     except ValueError as fault:
-        raise Problem(Kind.MALFORMED, f"the body is not NDJSON: {fault}") from None
+        raise HttpProblem(ProblemKind.MALFORMED, f"the body is not NDJSON: {fault}") from None
     while start < len(body) and lines < MOST_ITEMS:
         lines += 1
         end = body.find(b"\n", start)
@@ -124,7 +124,7 @@ def decode_lines(body: bytes) -> Iterator[object]:
         unnamed = faults - len(bad)
         least = "at least " if start < len(body) else ""
         more = f"; and {least}{unnamed} more" if unnamed else ""
-        raise Problem(Kind.MALFORMED, f"the body is not NDJSON: {'; '.join(bad)}{more}")
+        raise HttpProblem(ProblemKind.MALFORMED, f"the body is not NDJSON: {'; '.join(bad)}{more}")
     if start < len(body):
         raise _too_many()
 
@@ -236,7 +236,7 @@ class _Text:
 
         Raises:
             ValueError: There is none; says where.
-            Problem: too-large.
+            HttpProblem: too-large.
         """
         name = self.value("the document") if self.peek() == '"' else None
         if not isinstance(name, str):
@@ -248,7 +248,7 @@ class _Text:
 
         Raises:
             ValueError: There is none; says where.
-            Problem: too-large.
+            HttpProblem: too-large.
         """
         self._skip()
         self._fill()
@@ -351,13 +351,17 @@ def _not_utf8(fault: UnicodeDecodeError, begin: int) -> str:
     return f"byte {begin + fault.start} is not UTF-8"
 
 
-def _malformed(fault: ValueError) -> Problem:
-    return Problem(Kind.MALFORMED, f"the body is not JSON: {fault}")
+def _malformed(fault: ValueError) -> HttpProblem:
+    return HttpProblem(ProblemKind.MALFORMED, f"the body is not JSON: {fault}")
 
 
-def _too_long(what: str) -> Problem:
-    return Problem(Kind.TOO_LARGE, f"{what} has over {LARGEST_ITEM} characters, more than any usage event needs")
+def _too_long(what: str) -> HttpProblem:
+    return HttpProblem(
+        ProblemKind.TOO_LARGE, f"{what} has over {LARGEST_ITEM} characters, more than any usage event needs"
+    )
 
 
-def _too_many() -> Problem:
-    return Problem(Kind.TOO_LARGE, f"a batch holds at most {MOST_ITEMS} events: send the events in several batches")
+def _too_many() -> HttpProblem:
+    return HttpProblem(
+        ProblemKind.TOO_LARGE, f"a batch holds at most {MOST_ITEMS} events: send the events in several batches"
+    )

@@ -21,7 +21,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from sidecar.adapters.http import sockets
 from sidecar.adapters.http.admission import MOST_CONNECTIONS
-from sidecar.adapters.http.problems import Kind, Problem, answer, busy, document_of
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy, document_of
 
 IDLE_SECONDS = 75
 """How long a connection may wait for its next request to be complete; longer than the minute at which apps report."""
@@ -64,7 +64,7 @@ class PortInUse(CannotListen):
         self.key = key
 
 
-class Connection(web.RequestHandler):
+class ClientConnection(web.RequestHandler):
     """One connection; knows the long poll that waits on it, and bounds what its client makes it keep."""
 
     __slots__ = ("_body", "_head", "_unread", "poll")
@@ -110,7 +110,7 @@ class Connection(web.RequestHandler):
 
     def _refuse_head(self) -> None:
         if self.transport is not None and not self._request_in_progress:
-            problem = Problem(Kind.HEADERS_TOO_LARGE, f"the limit is {LARGEST_HEAD} bytes in all")
+            problem = HttpProblem(ProblemKind.HEADERS_TOO_LARGE, f"the limit is {LARGEST_HEAD} bytes in all")
             self.transport.write(raw_answer(problem))
         self.force_close()
 
@@ -146,12 +146,12 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("part of another answer is already sent")
         if isinstance(exc, LineTooLong):
-            problem = Problem(Kind.HEADERS_TOO_LARGE, f"the limit is {exc.args[1]} bytes")
+            problem = HttpProblem(ProblemKind.HEADERS_TOO_LARGE, f"the limit is {exc.args[1]} bytes")
         elif status < 500:
-            problem = Problem(Kind.MALFORMED, "this is not an HTTP request")
+            problem = HttpProblem(ProblemKind.MALFORMED, "this is not an HTTP request")
         else:
             _log.error("api.request_failed", method=request.method, path=request.path, exc_info=exc)
-            problem = Problem(Kind.INTERNAL_ERROR, "the log has the reason")
+            problem = HttpProblem(ProblemKind.INTERNAL_ERROR, "the log has the reason")
         response = answer(problem)
         response.force_close()
         return response
@@ -219,9 +219,9 @@ class Listener(Accepting, web.Server):
         self._idle_seconds = idle_seconds
         self._path: Path | None = None
 
-    def __call__(self) -> Connection:
+    def __call__(self) -> ClientConnection:
         """Return the protocol of a new connection."""
-        return Connection(
+        return ClientConnection(
             self,
             loop=self._running,
             keepalive_timeout=self._idle_seconds,
@@ -237,7 +237,9 @@ class Listener(Accepting, web.Server):
         """Take a connection, or tell it that there are too many."""
         super().connection_made(handler, transport)
         if len(self.connections) > self._most_connections:
-            transport.write(raw_answer(busy(Kind.OVERLOADED, f"{self._most_connections} connections are open", 1)))
+            transport.write(
+                raw_answer(busy(ProblemKind.OVERLOADED, f"{self._most_connections} connections are open", 1))
+            )
             transport.close()
 
     async def listen_unix(self, path: Path, key: str) -> None:
@@ -264,7 +266,7 @@ class Listener(Accepting, web.Server):
             await asyncio.to_thread(self._path.unlink, missing_ok=True)
 
 
-def raw_answer(problem: Problem) -> bytes:
+def raw_answer(problem: HttpProblem) -> bytes:
     """Return the response that carries `problem`, for a connection without a request."""
     status = problem.kind.status
     headers = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items()).encode()

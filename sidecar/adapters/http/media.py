@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from aiohttp import web
 
-from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 
 
 class Media(Enum):
@@ -30,20 +30,22 @@ def media_of(request: web.BaseRequest) -> Media:
     """Return the type of the body of `request`.
 
     Raises:
-        Problem: unsupported-media-type, with the header to send.
+        HttpProblem: unsupported-media-type, with the header to send.
     """
     headers = request.headers
     if "Content-Encoding" in headers and not _is_plain(", ".join(headers.getall("Content-Encoding"))):
-        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "this Content-Encoding is not taken: send the body as it is")
+        raise HttpProblem(
+            ProblemKind.UNSUPPORTED_MEDIA_TYPE, "this Content-Encoding is not taken: send the body as it is"
+        )
     given = headers.getall("Content-Type", [])
     if len(given) != 1:
-        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"there must be one Content-Type: {_HINT}")
+        raise HttpProblem(ProblemKind.UNSUPPORTED_MEDIA_TYPE, f"there must be one Content-Type: {_HINT}")
     name, charset = _parsed(given[0])
     media = _BY_NAME.get(name)
     if media is None:
-        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, f"this Content-Type is not taken: {_HINT}")
+        raise HttpProblem(ProblemKind.UNSUPPORTED_MEDIA_TYPE, f"this Content-Type is not taken: {_HINT}")
     if charset not in _CHARSETS:
-        raise Problem(Kind.UNSUPPORTED_MEDIA_TYPE, "the charset must be utf-8 or us-ascii")
+        raise HttpProblem(ProblemKind.UNSUPPORTED_MEDIA_TYPE, "the charset must be utf-8 or us-ascii")
     return media
 
 

@@ -13,7 +13,7 @@ from http import HTTPStatus
 import structlog
 from aiohttp import hdrs, web
 
-from sidecar.adapters.http.problems import Kind, Problem, answer
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer
 
 LARGEST_HEAD = 4096
 """Bytes of request line and headers: the kubelet sends 150, Prometheus with a token and a mesh beside it some 2,000."""
@@ -76,7 +76,7 @@ class ProbeConnection(asyncio.Protocol):
             return
         try:
             method, path = read_head(head)
-        except Problem as problem:
+        except HttpProblem as problem:
             self._write(hdrs.METH_GET, answer(problem))
             return
         self._go(Stage.ANSWER, None)
@@ -105,7 +105,7 @@ class ProbeConnection(asyncio.Protocol):
             response = await self._ask(method, path)
         except Exception:  # noqa: BLE001 - the client gets an answer, the log the reason
             _log.exception("api.request_failed", method=method, path=path)
-            response = answer(Problem(Kind.INTERNAL_ERROR, "the log has the reason"))
+            response = answer(HttpProblem(ProblemKind.INTERNAL_ERROR, "the log has the reason"))
         self._answering = None
         self._write(method, response)
 
@@ -137,7 +137,7 @@ def read_head(head: bytes) -> tuple[str, str]:
     """Return method and path of a request whose head is `head`, without the blank line.
 
     Raises:
-        Problem: malformed, or headers-too-large.
+        HttpProblem: malformed, or headers-too-large.
     """
     line, *headers = head.split(b"\r\n")
     if len(headers) > MOST_HEADERS:
@@ -159,9 +159,9 @@ def read_head(head: bytes) -> tuple[str, str]:
     return method, target.partition("?")[0].partition("#")[0]
 
 
-def _too_large(limit: str) -> Problem:
-    return Problem(Kind.HEADERS_TOO_LARGE, f"the limit is {limit}")
+def _too_large(limit: str) -> HttpProblem:
+    return HttpProblem(ProblemKind.HEADERS_TOO_LARGE, f"the limit is {limit}")
 
 
-def _no_request() -> Problem:
-    return Problem(Kind.MALFORMED, "this is not an HTTP request")
+def _no_request() -> HttpProblem:
+    return HttpProblem(ProblemKind.MALFORMED, "this is not an HTTP request")

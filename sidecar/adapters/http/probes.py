@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from sidecar.adapters.http.ports import Health
 from sidecar.adapters.http.probe_listener import ProbeListener
-from sidecar.adapters.http.problems import Kind, Problem, answer, busy
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
 from sidecar.adapters.http.replies import reply, reply_json
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.status import Status, Verdict
@@ -66,10 +66,12 @@ class ProbeServer:
     async def _answer(self, method: str, path: str) -> web.Response:
         judge = self._verdicts.get(path)
         if judge is None and path != "/metrics":
-            return answer(Problem(Kind.NOT_FOUND, "there are /livez, /startupz, /readyz and /metrics"))
+            return answer(HttpProblem(ProblemKind.NOT_FOUND, "there are /livez, /startupz, /readyz and /metrics"))
         if method not in _METHODS:
             allow = ", ".join(_METHODS)
-            return answer(Problem(Kind.METHOD_NOT_ALLOWED, f"this path takes {allow}", headers={hdrs.ALLOW: allow}))
+            return answer(
+                HttpProblem(ProblemKind.METHOD_NOT_ALLOWED, f"this path takes {allow}", headers={hdrs.ALLOW: allow})
+            )
         return await self._metrics() if judge is None else _verdict(judge())
 
     async def _metrics(self) -> web.Response:
@@ -86,7 +88,7 @@ class ProbeServer:
         try:
             status = await self._health.status()
         except LedgerUnavailable as refusal:
-            return answer(busy(Kind.LEDGER_UNAVAILABLE, str(refusal), refusal.retry_after))
+            return answer(busy(ProblemKind.LEDGER_UNAVAILABLE, str(refusal), refusal.retry_after))
         return reply(self._expose(status), media_type=EXPOSITION)
 
 

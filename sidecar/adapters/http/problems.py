@@ -17,7 +17,7 @@ MEDIA_TYPE = "application/problem+json"
 _TYPE = "urn:marketplace-sidecar:problem:"
 
 
-class Kind(Enum):
+class ProblemKind(Enum):
     """Every problem there is: its word, its status and its title."""
 
     MALFORMED = "malformed", 400, "The request cannot be read"
@@ -51,12 +51,12 @@ class Kind(Enum):
         return f"{_TYPE}{self.word}"
 
 
-class Problem(Exception):  # noqa: N818 - named as RFC 9457 names it
+class HttpProblem(Exception):  # noqa: N818 - named as RFC 9457 names it
     """Ends a request with a problem document."""
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ProblemKind,
         detail: str,
         *,
         faults: Sequence[UsageFault] | None = None,
@@ -69,17 +69,17 @@ class Problem(Exception):  # noqa: N818 - named as RFC 9457 names it
         self.headers = headers or {}
 
 
-def busy(kind: Kind, detail: str, retry_after: int) -> Problem:
+def busy(kind: ProblemKind, detail: str, retry_after: int) -> HttpProblem:
     """Return a problem that the same request may outlive, sent again after `retry_after` seconds."""
-    return Problem(kind, detail, headers={"Retry-After": str(retry_after)})
+    return HttpProblem(kind, detail, headers={"Retry-After": str(retry_after)})
 
 
-def answer(problem: Problem) -> web.Response:
+def answer(problem: HttpProblem) -> web.Response:
     """Return the response that carries `problem`."""
     return reply(document_of(problem), status=problem.kind.status, media_type=MEDIA_TYPE, headers=problem.headers)
 
 
-def document_of(problem: Problem) -> bytes:
+def document_of(problem: HttpProblem) -> bytes:
     """Return the problem document."""
     document: dict[str, object] = {
         "type": problem.kind.uri,

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.domain import durations, timestamps
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.status import RecordQuery
@@ -39,7 +39,7 @@ def poll_of(request: web.BaseRequest) -> Poll:
     """Return what `?wait=30s&state=pending` asks for; without `wait` nothing is waited for.
 
     Raises:
-        Problem: malformed.
+        HttpProblem: malformed.
     """
     given = _parameters(request, ("wait", "state"))
     wait = durations.parse(given.get("wait", "0s"))
@@ -58,7 +58,7 @@ def record_query_of(request: web.BaseRequest) -> RecordQuery:
     """Return the filters of `GET /v1/records`.
 
     Raises:
-        Problem: malformed.
+        HttpProblem: malformed.
     """
     given = _parameters(request, ("status", "dimension", "hour", "after", "limit"))
     status = given.get("status")
@@ -82,7 +82,7 @@ def after_of(request: web.BaseRequest) -> str | None:
     """Return where a listing of open buckets goes on, None at its beginning.
 
     Raises:
-        Problem: malformed.
+        HttpProblem: malformed.
     """
     after = _parameters(request, ("after",)).get("after")
     if after is not None and _KEY.fullmatch(after) is None:
@@ -94,7 +94,7 @@ def refuse_query(request: web.BaseRequest) -> None:
     """Refuse any parameter on a path that has none.
 
     Raises:
-        Problem: malformed.
+        HttpProblem: malformed.
     """
     if request.rel_url.raw_query_string:
         _parameters(request, ())
@@ -105,12 +105,12 @@ def _parameters(request: web.BaseRequest, known: Collection[str]) -> dict[str, s
     for name, value in request.query.items():
         if name not in known:
             takes = f"takes {', '.join(known)}" if known else "takes no query parameters"
-            raise Problem(Kind.MALFORMED, f"unknown query parameter; this path {takes}")
+            raise HttpProblem(ProblemKind.MALFORMED, f"unknown query parameter; this path {takes}")
         if name in given:
-            raise Problem(Kind.MALFORMED, f"query parameter {name} stands twice")
+            raise HttpProblem(ProblemKind.MALFORMED, f"query parameter {name} stands twice")
         given[name] = value
     return given
 
 
-def _malformed(name: str, wanted: str) -> Problem:
-    return Problem(Kind.MALFORMED, f"query parameter {name} must be {wanted}")
+def _malformed(name: str, wanted: str) -> HttpProblem:
+    return HttpProblem(ProblemKind.MALFORMED, f"query parameter {name} must be {wanted}")

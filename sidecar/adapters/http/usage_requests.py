@@ -16,7 +16,7 @@ from aiohttp import web
 from sidecar.adapters.http import items
 from sidecar.adapters.http.decoding import decode_document
 from sidecar.adapters.http.media import Media, media_of
-from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.domain.metering.cloudevents import envelope_of_headers, read_envelopes
 from sidecar.domain.metering.events import Dimension, InvalidUsage, UsageBatch, UsageEvent, UsageFault
 from sidecar.domain.metering.validation import read_batch
@@ -42,7 +42,7 @@ class UsageReader:
         """Return the batch that `request` carries in `body`.
 
         Raises:
-            Problem: malformed, too-large or unsupported-media-type.
+            HttpProblem: malformed, too-large or unsupported-media-type.
             InvalidUsage: At least one event breaks a rule.
         """
         media = media_of(request)
@@ -68,7 +68,7 @@ def _events(
             try:
                 envelope = envelope_of_headers(attributes, decode(body))
             except ValueError as fault:
-                raise Problem(Kind.MALFORMED, str(fault)) from None
+                raise HttpProblem(ProblemKind.MALFORMED, str(fault)) from None
             return read_envelopes([envelope], dimensions=dimensions, now=now)
         case Media.JSON:
             found = items.decode_items(body) if is_large else _items(decode_document(body))
@@ -120,5 +120,7 @@ def _idempotency_key(request: web.BaseRequest) -> str | None:
         return None
     given = request.headers.getall("Idempotency-Key")
     if len(given) != 1 or _KEY.fullmatch(given[0]) is None:
-        raise Problem(Kind.MALFORMED, "Idempotency-Key must be one header of 1 to 255 visible ASCII characters")
+        raise HttpProblem(
+            ProblemKind.MALFORMED, "Idempotency-Key must be one header of 1 to 255 visible ASCII characters"
+        )
     return given[0]

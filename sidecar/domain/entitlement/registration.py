@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
-from sidecar.domain.entitlement.states import CLOCK_SKEW, Entitlement, Evidence, Reason, Source, State
+from sidecar.domain.entitlement.states import CLOCK_SKEW, Entitlement, EntitlementSource, Evidence, Reason, State
 from sidecar.domain.timestamps import render
 
 
@@ -35,7 +35,7 @@ class Registration:
 
     product_code: str
     public_key_version: int
-    source: Source
+    source: EntitlementSource
     retry_for: timedelta
     """How long nobody may answer before `pending` becomes `unavailable`."""
     asking_since: datetime
@@ -160,7 +160,7 @@ def _unanswered(registration: Registration, now: datetime) -> Entitlement:
             reason=Reason.REMEMBERED,
             detail=f"An earlier process of this pod left proof of {render(proved_at)} from AWS Marketplace. While AWS "
             f"gives no answer, it counts until {render(until)}. {registration.detail}",
-            source=Source.REMEMBERED,
+            source=EntitlementSource.REMEMBERED,
             until=until,
         )
     since = max([registration.asking_since, *(edge for edge in _edges(registration) if edge <= now)])

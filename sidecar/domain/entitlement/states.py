@@ -21,7 +21,7 @@ class State(StrEnum):
     SUSPENDED = "suspended"  # was entitled, AWS has since refused explicitly
 
 
-class Source(StrEnum):
+class EntitlementSource(StrEnum):
     """Where the entitlement comes from."""
 
     LIVE = "live"  # AWS said so in this process
@@ -78,7 +78,7 @@ class Entitlement:
     state: State
     reason: str
     detail: str
-    source: Source
+    source: EntitlementSource
     product_code: str
     public_key_version: int
     since: datetime

@@ -50,7 +50,7 @@ class Call:
 
 
 @dataclass(slots=True)
-class Answer:
+class CallAnswer:
     """What a call came to.
 
     Attributes:
@@ -65,9 +65,9 @@ class Answer:
     error: ServiceError | None = None
 
 
-async def perform(service: Service, call: Call) -> Answer:
+async def perform(service: Service, call: Call) -> CallAnswer:
     """Perform a call. Never raises a ServiceError: a refusal is an answer, too."""
-    answer = Answer()
+    answer = CallAnswer()
     try:
         members = _read_members(call)
         request = read_request(call.operation, members)
@@ -121,7 +121,7 @@ def _check_call(service: Service, call: Call, request: MeteringRequest) -> None:
         )
 
 
-async def _register_usage(service: Service, call: Call, request: RegisterUsageRequest, answer: Answer) -> None:
+async def _register_usage(service: Service, call: Call, request: RegisterUsageRequest, answer: CallAnswer) -> None:
     await service.keys.prepare(request.public_key_version, fault=call.fault)
     granted = register_usage(service.state, service.clock.now(), call.caller.identity, request)
     answer.result = {"Signature": service.keys.sign(granted.key_version, granted.claims, fault=call.fault)}
@@ -129,7 +129,7 @@ async def _register_usage(service: Service, call: Call, request: RegisterUsageRe
         answer.result["PublicKeyRotationTimestamp"] = epoch_seconds(granted.rotated_at)
 
 
-def _meter_usage(service: Service, call: Call, request: MeterUsageRequest, answer: Answer) -> None:
+def _meter_usage(service: Service, call: Call, request: MeterUsageRequest, answer: CallAnswer) -> None:
     if request.dry_run and call.fault == "dry-run-success":
         answer.result = {"MeteringRecordId": str(uuid4())}
         return
@@ -140,7 +140,7 @@ def _meter_usage(service: Service, call: Call, request: MeterUsageRequest, answe
 
 
 def _batch_meter_usage(
-    service: Service, call: Call, request: BatchMeterUsageRequest, records: list[dict[str, Any]], answer: Answer
+    service: Service, call: Call, request: BatchMeterUsageRequest, records: list[dict[str, Any]], answer: CallAnswer
 ) -> None:
     sent = [{**record, "Timestamp": epoch_seconds(record["Timestamp"])} for record in records]
     if call.fault == "unprocessed":
@@ -159,7 +159,7 @@ def _batch_meter_usage(
     }
 
 
-def _resolve_customer(service: Service, request: ResolveCustomerRequest, answer: Answer) -> None:
+def _resolve_customer(service: Service, request: ResolveCustomerRequest, answer: CallAnswer) -> None:
     customer = resolve_customer(service.state, service.clock.now(), request.token)
     answer.result = {
         "ProductCode": service.state.seed.resolved_product_code,

@@ -29,14 +29,16 @@ MONTH_END_GRACE = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RecordOutcome:
     """The result of one usage record: Success, CustomerNotSubscribed or DuplicateRecord."""
 
     status: str
     metering_record_id: str | None = None
 
 
-def batch_meter_usage(state: State, now: datetime, identity: str, request: BatchMeterUsageRequest) -> list[Outcome]:
+def batch_meter_usage(
+    state: State, now: datetime, identity: str, request: BatchMeterUsageRequest
+) -> list[RecordOutcome]:
     """Judge and keep the records; the outcomes are in the order of the records.
 
     Raises:
@@ -93,10 +95,10 @@ def _check_customer(state: State, product_code: str | None, record: UsageRecord)
         raise ServiceError("InvalidLicenseException", "The LicenseArn does not match the customer.")
 
 
-def _meter(state: State, now: datetime, identity: str, product_code: str | None, record: UsageRecord) -> Outcome:
+def _meter(state: State, now: datetime, identity: str, product_code: str | None, record: UsageRecord) -> RecordOutcome:
     name = Name(record.customer_identifier, record.aws_account_id, record.license_arn)
     if not is_subscribed(state.customers.values(), name):
-        return Outcome("CustomerNotSubscribed")
+        return RecordOutcome("CustomerNotSubscribed")
     by_license = record.license_arn is not None
     candidate = MeteringRecord(
         metering_record_id="",
@@ -117,5 +119,5 @@ def _meter(state: State, now: datetime, identity: str, product_code: str | None,
         filled = replace(candidate, metering_record_id=record_id(slot))
         state.keep(filled)
     elif not is_same_usage(filled, record.quantity, record.allocations):
-        return Outcome("DuplicateRecord")
-    return Outcome("Success", filled.metering_record_id)
+        return RecordOutcome("DuplicateRecord")
+    return RecordOutcome("Success", filled.metering_record_id)

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, Memory
+from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, MemoryBudget
 from sidecar.adapters.http.bodies import MOST_BODY, read_body
 from sidecar.adapters.http.listening import Listener
-from sidecar.adapters.http.problems import Problem, answer
+from sidecar.adapters.http.problems import HttpProblem, answer
 from sidecar.adapters.http.replies import reply
 from tests.support.http_fakes import Api, Wire, request
 
@@ -123,9 +123,9 @@ async def test_polls_do_not_starve_usage(api: Api) -> None:
 
 def test_memory_is_given_back() -> None:
     """What is held counts until it is released, and a refusal takes nothing."""
-    memory = Memory(limit=10)
+    memory = MemoryBudget(limit=10)
     memory.hold(6)
-    with pytest.raises(Problem, match="memory"):
+    with pytest.raises(HttpProblem, match="memory"):
         memory.hold(5)
     memory.hold(4)
     memory.release(10)
@@ -142,7 +142,7 @@ async def listening(read: Reader, *, most_connections: int = 512, idle_seconds: 
     async def handle(incoming: web.BaseRequest) -> web.Response:
         try:
             return reply(b"%d" % len(await read(incoming)))
-        except Problem as problem:
+        except HttpProblem as problem:
             return answer(problem)
 
     listener = Listener(handle, most_connections=most_connections, idle_seconds=idle_seconds)
@@ -155,7 +155,7 @@ async def listening(read: Reader, *, most_connections: int = 512, idle_seconds: 
 
 async def test_slow_body_times_out() -> None:
     """A body that does not arrive in time is 408."""
-    async with listening(lambda incoming: read_body(incoming, Memory(), seconds=0.05)) as port:
+    async with listening(lambda incoming: read_body(incoming, MemoryBudget(), seconds=0.05)) as port:
         wire = await Wire.open(port)
         wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345")
         assert (await wire.receive()).problem == "request-timeout"
@@ -164,7 +164,7 @@ async def test_slow_body_times_out() -> None:
 
 async def test_broken_framing_times_out() -> None:
     """A body whose framing breaks after it has begun never ends, so its time does."""
-    async with listening(lambda incoming: read_body(incoming, Memory(), seconds=0.05)) as port:
+    async with listening(lambda incoming: read_body(incoming, MemoryBudget(), seconds=0.05)) as port:
         wire = await Wire.open(port)
         wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
         assert (await wire.receive()).status == 100
@@ -178,7 +178,7 @@ async def test_broken_body_refused() -> None:
 
     async def read(incoming: web.BaseRequest) -> bytes:
         incoming.content.set_exception(web.RequestPayloadError("broken"))
-        return await read_body(incoming, Memory())
+        return await read_body(incoming, MemoryBudget())
 
     async with listening(read) as port:
         wire = await Wire.open(port)
@@ -189,7 +189,7 @@ async def test_broken_body_refused() -> None:
 
 async def test_memory_shared_by_requests() -> None:
     """Bodies beyond the memory set aside are refused, and what a refused one held is given back."""
-    memory = Memory(limit=8)
+    memory = MemoryBudget(limit=8)
 
     async def read(incoming: web.BaseRequest) -> bytes:
         body = await read_body(incoming, memory)
@@ -213,7 +213,7 @@ async def test_memory_shared_by_requests() -> None:
 
 async def test_slow_headers_end() -> None:
     """A connection whose headers do not arrive in time is closed."""
-    async with listening(lambda incoming: read_body(incoming, Memory()), idle_seconds=0.05) as port:
+    async with listening(lambda incoming: read_body(incoming, MemoryBudget()), idle_seconds=0.05) as port:
         wire = await Wire.open(port)
         wire.send(b"GET / HTTP/1.1\r\nHost: local")
         assert await wire.at_end()
@@ -292,7 +292,7 @@ async def test_unread_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_too_many_connections_told() -> None:
     """A connection beyond the limit hears why and is closed; one that ends makes room."""
-    async with listening(lambda incoming: read_body(incoming, Memory()), most_connections=1) as port:
+    async with listening(lambda incoming: read_body(incoming, MemoryBudget()), most_connections=1) as port:
         first = await Wire.open(port)
         first.send(request("GET", "/"))
         assert (await first.receive()).status == 200

@@ -16,7 +16,7 @@ from sidecar.adapters.http.items import (
     decode_lines,
     decode_one,
 )
-from sidecar.adapters.http.problems import Kind, Problem
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.domain.metering.events import InvalidUsage
 
 ALMOST_JSON = st.binary() | st.text(alphabet='{}[]",:0123456789.eE+-tfnu\\ud8\n \x00é').map(str.encode)
@@ -35,7 +35,7 @@ def outcome(read: Callable[[bytes], object], body: bytes) -> tuple[str, object]:
     try:
         found = read(body)
         return "taken", list(found) if isinstance(found, Iterable) and not isinstance(found, dict | list) else found
-    except Problem as problem:
+    except HttpProblem as problem:
         return problem.kind.word, problem.detail
 
 
@@ -107,7 +107,7 @@ def test_edges_of_large_bodies(body: bytes, word: str) -> None:
 def test_place_named_in_late_window() -> None:
     """The line and column of a fault count from the body's begin, not from the window's."""
     body = b"[" + "é1,\n".encode().replace("é".encode(), b'"\xc3\xa9",') * 300_000 + b" ?]"
-    with pytest.raises(Problem, match="Expecting value at line 300001 column 2"):
+    with pytest.raises(HttpProblem, match="Expecting value at line 300001 column 2"):
         list(decode_items(body))
 
 
@@ -130,9 +130,9 @@ def test_array_asked_for() -> None:
     with pytest.raises(InvalidUsage) as refused:
         list(decode_array(b"{}", "an array"))
     assert [fault.reason for fault in refused.value.faults] == ["an array"]
-    with pytest.raises(Problem) as broken:
+    with pytest.raises(HttpProblem) as broken:
         list(decode_array(b"{} {}", "an array"))
-    assert broken.value.kind is Kind.MALFORMED
+    assert broken.value.kind is ProblemKind.MALFORMED
 
 
 @pytest.mark.parametrize(

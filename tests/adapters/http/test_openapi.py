@@ -17,9 +17,9 @@ from sidecar import __version__
 from sidecar.adapters.http import queries
 from sidecar.adapters.http.bodies import MOST_BODY
 from sidecar.adapters.http.openapi import describe
-from sidecar.adapters.http.problems import Kind
+from sidecar.adapters.http.problems import ProblemKind
 from sidecar.commands import openapi
-from sidecar.domain.entitlement.states import Source, State
+from sidecar.domain.entitlement.states import EntitlementSource, State
 from sidecar.domain.metering import quantity
 from sidecar.domain.metering.events import Dimension
 from tests.support.http_fakes import DIMENSIONS, Api, request
@@ -94,8 +94,8 @@ async def test_served_document_names_dimensions(api: Api) -> None:
 def test_every_problem_described() -> None:
     """The words of all problems stand in the document, and no others."""
     text = json.dumps(describe())
-    described = {word for word in (kind.word for kind in Kind) if f"`{word}`" in text}
-    assert {kind.word for kind in Kind} - described == {"internal-error"}
+    described = {word for word in (kind.word for kind in ProblemKind) if f"`{word}`" in text}
+    assert {kind.word for kind in ProblemKind} - described == {"internal-error"}
 
 
 def test_limits_agree_with_code() -> None:
@@ -103,7 +103,7 @@ def test_limits_agree_with_code() -> None:
     document = describe()
     schemas = document["components"]["schemas"]
     assert list(State) == schemas["State"]["enum"]
-    assert list(Source) == schemas["Source"]["enum"]
+    assert list(EntitlementSource) == schemas["Source"]["enum"]
     assert list(queries.RECORD_STATUSES) == schemas["RecordStatus"]["enum"]
     limit = next(
         parameter for parameter in document["paths"]["/v1/records"]["get"]["parameters"] if parameter["name"] == "limit"

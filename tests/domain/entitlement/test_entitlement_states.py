@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sidecar.domain.entitlement.registration import Registration, judge, next_change
-from sidecar.domain.entitlement.states import CLOCK_SKEW, Entitlement, Evidence, Reason, Source, State
+from sidecar.domain.entitlement.states import CLOCK_SKEW, Entitlement, EntitlementSource, Evidence, Reason, State
 
 START = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 RETRY_FOR = timedelta(minutes=30)
@@ -22,7 +22,7 @@ def begin(now: datetime = START) -> Registration:
     return Registration(
         product_code="0abc123example",
         public_key_version=1,
-        source=Source.LIVE,
+        source=EntitlementSource.LIVE,
         retry_for=RETRY_FOR,
         asking_since=now,
         since=now,
@@ -192,7 +192,7 @@ def test_remembered_members() -> None:
         state=State.ENTITLED,
         reason="remembered",
         detail=entitlement.detail,
-        source=Source.REMEMBERED,
+        source=EntitlementSource.REMEMBERED,
         product_code="0abc123example",
         public_key_version=1,
         since=START + MINUTE,

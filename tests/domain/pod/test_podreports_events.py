@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.domain.entitlement.states import Entitlement, Source, State
+from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.pod.reports import (
     EVENT_DISTANCE,
     LONGEST_MESSAGE,
@@ -35,7 +35,7 @@ def situation(
         state=state,
         reason=reason,
         detail=f"It is {state}: {reason}.",
-        source=Source.LIVE,
+        source=EntitlementSource.LIVE,
         product_code="0abc123example",
         public_key_version=1,
         since=NOON,

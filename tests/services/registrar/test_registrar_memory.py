@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.domain.entitlement.binding import bind
-from sidecar.domain.entitlement.states import Evidence, Source, State
+from sidecar.domain.entitlement.states import EntitlementSource, Evidence, State
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import (
     CustomerNotEntitledException,
@@ -41,7 +41,11 @@ async def test_remembered_after_restart(scene: "Scene") -> None:
     await scene.clock.advance(MINUTE)
 
     assert State.PENDING is unanswered.state
-    assert (remembered.state, remembered.reason, remembered.source) == (State.ENTITLED, "remembered", Source.REMEMBERED)
+    assert (remembered.state, remembered.reason, remembered.source) == (
+        State.ENTITLED,
+        "remembered",
+        EntitlementSource.REMEMBERED,
+    )
     assert (proof.registered_at, proof.registered_at + timedelta(hours=24), proof.signature) == (
         remembered.registered_at,
         remembered.until,
@@ -60,7 +64,7 @@ async def test_live_again_after_memory(scene: "Scene") -> None:
     await scene.clock.advance(MINUTE)
 
     entitlement = registrar.entitlement()
-    assert (entitlement.reason, entitlement.source, entitlement.until) == ("registered", Source.LIVE, None)
+    assert (entitlement.reason, entitlement.source, entitlement.until) == ("registered", EntitlementSource.LIVE, None)
     assert scene.shelf.kept is not None
     assert old != scene.shelf.kept
     assert [event for event in scene.events()[1:] if event != "registration.renewed"] == [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.domain.entitlement.binding import PREFIX, is_bound
-from sidecar.domain.entitlement.states import Evidence, Source, State
+from sidecar.domain.entitlement.states import EntitlementSource, Evidence, State
 from sidecar.domain.policy import OnDenied
 from sidecar.marketplace.errors import AccessDenied, CredentialsMissing, MarketplaceError, NoAnswer, UnknownAnswer
 from sidecar.marketplace.service_errors import (
@@ -42,7 +42,7 @@ async def test_registers_at_once(scene: "Scene") -> None:
     after = registrar.entitlement()
 
     assert (before.state, before.reason, before.signature) == (State.PENDING, "registering", None)
-    assert (after.state, after.reason, after.source) == (State.ENTITLED, "registered", Source.LIVE)
+    assert (after.state, after.reason, after.source) == (State.ENTITLED, "registered", EntitlementSource.LIVE)
     assert after.nonce == scene.marketplace.registrations[0].nonce
     assert scene.shelf.kept == Evidence(
         "pod-1", "0abc123example", 1, scene.clock.now(), after.nonce or "", after.signature or ""
@@ -54,7 +54,7 @@ async def test_emulator_source(scene: "Scene") -> None:
     """An entitlement that the emulator gave says so."""
     registrar = await scene.start(replace(SETTINGS, emulator=True))
 
-    assert Source.EMULATOR is registrar.entitlement().source
+    assert EntitlementSource.EMULATOR is registrar.entitlement().source
 
 
 async def test_asks_once(scene: "Scene") -> None:
@@ -80,7 +80,7 @@ async def test_fresh_long_nonces(scene: "Scene") -> None:
 @pytest.mark.parametrize(
     ("error", "reason", "cure"),
     [
-        (ThrottlingException("slow"), "throttled", "spread and repeated calls"),
+        (ThrottlingException("slow"), "throttled", "spreads and repeats its calls"),
         (InternalServiceErrorException("oops"), "service-fault", "AWS Support"),
         (UnknownAnswer("502"), "service-fault", "proxy"),
         (NoAnswer("time-out"), "unreachable", "Check the network"),

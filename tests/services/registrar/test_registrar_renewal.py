@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.domain.entitlement.binding import is_bound
-from sidecar.domain.entitlement.states import Source, State
+from sidecar.domain.entitlement.states import EntitlementSource, State
 from sidecar.domain.policy import EntitlementCheck, OnDenied
 from sidecar.marketplace.errors import MarketplaceError, NoAnswer
 from sidecar.marketplace.service_errors import (
@@ -38,7 +38,7 @@ async def test_long_life_survives_outage(scene: "Scene") -> None:
     registrar = await scene.start()
 
     found = registrar.entitlement()
-    assert (State.ENTITLED, Source.REMEMBERED) == (found.state, found.source)
+    assert (State.ENTITLED, EntitlementSource.REMEMBERED) == (found.state, found.source)
     assert proof.registered_at + DAY == found.until
     assert scene.clock.now() - proof.registered_at < 12 * HOUR
 
@@ -177,7 +177,7 @@ async def test_accepted_record_is_remembered(scene: "Scene") -> None:
     found = registrar.entitlement()
     await scene.clock.advance(23 * HOUR)
 
-    assert (State.ENTITLED, Source.REMEMBERED) == (found.state, found.source)
+    assert (State.ENTITLED, EntitlementSource.REMEMBERED) == (found.state, found.source)
     assert scene.shelf.accepted_at + DAY == found.until
     assert State.UNAVAILABLE is registrar.entitlement().state
 

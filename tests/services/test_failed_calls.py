@@ -1,0 +1,252 @@
+"""What each error of the service model means for the entitlement and for the record; what a new error takes."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import sidecar.marketplace
+from sidecar.domain.entitlement.states import Reason
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.marketplace import errors, service_errors
+from sidecar.marketplace.emulation import EmulatorUnreachable
+from sidecar.marketplace.errors import Disposition, MarketplaceError, Taken
+from sidecar.marketplace.service_errors import ERRORS, error_from
+from sidecar.services import failed_calls
+from sidecar.services.failed_calls import MEANINGS, Meaning, cure_of, interpret, label_of, outcome_of
+from tests.support.service_model import modelled
+
+REFUSALS = {
+    "CustomerNotEntitledException": Reason.CUSTOMER_NOT_ENTITLED,
+    "CustomerNotSubscribedException": Reason.CUSTOMER_NOT_ENTITLED,
+    "DisabledApiException": Reason.DISABLED_API,
+    "InvalidEndpointRegionException": Reason.INVALID_REGION,
+    "InvalidProductCodeException": Reason.INVALID_PRODUCT_CODE,
+    "InvalidPublicKeyVersionException": Reason.INVALID_PUBLIC_KEY_VERSION,
+    "InvalidRegionException": Reason.INVALID_REGION,
+    "InvalidUsageDimensionException": Reason.INVALID_USAGE_DIMENSION,
+    "PlatformNotSupportedException": Reason.PLATFORM_NOT_SUPPORTED,
+}
+FAULTS = {
+    "ThrottlingException": Reason.THROTTLED,
+    "InternalServiceErrorException": Reason.SERVICE_FAULT,
+    "AccessDeniedException": Reason.ACCESS_DENIED,
+    "UnrecognizedClientException": Reason.CREDENTIALS_REFUSED,
+    "ExpiredTokenException": Reason.CREDENTIALS_MISSING,
+    "UnheardOfException": Reason.SERVICE_FAULT,
+    # Of a dry run: the slot, the token or the clock, but not the entitlement.
+    "DuplicateRequestException": Reason.SERVICE_FAULT,
+    "IdempotencyConflictException": Reason.SERVICE_FAULT,
+    "InvalidTagException": Reason.SERVICE_FAULT,
+    "InvalidUsageAllocationsException": Reason.SERVICE_FAULT,
+    "TimestampOutOfBoundsException": Reason.SERVICE_FAULT,
+}
+OUTCOMES = {
+    "CustomerNotEntitledException": Outcome.NOT_ENTITLED,
+    "DuplicateRequestException": Outcome.DUPLICATE,
+    "IdempotencyConflictException": Outcome.CONFLICT,
+    "InternalServiceErrorException": Outcome.UNKNOWN,
+    "InvalidEndpointRegionException": Outcome.SETUP,
+    "InvalidProductCodeException": Outcome.REJECTED,
+    "InvalidTagException": Outcome.REJECTED,
+    "InvalidUsageAllocationsException": Outcome.REJECTED,
+    "InvalidUsageDimensionException": Outcome.REJECTED,
+    "ThrottlingException": Outcome.RETRY,
+    "TimestampOutOfBoundsException": Outcome.EXPIRED,
+}
+"""What each modelled error of MeterUsage means for the record."""
+AGREEING = {
+    Disposition.RETRY: {Outcome.RETRY, Outcome.UNKNOWN},
+    Disposition.STOP: {Outcome.RETRY, Outcome.NOT_ENTITLED},
+    Disposition.FIX_SETUP: {Outcome.SETUP},
+    Disposition.GIVE_UP_RECORD: {Outcome.REJECTED, Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.EXPIRED},
+}
+"""The outcomes that do with the record what the disposition asks of any caller."""
+
+
+@pytest.mark.parametrize(("code", "reason"), [*REFUSALS.items(), *FAULTS.items()])
+def test_reason_of_code(code: str, reason: Reason) -> None:
+    """Each code has one reason, is a refusal or a fault, and comes with its meaning and its cure."""
+    error = error_from(modelled("RegisterUsage"), code, "AWS's words", None)
+
+    explained = interpret(error)
+
+    assert (reason, code in REFUSALS) == (explained.reason, explained.refused)
+    assert explained.detail.endswith(f". {error.cure}")
+
+
+def test_reasons_cover_model() -> None:
+    """No error that RegisterUsage or MeterUsage may answer is left undecided."""
+    assert set() == (modelled("RegisterUsage") | modelled("MeterUsage")) - REFUSALS.keys() - FAULTS.keys()
+
+
+@pytest.mark.parametrize("code", sorted(modelled("MeterUsage")))
+def test_outcome_of_modelled_error(code: str) -> None:
+    """Every error that the service model gives MeterUsage has the outcome that the guarantees give it."""
+    assert OUTCOMES[code] == outcome_of(error_from(modelled("MeterUsage"), code, "AWS's words", None))
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (ERRORS["CustomerNotSubscribedException"](), Outcome.NOT_ENTITLED),
+        (ERRORS["AccessDeniedException"](), Outcome.SETUP),
+        (ERRORS["UnauthorizedException"](), Outcome.SETUP),
+        (errors.AccessDenied("no", "UnauthorizedOperation"), Outcome.SETUP),
+        (errors.CredentialsRefused(), Outcome.SETUP),
+        (errors.UnsupportedRegion(), Outcome.SETUP),
+        (errors.InvalidRequest(), Outcome.REJECTED),
+        (errors.NotSent(), Outcome.RETRY),
+        (errors.CredentialsMissing(), Outcome.RETRY),
+        (errors.CredentialsMissing("expired", taken=Taken.UNKNOWN), Outcome.UNKNOWN),
+        (errors.UnknownAnswer("?", "SomethingNewException"), Outcome.UNKNOWN),
+        (errors.UnknownAnswer("?", "SomethingNewException", taken=Taken.NO), Outcome.RETRY),
+        (errors.NoAnswer(), Outcome.UNKNOWN),
+        (ERRORS["DuplicateRequestException"](taken=Taken.UNKNOWN), Outcome.UNKNOWN),
+        (ERRORS["IdempotencyConflictException"](), Outcome.CONFLICT),
+        (ERRORS["IdempotencyConflictException"](taken=Taken.NO), Outcome.CONFLICT),
+        # Not errors of MeterUsage: without that proof they leave the record in doubt.
+        (error_from(modelled("MeterUsage"), "PlatformNotSupportedException", "", None), Outcome.UNKNOWN),
+        (error_from(modelled("MeterUsage"), "InvalidLicenseException", "", None), Outcome.UNKNOWN),
+    ],
+    ids=lambda value: value.code if isinstance(value, MarketplaceError) else value,
+)
+def test_other_outcomes(error: MarketplaceError, outcome: Outcome) -> None:
+    """An unknown error is retried, and a record that AWS may have taken never counts as not taken."""
+    assert outcome == outcome_of(error)
+
+
+@pytest.mark.parametrize("kind", list(dict.fromkeys([*ERRORS.values(), *MEANINGS])))
+def test_outcome_agrees_with_disposition(kind: type[MarketplaceError]) -> None:
+    """The record's outcome never contradicts what the class asks of every caller."""
+    error = kind()
+    error.taken = Taken.NO
+    assert outcome_of(error) in AGREEING[kind.disposition]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (errors.NotSent("no route"), Reason.UNREACHABLE),
+        (errors.NoAnswer("time-out"), Reason.UNREACHABLE),
+        (errors.UnknownAnswer("502"), Reason.SERVICE_FAULT),
+        (errors.CredentialsMissing("none"), Reason.CREDENTIALS_MISSING),
+        (errors.UnsupportedRegion("mars-1"), Reason.UNSUPPORTED_REGION),
+        (errors.InvalidRequest(), Reason.SERVICE_FAULT),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_meaning_of_silence(error: errors.MarketplaceError, reason: Reason) -> None:
+    """Only an answer of AWS Marketplace is a refusal."""
+    explained = interpret(error)
+
+    assert (reason, False) == (explained.reason, explained.refused)
+
+
+def test_every_row_is_used() -> None:
+    """The table names only classes that an answer can lead to, or that every error is."""
+    reachable = {kind for error in ERRORS.values() for kind in error.__mro__}
+    own = {errors.NotSent, errors.NoAnswer, errors.UnsupportedRegion, errors.CredentialsMissing}
+
+    assert set() == set(MEANINGS) - reachable - own
+
+
+@pytest.mark.parametrize("kind", MEANINGS)
+def test_account_is_named_with_credentials(kind: type[errors.MarketplaceError]) -> None:
+    """A fault of the credentials names the service account that the pod runs as; no other reason does."""
+    explained = interpret(kind(), "acme/other")
+    ours = explained.reason in {Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_REFUSED, Reason.ACCESS_DENIED}
+    assert ours is explained.detail.endswith("The pod runs as the service account acme/other.")
+    assert "service account None" not in interpret(kind()).detail
+
+
+@pytest.mark.parametrize(
+    ("reason", "emulator", "cure"),
+    [
+        (Reason.UNREACHABLE, False, errors.NotSent.cure),
+        (Reason.UNREACHABLE, True, EmulatorUnreachable.cure),
+        (Reason.INVALID_REGION, False, service_errors.InvalidRegionException.cure),
+        (Reason.SERVICE_FAULT, False, ""),
+        (Reason.REGISTERING, False, ""),
+    ],
+)
+def test_cure_of_reason(reason: Reason, emulator: bool, cure: str) -> None:  # noqa: FBT001 - a table's column
+    """A reason has the cure of its first class; a service fault has none."""
+    assert cure == cure_of(reason, emulator=emulator)
+
+
+@pytest.mark.parametrize(
+    ("error", "label"),
+    [
+        (ERRORS["TooManyRequestsException"]("slow down", "TooManyRequestsException"), "ThrottlingException"),
+        (ERRORS["CustomerNotSubscribedException"](), "CustomerNotSubscribedException"),
+        (error_from(modelled("MeterUsage"), "UnauthorizedException", "", None), "UnauthorizedException"),
+        (error_from(modelled("MeterUsage"), "AccessDenied", "", None), "AccessDenied"),
+        (error_from(modelled("MeterUsage"), "ExpiredTokenException", "", None), "CredentialsMissing"),
+        (errors.UnknownAnswer("?", "SomethingNewException"), "UnknownAnswer"),
+        (EmulatorUnreachable("refused", "NotSent"), "NotSent"),
+    ],
+    ids=lambda value: value.code if isinstance(value, MarketplaceError) else value,
+)
+def test_label_is_known(error: MarketplaceError, label: str) -> None:
+    """Metrics count an error under a name of the operator's table, also a more particular kind of a known error."""
+    assert label == label_of(error)
+
+
+@pytest.fixture
+def _new_error(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Undo what a test adds to the classes and the table."""
+    known = dict(errors.KINDS)
+    monkeypatch.setattr(failed_calls, "MEANINGS", dict(MEANINGS))
+    yield
+    errors.KINDS.clear()
+    errors.KINDS.update(known)
+
+
+@pytest.mark.usefixtures("_new_error")
+def test_new_error_takes_a_class_and_a_row() -> None:
+    """All else about a new error of the service follows from its class and its row."""
+
+    class QuotaSpentException(service_errors.Refused):
+        """The buyer has spent the quota."""
+
+        disposition = Disposition.STOP
+        codes = ("QuotaSpent",)
+        cure = "Buy more."
+
+    failed_calls.MEANINGS[QuotaSpentException] = Meaning(  # type: ignore[index]
+        Reason.CUSTOMER_NOT_ENTITLED, "The quota is spent.", refused=True, outcome=Outcome.NOT_ENTITLED
+    )
+    model = {*modelled("MeterUsage"), "QuotaSpentException"}
+    for code in ("QuotaSpentException", "QuotaSpent"):
+        error = error_from(model, code, "AWS's words", "request-1")
+        assert (QuotaSpentException, code, Taken.NO) == (type(error), error.code, error.taken)
+        assert Outcome.NOT_ENTITLED is outcome_of(error)
+        assert (Reason.CUSTOMER_NOT_ENTITLED, "The quota is spent. Buy more.", True) == (
+            interpret(error).reason,
+            interpret(error).detail,
+            interpret(error).refused,
+        )
+        assert "QuotaSpentException" == label_of(error)
+    # An answer of another operation, which the model does not give it, proves nothing.
+    assert Outcome.UNKNOWN is outcome_of(error_from(modelled("MeterUsage"), "QuotaSpent", "", None))
+
+
+@pytest.mark.usefixtures("_new_error")
+def test_new_error_without_row() -> None:
+    """An error without a row is no refusal of the pod, and its disposition decides about the record."""
+
+    class InvalidMoodException(service_errors.Refused):
+        """The dimension is in the wrong mood."""
+
+        disposition = Disposition.GIVE_UP_RECORD
+        cure = "Wait."
+
+    error = error_from({"InvalidMoodException"}, "InvalidMoodException", "", None)
+    assert Outcome.REJECTED is outcome_of(error)
+    assert (Reason.SERVICE_FAULT, False) == (interpret(error).reason, interpret(error).refused)
+
+
+def test_library_exports_every_error() -> None:
+    """Each class of the two modules of errors is a name of the library, without a list of its own."""
+    kinds = {kind for kind in ERRORS.values() if kind.__module__.startswith("sidecar.marketplace")}
+    assert kinds == {getattr(sidecar.marketplace, kind.__name__) for kind in kinds}
