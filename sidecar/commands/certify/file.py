@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
-from sidecar.commands.certify.report import Report, Subject
+from sidecar.commands.certify.report import Report, Target
 from sidecar.commands.whole_file import replacing
 
 _LARGEST = 1024 * 1024
@@ -90,8 +90,8 @@ def _read(path: Path) -> Report | None:
         raise Unusable(f"{path} is not a report of this version. {other}") from None
 
 
-def _compare(path: Path, found: Subject, wanted: Subject) -> None:
-    for each in fields(Subject):
+def _compare(path: Path, found: Target, wanted: Target) -> None:
+    for each in fields(Target):
         theirs, ours = getattr(found, each.name), getattr(wanted, each.name)
         if theirs != ours:
             raise Unusable(
