@@ -14,7 +14,6 @@ import structlog
 
 from sidecar import __version__
 from sidecar.adapters.clock import EmulatorClock, SystemClock
-from sidecar.adapters.http.sockets import authority
 from sidecar.adapters.kubernetes.address import ACCOUNT, place_of
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
@@ -26,6 +25,7 @@ from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.pod.lifecycle import PodEnd, drain_within
 from sidecar.domain.pod.reports import EventReason
 from sidecar.domain.pod.succession import PodPlace, Predecessor, describe
+from sidecar.http_client import authority
 from sidecar.marketplace import MarketplaceMeteringClient
 from sidecar.services.health import HealthReport
 from sidecar.services.intake import UsageIntake

@@ -4,7 +4,6 @@ Every pragma that durability rests on is read back. The lock is the kernel's, so
 it.
 """
 
-import fcntl
 import os
 import sqlite3
 import stat
@@ -12,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
+from sidecar.durable_files import lock
 
 BUSY_SECONDS = 5.0
 """How long a writer waits for another command that writes to the same ledger."""
@@ -60,21 +60,17 @@ class LedgerLock:
         Raises:
             LedgerUnusable: Another process holds it, or the folder cannot be written.
         """
-        lock = lock_of(path)
+        lock_file = lock_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        except OSError as error:
-            raise LedgerUnusable(
-                path, f"cannot create {lock.name}: {error.strerror}", "Make the folder writable for the sidecar's user."
-            ) from error
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._descriptor)
+            self._descriptor = lock(os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        except BlockingIOError as error:
             raise LedgerUnusable(
                 path, "another sidecar is using it", "Stop that process, or give each pod a volume of its own."
             ) from error
+        except OSError as error:
+            cure = "Make the folder writable for the sidecar's user."
+            raise LedgerUnusable(path, f"cannot create {lock_file.name}: {error.strerror}", cure) from error
 
     def release(self) -> None:
         """Let the next process in."""

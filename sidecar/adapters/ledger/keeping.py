@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.durable_files import sync_path
 
 
 class FileWatch:
@@ -68,7 +69,7 @@ def put_back(connection: sqlite3.Connection, path: Path) -> None:
         rescued.unlink(missing_ok=True)
         with closing(sqlite3.connect(rescued)) as copy:
             connection.backup(copy)
-        _sync(rescued)
+        sync_path(rescued)
     except (OSError, sqlite3.Error, LedgerUnusable) as error:
         raise LedgerUnavailable(f"{path} was removed, and cannot be put back yet: {error}") from error
     # Closing removes the log by its name, so it comes before the new file takes its place.
@@ -77,12 +78,4 @@ def put_back(connection: sqlite3.Connection, path: Path) -> None:
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).unlink()
     rescued.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_path(path.parent)
