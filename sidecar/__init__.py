@@ -6,7 +6,7 @@ What stands above knows what stands below, never the other way round; the contra
     commands                    one module or package for each command, loaded when it is called
     app                         the life of the process: composition, start, drain, connection to the cluster
     checks                      what must be right before the first call; `doctor` and the running sidecar use it
-    upstream, api_client        AWS, and a running sidecar's API, as commands and the process reach them
+    upstream, api_client        access to AWS, and to the API of a running sidecar
     services                    the loops that do what the domain decides: registrar, intake, submitter, reporters
     adapters                    one for each vendor: ledger, local API and probes, cluster, clock, signatures, metrics
     emulator                    AWS's side, for laptops and tests
@@ -14,6 +14,7 @@ What stands above knows what stands below, never the other way round; the contra
     serializers                 what the ledger and the sidecar show of themselves, as JSON members
     settings, logs, terminal    configuration, log lines, what people see
     domain                      the rules, pure: entitlement, metering, audit, pod
+    http_client, durable_files  one small HTTP client; complete files and locks
 """
 
 __version__ = "0.1.0"

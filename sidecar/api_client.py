@@ -1,105 +1,61 @@
-"""Asks the sidecar that runs beside the one who asks: the configured local API, over TCP or its unix socket.
+"""Client of a running sidecar's local API, over TCP or its unix socket.
 
-Uses the standard library's HTTP client only, so that `wait` starts as fast as the interpreter. Follows neither proxies
-nor redirects, asks once, and shows the token of `api.token_file` where there is one.
+Sends the token of `api.token_file` if there is one, and asks once.
 """
 
-import http.client
-import json
-import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from http import HTTPStatus
 from typing import Any
 
-from sidecar.addresses import explain_silence, http_url
 from sidecar.domain.plaintext import ForeignText, plain
+from sidecar.http_client import Listener, NoAnswer, Response, http_url
 from sidecar.settings import ApiSettings, Problem, SettingsError
 
 _TIMEOUT = 2.0
-"""Seconds in which the status must come: it is read from memory and one small file."""
-_LARGEST = 4 * 1024 * 1024
+"""Seconds in which the status must come: the sidecar reads it from memory and one small file."""
 
 
-class NoAnswer(Exception):  # noqa: N818 - named as it is told
-    """Nobody has answered; the message says why."""
+class TokenUnusable(Exception):  # noqa: N818 - what is the case
+    """The configured token cannot be read; the message says why."""
 
 
-class TokenUnusable(Exception):  # noqa: N818 - named as it is told
-    """The token that must be shown cannot be read; the message says why."""
-
-
-class NoStatus(Exception):  # noqa: N818 - named as it is told
-    """There is no status to be had."""
+class NoStatus(Exception):  # noqa: N818 - what is the case
+    """No sidecar returned its status; holds the reason and the cure."""
 
     def __init__(self, reason: str, cure: str) -> None:
         super().__init__(reason)
         self.cure = cure
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An answer, whatever it says."""
-
-    status: int
-    body: bytes
-
-    def document(self) -> Any:
-        """Return what the body holds.
-
-        Raises:
-            ValueError: It is not JSON.
-        """
-        try:
-            return json.loads(self.body)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
-
-
 def require_place(api: ApiSettings) -> None:
-    """Refuse a configuration that does not say where the API is.
+    """Refuse a configuration that does not say where the API listens.
 
     Raises:
-        SettingsError: Its port is any free one.
+        SettingsError: The port is 0.
     """
     if api.socket is None and api.port == 0:
-        raise SettingsError([Problem("api.port", "0", "may be any port", "configure the port, or api.socket")])
+        reason = "means any free port, so the API cannot be found"
+        raise SettingsError([Problem("api.port", "0", reason, "configure the port, or api.socket")])
 
 
 def place_of(api: ApiSettings) -> str:
-    """Return where the API is looked for, for a person."""
-    if api.socket is not None:
-        return str(api.socket)
-    return http_url(api.host, api.port)
+    """Return the address of the API, for a person."""
+    return http_url(api.host, api.port) if api.socket is None else str(api.socket)
 
 
-def ask(api: ApiSettings, path: str, timeout: float) -> Reply:
-    """Send one GET and return the answer.
+def get(api: ApiSettings, path: str, timeout: float) -> Response:
+    """Send one GET to the API and return the response.
 
     Args:
-        api: Where the API listens; the unix socket goes first.
+        api: Where the API listens; the unix socket takes precedence.
         path: Path and query.
-        timeout: The seconds that connecting and each read may take.
+        timeout: Seconds that connecting and each read may take.
 
     Raises:
         TokenUnusable: `api.token_file` cannot be read.
-        NoAnswer: Nobody has answered.
+        NoAnswer: There is no response.
     """
-    headers = _headers(api)
-    connection = (
-        http.client.HTTPConnection(api.host, api.port, timeout=timeout)
-        if api.socket is None
-        else _UnixConnection(api.socket, timeout)
-    )
-    try:
-        connection.request("GET", path, headers=headers)
-        response = connection.getresponse()
-        return Reply(response.status, response.read(_LARGEST))
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        # A ValueError is a token that no header can hold.
-        raise NoAnswer(explain_silence(error)) from error
-    finally:
-        connection.close()
+    return Listener(api.host, api.port, api.socket).get(path, timeout, _headers(api))
 
 
 def fetch_status(api: ApiSettings) -> Mapping[str, Any]:
@@ -110,25 +66,26 @@ def fetch_status(api: ApiSettings) -> Mapping[str, Any]:
     """
     place = place_of(api)
     try:
-        reply = ask(api, "/v1/status", _TIMEOUT)
+        response = get(api, "/v1/status", _TIMEOUT)
     except TokenUnusable as error:
-        raise NoStatus(str(error), "Run this as a user who may read the file, or correct api.token_file.") from error
+        cure = "Run this command as a user who may read the file, or correct api.token_file."
+        raise NoStatus(str(error), cure) from error
     except NoAnswer as error:
         raise NoStatus(
             f"no answer from {place}: {error}",
-            "Start it with `marketplace-sidecar run`. If it runs, ask with its own configuration (--config), and in its"
-            " pod: the API is on loopback only.",
+            "Start the sidecar with `marketplace-sidecar run`. If it is running, run this command in its pod (the API "
+            "listens on loopback only) and with its configuration (--config).",
         ) from error
-    if reply.status == http.HTTPStatus.UNAUTHORIZED:
-        raise NoStatus(f"{place} refuses the token", "Name in api.token_file the file that the sidecar reads.")
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        raise NoStatus(f"{place} refuses the token", "Set api.token_file to the file that the sidecar reads.")
     try:
-        document = reply.document()
+        document = response.document()
     except ValueError:
         document = None
-    if reply.status != http.HTTPStatus.OK or not isinstance(document, dict) or "conservation" not in document:
+    if response.status != HTTPStatus.OK or not isinstance(document, dict) or "conservation" not in document:
         raise NoStatus(
-            f"{place} answers {reply.status} without a status: it is no sidecar",
-            "Look at api.port and api.socket: something else listens there.",
+            f"{place} answers {response.status} without a status, so it is not a sidecar",
+            "Check api.port and api.socket: another program listens there.",
         )
     return document
 
@@ -141,18 +98,5 @@ def _headers(api: ApiSettings) -> dict[str, str]:
     except (OSError, ValueError, ForeignText) as error:
         raise TokenUnusable(f"api.token_file cannot be used: {error}") from error
     if len(words) != 1:
-        raise TokenUnusable(f"api.token_file cannot be used: {api.token_file} does not hold one token")
+        raise TokenUnusable(f"api.token_file cannot be used: {api.token_file} does not hold exactly one token")
     return {"Authorization": f"Bearer {words[0]}"}
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))

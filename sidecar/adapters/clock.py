@@ -6,16 +6,14 @@ answering leaves the last answer in force.
 """
 
 import asyncio
-import http.client
-import json
 import math
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from urllib.parse import urlsplit
+from http import HTTPStatus
+
+from sidecar.http_client import Listener, Response
 
 _LONGEST_NAP = 30.0
 """Seconds of real time after which every wait is judged anew: a clock may be stepped, a machine suspended."""
@@ -25,6 +23,7 @@ _TIMEOUT = 2.0
 """Seconds that one connection or one read may take."""
 _LARGEST = 4096
 """Bytes of an answer that are read."""
+_JSON = {"Accept": "application/json"}
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
@@ -81,12 +80,8 @@ class EmulatorClock:
     """The clock of the emulator at `endpoint_url`; the system's until the first answer, and for good after a 404."""
 
     def __init__(self, endpoint_url: str) -> None:
-        parts = urlsplit(endpoint_url)
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection: Callable[[], http.client.HTTPConnection] = partial(
-            kind, parts.hostname or "", parts.port, timeout=_TIMEOUT
-        )
-        self._path = f"{parts.path.rstrip('/')}/_emulator/clock"
+        self._listener, base = Listener.of_url(endpoint_url, ("http", "https"))
+        self._path = f"{base.rstrip('/')}/_emulator/clock"
         self._system = SystemClock()
         self._reading: _Reading | None = None
         self._changed = asyncio.Event()
@@ -134,7 +129,7 @@ class EmulatorClock:
         except _NoSuchClockError:
             self._absent = True
             self._set(None)
-        except (OSError, http.client.HTTPException, ValueError, OverflowError, RecursionError):
+        except (OSError, ValueError, OverflowError):
             return
         else:
             self._take(answer)
@@ -165,29 +160,20 @@ class EmulatorClock:
         self._changed = asyncio.Event()
 
     def _ask(self) -> _Answer:
-        connection = self._connection()
-        try:
-            connection.connect()
-            asked = time.monotonic()
-            connection.request("GET", self._path, headers={"Accept": "application/json"})
-            response = connection.getresponse()
-            answered = time.monotonic()
-            body = response.read(_LARGEST)
-        finally:
-            connection.close()
-        if response.status == http.HTTPStatus.NOT_FOUND:
+        response = self._listener.send("GET", self._path, _TIMEOUT, headers=_JSON, largest=_LARGEST)
+        if response.status == HTTPStatus.NOT_FOUND:
             raise _NoSuchClockError
-        if response.status != http.HTTPStatus.OK:
+        if response.status != HTTPStatus.OK:
             raise ValueError("the emulator answered without its clock")
-        return _decode(body, asked, answered)
+        return _decode(response)
 
 
-def _decode(body: bytes, asked: float, answered: float) -> _Answer:
-    match json.loads(body):
+def _decode(response: Response) -> _Answer:
+    match response.document():
         case {"now": str(now), "speed": int() | float() as speed}:
             instant = datetime.fromisoformat(now)
             if instant.tzinfo is None or not math.isfinite(speed) or speed < 0:
                 raise ValueError("the emulator's clock shows no instant, or runs backwards")
-            return _Answer(instant.astimezone(UTC), float(speed), asked, answered)
+            return _Answer(instant.astimezone(UTC), float(speed), response.sent_at, response.answered_at)
         case _:
             raise ValueError("the emulator's clock is not an object with now and speed")

@@ -4,13 +4,13 @@ In the first seconds of a task the endpoint may refuse the connection, hang, or 
 with full jitter until the time is over; an address that is not an http URL is refused without a call.
 """
 
-import http.client
-import json
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from http import HTTPStatus
+
+from sidecar.http_client import Listener, NoAnswer
 
 PATIENCE = 20.0
 """Seconds within which the endpoint must name the task."""
@@ -49,18 +49,15 @@ def task_arn(base: str, pace: Pace) -> str:
     """
     url = f"{base.rstrip('/')}/task"
     try:
-        parts = urlsplit(url)
-        _ = parts.port  # is read only now
+        listener, path = Listener.of_url(url)
     except ValueError as error:
-        raise NoTaskArn(f"{url} cannot be read: ValueError: {error}") from error
-    if parts.scheme != "http" or not parts.hostname:
-        raise NoTaskArn(f"{url} cannot be read: it is not an http URL")
+        raise NoTaskArn(f"{url} cannot be read: {error}") from error
     deadline = pace.monotonic() + pace.patience
     asked, window = 0, _FIRST_WAIT
     while True:
         asked += 1
         try:
-            return _ask(url, parts)
+            return _ask(url, listener, path)
         except NoTaskArn as failed:
             wait = window * pace.draw()
             if pace.monotonic() + wait >= deadline:
@@ -69,24 +66,16 @@ def task_arn(base: str, pace: Pace) -> str:
         window = min(window * 2, _LONGEST_WAIT)
 
 
-def _ask(url: str, parts: SplitResult) -> str:
+def _ask(url: str, listener: Listener, path: str) -> str:
     try:
-        status, body = _fetch(parts)
-        task = json.loads(body) if status == http.HTTPStatus.OK else None
-    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-        raise NoTaskArn(f"{url} cannot be read: {type(error).__name__}: {error}") from error
+        response = listener.send("GET", path, _TIMEOUT, largest=_LARGEST)
+        task = response.document() if response.status == HTTPStatus.OK else None
+    except NoAnswer as error:
+        raise NoTaskArn(f"{url} cannot be read: {error}") from error
+    except ValueError as error:
+        raise NoTaskArn(f"{url} cannot be read: the answer is not JSON: {error}") from error
     match task:
         case {"TaskARN": str(arn)} if arn.startswith("arn:"):
             return arn
         case _:
-            raise NoTaskArn(f"{url} gave status {status} and no TaskARN")
-
-
-def _fetch(parts: SplitResult) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT)
-    try:
-        connection.request("GET", parts.path)
-        response = connection.getresponse()
-        return response.status, response.read(_LARGEST)
-    finally:
-        connection.close()
+            raise NoTaskArn(f"{url} gave status {response.status} and no TaskARN")

@@ -15,7 +15,6 @@ import structlog
 
 from sidecar import __version__
 from sidecar.adapters.clock import EmulatorClock, SystemClock
-from sidecar.adapters.http.sockets import authority
 from sidecar.adapters.kubernetes.address import ACCOUNT, place_of
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
@@ -27,6 +26,7 @@ from sidecar.app.drain import Drain
 from sidecar.app.setup_watches import watch_setup
 from sidecar.domain.pod.reports import EventReason
 from sidecar.domain.pod.succession import PodPlace, Predecessor, describe
+from sidecar.http_client import authority
 from sidecar.services.faults import FaultRegister
 from sidecar.services.health import HealthReport
 from sidecar.services.registrar import DeniedExit

@@ -1,19 +1,16 @@
 """The `healthcheck` command: one request to a probe of the running sidecar, for images without a shell and for ECS.
 
-Uses the standard library only and reads no configuration when it is given an address, so that a check that runs every
-few seconds costs next to nothing. Follows neither proxies nor redirects.
+Uses the standard library only and reads no configuration when --url is given, because a check that runs every few
+seconds must cost next to nothing.
 """
 
 import argparse
-import http.client
-import json
 import os
 import socket
 import sys
-from urllib.parse import urlsplit
 
-from sidecar.addresses import explain_silence, http_url, other_loopback, reachable
 from sidecar.exit_codes import ExitCode
+from sidecar.http_client import Listener, NoAnswer, Response, http_url, other_loopback, reachable
 from sidecar.settings import ProbeSettings, Problem, SettingsError, load
 from sidecar.terminal.text import printable
 
@@ -31,47 +28,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--config", metavar="FILE", help="the sidecar's configuration, which names the probe listener")
     parser.add_argument(
-        "--url", metavar="U", help="the probe listener instead, or with a path the very address to ask; no file is read"
+        "--url",
+        metavar="U",
+        help="the URL of the probe listener, or of one probe (with a path); no configuration is read then",
     )
     parser.add_argument(
         "--probe",
         choices=_PROBES,
         default="startupz",
-        help="what to ask (default: startupz; it stays good when a later refusal or a fault of metering closes readyz, "
-        "so that ECS does not kill a task that still has usage to report)",
+        help="the probe to request (default: startupz, which stays good after the start; readyz fails while the gate "
+        "is closed, and ECS would stop a task that still has usage to submit)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Return 0 when the probe answers 200..399, else 1 with the reason on standard error."""
-    host, port, path = _parse(args.url) if args.url is not None else _configured(load(args.config, os.environ).probes)
-    reason = ask(host, port, path or f"/{args.probe}")
+    if args.url is not None:
+        listener, path = _parse(args.url)
+    else:
+        listener, path = _configured(load(args.config, os.environ).probes), ""
+    reason = check(listener, path or f"/{args.probe}")
     if reason is None:
         return ExitCode.CLEAN
     sys.stderr.write(f"{printable(reason)}\n")
     return ExitCode.FAILED
 
 
-def ask(host: str, port: int, path: str) -> str | None:
-    """Return None when the probe says yes, else its reason or why there is none.
+def check(listener: Listener, path: str) -> str | None:
+    """Return None when the probe answers 200..399, else its reason, or why there is no answer.
 
-    A loopback address that this host does not have, as `::1` in a pod without IPv6, gives way to the other family's.
+    A loopback address that this host lacks, such as `::1` in a pod without IPv6, is replaced by the other family's.
     """
-    other = other_loopback(host)
-    if other is not None and not _exists(host):
-        host = other
-    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
+    other = other_loopback(listener.host)
+    if other is not None and not _exists(listener.host):
+        listener = Listener(other, listener.port)
+    url = f"{http_url(listener.host, listener.port)}{path}"
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read(_LARGEST)
-    except (OSError, http.client.HTTPException) as error:
-        return f"no answer from {http_url(host, port)}{path}: {explain_silence(error)}. {_CURE}"
-    finally:
-        connection.close()
+        response = listener.send("GET", path, _TIMEOUT, largest=_LARGEST)
+    except NoAnswer as error:
+        return f"no answer from {url}: {error}. {_CURE}"
     if 200 <= response.status < 400:
         return None
-    return _sentence(body) or f"{http_url(host, port)}{path} answered {response.status}"
+    return _reason(response) or f"{url} answered {response.status}"
 
 
 def _exists(address: str) -> bool:
@@ -84,30 +82,29 @@ def _exists(address: str) -> bool:
     return True
 
 
-def _sentence(body: bytes) -> str | None:
+def _reason(response: Response) -> str | None:
     try:
-        match json.loads(body):
+        match response.document():
             case {"reason": str(reason)}:
                 return reason
             case _:
                 return None
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
 
 
-def _parse(url: str) -> tuple[str, int, str]:
+def _parse(url: str) -> tuple[Listener, str]:
+    """Return the listener and the path of a URL; an empty path where the URL has none."""
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or 80
-    except ValueError:
-        host, port, parts = None, 0, urlsplit("")
-    if parts.scheme != "http" or not host:
-        raise SettingsError([Problem("--url", repr(url), "is not an http URL", "write it as http://127.0.0.1:8788")])
-    query = f"?{parts.query}" if parts.query else ""
-    return host, port, f"{parts.path}{query}" if parts.path.strip("/") else ""
+        listener, path = Listener.of_url(url)
+    except ValueError as error:
+        problem = Problem("--url", repr(url), "is not an http URL", "write it as http://127.0.0.1:8788")
+        raise SettingsError([problem]) from error
+    return listener, path if path.partition("?")[0].strip("/") else ""
 
 
-def _configured(probes: ProbeSettings) -> tuple[str, int, str]:
+def _configured(probes: ProbeSettings) -> Listener:
     if probes.port == 0:
-        raise SettingsError([Problem("probes.port", "0", "may be any port", "name the one in use with --url")])
-    return reachable(probes.host), probes.port, ""
+        reason = "means any free port, so the probes cannot be found"
+        raise SettingsError([Problem("probes.port", "0", reason, "name the actual address with --url")])
+    return Listener(reachable(probes.host), probes.port)

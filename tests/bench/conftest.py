@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.commands.stage import Stage, request, wait_for
+from sidecar.commands.demo.environment import Environment, request, wait_for
 
 HERE = Path(__file__).parent
 MEMORY = Path("/dev/shm")
@@ -19,10 +19,10 @@ MEMORY = Path("/dev/shm")
 class Bench:
     """A registered sidecar, a bare server, and the load for both."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
         self._loads = 0
-        entitlement = request(stage.api, "GET", "/v1/entitlement").body
+        entitlement = request(environment.api, "GET", "/v1/entitlement").body
         self._bare = subprocess.Popen(
             [sys.executable, str(HERE / "bare.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -35,7 +35,7 @@ class Bench:
     @property
     def pid(self) -> int:
         """The sidecar's process."""
-        return process_of(self.stage).pid
+        return process_of(self.environment).pid
 
     @property
     def bare_pid(self) -> int:
@@ -55,43 +55,43 @@ class Bench:
         return figures
 
     def close(self) -> None:
-        """End the bare server; the stage is closed by whoever made it."""
+        """End the bare server; the environment is closed by whoever made it."""
         self._bare.kill()
         self._bare.wait()
         assert self._bare.stdout is not None
         self._bare.stdout.close()
 
 
-def process_of(stage: Stage) -> subprocess.Popen[bytes]:
+def process_of(environment: Environment) -> subprocess.Popen[bytes]:
     """Return the sidecar's process."""
-    assert stage._sidecar is not None
-    return stage._sidecar
+    assert environment._sidecar is not None
+    return environment._sidecar
 
 
-def until_ready(stage: Stage) -> None:
+def until_ready(environment: Environment) -> None:
     """Return once the sidecar is registered."""
-    wait_for("the registration", lambda: request(stage.probes, "GET", "/readyz").status == 200)
+    wait_for("the registration", lambda: request(environment.probes, "GET", "/readyz").status == 200)
 
 
 @pytest.fixture
-def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
+def environment(request: pytest.FixtureRequest) -> Iterator[Environment]:
     """An emulator that runs, and a sidecar that can be started; on a memory file system unless told `disk`."""
     above = Path.cwd() / ".pytest_cache" if getattr(request, "param", "memory") == "disk" else MEMORY
     above.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=above, prefix="bench-") as folder:
-        stage = Stage(Path(folder))
+        environment = Environment(Path(folder))
         try:
-            stage.start_emulator()
-            yield stage
+            environment.start_emulator()
+            yield environment
         finally:
-            stage.close()
+            environment.close()
 
 
 @pytest.fixture
-def bench(stage: Stage) -> Iterator[Bench]:
+def bench(environment: Environment) -> Iterator[Bench]:
     """Both servers, the sidecar registered."""
-    stage.start_sidecar()
-    until_ready(stage)
-    bench = Bench(stage)
+    environment.start_sidecar()
+    until_ready(environment)
+    bench = Bench(environment)
     yield bench
     bench.close()

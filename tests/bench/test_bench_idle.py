@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.commands.stage import Stage, request, wait_for
+from sidecar.commands.demo.environment import Environment, request, wait_for
 from tests.bench.conftest import until_ready
 from tests.bench.measuring import at_most, compare, cpu_seconds, judge, memory, tell
 from tests.bench.test_bench_start import LIBRARIES, SDK
@@ -45,34 +45,34 @@ def _same_libraries() -> Iterator[int]:
 
 
 @contextmanager
-def _live(stage: Stage) -> Iterator[int]:
+def _live(environment: Environment) -> Iterator[int]:
     """A sidecar that asks AWS nothing and follows the system's clock, as in production between two hours; its id."""
-    text = stage.write_configuration().read_text(encoding="utf-8")
-    path = stage.folder / "live.yaml"
+    text = environment.write_configuration().read_text(encoding="utf-8")
+    path = environment.folder / "live.yaml"
     emulated = text[text.index("marketplace:") :]
     path.write_text(text.replace(emulated, "entitlement: {check: none}\n"), encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SIDECAR_"))}
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SIDECAR_"))}
     with subprocess.Popen(
         [sys.executable, "-m", "sidecar", "run", "--config", str(path)],
-        env={**environment, "AWS_REGION": "us-east-1", "POD_UID": "bench"},
+        env={**variables, "AWS_REGION": "us-east-1", "POD_UID": "bench"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        until_ready(stage)
+        until_ready(environment)
         yield process.pid
         process.kill()
 
 
-def test_idle_memory(stage: Stage) -> None:
+def test_idle_memory(environment: Environment) -> None:
     """Registered and idle, beside a process that loaded the same libraries and made one client of the SDK."""
     measured: dict[str, tuple[list[float], list[float]]] = {"Rss": ([], []), "Pss": ([], [])}
     for _ in range(ROUNDS):
-        stage.start_sidecar()
-        until_ready(stage)
+        environment.start_sidecar()
+        until_ready(environment)
         time.sleep(SETTLED)
-        assert stage._sidecar is not None
-        ours = memory(stage._sidecar.pid)
-        stage.kill_sidecar()
+        assert environment._sidecar is not None
+        ours = memory(environment._sidecar.pid)
+        environment.kill_sidecar()
         with _same_libraries() as baseline:
             time.sleep(SETTLED)
             theirs = memory(baseline)
@@ -83,17 +83,19 @@ def test_idle_memory(stage: Stage) -> None:
         compare(f"idle memory, {kind}", "MiB", at_most(1.25), sides)
 
 
-def test_idle_processor(stage: Stage) -> None:
+def test_idle_processor(environment: Environment) -> None:
     """Processor time of an idle sidecar, as in production, and while it follows an emulator's clock."""
-    with _live(stage) as pid:
+    with _live(environment) as pid:
         time.sleep(SETTLED)
         judge("idle processor", "% core", _share(pid), at_most(0.5))
         _tell_wakeups(pid)
-    stage.start_sidecar()
-    until_ready(stage)
+    environment.start_sidecar()
+    until_ready(environment)
     time.sleep(SETTLED)
-    assert stage._sidecar is not None
-    tell(f"  while it asks an emulator for its clock four times a second: {_share(stage._sidecar.pid):.2f} % core")
+    assert environment._sidecar is not None
+    tell(
+        f"  while it asks an emulator for its clock four times a second: {_share(environment._sidecar.pid):.2f} % core"
+    )
 
 
 def _share(pid: int) -> float:
@@ -118,11 +120,11 @@ def _switches(pid: int) -> int:
     return total
 
 
-def test_first_request_after_idle(stage: Stage) -> None:
+def test_first_request_after_idle(environment: Environment) -> None:
     """A gate that nobody asked for a while answers as fast as ever."""
-    with _live(stage):
-        wait_for("the gate", lambda: request(stage.api, "GET", "/v1/entitlement").document()["entitled"])
+    with _live(environment):
+        wait_for("the gate", lambda: request(environment.api, "GET", "/v1/entitlement").document()["entitled"])
         time.sleep(SETTLED)
         began = time.perf_counter()
-        request(stage.api, "GET", "/v1/entitlement")
+        request(environment.api, "GET", "/v1/entitlement")
         tell(f"first GET /v1/entitlement after {SETTLED:g} idle seconds: {(time.perf_counter() - began) * 1000:.1f} ms")

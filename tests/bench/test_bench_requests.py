@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.commands.stage import request
+from sidecar.commands.demo.environment import request
 from tests.bench.conftest import Bench
 from tests.bench.measuring import ROUNDS, alternate, at_least, compare, cpu_seconds, tell
 
@@ -50,7 +50,7 @@ class _Side:
 
 
 def _race(bench: Bench, name: str, target: float, *options: str) -> None:
-    ours = _Side(bench, bench.stage.api, bench.pid, *options)
+    ours = _Side(bench, bench.environment.api, bench.pid, *options)
     bare = _Side(bench, bench.bare_port, bench.bare_pid, *options)
     compare(name, "/s", at_least(target), alternate(ours.rate, bare.rate))
     ours.tell("ours")
@@ -65,19 +65,19 @@ def test_entitlement_rate(bench: Bench) -> None:
 def test_durable_event_rate(bench: Bench) -> None:
     """One event per request, on disk before the answer; the ledger on a memory file system, so without the disk."""
     _race(bench, "POST /v1/usage, durable, one event", 0.6)
-    alone = bench.drive(bench.stage.api, "--clients", "1", "--seconds", SECONDS)
+    alone = bench.drive(bench.environment.api, "--clients", "1", "--seconds", SECONDS)
     tell(f"  from one connection: {alone['rate']:,.0f} /s, p50 {alone['p50']:.2f} ms, p99 {alone['p99']:.2f} ms")
 
 
-@pytest.mark.parametrize("stage", ["disk"], indirect=True)
+@pytest.mark.parametrize("environment", ["disk"], indirect=True)
 def test_events_on_disk(bench: Bench) -> None:
     """The same on the disk of this folder, beside the fsyncs that it does alone."""
-    ours = _Side(bench, bench.stage.api, bench.pid)
+    ours = _Side(bench, bench.environment.api, bench.pid)
     fsyncs: list[float] = []
     rates: list[float] = []
     for _ in range(ROUNDS):
         rates.append(ours.rate())
-        fsyncs.append(_fsync_rate(bench.stage.folder / "fsync"))
+        fsyncs.append(_fsync_rate(bench.environment.folder / "fsync"))
     rate, fsync = statistics.median(rates), statistics.median(fsyncs)
     tell(f"{'POST /v1/usage, ledger on disk':<44} ours {rate:>10,.4g} /s, the disk alone {fsync:,.4g} fsync/s")
     ours.tell("ours")
@@ -99,12 +99,12 @@ def _fsync_rate(path: Path) -> float:
 
 def test_stalled_ledger(bench: Bench) -> None:
     """While a commit cannot end, requests are read and the gate answers; then all that gathered goes in together."""
-    other = sqlite3.connect(bench.stage.folder / "ledger.db", isolation_level=None)
+    other = sqlite3.connect(bench.environment.folder / "ledger.db", isolation_level=None)
     finished: list[float] = []
 
     def report(number: int) -> None:
         event = {"id": f"stalled-{number}", "dimension": "requests"}
-        assert request(bench.stage.api, "POST", "/v1/usage", event).status == 202
+        assert request(bench.environment.api, "POST", "/v1/usage", event).status == 202
         finished.append(time.perf_counter())
 
     other.execute("BEGIN IMMEDIATE")
@@ -115,7 +115,7 @@ def test_stalled_ledger(bench: Bench) -> None:
     until = time.perf_counter() + STALL
     while time.perf_counter() < until:
         began = time.perf_counter()
-        request(bench.stage.api, "GET", "/v1/entitlement")
+        request(bench.environment.api, "GET", "/v1/entitlement")
         asked.append((time.perf_counter() - began) * 1000)
     early = len(finished)
     other.execute("ROLLBACK")

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sidecar.commands.stage import Stage
+from sidecar.commands.demo.environment import Environment
 from tests.bench.conftest import Bench, until_ready
 from tests.bench.measuring import alternate, at_most, compare, judge, seconds, tell
 
@@ -31,13 +31,13 @@ def _python(code: str) -> float:
     return seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True))
 
 
-def _first_answer(stage: Stage) -> float:
+def _first_answer(environment: Environment) -> float:
     """Return the seconds from the start of the process to its first answer to a probe."""
-    arguments = _program("run", "--config", str(stage.folder / "config.yaml"))
+    arguments = _program("run", "--config", str(environment.folder / "config.yaml"))
     began = time.perf_counter()
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while not _answers(stage.probes):
+        while not _answers(environment.probes):
             assert process.poll() is None, "the sidecar ended"
             time.sleep(0.001)
         return time.perf_counter() - began
@@ -55,11 +55,11 @@ def _answers(port: int) -> bool:
         return False
 
 
-def test_first_probe_answer(stage: Stage) -> None:
+def test_first_probe_answer(environment: Environment) -> None:
     """From the start of the process to an answer, on a new ledger at first and then on the one there is."""
-    stage.write_configuration()
-    _first_answer(stage)
-    measured = alternate(lambda: _first_answer(stage) * 1000, lambda: _python(f"import {LIBRARIES}") * 1000)
+    environment.write_configuration()
+    _first_answer(environment)
+    measured = alternate(lambda: _first_answer(environment) * 1000, lambda: _python(f"import {LIBRARIES}") * 1000)
     compare("start to first probe answer", "ms", at_most(1.6), measured)
     whole = [_python(f"import {LIBRARIES}, {SDK}") * 1000 for _ in measured[1]]
     tell(f"  baseline imports {LIBRARIES}; with {SDK}, loaded later, it takes {min(whole):.0f} ms at best")
@@ -72,9 +72,9 @@ def test_first_probe_answer(stage: Stage) -> None:
 )
 def test_command_overhead(bench: Bench, arguments: tuple[str, ...]) -> None:
     """What the command takes of its own, asked of a sidecar that is ready: less a python that does nothing."""
-    until_ready(bench.stage)
+    until_ready(bench.environment)
     name, *options = arguments
-    command = _program(name, "--config", str(bench.stage.folder / "config.yaml"), *options)
+    command = _program(name, "--config", str(bench.environment.folder / "config.yaml"), *options)
 
     def ours() -> float:
         return seconds(lambda: subprocess.run(command, check=True, capture_output=True)) * 1000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.commands.stage import Stage, request, wait_for
+from sidecar.commands.demo.environment import Environment, request, wait_for
 from tests.bench.conftest import Bench, process_of
 from tests.bench.measuring import alternate, at_least, at_most, compare, judge, memory, tell
 from tests.bench.test_bench_start import _first_answer
@@ -57,17 +57,17 @@ def _sqlite_rate(folder: Path, number: int) -> float:
     return BASELINE_BATCHES * BATCH / elapsed
 
 
-@pytest.mark.parametrize("stage", ["memory", "disk"], indirect=True)
+@pytest.mark.parametrize("environment", ["memory", "disk"], indirect=True)
 def test_batch_rate(bench: Bench, request: pytest.FixtureRequest) -> None:
     """Batches of 1,000 events over HTTP from 4 connections, checked, de-duplicated, summed and durable."""
     numbers = itertools.count()
 
     def ours() -> float:
-        figures = bench.drive(bench.stage.api, "--batch", str(BATCH), "--clients", "4", "--seconds", SECONDS)
+        figures = bench.drive(bench.environment.api, "--batch", str(BATCH), "--clients", "4", "--seconds", SECONDS)
         return float(figures["rate"]) * BATCH
 
-    measured = alternate(ours, lambda: _sqlite_rate(bench.stage.folder, next(numbers)))
-    place = request.node.callspec.params["stage"]
+    measured = alternate(ours, lambda: _sqlite_rate(bench.environment.folder, next(numbers)))
+    place = request.node.callspec.params["environment"]
     compare(f"batches of 1,000, ledger in {place}", "events/s", at_least(0.35), measured)
 
 
@@ -78,17 +78,17 @@ def test_long_run(bench: Bench) -> None:
     began = time.perf_counter()
     for _ in range(10):
         figures = bench.drive(
-            bench.stage.api, "--batch", str(BATCH), "--clients", "4", "--seconds", "3600", "--events", str(step)
+            bench.environment.api, "--batch", str(BATCH), "--clients", "4", "--seconds", "3600", "--events", str(step)
         )
         assert figures["requests"] == step // BATCH
         resident.append(memory(bench.pid)["Rss"])
     elapsed = time.perf_counter() - began
     tell(f"{EVENTS:,} events in {elapsed:.0f} s; resident MiB by tenth: {' '.join(f'{size:.1f}' for size in resident)}")
     judge("memory, last tenth over the second", "x", resident[9] / resident[1], at_most(1.05))
-    status = request(bench.stage.api, "GET", "/v1/status").document()
+    status = request(bench.environment.api, "GET", "/v1/status").document()
     assert status["conservation"]["balanced"] is True
     tell(f"  ledger {status['ledger']['bytes'] / 1e6:.1f} MB, {status['ledger']['bytes'] / EVENTS:.0f} bytes an event")
-    _compare_restart(bench.stage)
+    _compare_restart(bench.environment)
 
 
 def test_window_size(bench: Bench) -> None:
@@ -96,10 +96,12 @@ def test_window_size(bench: Bench) -> None:
     count = str(min(EVENTS, MOST_IN_WINDOW))
     sizes: list[float] = []
     for _ in range(WINDOWS):
-        bench.drive(bench.stage.api, "--batch", str(BATCH), "--clients", "4", "--seconds", "3600", "--events", count)
-        sizes.append(request(bench.stage.api, "GET", "/v1/status").document()["ledger"]["bytes"] / 1e6)
-        bench.stage.tell("/_emulator/clock", {"advance": "27h"})
-        wait_for("the old ids to be dropped", lambda: _kept_events(bench.stage.folder / "ledger.db") == 0)
+        bench.drive(
+            bench.environment.api, "--batch", str(BATCH), "--clients", "4", "--seconds", "3600", "--events", count
+        )
+        sizes.append(request(bench.environment.api, "GET", "/v1/status").document()["ledger"]["bytes"] / 1e6)
+        bench.environment.control("/_emulator/clock", {"advance": "27h"})
+        wait_for("the old ids to be dropped", lambda: _kept_events(bench.environment.folder / "ledger.db") == 0)
     tell(f"ledger after each of {WINDOWS} windows of {count} events, MB: {' '.join(f'{size:.1f}' for size in sizes)}")
     judge("file size, last window over the second", "x", sizes[-1] / sizes[1], at_most(1.05))
 
@@ -110,28 +112,28 @@ def _kept_events(path: Path) -> int:
     return kept
 
 
-def _compare_restart(stage: Stage) -> None:
+def _compare_restart(environment: Environment) -> None:
     """Compare the start on the full ledger with the start on a new one."""
-    process = process_of(stage)
+    process = process_of(environment)
     process.kill()
     process.wait()
-    ledger = stage.folder / "ledger.db"
-    _first_answer(stage)  # takes in the write-ahead log that the kill left
+    ledger = environment.folder / "ledger.db"
+    _first_answer(environment)  # takes in the write-ahead log that the kill left
 
     def empty() -> float:
-        parked = stage.folder / "parked"
+        parked = environment.folder / "parked"
         parked.mkdir()
-        for part in stage.folder.glob(ledger.name + "*"):
+        for part in environment.folder.glob(ledger.name + "*"):
             part.rename(parked / part.name)
         try:
-            return _first_answer(stage) * 1000
+            return _first_answer(environment) * 1000
         finally:
-            for part in stage.folder.glob(ledger.name + "*"):
+            for part in environment.folder.glob(ledger.name + "*"):
                 part.unlink()
             for part in parked.iterdir():
-                part.rename(stage.folder / part.name)
+                part.rename(environment.folder / part.name)
             parked.rmdir()
 
-    measured = alternate(lambda: _first_answer(stage) * 1000, empty)
+    measured = alternate(lambda: _first_answer(environment) * 1000, empty)
     compare("restart after it, over a start on nothing", "ms", at_most(1.2), measured)
     tell(f"  on the full ledger {min(measured[0]):.0f} ms at best, on none {min(measured[1]):.0f} ms")

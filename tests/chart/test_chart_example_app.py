@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.commands.stage import wait_for
+from sidecar.commands.demo.environment import wait_for
 from tests.support.processes import Emulator, Site, launch_emulator
 from tests.support.rendering import CHARTS
 from tests.support.tools import PATIENCE

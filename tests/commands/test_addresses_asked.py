@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.addresses import http_url, reachable
+from sidecar.http_client import http_url, reachable
 
 
 @pytest.mark.parametrize(
@@ -16,5 +16,5 @@ from sidecar.addresses import http_url, reachable
     ],
 )
 def test_every_address_means_loopback(host: str, url: str) -> None:
-    """A listener on every address is asked on loopback, and an IPv6 address stands in brackets."""
-    assert http_url(reachable(host), 8788) == url
+    """A listener on every address is asked on loopback, and an IPv6 address is in brackets."""
+    assert url == http_url(reachable(host), 8788)

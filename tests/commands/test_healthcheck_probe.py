@@ -14,6 +14,7 @@ import pytest
 
 from sidecar import cli
 from sidecar.commands import healthcheck
+from sidecar.http_client import Listener as Address
 
 
 @dataclass
@@ -183,5 +184,5 @@ def test_loopback_of_the_other_family(listener: Listener, monkeypatch: pytest.Mo
         return make(family, *rest, **named)
 
     monkeypatch.setattr("sidecar.commands.healthcheck.socket.socket", lacking)
-    assert healthcheck.ask("::1", listener.port, "/livez") is None
+    assert healthcheck.check(Address("::1", listener.port), "/livez") is None
     assert listener.asked == ["/livez"]

@@ -40,7 +40,7 @@ def test_place_is_an_address(host: str, expected: str) -> None:
 @pytest.mark.parametrize("answer", [b"<html>", b"\xff", b"[" * 100000, [], {"entitled": True}])
 def test_no_status_is_no_sidecar(answer: object) -> None:
     """Whatever is no status is told as something else that listens there."""
-    with serving(Api(answer)) as settings, pytest.raises(NoStatus, match="it is no sidecar") as told:
+    with serving(Api(answer)) as settings, pytest.raises(NoStatus, match="so it is not a sidecar") as told:
         fetch_status(settings)
     assert "api.port" in told.value.cure
 

@@ -6,11 +6,12 @@ import pty
 import struct
 import sys
 import termios
+from contextlib import suppress
 from io import TextIOWrapper
 
 import pytest
 
-from sidecar.commands.demo import Screen
+from sidecar.commands.demo.screen import Screen
 from sidecar.commands.tables import print_table
 
 TITLES = ("id", "dimension", "hour", "metering_record_id", "reason")
@@ -31,9 +32,13 @@ def shown(columns: int, monkeypatch: pytest.MonkeyPatch, act: object = None) -> 
             act()
         else:
             print_table(TITLES, ROWS)
-        text = os.read(ours, 65536).decode()
+    data = b""
+    # The terminal passes on what was written in pieces, and fails with EIO after the last one.
+    with suppress(OSError):
+        while piece := os.read(ours, 65536):
+            data += piece
     os.close(ours)
-    return text.replace("\r\n", "\n").splitlines()
+    return data.decode().replace("\r\n", "\n").splitlines()
 
 
 def test_wide_terminal_has_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +67,7 @@ def test_pipe_has_columns(capsys: pytest.CaptureFixture[str]) -> None:
 def test_demo_breaks_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """The demonstration's sentences are broken between words on 80 columns, and nothing of them is lost."""
     text = "requests: 1234567.5 accepted = 0 open + 0 sealed + 1234567.5 submitted + 0 unbilled + 0 remainder, in all"
-    lines = shown(80, monkeypatch, lambda: Screen().say(text))
+    lines = shown(80, monkeypatch, lambda: Screen().note(text))
     assert 2 == len(lines)
     assert max(map(len, lines)) < 80
     assert text.split() == " ".join(lines).split()

@@ -145,9 +145,9 @@ def test_token_is_shown(api: Api, settings: ApiSettings, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"other", "the sidecar refuses (401): send the token"),
-        (b"", "api.token_file cannot be used: {path} does not hold one token"),
-        (b"two words", "api.token_file cannot be used: {path} does not hold one token"),
+        (b"other", "the sidecar refuses the request (401): send the token"),
+        (b"", "api.token_file cannot be used: {path} does not hold exactly one token"),
+        (b"two words", "api.token_file cannot be used: {path} does not hold exactly one token"),
         (None, "api.token_file cannot be used: [Errno 2] No such file or directory: '{path}'"),
     ],
 )

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from sidecar.commands.stage import free_port
+from sidecar.commands.demo.environment import free_port
 from tests.support import programs
 from tests.support.processes import environment
 from tests.support.reading import ROOT, Block, Command, pattern

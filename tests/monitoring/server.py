@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
-from sidecar.commands.stage import wait_for
+from sidecar.commands.demo.environment import wait_for
 from tests.monitoring.rules import RULES
 from tests.support import programs
 from tests.support.tools import PATIENCE

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.commands.stage import wait_for
+from sidecar.commands.demo.environment import wait_for
 from tests.monitoring.dashboard import Query, filled, load, queries
 from tests.monitoring.gateway import Gateway
 from tests.monitoring.rules import alerts

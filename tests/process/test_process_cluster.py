@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from sidecar.app import lifecycle as app
-from sidecar.commands.stage import free_port, wait_for
+from sidecar.commands.demo.environment import free_port, wait_for
 from sidecar.settings import load
 from tests.support.apiserver import EVENTS, HANG, POD, STATUS, ApiServer
 

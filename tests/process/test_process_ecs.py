@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sidecar.commands.demo.environment import free_port, wait_for
 from sidecar.commands.ecs.definition import IMAGE_PROGRAM
-from sidecar.commands.stage import free_port, wait_for
 from tests.support.processes import environment
 from tests.support.tools import PATIENCE
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.commands.stage import wait_for
+from sidecar.commands.demo.environment import wait_for
 
 if TYPE_CHECKING:
     from tests.support.processes import Emulator, Sidecar, Site

@@ -19,7 +19,7 @@ import pytest
 
 from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import open_for_reading
-from sidecar.commands.stage import free_port, wait_for
+from sidecar.commands.demo.environment import free_port, wait_for
 from sidecar.domain.metering.quantity import parse_signed, render
 from tests.support.processes import Emulator, Sidecar, Site, ask, launch_emulator
 from tests.support.tools import PATIENCE

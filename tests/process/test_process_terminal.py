@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.commands.stage import wait_for
+from sidecar.commands.demo.environment import wait_for
 from tests.support.processes import Emulator, Site, ask, environment
 from tests.support.screens import INTERRUPT, PAUSE, RESUME, Screen, own_command
 

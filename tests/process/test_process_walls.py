@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.adapters.http.items import MOST_ITEMS
-from sidecar.commands.stage import wait_for
+from sidecar.commands.demo.environment import wait_for
 from tests.process.walls import JSON, MANY, Cost, answers, connections, post_bytes, push
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sidecar.commands.stage import PATIENCE
+from sidecar.commands.demo.environment import PATIENCE
 from tests.support.processes import Reply, ask
 
 MANY = 512

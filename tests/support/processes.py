@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sidecar.commands.stage import wait_for
+from sidecar.commands.demo.environment import wait_for
 from tests.support.tools import PATIENCE
 
 NOON = "2026-11-23T10:20:00Z"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pyte
 import pytest
 
-from sidecar.commands.stage import wait_for
+from sidecar.commands.demo.environment import wait_for
 from sidecar.terminal.writer import TerminalWriter
 
 

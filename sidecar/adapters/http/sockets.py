@@ -70,11 +70,6 @@ def places_of(host: str) -> list[Place]:
     return [(socket.AF_INET if address.version == 4 else socket.AF_INET6, host)]
 
 
-def authority(host: str, port: int) -> str:
-    """Return host and port as a URL has them; an IPv6 address stands in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _bind_all(places: Sequence[Place], port: int) -> Bound:
     bound: list[socket.socket] = []
     absent: list[str] = []

@@ -4,7 +4,6 @@ Every pragma that durability rests on is read back. The lock is the kernel's, so
 it.
 """
 
-import fcntl
 import os
 import sqlite3
 import stat
@@ -12,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
+from sidecar.durable_files import lock
 
 BUSY_SECONDS = 5.0
 """How long a writer waits for another command that writes to the same ledger."""
@@ -51,28 +51,6 @@ def files_of(path: Path) -> set[Path]:
     return {path, log_of(path), lock_of(path)} | {path.with_name(f"{path.name}-{part}") for part in ("shm", "reserve")}
 
 
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk.
-
-    Raises:
-        OSError: They may not be.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def lock_alone(descriptor: int) -> None:
-    """Lock an open file or folder against every other process until it is closed; the kernel frees it after a kill.
-
-    Raises:
-        OSError: Another process holds the lock; it is not waited for.
-    """
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
 class LedgerLock:
     """Keeps a second sidecar off the ledger for as long as this process lives."""
 
@@ -82,21 +60,17 @@ class LedgerLock:
         Raises:
             LedgerUnusable: Another process holds it, or the folder cannot be written.
         """
-        lock = lock_of(path)
+        lock_file = lock_of(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        except OSError as error:
-            raise LedgerUnusable(
-                path, f"cannot create {lock.name}: {error.strerror}", "Make the folder writable for the sidecar's user."
-            ) from error
-        try:
-            lock_alone(self._descriptor)
-        except OSError as error:
-            os.close(self._descriptor)
+            self._descriptor = lock(os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+        except BlockingIOError as error:
             raise LedgerUnusable(
                 path, "another sidecar is using it", "Stop that process, or give each pod a volume of its own."
             ) from error
+        except OSError as error:
+            cure = "Make the folder writable for the sidecar's user."
+            raise LedgerUnusable(path, f"cannot create {lock_file.name}: {error.strerror}", cure) from error
 
     def release(self) -> None:
         """Let the next process in."""

@@ -9,8 +9,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sidecar.adapters.ledger.file import sync
 from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.durable_files import sync_path
 
 
 class FileWatch:
@@ -70,11 +70,11 @@ def restore(connection: sqlite3.Connection, path: Path) -> None:
         rescued.unlink(missing_ok=True)
         with closing(sqlite3.connect(rescued)) as copy:
             connection.backup(copy)
-        sync(rescued)
+        sync_path(rescued)
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         # Before the connection is closed: until then the removed file can be read again.
         rescued.replace(path)
-        sync(path.parent)
+        sync_path(path.parent)
     except (OSError, sqlite3.Error) as error:
         raise LedgerUnavailable(f"{path} was removed, and cannot be put back yet: {error}") from error

@@ -19,12 +19,12 @@ from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.pod import PodRefused, PodUnknown, pod_identity
 from sidecar.adapters.signature import PublicKeys, UnusableKeys
 from sidecar.commands.arguments import add_config
-from sidecar.commands.certify.asking import Asker
+from sidecar.commands.certify.calls import Certifier
+from sidecar.commands.certify.exclusive import PodInUse, exclusive_pod
 from sidecar.commands.certify.file import NotKept, ReportFile, Unusable, open_report
-from sidecar.commands.certify.report import Verdict
-from sidecar.commands.certify.subject import NotReady, begin, find_caller, judge_pod, read_quantity
-from sidecar.commands.certify.telling import announce, ask, summarise
-from sidecar.commands.certify.vacancy import Occupied, vacant
+from sidecar.commands.certify.output import announce, ask, summarize
+from sidecar.commands.certify.report import Conclusion
+from sidecar.commands.certify.target import NotReady, begin, find_caller, read_quantity, require_pod
 from sidecar.domain import durations
 from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import Endpoint, MarketplaceMeteringClient, UnsupportedRegion
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         )
     try:
         return _certify(settings, args, amount)
-    except (NotReady, NotKept, Occupied, PodUnknown) as refusal:
+    except (NotReady, NotKept, PodInUse, PodUnknown) as refusal:
         return _refuse(str(refusal), ExitCode.FAILED)
     except (PodRefused, Unusable, UnusableKeys, UnsupportedRegion) as refusal:
         return _refuse(str(refusal), ExitCode.BAD_COMMAND)
@@ -85,21 +85,21 @@ def _certify(settings: Settings, args: argparse.Namespace, amount: str) -> int:
     endpoint = endpoint_of(settings.marketplace, os.environ)
     pod = pod_identity(os.environ)
     uid = None if pod is None else pod.uid
-    judge_pod(settings.marketplace.mode, uid)
-    with vacant(settings.api, settings.ledger, uid):
+    require_pod(settings.marketplace.mode, uid)
+    with exclusive_pod(settings.api, settings.ledger, uid):
         caller = find_caller(settings, endpoint, os.environ)
         with open_report(args.report, begin(settings, endpoint, caller, uid, amount)) as file:
-            well = _work(_Round(settings.marketplace, endpoint, keys, file, args.retry_for), args)
+            well = _work(_Run(settings.marketplace, endpoint, keys, file, args.retry_for), args)
             if args.json:
                 sys.stdout.write(f"{json.dumps(file.report.document())}\n")
             else:
-                summarise(file)
+                summarize(file)
     return ExitCode.CLEAN if well else ExitCode.FAILED
 
 
 @dataclass(frozen=True, slots=True)
-class _Round:
-    """What every question of this run is asked with."""
+class _Run:
+    """What every call of this run is asked with."""
 
     marketplace: MarketplaceSettings
     endpoint: Endpoint
@@ -107,18 +107,18 @@ class _Round:
     file: ReportFile
     retry_for: timedelta
 
-    async def ask(self, questions: Callable[[Asker], Awaitable[bool]]) -> bool:
-        """Ask some questions of AWS; whether all was well."""
+    async def ask(self, calls: Callable[[Certifier], Awaitable[bool]]) -> bool:
+        """Ask some calls of AWS; whether all was well."""
         async with clock_of(self.marketplace) as clock, MarketplaceMeteringClient(self.endpoint) as service:
-            return await questions(Asker(self.file, service, self.keys, clock, self.retry_for))
+            return await calls(Certifier(self.file, service, self.keys, clock, self.retry_for))
 
 
-def _work(certification: _Round, args: argparse.Namespace) -> bool:
+def _work(certification: _Run, args: argparse.Namespace) -> bool:
     """Do what is open in the report; whether that went well."""
     file = certification.file
     if file.report.settled:
-        return file.report.verdict is Verdict.PASSED
-    allowed = asyncio.run(certification.ask(Asker.try_all))
+        return file.report.verdict is Conclusion.PASSED
+    allowed = asyncio.run(certification.ask(Certifier.dry_run_all))
     if args.dry_run or not allowed:
         return allowed
     announce(file)
@@ -126,7 +126,7 @@ def _work(certification: _Round, args: argparse.Namespace) -> bool:
     if not (args.yes or ask()):
         sys.stderr.write("Nothing was sent.\n")
         return False
-    return asyncio.run(certification.ask(Asker.ask_all))
+    return asyncio.run(certification.ask(Certifier.send_all))
 
 
 def _on_terminal() -> bool:

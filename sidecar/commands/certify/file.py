@@ -5,7 +5,6 @@ dies at any point leaves behind what the next one needs. Each version of the fil
 Refuses to write over a file that is no report, and to go on with the report of something else.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 
-from sidecar.commands.certify.report import Report, Subject
-from sidecar.commands.whole_file import replacing
+from sidecar.commands.certify.report import Report, Target
+from sidecar.durable_files import lock, replace_file
 
 _LARGEST = 1024 * 1024
 
@@ -41,7 +40,7 @@ class ReportFile:
             NotKept: It cannot be written; the one before stands.
         """
         try:
-            with replacing(self.path) as file:
+            with replace_file(self.path) as file:
                 file.write(f"{json.dumps(self.report.document(), indent=2)}\n")
         except OSError as error:
             raise NotKept(
@@ -90,8 +89,8 @@ def _read(path: Path) -> Report | None:
         raise Unusable(f"{path} is not a report of this version. {other}") from None
 
 
-def _compare(path: Path, found: Subject, wanted: Subject) -> None:
-    for each in fields(Subject):
+def _compare(path: Path, found: Target, wanted: Target) -> None:
+    for each in fields(Target):
         theirs, ours = getattr(found, each.name), getattr(wanted, each.name)
         if theirs != ours:
             raise Unusable(
@@ -104,13 +103,12 @@ def _compare(path: Path, found: Subject, wanted: Subject) -> None:
 def _alone(path: Path) -> Iterator[None]:
     """Keep a second certification out of the report's folder, by a lock that is gone with the process."""
     try:
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise Unusable(f"{path.parent}: {error.strerror}. Name a file in a folder that is there (--report).") from error
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        folder = lock(os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     except BlockingIOError as error:
-        raise Unusable(f"another certification works in {path.parent}. Wait until it has ended.") from error
+        raise Unusable(f"Another certification is using {path.parent}. Wait until it has ended.") from error
+    except OSError as error:
+        raise Unusable(f"{path.parent}: {error.strerror}. Name a file in an existing folder (--report).") from error
+    try:
+        yield
     finally:
         os.close(folder)

@@ -13,14 +13,14 @@ from sidecar.domain import timestamps
 FORMAT = "marketplace-sidecar certification 1"
 
 
-class Outcome(StrEnum):
+class CallOutcome(StrEnum):
     """What AWS answered for good."""
 
     ACCEPTED = "accepted"  # a dry run that is allowed, a signature that is right, a record that AWS holds
     REFUSED = "refused"
 
 
-class Verdict(StrEnum):
+class Conclusion(StrEnum):
     """What the whole comes to."""
 
     PASSED = "passed"
@@ -29,7 +29,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Target:
     """What is certified, by whom and from where. A report is of exactly one."""
 
     product_code: str
@@ -48,32 +48,32 @@ class Subject:
 
 
 @dataclass(slots=True)
-class Question:
+class Call:
     """Something asked of AWS: when, and what came of it. Open as long as it has no outcome."""
 
     asked_at: str | None = None
     answered_at: str | None = None
-    outcome: Outcome | None = None
+    outcome: CallOutcome | None = None
     request_id: str | None = None
     error: str | None = None
-    """AWS's words, or why there was no answer; an open question keeps that of its last attempt."""
+    """AWS's words, or why there was no answer; an open call keeps that of its last attempt."""
     cure: str | None = None
 
     @property
     def accepted(self) -> bool:
         """AWS said yes."""
-        return self.outcome is Outcome.ACCEPTED
+        return self.outcome is CallOutcome.ACCEPTED
 
 
 @dataclass(slots=True)
-class DryRun(Question):
+class DryRun(Call):
     """Whether the role may meter a dimension."""
 
     dimension: str = ""
 
 
 @dataclass(slots=True)
-class Registration(Question):
+class RegistrationCall(Call):
     """One RegisterUsage, whose signature is verified. Neither nonce nor signature is kept."""
 
     claims: dict[str, Any] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Frozen:
 
 
 @dataclass(slots=True)
-class Record(Question):
+class RecordCall(Call):
     """One MeterUsage. Its request is set once, before the first attempt, and never changes."""
 
     dimension: str = ""
@@ -115,17 +115,17 @@ class Record(Question):
 class Report:
     """Everything, as the file holds it. Times are RFC 3339 in UTC; a null is what is not known, or not there yet."""
 
-    subject: Subject
+    subject: Target
     sidecar_version: str
     started_at: str
     finished_at: str | None = None
     dry_runs: list[DryRun] = field(default_factory=list)
-    registration: Registration | None = None
+    registration: RegistrationCall | None = None
     """None when the product does not register."""
-    records: list[Record] = field(default_factory=list)
+    records: list[RecordCall] = field(default_factory=list)
 
     @property
-    def questions(self) -> list[Question]:
+    def calls(self) -> list[Call]:
         """Everything that is asked, in its order."""
         registration = [] if self.registration is None else [self.registration]
         return [*self.dry_runs, *registration, *self.records]
@@ -137,13 +137,13 @@ class Report:
         return registered and all(record.outcome is not None for record in self.records)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Conclusion:
         """Judge what stands in the report."""
-        outcomes = [question.outcome for question in self.questions]
-        if Outcome.REFUSED in outcomes:
-            return Verdict.FAILED
+        outcomes = [call.outcome for call in self.calls]
+        if CallOutcome.REFUSED in outcomes:
+            return Conclusion.FAILED
         whole = len(self.dry_runs) == len(self.records) and None not in outcomes
-        return Verdict.PASSED if whole else Verdict.INCOMPLETE
+        return Conclusion.PASSED if whole else Conclusion.INCOMPLETE
 
     def document(self) -> dict[str, Any]:
         """Return the members of the file."""
@@ -165,9 +165,9 @@ class Report:
         report = cls(
             **{
                 **members,
-                "subject": Subject(**_checked(Subject, members["subject"])),
-                "dry_runs": [_question(DryRun, each) for each in members["dry_runs"]],
-                "registration": None if registration is None else _question(Registration, registration),
+                "subject": Target(**_checked(Target, members["subject"])),
+                "dry_runs": [_call(DryRun, each) for each in members["dry_runs"]],
+                "registration": None if registration is None else _call(RegistrationCall, registration),
                 "records": [_record(each) for each in members["records"]],
             }
         )
@@ -176,14 +176,14 @@ class Report:
         return report
 
 
-def _question(kind: type[Any], document: Any) -> Any:
+def _call(kind: type[Any], document: Any) -> Any:
     members = _checked(kind, document)
     outcome = members["outcome"]
-    return kind(**{**members, "outcome": None if outcome is None else Outcome(outcome)})
+    return kind(**{**members, "outcome": None if outcome is None else CallOutcome(outcome)})
 
 
-def _record(document: Any) -> Record:
-    record: Record = _question(Record, document)
+def _record(document: Any) -> RecordCall:
+    record: RecordCall = _call(RecordCall, document)
     if record.request is not None:
         record.request = Frozen(**_checked(Frozen, record.request))
         # Read now, so that an edited one is found before anything is sent.

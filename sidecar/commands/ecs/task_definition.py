@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
-from sidecar.addresses import http_url, reachable
 from sidecar.checks.shutdown import FARGATE_LONGEST, SPARE
 from sidecar.commands.arguments import whole
 from sidecar.commands.ecs.definition import IMAGE_VOLUME, Plan, build
@@ -22,6 +21,7 @@ from sidecar.commands.ecs.launch import LONGEST, SHORTEST, SIDECAR_MEMORY, Launc
 from sidecar.commands.ecs.policy import region
 from sidecar.domain import durations
 from sidecar.exit_codes import ExitCode
+from sidecar.http_client import http_url, reachable
 from sidecar.marketplace.regions import UNLISTED_CURE, is_listed, unlisted
 from sidecar.settings import KubernetesUse, Problem, Settings, SettingsError, load
 

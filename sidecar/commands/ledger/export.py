@@ -21,8 +21,8 @@ from sidecar.commands.ledger.events import event_members
 from sidecar.commands.ledger.records import every_record
 from sidecar.commands.ledger.source import Source, add_read_only, find_source
 from sidecar.commands.tables import Members
-from sidecar.commands.whole_file import replacing
 from sidecar.domain.audit.hash_chain import link
+from sidecar.durable_files import replace_file
 from sidecar.exit_codes import ExitCode
 from sidecar.serializers import record_members
 from sidecar.upstream import present
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if target in files_of(source.path.resolve()) or (target.exists() and not target.is_file()):
         return _refuse(args.output, "it is the ledger's own, or not a file")
     try:
-        with replacing(target) as file:
+        with replace_file(target) as file:
             _write(source, file, args)
     except OSError as error:
         return _refuse(args.output, error.strerror or str(error))

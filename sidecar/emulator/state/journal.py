@@ -5,13 +5,13 @@ at each start. Refuses a file that another emulator has open and a file that is 
 a crash tore was never answered for, so it is dropped. The file holds private keys and is readable by its owner only.
 """
 
-import fcntl
 import json
 import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from sidecar.durable_files import lock, sync_path
 from sidecar.emulator.state.entries import Entry
 from sidecar.emulator.state.stored_form import read_entry, write_entry
 
@@ -40,8 +40,7 @@ class Journal:
             StateFileError: It is in use, unreadable or something else.
         """
         try:
-            self._lock_descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock_descriptor = lock(os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             content = self._path.read_bytes() if self._path.exists() else b""
         except BlockingIOError as error:
             self.close()
@@ -69,11 +68,7 @@ class Journal:
             lines = [_HEADER, *(json.dumps([write_entry(entry)]) for entry in entries)]
             self._append("".join(f"{line}\n" for line in lines).encode())
             fresh.replace(self._path)
-            folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_path(self._path.parent)
         except OSError as error:
             raise StateFileError(f"{self._path}: {error.strerror}") from error
 

@@ -153,11 +153,3 @@ def test_free_port_is_free_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         named(monkeypatch, "127.0.0.1", "127.0.0.2")
         one, two = ports(sockets.bind("pod.local", 0))
     assert one == two != taken
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"), [("::1", "[::1]:8788"), ("0.0.0.0", "0.0.0.0:8788"), ("pod.local", "pod.local:8788")]
-)
-def test_authority_has_brackets(host: str, expected: str) -> None:
-    """An IPv6 address stands in brackets."""
-    assert expected == sockets.authority(host, 8788)

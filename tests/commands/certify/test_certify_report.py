@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from sidecar.commands.certify.file import NotKept, Unusable, open_report
 from sidecar.commands.certify.report import (
+    CallOutcome,
+    Conclusion,
     DryRun,
     Frozen,
-    Outcome,
-    Record,
-    Registration,
+    RecordCall,
+    RegistrationCall,
     Report,
-    Subject,
-    Verdict,
+    Target,
 )
 
-SUBJECT = Subject(
+SUBJECT = Target(
     product_code="0abc123example",
     public_key_version=1,
     check="register",
@@ -34,42 +34,44 @@ SUBJECT = Subject(
     caller="arn:aws:sts::111122223333:assumed-role/metering",
     pod="pod-1",
 )
-YES, NO = Outcome.ACCEPTED, Outcome.REFUSED
+YES, NO = CallOutcome.ACCEPTED, CallOutcome.REFUSED
 
 
-def report(dry_run: Outcome | None = YES, registration: Outcome | None = YES, record: Outcome | None = YES) -> Report:
+def report(
+    dry_run: CallOutcome | None = YES, registration: CallOutcome | None = YES, record: CallOutcome | None = YES
+) -> Report:
     """Return a report with these outcomes."""
     return Report(
         subject=SUBJECT,
         sidecar_version="0.1.0",
         started_at="2026-11-23T10:20:00Z",
         dry_runs=[DryRun(dimension="requests", outcome=dry_run)],
-        registration=Registration(outcome=registration, claims={"productCode": "0abc123example"}),
-        records=[Record(dimension="requests", outcome=record, request=Frozen("2026-11-23T10:20:00Z", "token-1"))],
+        registration=RegistrationCall(outcome=registration, claims={"productCode": "0abc123example"}),
+        records=[RecordCall(dimension="requests", outcome=record, request=Frozen("2026-11-23T10:20:00Z", "token-1"))],
     )
 
 
 @pytest.mark.parametrize(
     ("outcomes", "verdict"),
     [
-        ((YES, YES, YES), Verdict.PASSED),
-        ((YES, YES, None), Verdict.INCOMPLETE),
-        ((YES, None, YES), Verdict.INCOMPLETE),
-        ((None, YES, YES), Verdict.INCOMPLETE),
-        ((YES, YES, NO), Verdict.FAILED),
-        ((YES, NO, None), Verdict.FAILED),
-        ((NO, None, None), Verdict.FAILED),
+        ((YES, YES, YES), Conclusion.PASSED),
+        ((YES, YES, None), Conclusion.INCOMPLETE),
+        ((YES, None, YES), Conclusion.INCOMPLETE),
+        ((None, YES, YES), Conclusion.INCOMPLETE),
+        ((YES, YES, NO), Conclusion.FAILED),
+        ((YES, NO, None), Conclusion.FAILED),
+        ((NO, None, None), Conclusion.FAILED),
     ],
 )
-def test_verdict_follows_outcomes(outcomes: tuple[Outcome | None, ...], verdict: Verdict) -> None:
+def test_verdict_follows_outcomes(outcomes: tuple[CallOutcome | None, ...], verdict: Conclusion) -> None:
     """It passes only when AWS said yes to everything, and fails with the first no."""
     assert report(*outcomes).verdict is verdict
 
 
 def test_unasked_is_incomplete() -> None:
     """A report in which nothing was asked yet does not pass for want of a no."""
-    begun = Report(SUBJECT, "0.1.0", "2026-11-23T10:20:00Z", records=[Record(dimension="requests")])
-    assert begun.verdict is Verdict.INCOMPLETE
+    begun = Report(SUBJECT, "0.1.0", "2026-11-23T10:20:00Z", records=[RecordCall(dimension="requests")])
+    assert begun.verdict is Conclusion.INCOMPLETE
 
 
 def test_report_reads_back() -> None:

@@ -276,7 +276,7 @@ def test_logs_hold_nobody_up(ecs: Teller) -> None:
         (("--env", "SIDECAR_PRODUCT__CODE=other"), "SIDECAR_PRODUCT__CODE = 'other': would change the product"),
         (("--env", "SIDECAR_METERING__SETTLE=5m"), "SIDECAR_METERING__SETTLE = '5m': would change metering"),
         (("--env", "SIDECAR_ENTITLEMENT.CHECK=none"), "SIDECAR_ENTITLEMENT.CHECK = 'none': would change entitlement"),
-        (("--env", "SIDECAR_API__PORT=0"), "api.port = 0: may be any port"),
+        (("--env", "SIDECAR_API__PORT=0"), "api.port = 0: means any free port"),
         (
             ("--env", "SIDECAR_LEDGER__PATH=ledger.db"),
             "ledger.path = ledger.db: is not in /var/lib/marketplace-sidecar",

@@ -19,7 +19,7 @@ _WITHIN = 2.0
 _ALONE = "Run the certification as a pod or task of its own (docs/seller.md, section 7)."
 
 
-class Occupied(Exception):  # noqa: N818 - what is the case, as the seller reads it
+class PodInUse(Exception):  # noqa: N818 - what is the case, as the seller reads it
     """Somebody else meters in this pod, or did; says who and what to do."""
 
     def __init__(self, found: str) -> None:
@@ -27,7 +27,7 @@ class Occupied(Exception):  # noqa: N818 - what is the case, as the seller reads
 
 
 @contextmanager
-def vacant(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> Iterator[None]:
+def exclusive_pod(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> Iterator[None]:
     """Run the block while no sidecar is, or was, at work in this pod.
 
     Args:
@@ -36,19 +36,19 @@ def vacant(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> Iterato
         pod: This pod's identity; None when only a ledger could tell.
 
     Raises:
-        Occupied: One is, or was.
+        PodInUse: One is, or was.
         LedgerUnusable: There is a ledger that cannot be read, so that nobody can tell.
     """
     where = _listening(api)
     if where is not None:
-        raise Occupied(f"A sidecar answers at {where}")
+        raise PodInUse(f"A sidecar answers at {where}")
     if not (ledger.path.exists() or lock_of(ledger.path).exists()):
         yield
         return
     try:
         lock = LedgerLock(ledger.path)
     except LedgerUnusable as unusable:
-        raise Occupied(f"The ledger {ledger.path} cannot be had: {unusable.reason}") from unusable
+        raise PodInUse(f"The ledger {ledger.path} cannot be had: {unusable.reason}") from unusable
     try:
         if ledger.path.exists():
             with reading(ledger.path, older=True) as connection:
@@ -60,9 +60,9 @@ def vacant(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> Iterato
 
 def _judge(found: Overview, path: Path, pod: str | None) -> None:
     if pod is not None and found.pod == pod:
-        raise Occupied(f"A sidecar has run in this pod: the ledger {path} is that of pod {pod}")
+        raise PodInUse(f"A sidecar has run in this pod: the ledger {path} is that of pod {pod}")
     if pod is None and (found.open_hours or found.waiting):
-        raise Occupied(f"The ledger {path} holds usage that is not submitted yet")
+        raise PodInUse(f"The ledger {path} holds usage that is not submitted yet")
 
 
 def _listening(api: ApiSettings) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from sidecar import __version__
 from sidecar.checks.access import check_sts
 from sidecar.checks.identity import check_identity
-from sidecar.commands.certify.report import Record, Registration, Report, Subject
+from sidecar.commands.certify.report import RecordCall, RegistrationCall, Report, Target
 from sidecar.domain import timestamps
 from sidecar.domain.check_result import CheckStatus
 from sidecar.domain.metering import quantity
@@ -23,7 +23,7 @@ class NotReady(Exception):  # noqa: N818 - what is the case, as the seller reads
     """The certification cannot begin here; says why and what to do."""
 
 
-def judge_pod(mode: Mode, pod: str | None) -> None:
+def require_pod(mode: Mode, pod: str | None) -> None:
     """Refuse a process of which nobody can say which pod or task AWS would take it for.
 
     Raises:
@@ -69,7 +69,7 @@ def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, 
     if not dimensions and not registers:
         raise NotReady("The product neither registers nor meters, so there is nothing to certify. Add its dimensions.")
     return Report(
-        subject=Subject(
+        subject=Target(
             product_code=settings.product.code,
             public_key_version=settings.product.public_key_version,
             check=settings.entitlement.check,
@@ -84,8 +84,8 @@ def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, 
         ),
         sidecar_version=__version__,
         started_at=timestamps.render(present(settings.marketplace)),
-        registration=Registration() if registers else None,
-        records=[Record(dimension=dimension) for dimension in dimensions],
+        registration=RegistrationCall() if registers else None,
+        records=[RecordCall(dimension=dimension) for dimension in dimensions],
     )
 
 

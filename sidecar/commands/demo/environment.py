@@ -1,6 +1,6 @@
-"""The stage of the demonstration: the emulator and the sidecar as real processes, and HTTP to both of them.
+"""The environment of the demonstration: the emulator and the sidecar as real processes, and HTTP to both of them.
 
-Everything lies in one temporary folder and is gone at the end, however the play ends. Only the standard library.
+Everything is in one temporary folder, which is removed at the end, however the scenario ends.
 """
 
 import http.client
@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.domain.web_identity import TOKEN_VARIABLE
+from sidecar.http_client import Listener, Response
 
 _POD = "demo-pod"
 PATIENCE = 120.0
-"""Real seconds after which a wait counts as a hang: on a busy machine what usually takes 2 takes many more."""
+"""Real seconds after which a wait counts as a hang: a busy machine may take many times the usual 2."""
 
 CONFIGURATION = """\
 product:
@@ -41,11 +42,11 @@ marketplace: {{mode: emulator, endpoint_url: "http://127.0.0.1:{emulator}"}}
 """
 
 
-class StageError(Exception):
-    """Something on the stage did not happen in time; says what."""
+class ScenarioError(Exception):
+    """A step of the scenario failed, or did not happen in time; the message says which."""
 
 
-class Stage:
+class Environment:
     """The two processes and their addresses."""
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +57,7 @@ class Stage:
         self._sidecar: subprocess.Popen[bytes] | None = None
 
     def start_emulator(self) -> None:
-        """Start AWS's side and fetch the public key that a seller finds in the listing."""
+        """Start the emulator and fetch the public key that a seller finds in the listing."""
         log = self.folder / "emulator.log"
         self._spawn("emulator", "--port", "0", log=log)
         self.emulator = int(wait_for("the emulator", lambda: _listening_port(log)))
@@ -78,20 +79,20 @@ class Stage:
         wait_for("the sidecar's probes", lambda: request(self.probes, "GET", "/livez").status == 200)
 
     def kill_sidecar(self) -> None:
-        """End the sidecar with SIGKILL: no handler of it runs."""
+        """End the sidecar with SIGKILL, which runs none of its handlers."""
         if self._sidecar is not None:
             self._sidecar.kill()
             self._sidecar.wait()
 
     def stop_sidecar(self) -> int:
-        """Ask the sidecar to end and return its exit code."""
+        """Terminate the sidecar and return its exit code."""
         if self._sidecar is None:
             return 0
         self._sidecar.terminate()
         return self._sidecar.wait(PATIENCE)
 
     def close(self) -> None:
-        """End whatever still runs."""
+        """End every process that is still running."""
         for process in reversed(self._processes):
             if process.poll() is None:
                 process.terminate()
@@ -104,8 +105,8 @@ class Stage:
         """Run one of the sidecar's commands to its end."""
         return subprocess.run(_program(*arguments), input=stdin, capture_output=True, check=False, timeout=PATIENCE)
 
-    def tell(self, path: str, message: Mapping[str, object]) -> Any:
-        """Tell the emulator's control API something and return its answer."""
+    def control(self, path: str, message: Mapping[str, object]) -> Any:
+        """Send a message to the emulator's control API and return its answer."""
         return request(self.emulator, "POST", path, message).document()
 
     def _spawn(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
@@ -117,53 +118,34 @@ class Stage:
         return process
 
 
-class Reply:
-    """An HTTP answer."""
-
-    def __init__(self, status: int, body: bytes) -> None:
-        self.status = status
-        self.body = body
-
-    def document(self) -> Any:
-        """Return the JSON of the body."""
-        return json.loads(self.body)
-
-
-def request(port: int, method: str, path: str, message: object = None) -> Reply:
+def request(port: int, method: str, path: str, message: object = None) -> Response:
     """Send one HTTP request to a port of this machine.
 
     Raises:
-        OSError: Nobody answered.
-        http.client.HTTPException: The answer broke off.
+        NoAnswer: There is no response.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        body = None if message is None else json.dumps(message)
-        connection.request(method, path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        return Reply(answer.status, answer.read())
-    finally:
-        connection.close()
+    body = None if message is None else json.dumps(message)
+    return Listener("127.0.0.1", port).send(method, path, 5, headers={"Content-Type": "application/json"}, body=body)
 
 
-def wait_for(what: str, look: Callable[[], Any]) -> Any:
-    """Return the first true value that `look` gives; connection faults count as not yet.
+def wait_for(what: str, read: Callable[[], Any]) -> Any:
+    """Return the first true value of `read`, called until then; no answer counts as not yet.
 
     Raises:
-        StageError: It did not come within `PATIENCE`.
+        ScenarioError: There was none within `PATIENCE`.
     """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with suppress(OSError, http.client.HTTPException):
-            found = look()
+            found = read()
             if found:
                 return found
         time.sleep(0.02)
-    raise StageError(f"waited {PATIENCE:.0f} s for {what} in vain")
+    raise ScenarioError(f"{what} did not come within {PATIENCE:.0f} s")
 
 
 def _environment() -> dict[str, str]:
-    """Return this process's environment with an identity of the stage's own, also where it runs in a pod."""
+    """Return this process's environment with a pod identity of its own, also where it runs in a pod."""
     kept = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
     return {**kept, "POD_UID": _POD}
 
@@ -173,7 +155,7 @@ def _program(*arguments: str) -> list[str]:
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on at the moment."""
+    """Return a port of this machine that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from sidecar.adapters.clock import EmulatorClock, SystemClock
 from sidecar.commands.certify.file import ReportFile
-from sidecar.commands.certify.report import DryRun, Frozen, Outcome, Question, Record, Registration, Verdict
+from sidecar.commands.certify.report import Call, CallOutcome, Conclusion, DryRun, Frozen, RecordCall, RegistrationCall
 from sidecar.domain import timestamps
 from sidecar.domain.entitlement.token import Asked, IssueWindow, Refusal, verify
 from sidecar.domain.policy import QuantityKind
@@ -61,8 +61,8 @@ _MAYBE_TAKEN = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
-    """One round of questions, whose answers go into `file`."""
+class Certifier:
+    """One round of calls, whose answers go into `file`."""
 
     file: ReportFile
     service: MarketplaceMetering
@@ -70,7 +70,7 @@ class Asker:
     clock: SystemClock | EmulatorClock
     retry_for: timedelta
 
-    async def try_all(self) -> bool:
+    async def dry_run_all(self) -> bool:
         """Ask by dry runs whether each dimension may be metered; whether all may. Nothing is metered."""
         report = self.file.report
         report.dry_runs = [DryRun(dimension=dimension) for dimension in report.subject.dimensions]
@@ -88,7 +88,7 @@ class Asker:
                 await self._take(dry_run, result.request_id)
         return all(dry_run.accepted for dry_run in report.dry_runs)
 
-    async def ask_all(self) -> bool:
+    async def send_all(self) -> bool:
         """Register where the product does, then send each record that has no answer; whether AWS took everything."""
         report = self.file.report
         registration = report.registration
@@ -98,9 +98,9 @@ class Asker:
                     break
         report.finished_at = timestamps.render(await self._present())
         self.file.save()
-        return report.verdict is Verdict.PASSED
+        return report.verdict is Conclusion.PASSED
 
-    async def _register(self, registration: Registration) -> bool:
+    async def _register(self, registration: RegistrationCall) -> bool:
         """Register the pod; whether AWS said yes, and its signature is right."""
         subject = self.file.report.subject
         # AWS meters the pod once, however often it registers: a new nonce each time keeps old answers out.
@@ -123,7 +123,7 @@ class Asker:
             claims = verify(result.signature, self.signatures, subject.public_key_version, asked, issued)
         except Refusal as refusal:
             registration.error, registration.cure = f"the signature is not believed: {refusal}", _FORGED
-            await self._conclude(registration, Outcome.REFUSED)
+            await self._conclude(registration, CallOutcome.REFUSED)
             return False
         registration.claims = {name: value for name, value in claims.items() if name.lower() in _SHOWN_CLAIMS}
         expired_at = result.public_key_rotation_timestamp
@@ -131,7 +131,7 @@ class Asker:
         await self._take(registration, result.request_id)
         return True
 
-    async def _send(self, record: Record) -> bool:
+    async def _send(self, record: RecordCall) -> bool:
         """Send one record; whether the next one should follow."""
         # Whoever froze it may have been killed before the answer came.
         attempted_before = record.request is not None
@@ -172,18 +172,18 @@ class Asker:
         back_off = BackOff(random.random)
         return await call(operation, deadline=self.clock.now() + self.retry_for, clock=self.clock, back_off=back_off)
 
-    async def _take(self, question: Question, request_id: str | None) -> None:
-        question.request_id, question.error, question.cure = request_id, None, None
-        await self._conclude(question, Outcome.ACCEPTED)
+    async def _take(self, call: Call, request_id: str | None) -> None:
+        call.request_id, call.error, call.cure = request_id, None, None
+        await self._conclude(call, CallOutcome.ACCEPTED)
 
-    async def _note(self, question: Question, error: MarketplaceError, *, refused: bool, extra: str = "") -> None:
-        question.request_id, question.error = error.request_id, str(error)
-        question.cure = f"{_MEANINGS.get(type(error), error.cure)} {extra}".rstrip()
-        await self._conclude(question, Outcome.REFUSED if refused else None)
+    async def _note(self, call: Call, error: MarketplaceError, *, refused: bool, extra: str = "") -> None:
+        call.request_id, call.error = error.request_id, str(error)
+        call.cure = f"{_MEANINGS.get(type(error), error.cure)} {extra}".rstrip()
+        await self._conclude(call, CallOutcome.REFUSED if refused else None)
 
-    async def _conclude(self, question: Question, outcome: Outcome | None) -> None:
-        question.answered_at = timestamps.render(await self._present())
-        question.outcome = outcome
+    async def _conclude(self, call: Call, outcome: CallOutcome | None) -> None:
+        call.answered_at = timestamps.render(await self._present())
+        call.outcome = outcome
         self.file.save()
 
     async def _present(self) -> datetime:

@@ -7,14 +7,14 @@ import sys
 from collections.abc import Iterator
 
 from sidecar.commands.certify.file import ReportFile
-from sidecar.commands.certify.report import Question, Record, Report, Verdict
+from sidecar.commands.certify.report import Call, Conclusion, RecordCall, Report
 from sidecar.commands.tables import print_line, print_table
 
 YES = "yes"
 _ENDS = {
-    Verdict.PASSED: "AWS has everything that it asks for before the listing goes public.",
-    Verdict.FAILED: "AWS refused something; see above.",
-    Verdict.INCOMPLETE: "Something is open. The same command goes on, and sends again unchanged what has no answer.",
+    Conclusion.PASSED: "AWS has everything that it asks for before the listing goes public.",
+    Conclusion.FAILED: "AWS refused something; see above.",
+    Conclusion.INCOMPLETE: "Something is open. The same command goes on, and sends again unchanged what has no answer.",
 }
 
 
@@ -47,7 +47,7 @@ def ask() -> bool:
     return sys.stdin.readline().strip() == YES
 
 
-def summarise(file: ReportFile) -> None:
+def summarize(file: ReportFile) -> None:
     """Print the report for a person."""
     report = file.report
     rows: list[tuple[object, ...]] = [
@@ -60,16 +60,16 @@ def summarise(file: ReportFile) -> None:
     print_table(["call", "dimension", "quantity", "answer", "id"], rows)
     if report.registration is not None and report.registration.key_expired_at is not None:
         print_line(f"AWS rotated the public key: this version expired at {report.registration.key_expired_at}.")
-    for name, question in _named(report):
-        if question.error is not None:
-            print_line(f"{name}: {question.error.rstrip('.')}.")
-    for cure in dict.fromkeys(question.cure for _, question in _named(report) if question.error and question.cure):
+    for name, call in _named(report):
+        if call.error is not None:
+            print_line(f"{name}: {call.error.rstrip('.')}.")
+    for cure in dict.fromkeys(call.cure for _, call in _named(report) if call.error and call.cure):
         print_line(f"cure: {cure}")
     print_line(f"{report.verdict}: {_ENDS[report.verdict]} Report: {file.path}")
 
 
-def _named(report: Report) -> Iterator[tuple[str, Question]]:
-    """Yield every question with what it is about."""
+def _named(report: Report) -> Iterator[tuple[str, Call]]:
+    """Yield every call with what it is about."""
     for dry_run in report.dry_runs:
         yield f"dry run of {dry_run.dimension}", dry_run
     if report.registration is not None:
@@ -78,11 +78,11 @@ def _named(report: Report) -> Iterator[tuple[str, Question]]:
         yield record.dimension, record
 
 
-def _state(question: Question) -> str:
-    if question.outcome is not None:
-        return question.outcome
-    return "not asked" if question.asked_at is None else "no answer"
+def _state(call: Call) -> str:
+    if call.outcome is not None:
+        return call.outcome
+    return "not asked" if call.asked_at is None else "no answer"
 
 
-def _again(record: Record) -> str:
+def _again(record: RecordCall) -> str:
     return "" if record.request is None else f", again as it was on {record.request.timestamp}: AWS counts it once"

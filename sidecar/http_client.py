@@ -1,0 +1,166 @@
+"""The one small HTTP client: probes, the local API, the emulator and the ECS task metadata endpoint use it.
+
+Standard library only, because `healthcheck` and `wait` must start as fast as the interpreter. Sends one request on one
+connection. Follows neither proxies nor redirects, and never retries.
+"""
+
+import http.client
+import ipaddress
+import json
+import socket
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+_LARGEST = 4 * 1024 * 1024
+
+
+class NoAnswer(OSError):  # noqa: N818 - what is the case
+    """The listener did not answer; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP response of any status."""
+
+    status: int
+    body: bytes
+    sent_at: float
+    """When the connection was open and the request was about to be sent, on the monotonic clock."""
+    answered_at: float
+    """When the response's head had arrived, on the monotonic clock."""
+
+    def document(self) -> Any:
+        """Return the JSON document in the body.
+
+        Raises:
+            ValueError: The body is not JSON.
+        """
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """The address of an HTTP listener."""
+
+    host: str
+    port: int
+    socket: Path | None = None
+    """A unix socket, which takes precedence over host and port."""
+    tls: bool = False
+
+    @classmethod
+    def of_url(cls, url: str, schemes: Collection[str] = ("http",)) -> tuple[Self, str]:
+        """Return the listener of a URL, and the URL's path with its query.
+
+        Raises:
+            ValueError: It is not a URL of one of the schemes (http, https).
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in schemes or not parts.hostname:
+            raise ValueError("it is not an http URL")
+        tls = parts.scheme == "https"
+        query = f"?{parts.query}" if parts.query else ""
+        return cls(parts.hostname, parts.port or (443 if tls else 80), tls=tls), f"{parts.path}{query}"
+
+    def get(self, path: str, timeout: float, headers: Mapping[str, str] = _NO_HEADERS) -> Response:
+        """Send one GET; see `send`."""
+        return self.send("GET", path, timeout, headers=headers)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        timeout: float,
+        *,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        body: str | None = None,
+        largest: int = _LARGEST,
+    ) -> Response:
+        """Send one request and return the response.
+
+        Args:
+            method: The HTTP method.
+            path: Path and query.
+            timeout: Seconds that connecting and each read may take.
+            headers: Headers of the request.
+            body: Body of the request.
+            largest: Bytes of the response's body that are read.
+
+        Raises:
+            NoAnswer: There is no response, or the request cannot be written (a header with a line end).
+        """
+        connection = self._connection(timeout)
+        try:
+            connection.connect()
+            sent_at = time.monotonic()
+            connection.request(method, path, body, dict(headers))
+            response = connection.getresponse()
+            answered_at = time.monotonic()
+            return Response(response.status, response.read(largest), sent_at, answered_at)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise NoAnswer(_explain(error)) from error
+        finally:
+            connection.close()
+
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        if self.socket is not None:
+            return _UnixConnection(self.socket, timeout)
+        kind = http.client.HTTPSConnection if self.tls else http.client.HTTPConnection
+        return kind(self.host, self.port, timeout=timeout)
+
+
+def authority(host: str, port: int) -> str:
+    """Return host and port as a URL has them; an IPv6 address is in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def http_url(host: str, port: int) -> str:
+    """Return the URL of a listener."""
+    return f"http://{authority(host, port)}"
+
+
+def reachable(host: str) -> str:
+    """Return the loopback address for a host that means every address, else the host itself."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
+
+
+def other_loopback(host: str) -> str | None:
+    """Return the loopback address of the other family; None if the host is not a loopback address."""
+    return {"127.0.0.1": "::1", "::1": "127.0.0.1"}.get(host)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def _explain(error: Exception) -> str:
+    """Return the reason in words instead of an error number."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    return str(error) or type(error).__name__
