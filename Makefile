@@ -1,7 +1,7 @@
-# What people call. Each target first installs what it needs, into .venv and the user's cache; test-cluster also installs
-# Debian packages, as root.
+# Each target first installs what it needs, into .venv and the user's cache; test-cluster also installs Debian packages, as
+# root.
 PYTHON ?= python3
-# Another Python beside the first: make test PYTHON=python3.13 VENV=.venv-3.13
+# A second Python: make test PYTHON=python3.13 VENV=.venv-3.13
 VENV ?= .venv
 BIN := $(VENV)/bin
 RESOLVE := --universal --generate-hashes --no-strip-extras --no-header --quiet
@@ -9,17 +9,17 @@ RESOLVE := --universal --generate-hashes --no-strip-extras --no-header --quiet
 LONG := tests/simulation tests/process/test_process_kills.py
 # Rules and services: no process, no socket, no other program.
 INNER := tests/domain tests/services tests/terminal $(wildcard tests/test_settings_*.py)
-# Most tests wait for processes, so one more than there are cores. Each target provides what its tests need, so a test
-# that would be skipped fails instead.
+# Most tests wait for processes, so one worker more than there are cores. Each target provides what its tests need, so a
+# missing tool fails a test instead of skipping it.
 PYTEST := SKIP=never $(BIN)/python -m pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 # Without root and Debian packages.
 ANYWHERE := -m 'not soak and not machine'
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo check test quick programs test-cluster soak lint bench image sbom lock clean
+.PHONY: demo check test quick programs test-cluster soak lint bench pictures image sbom lock clean
 .DEFAULT_GOAL := demo
 
-demo: $(VENV)/runtime ## the whole way from a closed gate to accepted metering records, on this machine
+demo: $(VENV)/runtime ## everything from a closed gate to accepted metering records, on this machine
 	@$(BIN)/marketplace-sidecar demo
 
 check: lint ## the inner loop, under a minute: lint, types, and the tests of rules and services
@@ -29,13 +29,13 @@ test: lint programs ## every test that needs Python and make alone; the last lin
 	@$(PYTEST) $(ANYWHERE) --cov --cov-report=term:skip-covered $(LONG:%=--ignore=%)
 	@$(PYTEST) $(LONG)
 
-quick: programs ## test without lint, coverage and the long proofs
+quick: programs ## test without lint, coverage and the long tests
 	@$(PYTEST) $(ANYWHERE) $(LONG:%=--ignore=%)
 
 programs: $(VENV)/development ## helm, promtool, Prometheus and the schemas of Kubernetes, in the user's cache
 	@$(BIN)/python -m tests.prepare
 
-lint: $(VENV)/development ## what a reviewer should not have to look for
+lint: $(VENV)/development ## style, types and import contracts
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
@@ -50,14 +50,17 @@ test-cluster: $(VENV)/development ## what needs root and Debian packages: image,
 soak: $(VENV)/development ## hours of kills and simulated pods; the seed of a failure is printed
 	@KILLS=10000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest $(LONG) -m '' -s --timeout 0
 
-image: $(VENV)/development ## BASE=image@sha256:... pins the base
+image: $(VENV)/development ## the image; BASE=image@sha256:... pins the base
 	@buildah bud $(if $(BASE),--build-arg BASE=$(BASE)) --tag marketplace-sidecar \
 		--build-arg VERSION=$$($(BIN)/python -c 'import sidecar; print(sidecar.__version__)') \
 		--build-arg REVISION=$$(git rev-parse HEAD) .
 
-sbom: $(VENV)/development ## what the image is made of, as CycloneDX in dist/
+sbom: $(VENV)/development ## the packages of the image, as CycloneDX in dist/
 	@mkdir -p dist
 	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-format JSON -o dist/sbom.cdx.json
+
+pictures: $(VENV)/development ## the pictures of the README, drawn again into docs/pictures
+	@$(BIN)/python -m tests.documents.pictures
 
 bench: $(VENV)/development ## ratios against baselines of the same run; nothing here is a test
 	@$(BIN)/python -m pytest tests/bench -q -s
