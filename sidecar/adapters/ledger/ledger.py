@@ -28,7 +28,7 @@ from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement.states import Evidence
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.failing import Course
-from sidecar.domain.metering.hours import Hour, to_micros
+from sidecar.domain.metering.hours import Hour, from_micros, to_micros
 from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver
@@ -158,6 +158,8 @@ class Ledger:
             raise LedgerUnusable(self.path, row, UNREADABLE_CURE) from error
         report_change(change, self.rules.product_code)
         self._keep_reserve(store)
+        with suppress(OSError, sqlite3.Error):
+            self._look_at_room(store, from_micros(now))
 
     def _follow(self, store: Store) -> None:
         """Watch the totals and the room of a fresh connection."""
@@ -292,7 +294,7 @@ class Ledger:
         try:
             room = self._space.admit(store.connection, batches, store.totals.buckets(store.connection))
         except LedgerFull as full:
-            self.room_watch.refuse(str(full), now)
+            self.room_watch.refuse(str(full), now, full.more)
             raise
         except (sqlite3.Error, OSError) as error:
             raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
@@ -303,13 +305,16 @@ class Ledger:
 
         def measure(store: Store) -> Room:
             try:
-                room = self._space.measure(store.connection, store.totals.buckets(store.connection))
+                return self._look_at_room(store, now)
             except OSError as error:
                 raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
-            self.room_watch.look(room, now)
-            return room
 
         return await self._look(measure)
+
+    def _look_at_room(self, store: Store, now: datetime) -> Room:
+        room = self._space.measure(store.connection, store.totals.buckets(store.connection))
+        self.room_watch.look(room, now)
+        return room
 
     async def mark_reportable(self, hour: Hour) -> None:
         """Note that `hour` is to be reported even if nothing is used in it."""
@@ -364,13 +369,18 @@ class Ledger:
         return await self._write(write)
 
     async def prune(self, now: datetime) -> bool:
-        """Drop a step's worth of what has served its time; whether there may be more."""
+        """Drop a step's worth of what has served its time, and note how full the ledger is; whether there may be more.
+
+        Pruning makes room, and without usage nothing else finds it: a gate that lack of room has closed would stay so.
+        """
 
         def prune(store: Store) -> bool:
             with store.transaction():
                 more = pruning.prune(store, to_micros(now))
             if not more:
                 self._keep_reserve(store)
+            with suppress(OSError, sqlite3.Error):
+                self._look_at_room(store, now)
             return more
 
         return await self._run(prune)

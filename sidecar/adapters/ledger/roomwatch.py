@@ -9,8 +9,9 @@ from sidecar.adapters.ledger.space import RETRY_AFTER, WARN_FROM, Room, describe
 from sidecar.domain.status import Finding
 
 CURE = (
-    "Enlarge the volume and ledger.max_size, or report usage in fewer events; the documents have a table of sizes. What"
-    " is in the ledger is still sealed and submitted, and usage is taken again once 26 hours old ids have been dropped."
+    "Enlarge the volume and ledger.max_size, or report usage in fewer events or smaller batches; the documents have a"
+    " table of sizes. What is in the ledger is still sealed and submitted, and usage is taken again once 26 hours old"
+    " ids have been dropped."
 )
 
 _QUIET = timedelta(seconds=RETRY_AFTER)
@@ -30,11 +31,13 @@ class RoomWatch:
         self.refusing_since: datetime | None = None
         """When usage was first refused for lack of room; None while it is taken."""
         self._refused_at: datetime | None = None
+        self._refused_bytes = 0
+        """What the usage that was refused last may have taken."""
         self._detail = ""
 
-    def refuse(self, detail: str, now: datetime) -> None:
-        """Note that usage was refused."""
-        self._detail, self._refused_at = detail, now
+    def refuse(self, detail: str, now: datetime, more: int = 0) -> None:
+        """Note that usage was refused that may take `more` bytes."""
+        self._detail, self._refused_at, self._refused_bytes = detail, now, more
         first = self.refusing_since is None
         if self.refusing_since is None or self.refusing_since > now:
             # A later instant comes from a clock that has since gone back.
@@ -50,12 +53,18 @@ class RoomWatch:
         self._judge(room, now)
 
     def look(self, room: Room, now: datetime) -> None:
-        """Note how full it is, whether or not usage comes."""
+        """Note how full it is, whether or not usage comes: an app that is not ready sends none.
+
+        Refusing ends once there is room for what was refused last. A batch that no empty ledger takes must not keep the
+        gate closed, so that half of the limit is always enough.
+        """
         if not room.takes(0):
             self.refuse(describe(room), now)
             self._judge(room, now)
-        else:
+        elif self.refusing_since is None or room.takes(min(self._refused_bytes, room.limit // 2)):
             self.see(room, now)
+        else:
+            self._judge(room, now)
 
     def _refused_lately(self, now: datetime) -> bool:
         return self._refused_at is not None and timedelta() <= now - self._refused_at < _QUIET

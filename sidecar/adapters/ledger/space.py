@@ -123,7 +123,9 @@ class Space:
             self.cut_log(connection)
             room = self.measure(connection, open_buckets)
         if not room.takes(more):
-            raise LedgerFull(describe(room), RETRY_AFTER)
+            events = sum(len(batch.events) for batch in batches)
+            words = f"{describe(room)}; {events} events at a time may take {mebibytes(more)} more"
+            raise LedgerFull(words, RETRY_AFTER, more)
         return room
 
     def cut_log(self, connection: sqlite3.Connection) -> None:

@@ -111,6 +111,11 @@ class LedgerUnavailable(UsageRefused):
 class LedgerFull(LedgerUnavailable):
     """The ledger has no room for more usage; what it holds is still sealed and submitted."""
 
+    def __init__(self, detail: str, retry_after: int, more: int) -> None:
+        super().__init__(detail, retry_after)
+        self.more = more
+        """Bytes that the refused usage may take."""
+
 
 class Overloaded(UsageRefused):
     """More batches wait for the disk than may; the same batch may be sent again after `retry_after` seconds."""

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.roomwatch import RoomWatch
 from sidecar.adapters.ledger.space import MEBIBYTE, Room, Space
 from sidecar.domain.metering.events import LedgerFull, UsageBatch
-from tests.support.books import NOW, RULES, event
+from sidecar.domain.metering.hours import hour_of
+from tests.support.books import HOUR, NOW, RULES, event
 
 SECOND = timedelta(seconds=1)
 
@@ -131,3 +132,56 @@ async def test_refused_opening_keeps_the_room(tmp_path: Path) -> None:
     await refused.close()
 
     assert held == path.with_name("ledger.db-reserve").stat().st_size
+
+
+async def fill(ledger: Ledger) -> None:
+    """Report batches of 100 events until one is refused."""
+    for number in count():
+        try:
+            await ledger.take([UsageBatch([event("1", id=f"{number}-{part:0100}") for part in range(100)])], NOW)
+        except LedgerFull:
+            return
+
+
+async def test_room_is_found_without_usage(ledger: Ledger) -> None:
+    """Refusing ends once pruning has made room, though no usage comes: a pod whose gate it has closed gets none."""
+    await fill(ledger)
+    await ledger.prune(NOW + 2 * HOUR)
+    assert NOW == ledger.room_watch.refusing_since
+    for hour, name in await ledger.sealable(before=hour_of(NOW + HOUR), zero_from=hour_of(NOW), now=NOW + HOUR):
+        await ledger.seal(hour, name, NOW + HOUR)
+    while await ledger.prune(NOW + 30 * HOUR):
+        pass
+    assert None is ledger.room_watch.refusing_since
+    assert [] == ledger.room_watch.findings()
+
+
+async def test_room_is_known_from_the_start(tmp_path: Path) -> None:
+    """A ledger that is full when it is opened is reported before usage comes."""
+    found = []
+    for size in (5 * MEBIBYTE, 4 * MEBIBYTE):
+        ledger = Ledger(tmp_path / "ledger.db", RULES, max_size=size)
+        await ledger.open("pod-1", "downward-api", NOW)
+        found.append([each.code for each in ledger.room_watch.findings()])
+        await fill(ledger)
+        await ledger.close()
+    assert [[], ["ledger-full"]] == found
+
+
+def test_waiting_batch_keeps_refusing(tmp_path: Path) -> None:
+    """Free room that does not take what was refused last is no end of refusing; half of the limit always is."""
+    watch = RoomWatch(tmp_path / "ledger.db")
+    watch.refuse("no room", NOW, 300)
+    watch.look(room(0.75), NOW + 60 * SECOND)
+    assert NOW == watch.refusing_since
+    watch.refuse("no room", NOW + 60 * SECOND, 5000)
+    watch.look(room(0.55), NOW + 120 * SECOND)
+    assert NOW == watch.refusing_since
+    watch.look(room(0.45), NOW + 120 * SECOND)
+    assert None is watch.refusing_since
+
+
+async def test_refusal_names_the_batch(ledger: Ledger) -> None:
+    """A refusal says what the batch may take: otherwise a ledger that is not full by its figures seems to be."""
+    with pytest.raises(LedgerFull, match=r"of 4\.0 MiB; 20000 events at a time may take 1[0-9]\.[0-9] MiB more"):
+        await ledger.take([UsageBatch([event("1", id=f"{number:0200}") for number in range(20_000)])], NOW)
