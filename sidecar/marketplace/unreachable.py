@@ -16,6 +16,7 @@ from sidecar.marketplace.emulation import EmulatorUnreachable
 from sidecar.marketplace.errors import CredentialsMissing, MarketplaceError, NoAnswer, NotSent
 from sidecar.marketplace.proxies import CURE, https_proxy
 from sidecar.marketplace.sdk_settings import SettingRefused, refused_setting
+from sidecar.marketplace.sealing import Misdirected
 
 TRANSPORT = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
 """What the SDK raises for a connection that fails or breaks."""
@@ -78,6 +79,8 @@ def explain(
         emulator_url: The emulator that is called, None for AWS.
         for_credentials: The call asked the token service; the request itself never left.
     """
+    if isinstance(error, Misdirected):
+        return failure  # its own sentence names the address and the cause
     refused = refused_setting(error, os.environ) if for_credentials and not isinstance(error, TRANSPORT) else None
     if refused is not None:
         return SettingRefused(refused, CredentialsMissing.__name__)

@@ -15,7 +15,7 @@ import botocore.httpsession
 import pytest
 import urllib3.connection
 
-from sidecar.marketplace import CredentialsMissing, Endpoint, MarketplaceError, MeterUsageRequest, NotSent, Taken
+from sidecar.marketplace import Endpoint, MarketplaceError, MeterUsageRequest, NotSent, Taken
 from sidecar.marketplace.sdk import Connection
 from sidecar.marketplace.sending import passage, watch
 from sidecar.marketplace.wire import members, meter_usage_result
@@ -143,7 +143,8 @@ def test_wrong_certificate_is_not_sent(authority: Authority, stack: ExitStack, t
     name = "localhost" if wrong == "authority" else "elsewhere.example"
     front = stack.enter_context(Front(with_tls(reading(saying(TAKEN))), context=signer.context(name)))
     assert ("NotSent", NO) == judged(fail(direct(front.port)))
-    assert [] == front.requests
+    # The peer may believe in the handshake, and then sees the connection end.
+    assert not any(front.requests)
 
 
 def test_unreachable_is_not_sent(authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -319,7 +320,7 @@ def test_token_service_is_not_the_call(
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
     front = stack.enter_context(Front(with_tls(reading(fronts.close)), context=authority.context("localhost")))
     error = fail(direct(front.port))
-    assert (CredentialsMissing, NO) == (type(error), error.taken)
+    assert ("NotSent", NO) == judged(error)
     assert [True] == [b"AssumeRoleWithWebIdentity" in request for request in front.requests]
 
 

@@ -174,11 +174,7 @@ def test_empty_lower_case_proxy_goes_direct(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("AWS_DEFAULTS_MODE", "fast"),
-        ("AWS_STS_REGIONAL_ENDPOINTS", "global"),
         ("AWS_METADATA_SERVICE_TIMEOUT", "2s"),
-        ("AWS_REQUEST_CHECKSUM_CALCULATION", "never"),
-        ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "maybe"),
         ("AWS_PROFILE", "absent-profile"),
     ],
 )
