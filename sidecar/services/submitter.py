@@ -73,8 +73,10 @@ class RecordStore(Protocol):
     async def sealable(self, *, before: Hour, zero_from: Hour, now: datetime) -> list[tuple[Hour, str]]:
         """Return the (hour, dimension) pairs to seal among the hours earlier than `before`, oldest first."""
 
-    async def seal(self, hour: Hour, dimension: str, now: datetime) -> SealedHour | None:
-        """Freeze one dimension's hour; None when there is nothing to send."""
+    async def seal(
+        self, hour: Hour, dimension: str, clock: Callable[[], datetime], settle: timedelta | None
+    ) -> SealedHour | None:
+        """Freeze one dimension's hour; None when there is nothing to send, or it is too early by the clock."""
 
     async def waiting(self) -> list[Record]:
         """Return the sealed records of this pod, oldest hour first."""
@@ -177,13 +179,16 @@ class Submitter:
         if ending:
             # What is dated a few minutes ahead can only be reported with the hour that is open now.
             await self._store.rebook_future_hours(after=hour_of(now), now=now)
-        await self._seal(before=next_hour(hour_of(now)) if ending else hour_of(now))
         if ending:
+            await self._seal(before=next_hour(hour_of(now)), settle=None)
             await self._note_unsent()
-        await self._expire(now)
+        else:
+            await self._seal(before=hour_of(now), settle=timedelta())
+        await self._expire()
         self._retries.lift_waits()
         await self._submit_due()
-        return bool(await self._store.waiting())
+        # The clock may have been set back before the open hour was sealed; it is then another one.
+        return bool(await self._store.waiting()) or self._clock.now() < now
 
     async def _note_unsent(self) -> None:
         """Report once what no record of this pod holds although its last hour is sealed: fractions of whole numbers."""
@@ -198,13 +203,13 @@ class Submitter:
         """Do what is due now and return when to look again."""
         now = self._clock.now()
         await self._mark_reportable(now)
-        await self._rebook_future_hours(now)
-        await self._seal(before=hour_of(now - self._rules.settle))
-        await self._expire(now)
+        await self._rebook_future_hours()
+        await self._seal(before=hour_of(now - self._rules.settle), settle=self._rules.settle)
+        await self._expire()
         await self._submit_due()
         wake = await self._next_wake(now)
         # A pass over a busy day's events takes thousands of steps; a record that becomes due meanwhile does not wait.
-        while await self._store.prune(now) and self._clock.now() < wake:
+        while await self._store.prune(self._clock.now()) and self._clock.now() < wake:
             pass
         return wake
 
@@ -226,17 +231,19 @@ class Submitter:
             await self._store.mark_reportable(hour)
             hour = next_hour(hour)
 
-    async def _rebook_future_hours(self, now: datetime) -> None:
+    async def _rebook_future_hours(self) -> None:
         """Mend what a clock that was ahead has left in hours to come."""
+        now = self._clock.now()
         buckets = await self._store.rebook_future_hours(after=hour_of(now + MAX_FUTURE), now=now)
         if buckets:
             log.warning("metering.clock_went_back", buckets=buckets)
 
-    async def _seal(self, *, before: Hour) -> None:
+    async def _seal(self, *, before: Hour, settle: timedelta | None) -> None:
+        """Seal the hours earlier than `before`, each only if it may be sealed by the clock at that very step."""
         now = self._clock.now()
         zero_from = next_hour(hour_of(now - self._rules.window))
         for hour, dimension in await self._store.sealable(before=before, zero_from=zero_from, now=now):
-            sealed = await self._store.seal(hour, dimension, now)
+            sealed = await self._store.seal(hour, dimension, self._clock.now, settle)
             if sealed is None:
                 continue
             line = log.bind(dimension=dimension, hour=timestamps.render(start_of(hour)))
@@ -246,9 +253,10 @@ class Submitter:
             if sealed.seal.excess:
                 line.error("metering.over_limit", carried=render(sum(sealed.seal.excess.values())))
 
-    async def _expire(self, now: datetime) -> None:
+    async def _expire(self) -> None:
         for record in await self._store.waiting():
             closed_at = window_closes_at(record, self._rules.window)
+            now = self._clock.now()  # of each record: the clock may be set while the one before is written
             if now > closed_at:
                 words = f"the submission window closed at {timestamps.render(closed_at)}"
                 fate = expire(record.unanswered, self._rules.late, words)
@@ -283,7 +291,9 @@ class Submitter:
             async with asyncio.TaskGroup() as group:
                 for record in due[:MAX_CONCURRENT]:
                     await self._pace()
-                    group.create_task(self._submit(record))
+                    # The clock may have been set back since: the record then waits for its hour's end again.
+                    if self._due_at(record) <= self._clock.now():
+                        group.create_task(self._submit(record))
 
     async def _pace(self) -> None:
         """Wait for this pod's next turn under the quota."""

@@ -104,7 +104,7 @@ def fill(volume: Path) -> Path:
 async def bring_home(ledger: Ledger, now: datetime) -> int:
     """Seal what has ended and settle every record: one carried, the others taken by AWS; how many records."""
     for hour, dimension in await ledger.sealable(before=hour_of(now), zero_from=hour_of(now), now=now):
-        await ledger.seal(hour, dimension, now)
+        await ledger.seal(hour, dimension, lambda: now, timedelta())
     records = await ledger.waiting()
     for number, record in enumerate(records):
         assert await ledger.begin(record, now) is not None
@@ -165,7 +165,7 @@ async def test_many_tag_sets_are_sealed_on_a_full_volume(ledger: Ledger, volume:
     fill(volume)
     later = NOW + HOUR
     ((hour, dimension),) = await ledger.sealable(before=hour_of(later), zero_from=hour_of(later), now=later)
-    assert await ledger.seal(hour, dimension, later) is not None
+    assert await ledger.seal(hour, dimension, lambda: later, timedelta()) is not None
     sound(ledger.path)
 
 

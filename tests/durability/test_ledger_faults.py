@@ -278,3 +278,32 @@ async def test_failing_disk_loses_nothing(tmp_path: Path, error: str) -> None:
     assert refused > 5
     assert kept(ledger.path) == {f"evt-{statement}" for statement in range(40)}
     assert terms.accepted == 40_000_000
+
+
+async def test_fresh_connection_fails(tmp_path: Path) -> None:
+    """A disk that fails again and again while the ledger is opened anew leaves it usable once it has recovered."""
+    failing: list[str] = []
+
+    class Connection(sqlite3.Connection):
+        def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+            if failing and failing[0] in statement:
+                failing.pop(0)
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(statement, parameters)
+
+    def connect(path: Path) -> sqlite3.Connection:
+        open_for_writing(path).close()
+        connection = sqlite3.connect(path, isolation_level=None, factory=Connection)
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    ledger = Ledger(tmp_path / "ledger.db", RULES, connect=connect)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await take(ledger, "a")
+    failing += ["COMMIT", "temp_store", "journal_size_limit", "temp_store"]
+    for _ in range(4):
+        with pytest.raises(LedgerUnavailable):
+            await take(ledger, "b")
+    await take(ledger, "b")
+    await ledger.close()
+    assert {"a", "b"} == kept(ledger.path)

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sidecar.adapters.ledger import proof, pruning, submitting
 from sidecar.adapters.ledger.courses import write_course
@@ -12,6 +12,7 @@ from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatc
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, to_micros
 from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
+from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.status import Terms
 from sidecar.marketplace import (
     BatchMeterUsageRequest,
@@ -65,9 +66,13 @@ class Shelf:
             submitting.forget_witnessed(books.store, before=zero_from)
             return submitting.sealable(books.store, books.rules, before=before, zero_from=zero_from, now=to_micros(now))
 
-    async def seal(self, hour: Hour, dimension: str, now: datetime) -> SealedHour | None:
+    async def seal(
+        self, hour: Hour, dimension: str, clock: Callable[[], datetime], settle: timedelta | None
+    ) -> SealedHour | None:
         """Freeze an hour."""
-        return self._step("seal", now).seal(hour, dimension)
+        now = clock()
+        books = self._step("seal", now)
+        return None if now < sealable_at(hour, settle) else books.seal(hour, dimension)
 
     async def waiting(self) -> list[Record]:
         """Return what waits."""

@@ -57,7 +57,8 @@ class App:
         now: Callable[[], datetime],
         take: Callable[[UsageBatch], Awaitable[Receipt | None]],
     ) -> None:
-        self._rules = rules
+        self.rules = rules
+        """What is configured now."""
         self._tally = tally
         self._witness = witness
         self._now = now
@@ -106,7 +107,7 @@ class App:
 
     async def _send_changed(self, sent: Sent) -> None:
         first = sent.batch.events[0]
-        if first.id is None and sent.batch.idempotency_key is None:
+        if (first.id is None and sent.batch.idempotency_key is None) or not self._fits(sent.batch):
             return
         changed = replace(sent.batch, events=[first._replace(tags=(("Changed", "yes"),)), *sent.batch.events[1:]])
         try:
@@ -119,7 +120,19 @@ class App:
             if receipt is not None and self._tally.remembers(sent.at):
                 self._witness.fail(f"another event under a known id was taken: {changed}")
 
+    def _fits(self, batch: UsageBatch) -> bool:
+        """Tell whether the API takes these events as the dimensions are configured now."""
+        dimensions = self.rules.dimensions
+        return all(
+            event.dimension in dimensions
+            and (event.value is not None) == (dimensions[event.dimension].aggregation is Aggregation.UNIQUE)
+            for event in batch.events
+        )
+
     async def _attempt(self, batch: UsageBatch) -> Receipt | None:
+        if not self._fits(batch):
+            self.answers["unfit"] += 1
+            return None
         try:
             receipt = await self._take(batch)
         except (LedgerUnavailable, NotEntitled) as refusal:
@@ -135,7 +148,7 @@ class App:
             naming = random.choice(["ids", "ids", "ids", "key", "none"])
             events = []
             for _ in range(random.randint(1, 4)):
-                dimension = random.choice(list(self._rules.dimensions.values()))
+                dimension = random.choice(list(self.rules.dimensions.values()))
                 if dimension.aggregation is Aggregation.LAST:
                     # Two of them in one commit would leave open which of two right results is the right one.
                     if dimension.name in with_last:

@@ -5,17 +5,23 @@ is gone. Each commit is shown to a witness before anything else happens.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from sidecar.adapters.ledger.file import open_for_writing
+from sidecar.domain.metering.events import Receipt, UsageBatch, UsageRefused
 
 
 class Crash(BaseException):
     """The process has ended at this very point."""
+
+
+Taken = Sequence[tuple[UsageBatch, Receipt | UsageRefused]]
+"""Batches of one transaction with what the ledger made of each."""
 
 
 class DiskFault(StrEnum):
@@ -26,12 +32,38 @@ class DiskFault(StrEnum):
     CRASH_AFTER = "crash-after-statement"  # the process dies; the statement was carried out
 
 
+@dataclass
+class Volume:
+    """What the ledger's file lies on; outlives the processes."""
+
+    pages: int | None = None
+    """How many pages the file may have while nothing is left on the volume; None while there is room."""
+
+    def free(self, _folder: Path) -> int:
+        """Return the free bytes."""
+        return 2**30 if self.pages is None else 0
+
+
 class Disk:
     """Decides the fate of each statement of one process."""
 
-    def __init__(self, committed: Callable[[sqlite3.Connection], None], died: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        committed: Callable[[sqlite3.Connection, Taken], None],
+        failed: Callable[[], None],
+        died: Callable[[], None],
+        volume: Volume,
+    ) -> None:
         self._committed = committed
+        self._failed = failed
         self._died = died
+        self._volume = volume
+        self.taking = False
+        """The transaction that runs is one of the intake, which may be refused for lack of room."""
+        self.taken: Taken = []
+        """Batches of the transaction that runs, and their fates."""
+        self.starved: str | None = None
+        """The first statement, of another transaction than the intake's, that found no room."""
         self._fault: DiskFault | None = None
         self._left = 0
         self._length = 0
@@ -64,7 +96,32 @@ class Disk:
             connection.execute("PRAGMA synchronous = OFF")
         self._connection = connection
         self._changes = connection.total_changes
+        self.limit()
         return connection
+
+    def limit(self) -> None:
+        """Give the file as much room as the volume has."""
+        if self._connection is not None and not self.dead:
+            with self.unobserved():
+                pages = 2**31 - 2 if self._volume.pages is None else self._volume.pages
+                self._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def fill(self) -> None:
+        """Leave no room on the volume, beyond what the file has."""
+        if self._connection is not None and not self.dead:
+            with self.unobserved():
+                (self._volume.pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+            self.limit()
+
+    def relieve(self) -> None:
+        """Let the volume have room again."""
+        self._volume.pages = None
+        self.limit()
+
+    def note_full(self, error: sqlite3.Error, statement: str) -> None:
+        """Keep which statement found no room although it may not have needed any."""
+        if error.sqlite_errorname == "SQLITE_FULL" and not self.taking:
+            self.starved = self.starved or statement
 
     def release(self) -> None:
         """Let go of the file as the kernel does for a process that is gone: what was not committed never was."""
@@ -83,11 +140,6 @@ class Disk:
         finally:
             self._observing = True
 
-    @property
-    def is_calm(self) -> bool:
-        """Nothing strikes, and the process lives."""
-        return self._fault is None and not self.dead
-
     def strike_before(self) -> None:
         """Fail or die before a statement, if that is its fate."""
         if self.dead:
@@ -104,6 +156,7 @@ class Disk:
             self._length -= 1
             if self._length <= 0:
                 self._fault = None
+            self._failed()
             raise sqlite3.OperationalError("disk I/O error")
 
     def strike_after(self) -> None:
@@ -117,7 +170,7 @@ class Disk:
         if connection.total_changes != self._changes:
             self._changes = connection.total_changes
             with self.unobserved():
-                self._committed(connection)
+                self._committed(connection, self.taken)
 
 
 class _Connection(sqlite3.Connection):
@@ -127,10 +180,12 @@ class _Connection(sqlite3.Connection):
 
     def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
         disk = self.disk
-        if disk.is_calm and statement != "COMMIT":
-            return super().execute(statement, parameters)
         disk.strike_before()
-        cursor = super().execute(statement, parameters)
+        try:
+            cursor = super().execute(statement, parameters)
+        except sqlite3.OperationalError as error:
+            disk.note_full(error, statement)
+            raise
         if statement == "COMMIT":
             disk.show(self)
         disk.strike_after()
@@ -138,6 +193,10 @@ class _Connection(sqlite3.Connection):
 
     def executemany(self, statement: str, parameters: Any, /) -> sqlite3.Cursor:
         self.disk.strike_before()
-        cursor = super().executemany(statement, parameters)
+        try:
+            cursor = super().executemany(statement, parameters)
+        except sqlite3.OperationalError as error:
+            self.disk.note_full(error, statement)
+            raise
         self.disk.strike_after()
         return cursor

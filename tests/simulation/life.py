@@ -4,10 +4,7 @@ Carries out a plan, action by action, with a supervisor that starts the process 
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -16,12 +13,15 @@ from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.proof import terms
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import Receipt, UsageBatch
+from sidecar.domain.policy import OnFailing
 from sidecar.domain.status import Terms
 from tests.simulation.app import App
 from tests.simulation.clocks import PodClock, World
-from tests.simulation.disk import DiskFault
+from tests.simulation.copies import Copy
+from tests.simulation.disk import DiskFault, Volume
+from tests.simulation.figures import Figures, Outcome
 from tests.simulation.marketplace import SILENT, Fault, PodClient, Service
-from tests.simulation.plan import Action, Kind, Plan
+from tests.simulation.plan import Action, Kind, Plan, change_rules
 from tests.simulation.process import PodGate, Process
 from tests.simulation.tally import Tally
 from tests.simulation.witness import Breach, Witness
@@ -31,39 +31,19 @@ MOST_SKEW = timedelta(hours=36)
 """How wrong a pod's clock may be; beyond that ids and buckets may be pruned too early."""
 LEAP = timedelta(hours=20)
 """A step of the clock after which distinct values may have been pruned."""
+JUDGED_EVERY = 20
+"""Commits between two questions whether metering fails."""
 RECOVERY = timedelta(hours=9)
 RECOVERY_OF_CLOCK = timedelta(hours=48)
-_GONE = (Fault.UNREACHABLE, Fault.TIMEOUT, Fault.INTERNAL, Fault.NO_CREDENTIALS, Fault.ACCESS_DENIED)
-
-
-@dataclass
-class Figures:
-    """What a life amounted to."""
-
-    pod_hours: float = 0.0
-    commits: int = 0
-    processes: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-    answers: Counter[str] = field(default_factory=Counter)
-
-    def add(self, other: "Figures") -> None:
-        """Count another life in."""
-        self.pod_hours += other.pod_hours
-        self.commits += other.commits
-        self.processes += other.processes
-        self.faults += other.faults
-        self.answers += other.answers
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a life went."""
-
-    breach: str | None
-    trace: list[str]
-    figures: Figures
-    terms: Mapping[str, Terms]
-    """The terms of the conservation law at the end; empty after a breach."""
+_GONE = (
+    Fault.UNREACHABLE,
+    Fault.NEVER_LEFT,
+    Fault.TIMEOUT,
+    Fault.INTERNAL,
+    Fault.INTERNAL_TAKEN,
+    Fault.NO_CREDENTIALS,
+    Fault.ACCESS_DENIED,
+)
 
 
 def live(plan: Plan, path: Path) -> Outcome:
@@ -94,9 +74,11 @@ class Life:
         self._random = Random(plan.seed + 1)
         self._world = World(loop)
         self._clock = PodClock(self._world)
-        self._tally = Tally({name: dimension.aggregation for name, dimension in plan.rules.dimensions.items()})
+        self._rules = plan.rules
+        self._volume = Volume()
+        self._tally = Tally(plan.rules)
         self.witness = Witness(self._tally, plan.rules, self._clock)
-        self._service = Service(self._world, self.witness)
+        self._service = Service(self._world)
         self._app = App(
             rules=plan.rules,
             tally=self._tally,
@@ -109,6 +91,9 @@ class Life:
         self._started_at = 0.0
         self._leapt = False
         self._storm = 0
+        self._judged_at = 0
+        self._copies = 0
+        self._copy: Copy | None = None
         self.figures = Figures()
         self.terms: dict[str, Terms] = {}
 
@@ -124,11 +109,13 @@ class Life:
         self._count()
 
     def put_away(self) -> None:
-        """Let go of the file after a breach."""
+        """Let go of the files after a breach."""
+        if self._copy is not None:
+            self._copy.let_go()
         if self._process is not None:
             self._process.let_go()
 
-    async def _perform(self, action: Action, random: Random) -> None:  # noqa: C901, PLR0912 - one case an action
+    async def _perform(self, action: Action, random: Random) -> None:  # noqa: C901, PLR0912, PLR0915 - one case an action
         match action.kind:
             case Kind.USE:
                 await self._app.use(random)
@@ -141,7 +128,7 @@ class Life:
                 self._clear_after(random.random() * random.choice([2, 2, 10]) * 3600)
             case Kind.OUTAGE:
                 drawn = random.choice(_GONE), random.choice([1, 1, 8])
-                fault, hours = drawn if not action.hours else (Fault.UNREACHABLE, action.hours)
+                fault, hours = drawn if not action.hours else (action.fault, action.hours)
                 await self._go_without(fault, hours, random)
             case Kind.UNSUBSCRIBE:
                 self._service.subscribe(entitled=False)
@@ -171,6 +158,48 @@ class Life:
             case Kind.SUSPEND:
                 self._world.suspend(timedelta(hours=random.random() * random.choice([1, 8])))
                 self._clock.judge_anew()
+            case Kind.FULL:
+                self._running().disk.fill()
+                self._loop.call_later(random.random() * random.choice([1, 12]) * 3600, self._relieve)
+            case Kind.RECONFIGURE:
+                await self._reconfigure(random)
+            case Kind.STRANGER:
+                self._service.stranger = random.choice([1, 2])
+                self._loop.call_later(random.random() * random.choice([6, 30]) * 3600, self._dismiss_stranger)
+            case Kind.COPY:
+                await self._run_copy(random)
+
+    async def _reconfigure(self, random: Random) -> None:
+        """End the process somehow, and start the next one with other rules; perhaps as another pod."""
+        if random.random() < 0.6:
+            await self._stop()
+        else:
+            self._running().kill()
+            await self._bury()
+        self._pods += random.random() < 0.3
+        self._rules = change_rules(self._rules, self._plan.rules, random)
+        self.witness.note(f"configured anew: {self._rules}")
+        await self._start_again(random.random() * random.choice([30, 3600]))
+
+    async def _run_copy(self, random: Random) -> None:
+        """Let a second pod run on a copy of the ledger for some hours; nothing but its own books must be exact."""
+        self._copies += 1
+        path = self._path.with_name(f"copy-{self._copies}.db")
+        chance = Random(random.getrandbits(32))
+        copy = Copy(self._path, path, self.witness, self._service, self._clock, self._rules, chance)
+        self._copy = copy
+        await copy.start()
+        await self._pass_time(random.random() * 10 * 3600)
+        await copy.end()
+        self._copy = None
+        self._judge()
+
+    def _relieve(self) -> None:
+        self._volume.pages = None
+        self._running().disk.relieve()
+
+    def _dismiss_stranger(self) -> None:
+        self._service.stranger = None
 
     async def _go_without(self, fault: Fault, hours: float, random: Random) -> None:
         """Let the service fail every call for some hours, in which the app goes on."""
@@ -211,7 +240,9 @@ class Life:
             self._leapt = True
 
     def _set_clock(self, skew: timedelta) -> None:
+        before = self._clock.now()
         self._clock.skew = skew
+        self.witness.see_step(before)
         self._clock.judge_anew()
         self.witness.note(f"the clock is ahead by {skew}")
 
@@ -220,10 +251,17 @@ class Life:
         self._change_weather({}, Random(0))
         self._service.subscribe(entitled=True)
         self._service.when_taken = None
+        self._service.stranger = None
+        self._relieve()
         self._set_clock(timedelta())
         self._running().disk.heal()
         await self._pass_time((RECOVERY_OF_CLOCK if self._leapt else RECOVERY).total_seconds())
         self._running().disk.heal()
+        failing = self._running().fails()
+        # Within a window of an hour nothing can be submitted after the hour has ended.
+        submits = self._rules.report_zero or self._rules.on_failing is OnFailing.GATE
+        if failing & set(self._rules.dimensions) and submits and self._rules.window >= timedelta(hours=3):
+            self.witness.fail(f"metering is said to fail long after everything has recovered: {failing}")
         await self._stop()
         connection = open_for_reading(self._path)
         try:
@@ -248,8 +286,22 @@ class Life:
             if self._running().ended.is_set():
                 await self._start_again(self._random.random() * 60)
             self._judge()
+            self._judge_failing()
+
+    def _judge_failing(self) -> None:
+        """Ask what metering is said to be; the records' instants tell nothing once the clock was set."""
+        if not self._leapt and self.witness.commits - self._judged_at >= JUDGED_EVERY:
+            self._judged_at = self.witness.commits
+            connection = open_for_reading(self._path)
+            try:
+                self.witness.judge_failing(connection, self._running().fails())
+            finally:
+                connection.close()
 
     def _judge(self) -> None:
+        starved = None if self._process is None else self._process.disk.starved
+        if starved is not None and self.witness.breach is None:
+            self.witness.fail(f"no room on the full volume for {starved}")
         if self.witness.breach is not None:
             raise Breach(self.witness.breach)
 
@@ -259,19 +311,22 @@ class Life:
 
     async def _start(self) -> None:
         pod = f"pod-{self._pods}"
-        client = PodClient(self._service, pod)
+        client = PodClient(self._service, pod, self.witness)
         denied = not self._service.state.entitled and self._random.random() < 0.5
         self._process = Process(
             path=self._path,
             pod=pod,
-            rules=self._plan.rules,
+            rules=self._rules,
             clock=self._clock,
             client=client,
             witness=self.witness,
             gate=PodGate(State.DENIED if denied else State.ENTITLED, self._clock.now()),
             draw=self._random.random,
             longest_sleep=self._plan.longest_sleep,
+            volume=self._volume,
         )
+        self.witness.reconfigure(self._rules)
+        self._app.rules = self._rules
         self.figures.processes += 1
         self._started_at = self._loop.time()
         await self._process.start()

@@ -45,6 +45,7 @@ from tests.support.service_model import modelled
 
 FOREIGN = Quantity(7_777_777_123_456, decimal=True)
 """What somebody else has reported under the pod's name."""
+NOTHING = Quantity(0, decimal=True)
 CLIENT_TIMEOUT = 20.0
 
 
@@ -57,6 +58,7 @@ class Fault(StrEnum):
     DROPPED = "dropped-response"  # taken; no answer
     OVERTAKEN = "overtaken"  # no answer in time; taken only later, after retries perhaps
     UNREACHABLE = "unreachable"  # connection refused
+    NEVER_LEFT = "never-left"  # connected, and then silence during the TLS handshake
     NO_CREDENTIALS = "no-credentials"
     ACCESS_DENIED = "access-denied"
     NO_RECORD_ID = "no-record-id"  # taken; a 200 without MeteringRecordId
@@ -93,12 +95,13 @@ class Service:
     """The metering service of the simulated world, and the network before it."""
 
     world: World
-    witness: Witness
     state: State = field(default_factory=lambda: State(Seed()))
     weather: Mapping[Fault, float] = field(default_factory=dict)
     """The share of calls that each fault strikes."""
     random: Random = field(default_factory=lambda: Random(0))
     injected: Counter[str] = field(default_factory=Counter)
+    stranger: int | None = None
+    """Another process reports zeros as the pods, before they do: for each hour whose number this divides."""
     when_taken: Callable[[], None] | None = None
     """Called once, when the next record has been taken and nobody has been told."""
 
@@ -116,19 +119,24 @@ class Service:
                 return fault
         return None
 
-    def fill_slot(self, pod: str, request: Received) -> None:
-        """Let somebody else report under the pod's name first."""
+    def fill_slot(self, pod: str, request: Received, quantity: Quantity = FOREIGN) -> None:
+        """Let another process report under the pod's name first."""
         slot: Slot = (request.product_code, pod, request.dimension, hour_of(request.timestamp))
         if slot not in self.state.slots:
             record = MeteringRecord(
-                record_id(slot), slot[0], slot[2], slot[3], FOREIGN, (), pod, self.world.now(), client_token=None
+                record_id(slot), slot[0], slot[2], slot[3], quantity, (), pod, self.world.now(), client_token=None
             )
             self.state.keep(record)
 
-    def process(self, pod: str, request: Received) -> MeteringRecord:
+    def process(self, witness: Witness, pod: str, request: Received) -> MeteringRecord:
         """Apply the rules."""
+        if self.stranger is not None and hour_of(request.timestamp).hour % self.stranger == 0:
+            self.fill_slot(pod, request, NOTHING)
         record = meter_usage(self.state, self.world.now(), pod, request)
-        self.witness.see_taken(None if record.client_token is None else request.client_token, record)
+        if record.client_token is None:
+            witness.see_shared(request.client_token or "", record)
+        else:
+            witness.see_taken(request.client_token or "", record)
         if self.when_taken is not None:
             self.when_taken()
             self.when_taken = None
@@ -138,8 +146,11 @@ class Service:
 class _Call:
     """One request on its way, and the answer to it."""
 
-    def __init__(self, service: Service, pod: str, request: Received, fault: Fault | None, number: str) -> None:
+    def __init__(
+        self, service: Service, witness: Witness, pod: str, request: Received, fault: Fault | None, number: str
+    ) -> None:
         self._service = service
+        self._witness = witness
         self._pod = pod
         self._request = request
         self._fault = fault
@@ -166,6 +177,8 @@ class _Call:
                 self._fail_after(CLIENT_TIMEOUT, NoAnswer("read timed out"))
             case Fault.UNREACHABLE:
                 self._fail_after(latency, NotSent("connection refused"))
+            case Fault.NEVER_LEFT:
+                self._fail_after(CLIENT_TIMEOUT, NotSent("the TLS handshake timed out"))
             case Fault.NO_CREDENTIALS:
                 self._fail_after(latency, CredentialsMissing("the token file is gone"))
             case refused:
@@ -179,7 +192,7 @@ class _Call:
 
     def _arrive(self) -> None:
         try:
-            record = self._service.process(self._pod, self._request)
+            record = self._service.process(self._witness, self._pod, self._request)
         except ServiceError as error:
             if self._fault is Fault.INTERNAL_TAKEN:
                 self._fail(self._refusal(_INTERNAL))
@@ -205,27 +218,28 @@ class _Call:
 class PodClient:
     """The service as one process of one pod reaches it."""
 
-    def __init__(self, service: Service, pod: str) -> None:
+    def __init__(self, service: Service, pod: str, witness: Witness) -> None:
         self._service = service
         self._pod = pod
+        self._witness = witness
         self.dead = False
 
     async def meter_usage(self, request: MeterUsageRequest) -> MeterUsageResult:
         """Send one record."""
         if self.dead:
             raise Crash
-        service = self._service
-        number = service.witness.see_sent(self._pod, request)
+        service, witness = self._service, self._witness
+        number = witness.see_sent(self._pod, request)
         if broken := list(faults(request)):
-            service.witness.fail(f"the request breaks the service's limits: {broken}")
-        call = _Call(service, self._pod, _receive(request), service.draw_fault(), str(number))
+            witness.fail(f"the request breaks the service's limits: {broken}")
+        call = _Call(service, witness, self._pod, _receive(request), service.draw_fault(), str(number))
         call.send()
         try:
             result = await call.answer
         except MarketplaceError as error:
-            service.witness.see_answer(request, error)
+            witness.see_answer(request, error)
             raise
-        service.witness.see_answer(request, None)
+        witness.see_answer(request, None)
         return result
 
     async def register_usage(self, request: RegisterUsageRequest) -> RegisterUsageResult:

@@ -3,16 +3,18 @@
 Every action carries a seed of its own, so that leaving one out changes nothing about the others.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from random import Random
 
 from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.domain.metering.rules import MeteringRules
-from sidecar.domain.policy import LatePolicy, QuantityKind
+from sidecar.domain.policy import LatePolicy, OnFailing, QuantityKind
+from tests.simulation.marketplace import Fault
 
 PRODUCT = "0abc123example"
+OTHER_PRODUCT = "0def456example"
 
 
 class Kind(StrEnum):
@@ -32,6 +34,12 @@ class Kind(StrEnum):
     LOSE_POD = "lose-pod"  # the pod dies; another one finds its ledger
     STEP = "step"  # the pod's wall clock is set
     SUSPEND = "suspend"  # the machine sleeps for hours
+    FULL = "full"  # the ledger's volume has no room left for some hours
+    RECONFIGURE = (
+        "reconfigure"  # the next life has other rules: product, aggregation, quantity kind, policy, dimensions
+    )
+    STRANGER = "stranger"  # another process reports zeros as this pod, always first, for some hours
+    COPY = "copy"  # for some hours a second pod runs on a copy of the ledger
 
 
 _SHARES = {
@@ -49,6 +57,10 @@ _SHARES = {
     Kind.LOSE_POD: 2,
     Kind.STEP: 3,
     Kind.SUSPEND: 1,
+    Kind.FULL: 2,
+    Kind.RECONFIGURE: 4,
+    Kind.STRANGER: 1,
+    Kind.COPY: 1,
 }
 
 
@@ -61,7 +73,9 @@ class Action:
     kind: Kind
     seed: int
     hours: float = 0.0
-    """How long an outage lasts in which no connection can be made; 0 draws both."""
+    """How long an outage lasts; 0 draws that and its fault."""
+    fault: Fault = Fault.UNREACHABLE
+    """What an outage of so many hours does to each call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +98,49 @@ def draw_rules(random: Random) -> MeteringRules:
         dimensions={dimension.name: dimension for dimension in dimensions},
         quantity=random.choice(list(QuantityKind)),
         late=random.choice(list(LatePolicy)),
-        settle=timedelta(minutes=random.choice([0, 2, 2, 10])),
+        settle=_draw_settle(random),
         spread=timedelta(minutes=random.choice([0, 20, 20, 40])),
-        window=timedelta(hours=random.choice([6, 6, 6, 3, 1])),
+        window=_draw_window(random),
         report_zero=random.random() < 0.5,
         failing_after=timedelta(hours=2),
+        on_failing=random.choice(list(OnFailing)),
     )
+
+
+def change_rules(rules: MeteringRules, first: MeteringRules, random: Random) -> MeteringRules:
+    """Return the rules after a person has edited one or two things.
+
+    Args:
+        rules: What was configured until now.
+        first: The plan's own rules, of whose dimensions some are removed and come back.
+        random: Draws the edits.
+    """
+    for change in random.sample(["product", "aggregation", "kind", "policy", "dimensions"], random.choice([1, 1, 2])):
+        match change:
+            case "product":
+                rules = replace(rules, product_code=random.choice([PRODUCT, OTHER_PRODUCT]))
+            case "aggregation":
+                name = random.choice(list(rules.dimensions))
+                other = Dimension(name, random.choice(list(Aggregation)))
+                rules = replace(rules, dimensions={**rules.dimensions, name: other})
+            case "kind":
+                rules = replace(rules, quantity=random.choice(list(QuantityKind)))
+            case "policy":
+                late = random.choice(list(LatePolicy))
+                rules = replace(rules, late=late, settle=_draw_settle(random), window=_draw_window(random))
+            case _:
+                names = random.sample(list(first.dimensions), random.randint(1, len(first.dimensions)))
+                kept = {name: rules.dimensions.get(name, first.dimensions[name]) for name in names}
+                rules = replace(rules, dimensions=kept)
+    return rules
+
+
+def _draw_settle(random: Random) -> timedelta:
+    return timedelta(minutes=random.choice([0, 2, 2, 10]))
+
+
+def _draw_window(random: Random) -> timedelta:
+    return timedelta(hours=random.choice([6, 6, 6, 3, 1]))
 
 
 def draw_plan(seed: int, actions: int = 60) -> Plan:

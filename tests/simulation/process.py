@@ -1,26 +1,61 @@
 """One life of the sidecar's process: the real ledger, intake and submitter, from opening to draining or to death."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from sidecar.adapters.ledger import taking
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.adapters.ledger.space import Space
+from sidecar.adapters.ledger.store import Store
 from sidecar.app.drain import OPEN_HOUR_RESERVE
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, EntitlementSource, State
-from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch
+from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
+from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
 from sidecar.services.submitter import Submitter
 from tests.simulation.clocks import PodClock
-from tests.simulation.disk import Crash, Disk
+from tests.simulation.disk import Crash, Disk, Volume
 from tests.simulation.marketplace import PodClient
 from tests.simulation.witness import Witness
 
 SHUTDOWN = timedelta(seconds=25)
+MAX_SIZE = 8 * 2**20
+"""The limit of a ledger; far more than a simulated life fills by itself."""
+
+
+class WatchedLedger(Ledger):
+    """The real ledger; shows the batches of a transaction and their fates before it commits.
+
+    Events without an id leave no row, so that nothing else says which of them a commit holds.
+    """
+
+    def __init__(self, path: Path, rules: MeteringRules, disk: Disk, volume: Volume) -> None:
+        super().__init__(path, rules, max_size=MAX_SIZE, connect=disk.connect)
+        self._disk = disk
+        # The free bytes of the machine that simulates are nothing to go by.
+        self._space = Space(path, MAX_SIZE, volume.free)
+
+    async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+        """Store the batches as the real one does."""
+
+        def take(store: Store) -> list[Receipt | UsageRefused]:
+            self._disk.taking = True
+            try:
+                self._admit(store, batches, now)
+                with store.transaction():
+                    fates = taking.take(store, batches, self.rules, to_micros(now))
+                    self._disk.taken = list(zip(batches, fates, strict=True))
+                return fates
+            finally:
+                self._disk.taking, self._disk.taken = False, []
+
+        return await self._run(take)
 
 
 class PodGate:
@@ -76,27 +111,20 @@ class Process:
         gate: PodGate,
         draw: Callable[[], float],
         longest_sleep: timedelta,
+        volume: Volume,
     ) -> None:
         self.pod = pod
-        self.disk = Disk(witness.see_commit, self._die)
+        self.disk = Disk(witness.see_commit, witness.see_disturbance, self._die, volume)
         self.ended = asyncio.Event()
         self._clock = clock
         self._client = client
         self._witness = witness
-        self._ledger = Ledger(path, rules, connect=self.disk.connect)
+        self._ledger = WatchedLedger(path, rules, self.disk, volume)
+        self._gate = gate
+        self._rules = rules
+        self._draw = draw
+        self._longest_sleep = longest_sleep
         self._intake = UsageIntake(store=self._ledger, gate=gate, clock=clock)
-        self._submitter = Submitter(
-            store=self._ledger,
-            client=client,
-            gate=gate,
-            clock=clock,
-            rules=rules,
-            pod=pod,
-            random=draw,
-            faults=FaultRegister(),
-            last_success_at=None,
-            longest_sleep=longest_sleep,
-        )
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -107,6 +135,18 @@ class Process:
             self._witness.note(f"the process could not start: {error}")
             self.ended.set()
             return
+        self._submitter = Submitter(
+            store=self._ledger,
+            client=self._client,
+            gate=self._gate,
+            clock=self._clock,
+            rules=self._rules,
+            pod=self.pod,
+            random=self._draw,
+            courses=self._ledger.courses,
+            faults=FaultRegister(),
+            longest_sleep=self._longest_sleep,
+        )
         for loop in (self._intake.run(), self._submitter.run()):
             task = asyncio.create_task(loop)
             task.add_done_callback(self._watch)
@@ -115,6 +155,17 @@ class Process:
     async def take(self, batch: UsageBatch) -> Receipt:
         """Take usage, as the API does."""
         return await self._intake.take(batch)
+
+    @property
+    def has_taken_over(self) -> bool:
+        """The ledger was another pod's, and that is reported with what was left unfinished in it."""
+        ledger = self._ledger
+        return ledger.predecessor is not None and ledger.adopted > 0 and bool(ledger.taken_over)
+
+    def fails(self) -> set[str]:
+        """Return the dimensions whose metering fails, by what the submitter says."""
+        failures = self._submitter.courses.failures(self._clock.now())
+        return {failure.dimension for failure in failures if failure.dimension is not None}
 
     def kill(self) -> None:
         """Die now."""
@@ -158,6 +209,7 @@ class Process:
         self._ledger._close()
 
     def _die(self) -> None:
+        self._witness.see_disturbance()
         self._client.dead = True
         self.ended.set()
 

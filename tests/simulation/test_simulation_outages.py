@@ -10,7 +10,8 @@ from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
 from sidecar.domain.status import Terms
-from tests.simulation.life import Outcome
+from tests.simulation.figures import Outcome
+from tests.simulation.marketplace import Fault
 from tests.simulation.plan import PRODUCT, Action, Kind, Plan
 from tests.simulation.running import run
 
@@ -27,13 +28,13 @@ _RULES = MeteringRules(
 )
 
 
-def _live_through(hours: float, late: LatePolicy, folder: Path) -> Outcome:
+def _live_through(hours: float, late: LatePolicy, folder: Path, fault: Fault = Fault.UNREACHABLE) -> Outcome:
     use = [Action(600.0, Kind.USE, seed) for seed in range(12)]
     plan = Plan(
         seed=1,
         rules=replace(_RULES, late=late),
         longest_sleep=timedelta(hours=1),
-        actions=(*use, Action(60.0, Kind.OUTAGE, 1, hours), *use),
+        actions=(*use, Action(60.0, Kind.OUTAGE, 1, hours, fault), *use),
     )
     return run(plan, folder)
 
@@ -59,3 +60,20 @@ def test_late_usage_is_kept(hours: float, folder: Path) -> None:
     assert terms.submitted > 0
     assert terms.unbilled > 0
     assert Terms(accepted=terms.accepted, submitted=terms.submitted, unbilled=terms.unbilled) == terms
+
+
+def test_never_left_is_no_doubt(folder: Path) -> None:
+    """An outage of a day in which no TLS handshake is ever finished leaves nothing in doubt: all is carried."""
+    outcome = _live_through(24, LatePolicy.CARRY, folder, Fault.NEVER_LEFT)
+    terms = outcome.terms["requests"]
+    assert outcome.breach is None
+    assert Terms(accepted=terms.accepted, submitted=terms.accepted) == terms
+
+
+def test_taken_and_refused_is_doubt(folder: Path) -> None:
+    """A day of 500s for records that were taken leaves them in doubt, and bills none of them again."""
+    outcome = _live_through(24, LatePolicy.CARRY, folder, Fault.INTERNAL_TAKEN)
+    terms = outcome.terms["requests"]
+    assert outcome.breach is None
+    assert terms.unbilled > 0
+    assert terms.submitted + terms.unbilled == terms.accepted

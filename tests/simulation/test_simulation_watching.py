@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from sidecar.domain.metering.events import Aggregation
 from sidecar.marketplace import MeterUsageRequest
 from tests.simulation.clocks import PodClock, World
 from tests.simulation.plan import PRODUCT, Kind, Plan, draw_plan, draw_rules
@@ -29,7 +28,8 @@ def clock() -> Iterator[PodClock]:
 @pytest.fixture
 def witness(clock: PodClock) -> Witness:
     """A witness who has seen nothing yet."""
-    return Witness(Tally({"requests": Aggregation.SUM}), draw_rules(Random(0)), clock)
+    rules = draw_rules(Random(0))
+    return Witness(Tally(rules), rules, clock)
 
 
 @pytest.fixture

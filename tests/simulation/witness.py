@@ -4,33 +4,31 @@ The first breach ends the simulation; it is kept here, since whoever causes it m
 """
 
 import sqlite3
-from collections import Counter, defaultdict
+from collections import Counter
+from copy import deepcopy
+from datetime import datetime, timedelta
 from typing import NoReturn
 
 from sidecar.adapters.ledger import proof
 from sidecar.domain import timestamps
-from sidecar.domain.metering.events import Aggregation
-from sidecar.domain.metering.hours import Hour, end_of, hour_of, hour_of_micros, start_of, to_micros
-from sidecar.domain.metering.quantity import parse_signed, render
+from sidecar.domain.metering.hours import Hour, end_of, hour_of, start_of, to_micros
+from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.sealing import sealable_at
-from sidecar.domain.policy import LatePolicy
 from sidecar.emulator.state.entries import MeteringRecord
 from sidecar.marketplace import MarketplaceError, MeterUsageRequest, Taken
+from tests.simulation import auditing
 from tests.simulation.clocks import PodClock
-from tests.simulation.tally import REMEMBERED, Miscount, Tally
+from tests.simulation.disk import Taken as TakenBatches
+from tests.simulation.tally import Miscount, Product, Tally
 
 AUDIT_EVERY = 60
 """Commits between two proofs from the rows, at the start of a life."""
+ON_ITS_WAY = timedelta(seconds=1)
+"""How long after a step of the clock a request may still leave that was begun before it."""
 
-_CODES = {
-    "duplicate": {"DuplicateRequestException"},
-    "rejected": {"InvalidUsageDimensionException", "InvalidProductCodeException"},
-}
-"""What AWS must have answered for a record to be unbilled for this reason."""
-
-Slot = tuple[str, str, Hour]
-"""Pod, dimension, hour."""
+Slot = tuple[str, str, str, Hour]
+"""Product code, pod, dimension, hour."""
 
 
 class Breach(Exception):  # noqa: N818 - what the engine did
@@ -40,26 +38,46 @@ class Breach(Exception):  # noqa: N818 - what the engine did
 class Witness:
     """Judges after each commit, each submission and each answer."""
 
-    def __init__(self, tally: Tally, rules: MeteringRules, clock: PodClock) -> None:
+    def __init__(self, tally: Tally, rules: MeteringRules, clock: PodClock, parent: "Witness | None" = None) -> None:
         self._tally = tally
-        self._rules = rules
         self._clock = clock
+        self._parent = parent
         self._frozen: dict[Slot, tuple[object, ...]] = {}
         self._owners: dict[str, tuple[int, Slot]] = {}
-        self._taken: dict[str, MeteringRecord] = {}
-        self._at_service: Counter[str] = Counter()
-        self._codes: defaultdict[str, set[str]] = defaultdict(set)
+        self._at_service: Counter[Product] = Counter()
         self._next_audit = AUDIT_EVERY
         self._last_record = 0
+        self._stepped: tuple[datetime, timedelta] | None = None
+        self.facts = auditing.Facts()
+        self.rules = rules
+        self.reconfigure(rules)
         self.draining = False
         """The process is ending: it may submit what has not ended."""
         self.commits = 0
         self.answers: Counter[str] = Counter()
         self.breach: str | None = None
-        self.trace: list[str] = []
+        self.trace: list[str] = [] if parent is None else parent.trace
+
+    def reconfigure(self, rules: MeteringRules) -> None:
+        """Know what the next process is configured with."""
+        self.rules = self._tally.rules = rules
+        self.facts.policies.add(rules.late)
+        self.facts.codes.add(rules.product_code)
+
+    def fork(self) -> "Witness":
+        """Return a witness of a copy of the ledger: it knows what this one knows, and goes on by itself."""
+        copy = Witness(deepcopy(self._tally), self.rules, self._clock, self)
+        copy._frozen = dict(self._frozen)
+        copy._owners = dict(self._owners)
+        copy._at_service = self._at_service.copy()
+        copy._last_record = self._last_record
+        copy.facts = deepcopy(self.facts)
+        return copy
 
     def fail(self, breach: str) -> NoReturn:
         """End the simulation."""
+        if self._parent is not None and self._parent.breach is None:
+            self._parent.breach = f"on the copy: {breach}"
         if self.breach is None:
             self.breach = breach
             self.note(f"BREACH {breach}")
@@ -69,24 +87,29 @@ class Witness:
         """Write a line of the trace."""
         self.trace.append(f"{timestamps.render(self._clock.now())} {line}")
 
-    def see_commit(self, connection: sqlite3.Connection) -> None:
+    def see_step(self, before: datetime) -> None:
+        """Know that the clock was set, and what it showed before."""
+        self._stepped = (self._clock.now(), before - self._clock.now())
+
+    def see_commit(self, connection: sqlite3.Connection, taken: TakenBatches) -> None:
         """Judge the ledger right after a commit."""
         self.commits += 1
         try:
-            self._tally.absorb(connection, to_micros(self._clock.now()))
+            self._tally.absorb(connection, to_micros(self._clock.now()), taken)
         except Miscount as miscount:
             self.fail(str(miscount))
         for name, terms in proof.terms(connection).items():
-            expected = self._tally.total[name]
             if not terms.balanced:
                 self.fail(f"the terms of {name} do not balance: {terms}")
-            if terms.accepted != expected:
-                self.fail(f"{name}: accepted {render(terms.accepted)}, but the events make {render(expected)}")
+        for product, accepted in auditing.accepted(connection).items():
+            if accepted != self._tally.total[product]:
+                expected = render(self._tally.total[product])
+                self.fail(f"{product}: accepted {render(accepted)}, but the events make {expected}")
         for row in connection.execute(
             "SELECT seq, hour FROM record WHERE seq > ? AND kind = 'slot' ORDER BY seq", (self._last_record,)
         ):
             self._last_record = row["seq"]
-            if not self.draining and self._clock.now() < sealable_at(Hour(row["hour"]), self._rules.settle):
+            if not self.draining and self._clock.now() < sealable_at(Hour(row["hour"]), self.rules.settle):
                 self.fail(f"record {row['seq']} was sealed before its hour had ended and settled")
         if self.commits >= self._next_audit:
             self._next_audit = self.commits + AUDIT_EVERY + 4 * len(self._owners)
@@ -95,7 +118,7 @@ class Witness:
     def see_sent(self, pod: str, request: MeterUsageRequest) -> int:
         """Judge a submission as it leaves; the number of its record in the trace."""
         hour = hour_of(request.timestamp)
-        slot = (pod, request.usage_dimension, hour)
+        slot = (request.product_code, pod, request.usage_dimension, hour)
         quantities = (request.usage_quantity, request.usage_quantity_as_decimal, request.usage_allocations)
         frozen = (request.timestamp, *quantities, request.client_token)
         if self._frozen.setdefault(slot, frozen) != frozen:
@@ -103,98 +126,58 @@ class Witness:
         number, owner = self._owners.setdefault(request.client_token, (len(self._owners) + 1, slot))
         if owner != slot:
             self.fail(f"one record was sent for {owner} and for {slot}")
-        if not self.draining and self._clock.now() < end_of(hour):
+        if request.product_code != self.rules.product_code:
+            self.fail(f"{slot} was sent while the product is {self.rules.product_code}")
+        if not self.draining and self._clock.now() < end_of(hour) and not self._had_ended(hour):
             self.fail(f"{slot} was sent before its hour ended")
+        self.facts.attempts[request.client_token] += 1
         return number
 
-    def see_taken(self, token: str | None, record: MeteringRecord) -> None:
+    def _had_ended(self, hour: Hour) -> bool:
+        """Tell whether the hour had ended by the clock as it was a moment ago, before it was set."""
+        if self._stepped is None:
+            return False
+        at, difference = self._stepped
+        return self._clock.now() - at < ON_ITS_WAY and self._clock.now() + difference >= end_of(hour)
+
+    def see_taken(self, token: str, record: MeteringRecord) -> None:
         """Judge a record that the service holds from now on."""
-        if token is None or token in self._taken:
+        if token in self.facts.taken:
             return
-        self._taken[token] = record
-        name = record.dimension
-        self._at_service[name] += record.quantity.millionths
-        if self._at_service[name] > self._tally.total[name]:
-            self.fail(f"{name}: the service holds {render(self._at_service[name])}, more than was accepted")
+        self.facts.taken[token] = record
+        product = record.dimension, record.product_code
+        self._at_service[product] += record.quantity.millionths
+        if self._at_service[product] > self._tally.total[product]:
+            self.fail(f"{product}: the service holds {render(self._at_service[product])}, more than was accepted")
+
+    def see_shared(self, token: str, record: MeteringRecord) -> None:
+        """Know a record of another process that holds the same as this one's."""
+        self.facts.shared[token] = record
 
     def see_answer(self, request: MeterUsageRequest, error: MarketplaceError | None) -> None:
         """Know what the pod was answered."""
         code = "accepted" if error is None else error.code
         self.answers[code] += 1
         if error is None or error.taken is Taken.NO:
-            self._codes[request.client_token].add(code)
-        number, (_, name, hour) = self._owners[request.client_token]
+            self.facts.answered[request.client_token].add(code)
+            self.facts.denials[request.client_token] += 1
+        number, (_, _, name, hour) = self._owners[request.client_token]
         self.note(f"record {number} {name} {timestamps.render(start_of(hour))}: {code}")
+
+    def see_disturbance(self) -> None:
+        """Know that the process died or could not write: answers may be lost on this side too."""
+        self.facts.disturbed = True
 
     def audit(self, connection: sqlite3.Connection) -> None:
         """Prove the ledger from its rows, and compare each record with what the service holds."""
-        for breach in proof.breaches(connection):
+        for breach in auditing.breaches(connection, self.facts):
             self.fail(breach)
-        submitted: Counter[str] = Counter()
-        seen: set[str] = set()
-        for row in connection.execute(
-            "SELECT record.*, name FROM record JOIN dimension ON dimension.id = record.dimension"
-        ):
-            token = row["client_token"]
-            seen.add(token)
-            where = (
-                f"record {row['seq']} ({row['name']} {timestamps.render(start_of(Hour(row['hour'])))}, {row['status']})"
-            )
-            if token in self._taken:
-                self._audit_taken(where, row, self._taken[token])
-            elif row["status"] == "accepted":
-                self.fail(f"{where}: the service does not hold it")
-            if row["status"] == "accepted":
-                submitted[row["name"]] += parse_signed(row["quantity"])
-            if row["status"] == "unbilled":
-                self._audit_reason(where, row)
-        self._audit_carries(connection)
-        for token in self._taken.keys() - seen:
-            self.fail(f"the ledger has forgotten record {self._owners[token]}, which the service holds")
-        for name, terms in proof.terms(connection).items():
-            if terms.submitted != submitted[name]:
-                self.fail(f"{name}: submitted {render(terms.submitted)}, records make {render(submitted[name])}")
+        forgotten = self.facts.taken.keys() - auditing.tokens(connection)
+        for token in self.facts.taken:
+            if token in forgotten:
+                self.fail(f"the ledger has forgotten record {self._owners[token]}, which the service holds")
 
-    def _audit_carries(self, connection: sqlite3.Connection) -> None:
-        """Where late usage is not billed, only what is not late is carried."""
-        if self._rules.late is LatePolicy.CARRY:
-            return
-        for row in connection.execute("SELECT * FROM carry WHERE cause IN ('late', 'expired')"):
-            if row["cause"] == "expired" or row["from_hour"] < hour_of_micros(row["carried_at"]):
-                self.fail(f"carry {row['seq']} moves usage that is late on, against the policy")
-
-    def _audit_taken(self, where: str, row: sqlite3.Row, record: MeteringRecord) -> None:
-        """What the service holds is accepted, still open to an answer, or in doubt; never counted elsewhere too."""
-        match row["status"]:
-            case "accepted":
-                if row["metering_record_id"] != record.metering_record_id:
-                    self.fail(f"{where}: another metering record id")
-                if parse_signed(row["quantity"]) != record.quantity.millionths:
-                    self.fail(f"{where}: another quantity than the service's")
-            case "sealed":
-                if not row["unanswered"]:
-                    self.fail(f"{where}: the service holds it, and the ledger does not think it possible")
-            case "unbilled":
-                if not row["reason"].startswith("in-doubt"):
-                    self.fail(f"{where}: the service holds it, but the reason is {row['reason']}")
-            case _:
-                self.fail(f"{where}: the service holds it, and its quantity went elsewhere too")
-
-    def _audit_reason(self, where: str, row: sqlite3.Row) -> None:
-        """Nothing is unbilled without a cause that the simulation knows of."""
-        reason, _, _ = row["reason"].partition(":")
-        answered = self._codes[row["client_token"]]
-        match reason:
-            case "expired":
-                justified = self._rules.late is LatePolicy.UNBILLED
-            case "late":
-                # A value of a `unique` dimension may be too old to tell whether it was counted before.
-                is_unique = self._rules.dimensions[row["name"]].aggregation is Aggregation.UNIQUE
-                is_old = row["hour"] < hour_of_micros(row["sealed_at"] - REMEMBERED)
-                justified = (is_unique and is_old) or self._rules.late is LatePolicy.UNBILLED
-            case "in-doubt":
-                justified = row["unanswered"] > 0 or "IdempotencyConflictException" in answered
-            case _:
-                justified = bool(_CODES.get(reason, set()) & answered)
-        if not justified:
-            self.fail(f"{where}: unbilled without cause: {row['reason']}")
+    def judge_failing(self, connection: sqlite3.Connection, failing: set[str]) -> None:
+        """Compare what the submitter says of metering with what the records say."""
+        for breach in auditing.misjudged(connection, failing, self.rules, self._clock.now()):
+            self.fail(breach)

@@ -5,8 +5,9 @@ moment. It refuses to go on when nobody waits for anything, or when too much hap
 """
 
 import asyncio
+import itertools
 from asyncio.base_events import BaseEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from random import Random
 from typing import Any, TypeVar, TypeVarTuple
@@ -24,6 +25,17 @@ class Stalled(BaseException):
     """The simulated program waits for nothing, or spins."""
 
 
+class _Task(asyncio.Task[Any]):
+    """A task whose place in a set is its number, not its address: a group cancels its tasks in the order of a set."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], number: int, **options: Any) -> None:
+        self._number = number
+        super().__init__(coroutine, **options)
+
+    def __hash__(self) -> int:
+        return self._number
+
+
 class SimulatedLoop(BaseEventLoop):
     """Runs coroutines in simulated time."""
 
@@ -38,6 +50,8 @@ class SimulatedLoop(BaseEventLoop):
         self.callback_errors: list[BaseException] = []
         """What callbacks raised; tasks are looked at by those who started them, or belong to a dead process."""
         self.set_exception_handler(self._note)
+        numbers = itertools.count()
+        self.set_task_factory(lambda loop, coroutine, **options: _Task(coroutine, next(numbers), loop=loop, **options))
 
     def _note(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if "handle" in context:

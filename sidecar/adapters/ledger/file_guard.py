@@ -43,6 +43,10 @@ class FileWatch:
         self._seen = found
         return True
 
+    def forget_log(self) -> None:
+        """Look at the file alone from now on: no connection is open, and the log goes and comes with one."""
+        self._seen = (self._seen[0], (None, 0))
+
     def _look(self) -> tuple[tuple[int | None, int], tuple[int | None, int]]:
         return _identity(self._path), (_identity(self._log)[0], 0)
 

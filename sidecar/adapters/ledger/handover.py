@@ -9,13 +9,15 @@ from collections import defaultdict
 from dataclasses import replace
 from datetime import datetime
 
+from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.store import Move, Store, read_bucket
 from sidecar.adapters.ledger.submitting import close, read_record, settle
 from sidecar.adapters.ledger.unsent import Left, keep_unbilled
 from sidecar.domain import timestamps
 from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import Aggregation
-from sidecar.domain.metering.hours import Hour, hour_of_micros, start_of, to_micros
+from sidecar.domain.metering.failing import Course
+from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, start_of, to_micros
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.records import Answer, CarryCause, UnbilledReason, orphan, window_closes_at
 from sidecar.domain.metering.rules import MeteringRules, window_closed
@@ -72,9 +74,18 @@ def take_over(store: Store, rules: MeteringRules, now: int) -> int:
         record = read_record(row)
         closed = to_micros(window_closes_at(record, rules.window)) < now
         words = _closed_words(record.timestamp, rules) if closed else None
+        if row["attempted_at"] is not None:
+            _note_due(store, record.dimension, from_micros(min(row["attempted_at"], now)), from_micros(now))
         fate = orphan(record.unanswered, row["uid"], late=rules.late, closed=words)
         settle(store, record, fate, Answer(row["answer"] or "pod gone"), now)
     return len(buckets) + len(records)
+
+
+def _note_due(store: Store, dimension: str, at: datetime, now: datetime) -> None:
+    """Keep that a record of a dimension was due at `at`: its pod knew that, but wrote it down only with an answer."""
+    course = read_courses(store.connection).get(dimension, Course())
+    if course.last_success_at is None or course.last_success_at < at:
+        write_course(store, dimension, course.due(at, now))
 
 
 def _closed_words(dated: datetime, rules: MeteringRules) -> str:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +31,7 @@ from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, from_micros, to_micros
 from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.metering.rules import MeteringRules
+from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver
 from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
 
@@ -261,10 +262,12 @@ class Ledger:
         self._removed = self._removed or not self._watch.is_whole()
         if self._removed:
             restore(self._store.connection, self.path)
-            self._watch = FileWatch(self.path)
             self._removed, self._suspect, self._was_put_back = False, True, True
         if self._suspect:
+            # Until a fresh connection is ready, whatever fails on the way: each try closes the log of the one before.
             self._store.connection.close()
+            self._watch = FileWatch(self.path)
+            self._watch.forget_log()
             try:
                 self._store = Store(self._connect(self.path), self._store.pod)
                 self._follow(self._store)
@@ -336,17 +339,26 @@ class Ledger:
 
         return await self._write(look)
 
-    async def seal(self, hour: Hour, dimension: str, now: datetime) -> SealedHour | None:
-        """Freeze one dimension's hour, with its client token; None when there is nothing to send."""
-        return await self._write(
-            lambda store: submitting.seal_hour(
-                store,
-                dimension,
-                hour,
-                now=to_micros(now),
-                new_token=lambda: str(uuid.uuid4()),
-            )
-        )
+    async def seal(
+        self, hour: Hour, dimension: str, clock: Callable[[], datetime], settle: timedelta | None
+    ) -> SealedHour | None:
+        """Freeze one dimension's hour, with its client token; None when there is nothing to send, or it is too early.
+
+        Args:
+            hour: The hour to close.
+            dimension: The dimension's name.
+            clock: Returns the present instant. It is read inside the step, because the clock may have been set since
+                the caller read it.
+            settle: As in `sidecar.domain.metering.sealing.sealable_at`.
+        """
+
+        def seal(store: Store) -> SealedHour | None:
+            now = clock()
+            if now < sealable_at(hour, settle):
+                return None
+            return submitting.seal_hour(store, dimension, hour, now=to_micros(now), new_token=lambda: str(uuid.uuid4()))
+
+        return await self._write(seal)
 
     async def waiting(self) -> list[Record]:
         """Return the sealed records of this pod, oldest hour first."""

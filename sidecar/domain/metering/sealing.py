@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sidecar.domain.metering.events import Tags
-from sidecar.domain.metering.hours import Hour, end_of
+from sidecar.domain.metering.hours import Hour, end_of, start_of
 from sidecar.domain.metering.quantity import LARGEST, LARGEST_WHOLE, MILLION
 from sidecar.domain.policy import QuantityKind
 
@@ -37,9 +37,14 @@ class Seal:
     """Tag sets that went into the untagged share because AWS takes no more."""
 
 
-def sealable_at(hour: Hour, settle: timedelta) -> datetime:
-    """Return when `hour` has ended and settled, so that its buckets may be sealed."""
-    return end_of(hour) + settle
+def sealable_at(hour: Hour, settle: timedelta | None) -> datetime:
+    """Return when the buckets of `hour` may be sealed.
+
+    Args:
+        hour: The hour to close.
+        settle: How long an hour settles after its end; None at the pod's own end, which closes the open hour too.
+    """
+    return start_of(hour) if settle is None else end_of(hour) + settle
 
 
 def seal(buckets: Mapping[Tags, int], *, remainder: int, kind: QuantityKind) -> Seal:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.adapters.ledger.courses import read_courses
+from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
 from tests.support.books import BLUE, HOUR, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
@@ -63,6 +65,19 @@ def test_doubt_names_the_pod(books: Books) -> None:
     books.seal_ended()
     books.submit_all()
     assert {"accepted": "7", "submitted": "2", "unbilled": "5"} == books.shown()
+
+
+def test_due_time_outlives_pod(books: Books) -> None:
+    """A pod that dies before an answer leaves behind since when its record was due, so that failing counts from it."""
+    books.take(event("5"))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    attempted_at = books.now
+    (record,) = books.waiting()
+    assert books.begin(record) is not None
+    books.pass_time(3 * HOUR)
+    books.restart("pod-2")
+    assert {"requests": Course(due_since=attempted_at)} == read_courses(books.store.connection)
 
 
 def test_slots_are_per_pod(books: Books) -> None:

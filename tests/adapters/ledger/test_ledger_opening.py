@@ -14,7 +14,7 @@ from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_re
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch
-from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.metering.hours import end_of, hour_of, start_of
 from tests.support.books import HOUR, NOW, RULES, Books, event
 
 HOLDER = """
@@ -216,7 +216,7 @@ async def test_facade_runs_every_step(tmp_path: Path) -> None:
     await ledger.take([UsageBatch([event("5")])], NOW)
     later = NOW + timedelta(hours=1)
     ((hour, name),) = await ledger.sealable(before=hour_of(later), zero_from=hour_of(NOW), now=later)
-    sealed = await ledger.seal(hour, name, later)
+    sealed = await ledger.seal(hour, name, lambda: later, timedelta())
     (record,) = await ledger.waiting()
     frozen = await ledger.begin(record, later)
     buckets = await ledger.open_buckets()
@@ -284,4 +284,18 @@ async def test_row_unreadable_while_running(tmp_path: Path) -> None:
         with pytest.raises(LedgerUnavailable, match="own 'x' is not a quantity"):
             await ledger.terms()
     assert "own 'x'" in (ledger.fault or "")
+    await ledger.close()
+
+
+async def test_seal_asks_clock(tmp_path: Path) -> None:
+    """Whether an hour has ended is decided by the clock at its seal, not by what it showed when the turn began."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await ledger.take([UsageBatch([event("5")])], NOW)
+    hour = hour_of(NOW)
+    settle = timedelta(minutes=2)
+    assert await ledger.seal(hour, "requests", lambda: start_of(hour) - timedelta(seconds=1), None) is None
+    assert await ledger.seal(hour, "requests", lambda: end_of(hour) + timedelta(minutes=1), settle) is None
+    assert [] == await ledger.waiting()
+    assert await ledger.seal(hour, "requests", lambda: end_of(hour) + settle, settle) is not None
     await ledger.close()

@@ -149,7 +149,7 @@ async def test_room_is_found_without_usage(ledger: Ledger) -> None:
     await ledger.prune(NOW + 2 * HOUR)
     assert NOW == ledger.room_watch.refusing_since
     for hour, name in await ledger.sealable(before=hour_of(NOW + HOUR), zero_from=hour_of(NOW), now=NOW + HOUR):
-        await ledger.seal(hour, name, NOW + HOUR)
+        await ledger.seal(hour, name, lambda: NOW + HOUR, RULES.settle)
     while await ledger.prune(NOW + 30 * HOUR):
         pass
     assert None is ledger.room_watch.refusing_since
