@@ -17,6 +17,7 @@ _WALKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("bucket", ("pod", "dimension", "hour", "tag_set")),
     ("allocation", ("record", "tag_set")),
     ("carry", ("seq",)),
+    ("crossing", ("seq",)),
 )
 """Every table that refers to tag sets, and its key; digests of unique values go with their buckets."""
 
