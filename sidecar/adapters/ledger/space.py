@@ -62,6 +62,7 @@ class Space:
             free: Returns the free bytes of the volume that holds a file; for tests.
         """
         self._path = path
+        self._folder = path.parent  # made once: it is asked for at every commit
         self._log = path.with_name(path.name + "-wal")
         self._index = path.with_name(path.name + "-shm")
         self._held = path.with_name(path.name + "-reserve")
@@ -88,7 +89,7 @@ class Space:
             OSError, sqlite3.Error: The volume or the file does not answer.
         """
         (self._page_size,) = connection.execute("PRAGMA page_size").fetchone()
-        volume = _total(self._path.parent) if self._max_size is None else self._max_size
+        volume = _total(self._folder) if self._max_size is None else self._max_size
         self._base = max(_LEAST, min(volume // 8, _MOST)) // self._page_size * self._page_size
         self._bound_log(connection, 0)
 
@@ -106,7 +107,7 @@ class Space:
         """
         pages, free = _pages(connection)
         beside = _size(self._log) + _size(self._index)
-        here = pages * self._page_size + beside + self._free(self._path.parent)
+        here = pages * self._page_size + beside + self._free(self._folder)
         limit = here if self._max_size is None else min(self._max_size, here)
         return Room((pages - free) * self._page_size + beside, self._reserve(open_buckets), limit)
 
@@ -151,14 +152,14 @@ class Space:
         if _size(self._log) > log:
             self.cut_log(connection)
         missing = log - _size(self._log)
-        if missing > 0 and self._free(self._path.parent) > missing:
+        if missing > 0 and self._free(self._folder) > missing:
             _allocate(self._log, log)
         pages, free = _pages(connection)
         wanted = self._reserve(open_buckets) // self._page_size
         lacking = (wanted - free) * self._page_size
         room = self.measure(connection, open_buckets)
         fits = self._max_size is None or pages * self._page_size + lacking + log <= self._max_size
-        if lacking > 0 and fits and room.takes(0) and self._free(self._path.parent) > 2 * lacking:
+        if lacking > 0 and fits and room.takes(0) and self._free(self._folder) > 2 * lacking:
             self._grow(connection, (wanted - free))
 
     def _grow(self, connection: sqlite3.Connection, pages: int) -> None:
@@ -187,10 +188,14 @@ class Space:
             events += len(batch.events)
             for event in batch.events:
                 texts += 2 * len((event.id or "").encode()) + len((event.value or "").encode())
+        rows = texts + events * _PER_EVENT
+        spare = self._log_size(open_buckets) // 2 // (self._page_size + _FRAME_HEADER)
+        touched = events + events // 4 + _PAGES_BESIDE
+        if touched <= spare:
+            return rows  # the usual case, which need not ask SQLite
         pages, free = _pages(connection)
-        touched = min(events + events // 4, pages - free) + _PAGES_BESIDE
-        log = touched * (self._page_size + _FRAME_HEADER)
-        return texts + events * _PER_EVENT + max(0, log - self._log_size(open_buckets) // 2)
+        touched = min(touched, pages - free + _PAGES_BESIDE)
+        return rows + max(0, touched - spare) * (self._page_size + _FRAME_HEADER)
 
 
 def describe(room: Room) -> str:

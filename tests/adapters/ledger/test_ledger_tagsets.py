@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from sidecar.domain.metering.events import IdReused, LedgerUnavailable, Tags, Us
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
-from tests.support.books import HOUR, RED, UNBILLED_LATE, Books, event
+from tests.support.books import HOUR, RED, UNBILLED_LATE, WHOLE, Books, event
 
 
 def tenant(number: int) -> Tags:
@@ -54,6 +55,20 @@ def test_used_tag_sets_stay(open_books: Callable[[MeteringRules], Books]) -> Non
     books.take(event("1", tags=tenant(3)), event("1", tags=tenant(1)))
     assert [] == list(integrity.integrity_errors(books.store.connection))
     assert {tenant(1), tenant(3)} == {view.tags for view in queries.open_buckets(books.store.connection)}
+
+
+def test_movement_between_terms_keeps_its_tag_set(tmp_path: Path) -> None:
+    """A tag set stays while a movement into other terms names it, as it does for any other movement."""
+    books = Books(tmp_path / "ledger.db")
+    books.take(event("1", tags=tenant(1)))
+    books.rules = WHOLE
+    assert 1 == books.count("crossing")
+    with books.store.transaction():
+        for table in ("bucket", "event", "dropped_events"):
+            books.store.connection.execute(f"DELETE FROM {table}")
+    books.prune()
+    assert 2 == books.count("tag_set")
+    books.close()
 
 
 def test_set_used_during_the_walk_stays(books: Books) -> None:
