@@ -92,8 +92,8 @@ def interpret(error: errors.MarketplaceError, service_account: str | None = None
     """
     reason = next(REASONS[kind] for kind in type(error).__mro__ if kind in REASONS)
     # What cannot be reached is named: the address may be the proxy's, the token service's or the emulator's.
-    said = f" {error.message[:1].upper()}{error.message[1:]}." if reason in _LOCAL and error.message else ""
-    detail = f"{_MEANINGS[reason]}{said} {error.cure}".rstrip()
+    words = f" {error.message[:1].upper()}{error.message[1:]}." if reason in _LOCAL and error.message else ""
+    detail = f"{_MEANINGS[reason]}{words} {error.cure}".rstrip()
     if service_account is not None and reason in _OF_THE_ACCOUNT:
         detail = f"{detail} The pod runs as the service account {service_account}."
     return Meaning(reason, detail, reason in _REFUSALS)
@@ -104,13 +104,13 @@ def cure_of(reason: str, *, emulator: bool = False) -> str:
     if emulator and reason == Reason.UNREACHABLE:
         return EmulatorUnreachable.cure
     if reason == Reason.SIGNATURE_INVALID:
-        return "Check the product's public key for this version, the clock, and what stands between the pod and AWS."
+        return "Check the product's public key for this version, the clock, and any proxy between the pod and AWS."
     return _CURES.get(reason, "")
 
 
 def disbelieve(refusal: Refusal) -> str:
-    """Return what a token that was not believed means and what to do, for a person."""
+    """Return what a token that failed verification means, and what to do."""
     return (
         f"The answer is not AWS Marketplace's, or not to this pod's question: {refusal}. Check that the public key is "
-        "the product's for this version, that the clock is right, and that nobody stands in between."
+        "the product's for this version, that the clock is right, and that no proxy between the pod and AWS answers."
     )

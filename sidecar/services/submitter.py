@@ -97,7 +97,7 @@ class LearningGate(EntitlementReader, Protocol):
     """The entitlement, which learns from each submission."""
 
     async def on_submission(self, *, accepted: bool) -> None:
-        """Tell whether AWS took this pod's usage, or refused it because the buyer is not entitled."""
+        """Note that AWS took this pod's usage, or refused it because the buyer is not entitled."""
 
 
 class Submitter:
@@ -139,26 +139,21 @@ class Submitter:
         self.left_unsent: dict[str, int] = {}
         """Millionths by dimension that the pod's end leaves unsent; empty until then."""
 
-    def failing(self, now: datetime) -> bool:
-        """Return whether metering fails (sidecar.domain.metering.failing)."""
-        return bool(self.courses.failures(now))
-
     async def run(self) -> None:
-        """Seal and submit for as long as the process lives."""
+        """Seal and submit until cancelled."""
         while True:
             try:
                 wake = await self._turn()
             except* LedgerUnavailable:
-                # Alone, or as part of the group in which a submission ran. The ledger has told the log; it is tried
-                # again until it can be used.
+                # Alone, or in the group in which a submission ran. The ledger logs it.
                 wake = self._clock.now() + LEDGER_RETRY
             await self._sleep_until(wake)
 
     async def drain(self, *, ending: bool) -> None:
-        """Seal and submit what there is without waiting for anybody's turn, until nothing waits.
+        """Seal and submit everything without waiting for this pod's turn, until nothing waits.
 
         Args:
-            ending: The pod itself ends: the open hour is sealed too, for nobody else can do it later.
+            ending: The pod itself ends: the open hour is sealed too, because no later process can submit it.
         """
         self._hurried = True
         waits = True
@@ -166,7 +161,7 @@ class Submitter:
             try:
                 waits = await self._drain_round(ending=ending)
             except* LedgerUnavailable:
-                waits = True  # the ledger has told the log
+                waits = True  # the ledger logs it
             if waits:
                 await asyncio.sleep(DRAIN_RETRY_SECONDS)
 
@@ -191,7 +186,9 @@ class Submitter:
         if unsent != self.left_unsent:
             self.left_unsent = unsent
             quantities = {name: render(quantity) for name, quantity in unsent.items()}
-            log.warning("metering.left_unsent", quantities=quantities, cure="A pod on the same ledger goes on with it.")
+            log.warning(
+                "metering.left_unsent", quantities=quantities, cure="A later pod on the same ledger carries it."
+            )
 
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""
@@ -213,8 +210,8 @@ class Submitter:
         last, self._last_turn = self._last_turn or this, this
         entitlement = self._gate.entitlement()
         # While suspended only an accepted record can show that the buyer is back. While metering holds the gate closed
-        # the app reports nothing, so that only a zero can be the success that opens it.
-        gated = self._rules.on_failing is OnFailing.GATE and self.failing(now)
+        # the app reports nothing: only a zero can be the success that opens it.
+        gated = self._rules.on_failing is OnFailing.GATE and bool(self.courses.failures(now))
         reported = entitlement.state is State.SUSPENDED or (
             entitlement.state is State.ENTITLED and (self._rules.report_zero or gated)
         )
@@ -269,7 +266,7 @@ class Submitter:
             return not_before or start_of(record.hour)
         due = self._scheduled_at(record)
         held = not_before or due
-        # Set by a clock that was ahead and has gone back, it could hold the dimension for as long as the step.
+        # Set by a clock that has since gone back, it would delay the dimension by the size of that step.
         return due if held > self._clock.now() + RETRY_CAP else max(due, held)
 
     async def _submit_due(self) -> None:
@@ -311,7 +308,7 @@ class Submitter:
             if outcome is Outcome.RETRY and error.disposition is Disposition.FIX_SETUP:
                 outcome = Outcome.SETUP
             answer, code, cure = Answer(str(error), None, error.request_id), error.code, error.cure
-            # A label of the metrics, and they must be few: a code that nobody has foreseen counts as its kind.
+            # A label of the metrics, of which there must be few: an unknown code counts as its kind.
             counted = code if code in OUTCOMES else type(error).__name__
         self.answers[counted] += 1
         if outcome is Outcome.ACCEPTED:
