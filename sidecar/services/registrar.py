@@ -84,7 +84,7 @@ class Registrar:
         refresh_clock: Brings `clock` up to date before the time in a token is judged by it; for a clock that follows
             another one, which may have been stepped meanwhile.
         monotonic: Real seconds, for the spacing of attestations.
-        look_again: Real time after which a wait is judged anew, for the clock may have been stepped back.
+        recheck_after: Real time after which a wait is judged anew, for the clock may have been stepped back.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root names every part once
@@ -100,12 +100,12 @@ class Registrar:
         log: FilteringBoundLogger,
         refresh_clock: Callable[[], Awaitable[None]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
-        look_again: timedelta = timedelta(seconds=60),
+        recheck_after: timedelta = timedelta(seconds=60),
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._store = evidence
-        self._look_again = look_again
+        self._recheck_after = recheck_after
         self._log = log
         self._prover = Prover(
             pod=pod,
@@ -168,7 +168,7 @@ class Registrar:
             elif (now := self._clock.now()) < due:
                 # A clock that has stepped back must not make the wait longer than the longest there is.
                 due = min(due, now + ASK_AGAIN)
-                await self._pause(due, self._look_again.total_seconds())
+                await self._pause(due, self._recheck_after.total_seconds())
             else:
                 await self._ask()
                 due = self._next_ask(self._clock.now())
@@ -205,7 +205,7 @@ class Registrar:
         if due is None:
             await self._pause(None)
         elif now < due:
-            await self._pause(due, self._look_again.total_seconds())
+            await self._pause(due, self._recheck_after.total_seconds())
         else:
             evidence = await self._renewal.renew(self._clock.now)
             if evidence is not None:

@@ -15,7 +15,7 @@ from sidecar.domain.check_result import CheckResult, CheckStatus
 from sidecar.domain.ports import Clock
 from sidecar.services.faults import FaultLog, FaultRegister
 
-AGAIN = timedelta(minutes=5)
+RECHECK_INTERVAL = timedelta(minutes=5)
 """Between two runs while something is not right, on average."""
 
 Poll = Callable[[], Sequence[CheckResult]]
@@ -65,7 +65,7 @@ class SetupWatch:
             if found is not None and not self._wrong:
                 return
             # Pods that started together drift apart.
-            await self._rest(AGAIN.total_seconds() * (0.5 + self._random()))
+            await self._rest(RECHECK_INTERVAL.total_seconds() * (0.5 + self._random()))
 
     def _take(self, result: CheckResult, now: datetime) -> None:
         match result.status:

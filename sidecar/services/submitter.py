@@ -48,7 +48,7 @@ from sidecar.services.meter_request import meter_request
 from sidecar.services.ports import EntitlementReader
 from sidecar.services.retry_schedule import RetrySchedule
 
-AT_ONCE = 4
+MAX_CONCURRENT = 4
 """Submissions that may run at the same time."""
 RETRY_BASE = timedelta(seconds=5)
 RETRY_CAP = timedelta(minutes=5)
@@ -277,7 +277,7 @@ class Submitter:
             if not due:
                 return
             async with asyncio.TaskGroup() as group:
-                for record in due[:AT_ONCE]:
+                for record in due[:MAX_CONCURRENT]:
                     await self._pace()
                     group.create_task(self._submit(record))
 
@@ -381,7 +381,7 @@ class Submitter:
         records = await self._store.waiting()
         dues = [self._due_at(record) for record in _oldest(records)]
         closing = [window_closes_at(record, self._rules.window) for record in records]
-        self.courses.look({record.dimension: self._scheduled_at(record) for record in _oldest(records)}, now)
+        self.courses.note_waiting({record.dimension: self._scheduled_at(record) for record in _oldest(records)}, now)
         # By the turn's beginning: an hour that ended while it was waiting for answers is sealed by the next one.
         seal_at = sealable_at(hour_of(began - self._rules.settle), self._rules.settle)
         return min(*dues, *closing, seal_at, end_of(hour_of(began)), now + self._longest_sleep)

@@ -43,7 +43,7 @@ def live() -> int:
     from tests.process.patient import be_patient  # noqa: PLC0415
 
     socket.getaddrinfo = look_up
-    setup_watch.AGAIN = timedelta(seconds=1)
+    setup_watch.RECHECK_INTERVAL = timedelta(seconds=1)
     setup_watches.SPREAD = timedelta()
     if "doctor" in sys.argv:
         be_patient()

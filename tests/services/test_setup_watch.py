@@ -11,7 +11,7 @@ import structlog
 
 from sidecar.domain.check_result import Check, CheckResult
 from sidecar.services.faults import FaultRegister
-from sidecar.services.setup_watch import AGAIN, SetupWatch
+from sidecar.services.setup_watch import RECHECK_INTERVAL, SetupWatch
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock
@@ -78,7 +78,7 @@ async def test_fault_is_told_once_and_passes(clock: "ManualClock") -> None:
     assert [2 * MINUTE, 3 * MINUTE] == [line["lasted"] for line in lines[2:]]
     both = ["setup-dns", "setup-node-clock"]
     assert [both, both, ["setup-node-clock"], []] == watched.shown
-    assert [5.0, *[AGAIN.total_seconds() * 0.75] * 3] == watched.rests
+    assert [5.0, *[RECHECK_INTERVAL.total_seconds() * 0.75] * 3] == watched.rests
 
 
 async def test_unjudged_fault_stands(clock: "ManualClock") -> None:
