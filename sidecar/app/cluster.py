@@ -1,7 +1,7 @@
-"""This process's tie to the cluster that it runs in, if it runs in one and may use it.
+"""This process's link to the cluster that it runs in, if it runs in one and may use it.
 
-Decides by the configuration and the environment whether there is a tie. Without one everything works: then nothing is
-reported, and an end is taken to be the pod's own.
+The configuration and the environment decide whether there is a link. Everything works without one: nothing is reported,
+and the end of the process counts as the pod's own end.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from sidecar.services.pod_reporter import PodReporter
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
 PREDECESSOR_WITHIN = timedelta(seconds=10)
-"""Real time that the question for the pod that had the ledger last may take, repetitions included, loading not."""
+"""Real time for the question whether the ledger's earlier pod still runs, with its repetitions, without loading."""
 _ASK_AGAIN = timedelta(seconds=1)
 """Between two questions while nothing answers: the network of a pod that starts may come late."""
 
@@ -43,7 +43,7 @@ class ClusterLink:
 
 
 class Cluster:
-    """The cluster as far as this pod concerns it."""
+    """What this process asks of the cluster and reports to it."""
 
     def __init__(
         self,
@@ -53,10 +53,10 @@ class Cluster:
         account: Path = ACCOUNT,
         uid: str | None = None,
     ) -> None:
-        """Find out whether there is a tie; asks nobody and loads nothing.
+        """Find out whether there is a link, without a call and without loading the package.
 
         Args:
-            settings: What the seller wants told.
+            settings: What the seller wants reported.
             environ: The process's environment.
             faults: Where failed calls are registered.
             account: The folder with the service account's files.
@@ -84,7 +84,7 @@ class Cluster:
                 now = self._clock.now()
                 self._faults.observe("kubernetes-unavailable", str(missing), missing.cure, now, report=report)
             return None
-        # The package's thousands of types stay for good: a collection that looked through them would delay requests.
+        # The package's thousands of types are never freed, and a garbage collection over them would delay requests.
         pod = KubernetesPod(address, on_loaded=gc.freeze)
         reporter = PodReporter(
             api=pod,
@@ -97,23 +97,23 @@ class Cluster:
         )
         return ClusterLink(pod, reporter)
 
-    async def report(self, look: Callable[[], Situation]) -> None:
-        """Tell the cluster how this pod stands for as long as the process lives; return at once without a tie."""
+    async def report(self, read_situation: Callable[[], Situation]) -> None:
+        """Report this pod's state until cancelled; return without a link."""
         if self._link is not None:
-            await self._link.reporter.run(look)
+            await self._link.reporter.run(read_situation)
 
     async def ask_end(self) -> PodEnd:
-        """Ask whether the pod itself ends; so it is taken to be when nobody can tell. Takes a few seconds at most."""
+        """Ask whether the pod is terminating. Assume it is if the cluster cannot answer within a few seconds."""
         if self._link is None:
             return PodEnd(ending=True)
-        told = await self._link.reporter.ask_end()
-        end = PodEnd(ending=True) if told is None else told
-        words = "unknown" if told is None else "yes" if told.ending else "no"
+        answer = await self._link.reporter.ask_end()
+        end = PodEnd(ending=True) if answer is None else answer
+        words = "unknown" if answer is None else "yes" if answer.ending else "no"
         log.info("shutdown.cluster_asked", pod_ends=words, grace_left=end.left)
         return end
 
     def announce(self, reason: EventReason, message: str) -> None:
-        """Write an event on the pod, with the next report; nothing without a tie."""
+        """Write an event on the pod, with the next report; nothing without a link."""
         if self._link is not None:
             self._link.reporter.announce(reason, message)
 

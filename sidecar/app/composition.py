@@ -1,6 +1,6 @@
 """Puts one process together from its configuration: which part gets what.
 
-Starts nothing and asks nobody; `sidecar.app.lifecycle` leads the components through their life.
+Starts nothing and makes no call; `sidecar.app.lifecycle` runs the components.
 """
 
 import logging
@@ -65,13 +65,13 @@ def assemble(
 
     Args:
         settings: The configuration.
-        environ: The environment, which tells the process's identity.
+        environ: The environment, which names the process's identity.
         endpoint: Where AWS is.
         keys: The product's public keys.
         clock: The clock that goes with the endpoint.
         ledger: The open ledger.
         faults: Where the components register what is wrong.
-        running: Tells whether the intake takes usage.
+        running: Returns whether the intake accepts usage.
     """
     # An emulator's answers are dated by its machine, and its own clock may run elsewhere.
     client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.emulator_url is None else None)
@@ -163,7 +163,7 @@ def _judge_identity(settings: Settings, identity: Identity, faults: FaultRegiste
 
 
 def _name_ignored(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Log what is set for the SDK and has no effect, so that an operator does not rely on it."""
+    """Log what is set for the SDK and has no effect: an operator must not rely on it."""
     if settings.marketplace.mode is Mode.EMULATOR:
         return
     names = find_ignored(environ)

@@ -1,6 +1,6 @@
 """The end of the process: submits what is due, then the open hour if the pod terminates, within the time that is left.
 
-The drain rests on two deadlines, both counted from its start, so that a slow answer of the cluster extends neither:
+The drain rests on two deadlines, both counted from its start: a slow answer of the cluster extends neither.
 
     whole     shutdown.timeout; shorter once the cluster has reported a shorter rest of the grace period
     first     the whole less OPEN_HOUR_RESERVE; ended hours and late usage may use it up, never the reserve

@@ -1,7 +1,7 @@
-"""The sidecar as one process: leads its components through their life.
+"""The sidecar as one process: open, serve, register, run, drain, close.
 
-Open, serve, register, run, drain, close. The probes answer before anything is asked of AWS. The first signal drains, a
-second one ends the process at once; what was accepted is on disk either way.
+The probes answer before the first call to AWS. The first signal drains, a second one ends the process immediately;
+accepted usage is on disk in both cases.
 """
 
 import asyncio
@@ -176,14 +176,14 @@ async def _open_ledger(
         if await cluster.runs(earlier):
             raise LedgerUnusable(
                 ledger.path,
-                f"pod {earlier.place} (UID {earlier.uid}), which had it last, still runs, so that this is a copy or a "
+                f"pod {earlier.place} (UID {earlier.uid}), which had it last, still runs: this is a copy or a "
                 "volume of two pods, and both would bill the same usage",
                 _how_to_succeed(earlier, ledger.path),
             )
 
     await ledger.open(pod.uid if pod else None, pod.source if pod else "", clock.now(), place=place, admit=admit)
     if ledger.adopted:
-        _tell_adopted(ledger, cluster)
+        _report_adoption(ledger, cluster)
     return ledger
 
 
@@ -191,12 +191,12 @@ def _how_to_succeed(earlier: Predecessor, path: Path) -> str:
     named = "" if earlier.place is None else f" (kubectl --namespace {earlier.place.namespace} delete pod "
     named += "" if earlier.place is None else f"{earlier.place.name})"
     return (
-        f"Let that pod end{named}, which starts this one by itself, or give this pod an empty volume. To read a copy: "
-        f"marketplace-sidecar ledger status --read-only --ledger {path}"
+        f"Wait until that pod has ended{named}; this one then starts by itself. Or give this pod an empty volume. "
+        f"To read a copy: marketplace-sidecar ledger status --read-only --ledger {path}"
     )
 
 
-def _tell_adopted(ledger: Ledger, cluster: Cluster) -> None:
+def _report_adoption(ledger: Ledger, cluster: Cluster) -> None:
     """Report usage that was taken over: a copy of a ledger, or a restored one, bills it a second time."""
     earlier = None if ledger.predecessor is None else ledger.predecessor.uid
     log.error(
@@ -212,7 +212,7 @@ def _tell_adopted(ledger: Ledger, cluster: Cluster) -> None:
 
 
 async def _prove(ledger: Ledger) -> None:
-    """Prove the conservation law at start; a breach is loud but locks nobody out."""
+    """Prove the conservation law at start. A breach is logged and does not close the gate."""
     for dimension, terms in (await ledger.terms()).items():
         if not terms.balanced:
             log.error(

@@ -1,4 +1,4 @@
-"""What AWS lets the caller do: assume the role, and meter each dimension. Nothing is metered and nobody registered."""
+"""What AWS allows the caller: assume the role, and meter each dimension. Meters nothing and registers no pod."""
 
 import time
 from collections.abc import Sequence
@@ -22,12 +22,14 @@ PERMISSION = Check("permission", "Without the permission AWS refuses registratio
 
 ASK_WITHIN = timedelta(seconds=4)
 """After this long no further dimension is asked about."""
-_OPEN = "Let the pod reach the token service of its Region on port 443 (network policy, proxy, VPC endpoint for STS)."
+_OPEN = (
+    "Allow the pod to reach the token service of its Region on port 443 (network policy, proxy, VPC endpoint for STS)."
+)
 _TRUST = (
-    "Let the role's trust policy allow sts:AssumeRoleWithWebIdentity to this cluster's OIDC provider, with the "
+    "Make the role's trust policy allow sts:AssumeRoleWithWebIdentity to this cluster's OIDC provider, with the "
     "service account in the condition on its :sub and sts.amazonaws.com in the one on its :aud."
 )
-_RENEW = "Let the kubelet project and renew the token, and check the clock."
+_RENEW = "Mount the token as a projected volume, which the kubelet renews, and check the clock."
 _NO_SDK = "Correct or remove the SDK's files (AWS_CONFIG_FILE, AWS_SHARED_CREDENTIALS_FILE), or unset AWS_PROFILE."
 _KEYS = "Remove the static keys: they are not valid, and AWS Marketplace does not take such keys."
 _CURES = network.CURES | {
@@ -46,12 +48,12 @@ _CURES = network.CURES | {
 
 
 def refuse_sdk(broken: ProbeFailed) -> CheckResult:
-    """Say that the SDK cannot even be loaded, so that nobody gets credentials."""
+    """Return the failure of an SDK that cannot be loaded, without which there are no credentials."""
     return STS.fail(f"the SDK does not start: {broken}", broken.cure or _NO_SDK)
 
 
 def check_sts(probe: ServiceProbe) -> CheckResult:
-    """Get credentials as the sidecar does, and ask whose they are."""
+    """Get credentials as the sidecar does, and ask which identity they belong to."""
     try:
         arn = probe.caller()
     except ProbeFailed as failed:

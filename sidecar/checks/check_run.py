@@ -1,7 +1,7 @@
 """Several checks at the same time, each on a thread of its own and with a limit.
 
-A check that hangs, in a name lookup or on a dead volume, is given up and told as such; its thread ends with the
-process. A check that breaks does not keep the others from being told.
+A check that hangs, in a name lookup or on a dead volume, is reported as such; its thread ends with the process. A check
+that raises does not hide the results of the others.
 """
 
 import threading
@@ -17,10 +17,10 @@ WITHIN = 5.0
 
 @dataclass(frozen=True, slots=True)
 class CheckRun:
-    """Something to look at, and every check that it says something about."""
+    """A function, and every check of which it yields a result."""
 
     checks: Sequence[Check]
-    look: Callable[[], Iterable[CheckResult]]
+    poll: Callable[[], Iterable[CheckResult]]
     """Blocks; yields one result for each check."""
 
 
@@ -29,39 +29,39 @@ class _Running:
     """A run under way."""
 
     run: CheckRun
-    told: list[CheckResult] = field(default_factory=list)
+    answered: list[CheckResult] = field(default_factory=list)
     thread: threading.Thread | None = None
 
-    def look(self) -> None:
+    def poll(self) -> None:
         try:
-            self.told.extend(self.run.look())
+            self.answered.extend(self.run.poll())
         except Exception as error:  # noqa: BLE001 - one check's own fault must not hide what the others find
             words = f"the check itself failed: {type(error).__name__}: {error}"
-            missing = _untold(self.run, self.told)
-            self.told += [check.fail(words, "Report it to the maker of the sidecar.") for check in missing]
+            missing = _unanswered(self.run, self.answered)
+            self.answered += [check.fail(words, "Report this as a bug of the sidecar.") for check in missing]
 
 
 def run_checks(runs: Iterable[CheckRun], within: float = WITHIN) -> list[CheckResult]:
     """Return every run's results, in the order given, after `within` seconds at most."""
     running = [_Running(run) for run in runs]
     for each in running:
-        each.thread = threading.Thread(target=each.look, daemon=True, name=each.run.checks[0].name)
+        each.thread = threading.Thread(target=each.poll, daemon=True, name=each.run.checks[0].name)
         each.thread.start()
     deadline = time.monotonic() + within
     results: list[CheckResult] = []
     for each in running:
         if each.thread is not None:
             each.thread.join(max(deadline - time.monotonic(), 0))
-        told = list(each.told)
-        results += told
+        answered = list(each.answered)
+        results += answered
         words = f"there was no answer within {within:g} seconds"
-        results += [check.fail(words, _CURE) for check in _untold(each.run, told)]
+        results += [check.fail(words, _CURE) for check in _unanswered(each.run, answered)]
     return results
 
 
 _CURE = "Find out what hangs: a name lookup, a connection that is dropped silently (network policy), or a dead volume."
 
 
-def _untold(run: CheckRun, told: Iterable[CheckResult]) -> list[Check]:
-    names = {result.name for result in told}
+def _unanswered(run: CheckRun, answered: Iterable[CheckResult]) -> list[Check]:
+    names = {result.name for result in answered}
     return [check for check in run.checks if check.name not in names]

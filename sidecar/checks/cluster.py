@@ -1,7 +1,7 @@
-"""What the cluster lets the pod do: read its own object, set its condition, write events.
+"""What the cluster allows the pod: read its own object, set its condition, write events.
 
-Reads the pod, and asks the API server for the rest by reviews of the own access, which store nothing: no condition is
-set and no event written to find out.
+Reads the pod, and asks the API server for the rest by access reviews, which store nothing: the check sets no condition
+and writes no event.
 """
 
 import asyncio
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from sidecar.adapters.kubernetes.pod import KubernetesPod
 
 KUBERNETES = Check(
-    "kubernetes", "Read from the API server: whether the pod ends, so that a mere restart does not burn the open hour."
+    "kubernetes", "The API server shows whether the pod ends; without it a mere restart burns the open hour."
 )
 ROLE = Check(
-    "kubernetes role", "A gate that cannot be set keeps the pod unready for good; without the rest less is told."
+    "kubernetes role",
+    "A gate that cannot be set keeps the pod unready; without the rest the cluster gets fewer reports.",
 )
 
 
@@ -36,7 +37,7 @@ def check_kubernetes(
     """Read the pod's own object as the sidecar does, and repeat what a running sidecar was refused.
 
     Returns:
-        What is said of the cluster, what of the Role, and the pod if it was read.
+        The result of the cluster, the one of the Role, and the pod if it was read.
     """
     if kubernetes.enabled is KubernetesUse.NEVER:
         return *_unasked("kubernetes.enabled is false"), None
@@ -93,7 +94,7 @@ def _judge(pod: PodView, address: PodAddress, gate: str | None) -> CheckResult:
 async def _ask(
     address: PodAddress, wanted: Iterable[Access]
 ) -> tuple[PodView | None, ClusterFailed | None, CheckResult]:
-    """Return the pod, or why it was not read, and what is said of the Role."""
+    """Return the pod, or why it was not read, and the result of the Role."""
     async with _opened(address) as api:
         pod, failure = None, None
         try:
@@ -105,7 +106,7 @@ async def _ask(
         try:
             return pod, failure, judge_role({access: await api.may(access) for access in wanted})
         except ClusterFailed as failed:
-            return pod, failure, ROLE.skipped(f"the API server does not say what is allowed: {failed}")
+            return pod, failure, ROLE.skipped(f"the API server does not answer what is allowed: {failed}")
 
 
 @asynccontextmanager

@@ -10,11 +10,11 @@ CONFIGURATION = Check("configuration", "The sidecar does not start with a faulty
 
 
 def check_configuration(settings: Settings, path: str | None, environ: Mapping[str, str]) -> CheckResult:
-    """Say which file was taken, and whether it talks to AWS at all."""
+    """Name the file that was read, and warn if it leads to an emulator."""
     file, named_by = locate(path, environ)
     if settings.marketplace.mode is Mode.EMULATOR:
         return CONFIGURATION.warn(
-            f"{file} is sound, but marketplace.mode is emulator: nobody is billed",
+            f"{file} is sound, but marketplace.mode is emulator: no usage is billed",
             "For a real product remove marketplace.mode and marketplace.endpoint_url.",
         )
     return CONFIGURATION.ok(f"{file} is sound (named by {named_by})")

@@ -38,7 +38,7 @@ def check_certificates(environ: Mapping[str, str]) -> CheckResult:
     if name is None:
         return CERTIFICATES.ok("the certificates that come with the SDK")
     path = environ[name]
-    cure = f"Let {name} name a readable file of PEM certificates, or unset it."
+    cure = f"Set {name} to a readable file of PEM certificates, or unset it."
     try:
         context = ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:  # what ssl finds wrong in the file is an OSError too

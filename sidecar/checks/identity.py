@@ -24,7 +24,7 @@ def check_identity(
         mode: An emulator takes any identity.
         environ: The process's environment.
         method: Asks the SDK where it found credentials; called only when the environment names no source, because the
-            node's role answers over the network. None asks nobody.
+            node's role answers over the network. None makes no call.
     """
     identity = find_identity(environ, read=read_file)
     if mode is Mode.EMULATOR:
@@ -35,7 +35,7 @@ def check_identity(
 
 
 def judge_identity(identity: Identity, service_account: str | None = None) -> CheckResult:
-    """Say whether AWS Marketplace takes the identity; a refused one names the account that the pod runs as."""
+    """Judge whether AWS Marketplace accepts the identity; a refused one names the account that the pod runs as."""
     found = f"{identity.kind}: {identity.detail}"
     if identity.accepted:
         return IDENTITY.ok(found)

@@ -1,7 +1,7 @@
 """The seller's public keys, and whether AWS still signs with the one that is asked for.
 
-Only AWS's answer to a registration tells of a rotation, so it is taken from a running sidecar or from the registration
-that the ledger keeps; nothing is registered to find out.
+Only AWS's answer to a registration shows a rotation. The check takes it from a running sidecar or from the registration
+that the ledger keeps, and registers nothing.
 """
 
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ ROTATION = Check("key rotation", "Once AWS has rotated the key, products with th
 
 _OWN_KEY = (
     "Save the key that AWS Marketplace shows for product.public_key_version, in the product's own listing; check the "
-    "clock, and that nobody stands between the pod and AWS."
+    "clock, and that no proxy between the pod and AWS answers."
 )
 _RENEW = "Ship a version of the product with the new key and product.public_key_version."
 
 
 def check_keys(product: Product, marketplace: MarketplaceSettings | None = None) -> CheckResult:
-    """Read every key and say its size. `marketplace`: whose emulator, if there is one, has keys of its own."""
+    """Read every key and return its size. `marketplace`: where an emulator has keys of its own."""
     if not product.public_keys:
         return KEYS.skipped("no key is configured, and entitlement.check does not need one")
     try:
@@ -45,7 +45,7 @@ def check_keys(product: Product, marketplace: MarketplaceSettings | None = None)
 
 
 def check_rotation(settings: Settings, running: RunningSidecar | None) -> CheckResult:
-    """Say what is known of the key's age and whether it is the right one."""
+    """Judge whether AWS has rotated the key, and whether it is the right one."""
     if settings.entitlement.check is not EntitlementCheck.REGISTER:
         return ROTATION.skipped("entitlement.check does not register, so no key is used")
     if running is not None:
@@ -57,15 +57,15 @@ def check_rotation(settings: Settings, running: RunningSidecar | None) -> CheckR
             cure = _of_emulator(own, settings.product.public_key_version) if emulated else _OWN_KEY
             return ROTATION.fail("the answer to the running sidecar does not verify under the product's key", cure)
         if running.registered:
-            return ROTATION.ok("the running sidecar has registered, and AWS told of no rotation")
+            return ROTATION.ok("the running sidecar has registered, and AWS reported no rotation")
     for evidence in _kept(settings.ledger.path):
         return _judge(evidence, settings.product)
-    return ROTATION.skipped("only AWS's answer to a registration tells; ask again beside a running sidecar")
+    return ROTATION.skipped("only AWS's answer to a registration shows it; run this again while a sidecar runs")
 
 
 def _of_emulator(marketplace: MarketplaceSettings, version: int) -> str:
     url = f"{marketplace.endpoint_url}/_emulator/public-keys/{version}.pem"
-    return f"Beside the emulator, save the key that it serves at {url}."
+    return f"With the emulator, save the key that it serves at {url}."
 
 
 def _judge(evidence: Evidence, product: Product) -> CheckResult:
@@ -90,6 +90,6 @@ def _kept(path: Path) -> Iterator[Evidence]:
         with reading(path, older=True) as connection:
             evidence = read_evidence(connection)
     except LedgerUnusable:
-        return  # the check of the ledger says why
+        return  # the check of the ledger reports why
     if evidence is not None and evidence.signature:
         yield evidence

@@ -14,21 +14,25 @@ DNS = Check("dns", "Without its name's address no service can be called.")
 ENDPOINT = Check("endpoint", "Registration and every hour's usage go to this address.")
 CLOCK = Check("clock", "AWS refuses calls signed more than 5 minutes off, and hours are cut by this clock.")
 
-_OPEN = "Let the pod reach it on its port (network policy, security group, route to the internet or a VPC endpoint)."
-_NAMES = "Let the pod ask the cluster's DNS (network policy, port 53) and the cluster the internet's or the VPC's."
-_PROXY = "Correct HTTPS_PROXY, or let the proxy pass calls to this host; NO_PROXY names the hosts that need none."
-_TRUST = (
-    "If a proxy or firewall opens TLS, let AWS_CA_BUNDLE name a file with its authority's certificate beside the "
-    "public ones; else somebody answers in AWS's place."
+_OPEN = (
+    "Allow the pod to reach it on its port (network policy, security group, route to the internet or a VPC endpoint)."
 )
-_BUNDLE = "Let AWS_CA_BUNDLE name a readable file of PEM certificates, or unset it."
+_NAMES = (
+    "Allow the pod to query the cluster's DNS (network policy, port 53), and the cluster the internet's or the VPC's."
+)
+_PROXY = "Correct HTTPS_PROXY, or allow this host on the proxy; NO_PROXY names the hosts that need no proxy."
+_TRUST = (
+    "If a proxy or firewall opens TLS, set AWS_CA_BUNDLE to a file with the certificate of its authority and the "
+    "public ones. If none does, another host answers in AWS's place."
+)
+_BUNDLE = "Set AWS_CA_BUNDLE to a readable file of PEM certificates, or unset it."
 CURES = {
     "ProxyConnectionError": _PROXY,
     "CertificateRefused": _TRUST,
     "SSLError": "Check that the address speaks TLS, and that nothing between cuts the connection.",
     NO_BUNDLE: _BUNDLE,
 }
-"""What to do about a connection that fails, by its code; whom it leads to does not matter."""
+"""What to do about a connection that fails, by its code, whatever service it leads to."""
 
 
 def check_dns(urls: Iterable[str], cure: str = _NAMES) -> CheckResult:

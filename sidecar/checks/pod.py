@@ -15,7 +15,7 @@ def check_pod(environ: Mapping[str, str]) -> CheckResult:
     except PodRefused as refused:
         return POD.fail(refused.detail, refused.cure)
     except PodUnknown as unknown:
-        return POD.fail(str(unknown), "Let the container reach the ECS metadata endpoint, and start again.")
+        return POD.fail(str(unknown), "Allow the container to reach the ECS metadata endpoint, and restart it.")
     if identity is None:
         return POD.ok("no pod and no task: the ledger keeps an identity of its own")
     return POD.ok(f"{identity.uid}, from {identity.source}")

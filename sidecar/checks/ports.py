@@ -37,9 +37,9 @@ def check_probe_port(probes: ProbeSettings, *, running: bool) -> CheckResult:
 
 
 def check_token_file(api: ApiSettings) -> CheckResult:
-    """Judge the file of the callers' token, whose content is not shown."""
+    """Judge the file of the callers' token; its content is not shown."""
     if api.token_file is None:
-        return TOKEN_FILE.ok("no token is asked for; whoever shares the pod's network may call")
+        return TOKEN_FILE.ok("no token is required; every container of the pod may call")
     try:
         asyncio.run(BearerToken(api.token_file).load())
     except TokenFileUnusable as unusable:
@@ -58,7 +58,7 @@ def _judge(check: Check, key: str, host: str, port: int, *, running: bool) -> Ch
             if running:
                 return check.ok(f"{shown} is held by the running sidecar")
             return check.fail(f"{shown} is in use by another process", f"Stop that process, or set another {key}.")
-        cure = f"Set {key} above 1023." if error.errno == errno.EACCES else f"Correct the host beside {key}."
+        cure = f"Set {key} above 1023." if error.errno == errno.EACCES else f"Correct the host of {key}."
         return check.fail(f"{shown} cannot be listened on: {error.strerror or error}", cure)
     for one in bound.sockets:
         one.close()

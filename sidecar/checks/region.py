@@ -8,14 +8,14 @@ from sidecar.marketplace.regions import UNLISTED_CURE, is_listed, unlisted
 from sidecar.settings import MarketplaceSettings, Mode
 
 REGION = Check("region", "AWS Marketplace takes calls in the pod's own Region only, and meters containers in some.")
-_LET_AWS = "Leave marketplace.region unset and let AWS_REGION be the pod's own (EKS and ECS set it by themselves)."
+_LET_AWS = "Unset marketplace.region, and keep AWS_REGION as EKS or ECS sets it: the pod's own Region."
 
 
 def check_region(marketplace: MarketplaceSettings, environ: Mapping[str, str]) -> CheckResult:
     """Judge the Region that is configured, and the one that the environment names."""
     own = named_region(environ)
     if marketplace.mode is Mode.EMULATOR:
-        return REGION.skipped("an emulator stands in any Region")
+        return REGION.skipped("an emulator serves any Region")
     try:
         region = region_from(environ, marketplace.region)
     except UnsupportedRegion as unsupported:
@@ -32,5 +32,5 @@ def _compare(region: str, own: str | None, environ: Mapping[str, str]) -> CheckR
     if other and other != region:
         return REGION.warn(f"{region} is used, but AWS_DEFAULT_REGION names {other}", "Remove AWS_DEFAULT_REGION.")
     if own is None:
-        return REGION.warn(f"{region} is configured; no variable says where the pod runs", _LET_AWS)
+        return REGION.warn(f"{region} is configured; no variable names the Region of the pod", _LET_AWS)
     return REGION.ok(f"{region}, as the pod's environment names it")

@@ -1,4 +1,4 @@
-"""Which check rests on which: where one has failed, what rests on it is skipped, so that one fault is told once."""
+"""Which check rests on which: if one fails, the checks that rest on it are skipped, and one fault is reported once."""
 
 from collections.abc import Iterable, Mapping
 
@@ -37,9 +37,9 @@ _OF_AWS = ("aws_", "_proxy", "_ca_bundle", "ecs_")
 
 def skip_repeated(results: Iterable[CheckResult]) -> list[CheckResult]:
     """Return the results, each that is not right and rests on a failed one as skipped. One that is right stays."""
-    told = list(results)
-    failed = {each.name: each.found.lower() for each in told if each.status is CheckStatus.FAIL}
-    return [_judged(each, failed) for each in told]
+    given = list(results)
+    failed = {each.name: each.found.lower() for each in given if each.status is CheckStatus.FAIL}
+    return [_judged(each, failed) for each in given]
 
 
 def _judged(result: CheckResult, failed: Mapping[str, str]) -> CheckResult:

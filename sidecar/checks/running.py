@@ -1,6 +1,6 @@
-"""The sidecar that may be running beside the one who asks: what its `/v1/status` says.
+"""The sidecar that may already run in this pod, as its `/v1/status` shows it.
 
-Asks the configured local API only, once. Whatever is no status counts as no sidecar.
+Calls the configured local API once. An answer that is not a status counts as no sidecar.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,17 +14,17 @@ from sidecar.settings import ApiSettings
 
 @dataclass(frozen=True, slots=True)
 class RunningSidecar:
-    """What a running sidecar says of itself."""
+    """The status document of a running sidecar."""
 
     document: Mapping[str, Any]
 
     def uses(self, ledger: Path) -> bool:
-        """Tell whether it works on this ledger, so that it is the configured one."""
+        """Return whether it uses this ledger, and so is the configured one."""
         shown = self.document.get("ledger")
         return isinstance(shown, dict) and shown.get("path") == str(ledger)
 
     def faults(self, prefix: str) -> Iterator[tuple[str, str]]:
-        """Yield what was found and the cure of each of its faults whose code begins with `prefix`."""
+        """Yield detail and cure of each of its faults with a code that begins with `prefix`."""
         for code, detail, cure in self.all_faults():
             if code.startswith(prefix):
                 yield detail, cure
@@ -51,7 +51,7 @@ class RunningSidecar:
 
     @property
     def reason(self) -> str | None:
-        """Why its entitlement stands as it does, by the stable word."""
+        """The stable word for the reason of its entitlement."""
         reason = self._entitlement.get("reason")
         return reason if isinstance(reason, str) else None
 

@@ -2,7 +2,7 @@
 
 Of `doctor`'s checks these are left out, each for its reason: configuration, keys, the API's token and ports, because
 without them there would be no process to ask; key rotation, identity, the ledger and the cluster, because the process
-meets them in its work and tells them itself (`public-key-rotated`, `identity-not-accepted`, `ledger-unavailable`,
+meets them in its work and reports them itself (`public-key-rotated`, `identity-not-accepted`, `ledger-unavailable`,
 `kubernetes-...`); the SDK's variables, because they have no effect, which the process logs at its start.
 """
 
@@ -59,7 +59,7 @@ def check_service(
 ) -> list[CheckResult]:
     """Judge the way to AWS step by step, up to the first fault: what rests on it would only repeat it.
 
-    Asks nothing of an emulator, whose faults and records belong to whoever plays with it. AWS is asked by one dry run
+    Asks nothing of an emulator, because its faults and records belong to its user. AWS is asked by one dry run
     for one dimension, because policies know no dimensions and the quota is the whole account's; by none where the
     entitlement is asked for in the same way. Blocks for `within` seconds at most.
 
@@ -105,11 +105,11 @@ def _steps(
     yield network.look_up(probe)
     yield from network.check_endpoint(probe)
     if failed([check_identity(settings.marketplace.mode, environ)]):
-        return  # AWS refuses it for certain, which the process says by itself
+        return  # AWS refuses it for certain, which the process reports by itself
     yield access.check_sts(probe)
     if settings.entitlement.check is EntitlementCheck.METER:
         return
     first = [dimension.name for dimension in settings.metering.dimensions[:1]]
     permission = access.check_permission(probe, settings.product.code, first)
-    if permission.status is not CheckStatus.WARN:  # which says that AWS was too busy to answer
+    if permission.status is not CheckStatus.WARN:  # AWS was too busy to answer
         yield permission

@@ -6,15 +6,15 @@ from datetime import timedelta
 from sidecar.domain import durations
 from sidecar.domain.check_result import Check, CheckResult
 
-SHUTDOWN = Check("shutdown", "The open hour is submitted while the pod ends; a killed sidecar leaves it to nobody.")
+SHUTDOWN = Check("shutdown", "The open hour is submitted while the pod ends; a killed sidecar leaves it unsubmitted.")
 
 _VARIABLE = "POD_TERMINATION_GRACE"
 SPARE = timedelta(seconds=5)
 """For what comes before and after the drain."""
 _USUAL = timedelta(seconds=30)
-"""Kubernetes and ECS give this long unless told otherwise."""
+"""The default grace period of Kubernetes and ECS."""
 FARGATE_LONGEST = timedelta(seconds=120)
-"""Fargate gives no longer, whatever the task definition says."""
+"""The longest stopTimeout that Fargate grants, whatever the task definition sets."""
 
 
 def check_shutdown(timeout: timedelta, environ: Mapping[str, str], grace: timedelta | None = None) -> CheckResult:
@@ -24,14 +24,14 @@ def check_shutdown(timeout: timedelta, environ: Mapping[str, str], grace: timede
         timeout: How long the drain may take.
         environ: Names the grace period in POD_TERMINATION_GRACE, in seconds or as `30s`, where the cluster does not;
             and in AWS_EXECUTION_ENV that this is Fargate, which has a limit of its own.
-        grace: The grace period as the cluster tells it.
+        grace: The grace period as the cluster shows it.
     """
     if grace is not None:
         return judge_shutdown(timeout, grace)
     if environ.get("AWS_EXECUTION_ENV") == "AWS_ECS_FARGATE" and timeout + SPARE > FARGATE_LONGEST:
         return SHUTDOWN.fail(
             f"shutdown.timeout is {durations.render(timeout)}, and Fargate kills a container after "
-            f"{FARGATE_LONGEST.seconds}s, whatever stopTimeout says",
+            f"{FARGATE_LONGEST.seconds}s, whatever stopTimeout is",
             f"Set shutdown.timeout to {durations.render(FARGATE_LONGEST - SPARE)} or less, and stopTimeout "
             f"{durations.render(SPARE)} longer.",
         )

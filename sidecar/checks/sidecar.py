@@ -1,9 +1,9 @@
-"""The running sidecar: whether the pod is entitled and metered, and what else it says is wrong."""
+"""The running sidecar: whether the pod is entitled and metered, and its other faults."""
 
 from sidecar.checks.running import RunningSidecar
 from sidecar.domain.check_result import Check, CheckResult
 
-SIDECAR = Check("sidecar", "A pod that is denied, or whose usage is not taken, does not earn, whatever else is right.")
+SIDECAR = Check("sidecar", "A pod that is denied, or that AWS takes no usage of, earns nothing.")
 
 _FAILING = ("entitlement-", "metering-", "ledger-", "conservation-", "identity-")
 """How the codes of faults begin that close the gate or cost usage."""

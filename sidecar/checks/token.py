@@ -1,6 +1,6 @@
-"""The web-identity token that EKS projects into the pod: whom it names, whom it is for, and how long it lasts.
+"""The web-identity token that EKS projects into the pod: its subject, its audience and its expiry.
 
-Reads its claims without verifying them, as nobody but AWS has the cluster's key. The token itself is never shown.
+Reads its claims without verifying them, because only AWS has the cluster's key. The token itself is never shown.
 """
 
 from collections.abc import Mapping
@@ -55,29 +55,30 @@ def _form(path: str) -> str | None:
 
 
 def judge_token(claims: Mapping[str, Any], pod_uid: str | None, now: datetime) -> CheckResult:
-    """Judge what a token says of itself."""
+    """Judge the claims of a token."""
     audiences = claims.get("aud")
     named = audiences if isinstance(audiences, list) else [audiences]
     if AUDIENCE not in named:
-        shown = ", ".join(str(each) for each in named if each is not None) or "nobody"
+        shown = ", ".join(str(each) for each in named if each is not None) or "no audience"
         return TOKEN.fail(f"the token is meant for {shown}, not for {AUDIENCE}", f"Project it for {AUDIENCE}.")
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject.startswith(_ACCOUNT) or subject.count(":") != 3:
         return TOKEN.fail(
-            f"the token's subject is {subject!r}, no service account", "Let EKS project the token of the pod's own."
+            f"the token's subject is {subject!r}, no service account",
+            "Use the token that EKS projects for the pod's own service account.",
         )
     expires_at = _instant(claims.get("exp"))
     if expires_at is None:
-        return TOKEN.fail("the token does not say when it expires", _PROJECT)
+        return TOKEN.fail("the token has no expiry", _PROJECT)
     if expires_at <= now:
         return TOKEN.fail(
             f"the token expired at {render(expires_at)}",
-            "Mount the token as a projected volume, so that the kubelet renews it (not a copy of it); check the clock.",
+            "Mount the token as a projected volume, which the kubelet renews, not as a copy; check the clock.",
         )
     if expires_at - now < _SOON:
         return TOKEN.warn(
             f"the token expires at {render(expires_at)} and was not renewed yet",
-            "Mount the token as a projected volume, so that the kubelet renews it.",
+            "Mount the token as a projected volume, which the kubelet renews.",
         )
     return _judge_pod(claims, subject, expires_at, pod_uid)
 

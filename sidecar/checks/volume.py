@@ -1,6 +1,6 @@
 """The ledger and the volume under it: usable, writable for good, of a kind that keeps what it is given, with room.
 
-Tries a durable write beside the ledger and removes it again; the ledger itself is only read.
+Tries a durable write in the ledger's folder and removes it again; the ledger itself is only read.
 """
 
 import os
@@ -16,7 +16,7 @@ from sidecar.domain import sizes
 from sidecar.domain.check_result import Check, CheckResult, CheckStatus
 
 LEDGER = Check("ledger", "Every event is on disk here before it is acknowledged; what is lost here is never billed.")
-VOLUME = Check("ledger volume", "Usage not yet submitted lives as long as the volume does.")
+VOLUME = Check("ledger volume", "Usage that is not submitted is lost with the volume.")
 ROOM = Check("ledger room", "Without room usage is refused.")
 
 _MOUNTS = Path("/proc/self/mounts")
@@ -73,7 +73,7 @@ def check_ledger(path: Path, *, in_use: bool) -> CheckResult:
     except OSError as error:
         return LEDGER.fail(f"{path} cannot be seen: {error.strerror or error}", _WRITABLE)
     if path.is_file() and owner != os.geteuid():
-        # Reading may make files beside it that the sidecar's user could not write.
+        # Reading may make files in its folder that the sidecar's user could not write.
         return LEDGER.warn(
             f"{path} belongs to user {owner}, and this is user {os.geteuid()}", "Run as the sidecar's user."
         )
@@ -110,7 +110,7 @@ def check_volume(path: Path, mounts: str) -> CheckResult:
 
 
 def check_room(path: Path, max_size: int | None = None) -> CheckResult:
-    """Judge how much the volume still takes, and whether it holds what `ledger.max_size` says."""
+    """Judge how much the volume still takes, and whether it holds `ledger.max_size`."""
     found = os.statvfs(_standing(path.parent))
     free = found.f_bavail * found.f_frsize
     room = judge_room(free, found.f_favail if found.f_files else None)

@@ -1,6 +1,6 @@
-"""What a check of the set-up says: what it found, why that matters, and what to do about it.
+"""The result of a check of the set-up: what it found, why that matters, and what to do about it.
 
-Says nothing about how to look. A result that asks for nothing has no cure, and only one that does names a cure.
+Only a result that asks for an action has a cure.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ class CheckStatus(StrEnum):
     """How a check ended."""
 
     OK = "ok"
-    WARN = "warn"  # it works, or may; somebody should know
+    WARN = "warn"  # it works, or may; an operator should know
     FAIL = "fail"  # entitlement or metering will not work, or usage may be lost
     SKIPPED = "skipped"  # it does not apply here, or could not be judged
 
@@ -44,22 +44,22 @@ class Check:
     why: str
 
     def ok(self, found: str) -> CheckResult:
-        """Say that all is well."""
+        """Return that all is well."""
         return CheckResult(self.name, CheckStatus.OK, found, self.why)
 
     def warn(self, found: str, cure: str) -> CheckResult:
-        """Say that somebody should know."""
+        """Return a doubt."""
         return CheckResult(self.name, CheckStatus.WARN, found, self.why, cure)
 
     def fail(self, found: str, cure: str) -> CheckResult:
-        """Say that it has to be put right."""
+        """Return a fault that must be repaired."""
         return CheckResult(self.name, CheckStatus.FAIL, found, self.why, cure)
 
     def skipped(self, found: str) -> CheckResult:
-        """Say why it was not judged."""
+        """Return why the check was not judged."""
         return CheckResult(self.name, CheckStatus.SKIPPED, found, self.why)
 
 
 def failed(results: Iterable[CheckResult]) -> bool:
-    """Tell whether any check failed."""
+    """Return whether any check failed."""
     return any(result.status is CheckStatus.FAIL for result in results)

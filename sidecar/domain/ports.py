@@ -21,7 +21,7 @@ class SignatureCheck(Protocol):
     """The seller's public keys."""
 
     def verify(self, signing_input: bytes, signature: bytes, version: int) -> bool:
-        """Tell whether `signature` is the RSASSA-PSS SHA-256 one of `signing_input` under the key of `version`.
+        """Return whether `signature` is the RSASSA-PSS SHA-256 one of `signing_input` under the key of `version`.
 
         Raises:
             KeyError: There is no key of that version.

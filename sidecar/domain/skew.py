@@ -11,10 +11,10 @@ from sidecar.domain import durations
 DOUBTFUL_FROM = timedelta(minutes=1)
 WRONG_FROM = timedelta(minutes=5)
 """AWS refuses calls that are signed more than this off."""
-CURE = "Let the node keep time by NTP (on AWS: chrony with 169.254.169.123)."
+CURE = "Synchronize the node's clock by NTP (on AWS: chrony with 169.254.169.123)."
 
 _SHOWN = timedelta(seconds=1)
-"""How finely an answer's date tells the time."""
+"""The resolution of an answer's date."""
 
 
 def measure(shown: datetime, asked_at: datetime, answered_at: datetime) -> timedelta:

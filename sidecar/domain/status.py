@@ -1,4 +1,4 @@
-"""What operators and listeners see: verdicts, buckets, records, the state of the whole sidecar.
+"""What the APIs show: verdicts, buckets, records, the state of the whole sidecar.
 
 Views only: nothing here decides. Quantities are millionths, hours and times aware datetimes in UTC.
 """
@@ -46,7 +46,7 @@ class BucketView:
     tags: Tags
     events: int
     key: str = field(default="", compare=False)
-    """Where a listing goes on after this bucket."""
+    """The position of a listing after this bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ class Finding:
     cure: str
     since: datetime
     kind: str | None = None
-    """One of few names to count it by, where the code is somebody else's word."""
+    """One of few names to count it by, if the code is AWS's own."""
 
 
 @dataclass(frozen=True, slots=True)

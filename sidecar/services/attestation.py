@@ -1,7 +1,7 @@
-"""Lets the app ask AWS Marketplace itself: a signed token over the app's own nonce, which it verifies on its own.
+"""Attestations: AWS Marketplace's signed token over a nonce of the app, which the app verifies itself.
 
-Nothing follows from an attestation but its answer; the pod's entitlement is the registrar's. It hands out no token that
-it has not found right, and asks no oftener than the account's quota bears.
+An attestation does not change the pod's entitlement; the registrar owns that. The sidecar verifies each token before it
+returns it, and limits the calls to the account's quota.
 """
 
 import math
@@ -36,7 +36,7 @@ class Attestor:
 
         Raises:
             SlowDown: Called again within `SPACING`, whatever became of the call before.
-            AttestationFailed: AWS gave no valid signature; says why.
+            AttestationFailed: AWS gave no valid signature; names the reason.
         """
         now = self._monotonic()
         left = self._asked_at + SPACING - now

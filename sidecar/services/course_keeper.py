@@ -90,7 +90,7 @@ class CourseKeeper:
         """Take over a course that the ledger holds."""
         self._courses[dimension] = course
 
-    def look(self, waiting: Mapping[str, datetime], now: datetime) -> None:
+    def note_waiting(self, waiting: Mapping[str, datetime], now: datetime) -> None:
         """Take note of the dimensions with records that wait, each with the instant at which its first one is due."""
         self._waiting = frozenset(waiting)
         for dimension, at in waiting.items():

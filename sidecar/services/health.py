@@ -1,7 +1,7 @@
-"""What the probes and the operator are told: one judgement over entitlement, metering and the ledger.
+"""The answers of the probes and of `/v1/status`: one judgment over entitlement, metering and the ledger.
 
 Only the entitlement, and metering where the seller asked for it, decide readiness. A ledger that cannot be written is
-said, but locks nobody out.
+reported and does not close the gate.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class Setting:
 
 
 class HealthReport:
-    """Answers the probes and `/v1/status` from the services as they stand."""
+    """Answers the probes and `/v1/status` from the present state of the services."""
 
     def __init__(  # noqa: PLR0913 - the composition root names every part once
         self,
@@ -105,9 +105,9 @@ class HealthReport:
             intake: Knows whether usage is taken.
             ledger: Is read for the status.
             clock: Judges everything by one instant.
-            running: Tells whether every loop of the process runs.
+            running: Returns whether every loop of the process runs.
             refused: Usage requests that were not taken, by reason; counted elsewhere.
-            clock_skew: Tells by how much this clock was ahead of the service's at its last answer, if that is known.
+            clock_skew: Returns by how much this clock was ahead of the service's at its last answer, if known.
             faults: Receives what the report finds, and holds what the other services have found.
             room: Returns how full the ledger is, as it was measured last.
             room_findings: Returns the faults of a ledger that fills.
@@ -128,20 +128,20 @@ class HealthReport:
         self._next_read: asyncio.Task[Status] | None = None
 
     def alive(self) -> Verdict:
-        """Tell whether the process and its loops run."""
+        """Return whether the process and its loops run."""
         if self._running():
             return Verdict(ok=True, reason="alive", sentence="The process and its loops run.")
         return Verdict(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.")
 
     def started(self) -> Verdict:
-        """Tell whether the pod has been entitled once in this process's life."""
+        """Return whether the pod has been entitled once in this process's life."""
         verdict = self._entitlement()
         if self._registrar.entitled_once:
             return Verdict(ok=True, reason="started", sentence="The pod has been entitled.")
         return verdict
 
     def ready(self) -> Verdict:
-        """Tell whether the pod is entitled now and not gated by metering."""
+        """Return whether the pod is entitled now and not gated by metering."""
         verdict = self._entitlement()
         if not verdict.ok:
             return verdict
@@ -150,7 +150,9 @@ class HealthReport:
             gated = self._setting.on_failing is OnFailing.GATE
             return Verdict(ok=not gated, reason="metering-failing", sentence=describe(failures))
         if self._ledger.fault is not None:
-            words = f"Usage is refused for now: {self._ledger.fault}. It goes on by itself once the cause is gone."
+            words = (
+                f"Usage is refused for now: {self._ledger.fault}. The sidecar accepts it again once the cause is gone."
+            )
             return Verdict(ok=True, reason="ledger-unavailable", sentence=words)
         full = next((found for found in self._room_findings() if found.code == "ledger-full"), None)
         if full is not None:
@@ -158,7 +160,7 @@ class HealthReport:
         return verdict
 
     def situation(self) -> Situation:
-        """Return what the cluster is told about."""
+        """Return what is reported to the cluster."""
         failing = bool(self._failures())
         return Situation(self._registrar.entitlement(), self.ready(), failing, self._registrar.rotation_due)
 

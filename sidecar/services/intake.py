@@ -1,7 +1,7 @@
 """Takes usage: one writer gathers the batches that wait and stores them in one commit.
 
-A batch is answered only once it is on disk. While a commit is running the next batches gather; an idle writer starts at
-once. It never holds more events in memory than `most_waiting`: past that it says so, and the caller tries again.
+A batch is answered only once it is on disk. While a commit runs, the next batches gather; an idle writer starts without
+a delay. It holds at most `most_waiting` events in memory: beyond that it raises `Overloaded`, and the caller retries.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from sidecar.services.ports import EntitlementReader
 MOST_WAITING = 50_000
 """Events that may wait for the disk."""
 MOST_TOGETHER = 5_000
-"""Events in one commit, so that no batch waits long behind others."""
+"""Events in one commit: a batch must not wait long behind others."""
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""Seconds that durations are told apart by: from a fast disk to one on which clients give up."""
+"""Bounds of the histograms in seconds: from a fast disk to one on which clients give up."""
 _TURNS = 3
-"""Turns of the event loop before a commit, so that it takes along what has come already: the first sends the answers of
+"""Turns of the event loop before a commit, which then includes what has come already: the first sends the answers of
 the last commit, the next read requests and hand them in. They take no time when there is nothing to do."""
 
 

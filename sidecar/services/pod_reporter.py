@@ -1,8 +1,8 @@
-"""Tells the cluster how this pod stands, and asks it whether the pod is ending.
+"""Reports this pod's state to the cluster, and asks it whether the pod is terminating.
 
-Metering and entitlement never wait for it: whatever fails is noted, and tried again with full jitter, each kind of call
-by itself. The condition is brought to what it should be now; events are written as they came up, however late.
-Time here is the real one, also beside an emulator whose clock runs fast: the cluster and its limits live in it.
+Metering and entitlement never wait for it: a failed call becomes a fault and is retried with full jitter, each kind of
+call by itself. The condition is set to the present state; events are written in their order, however late. Time here is
+real time, even if an emulator's clock runs fast: the cluster and its limits follow real time.
 """
 
 import asyncio
@@ -38,8 +38,8 @@ from sidecar.domain.ports import Clock
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.retry_schedule import RetrySchedule
 
-LOOK = timedelta(seconds=1)
-"""Between two looks at how the pod stands."""
+POLL_INTERVAL = timedelta(seconds=1)
+"""Between two reads of the pod's state."""
 FIRST_WAIT = timedelta(seconds=2)
 """The first window of the jitter after a failed call; it doubles."""
 LONGEST_WAIT = timedelta(minutes=1)
@@ -53,10 +53,10 @@ log = structlog.get_logger()
 
 
 class PodApi(Protocol):
-    """This pod's own object in the cluster. Every call takes a few real seconds at most."""
+    """This pod's own object in the cluster. Each call takes a few real seconds at most."""
 
     async def get_pod(self) -> PodView:
-        """Return the pod as it stands.
+        """Return the pod.
 
         Raises:
             ClusterFailed: It could not be read (sidecar.domain.pod.lifecycle).
@@ -84,7 +84,7 @@ class PodReporter:
         api: The pod's object in the cluster.
         faults: Takes what goes wrong.
         clock: Real time.
-        own_uid: The pod's UID, None where nobody told.
+        own_uid: The pod's UID, None if unknown.
         readiness_gate: The condition to set, None for none.
         events: Whether events are written.
         random: Returns a uniform random number in [0, 1), for the jitter.
@@ -117,11 +117,11 @@ class PodReporter:
         self._shown: ConditionView | None = None
         self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
 
-    async def run(self, look: Callable[[], Situation]) -> None:
-        """Report for as long as the process lives; `look` tells how the pod stands."""
+    async def run(self, read_situation: Callable[[], Situation]) -> None:
+        """Report until cancelled; `read_situation` returns the pod's state."""
         while True:
-            await self._turn(look())
-            await self._clock.sleep_until(self._clock.now() + LOOK)
+            await self._turn(read_situation())
+            await self._clock.sleep_until(self._clock.now() + POLL_INTERVAL)
 
     def announce(self, reason: EventReason, message: str) -> None:
         """Write one event of something that has happened, once the next turn comes; nothing where none are wanted."""
@@ -130,7 +130,7 @@ class PodReporter:
             self._queue.put(PodEvent(reason, message[:LONGEST_MESSAGE], now, now))
 
     async def ask_end(self) -> PodEnd | None:
-        """Ask whether the pod itself ends, and how much of its grace is left; None when the cluster does not tell."""
+        """Ask whether the pod itself ends, and how much of its grace period is left; None without an answer."""
         pod: PodView | None = None
         try:
             async with asyncio.timeout(self._answer_within.total_seconds()):

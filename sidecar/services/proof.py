@@ -44,11 +44,11 @@ class Prover:
         self._refresh_clock = refresh_clock
         self._log = log
         self.rotation_due: datetime | None = None
-        """When the public key version in use expired, as AWS told it; None while it is current."""
+        """When the public key version in use expired, as AWS reported it; None while it is current."""
 
     async def register_pod(self) -> Evidence:
         """Return the proof of one RegisterUsage call over a fresh nonce that names the pod; raises like `register`."""
-        # A fresh nonce for every call: no answer to an earlier one can stand in for this one's.
+        # A fresh nonce for every call: the answer to an earlier call cannot pass for this one's.
         return await self.register(bind(self._pod, secrets.token_urlsafe(_RANDOM_BYTES)))
 
     async def register(self, nonce: str) -> Evidence:
@@ -94,7 +94,7 @@ class Prover:
         return self._evidence(self._clock.now(), "", "")
 
     def concerns(self, evidence: Evidence) -> bool:
-        """Tell whether `evidence` is of this pod and product."""
+        """Return whether `evidence` is of this pod and product."""
         return (evidence.pod, evidence.product_code) == (self._pod, self._product_code)
 
     def proved_at(self, evidence: Evidence) -> datetime | None:
@@ -110,7 +110,7 @@ class Prover:
             self._log.error("registration.evidence_refused", rule=refusal.code, detail=refusal.sentence)
             return None
         if not is_bound(evidence.nonce, self._pod):
-            # AWS signed it for another pod, or for a version of the sidecar whose nonces did not name the pod yet.
+            # AWS signed it for another pod, or for an older sidecar, which did not put the pod into its nonces.
             self._log.error("registration.evidence_refused", rule="pod-binding", detail="the nonce names another pod")
             return None
         return issued_at(claims)

@@ -1,7 +1,7 @@
 """Keeps this pod registered with AWS Marketplace, and knows at every instant whether it is entitled.
 
-Asks at once and until AWS says yes: after faults with full jitter, after refusals every 5 minutes, so that a buyer who
-subscribes is let in without a restart. From then on only what MeterUsage answers changes anything; the proof is renewed
+Calls AWS from the start until AWS accepts: after faults with full jitter, after refusals every 5 minutes, so a buyer
+who subscribes needs no restart. After that only the answers to MeterUsage change the entitlement; the proof is renewed
 for a later restart. What the answers mean is decided in `sidecar.domain.entitlement.registration`. Neither a nonce nor
 a signature is ever logged.
 """
@@ -71,7 +71,7 @@ class Registrar:
 
     Args:
         settings: What the seller published and chose.
-        client: The metering service; opened by whoever made it.
+        client: The metering service; the caller opens it.
         signatures: The seller's public keys.
         clock: Decides every instant of entitlement.
         evidence: Where proof outlives the process.
@@ -81,7 +81,7 @@ class Registrar:
         refresh_clock: Brings `clock` up to date before the time in a token is judged by it; for a clock that follows
             another one, which may have been stepped meanwhile.
         monotonic: Real seconds, for the spacing of attestations.
-        look_again: Real time after which a wait is judged anew, for the clock may have been stepped back.
+        recheck_after: Real time after which a wait is judged anew, for the clock may have been stepped back.
     """
 
     def __init__(  # noqa: PLR0913 - the composition root names every part once
@@ -97,12 +97,12 @@ class Registrar:
         log: FilteringBoundLogger,
         refresh_clock: Callable[[], Awaitable[None]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
-        look_again: timedelta = timedelta(seconds=60),
+        recheck_after: timedelta = timedelta(seconds=60),
     ) -> None:
         self._settings = settings
         self._clock = clock
         self._store = evidence
-        self._look_again = look_again
+        self._recheck_after = recheck_after
         self._log = log
         self._prover = Prover(
             pod=pod,
@@ -128,7 +128,7 @@ class Registrar:
 
     @property
     def rotation_due(self) -> datetime | None:
-        """When the public key version in use expired, as AWS told it; None while it is current."""
+        """When the public key version in use expired, as AWS reported it; None while it is current."""
         return self._prover.rotation_due
 
     def entitlement(self) -> Entitlement:
@@ -149,7 +149,7 @@ class Registrar:
             await self._pause(next_change(self._registration, self._clock.now()), left)
 
     async def run(self) -> None:
-        """Ask until AWS says yes, then keep the proof recent. Never returns.
+        """Ask until AWS accepts, then keep the proof recent. Never returns.
 
         Raises:
             DeniedExit: The pod is denied and `on_denied` is exit.
@@ -165,23 +165,23 @@ class Registrar:
             elif (now := self._clock.now()) < due:
                 # A clock that has stepped back must not make the wait longer than the longest there is.
                 due = min(due, now + ASK_AGAIN)
-                await self._pause(due, self._look_again.total_seconds())
+                await self._pause(due, self._recheck_after.total_seconds())
             else:
                 await self._ask()
                 due = self._next_ask(self._clock.now())
 
     async def attest(self, nonce: str) -> str:
-        """Return AWS's signed token over the app's own nonce. The entitlement told here does not depend on it.
+        """Return AWS's signed token over the app's own nonce. The entitlement does not depend on it.
 
         Raises:
             SlowDown: Called again within 10 real seconds.
-            AttestationFailed: AWS gave no valid signature; says why.
+            AttestationFailed: AWS gave no valid signature; names the reason.
         """
         if self._settings.check is not EntitlementCheck.REGISTER:
             raise AttestationFailed("entitlement.check is not register, so AWS Marketplace signs nothing for this pod")
         return await self._attestor.attest(nonce)
 
-    async def on_submission(self, accepted: bool) -> None:  # noqa: FBT001 - the one thing that it tells
+    async def on_submission(self, accepted: bool) -> None:  # noqa: FBT001 - the only argument
         """MeterUsage took a record of this pod, or refused it because the buyer is not entitled."""
         check = self._settings.check
         if check is EntitlementCheck.NONE:
@@ -202,7 +202,7 @@ class Registrar:
         if due is None:
             await self._pause(None)
         elif now < due:
-            await self._pause(due, self._look_again.total_seconds())
+            await self._pause(due, self._recheck_after.total_seconds())
         else:
             evidence = await self._renewal.renew(self._clock.now)
             if evidence is not None:

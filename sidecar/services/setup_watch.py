@@ -1,7 +1,7 @@
-"""What of the set-up is doubtful or wrong while the process runs: said once in the log, shown until it has passed.
+"""Checks the set-up while the process runs: each fault is logged once, and shown in the status until a check passes.
 
-Looks once after the start, and again every few minutes for as long as something is not right; then no more. Nothing
-waits for it: a look runs on a thread that does not keep the process from ending, however long it takes.
+Runs once after the start, and again every few minutes until all is right. Nothing waits for it: the checks run on a
+thread that does not keep the process from ending, however long they take.
 """
 
 import asyncio
@@ -16,35 +16,35 @@ from sidecar.domain.ports import Clock
 from sidecar.services.faults import FaultLog, FaultRegister
 
 RECHECK_INTERVAL = timedelta(minutes=5)
-"""Between two looks while something is not right, on average."""
+"""Between two runs while something is not right, on average."""
 
-Look = Callable[[], Sequence[CheckResult]]
-"""Blocks; what it does not judge stands as it was, and only what it finds to be right has passed."""
+Poll = Callable[[], Sequence[CheckResult]]
+"""Blocks. A check that it leaves out or skips keeps its state; only the result `ok` ends a fault."""
 
 
 class SetupWatch:
-    """Looks at one part of the set-up.
+    """Runs the checks of one part of the set-up.
 
     Args:
-        look: Judges it; never raises.
+        poll: Runs the checks; never raises.
         faults: Where its results are registered, under the codes `setup-...`.
-        spread: Real time over which the first looks of pods that start together are spread.
+        spread: Real time over which the first runs of pods that start together are spread.
         random: Returns a uniform random number in [0, 1).
-        rest: Waits for so many real seconds, also beside an emulator whose clock runs fast.
-        first: A look that costs nothing, taken at once: what it finds is said before something else is blamed for it.
+        rest: Waits for so many real seconds, even if an emulator's clock runs fast.
+        first: Checks that cost nothing. They run before everything else: their faults cause others.
     """
 
     def __init__(
         self,
-        look: Look,
+        poll: Poll,
         faults: FaultRegister,
         *,
         spread: timedelta,
         random: Callable[[], float],
         rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        first: Look = tuple,
+        first: Poll = tuple,
     ) -> None:
-        self._look = look
+        self._poll = poll
         self._spread = spread
         self._random = random
         self._rest = rest
@@ -53,13 +53,13 @@ class SetupWatch:
         self._wrong: set[str] = set()
 
     async def run(self, clock: Clock) -> None:
-        """Look until all is right; findings are dated by `clock`."""
+        """Check until all is right; faults are dated by `clock`."""
         for result in self._first():
             self._take(result, clock.now())
         await self._rest(self._spread.total_seconds() * self._random())
         while True:
             now = clock.now()
-            found = await _on_own_thread(self._look)
+            found = await _on_own_thread(self._poll)
             for result in found or ():
                 self._take(result, now)
             if found is not None and not self._wrong:
@@ -85,10 +85,10 @@ class SetupWatch:
         self._faults.observe(result.code, result.found, result.cure, now, report=report)
 
 
-async def _on_own_thread(look: Look) -> Sequence[CheckResult] | None:
-    """Return what a look finds; None where no thread can be had for it, which must not end the process.
+async def _on_own_thread(poll: Poll) -> Sequence[CheckResult] | None:
+    """Return the results; None if no thread can be started, which must not end the process.
 
-    Its thread is no worker of the loop's, for which the end of the process would wait.
+    The thread is not one of the loop's workers: the end of the process would wait for those.
     """
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Sequence[CheckResult]] = loop.create_future()
@@ -98,8 +98,8 @@ async def _on_own_thread(look: Look) -> Sequence[CheckResult] | None:
             answer.set_result(found)
 
     def work() -> None:
-        found = look()
-        with suppress(RuntimeError):  # the loop has ended meanwhile, and nobody waits
+        found = poll()
+        with suppress(RuntimeError):  # the loop has ended meanwhile
             loop.call_soon_threadsafe(settle, found)
 
     try:

@@ -100,7 +100,7 @@ class LearningGate(EntitlementReader, Protocol):
     """The entitlement, which learns from each submission."""
 
     async def on_submission(self, *, accepted: bool) -> None:
-        """Tell whether AWS took this pod's usage, or refused it because the buyer is not entitled."""
+        """Note that AWS took this pod's usage, or refused it because the buyer is not entitled."""
 
 
 class Submitter:
@@ -142,26 +142,21 @@ class Submitter:
         self.left_unsent: dict[str, int] = {}
         """Millionths by dimension that the pod's end leaves unsent; empty until then."""
 
-    def failing(self, now: datetime) -> bool:
-        """Return whether metering fails (sidecar.domain.metering.failing)."""
-        return bool(self.courses.failures(now))
-
     async def run(self) -> None:
-        """Seal and submit for as long as the process lives."""
+        """Seal and submit until cancelled."""
         while True:
             try:
                 wake = await self._turn()
             except* LedgerUnavailable:
-                # Alone, or as part of the group in which a submission ran. The ledger has told the log; it is tried
-                # again until it can be used.
+                # Alone, or in the group in which a submission ran. The ledger logs it.
                 wake = self._clock.now() + LEDGER_RETRY
             await self._sleep_until(wake)
 
     async def drain(self, *, ending: bool) -> None:
-        """Seal and submit what there is without waiting for anybody's turn, until nothing waits.
+        """Seal and submit everything without waiting for this pod's turn, until nothing waits.
 
         Args:
-            ending: The pod itself ends: the open hour is sealed too, for nobody else can do it later.
+            ending: The pod itself ends: the open hour is sealed too, because no later process can submit it.
         """
         self._hurried = True
         waits = True
@@ -169,7 +164,7 @@ class Submitter:
             try:
                 waits = await self._drain_round(ending=ending)
             except* LedgerUnavailable:
-                waits = True  # the ledger has told the log
+                waits = True  # the ledger logs it
             if waits:
                 await asyncio.sleep(DRAIN_RETRY_SECONDS)
 
@@ -197,7 +192,9 @@ class Submitter:
         if unsent != self.left_unsent:
             self.left_unsent = unsent
             quantities = {name: render(quantity) for name, quantity in unsent.items()}
-            log.warning("metering.left_unsent", quantities=quantities, cure="A pod on the same ledger goes on with it.")
+            log.warning(
+                "metering.left_unsent", quantities=quantities, cure="A later pod on the same ledger carries it."
+            )
 
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""
@@ -219,8 +216,8 @@ class Submitter:
         last, self._last_turn = self._last_turn or this, this
         entitlement = self._gate.entitlement()
         # While suspended only an accepted record can show that the buyer is back. While metering holds the gate closed
-        # the app reports nothing, so that only a zero can be the success that opens it.
-        gated = self._rules.on_failing is OnFailing.GATE and self.failing(now)
+        # the app reports nothing: only a zero can be the success that opens it.
+        gated = self._rules.on_failing is OnFailing.GATE and bool(self.courses.failures(now))
         reported = entitlement.state is State.SUSPENDED or (
             entitlement.state is State.ENTITLED and (self._rules.report_zero or gated)
         )
@@ -278,7 +275,7 @@ class Submitter:
             return not_before or start_of(record.hour)
         due = self._scheduled_at(record)
         held = not_before or due
-        # Set by a clock that was ahead and has gone back, it could hold the dimension for as long as the step.
+        # Set by a clock that has since gone back, it would delay the dimension by the size of that step.
         return due if held > self._clock.now() + RETRY_CAP else max(due, held)
 
     async def _submit_due(self) -> None:
@@ -391,7 +388,7 @@ class Submitter:
         records = await self._store.waiting()
         dues = [self._due_at(record) for record in _oldest(records)]
         closing = [window_closes_at(record, self._rules.window) for record in records]
-        self.courses.look({record.dimension: self._scheduled_at(record) for record in _oldest(records)}, now)
+        self.courses.note_waiting({record.dimension: self._scheduled_at(record) for record in _oldest(records)}, now)
         # By the turn's beginning: an hour that ended while it was waiting for answers is sealed by the next one.
         seal_at = sealable_at(hour_of(began - self._rules.settle), self._rules.settle)
         return min(*dues, *closing, seal_at, end_of(hour_of(began)), now + self._longest_sleep)

@@ -31,7 +31,7 @@ TASK_ROLE = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials"}
     [
         (None, {"AWS_REGION": "eu-west-1"}, CheckStatus.OK, "eu-west-1"),
         ("eu-west-1", {"AWS_REGION": "eu-west-1"}, CheckStatus.OK, "eu-west-1"),
-        ("eu-west-1", {}, CheckStatus.WARN, "no variable says where the pod runs"),
+        ("eu-west-1", {}, CheckStatus.WARN, "no variable names the Region of the pod"),
         (None, {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "us-east-1"}, CheckStatus.WARN, "names us-east-1"),
         ("eu-west-1", {"AWS_REGION": "us-east-1"}, CheckStatus.FAIL, "the pod runs in us-east-1"),
         (None, {}, CheckStatus.FAIL, "neither AWS_REGION nor AWS_DEFAULT_REGION is set"),

@@ -147,11 +147,11 @@ async def test_failing_after_silence(metering: "Metering") -> None:
     judged = []
     for hour, minute in ((11, 30), (13, 2), (13, 3)):
         await metering.until(hour, minute)
-        judged.append(metering.submitter.failing(metering.clock.now()))
+        judged.append(bool(metering.submitter.courses.failures(metering.clock.now())))
     assert [False, False, True] == judged
     del metering.marketplace.always["requests"]
     await metering.until(13, 10)
-    assert not metering.submitter.failing(metering.clock.now())
+    assert not metering.submitter.courses.failures(metering.clock.now())
     assert metering.submitter.last_success_at is not None
 
 
@@ -163,7 +163,7 @@ async def test_success_elsewhere_ends_nothing(metering: "Metering") -> None:
     for hour in range(11, 16):
         metering.use(event("1", dimension="peak"))
         await metering.until(hour, 10)
-        assert (hour >= 13) == metering.submitter.failing(metering.clock.now())
+        assert (hour >= 13) == bool(metering.submitter.courses.failures(metering.clock.now()))
 
 
 async def test_idle_pod_not_failing(metering: "Metering") -> None:
@@ -171,7 +171,7 @@ async def test_idle_pod_not_failing(metering: "Metering") -> None:
     await metering.start(AT_ONCE)
     metering.use(event("5"))
     await metering.clock.advance(timedelta(days=2))
-    assert not metering.submitter.failing(metering.clock.now())
+    assert not metering.submitter.courses.failures(metering.clock.now())
 
 
 @pytest.mark.parametrize(

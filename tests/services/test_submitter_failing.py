@@ -56,7 +56,7 @@ async def test_long_outage_fails(metering: "Metering", late: LatePolicy, error: 
     for _ in range(36):
         metering.use(event("5"))
         await metering.clock.advance(HOUR)
-        failing.append(metering.submitter.failing(metering.clock.now()))
+        failing.append(bool(metering.submitter.courses.failures(metering.clock.now())))
     # Taken in the hour from 10 on and due at 11:02, for longer than 6 hours from 17:02 on; asked at 20 past each hour.
     assert [False] * 6 + [True] * 30 == failing
     metering.marketplace.always.clear()
@@ -74,7 +74,7 @@ async def test_stranger_in_the_slots_fails(metering: "Metering", every: int, fai
             metering.marketplace.says("requests", DUPLICATE)
         metering.use(event("5"))
         await metering.clock.advance(HOUR)
-        failing.append(metering.submitter.failing(metering.clock.now()))
+        failing.append(bool(metering.submitter.courses.failures(metering.clock.now())))
     expected = [number + 1 >= failing_from and number % every == 0 for number in range(12)]
     assert expected == failing
 
@@ -169,7 +169,7 @@ async def test_idle_product_never_fails(metering: "Metering") -> None:
     judged = set()
     for _ in range(90):
         await metering.clock.advance(MINUTE)
-        judged.add(metering.submitter.failing(metering.clock.now()))
+        judged.add(bool(metering.submitter.courses.failures(metering.clock.now())))
     assert {False} == judged
 
 

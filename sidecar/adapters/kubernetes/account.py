@@ -15,7 +15,7 @@ _SUBJECT = "system:serviceaccount:"
 
 
 def name_account(account: Path | None = None) -> str | None:
-    """Return the pod's service account as namespace/name, None where no token says it.
+    """Return the pod's service account as namespace/name, None without a token that names it.
 
     Args:
         account: The folder with the service account's files; None is where the kubelet puts it.

@@ -1,6 +1,6 @@
-"""Where this pod's object is found: told by the environment and by what the kubelet puts into every pod.
+"""Where this pod's object is found, by the environment and the files that the kubelet puts into every pod.
 
-Asks nobody and loads nothing, so that a process outside a cluster pays nothing for the question.
+Makes no call and loads nothing: outside a cluster the question costs nothing.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class NotInCluster(Exception):  # noqa: N818 - what is the case, as the operator
     def __init__(self, detail: str, *, in_pod: bool) -> None:
         super().__init__(detail)
         self.in_pod = in_pod
-        """There is a service account, so that the rest was forgotten rather than not wanted."""
+        """There is a service account: the rest was forgotten, not left out on purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class PodAddress:
     namespace: str
     name: str
     uid: str | None
-    """None where nobody told."""
+    """None if unknown."""
 
 
 def locate_pod(environ: Mapping[str, str], account: Path = ACCOUNT) -> PodAddress:
     """Return where this pod's object is found. Reads the environment and the service account's folder, nothing else.
 
     Raises:
-        NotInCluster: Something is missing; says what and how to add it.
+        NotInCluster: Something is missing; names it and how to add it.
     """
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "443")
     if not host:
@@ -62,7 +62,7 @@ def locate_pod(environ: Mapping[str, str], account: Path = ACCOUNT) -> PodAddres
 
 
 def place_of(environ: Mapping[str, str], account: Path = ACCOUNT) -> PodPlace | None:
-    """Return namespace and name of this pod, None where nothing says them. Needs no token."""
+    """Return namespace and name of this pod, None if unknown. Needs no token."""
     name = environ.get("POD_NAME", "").strip()
     namespace = environ.get("POD_NAMESPACE", "").strip() or _account_namespace(account)
     return PodPlace(namespace, name) if namespace and name else None

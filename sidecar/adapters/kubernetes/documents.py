@@ -96,7 +96,7 @@ def read_pod(document: Any, answered_at: datetime | None = None) -> PodView:
 
     Args:
         document: What the API server answered.
-        answered_at: When, by its own clock; None where it did not say.
+        answered_at: When, by its own clock; None if unknown.
 
     Raises:
         ValueError: It is not a pod as the API describes it.

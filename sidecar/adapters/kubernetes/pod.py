@@ -70,7 +70,7 @@ class KubernetesPod:
             self._api.api_client.close()
 
     async def get_pod(self) -> PodView:
-        """Return the pod as it stands.
+        """Return the pod.
 
         Raises:
             ClusterFailed: It could not be read, or not understood.
@@ -78,7 +78,7 @@ class KubernetesPod:
         return await self.find_pod(PodPlace(self._address.namespace, self._address.name))
 
     async def load(self) -> None:
-        """Load the package, which a busy node may take seconds for, so that no limit of a call counts it.
+        """Load the package before the first call: it may take seconds on a busy node, and calls have limits.
 
         Raises:
             ClusterFailed: It is not there, or the service account's files cannot be used.
@@ -152,7 +152,7 @@ class KubernetesPod:
         """Make a call on a thread; the package comes in with the first one, long after the probes answer."""
         try:
             from kubernetes.client import ApiException  # noqa: PLC0415 - half a second that must not delay the probes
-            from urllib3.exceptions import HTTPError  # noqa: PLC0415 - what the package lets through
+            from urllib3.exceptions import HTTPError  # noqa: PLC0415 - what the package does not wrap
 
             from sidecar.adapters.kubernetes.trust import refused_certificate  # noqa: PLC0415 - loads urllib3
         except ImportError as error:
@@ -174,7 +174,7 @@ class KubernetesPod:
                 failed = ClusterFailed(Fault.UNREACHABLE, _one_line(f"{type(error).__name__}: {error}"))
         except (ValueError, RecursionError):
             failed = ClusterFailed(Fault.REFUSED, "the answer makes no sense")
-        # Raised out here so that no exception of the package, which may quote the request, hangs on it as its context.
+        # Raised outside the handler: an exception of the package may quote the request, and would be its context.
         raise failed
 
     def _ask(self, method: Callable[..., Any], *arguments: Any) -> Any:
@@ -199,7 +199,7 @@ def _connect(address: PodAddress) -> "CoreV1Api":
     configuration.ssl_ca_cert = str(address.account / "ca.crt")
     # The API server is inside the cluster, where no proxy of the environment leads.
     configuration.proxy = None
-    # Whoever calls tries again, at its own pace.
+    # The caller retries, at its own pace.
     configuration.retries = False
     configuration.refresh_api_key_hook = partial(_take_token, address.account / "token")
     # Present from the start, for only then does the package ask the hook.

@@ -14,7 +14,7 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 
 class _ClusterConnection(HTTPSConnection):
-    """A connection with a context of its own, so that each one reads the authority's file as it is now."""
+    """A connection with a context of its own: each one reads the authority's file as it is now."""
 
     def connect(self) -> None:
         context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
@@ -28,7 +28,7 @@ class _ClusterPool(HTTPSConnectionPool):
 
 
 def accept_without_key_ids(pool_manager: Any) -> None:
-    """Let a client's pool manager accept certificates of the cluster's authority that lack key identifiers."""
+    """Make a client's pool manager accept certificates of the cluster's authority that lack key identifiers."""
     pool_manager.pool_classes_by_scheme = {**pool_manager.pool_classes_by_scheme, "https": _ClusterPool}
 
 

@@ -1,1 +1,1 @@
-"""What the cluster says about the pod, and what the sidecar reports to it."""
+"""What the cluster shows of the pod, and what the sidecar reports to it."""

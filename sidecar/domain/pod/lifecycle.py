@@ -1,8 +1,8 @@
-"""The pod as the cluster shows it, and what that tells about its end.
+"""The pod as the cluster shows it, and what follows for its end.
 
-Judges a view and asks nobody. A pod ends for good, a container may merely be restarted: `is_ending` claims an end only
-on evidence. Some ends leave none while a container still runs: an eviction by the kubelet itself (node pressure, the
-node's own shutdown) looks like a restart from here.
+Judges a view and makes no call. A pod ends for good, a container may merely be restarted: `is_ending` claims an end
+only on evidence. Some ends leave none while a container still runs: an eviction by the kubelet itself (node pressure,
+the node's own shutdown) looks like a restart from here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _SPARE = timedelta(seconds=3)
 class Access(StrEnum):
     """What this pod's service account must be allowed to do, each for one purpose."""
 
-    GET_POD = "get pods"  # tell an ending pod from a restarted container
+    GET_POD = "get pods"  # distinguish a terminating pod from a restarted container
     PATCH_STATUS = "patch pods/status"  # set the condition of the readiness gate
     CREATE_EVENT = "create events"  # write events on the pod
 
@@ -116,12 +116,12 @@ class ConditionView:
     status: str
     """True | False | Unknown."""
     changed_at: datetime | None
-    """When `status` last changed, where anybody said so."""
+    """When `status` last changed, if the cluster shows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodView:
-    """What of a pod matters here."""
+    """The members of a pod that matter here."""
 
     uid: str
     phase: str
@@ -144,33 +144,33 @@ class PodView:
 
 @dataclass(frozen=True, slots=True)
 class PodEnd:
-    """What a container that was told to end knows of its pod."""
+    """What a container that got SIGTERM knows of its pod."""
 
     ending: bool
     """The pod itself ends, rather than this container alone."""
     left: timedelta | None = None
-    """Of the pod's grace; None where nobody told."""
+    """Remaining termination grace period; None if unknown."""
 
 
 def drain_within(limit: timedelta, left: timedelta | None, least: timedelta) -> timedelta:
-    """Return how long the drain may take, so that it ends before the pod's grace does.
+    """Return how long the drain may take to end before the pod's grace period does.
 
-    What the cluster says only ever shortens the drain, and never below `least` unless the limit is shorter: a wrong
-    instant must not cost the open hour its submission. Whoever is killed meanwhile loses nothing that was accepted.
+    The cluster's answer can only shorten the drain, and never below `least` unless the limit is shorter: a wrong
+    instant must not cost the open hour its submission. A kill meanwhile loses no accepted usage.
 
     Args:
         limit: How long it may take at most.
-        left: Of the pod's grace; None where nobody told.
+        left: Remaining termination grace period; None if unknown.
         least: What the open hour's submission is sure of.
     """
     return limit if left is None else min(limit, max(left - _SPARE, least))
 
 
 def is_ending(pod: PodView, own_uid: str | None, now: datetime) -> bool:
-    """Tell whether the pod itself ends, seen by a container of it that was told to end.
+    """Return whether the pod itself ends, as seen by a container that got SIGTERM.
 
     A pod of the same name with another UID shows that this one is gone. Where the sidecar is a regular container that
-    nobody starts again after it ended well, its end is the pod's as far as metering goes.
+    is not restarted after it has ended well, its end is the pod's for metering.
     """
     if pod.deleted or pod.phase in _TERMINAL or (own_uid is not None and own_uid != pod.uid):
         return True
@@ -182,7 +182,7 @@ def is_ending(pod: PodView, own_uid: str | None, now: datetime) -> bool:
 
 
 def may_lag(pod: PodView) -> bool:
-    """Tell whether the pod may have run to completion without the view showing it yet.
+    """Return whether the pod may have run to completion without the view showing it yet.
 
     The kubelet ends a native sidecar as soon as the last regular container has ended, and reports that meanwhile.
     """

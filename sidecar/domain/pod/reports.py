@@ -1,6 +1,6 @@
-"""What the cluster is told about this pod: the condition of its readiness gate, and events when something changes.
+"""What is reported to the cluster: the condition of the readiness gate, and events when something changes.
 
-Decides what to say and when the same may be said again; sends nothing. No text holds a nonce or a signature: all come
+Decides what to report and when to repeat it; sends nothing. No text holds a nonce or a signature: all come
 from the sentences that the probes answer.
 """
 
@@ -21,7 +21,7 @@ LONGEST_MESSAGE = 1024
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """How this pod stands at one instant."""
+    """The state of this pod at one instant."""
 
     entitlement: Entitlement
     ready: Verdict
@@ -46,7 +46,7 @@ class EventReason(StrEnum):
 
     ENTITLED = "Entitled"  # the pod may run
     DENIED = "Denied"  # AWS Marketplace refused it
-    UNAVAILABLE = "Unavailable"  # nobody has answered for long
+    UNAVAILABLE = "Unavailable"  # no answer for long
     SUSPENDED = "Suspended"  # AWS Marketplace has since refused it
     METERING_FAILING = "MeteringFailing"  # metering fails: no success for long, duplicates, or no room
     METERING_RECOVERED = "MeteringRecovered"  # usage is taken again
@@ -55,7 +55,7 @@ class EventReason(StrEnum):
 
     @property
     def warning(self) -> bool:
-        """Somebody should look."""
+        """It asks for an action."""
         return self not in {EventReason.ENTITLED, EventReason.METERING_RECOVERED}
 
 
@@ -80,7 +80,7 @@ class PodEvent:
 
 
 def condition(kind: str, ready: Verdict) -> Condition:
-    """Return the condition of type `kind` that says what the readiness probe says."""
+    """Return the condition of type `kind` with the answer of the readiness probe."""
     return Condition(kind, ready.ok, _camel(ready.reason), ready.sentence)
 
 
@@ -96,7 +96,7 @@ def _changes(before: Situation | None, after: Situation) -> Iterator[tuple[Event
     failed = before is not None and before.failing
     if after.failing and not failed:
         words = after.ready.sentence if after.ready.reason == "metering-failing" else "The pod is not entitled, too."
-        yield EventReason.METERING_FAILING, f"Metering is failing: /v1/status of the sidecar says what to do. {words}"
+        yield EventReason.METERING_FAILING, f"Metering is failing: /v1/status of the sidecar shows what to do. {words}"
     if failed and not after.failing:
         yield EventReason.METERING_RECOVERED, "Usage is submitted to AWS Marketplace again."
     rotated = after.rotation_due
@@ -138,6 +138,6 @@ class EventQueue:
         self._written[event.reason] = now
 
     def _too_soon(self, reason: EventReason, now: datetime) -> bool:
-        """A clock stepped backwards lets an event through."""
+        """A clock stepped backwards does not hold an event back."""
         written = self._written.get(reason)
         return written is not None and written <= now < written + EVENT_DISTANCE

@@ -1,7 +1,7 @@
 """A ledger that passes from one pod to another: whether the earlier pod still runs, and what is taken over from it.
 
 A ledger cannot prove whether it is the one and only or a copy. Two signs are left: the earlier pod may still run, which
-the cluster can say, and usage that is taken over has to be looked at by a person, because a copy bills it again.
+the cluster can show, and a person has to check usage that is taken over, because a copy bills it again.
 """
 
 from collections.abc import Collection, Iterable
@@ -49,8 +49,8 @@ class TakenOver:
 def still_runs(pod: PodView, uid: str) -> bool:
     """Return whether the pod of that UID certainly runs, as the object under its name shows it.
 
-    The condition Ready stands for the node: the control plane sets it to False within a minute after a node's kubelet
-    has fallen silent. A pod that is not ready for another reason looks the same, so that it counts as not decided.
+    The condition Ready shows the node: the control plane sets it to False within a minute after a node's kubelet
+    has fallen silent. A pod that is not ready for another reason looks the same and counts as not decided.
     """
     if pod.uid != uid or pod.deleted or pod.phase != "Running":
         return False

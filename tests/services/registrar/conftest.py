@@ -137,7 +137,7 @@ class Scene:
         self.lines = LogCapture()
         self.pod = "pod-1"
         self.real = 0.0
-        self.look_again = timedelta(hours=1)
+        self.recheck_after = timedelta(hours=1)
         self.refresh_clock: Callable[[], Awaitable[None]] | None = None
         self.keys = PublicKeys({1: seller.key.public_key()})
         self.process: asyncio.Task[None] | None = None
@@ -158,7 +158,7 @@ class Scene:
             log=log,
             refresh_clock=self.refresh_clock,
             monotonic=lambda: self.real,
-            look_again=self.look_again,
+            recheck_after=self.recheck_after,
         )
 
     def run(self, registrar: Registrar) -> asyncio.Task[None]:

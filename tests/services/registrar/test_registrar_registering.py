@@ -161,7 +161,7 @@ async def test_refusals_deny(scene: "Scene", error: MarketplaceError, reason: st
 
 async def test_clock_back_prolongs_no_wait(scene: "Scene") -> None:
     """A clock that steps back by days does not keep a buyer out who has subscribed meanwhile."""
-    scene.look_again = timedelta(milliseconds=1)
+    scene.recheck_after = timedelta(milliseconds=1)
     scene.marketplace.says(CustomerNotEntitledException(), None)
     registrar = await scene.start()
     scene.clock.step(timedelta(days=-3))

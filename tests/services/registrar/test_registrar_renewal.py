@@ -126,7 +126,7 @@ async def test_nothing_to_renew(scene: "Scene", settings: RegistrarSettings) -> 
 
 async def test_clock_back_does_not_delay_renewal(scene: "Scene") -> None:
     """A clock that steps back by days does not put the renewal off by days."""
-    scene.look_again = timedelta(milliseconds=1)
+    scene.recheck_after = timedelta(milliseconds=1)
     await scene.start()
     scene.clock.step(-3 * DAY)
     async with asyncio.timeout(60):
