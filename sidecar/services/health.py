@@ -22,6 +22,7 @@ from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar
 from sidecar.services.standing_faults import Since, entitlement_fault
 from sidecar.services.submitter import Submitter
+from sidecar.settings import Mode, Settings
 
 _FAILING_CURE = (
     "Follow the cure of the other faults. It ends with the next record of the dimension that AWS takes, or once there "
@@ -63,14 +64,10 @@ class ReadableLedger(Protocol):
 class Setting:
     """Where this process runs, as far as it never changes."""
 
+    settings: Settings
     versions: Mapping[str, str]
     region: str | None
     credentials: str | None
-    mode: str
-    ledger_path: str
-    on_failing: OnFailing
-    window: timedelta
-    """How old a record may be when it is sent."""
     started_at: datetime
 
 
@@ -110,6 +107,7 @@ class HealthReport:
             room: Returns how full the ledger is, as it was measured last.
         """
         self._setting = setting
+        self._settings = setting.settings
         self._registrar = registrar
         self._submitter = submitter
         self._intake = intake
@@ -145,7 +143,7 @@ class HealthReport:
             return verdict
         failures = self._failures()
         if failures:
-            gated = self._setting.on_failing is OnFailing.GATE
+            gated = self._settings.metering.on_failing is OnFailing.GATE
             return Verdict(ok=not gated, reason="metering-failing", sentence=describe(failures))
         if self._ledger.fault is not None:
             words = f"Usage is refused for now: {self._ledger.fault}. It goes on by itself once the cause is gone."
@@ -184,7 +182,9 @@ class HealthReport:
 
     async def _look(self) -> Status:
         now = self._clock.now()
-        found = entitlement_fault(self._registrar.entitlement(), emulator=self._setting.mode == "emulator")
+        found = entitlement_fault(
+            self._registrar.entitlement(), emulator=self._settings.marketplace.mode is Mode.EMULATOR
+        )
         standing = [] if found is None else [found]
         findings: list[Finding] = []
         progress, terms = Progress(self._submitter.last_success_at, None, 0), dict[str, Terms]()
@@ -234,8 +234,8 @@ class HealthReport:
             pod_source=self._ledger.pod_source,
             region=self._setting.region,
             credentials=self._setting.credentials,
-            mode=self._setting.mode,
-            ledger_path=self._setting.ledger_path,
+            mode=self._settings.marketplace.mode,
+            ledger_path=str(self._settings.ledger.path),
             ledger_bytes=self._ledger.size(),
             ledger_used=None if room is None else room.used,
             ledger_limit=None if room is None else room.limit,
@@ -247,7 +247,7 @@ class HealthReport:
             left_unsent=dict(self._submitter.left_unsent),
             in_doubt=progress.in_doubt,
             oldest_open_hour=progress.oldest_open_hour,
-            window_closes_at=_after(progress.oldest_unsent_at, self._setting.window),
+            window_closes_at=_after(progress.oldest_unsent_at, self._settings.metering.window),
             clock_skew=off,
             failing=frozenset(failure.cause for failure in failures),
             refused=dict(self._refused),
@@ -268,7 +268,7 @@ class HealthReport:
             return "stopped"
         if not self._failures():
             return "ok"
-        return "gated" if self._setting.on_failing is OnFailing.GATE else "failing"
+        return "gated" if self._settings.metering.on_failing is OnFailing.GATE else "failing"
 
 
 def _after(instant: datetime | None, window: timedelta) -> datetime | None:

@@ -27,7 +27,7 @@ _STRUCTURED: Mapping[str, Callable[[Reading, Section], object]] = {
     "product.trusted_codes": trusted_codes,
     "metering.dimensions": dimensions,
 }
-"""Keys that hold lists or mappings, whose members have problems of their own."""
+"""Keys that hold lists or mappings, whose members are checked one by one."""
 
 
 def read(path: str | None, environ: Mapping[str, str]) -> Settings:
