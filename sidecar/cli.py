@@ -1,7 +1,7 @@
-"""The command line: finds the command, loads only its module, and turns its faults into exit codes.
+"""The command line: finds the command, loads only its module, and turns its errors into exit codes.
 
-Besides the codes of `sidecar.exit_codes` there are two: 128 + 2 after an interrupt, and 128 + 13 when the reader of the
-output went away too early.
+A command is a module and one row of `COMMANDS`; help, completion and the tests read that row. Besides the codes of
+`sidecar.exit_codes` there are two: 128 + 2 after an interrupt, and 128 + 13 if the reader of the output left early.
 """
 
 import argparse
@@ -32,12 +32,12 @@ class Command:
     help: str
     module: str
     example: str
-    """Arguments of one good call, for its --help."""
+    """Arguments of a valid call, for its --help."""
 
 
 COMMANDS = (
     Command("run", "run the sidecar", "sidecar.commands.run", "run --config /etc/marketplace-sidecar/config.yaml"),
-    Command("demo", "show everything against a local emulator, then end", "sidecar.commands.demo", "demo"),
+    Command("demo", "run everything against a local emulator, then exit", "sidecar.commands.demo", "demo"),
     Command(
         "emulator",
         "run a local AWS Marketplace Metering service for any AWS SDK",
@@ -52,13 +52,13 @@ COMMANDS = (
     ),
     Command(
         "healthcheck",
-        "ask a probe of the running sidecar: exit 0 or 1",
+        "query a probe of the running sidecar: exit 0 or 1",
         "sidecar.commands.healthcheck",
         "healthcheck --probe livez",
     ),
     Command(
         "status",
-        "show on one screen what the running sidecar knows",
+        "show the state of the running sidecar on one screen",
         "sidecar.commands.status",
         "status --watch",
     ),
@@ -66,7 +66,7 @@ COMMANDS = (
     Command("ledger", "read, prove and repair the ledger", "sidecar.commands.ledger", "ledger verify"),
     Command(
         "certify",
-        "send what AWS asks for before a listing goes public, and write a report",
+        "make the calls that AWS requires before a listing goes public, and write a report",
         "sidecar.commands.certify",
         "certify --report certify.json --dry-run",
     ),
@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         code = _READER_GONE
     except OSError as error:
-        # Where a file has a name its command tells what is wrong with it.
+        # The command itself reports an error of a named file.
         if error.errno not in _NO_ROOM or error.filename is not None:
             raise
         code = _cut_off(error)
@@ -120,7 +120,7 @@ def build_parser(load: Callable[[str], bool]) -> argparse.ArgumentParser:
     """Return the parser of the whole command line.
 
     Args:
-        load: Tells by its name whether a command's module is loaded, so that its options are known.
+        load: Returns by its name whether to load a command's module, which adds its options.
     """
     parser = Parser(
         PROGRAM,
@@ -147,9 +147,9 @@ def build_parser(load: Callable[[str], bool]) -> argparse.ArgumentParser:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that takes a value with a leading `-`, and that names the nearest known word for an unknown one.
+    """A parser that accepts a value with a leading `-`, and names the nearest known word for an unknown one.
 
-    An example stays on one line, so that it can be copied.
+    An example stays on one line, ready to copy.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -175,7 +175,7 @@ class Parser(argparse.ArgumentParser):
             if argument not in taking:
                 continue
             for value in waiting:
-                # An option of this command in the place of a value: the value was forgotten, and argparse says so.
+                # An option of this command in place of a value: the value is missing, and argparse reports it.
                 if value.startswith("-") and value not in {"-", "--"} and value.partition("=")[0] not in options:
                     joined[-1] = f"{argument}={value}"
                 else:
@@ -210,11 +210,11 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _flushed(code: int) -> int:
-    """Return the code after the output has gone out, or although its reader has left; another where it has no room."""
+    """Flush the output and return the code; another code if the output has no room. A reader that left is no error."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        # The interpreter flushes once more at its end; it must not meet the fault again.
+        # The interpreter flushes again at its end; the second flush must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if error.errno in _NO_ROOM and code != ExitCode.BAD_COMMAND:
             return _cut_off(error)
@@ -224,5 +224,5 @@ def _flushed(code: int) -> int:
 
 
 def _cut_off(error: OSError) -> int:
-    sys.stderr.write(f"The output cannot be written: {error.strerror}. What is there of it is not whole.\n")
+    sys.stderr.write(f"The output cannot be written: {error.strerror}. The output is incomplete.\n")
     return ExitCode.BAD_COMMAND

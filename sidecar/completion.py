@@ -1,7 +1,7 @@
 """The `completion` command: a script with which a shell completes this command line.
 
-Loads every command's module to know its options; a shell that completes then starts no Python. What a value is follows
-from how an option names it: FILE, PATH, PEM and DIR are places, choices are words, and nothing is offered for the rest.
+The command loads the module of every command for its options; the script then completes without Python. The name of a
+value decides what the script offers: files for FILE, PATH, PEM and DIR, the words of a choice, nothing for the rest.
 """
 
 import argparse
@@ -25,14 +25,14 @@ zsh:  {PROGRAM} completion zsh > ~/.zfunc/_{PROGRAM}
       (with `fpath+=~/.zfunc` before `autoload -Uz compinit && compinit` in ~/.zshrc)
 fish: {PROGRAM} completion fish > ~/.config/fish/completions/{PROGRAM}.fish
 
-A new shell then has it. Print it anew after an upgrade."""
+Start a new shell afterwards. Print the script again after an upgrade."""
 _PLACE = re.compile(r"\b(FILE|PATH|PEM|DIR)\b")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the shell."""
     parser.description = _EXPLANATION
-    parser.add_argument("shell", choices=SHELLS, help="the shell that is to complete")
+    parser.add_argument("shell", choices=SHELLS, help="the shell")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,14 +40,14 @@ def run(args: argparse.Namespace) -> int:
     parser = build_parser(lambda _name: True)
     for action in _actions(parser):
         if isinstance(action.metavar, str) and _PLACE.search(action.metavar):
-            action.complete = shtab.FILE  # type: ignore[attr-defined]  # how the library is told
+            action.complete = shtab.FILE  # type: ignore[attr-defined]  # how shtab reads it
     sys.stdout.write(f"{shtab.complete(parser, args.shell)}\n")
     return ExitCode.CLEAN
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """Yield the arguments of a parser and of all below it."""
-    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to ask, and shtab reads it, too
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way, and shtab reads it, too
         yield action
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 - as above
             for below in action.choices.values():

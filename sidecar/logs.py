@@ -1,7 +1,7 @@
 """Log lines: events with stable dotted names and keys, on standard error, JSON in a pod and readable on a terminal.
 
-Refuses to let a secret through: the values of keys that name one are redacted wherever they stand, and so is anything
-that looks like a signed token. What libraries log comes out in the same form, from `warning` up.
+Redacts secrets at any depth: values of keys that name a secret, and text that looks like a signed token. Messages of
+libraries come out in the same form, from `warning` up.
 """
 
 import json
@@ -22,29 +22,29 @@ _SECRET_KEYS = ("signature", "nonce", "token", "authorization", "tags", "tag", "
 _SIGNED_TOKEN = re.compile(r"eyJ[-\w]+\.[-\w]+\.[-\w]*")
 _FIRST = ("timestamp", "level", "event")
 _DEEPEST = 6
-"""Levels of nested values that a line may have."""
+"""Levels of nested values in a line."""
 
 
 class LogStream(Protocol):
-    """Where lines go."""
+    """The destination of lines."""
 
     def write(self, text: str, /) -> object:
-        """Take text."""
+        """Write text."""
 
     def flush(self) -> None:
-        """Let it go out."""
+        """Flush it."""
 
     def isatty(self) -> bool:
-        """Tell whether a person reads it."""
+        """Return whether it is a terminal."""
 
 
 def configure(level: LogLevel, form: LogFormat, stream: LogStream | None = None) -> None:
     """Set up structlog and the standard library's logging for this process.
 
     Args:
-        level: The least severe event of our own that is logged.
-        form: How lines look.
-        stream: Where they go; standard error if not given.
+        level: Least severe event of the sidecar that is logged.
+        form: The form of lines.
+        stream: Their destination; standard error if not given.
     """
     stream = sys.stderr if stream is None else stream
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -66,7 +66,7 @@ def configure(level: LogLevel, form: LogFormat, stream: LogStream | None = None)
 
 
 class _Unfailing:
-    """A stream whose faults end nobody: a line that cannot be written (disk full, reader gone) is lost."""
+    """A stream that raises no error: a line that cannot be written (disk full, reader gone) is lost."""
 
     def __init__(self, stream: LogStream) -> None:
         self._stream = stream
@@ -81,7 +81,7 @@ class _Unfailing:
 
 
 def is_console(form: LogFormat, *, terminal: bool) -> bool:
-    """Tell whether lines of this form are for a person."""
+    """Return whether lines of this form are for people."""
     return form is LogFormat.CONSOLE or (form is LogFormat.AUTO and terminal)
 
 
@@ -96,7 +96,7 @@ def _renderer(form: LogFormat, *, terminal: bool) -> structlog.typing.Processor:
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace what must not be logged, at any depth."""
+    """Replace secrets, at any depth."""
     for key, value in event.items():
         event[key] = _clean(key, value, _DEEPEST)
     return event
@@ -130,7 +130,7 @@ def _plain(value: Any) -> Any:
 
 
 class _Relay(logging.Handler):
-    """Hands on what libraries log through the standard library."""
+    """Forwards messages that libraries log through the standard library."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:

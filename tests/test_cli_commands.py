@@ -252,6 +252,6 @@ def test_full_output_is_told(command: list[str], unbuffered: str) -> None:
             timeout=PATIENCE,
         )
     assert 2 == done.returncode
-    assert ["The output cannot be written: No space left on device. What is there of it is not whole."] == (
+    assert ["The output cannot be written: No space left on device. The output is incomplete."] == (
         done.stderr.splitlines()
     )

@@ -161,8 +161,8 @@ def test_environment_wins(write: Write) -> None:
     settings = load(write(PRODUCT + "api: {port: none, socket: /run/a.sock}\n"), environ)
     assert ApiSettings(port=9000) == settings.api
     assert KubernetesSettings(KubernetesUse.ALWAYS, events=False) == settings.kubernetes
-    assert settings.marketplace.region == "eu-central-1"
-    assert settings.probes.host == "::1"
+    assert "eu-central-1" == settings.marketplace.region
+    assert "::1" == settings.probes.host
     assert timedelta() == settings.shutdown.timeout
 
 
@@ -171,15 +171,15 @@ def test_option_then_variable_then_default(write: Write) -> None:
     path = write(PRODUCT)
     assert load(path, {"SIDECAR_CONFIG": "/nowhere"}) == load(None, {"SIDECAR_CONFIG": path})
     (problem,) = problems_of(None, {"SIDECAR_CONFIG": ""})
-    assert problem.value == "'/etc/marketplace-sidecar/config.yaml'"
-    assert problem.where == "the default path, as neither --config nor SIDECAR_CONFIG names a file"
+    assert "'/etc/marketplace-sidecar/config.yaml'" == problem.value
+    assert "the default path, as neither --config nor SIDECAR_CONFIG names a file" == problem.where
 
 
 def test_missing_file_is_named() -> None:
     """A file that is not there is reported with its path and with what named it."""
     (problem,) = problems_of("/nowhere/config.yaml", NOTHING)
-    assert (problem.value, problem.where) == ("'/nowhere/config.yaml'", "--config")
-    assert problem.reason == "cannot be read: No such file or directory"
+    assert ("'/nowhere/config.yaml'", "--config") == (problem.value, problem.where)
+    assert "cannot be read: No such file or directory" == problem.reason
 
 
 UNUSABLE = [
@@ -202,20 +202,20 @@ UNUSABLE = [
 def test_unusable_file_says_why(write: Write, text: bytes, reason: str) -> None:
     """A file that holds no settings is one problem, with line and column where there are some."""
     (problem,) = problems_of(write(text), NOTHING)
-    assert problem.key == "configuration file"
+    assert "configuration file" == problem.key
     assert problem.reason.startswith(reason)
 
 
 def test_folder_is_no_file(tmp_path: Path) -> None:
     """A folder in place of the file is reported, not raised."""
     (problem,) = problems_of(str(tmp_path), NOTHING)
-    assert problem.reason == "cannot be read: Is a directory"
+    assert "cannot be read: Is a directory" == problem.reason
 
 
 def test_variables_are_judged_without_file() -> None:
     """A file that cannot be read does not hide what is wrong with the environment."""
     problems = problems_of("/nowhere", {"SIDECAR_API__PORT": "x", "SIDECAR_API__PROT": "1"})
-    assert [problem.key for problem in problems] == ["configuration file", "api.port", "SIDECAR_API__PROT"]
+    assert ["configuration file", "api.port", "SIDECAR_API__PROT"] == [problem.key for problem in problems]
 
 
 UNKNOWN = [
@@ -231,7 +231,7 @@ UNKNOWN = [
 def test_unknown_variable_is_refused(write: Write, name: str, cure: str) -> None:
     """A variable that overrides nothing is a mistake, and the most alike name is offered."""
     (problem,) = problems_of(write(PRODUCT), {name: "9000"})
-    assert (problem.key, problem.reason, problem.cure) == (name, "is not a setting", cure)
+    assert (name, "is not a setting", cure) == (problem.key, problem.reason, problem.cure)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_unknown_variable_is_refused(write: Write, name: str, cure: str) -> None
 def test_unknown_key_is_refused(write: Write, text: str, key: str, cure: str) -> None:
     """A key that is no setting is a mistake, and the most alike one is offered, a group's name too."""
     (problem,) = problems_of(write(f"{PRODUCT}\n{text}"), NOTHING)
-    assert (problem.key, problem.reason, problem.cure) == (key, "is not a setting", cure)
+    assert (key, "is not a setting", cure) == (problem.key, problem.reason, problem.cure)
 
 
 def test_service_links_are_ignored(write: Write) -> None:
@@ -259,7 +259,7 @@ def test_service_links_are_ignored(write: Write) -> None:
         "SIDECAR_PORT_80_TCP_PROTO": "tcp",
         "SIDECAR_PRODUCT_SERVICE_HOST": "10.96.0.8",
     }
-    assert load(write(PRODUCT), environ).product == IDENTITY
+    assert IDENTITY == load(write(PRODUCT), environ).product
 
 
 def test_all_problems_at_once(write: Write) -> None:
@@ -299,5 +299,5 @@ def test_credentials_are_not_shown(write: Write) -> None:
     text = "marketplace: {endpoint_url: 'http://me:hunter2@host', mode: emulator, secret_access_key: hunter2}\n"
     environ = {"SIDECAR_MARKETPLACE__SESSION_TOKEN": "hunter2", "SIDECAR_X": "[http://me:hunter2@host"}
     problems = problems_of(write(PRODUCT + text), environ)
-    assert len(problems) == 4
+    assert 4 == len(problems)
     assert "hunter2" not in explain(problems)

@@ -27,7 +27,7 @@ def problems_of(folder: Path, given: dict[str, str]) -> list[Problem]:
     return []
 
 
-TEXT = "is not text to YAML"
+TEXT = "is not text in YAML"
 BLANK = "is empty, or has space around it or control characters in it"
 NUMBER = "is not a whole number in plain digits"
 BOOLEAN = "is neither true nor false"
@@ -94,12 +94,12 @@ UNFIT = [
     ("ledger.path", "null", "has no value"),
     ("ledger.max_size", "900", "has no unit"),
     ("ledger.max_size", "900M", "is not a size"),
-    ("ledger.max_size", "4095KiB", "is too small to work with"),
+    ("ledger.max_size", "4095KiB", "is too small"),
     ("ledger.max_size", "true", "is not a size"),
-    ("api.host", "0.0.0.0", "can be reached by other pods"),
-    ("api.host", "'::'", "can be reached by other pods"),
-    ("api.host", "10.0.0.1", "can be reached by other pods"),
-    ("api.host", "example.com", "can be reached by other pods"),
+    ("api.host", "0.0.0.0", "is reachable from other pods"),
+    ("api.host", "'::'", "is reachable from other pods"),
+    ("api.host", "10.0.0.1", "is reachable from other pods"),
+    ("api.host", "example.com", "is reachable from other pods"),
     ("api.port", "65536", "is out of range"),
     ("api.port", "-1", NUMBER),
     ("api.port", "010", NUMBER),
@@ -123,10 +123,10 @@ UNFIT = [
     ("marketplace.endpoint_url", "http://", "is not the URL of an HTTP service"),
     ("marketplace.endpoint_url", "http://host:99999", "is not a URL"),
     ("marketplace.endpoint_url", "'http://[::1'", "is not a URL"),
-    ("marketplace.endpoint_url", "http://host/path", "holds more than scheme, host and port"),
-    ("marketplace.endpoint_url", "'http://host/?'", "holds more than scheme, host and port"),
-    ("marketplace.endpoint_url", "http://me:pw@host", "holds a user name or password"),
-    ("marketplace.endpoint_url", "http://127.0.0.1:8789", "is honoured only with mode: emulator"),
+    ("marketplace.endpoint_url", "http://host/path", "has more than scheme, host and port"),
+    ("marketplace.endpoint_url", "'http://host/?'", "has more than scheme, host and port"),
+    ("marketplace.endpoint_url", "http://me:pw@host", "contains a user name or password"),
+    ("marketplace.endpoint_url", "http://127.0.0.1:8789", "has an effect only with mode: emulator"),
     ("marketplace.mode", "emulator", "is missing, and mode: emulator needs it"),
     ("marketplace.mode", "test", "is not one of live, emulator"),
     ("kubernetes.enabled", "1", "is not one of auto, true, false"),
@@ -178,7 +178,7 @@ FIT = [
 @pytest.mark.parametrize(("key", "value"), FIT)
 def test_edge_value_is_taken(tmp_path: Path, key: str, value: str) -> None:
     """A value at the edge of what can work is no problem."""
-    assert problems_of(tmp_path, {key: value}) == []
+    assert [] == problems_of(tmp_path, {key: value})
 
 
 COMBINATIONS = [
@@ -218,10 +218,11 @@ def test_duplicate_key_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         load(str(path), {})
     found = [(problem.key, problem.reason) for problem in caught.value.problems]
-    assert found == [
+    expected = [
         ("product.public_keys.1", f"is given twice, first at {path}, line 1"),
         ("api.port", f"is given twice, first at {path}, line 3"),
     ]
+    assert expected == found
 
 
 def test_key_must_be_name(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_key_must_be_name(tmp_path: Path) -> None:
     path.write_text("product: {code: a, public_keys: {1: /a.pem}}\n? [api]\n: 1\n")
     with pytest.raises(SettingsError) as caught:
         load(str(path), {})
-    assert [problem.reason for problem in caught.value.problems] == ["has a key that is not a name"]
+    assert ["has a key that is not a name"] == [problem.reason for problem in caught.value.problems]
 
 
 def test_aliases_are_followed(tmp_path: Path) -> None:
@@ -242,4 +243,4 @@ def test_aliases_are_followed(tmp_path: Path) -> None:
     )
     with pytest.raises(SettingsError) as caught:
         load(str(path), {})
-    assert [(problem.key, problem.value) for problem in caught.value.problems] == [("bomb", "a list of 40")]
+    assert [("bomb", "a list of 40")] == [(problem.key, problem.value) for problem in caught.value.problems]

@@ -113,13 +113,10 @@ def assemble(
     _name_ignored(settings, environ)
     health = HealthReport(
         setting=Setting(
+            settings=settings,
             versions=_versions(),
             region=endpoint.region,
             credentials=identity.kind,
-            mode=settings.marketplace.mode,
-            ledger_path=str(settings.ledger.path),
-            on_failing=settings.metering.on_failing,
-            window=settings.metering.window,
             started_at=clock.now(),
         ),
         registrar=registrar,

@@ -23,6 +23,7 @@ from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar
 from sidecar.services.submitter import Submitter
+from sidecar.settings import Mode, Settings
 
 _FAILING_CURE = (
     "Follow the cure of the other faults. It ends with the next record of the dimension that AWS takes, or once there "
@@ -66,14 +67,10 @@ class ReadableLedger(Protocol):
 class Setting:
     """Where this process runs, as far as it never changes."""
 
+    settings: Settings
     versions: Mapping[str, str]
     region: str | None
     credentials: str | None
-    mode: str
-    ledger_path: str
-    on_failing: OnFailing
-    window: timedelta
-    """How old a record may be when it is sent."""
     started_at: datetime
 
 
@@ -113,6 +110,7 @@ class HealthReport:
             room_findings: Returns the faults of a ledger that fills.
         """
         self._setting = setting
+        self._settings = setting.settings
         self._registrar = registrar
         self._submitter = submitter
         self._intake = intake
@@ -147,7 +145,7 @@ class HealthReport:
             return verdict
         failures = self._failures()
         if failures:
-            gated = self._setting.on_failing is OnFailing.GATE
+            gated = self._settings.metering.on_failing is OnFailing.GATE
             return Verdict(ok=not gated, reason="metering-failing", sentence=describe(failures))
         if self._ledger.fault is not None:
             words = (
@@ -216,7 +214,9 @@ class HealthReport:
 
     def _entitlement_faults(self) -> list[Finding]:
         """Return the faults that have an instant of their own, with AWS's answers."""
-        denied = entitlement_fault(self._registrar.entitlement(), emulator=self._setting.mode == "emulator")
+        denied = entitlement_fault(
+            self._registrar.entitlement(), emulator=self._settings.marketplace.mode is Mode.EMULATOR
+        )
         found = [] if denied is None else [denied]
         rotated = self._registrar.rotation_due
         if rotated is not None:
@@ -248,8 +248,8 @@ class HealthReport:
             pod_source=self._ledger.pod_source,
             region=self._setting.region,
             credentials=self._setting.credentials,
-            mode=self._setting.mode,
-            ledger_path=self._setting.ledger_path,
+            mode=self._settings.marketplace.mode,
+            ledger_path=str(self._settings.ledger.path),
             ledger_bytes=self._ledger.size(),
             ledger_used=None if room is None else room.used,
             ledger_limit=None if room is None else room.limit,
@@ -261,7 +261,7 @@ class HealthReport:
             left_unsent=dict(self._submitter.left_unsent),
             in_doubt=progress.in_doubt,
             oldest_open_hour=progress.oldest_open_hour,
-            window_closes_at=_after(progress.oldest_unsent_at, self._setting.window),
+            window_closes_at=_after(progress.oldest_unsent_at, self._settings.metering.window),
             clock_skew=self._clock_skew(),
             failing=frozenset(failure.cause for failure in failures),
             refused=dict(self._refused),
@@ -282,7 +282,7 @@ class HealthReport:
             return Metering.STOPPED
         if not self._failures():
             return Metering.OK
-        return Metering.GATED if self._setting.on_failing is OnFailing.GATE else Metering.FAILING
+        return Metering.GATED if self._settings.metering.on_failing is OnFailing.GATE else Metering.FAILING
 
 
 def _after(instant: datetime | None, window: timedelta) -> datetime | None:

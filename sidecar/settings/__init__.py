@@ -1,6 +1,6 @@
 """The configuration: one YAML file and the environment's overrides, as frozen groups.
 
-Reading lists every problem at once and opens nothing but the file itself. The YAML package is loaded only to read.
+`load` reports all problems together and opens only the file itself. Importing the types does not load the YAML package.
 """
 
 from collections.abc import Mapping
@@ -57,11 +57,11 @@ def load(path: str | None, environ: Mapping[str, str]) -> Settings:
     """Return the settings of a file under the environment's overrides.
 
     Args:
-        path: The file; None takes SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml.
+        path: The file; None means SIDECAR_CONFIG, else /etc/marketplace-sidecar/config.yaml.
         environ: The variables of the process.
 
     Raises:
-        SettingsError: With every problem found.
+        SettingsError: At least one problem was found; it lists all of them.
     """
     from sidecar.settings.loading import read  # noqa: PLC0415 - brings the YAML package, which the types do without
 

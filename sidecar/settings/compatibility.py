@@ -1,6 +1,6 @@
-"""Settings judged against each other: combinations that cannot work, or that would fail silently later.
+"""Compares settings with each other: refuses combinations that cannot work, or that would fail silently later.
 
-Each rule speaks only when all the settings that it compares hold what was configured.
+A rule applies only if all settings that it compares are valid.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ from sidecar.settings.section import Reading
 
 
 def compare(settings: Settings, reading: Reading) -> None:
-    """Note a problem for every pair of settings that do not go together."""
+    """Report a problem for each combination of settings that cannot work."""
     _product(settings, reading)
     _entitlement(settings, reading)
     _window(settings.metering, reading)
@@ -25,7 +25,7 @@ def compare(settings: Settings, reading: Reading) -> None:
 def _product(settings: Settings, reading: Reading) -> None:
     code, trusted = settings.product.code, settings.product.trusted_codes
     if trusted and code not in trusted and reading.sound("product.code", "product.trusted_codes"):
-        _note(reading, "product.code", repr(code), "is not one of product.trusted_codes", "correct either")
+        _note(reading, "product.code", repr(code), "is not one of product.trusted_codes", "correct one of the two")
 
 
 def _entitlement(settings: Settings, reading: Reading) -> None:
@@ -40,7 +40,7 @@ def _entitlement(settings: Settings, reading: Reading) -> None:
                 reading,
                 "product.public_keys",
                 None,
-                f"holds no key of version {version}, which entitlement.check: register verifies with",
+                f"has no key of version {version}, which entitlement.check: register needs to verify signatures",
                 f"add {version}: /path/of/{version}.pem",
             )
     if check is EntitlementCheck.METER and reading.sound("metering.dimensions") and not settings.metering.dimensions:
@@ -49,7 +49,7 @@ def _entitlement(settings: Settings, reading: Reading) -> None:
             "entitlement.check",
             "meter",
             "asks AWS about metering.dimensions, which is empty",
-            "add a dimension, or use register",
+            "add a dimension, or set entitlement.check to register",
         )
 
 
@@ -61,7 +61,7 @@ def _window(metering: MeteringSettings, reading: Reading) -> None:
             "metering.window",
             durations.render(metering.window),
             f"closes before every hour is due: 1h + settle + spread is {durations.render(due)}",
-            "widen the window (up to 6h), or shorten settle or spread",
+            "raise metering.window (up to 6h), or lower settle or spread",
         )
 
 
@@ -73,13 +73,13 @@ def _listeners(api: ApiSettings, probes: ProbeSettings, reading: Reading) -> Non
             reading,
             "probes.port",
             str(probes.port),
-            f"is api.port too, and {probes.host} covers {api.host}",
-            "give the listeners two ports",
+            f"is api.port too, and the listeners share an address: {probes.host} covers {api.host}",
+            "set two different ports",
         )
 
 
 def _overlap(loopback: str, host: str) -> bool:
-    """Tell whether two listeners on one port would meet; names other than localhost are taken for another address."""
+    """Return whether two listeners on one port conflict; a name other than localhost counts as another address."""
     if host == loopback:
         return True
     try:
@@ -101,7 +101,7 @@ def _endpoint(marketplace: MarketplaceSettings, reading: Reading) -> None:
             reading,
             "marketplace.endpoint_url",
             repr(marketplace.endpoint_url),
-            "is honoured only with mode: emulator",
+            "has an effect only with mode: emulator",
             "remove it, or set marketplace.mode to emulator",
         )
     if marketplace.mode is Mode.EMULATOR and marketplace.endpoint_url is None:

@@ -1,4 +1,4 @@
-"""An entry of the configuration as it was written: its text, what YAML takes it for, and where it is.
+"""An entry of the configuration as written: its text, its kind in YAML, and its place.
 
 Loads no YAML package: the types of the settings and their parsers need only entries.
 """
@@ -12,7 +12,7 @@ _SHOWN = 60
 
 
 class Kind(Enum):
-    """What YAML 1.1 takes an entry for."""
+    """The kind of an entry in YAML 1.1."""
 
     TEXT = auto()
     WHOLE = auto()
@@ -31,7 +31,7 @@ class Entry:
     kind: Kind
     where: str
     text: str = ""
-    """A scalar as it was written, without quotes."""
+    """A scalar as written, without quotes."""
     items: tuple["Entry", ...] = ()
     members: Mapping[str, "Entry"] = field(default_factory=dict)
 

@@ -1,8 +1,8 @@
-"""The environment's share of the configuration: `SIDECAR_` and the path of a key, joined by `__`, in upper case.
+"""Variables that override settings: `SIDECAR_` and the path of a key, joined by `__`, in upper case.
 
-What decides whether and how usage is paid for is the seller's and comes from the file alone: a variable for it is a
-problem, however its name is spelled. A value is text, which the type of its key reads; it is never YAML. What
-Kubernetes itself injects for a Service whose name begins with `sidecar` is ignored first.
+The keys that decide whether and how usage is paid for belong to the seller and come from the file alone: a variable for
+one of them, in any spelling, is a problem. The parser of the key reads the value; it is never YAML. Variables that
+Kubernetes sets for a Service with a name that begins with `sidecar` are ignored first.
 """
 
 import re
@@ -13,7 +13,7 @@ from sidecar.settings.names import begins_as_ours, key_named, sellers_share, var
 from sidecar.settings.problems import Problem
 
 CONFIG = "SIDECAR_CONFIG"
-"""Names the file; not a setting."""
+"""The variable with the path of the file; it is not a setting."""
 _SERVICE_LINK = re.compile(
     r"SIDECAR_([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)"
 )
@@ -21,7 +21,7 @@ _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
 
 
 def overrides(environ: Mapping[str, str]) -> tuple[dict[str, Entry], list[Problem]]:
-    """Return the entries by dotted path, or by name where there is no such setting, and what no variable may change."""
+    """Return the entries by dotted path, or by name for an unknown setting, and a problem for each seller's key."""
     entries: dict[str, Entry] = {}
     problems: list[Problem] = []
     for name in sorted(environ):
@@ -43,8 +43,8 @@ def _refuse(name: str, value: str, share: str) -> Problem:
     return Problem(
         name,
         quote(value),
-        f"would change {whole}, which the seller fixed: what decides whether and how usage is paid for comes from the "
-        "configuration file alone",
+        f"would change {whole}, which the seller fixed: keys that decide whether and how usage is paid for come from "
+        "the configuration file alone",
         "unset it",
         name,
     )

@@ -1,6 +1,6 @@
-"""The configuration file: where it is, and its text as a tree.
+"""The configuration file: its path, and its text as a tree.
 
-Refuses to guess: one named file is read, and a missing one is a problem even where every key has a default.
+Exactly one file is read. A missing file is a problem, even if every key has a default.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _LARGEST = 128 * 1024
 
 
 def locate(path: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return the path of the file and what named it: the option, the variable or the default."""
+    """Return the path of the file and its source: the option, the variable or the default."""
     if path is not None:
         return path, "--config"
     if environ.get(CONFIG):
@@ -25,7 +25,7 @@ def locate(path: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
 
 
 def read(path: str, named_by: str) -> tuple[Entry | None, list[Problem]]:
-    """Return the tree of the file, None where it cannot be used, and what is wrong with it as a whole."""
+    """Return the tree of the file, None if the file is unusable, and the problems of the file as a whole."""
     try:
         with Path(path).open("rb") as file:
             text = file.read(_LARGEST + 1)

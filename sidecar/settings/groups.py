@@ -33,7 +33,7 @@ class KubernetesUse(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """The least severe event that is logged."""
+    """Least severe event that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -234,7 +234,7 @@ class ShutdownSettings:
             "drain takes less, at least 10s.",
             least=timedelta(),
             most=timedelta(hours=1),
-            because="a pod's grace period rarely is longer",
+            because="a pod's grace period is rarely longer",
         ),
     )
 

@@ -27,18 +27,18 @@ _STRUCTURED: Mapping[str, Callable[[Reading, Section], object]] = {
     "product.trusted_codes": trusted_codes,
     "metering.dimensions": dimensions,
 }
-"""Keys that hold lists or mappings, whose members have problems of their own."""
+"""Keys that hold lists or mappings, whose members are checked one by one."""
 
 
 def read(path: str | None, environ: Mapping[str, str]) -> Settings:
     """Return the settings of a file under the environment's overrides.
 
     Args:
-        path: The file; None takes SIDECAR_CONFIG, else the default path.
+        path: The file; None means SIDECAR_CONFIG, else the default path.
         environ: The variables of the process.
 
     Raises:
-        SettingsError: With every problem found.
+        SettingsError: At least one problem was found; it lists all of them.
     """
     tree, problems = file.read(*file.locate(path, environ))
     entries, refused = overrides(environ)

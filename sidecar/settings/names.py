@@ -35,7 +35,7 @@ def _all_keys() -> dict[str, str]:
 def normalize(name: str) -> str:
     """Return the form in which two names are compared: ASCII letters in lower case and digits, nothing between them.
 
-    Compatibility forms of a character count as the character itself, such as the Kelvin sign as `k`.
+    A compatibility form counts as the character itself: the Kelvin sign counts as `k`.
     """
     return _OTHERS.sub("", _folded(name))
 
@@ -51,7 +51,7 @@ def key_named(name: str) -> str | None:
 
 
 def is_sellers(key: str) -> bool:
-    """Tell whether the setting at a dotted path comes from the file alone."""
+    """Return whether the setting at a dotted path comes from the file alone."""
     return key in SELLERS_KEYS or key.partition(".")[0] in SELLERS_GROUPS
 
 
@@ -72,7 +72,7 @@ def sellers_share(name: str) -> str | None:
 
 
 def begins_as_ours(name: str) -> bool:
-    """Tell whether a variable begins with the prefix as it is written in the documents."""
+    """Return whether a variable begins with the documented prefix."""
     return name.startswith(PREFIX)
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, for a person: key, value, reason and cure of every problem at once."""
+"""Problems of a configuration, for people: key, value, reason and cure of each."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,27 +10,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to put right."""
+    """One problem."""
 
     key: str
     """The dotted path of the setting, or the name of the variable or option."""
     value: str | None
-    """As it was written, shortened and without credentials; None when it is missing."""
+    """The value as written, shortened and without credentials; None if missing."""
     reason: str
-    """What is wrong, as the rest of a sentence that starts with the value."""
+    """The problem, as the rest of a sentence that starts with the value."""
     cure: str
-    """What to do, as an order."""
+    """What to do, as an imperative."""
     where: str = ""
     """File and line, or the environment variable."""
 
 
 class SettingsError(Exception):
-    """The configuration cannot be used; `problems` lists everything that must be put right.
+    """The configuration is invalid; `problems` lists everything to correct.
 
     Args:
-        problems: What was found.
-        partial: What could be read, with stand-ins for the rest; None where no file could be read.
-        faulty: The dotted paths of the settings that hold a stand-in.
+        problems: The problems.
+        partial: The valid settings, with defaults in place of the others; None if no file was readable.
+        faulty: The dotted paths of the settings with a default in place of an invalid value.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""One group of the file while it is read: takes each key once, lets the environment win, notes every problem.
+"""One group of the file during the reading: takes each key once, a variable before the file, and collects problems.
 
-A value that is unfit is noted and its default returned, so that reading goes on and finds the rest. What nobody asked
-for is unknown, and reported once all known keys have been heard.
+An invalid value is reported and its default returned: the reading continues and finds the other problems. A key that no
+group takes is unknown; unknown keys are reported at the end.
 """
 
 from dataclasses import dataclass, field
@@ -19,35 +19,35 @@ _SECRET = ("secret", "password", "token", "credential", "access_key", "accesskey
 
 @dataclass(slots=True)
 class Reading:
-    """What one reading of the configuration has found so far."""
+    """State of one reading of the configuration."""
 
     overrides: dict[str, Entry]
-    """By dotted path; taken out as their settings are read."""
+    """By dotted path; each is removed when its setting is read."""
     problems: list[Problem] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     groups: set[str] = field(default_factory=set)
-    """What holds settings and is none: the file may misspell it, and no variable names it."""
+    """Groups: the file may misspell them, and no variable names them."""
     faulty: set[str] = field(default_factory=set)
-    """Settings whose value is a stand-in."""
+    """Settings with a default in place of an invalid value."""
     _unknown: list[tuple[str, Entry]] = field(default_factory=list)
 
     def complain(self, key: str, entry: Entry | None, reason: str, cure: str) -> None:
-        """Note a problem with the value of a key."""
+        """Report a problem with the value of a key."""
         self.faulty.add(key)
         value, where = (None, "") if entry is None else (entry.shown, entry.where)
         self.problems.append(Problem(key, value, reason, cure, where))
 
     def sound(self, *keys: str) -> bool:
-        """Tell whether these settings and all below them hold what was configured, so that they may be compared."""
+        """Return whether these settings and all below them are valid, which comparing them requires."""
         below = tuple(key + mark for key in keys for mark in ".[")
         return self.faulty.isdisjoint(keys) and not any(key.startswith(below) for key in self.faulty)
 
     def put_aside(self, key: str, entry: Entry) -> None:
-        """Note a key that nobody asked for."""
+        """Keep an unknown key for `report_unknown`."""
         self._unknown.append((key, entry))
 
     def report_unknown(self) -> None:
-        """Note a problem for every key and variable that is no setting."""
+        """Report a problem for each key and variable that is not a setting."""
         for key, entry in self._unknown:
             self._report(key, key, entry, self.known | self.groups)
         variables = [variable(key) for key in sorted(self.known) if not is_sellers(key)]
@@ -77,20 +77,20 @@ class Section:
         return f"{self._key}.{name}" if self._key else name
 
     def take(self, name: str) -> Entry | None:
-        """Return the entry of a member, the environment's before the file's, or None when there is none."""
+        """Return the entry of a member, a variable before the file, or None without either."""
         key = self.dotted(name)
         self._asked.add(name)
         self._reading.known.add(key)
         return self._reading.overrides.pop(key, None) or self._members.get(name)
 
     def group(self, name: str) -> "Section":
-        """Open a member that is a group; groups have no variable of their own."""
+        """Open a member that is a group; no variable overrides a whole group."""
         self._asked.add(name)
         self._reading.groups.add(self.dotted(name))
         return Section(self._reading, self.dotted(name), self._members.get(name))
 
     def read(self, name: str, default: T, parser: Parser[T]) -> T:
-        """Return the value of a member, or its default when it is missing or unfit."""
+        """Return the value of a member, or its default if it is missing or invalid."""
         entry = self.take(name)
         if entry is None:
             return default
@@ -105,7 +105,7 @@ class Section:
         return self.parse(self.dotted(name), entry, stand_in, parser)
 
     def parse(self, key: str, entry: Entry, stand_in: T, parser: Parser[T]) -> T:
-        """Return what `parser` makes of an entry, or note why it is unfit and return `stand_in`."""
+        """Return the parsed entry; report an invalid one and return `stand_in`."""
         try:
             return parser(entry)
         except InvalidValue as invalid:
@@ -113,7 +113,7 @@ class Section:
             return stand_in
 
     def close(self) -> None:
-        """Put aside every member that nobody asked for."""
+        """Keep every unknown member for `report_unknown`."""
         for name, entry in self._members.items():
             if name not in self._asked:
                 self._reading.put_aside(self.dotted(name), entry)

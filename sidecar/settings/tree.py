@@ -27,11 +27,11 @@ def parse(text: str | bytes, where: str) -> tuple[Entry, list[Problem]]:
     """Return the tree of one YAML document and the duplicate keys that were found in it.
 
     Args:
-        text: The document; bytes are UTF-8 unless a byte order mark says otherwise.
-        where: What each entry names as its place, with the line.
+        text: The document; bytes are UTF-8 unless they begin with another byte order mark.
+        where: The name of the document; each entry adds its line.
 
     Raises:
-        TreeError: It is no YAML, or no single document, or nested too deeply.
+        TreeError: The text is not YAML, not a single document, or nested too deeply.
     """
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -44,7 +44,7 @@ def parse(text: str | bytes, where: str) -> tuple[Entry, list[Problem]]:
     except yaml.reader.ReaderError as error:
         raise TreeError(f"is not readable text at position {error.position}: {error.reason}") from None
     except (yaml.YAMLError, ValueError, OverflowError):
-        # PyYAML lets chr() fail on an escape such as "\UFFFFFFFF".
+        # PyYAML does not catch the failure of chr() on an escape such as "\UFFFFFFFF".
         raise TreeError("is not valid YAML") from None
     except RecursionError:
         raise TreeError("is nested too deeply") from None

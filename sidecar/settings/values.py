@@ -1,7 +1,7 @@
-"""What the value of a setting may be: parsers that turn an entry into a typed value or say why they cannot.
+"""Parsers of settings: each turns one entry into a typed value or raises `InvalidValue`.
 
-A parser knows one entry and nothing of other settings, files or the network. Text is never guessed from what YAML 1.1
-takes for a number or a truth value: tools that rewrite the file would have turned `on` into `true` and `1.0` into `1`.
+A parser reads no other setting, no file and no network. It does not accept a number or a boolean of YAML 1.1 as text:
+a tool that rewrites the file may have turned `on` into `true` and `1.0` into `1`.
 """
 
 import ipaddress
@@ -34,7 +34,7 @@ _LONGEST_SOCKET = 107
 
 
 class InvalidValue(Exception):  # noqa: N818 - a verdict that the reader turns into a problem
-    """The entry is no such value; `reason` and `cure` as in a problem."""
+    """The entry is not a valid value; `reason` and `cure` are those of its problem."""
 
     def __init__(self, reason: str, cure: str) -> None:
         super().__init__(reason, cure)
@@ -48,18 +48,18 @@ def text(entry: Entry) -> str:
         case Kind.TEXT | Kind.VARIABLE:
             pass
         case Kind.NOTHING:
-            raise InvalidValue("has no value", "give it one, or leave the key out for the default")
+            raise InvalidValue("has no value", "write a value, or remove the key to use the default")
         case Kind.WHOLE | Kind.TRUTH | Kind.OTHER:
-            raise InvalidValue("is not text to YAML", "put it in quotes")
+            raise InvalidValue("is not text in YAML", "put it in quotes")
         case Kind.LIST | Kind.MAP:
             raise InvalidValue("is not text", "give a single value")
     if not entry.text or entry.text != entry.text.strip() or not entry.text.isprintable():
-        raise InvalidValue("is empty, or has space around it or control characters in it", "give it as plain text")
+        raise InvalidValue("is empty, or has space around it or control characters in it", "write it as plain text")
     return entry.text
 
 
 def optional(parser: Parser[T]) -> Parser[T | None]:
-    """Take null as well, or a variable without text."""
+    """Accept null too, and an empty variable as null."""
     return lambda entry: None if entry.kind is Kind.NOTHING or _is_blank(entry) else parser(entry)
 
 
@@ -80,7 +80,7 @@ def whole(least: int, most: int) -> Parser[int]:
 
 
 def flag(entry: Entry) -> bool:
-    """Read a truth value."""
+    """Read a boolean."""
     if not _is_truth(entry):
         raise InvalidValue("is neither true nor false", "write true or false, without quotes")
     return entry.text.lower() in _TRUE
@@ -101,7 +101,7 @@ def choice(options: type[E]) -> Parser[E]:
 
 
 def duration(least: timedelta, most: timedelta, because: str) -> Parser[timedelta]:
-    """Read a duration within bounds; `because` tells why nothing beyond them makes sense."""
+    """Read a duration in a range; `because` is the reason of the range."""
 
     def parse(entry: Entry) -> timedelta:
         number = entry.kind in {Kind.WHOLE, Kind.VARIABLE} and _WHOLE.fullmatch(entry.text)
@@ -130,7 +130,7 @@ def size(least: int) -> Parser[int]:
         if value is None:
             raise InvalidValue("is not a size", "write a whole number and KiB, MiB or GiB, such as 900MiB")
         if value < least:
-            raise InvalidValue("is too small to work with", f"give at least {sizes.render(least)}")
+            raise InvalidValue("is too small", f"give at least {sizes.render(least)}")
         return value
 
     return parse
@@ -156,12 +156,12 @@ def dimension_name(entry: Entry) -> str:
 def path(entry: Entry) -> Path:
     """Read the path of a file."""
     if text(entry).endswith("/"):
-        raise InvalidValue("names a folder", "name the file in it")
+        raise InvalidValue("names a folder", "name a file in it")
     return Path(entry.text)
 
 
 def ledger_path(entry: Entry) -> Path:
-    """Read the path of the ledger; SQLite's names for databases that are no files are refused."""
+    """Read the path of the ledger; refuses SQLite's names for databases without a file."""
     if text(entry).startswith((":", "file:")):
         raise InvalidValue("is not the path of a file", "name a file on a volume that outlives the container")
     return path(entry)
@@ -188,7 +188,7 @@ def loopback_host(entry: Entry) -> str:
     address = _address(text(entry))
     if entry.text != "localhost" and (address is None or not address.is_loopback):
         raise InvalidValue(
-            "can be reached by other pods, which the API must never be", "use 127.0.0.1, ::1 or localhost"
+            "is reachable from other pods, which must not use the API", "use 127.0.0.1, ::1 or localhost"
         )
     return entry.text
 
@@ -197,7 +197,7 @@ def endpoint_url(entry: Entry) -> str:
     """Read the address of an emulator, returned without a slash at its end."""
     cure = "write it as http://host:port"
     if "@" in text(entry):
-        raise InvalidValue("holds a user name or password", cure)
+        raise InvalidValue("contains a user name or password", cure)
     try:
         parts = urlsplit(entry.text)
         named = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
@@ -206,15 +206,15 @@ def endpoint_url(entry: Entry) -> str:
     if not named or " " in entry.text or (_address(parts.hostname or "") is None and not _is_host_name(parts.hostname)):
         raise InvalidValue("is not the URL of an HTTP service", cure)
     if parts.path.strip("/") or parts.query or parts.fragment or entry.text.endswith(("?", "#")):
-        raise InvalidValue("holds more than scheme, host and port", cure)
+        raise InvalidValue("has more than scheme, host and port", cure)
     return entry.text.rstrip("/")
 
 
 def region(entry: Entry) -> str:
-    """Read the name of an AWS Region; whether Marketplace serves it is judged where it is called."""
+    """Read the name of an AWS Region; whether Marketplace serves it is checked at the first call."""
     if not _REGION.fullmatch(text(entry)):
         raise InvalidValue(
-            "is not the name of an AWS Region", "write it as us-east-1, or null for that of the environment"
+            "is not the name of an AWS Region", "write it as us-east-1, or null to use that of the environment"
         )
     return entry.text
 
@@ -230,7 +230,7 @@ def condition(entry: Entry) -> str:
 
 
 def suggest(word: str, words: Iterable[str]) -> str | None:
-    """Return the question whether the word most alike was meant, if one is."""
+    """Return a question that names the most similar word, None without one."""
     import difflib  # noqa: PLC0415 - only when something is wrong already
 
     alike = difflib.get_close_matches(word, list(words), n=1, cutoff=0.6)

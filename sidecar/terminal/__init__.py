@@ -1,4 +1,4 @@
-"""What people see on a terminal: text as it may be shown, colours, a writer that waits for nobody, log lines.
+"""Output on a terminal: printable text, colors, a writer that never blocks its callers, log lines.
 
-Knows nothing of the product; standard library only.
+Independent of the product; standard library only.
 """

@@ -1,4 +1,4 @@
-"""Colours, where they are wanted: on a terminal that has them, and not against NO_COLOR (no-color.org)."""
+"""Colors, on terminals that support them and without NO_COLOR (no-color.org)."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 class Colour(StrEnum):
-    """What a colour says, as the parameters of an SGR sequence."""
+    """The meaning of a color; the value is the parameters of its SGR sequence."""
 
     GOOD = "32"  # green
     DOUBTFUL = "33"  # yellow
@@ -19,25 +19,25 @@ class Colour(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """Colours text, or leaves it as it is."""
+    """Colors text, or returns it unchanged."""
 
     on: bool
 
     def __call__(self, text: str, colour: Colour) -> str:
-        """Return `text` in a colour."""
+        """Return `text` in a color."""
         return f"\033[{colour}m{text}\033[0m" if self.on and text else text
 
 
 def wanted(environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether a terminal of this environment is to have colours."""
+    """Return whether output on a terminal of this environment has colors."""
     return not environ.get("NO_COLOR") and not is_dumb(environ)
 
 
 def is_dumb(environ: Mapping[str, str] = os.environ) -> bool:
-    """Tell whether the terminal can do no more than take one line after the other."""
+    """Return whether the terminal only prints line after line, without cursor movement."""
     return environ.get("TERM", "dumb") in {"dumb", ""}
 
 
 def paint_for(stream: TextIO) -> Paint:
-    """Return the paint for what is written to `stream`."""
+    """Return the paint for text that goes to `stream`."""
     return Paint(stream.isatty() and wanted())

@@ -1,7 +1,7 @@
-"""Log lines for a person: time, level and event in columns, then what else there is to say.
+"""Log lines for people: time, level and event in columns, then the other keys.
 
-Sentences stand below the line that they explain, tracebacks below these. On a terminal no word and no value is broken
-at its edge, unless it alone is wider. Nothing in it drives the terminal.
+Sentences follow on lines below, then tracebacks. On a terminal a line breaks between words and values, unless one of
+them is wider than the terminal. No value can contain a control sequence.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ _SENTENCES = ("detail", "why", "cure")
 _PLACED = frozenset({"timestamp", "level", "event", "exception", "stack"})
 _INDENT = " " * len("10:20:00Z warning ")
 _NARROWEST = 30
-"""Columns beside the indentation that are used even where the terminal has less."""
+"""Least columns for text behind the indentation, even on a narrower terminal."""
 _CLOCK = slice(len("2026-11-23T"), len("2026-11-23T10:20:00"))
 
 
@@ -31,16 +31,16 @@ class ConsoleLines:
     """Renders events."""
 
     def __init__(self, paint: Paint, columns: Callable[[], int] | None = None) -> None:
-        """Render for a terminal of so many columns now; None leaves each line in one piece, as in a file."""
+        """Render for the number of columns that `columns` returns; None breaks no line, for files."""
         self._paint = paint
         self._columns = columns
 
     def __call__(self, _logger: Any, _method: str, event: Mapping[str, Any]) -> str:
         """Return the line of an event, without its end."""
         level = str(event.get("level", ""))
-        said = {name: value for name, value in event.items() if name not in _PLACED and value is not None}
-        sentences = [name for name in _SENTENCES if said.get(name)]
-        pairs = [(f"{printable(name)}=", _shown(value)) for name, value in said.items() if name not in _SENTENCES]
+        values = {name: value for name, value in event.items() if name not in _PLACED and value is not None}
+        sentences = [name for name in _SENTENCES if values.get(name)]
+        pairs = [(f"{printable(name)}=", _shown(value)) for name, value in values.items() if name not in _SENTENCES]
         columns = None if self._columns is None else max(self._columns(), len(_INDENT) + _NARROWEST)
         head = len(_INDENT) + max(_EVENT, width(printable(str(event.get("event", ""))))) + 1
         words = self._words(pairs, head, columns)
@@ -49,13 +49,13 @@ class ConsoleLines:
             self._paint(pad(level, len("warning")), _LEVELS.get(level, Colour.NAME)),
             self._paint(pad(printable(str(event.get("event", ""))), _EVENT if pairs else 0), Colour.NAME),
         ]
-        told = [line for name in sentences for line in self._sentence(name, printable(str(said[name])), columns)]
+        explained = [line for name in sentences for line in self._sentence(name, printable(str(values[name])), columns)]
         below = [str(event[name]) for name in ("stack", "exception") if event.get(name)]
         trace = [printable(line) for text in below for line in text.splitlines()]
-        return "\n".join([f"{' '.join(parts)} {words}".rstrip(), *told, *trace])
+        return "\n".join([f"{' '.join(parts)} {words}".rstrip(), *explained, *trace])
 
     def _words(self, pairs: Sequence[tuple[str, str]], head: int, columns: int | None) -> str:
-        """Return the pairs behind the event, each whole; those that do not fit stand on lines below."""
+        """Return the pairs behind the event, each in one piece; those that do not fit go on lines below."""
         text, at = "", head
         for name, value in pairs:
             cells = width(name) + width(value)
@@ -75,6 +75,6 @@ class ConsoleLines:
 
 
 def _shown(value: object) -> str:
-    """Return a value as people write it; one with spaces is told from the next key by quotes."""
+    """Return a value for people; quotes separate one with spaces from the next key."""
     text = printable(str(value))
     return f'"{text}"' if " " in text or not text else text

@@ -1,4 +1,4 @@
-"""Durations as people say them. `sidecar.domain.durations` is how the configuration writes them."""
+"""Durations for people. `sidecar.domain.durations` has the form of the configuration."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ _UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minute
 
 
 def format_duration(duration: timedelta) -> str:
-    """Return a duration by its two largest units, `3h 20m` or `17s`; none is shorter than `0s`."""
+    """Return a duration in its two largest units, such as `3h 20m` or `17s`; a negative one is `0s`."""
     counts, rest = [], max(duration, timedelta())
     for unit, letter in _UNITS:
         count, rest = divmod(rest, unit)

@@ -1,4 +1,4 @@
-"""How large a terminal is now. COLUMNS is not asked: a shell sets it once, and a window is resized later."""
+"""The present size of a terminal. Ignores COLUMNS: a shell sets it once, and the window may be resized later."""
 
 import os
 from typing import TextIO

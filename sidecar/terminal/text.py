@@ -1,6 +1,6 @@
-"""Text as a terminal may show it: printable characters only, cut and wrapped by the cells that they take.
+"""Text for a terminal: printable characters only, cut and wrapped by the cells that they take.
 
-An app chooses its event ids, and AWS its words: neither may move the cursor, colour what follows or hide a line.
+Event ids come from the app and messages from AWS: neither may move the cursor, color the following text or hide a line.
 """
 
 import unicodedata
@@ -11,19 +11,19 @@ _WIDE = frozenset("WF")
 
 
 def printable(text: str) -> str:
-    """Return `text` with everything that a terminal would act upon written as an escape."""
+    """Return `text` with each character that controls a terminal as an escape."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def width(text: str) -> int:
-    """Return the cells that printable text takes: two for a wide character, none for one that joins the one before."""
+    """Return the cells that printable text takes: two for a wide character, none for a combining one."""
     return len(text) if text.isascii() else sum(map(_cells, text))
 
 
 def fit(text: str, columns: int) -> str:
-    """Return printable text cut to so many cells, with dots where something is left out."""
+    """Return printable text cut to a number of cells; dots mark a cut."""
     if width(text) <= columns:
         return text
     more = _MORE if columns > len(_MORE) else ""
@@ -31,12 +31,12 @@ def fit(text: str, columns: int) -> str:
 
 
 def pad(text: str, columns: int) -> str:
-    """Return printable text filled up with spaces to so many cells."""
+    """Return printable text padded with spaces to a number of cells."""
     return text + " " * (columns - width(text))
 
 
 def wrap(text: str, columns: int) -> Iterator[str]:
-    """Yield printable text in lines of at most so many cells, broken at spaces where that can be; at least one line."""
+    """Yield printable text in lines of at most `columns` cells, broken at spaces if possible; at least one line."""
     columns = max(columns, 1)
     line = ""
     for word in text.split():
@@ -61,7 +61,7 @@ def pluralize(count: int, noun: str) -> str:
 
 
 def _head(text: str, columns: int) -> str:
-    """Return the longest beginning of `text` that takes at most so many cells."""
+    """Return the longest beginning of `text` that takes at most `columns` cells."""
     taken = 0
     for index, each in enumerate(text):
         taken += _cells(each)

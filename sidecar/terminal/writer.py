@@ -1,11 +1,11 @@
-"""A terminal that is written to by a thread of its own: lines that scroll, and one status line below them.
+"""A terminal with a writer thread of its own: lines that scroll, and one status line below them.
 
-Whoever writes never waits. A person may pause a terminal for an hour (Ctrl-S, a selection, a stopped pager), and a
-write to it waits as long: here that holds nobody but this thread. What gathers meanwhile is bounded; the oldest lines
-go, and how many went is said.
+A caller of `write` never blocks. A person may pause a terminal for an hour (Ctrl-S, a selection, a stopped pager), and
+a write to it blocks for that time: only this thread. The number of waiting lines is bounded; the oldest are dropped,
+and a line reports their number.
 
-The status line is drawn from the left edge and leaves the cursor there, so that erasing from the cursor to the end of
-the screen removes it whole, also where a narrower window has wrapped it into several rows.
+The status line starts at the left edge and the cursor returns there. Erasing from the cursor to the end of the screen
+then removes the whole line, even if a narrower window has wrapped it into several rows.
 """
 
 import os
@@ -17,24 +17,24 @@ from collections.abc import Callable
 from sidecar.terminal.size import size_of
 
 _MOST = 1000
-"""Pieces of text that may wait."""
+"""Maximum number of waiting pieces of text."""
 _PATIENCE = 0.5
-"""Seconds that the end waits for a terminal that takes nothing."""
+"""Seconds that `close` waits for a paused terminal."""
 _ERASE = "\r\033[J"
 
 StatusLine = Callable[[int], str]
-"""Returns the status line for so many columns."""
+"""Returns the status line for a number of columns."""
 
 
 class TerminalWriter:
-    """A stream for log lines onto a terminal."""
+    """A stream of log lines to a terminal."""
 
     def __init__(self, descriptor: int, encoding: str = "utf-8") -> None:
-        """Begin to write.
+        """Start the thread.
 
         Args:
             descriptor: The terminal.
-            encoding: What it understands.
+            encoding: Its encoding.
         """
         self._descriptor = descriptor
         self._encoding = encoding
@@ -43,17 +43,17 @@ class TerminalWriter:
         self._lost = 0
         self._status: StatusLine | None = None
         self._stale = False
-        """The status line may look different now."""
+        """The status line may have changed."""
         self._spoiled = False
-        """What stands on the screen is not what was drawn."""
+        """The screen no longer shows what was drawn."""
         self._closed = False
         self._drawn = ""
-        """The status line that stands on the screen; the thread's own."""
+        """The status line on the screen; only the thread uses it."""
         self._thread = threading.Thread(target=self._run, name="terminal", daemon=True)
         self._thread.start()
 
     def write(self, text: str) -> None:
-        """Take text to be written; after the end it is written at once."""
+        """Queue text; after `close`, write it directly."""
         with self._changed:
             if not self._closed:
                 self._waiting.append(text)
@@ -65,27 +65,27 @@ class TerminalWriter:
         self._put(text)
 
     def flush(self) -> None:
-        """Do nothing: the thread writes as soon as the terminal takes it."""
+        """Do nothing: the thread writes as soon as the terminal accepts text."""
 
     def isatty(self) -> bool:
-        """Tell that it is a terminal."""
+        """Return True."""
         return True
 
     def show(self, status: StatusLine | None) -> None:
-        """Have this status line below the lines, or none; nothing is drawn if it looks as the one before."""
+        """Show this status line below the lines, or none; an unchanged line is not redrawn."""
         with self._changed:
             self._status = status
             self._stale = True
             self._changed.notify()
 
     def redraw(self) -> None:
-        """Draw the status line anew: the terminal's size has changed, or something else wrote on it."""
+        """Redraw the status line: the terminal's size has changed, or another program wrote to it."""
         with self._changed:
             self._spoiled = self._stale = True
             self._changed.notify()
 
     def close(self) -> None:
-        """Write what waits and remove the status line; a terminal that takes nothing holds nobody up."""
+        """Write the waiting text and remove the status line; wait for a paused terminal half a second at most."""
         with self._changed:
             self._closed = True
             self._status, self._stale = None, True
@@ -107,7 +107,7 @@ class TerminalWriter:
             in_front = self._is_in_front()
             line = status(size_of(self._descriptor).columns - 1) if status is not None and in_front else ""
             if text or (in_front and (spoiled or line != self._drawn)):
-                # In the background the row where the line stood is the shell's by now.
+                # In the background the shell uses the row of the status line.
                 erase = _ERASE if self._drawn and in_front else ""
                 self._drawn = line
                 self._put(f"{erase}{text}{line}\r" if line else f"{erase}{text}")
@@ -115,10 +115,10 @@ class TerminalWriter:
                 return
 
     def _is_in_front(self) -> bool:
-        """Tell whether the terminal is this process's to draw on; a shell uses it while a job is in the background."""
+        """Return whether this process may draw; the shell uses the terminal while a job is in the background."""
         try:
             return os.tcgetpgrp(self._descriptor) == os.getpgrp()
-        except OSError:  # it is no controlling terminal, so nobody else's either
+        except OSError:  # not a controlling terminal, so no shell uses it
             return True
 
     def _put(self, text: str) -> None:
@@ -127,8 +127,8 @@ class TerminalWriter:
             try:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
-                # Another program on this terminal has left it so that it does not wait by itself.
+                # Another program has set the terminal to non-blocking writes.
                 select.select([], [self._descriptor], [])
             except OSError:
-                # The terminal is gone; the sidecar goes on.
+                # The terminal is gone; the sidecar keeps running.
                 return

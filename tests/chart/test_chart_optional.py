@@ -106,7 +106,7 @@ def test_needed_group_is_named(helm: Helm, group: str) -> None:
     """A group without which there is no sidecar is named when it is null."""
     with pytest.raises(Refused) as refused:
         without(helm, {group: None}, PRODUCT)
-    words = "is null, and the sidecar cannot run without it; remove the line, and the chart's defaults hold"
+    words = "is null, and the sidecar cannot run without it; remove the line to use the chart's defaults"
     assert [f"sidecar.{group}: {words}"] == refused.value.problems
 
 

@@ -47,12 +47,12 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "no key",
         config(product={"public_keys": {"1": None}}),
-        "sidecar.config.product.public_keys: holds no key of version 1",
+        "sidecar.config.product.public_keys: has no key of version 1",
     ),
     (
         "key of another version",
         config(product={"public_key_version": 2}),
-        "sidecar.config.product.public_keys: holds no key of version 2",
+        "sidecar.config.product.public_keys: has no key of version 2",
     ),
     (
         "product beside the image's",
@@ -94,7 +94,7 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "proxy broken by its password",
         sidecar(proxy={"https": "http://user:1#x@p:3128"}),
-        "sidecar.proxy.https: is broken by its user name or password (not shown here)",
+        "sidecar.proxy.https: has a user name or password (not shown here) that breaks its URL",
     ),
     # What is metered.
     (
@@ -120,7 +120,7 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "settle too long",
         config(metering={"settle": "1h"}),
-        "sidecar.config.metering: settle (1h) and spread (20m) may be 59m",
+        "sidecar.config.metering: settle (1h) and spread (20m) must be 59m",
     ),
     # The identity.
     (
@@ -177,18 +177,18 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "grace too short",
         sidecar(terminationGracePeriodSeconds=29),
-        "sidecar.terminationGracePeriodSeconds: 29 is too short for shutdown.timeout (25s)",
+        "sidecar.terminationGracePeriodSeconds: 29 is shorter than shutdown.timeout (25s)",
     ),
     ("one port twice", config(api={"port": 8788}), "sidecar.config.probes.port: 8788 is api.port too"),
     (
         "probes on loopback",
         config(probes={"host": "127.0.0.1"}),
-        "sidecar.config.probes.host: 127.0.0.1 cannot be reached by the kubelet",
+        "sidecar.config.probes.host: 127.0.0.1 is unreachable for the kubelet",
     ),
     (
         "gate that nobody sets",
         config(kubernetes={"enabled": False, "readiness_gate": "example.com/entitled"}),
-        "sidecar.config.kubernetes.readiness_gate: nobody sets example.com/entitled",
+        "sidecar.config.kubernetes.readiness_gate: with kubernetes.enabled: false the sidecar does not set",
     ),
     (
         "no claim",
@@ -198,12 +198,12 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "small ledger volume",
         sidecar(ledger={"emptyDir": {"sizeLimit": "4Mi"}}),
-        "sidecar.ledger.emptyDir.sizeLimit: is too small for a ledger; give at least 8Mi",
+        "sidecar.ledger.emptyDir.sizeLimit: is too small for a ledger; set at least 8Mi",
     ),
     (
         "small ledger",
         sidecar(ledger={"maxSize": "64KiB"}),
-        "sidecar.ledger.maxSize: 64KiB is too small for a ledger; give at least 4MiB, or null",
+        "sidecar.ledger.maxSize: 64KiB is too small for a ledger; set at least 4MiB, or null",
     ),
     (
         "ledger as large as its volume",
@@ -213,7 +213,7 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "emulator behind a policy",
         merge(_EMULATOR, sidecar(networkPolicy={"enabled": True})),
-        "sidecar.networkPolicy.egress: lets nobody out to the emulator",
+        "sidecar.networkPolicy.egress: blocks traffic to the emulator",
     ),
     # The workload.
     (
@@ -271,7 +271,7 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "Service of a Job",
         {"kind": "Job", "service": {"enabled": True, "ports": [{"port": 80}]}},
-        "service.enabled: a Job serves nobody",
+        "service.enabled: a Job has no Service",
     ),
     ("Service without ports", {"service": {"enabled": True}}, "service.ports: is empty"),
     (
@@ -283,7 +283,7 @@ RULES: list[tuple[str, Values, str]] = [
 ]
 _ELSEWHERE = {
     "sidecar.mode: native needs Kubernetes 1.29, and this is ",
-    "product.yaml: has what it should not: ",
+    "product.yaml: has unknown keys: ",
 }
 """Rules with a test of their own below."""
 
@@ -384,7 +384,7 @@ def test_product_of_the_chart_is_judged(helm: Helm, own_chart: Path) -> None:
     _fix(own_chart, color="blue")
     role = sidecar(serviceAccount={"roleArn": ROLE})
     (problem,) = _refusal(helm, own_chart, role)
-    assert problem.startswith("product.yaml: has what it should not: color")
+    assert problem.startswith("product.yaml: has unknown keys: color")
     both = merge(role, merge(sidecar(productFromImage=True), config(metering={"dimensions": []})))
     (problem,) = _refusal(helm, own_chart, both)
     assert problem.startswith("sidecar.productFromImage: the chart has a product.yaml too")

@@ -117,7 +117,7 @@ def test_products_own_keys_are_enough(helm: Helm, own_chart: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ({"product": _OWN, "code": "0other"}, "product.yaml: has what it should not: code"),
+        ({"product": _OWN, "code": "0other"}, "product.yaml: has unknown keys: code"),
         ({"product": _OWN, "entitlement": None}, "product.yaml: entitlement is not a mapping"),
         ({"product": _OWN, "metering": []}, "product.yaml: metering is not a mapping"),
         (

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,7 @@ from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
+from sidecar.settings import LedgerSettings, MeteringSettings, Product, Settings
 from tests.services.fakes import MemoryStore
 from tests.support.books import NOW, RULES, event
 from tests.support.tools import PATIENCE
@@ -92,7 +94,15 @@ class Desk:
         """Make the report."""
         return HealthReport(
             setting=Setting(
-                {"sidecar": "1.0"}, "eu-west-1", "irsa", "live", "/ledger.db", on_failing, timedelta(hours=6), NOW
+                Settings(
+                    product=Product("0abc123example"),
+                    metering=MeteringSettings(on_failing=on_failing),
+                    ledger=LedgerSettings(Path("/ledger.db")),
+                ),
+                {"sidecar": "1.0"},
+                "eu-west-1",
+                "irsa",
+                NOW,
             ),
             registrar=self.registrar,
             submitter=self.metering.submitter,

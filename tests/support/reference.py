@@ -109,13 +109,10 @@ def document(text: str) -> str:
                 sentence = declaration_of(field).sentence
                 rows.append(f"| `{owner}.{name}` | {cell} | {allowed(field)} | {sentence} |")
         table = "\n".join(rows)
-        text, count = re.subn(
-            rf"(^## `{group.name}`[^\n]*\n\n)(?:\|[^\n]*\n)*",
-            rf"\g<1>{_escaped(table)}\n",
-            text,
-            flags=re.MULTILINE,
-        )
-        assert count == 1, f"docs/configuration.md has no heading ## `{group.name}`"
+        heading = re.search(rf"^## `{group.name}`[^\n]*\n\n", text, re.MULTILINE)
+        assert heading, f"docs/configuration.md has no heading ## `{group.name}`"
+        rest = re.sub(r"\A(?:\|[^\n]*\n)*", "", text[heading.end() :])
+        text = f"{text[: heading.end()]}{table}\n{rest}"
     return text
 
 
@@ -183,10 +180,10 @@ def _group(section: str, found: Mapping[str, Field[Any]]) -> str:
     assert own
     given = set()
     for line in own[0].splitlines():
-        key_line = re.match(r" {4}(\w+):", line)
-        if key_line:
-            given.add(key_line[1])
-            lines += _comment(_sentence(f"{group}.{key_line[1]}", found[f"{group}.{key_line[1]}"]))
+        start = re.match(r" {4}(\w+):", line)
+        if start:
+            given.add(start[1])
+            lines += _comment(_sentence(f"{group}.{start[1]}", found[f"{group}.{start[1]}"]))
         if not line.startswith("    #"):
             lines.append(line)
     for key, field in found.items():
@@ -194,10 +191,6 @@ def _group(section: str, found: Mapping[str, Field[Any]]) -> str:
         if owner == group and name not in given:
             lines += [*_comment(_sentence(key, field)), f"    {name}: {shown(_chart_default(key, field))}"]
     return "\n".join(lines) + "\n" + body[own.end() :]
-
-
-def _escaped(replacement: str) -> str:
-    return replacement.replace("\\", r"\\")
 
 
 def _comment(sentence: str) -> list[str]:

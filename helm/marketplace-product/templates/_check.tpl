@@ -27,7 +27,7 @@ containers: {{ $name }} listens on {{ .containerPort }}, which is the sidecar's;
 {{- $service := .Values.service | default dict }}
 {{- include "marketplace-sidecar.problems.name" (dict "name" (include "marketplace-product.name" .) "kind" .Values.kind "service" $service.enabled "key" "fullnameOverride") }}
 {{- if and $service.enabled (eq .Values.kind "Job") }}
-service.enabled: a Job serves nobody; set it to false
+service.enabled: a Job has no Service; set it to false
 {{- end }}
 {{- if and $service.enabled (not $service.ports) }}
 service.ports: is empty, and service.enabled is true; name a port

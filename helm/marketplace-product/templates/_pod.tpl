@@ -51,7 +51,7 @@ spec:
     {{- end }}
 {{- end }}
 
-{{/* Takes {context, container, main}. A Job is not asked for readiness: nobody is sent to it. */}}
+{{/* Takes {context, container, main}. A Job has no readiness probe: it receives no traffic. */}}
 {{- define "marketplace-product.container" -}}
 {{- $values := .context.Values -}}
 - name: {{ .container.name | quote }}

@@ -1,6 +1,6 @@
 {{/*
-Combinations of values that cannot work. A schema judges one value; these judge them against each other, all at once,
-each in a sentence that names the key and the cure. Nothing here looks at the cluster but at its version.
+Combinations of values that cannot work. The schema checks single values; these templates compare them with each other
+and report all problems together, each in a sentence with key and cure. Of the cluster they read only the version.
 */}}
 
 {{- define "marketplace-sidecar.check" -}}
@@ -44,16 +44,16 @@ each in a sentence that names the key and the cure. Nothing here looks at the cl
 {{- $stray := omit $product "code" "public_key_version" "public_keys" "trusted_codes" }}
 {{- if not $sidecar.productFromImage }}
 {{- if $stray }}
-product.yaml: has what it should not: {{ keys $stray | sortAlpha | join ", " }}; it holds code, public_key_version, public_keys and trusted_codes
+product.yaml: has unknown keys: {{ keys $stray | sortAlpha | join ", " }}; it holds code, public_key_version, public_keys and trusted_codes
 {{- end }}
 {{- if not $product.code }}
 sidecar.config.product.code: is missing{{ if $config.metering.dimensions }}, and the dimensions are reported under it{{ end }}; set the product code of the listing, or build it into the image and set sidecar.productFromImage
 {{- else if and $product.trusted_codes (not (has $product.code $product.trusted_codes)) }}
-sidecar.config.product.code: {{ $product.code }} is not one of trusted_codes; correct either
+sidecar.config.product.code: {{ $product.code }} is not one of trusted_codes; correct one of the two
 {{- end }}
 {{- $version := $product.public_key_version | default 1 | toString }}
 {{- if and (eq $config.entitlement.check "register") (not (hasKey ($product.public_keys | default dict) $version)) }}
-sidecar.config.product.public_keys: holds no key of version {{ $version }}, which entitlement.check: register verifies with; add it with --set-file 'sidecar.config.product.public_keys.{{ $version }}=1.pem'
+sidecar.config.product.public_keys: has no key of version {{ $version }}, which entitlement.check: register needs to verify signatures; add it with --set-file 'sidecar.config.product.public_keys.{{ $version }}=1.pem'
 {{- end }}
 {{- end }}
 {{- end }}
@@ -70,7 +70,7 @@ sidecar.config.metering.dimensions: names {{ .name }} twice; name each dimension
 {{- $names = append $names .name }}
 {{- end }}
 {{- if and (eq $config.entitlement.check "meter") (not $metering.dimensions) }}
-sidecar.config.entitlement.check: meter asks AWS about metering.dimensions, which is empty; add a dimension, or use register
+sidecar.config.entitlement.check: meter asks AWS about metering.dimensions, which is empty; add a dimension, or set entitlement.check to register
 {{- end }}
 {{- $window := include "marketplace-sidecar.seconds" $metering.window | int -}}
 {{- $settle := include "marketplace-sidecar.seconds" $metering.settle | int -}}
@@ -78,10 +78,10 @@ sidecar.config.entitlement.check: meter asks AWS about metering.dimensions, whic
 {{- if gt $window 21600 }}
 sidecar.config.metering.window: {{ $metering.window }} is longer than AWS takes usage for; use 6h or less
 {{- else if ge (add 3600 $settle $spread) $window }}
-sidecar.config.metering.window: {{ $metering.window }} closes before every hour is due, an hour plus settle ({{ $metering.settle }}) plus spread ({{ $metering.spread }}); widen it up to 6h, or shorten the others
+sidecar.config.metering.window: {{ $metering.window }} closes before every hour is due, an hour plus settle ({{ $metering.settle }}) plus spread ({{ $metering.spread }}); raise it (up to 6h), or lower the others
 {{- end }}
 {{- if or (gt $settle 3540) (gt $spread 3540) }}
-sidecar.config.metering: settle ({{ $metering.settle }}) and spread ({{ $metering.spread }}) may be 59m at most, for an hour's record must be due before the next one's; shorten them
+sidecar.config.metering: settle ({{ $metering.settle }}) and spread ({{ $metering.spread }}) must be 59m at most, because an hour's record must be due before the next one's; lower them
 {{- end }}
 {{- end }}
 {{- end }}
@@ -104,14 +104,14 @@ sidecar.serviceAccount.roleArn: is missing; set the IAM role of the service acco
 sidecar.serviceAccount.name: is missing, and create is false; name the service account that has the eks.amazonaws.com/role-arn annotation
 {{- end }}
 {{- if hasKey $account.annotations "eks.amazonaws.com/role-arn" }}
-sidecar.serviceAccount.annotations: holds eks.amazonaws.com/role-arn; set sidecar.serviceAccount.roleArn instead
+sidecar.serviceAccount.annotations: contains eks.amazonaws.com/role-arn; set sidecar.serviceAccount.roleArn instead
 {{- end }}
 {{- if eq $account.webIdentity "chart" }}
 {{- if not $account.roleArn }}
-sidecar.serviceAccount.roleArn: is missing, and webIdentity: chart hands it to the pod; set it, or use webhook
+sidecar.serviceAccount.roleArn: is missing, and webIdentity: chart needs it for the pod; set it, or set webIdentity to webhook
 {{- end }}
 {{- if and $live (not $marketplace.region) }}
-sidecar.config.marketplace.region: is missing, and with webIdentity: chart nobody else names it; set the cluster's own Region
+sidecar.config.marketplace.region: is missing, and with webIdentity: chart no webhook sets it; set the cluster's own Region
 {{- end }}
 {{- end }}
 {{- range $sidecar.extraEnv }}
@@ -132,16 +132,16 @@ sidecar.mode: native needs Kubernetes 1.29, and this is {{ .Capabilities.KubeVer
 {{- end }}
 {{- $least := add 5 (include "marketplace-sidecar.seconds" $config.shutdown.timeout) }}
 {{- if lt (int $sidecar.terminationGracePeriodSeconds) (int $least) }}
-sidecar.terminationGracePeriodSeconds: {{ $sidecar.terminationGracePeriodSeconds }} is too short for shutdown.timeout ({{ $config.shutdown.timeout }}) and 5 seconds; set {{ $least }} or more, or shorten the time-out
+sidecar.terminationGracePeriodSeconds: {{ $sidecar.terminationGracePeriodSeconds }} is shorter than shutdown.timeout ({{ $config.shutdown.timeout }}) plus 5 seconds; set {{ $least }} or more, or lower shutdown.timeout
 {{- end }}
 {{- if eq (int $config.api.port) (int $config.probes.port) }}
-sidecar.config.probes.port: {{ $config.probes.port }} is api.port too; give them two ports
+sidecar.config.probes.port: {{ $config.probes.port }} is api.port too; set two different ports
 {{- end }}
 {{- if has $config.probes.host (list "127.0.0.1" "::1" "localhost") }}
-sidecar.config.probes.host: {{ $config.probes.host }} cannot be reached by the kubelet, which comes by the pod's address; use 0.0.0.0, which covers IPv6 too
+sidecar.config.probes.host: {{ $config.probes.host }} is unreachable for the kubelet, which uses the pod's address; use 0.0.0.0, which covers IPv6 too
 {{- end }}
 {{- if and ($config.kubernetes).readiness_gate (not ($config.kubernetes).enabled) }}
-sidecar.config.kubernetes.readiness_gate: nobody sets {{ $config.kubernetes.readiness_gate }} while kubernetes.enabled is false, and the pod would never be Ready; enable it, or remove the gate
+sidecar.config.kubernetes.readiness_gate: with kubernetes.enabled: false the sidecar does not set {{ $config.kubernetes.readiness_gate }}, and the pod would never be Ready; enable it, or remove the gate
 {{- end }}
 {{- if and (eq $sidecar.ledger.volume "existingClaim") (not $sidecar.ledger.existingClaim) }}
 sidecar.ledger.existingClaim: is missing, and ledger.volume is existingClaim; name the claim, or use emptyDir
@@ -152,25 +152,25 @@ sidecar.ledger.claimTemplate.size: is missing, and ledger.volume is claimTemplat
 {{- $volume := include "marketplace-sidecar.ledgerVolume" $sidecar.ledger }}
 {{- $key := ternary "emptyDir.sizeLimit" "claimTemplate.size" (eq $sidecar.ledger.volume "emptyDir") }}
 {{- if and $volume (lt (int64 $volume) 8192) }}
-sidecar.ledger.{{ $key }}: is too small for a ledger; give at least 8Mi
+sidecar.ledger.{{ $key }}: is too small for a ledger; set at least 8Mi
 {{- end }}
 {{- with $sidecar.ledger.maxSize }}
 {{- $size := int64 (include "marketplace-sidecar.kibibytes" (trimSuffix "B" .)) }}
 {{- if lt $size 4096 }}
-sidecar.ledger.maxSize: {{ . }} is too small for a ledger; give at least 4MiB, or null
+sidecar.ledger.maxSize: {{ . }} is too small for a ledger; set at least 4MiB, or null
 {{- else if and $volume (ge $size (int64 $volume)) }}
-sidecar.ledger.maxSize: {{ . }} leaves no room on a volume of {{ $key }}, and the pod would be evicted or the volume full; give less, or null for 7/8 of it
+sidecar.ledger.maxSize: {{ . }} leaves no room on a volume of {{ $key }}, and the pod would be evicted or the volume full; set less, or null for 7/8 of it
 {{- end }}
 {{- end }}
 {{- if and ($sidecar.networkPolicy).enabled (eq $config.marketplace.mode "emulator") (not $sidecar.networkPolicy.egress) }}
-sidecar.networkPolicy.egress: lets nobody out to the emulator at {{ $config.marketplace.endpoint_url }}; add a rule for its port, or disable the policy
+sidecar.networkPolicy.egress: blocks traffic to the emulator at {{ $config.marketplace.endpoint_url }}; add a rule for its port, or disable the policy
 {{- end }}
 {{- end }}
 
 {{/*
 All of the above, and what depends on the workload. Takes {context, kind, replicas, strategy, problems}: replicas are
 pods at one time, null if an autoscaler decides; strategy is the Deployment's, problems are those that the calling chart
-has found itself.
+found.
 */}}
 {{- define "marketplace-sidecar.checkWorkload" -}}
 {{- $problems := list (include "marketplace-sidecar.problems" .context) (include "marketplace-sidecar.problems.workload" .) (.problems | default "") -}}
@@ -181,7 +181,7 @@ has found itself.
 {{- $sidecar := .context.Values.sidecar -}}
 {{- $volume := ($sidecar.ledger).volume | default "" -}}
 {{- if and (eq .kind "Job") (eq $sidecar.mode "plain") }}
-sidecar.mode: a Job never completes with a plain container beside it; use native, on Kubernetes 1.29 or newer
+sidecar.mode: a Job never completes while a plain sidecar container runs; use native, on Kubernetes 1.29 or newer
 {{- end }}
 {{- if and (eq $volume "claimTemplate") (ne .kind "StatefulSet") }}
 sidecar.ledger.volume: claimTemplate needs a StatefulSet, and this is a {{ .kind }}; use kind StatefulSet, or emptyDir

@@ -7,12 +7,12 @@ first shows as a fault of a template, the second only after half of the release 
 {{- $sidecar := .Values.sidecar -}}
 {{- range $group := list "config" "image" "ledger" "serviceAccount" }}
 {{- if kindIs "invalid" (get $sidecar $group | default nil) }}
-sidecar.{{ $group }}: is null, and the sidecar cannot run without it; remove the line, and the chart's defaults hold
+sidecar.{{ $group }}: is null, and the sidecar cannot run without it; remove the line to use the chart's defaults
 {{- end }}
 {{- end }}
 {{- range $group := list "api" "entitlement" "log" "marketplace" "metering" "probes" "product" "shutdown" }}
 {{- if and $sidecar.config (not (kindIs "map" (get $sidecar.config $group))) }}
-sidecar.config.{{ $group }}: is null, and only config.kubernetes can be switched off that way; remove the line, and the chart's defaults hold
+sidecar.config.{{ $group }}: is null, and only config.kubernetes can be switched off that way; remove the line to use the chart's defaults
 {{- end }}
 {{- end }}
 {{- end }}

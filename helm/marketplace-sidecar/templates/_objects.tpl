@@ -1,5 +1,5 @@
 {{/*
-The objects beside the pod, each under its own name and all together: a chart needs one file with
+The objects besides the pod, each under its own name and all together: a chart needs one file with
 {{ include "marketplace-sidecar.objects" . }}.
 */}}
 

@@ -1,6 +1,6 @@
 {{/*
-Values that came with more than themselves: a proxy with white space, quotes or a password that breaks its URL, a key in
-another form than the sidecar reads. The sidecar judges key files in the same way. No part of a proxy's URL is shown.
+Malformed values: a proxy with white space, quotes or a password that breaks its URL, a key in a form that the sidecar
+does not read. The sidecar checks key files in the same way. No part of a proxy's URL is shown.
 */}}
 
 {{- define "marketplace-sidecar.problems.plain" -}}
@@ -12,7 +12,7 @@ sidecar.proxy.{{ $name }}: has white space or a line end around its value; set t
 {{- else if regexMatch "^[\"'`\u201c\u201d]|[\"'`\u201c\u201d]$" $value }}
 sidecar.proxy.{{ $name }}: has quotes around its value; set the bare value
 {{- else if and (ne $name "exclude") (regexMatch "[/?#\\\\].*@" (regexReplaceAll "^[A-Za-z]+://" $value "")) }}
-sidecar.proxy.{{ $name }}: is broken by its user name or password (not shown here); percent-encode each special character in them (/ is %2F, # is %23, ? is %3F, @ is %40)
+sidecar.proxy.{{ $name }}: has a user name or password (not shown here) that breaks its URL; percent-encode each special character in them (/ is %2F, # is %23, ? is %3F, @ is %40)
 {{- end }}
 {{- end }}
 {{- if not .Values.sidecar.productFromImage }}
@@ -26,7 +26,7 @@ sidecar.proxy.{{ $name }}: is broken by its user name or password (not shown her
 {{- $labels := regexFindAll "-----BEGIN [A-Z0-9 ]+-----" .pem -1 -}}
 {{- $label := first (append $labels "") | trimPrefix "-----BEGIN " | trimSuffix "-----" -}}
 {{- if and .pem (hasSuffix "PRIVATE KEY" (join " " $labels | trimSuffix "-----")) }}
-{{ .key }}: holds a private key; remove it from everywhere at once and set the public key that AWS Marketplace shows
+{{ .key }}: holds a private key; remove it from every place immediately and set the public key that AWS Marketplace shows
 {{- else if gt (len $labels) 1 }}
 {{ .key }}: holds more than one PEM block; give each version a key of its own
 {{- else if eq $label "RSA PUBLIC KEY" }}

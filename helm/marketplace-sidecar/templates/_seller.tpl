@@ -1,6 +1,6 @@
 {{/*
-What the seller fixes where no value of an installation reaches: in a file `product.yaml` beside Chart.yaml, or in the
-image (productFromImage). The sidecar takes these keys from its file alone; here they are kept out of the values, the
+Keys that the seller fixes out of reach of an installation's values: in a file `product.yaml` next to Chart.yaml, or in
+the image (productFromImage). The sidecar takes these keys from its file alone; here they are kept out of the values, the
 variables and the mounts.
 */}}
 
@@ -87,7 +87,7 @@ product.yaml: is empty and fixes nothing; write the product in it, or remove the
 {{- else if $named }}
 {{- $stray := keys (omit $file "product" "entitlement" "metering" "license" "marketplace") | sortAlpha }}
 {{- if $stray }}
-product.yaml: has what it should not: {{ join ", " $stray }}; it holds product, entitlement, metering, license and marketplace, or the product's own keys alone
+product.yaml: has unknown keys: {{ join ", " $stray }}; it holds product, entitlement, metering, license and marketplace, or the product's own keys alone
 {{- end }}
 {{- range $group := $named }}
 {{- if not (kindIs "map" (get $file $group)) }}
