@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from sidecar.domain import skew, timestamps
+from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Failure, describe
@@ -203,8 +204,7 @@ class HealthReport:
         rotated = self._registrar.rotation_due
         if rotated is not None:
             detail = f"AWS rotated the product's public key on {timestamps.render(rotated)}"
-            cure = "Ship a version of the product with the new key and product.public_key_version."
-            standing.append(Finding("public-key-rotated", detail, cure, rotated))
+            standing.append(Finding("public-key-rotated", detail, KEY_ROTATION_CURE, rotated))
         if progress.in_doubt:
             detail = f"{progress.in_doubt} records may or may not have been taken by AWS"
             cure = "Run `marketplace-sidecar ledger reconcile --cloudtrail`, or decide with `ledger resolve`."
