@@ -1,7 +1,7 @@
-"""What the ledger and the sidecar show of themselves, as JSON members.
+"""The state of the ledger and of the sidecar as JSON members.
 
-Quantities are decimal strings, hours and times RFC 3339 with `Z`. `status_members` leaves out nonce and signature: an
-operator's paste of it must give nothing away.
+Quantities are decimal strings, hours and times RFC 3339 with `Z`. `status_members` omits nonce and signature, because
+operators paste a status into tickets.
 """
 
 from collections.abc import Iterable, Sequence

@@ -13,6 +13,7 @@ from sidecar.adapters.ledger.snapshot import reading
 from sidecar.adapters.signature import PublicKeys, UnusableKeys
 from sidecar.checks.running import RunningSidecar
 from sidecar.domain.check_result import Check, CheckResult
+from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
 from sidecar.domain.entitlement.states import Evidence, Reason
 from sidecar.domain.entitlement.token import Refusal, check_signature
 from sidecar.domain.timestamps import render
@@ -25,7 +26,6 @@ _OWN_KEY = (
     "Save the key that AWS Marketplace shows for product.public_key_version, in the product's own listing; check the "
     "clock, and that no proxy between the pod and AWS answers."
 )
-_RENEW = "Ship a version of the product with the new key and product.public_key_version."
 
 
 def check_keys(product: Product, marketplace: MarketplaceSettings | None = None) -> CheckResult:
@@ -50,7 +50,7 @@ def check_rotation(settings: Settings, running: RunningSidecar | None) -> CheckR
         return ROTATION.skipped("entitlement.check does not register, so no key is used")
     if running is not None:
         for found, _ in running.faults("public-key-rotated"):
-            return ROTATION.warn(found, _RENEW)
+            return ROTATION.warn(found, KEY_ROTATION_CURE)
         if running.reason == Reason.SIGNATURE_INVALID:
             own = settings.marketplace
             emulated = own.mode is Mode.EMULATOR

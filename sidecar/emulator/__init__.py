@@ -1,5 +1,5 @@
 """AWS's side of the conversation: a local Marketplace Metering service that any AWS SDK can talk to.
 
-It stands alone: it needs no sidecar, no AWS account and no AWS library. The rules of each operation are plain
-functions over a state object with the time as an argument, so that they can also be called without any HTTP.
+It is independent: it needs no sidecar, no AWS account and no AWS library. The rules of each operation are plain
+functions over a state object with the time as an argument, and can also be called without any HTTP.
 """

@@ -1,7 +1,7 @@
-"""The emulated time: the system's until somebody sets it, steps it or makes it run fast.
+"""The emulated time: the system's until a client sets it, steps it or makes it run fast.
 
-Once touched it runs on the monotonic clock, so that steps of the system clock do not show. Refuses times outside
-1970 to 2999 and speeds outside 0 (stands still) to 100,000.
+Once touched it runs on the monotonic clock, so steps of the system clock do not show. Refuses times outside
+1970 to 2999 and speeds outside 0 (stopped) to 100,000.
 """
 
 import time
@@ -26,7 +26,7 @@ class Clock:
     def __init__(
         self, system: Callable[[], datetime] = system_now, monotonic_ns: Callable[[], int] = time.monotonic_ns
     ) -> None:
-        """Follow the system clock until told otherwise."""
+        """Follow the system clock until the first change."""
         self._system = system
         self._monotonic_ns = monotonic_ns
         self._base: datetime | None = None

@@ -1,6 +1,6 @@
-"""The control API under `/_emulator`: what a test or a person turns to make the emulated world behave.
+"""The control API under `/_emulator`, by which a test or a person controls the emulated world.
 
-Refuses members that it does not know, so that a misspelt one is not silently without effect. Problems are
+Refuses unknown members, because a misspelled one would silently have no effect. Problems are
 `application/problem+json`. Shows no secret: neither private keys nor handed-out credentials.
 """
 
@@ -17,6 +17,7 @@ from sidecar.emulator.faults import ANY
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import format_instant, parse_duration, parse_instant
 from sidecar.emulator.protocol.shapes import CUSTOMER, Structure, check
+from sidecar.emulator.responses import respond
 from sidecar.emulator.rules.resolve_customer import issue_token
 from sidecar.emulator.service import Service
 from sidecar.emulator.state.account import change_customers
@@ -28,7 +29,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class ControlError(Exception):
-    """A control request that cannot be carried out; the message names the member and the reason."""
+    """An invalid control request; the message names the member and the reason."""
 
 
 class Control:
@@ -56,7 +57,7 @@ class Control:
     async def _show_state(self, _: web.Request) -> web.Response:
         service, state = self._service, self._service.state
         dimensions = state.seed.dimensions
-        return web.json_response(
+        return respond(
             {
                 **self._clock(),
                 "product_code": state.seed.product_code,
@@ -87,7 +88,7 @@ class Control:
         return await self._show_state(request)
 
     async def _show_clock(self, _: web.Request) -> web.Response:
-        return web.json_response(self._clock())
+        return respond(self._clock())
 
     async def _change_clock(self, request: web.Request) -> web.Response:
         members = await _read_members(request, {"now", "advance", "speed"})
@@ -110,7 +111,7 @@ class Control:
             raise ControlError(str(error)) from error
         self._service.state.keep(setting)
         await self._service.settle()
-        return web.json_response(self._clock())
+        return respond(self._clock())
 
     async def _change_customers(self, request: web.Request) -> web.Response:
         members = await _read_members(request, {"action", *CUSTOMER})
@@ -127,10 +128,10 @@ class Control:
             token = secrets.token_urlsafe(32)
             issue_token(self._service.state, self._service.clock.now(), token, customer)
         await self._service.settle()
-        return web.json_response({"RegistrationToken": token})
+        return respond({"RegistrationToken": token})
 
     async def _show_faults(self, _: web.Request) -> web.Response:
-        return web.json_response({"faults": list(self._service.faults.pending())})
+        return respond({"faults": list(self._service.faults.pending())})
 
     async def _add_fault(self, request: web.Request) -> web.Response:
         members = await _read_members(request, {"operation", "fault", "count"})
@@ -146,10 +147,10 @@ class Control:
         return await self._show_faults(request)
 
     async def _show_records(self, _: web.Request) -> web.Response:
-        return web.json_response({"records": [_show_record(record) for record in self._service.state.records]})
+        return respond({"records": [_show_record(record) for record in self._service.state.records]})
 
     async def _show_events(self, _: web.Request) -> web.Response:
-        return web.json_response({"Records": [event.record for event in self._service.state.trail]})
+        return respond({"Records": [event.record for event in self._service.state.trail]})
 
     async def _rotate_keys(self, request: web.Request) -> web.Response:
         members = await _read_members(request, {"rotate"})
@@ -157,14 +158,14 @@ class Control:
             raise ControlError("rotate: must be true")
         await self._service.keys.prepare(self._service.keys.rotate(self._service.clock.now()))
         await self._service.settle()
-        return web.json_response(self._keys())
+        return respond(self._keys())
 
     async def _show_public_key(self, request: web.Request) -> web.Response:
         version = int(request.match_info["version"])
         if version not in self._service.state.keys:
             raise web.HTTPNotFound(reason="The product has no such public key version")
         await self._service.keys.prepare(version)
-        # Nobody may hold a public key whose private half a crash could still lose.
+        # A crash must not lose the private half of a public key that a client holds.
         await self._service.settle()
         return web.Response(body=self._service.keys.public_pem(version), content_type="application/x-pem-file")
 

@@ -5,13 +5,13 @@ Refuses to listen before the state file is read. Invariant: a problem outside th
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
 from sidecar.emulator.control import Control, ControlError, Handler
 from sidecar.emulator.protocol.wire import LARGEST_BODY, answer
+from sidecar.emulator.responses import respond
 from sidecar.emulator.service import Options, Service
 
 
@@ -22,7 +22,7 @@ def create_app(options: Options) -> web.Application:
         StateFileError: At start-up, if the state file cannot be used.
     """
     service = Service(options)
-    app = web.Application(middlewares=[_tell_problems], client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[_answer_problems], client_max_size=LARGEST_BODY)
 
     async def answer_call(request: web.Request) -> web.StreamResponse:
         return await answer(service, request)
@@ -58,7 +58,7 @@ async def serve(options: Options, *, announce: Callable[[str], None], stop: asyn
 
 
 @web.middleware
-async def _tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ControlError as error:
@@ -71,6 +71,4 @@ async def _tell_problems(request: web.Request, handler: Handler) -> web.StreamRe
 
 def _problem(status: int, kind: str, detail: str) -> web.Response:
     problem = {"type": f"urn:marketplace-emulator:{kind}", "title": kind, "status": status, "detail": detail}
-    return web.Response(
-        status=status, body=json.dumps(problem).encode(), headers={"Content-Type": "application/problem+json"}
-    )
+    return respond(problem, status=status, media_type="application/problem+json")

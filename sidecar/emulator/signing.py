@@ -1,7 +1,7 @@
 """The product's key pairs and the tokens signed by them: RSASSA-PSS with SHA-256, as AWS signs RegisterUsage.
 
-Also signs wrongly when asked to, each way being one that a careless verifier would let pass. Refuses to keep keys
-itself: they live in the state. Invariant: a version that exists has one key pair for ever.
+Also signs wrongly when asked to, in ways that a careless verifier would accept. Refuses to keep keys
+itself: they live in the state. Invariant: a version that exists keeps its key pair.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ class KeyRing:
         return f"{signing_input}.{_base64url(key.sign(signing_input.encode(), salted, hashes.SHA256()))}"
 
     def rotate(self, now: datetime) -> int:
-        """Add a key version and let the others expire now; returns the new version."""
+        """Add a key version and expire the others now; return the new version."""
         new_version = self._state.current_key_version + 1
         for key in list(self._state.keys.values()):
             if key.expired_at is None:

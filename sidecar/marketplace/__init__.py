@@ -1,6 +1,6 @@
 """The AWS Marketplace Metering Service as an asyncio library.
 
-Open a `MarketplaceMeteringClient` on an `Endpoint` and call the four operations; let `call` or `submit_batch` repeat
+Open a `MarketplaceMeteringClient` on an `Endpoint` and call the four operations; `call` and `submit_batch` retry
 them. Importing this package does not load the AWS SDK.
 """
 # ruff: noqa: F403 - errors and types that are added to their modules are exported without another list

@@ -20,7 +20,7 @@ from sidecar.marketplace.types import (
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """What AWS tells two records apart by, and the allocations."""
+    """The fields that make two records different to AWS, and the allocations."""
 
     customer: tuple[str | None, str | None, str | None]
     dimension: str
@@ -65,8 +65,8 @@ def settle(
     """Return the outcome of each record of `request`, in its order, from what the service settled and what it did not.
 
     The service repeats each record in its answer, sometimes rounded to the hour or with the other identity filled in:
-    an exact repeat counts first, then one that agrees in all that the record says. What the service neither settled nor
-    names as `unprocessed` is in doubt.
+    an exact repeat counts first, then one that agrees in every member of the record. A record that is neither settled
+    nor `unprocessed` is in doubt.
     """
     slots = [_slot(record) for record in request.usage_records]
     sent = dict.fromkeys(slots)

@@ -2,7 +2,7 @@
 
 Each call is one attempt: it validates, sends once from a worker thread, and returns a typed result or raises a typed
 error. It refuses to retry (see `retrying`) and imports the SDK only when opened. Cancelling an await does not recall a
-request that a thread has begun to send: AWS may have taken it, so that only the same request may follow.
+request that a thread has begun to send: AWS may have taken it, so only the same request may follow.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class MarketplaceMeteringClient:
 
         Args:
             endpoint: Where calls go.
-            now: Tells our time, to be compared with the service's; None compares nothing. Called on worker threads.
+            now: Returns our time, for a comparison with the service's; None compares nothing. Runs on worker threads.
         """
         self.endpoint = endpoint
         self._service_clock = None if now is None else ServiceClock(now)
@@ -133,7 +133,7 @@ class MarketplaceMeteringClient:
 
     @property
     def connection(self) -> "Connection":
-        """The SDK behind the client, for questions that need no other one; open for as long as the client is.
+        """The SDK behind the client, for questions that need no other one; open while the client is open.
 
         Raises:
             RuntimeError: The client is not open.

@@ -1,4 +1,4 @@
-"""What is different where an emulator stands in AWS's place."""
+"""The error of a call to an emulator that does not answer."""
 
 from sidecar.marketplace.errors import NotSent
 

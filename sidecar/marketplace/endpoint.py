@@ -22,7 +22,7 @@ class Endpoint:
     read_timeout: timedelta = timedelta(seconds=15)
     """How long AWS may be silent before the call counts as unanswered."""
     connections: int = 4
-    """How many calls may run at once."""
+    """How many calls may run concurrently."""
 
     @classmethod
     def live(cls, environ: Mapping[str, str], region: str | None = None) -> "Endpoint":
@@ -35,7 +35,7 @@ class Endpoint:
 
     @classmethod
     def emulated(cls, url: str, environ: Mapping[str, str], region: str | None = None) -> "Endpoint":
-        """Return an emulator's endpoint; it stands in any Region, us-east-1 if none is named.
+        """Return an emulator's endpoint, in the given Region or us-east-1.
 
         Raises:
             ValueError: `url` is no http or https URL.

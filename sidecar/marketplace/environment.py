@@ -19,7 +19,7 @@ _PROXIES = frozenset({"http_proxy", "https_proxy", "no_proxy"})
 
 
 def describe_padding(value: str) -> str | None:
-    """Return what stands around a value, as the rest of a sentence that begins with its name; None if nothing does."""
+    """Return what surrounds a value, as the rest of a sentence that begins with its name; None if nothing does."""
     if not value:
         return None
     ends = {value[0], value[-1]}
@@ -35,7 +35,7 @@ def describe_padding(value: str) -> str | None:
 
 
 def padded(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield name and fault of every variable that the sidecar or the SDK reads and whose value is padded."""
+    """Yield name and fault of every padded variable that the sidecar or the SDK reads."""
     for name in sorted(environ):
         if name.startswith("AWS_") or name in _OURS or name.lower() in _PROXIES:
             fault = describe_padding(environ[name])

@@ -1,6 +1,6 @@
 """Which identity the AWS SDK will sign with in this pod or task, and whether AWS Marketplace takes it.
 
-It reads the environment and the SDK's files in the SDK's own order and asks no network, so that only the caller can say
+It reads the environment and the SDK's files in the SDK's own order and asks no network, so only the caller can know
 whether the node's role answered. It refuses to print a key or a token.
 """
 

@@ -16,8 +16,8 @@ from sidecar.marketplace.errors import RequestFault
 
 _DECIMAL: Final = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
 _TAG: Final = r"^[a-zA-Z0-9 +\-=._:\\/@]+$"
-"""The documented tag characters. Read as a regular expression, the model's own text says something else: its ` -=` is
-a range that lets `!` and `"` pass, and its backslash only escapes the slash."""
+"""The documented tag characters. As a regular expression, the model's own text means something else: its ` -=` is
+a range that accepts `!` and `"`, and its backslash only escapes the slash."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Questions that try the way to AWS without leaving a trace there: what a diagnosis asks before the first real call.
 
-Uses the SDK's own proxy, certificate and credential rules, so that what is found is what the sidecar will meet. Every
+Uses the SDK's own proxy, certificate and credential rules, so the sidecar will meet the same result. Every
 method blocks and belongs on a thread. It refuses to register, to meter anything and to return a credential.
 """
 
@@ -52,11 +52,11 @@ class ProbeFailed(Exception):  # noqa: N818 - what is the case, as the operator 
         self.code = code
         self.detail = detail
         self.cure = cure
-        """What to do, where the failure itself tells; None where whoever asked knows better."""
+        """What to do, if the failure itself shows it; None if the caller knows better."""
 
 
 class ServiceProbe:
-    """The way to one metering service and to the token service beside it.
+    """The way to one metering service and to its token service.
 
     Args:
         endpoint: Where the services are.
@@ -201,12 +201,12 @@ def _told(ask: Callable[[], T]) -> T:
             if refused is None
             else ProbeFailed(SettingRefused.__name__, _one_line(refused), SettingRefused.cure)
         )
-    # Raised out here so that no SDK exception, which may quote the request, hangs on it as its context.
+    # Raised here because an SDK exception, which may quote the request, must not become its context.
     raise failure
 
 
 def _kind(error: Any) -> str:
-    """Return the name of the fault; a refused certificate is told from other faults of TLS."""
+    """Return the name of the fault; a refused certificate is distinct from other faults of TLS."""
     return type(error).__name__ if certificate_fault(error) is None else CertificateRefused.__name__
 
 

@@ -25,7 +25,7 @@ class ProxyVariable:
 
     name: str
     value: str
-    """Empty: calls go directly, whatever another spelling of the name says."""
+    """Empty: calls go directly, regardless of another spelling of the name."""
     hides: str | None = None
     """Another spelling whose value has no effect."""
 

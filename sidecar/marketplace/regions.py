@@ -1,6 +1,6 @@
 """The Regions in which a container product can be metered on Amazon EKS and Amazon ECS.
 
-AWS adds Regions on request, so a Region outside this list is called all the same; `is_listed` tells it apart, for a
+AWS adds Regions on request, so the library calls a Region outside this list as well; `is_listed` is for a
 warning. The SDK builds a host name for any Region: where there is no metering, the name is not found. What is not the
 name of a Region at all is refused. The pod's Region comes from its environment: AWS refuses calls from another one.
 """
@@ -63,12 +63,12 @@ def region_from(environ: Mapping[str, str], configured: str | None = None) -> st
 
 
 def is_listed(region: str) -> bool:
-    """Tell whether AWS lists the Region for custom metering of container products."""
+    """Return whether AWS lists the Region for custom metering of container products."""
     return region in REGIONS
 
 
 def unlisted(region: str) -> str:
-    """Return the sentence that says what a Region outside the list means."""
+    """Return a sentence about what a Region outside the list means."""
     return (
         f"Region {region} is not among the {len(REGIONS)} in which AWS lists custom metering for containers; AWS adds "
         "Regions on request, so it is called all the same"

@@ -32,7 +32,7 @@ class BackOff:
 
 
 async def call(operation: Callable[[], Awaitable[T]], *, deadline: datetime, clock: Clock, back_off: BackOff) -> T:
-    """Return what `operation` returns, repeating it while its errors say so and the deadline allows.
+    """Return what `operation` returns, repeating it while its errors and the deadline allow.
 
     Raises:
         MarketplaceError: The last one, when it is not to be repeated or the next attempt would be too late. Its
@@ -75,7 +75,7 @@ async def submit_batch(
 ) -> SubmittedBatch:
     """Send `request`, and what comes back unprocessed as it is, until all is settled or the deadline is near.
 
-    A failure never hides what earlier attempts settled: it is returned beside that.
+    A failure never hides what earlier attempts settled: the result holds both.
 
     Raises:
         InvalidRequest: The request itself is faulty; nothing was sent.
@@ -98,7 +98,7 @@ async def submit_batch(
                 doubtful.update(pending)
         else:
             results = iter(answer.results)
-            # Equal records share one fate, so that membership is enough to tell which indices are settled.
+            # Equal records share one fate, so membership is enough to find the settled indices.
             open_records = answer.unprocessed_records
             settled |= {index: next(results) for index in pending if request.usage_records[index] not in open_records}
             pending = [index for index in pending if index not in settled]

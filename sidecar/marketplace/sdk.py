@@ -1,8 +1,8 @@
 """The only place that knows the AWS SDK: one session, its credentials, one attempt per call.
 
-Every method blocks and belongs on a worker thread. It refuses to retry, to let anything that is configured redirect a
-call (`sealing`; those of the STS client behind IRSA included), and to reach past an emulator to AWS. Whatever the SDK
-raises leaves here as a `MarketplaceError`, told apart by whether the request was sent, which `sending` knows.
+Every method blocks and belongs on a worker thread. It refuses to retry, to follow any setting that redirects a call
+ (`sealing`; those of the STS client behind IRSA included), and to reach past an emulator to AWS. Whatever the SDK
+raises leaves here as a `MarketplaceError`, whose kind depends on whether the request was sent; `sending` knows.
 """
 
 import logging
@@ -40,7 +40,7 @@ _METHODS = {
 }
 _NO_CREDENTIALS = (botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError)
 _LOST = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
-# It logs every failed refresh with a whole traceback; whoever asked gets the error as well, and says it once.
+# It logs every failed refresh with a whole traceback; the caller gets the error as well and logs it once.
 logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
 
 _TRANSIENT_STS = frozenset({"ExpiredToken", "ExpiredTokenException", "IDPCommunicationError"})
@@ -71,7 +71,7 @@ class Connection:
         self.session.set_config_variable("region", endpoint.region)
         if endpoint.emulator_url is not None:
             self.session.register_component("credential_provider", self._emulated_credentials())
-        # Apart from each other: whoever gives out credentials may be silent for long.
+        # Two locks, because the source of the credentials may be silent for long.
         self._lock = threading.Lock()
         self._making = threading.Lock()
         self._client: Any = None
@@ -98,7 +98,7 @@ class Connection:
                 except Exception as error:  # noqa: BLE001 - the SDK's parser raises anything on a garbled answer
                     failure = self._explain(_call_error(client, operation, members, error, call), error)
         if failure is not None:
-            # Raised out here so that no SDK exception, which may quote the request, hangs on it as its context.
+            # Raised here because an SDK exception, which may quote the request, must not become its context.
             raise failure
         return answer
 
@@ -130,7 +130,7 @@ class Connection:
         return explain(failure, error, self._endpoint.emulator_url, for_credentials=for_credentials)
 
     def _timed(self, method: Any, members: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Call `method`, and note how the service's clock stands to ours, also by an answer that is an error."""
+        """Call `method`, and compare the service's clock with ours, also for an answer that is an error."""
         answer: Mapping[str, Any]
         if self._clock is None:
             answer = method(**members)
@@ -189,7 +189,7 @@ class Connection:
 
 
 class _MadeUpKeys:
-    """Credentials for an emulator when nobody set any up."""
+    """Credentials for an emulator if none are configured."""
 
     METHOD = CANONICAL_NAME = "emulator"
 

@@ -1,7 +1,7 @@
-"""Which of the SDK's own variables holds a value that the SDK refuses.
+"""Finds which of the SDK's own variables holds a value that the SDK refuses.
 
 The SDK reads its variables when it makes a client, and its errors name a value or an option, not the variable. Its
-table of options is compared with the error, so that the operator reads the one name that has to be corrected.
+table of options is compared with the error, to name the one variable that the operator must correct.
 """
 
 import re
@@ -16,7 +16,7 @@ from sidecar.marketplace.errors import CredentialsMissing
 class SettingRefused(CredentialsMissing):
     """The SDK refuses the value of one of its own variables, so it makes no client and signs nothing."""
 
-    cure = "Correct or unset the variable that is named; the sidecar needs none of the SDK's own settings."
+    cure = "Correct or unset the variable in the message; the sidecar needs none of the SDK's own settings."
 
 
 def refused_setting(error: Exception, environ: Mapping[str, str]) -> str | None:

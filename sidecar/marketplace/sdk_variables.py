@@ -1,4 +1,4 @@
-"""What the environment and the SDK's files set and this product does not honor: it would lead calls elsewhere.
+"""Settings of the environment and of the SDK's files that this product ignores: they would redirect calls.
 
 A table of names, which `sidecar.marketplace.sealing` enforces and diagnoses report. It reads files and never the
 network, and it does not load the SDK.
@@ -40,12 +40,12 @@ MODELS: Final = ".aws/models"
 def without_effect(environ: Mapping[str, str], *, read: Read, is_folder: Callable[[str], bool]) -> list[str]:
     """Return what is set and has no effect, by name, in the order of the names.
 
-    A variable whose value is the one that holds anyway is not among them: EKS sets AWS_STS_REGIONAL_ENDPOINTS=regional.
+    A variable with the value that applies anyway is not included: EKS sets AWS_STS_REGIONAL_ENDPOINTS=regional.
 
     Args:
         environ: The process's environment.
         read: Reads the SDK's configuration files.
-        is_folder: Tells whether a folder is there.
+        is_folder: Returns whether a path is a folder.
     """
     home = environ.get("HOME", "").rstrip("/")
     found = sorted({*_variables(environ), *(f"{key} in the SDK's config file" for key in _file(environ, read))})

@@ -1,4 +1,4 @@
-"""Keeps the SDK's calls on their way to AWS, whatever the environment and the SDK's files say.
+"""Keeps the SDK's calls on their way to AWS, regardless of the environment and the SDK's files.
 
 Models and endpoint rules come from the package of the SDK alone, and every setting that chooses an address has one
 value. Just before a request is sent, its address is judged once more: it must be https and the host of the service in
@@ -36,7 +36,7 @@ class Misdirected(botocore.exceptions.EndpointConnectionError):  # type: ignore[
 
 
 def seal(session: Any, endpoint: Endpoint) -> None:
-    """Seal a session of the SDK before its first client is made. An emulator's address is judged by nobody."""
+    """Seal a session of the SDK before its first client is made. An emulator's address is not checked."""
     loader = Loader([Loader.BUILTIN_DATA_PATH], include_default_search_paths=False)
     session.register_component("data_loader", loader)
     settings = session.get_component("config_store")

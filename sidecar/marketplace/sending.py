@@ -48,7 +48,7 @@ def passage(*, watched: bool) -> Iterator[Passage]:
 
 
 def watch(client: Any) -> bool:
-    """Let the connections of an SDK's client note what they send; return whether they will.
+    """Make the connections of an SDK's client note what they send; return whether they will.
 
     The SDK has no public way to name its connections, so this relies on private members, which
     tests/marketplace/test_marketplace_sending.py pins.

@@ -1,6 +1,6 @@
-"""What the Date header of an answer tells: the service's own time, beside ours.
+"""The service's own time, from the Date header of an answer, compared with ours.
 
-Judges nothing (see `sidecar.domain.skew`). An answer that is not the service's, such as a proxy's, tells nothing.
+Judges nothing (see `sidecar.domain.skew`). An answer that is not the service's, such as a proxy's, is ignored.
 """
 
 from collections.abc import Callable, Mapping

@@ -2,7 +2,7 @@
 
 A member keeps its name in snake case. Nothing here validates, sends or imports an SDK. Requests are values that never
 change once made, so that each attempt sends the same. Timestamps are aware datetimes, decimal quantities strings.
-Nonces, tokens, signatures and tag values stay out of every `repr`, so that no log can show them.
+Nonces, tokens, signatures and tag values stay out of every `repr`, so no log can show them.
 """
 
 import uuid
@@ -43,7 +43,7 @@ class RegisterUsageRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterUsageResult:
-    """AWS's signed statement. `signature` is a JWT that nobody has verified yet."""
+    """AWS's signed statement. `signature` is a JWT that is not verified yet."""
 
     signature: str = field(repr=False)
     public_key_rotation_timestamp: datetime | None = None
@@ -140,7 +140,7 @@ class ResolveCustomerRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What else AWS tells about a resolved customer."""
+    """Further facts about a resolved customer."""
 
     agreement_id: str | None = None
 

@@ -27,24 +27,24 @@ class TokenServiceUnreachable(NotSent):
     """AWS's token service does not answer, so there are no credentials to sign with and the request never left."""
 
     cure = (
-        "Let the pod reach the token service (STS) of its Region on port 443 (DNS, network policy, proxy, VPC endpoint "
-        "for STS)."
+        "Allow the pod to reach the token service (STS) of its Region on port 443 (DNS, network policy, proxy, VPC "
+        "endpoint for STS)."
     )
 
 
 class ProxyUnreachable(NotSent):
-    """The proxy does not answer or refuses to pass the call on, so the request never left."""
+    """The proxy does not answer or refuses the call, so the request never left."""
 
-    cure = "Correct HTTPS_PROXY, or let the proxy pass calls to this host; NO_PROXY names the hosts that need none."
+    cure = "Correct HTTPS_PROXY, or allow calls to this host in the proxy; NO_PROXY lists the hosts that need no proxy."
 
 
 class CertificateRefused(NotSent):
-    """The certificate of the other side is not trusted, so the request never left."""
+    """The server's certificate is not trusted, so the request never left."""
 
     cure = (
-        "If a proxy or firewall opens TLS, let AWS_CA_BUNDLE name a file with its authority's certificate beside the "
-        "public ones; else something answers in AWS's place. Python 3.13 and later refuse certificates without key "
-        "identifiers: such an authority must issue new ones."
+        "If a proxy or firewall opens TLS, set AWS_CA_BUNDLE to a file with the certificate of its CA and the public "
+        "ones; otherwise another server answers in AWS's place. Python 3.13 and later refuse certificates without key "
+        "identifiers: such a CA must issue new ones."
     )
 
 
@@ -74,7 +74,7 @@ def explain(
     """Return `failure` with address and cause, as the kind whose cure fits; unchanged if no connection failed.
 
     Args:
-        failure: What the call has been taken for; a kind that may have been sent stays that kind.
+        failure: The error of the call so far; a kind that may have been sent stays that kind.
         error: What the SDK raised.
         emulator_url: The emulator that is called, None for AWS.
         for_credentials: The call asked the token service; the request itself never left.
@@ -98,7 +98,7 @@ def explain(
         kind = ProxyUnreachable
     elif for_credentials:
         kind = TokenServiceUnreachable
-    # One code for all of them: what counts answers by their code knows it.
+    # One code for all of them, the documented one.
     return kind(text, NotSent.__name__)
 
 

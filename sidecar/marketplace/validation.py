@@ -101,9 +101,9 @@ def _usage_record(path: str, record: UsageRecord) -> Iterator[RequestFault]:
     elif account is None and record.license_arn is None:
         yield RequestFault(path, "names no customer")
     elif account is None:
-        yield RequestFault(f"{path}.CustomerAWSAccountId", "is missing beside LicenseArn")
+        yield RequestFault(f"{path}.CustomerAWSAccountId", "is missing; LicenseArn requires it")
     elif record.license_arn is None:
-        yield RequestFault(f"{path}.LicenseArn", "is missing beside CustomerAWSAccountId")
+        yield RequestFault(f"{path}.LicenseArn", "is missing; CustomerAWSAccountId requires it")
 
 
 def _identities(request: BatchMeterUsageRequest) -> Iterator[RequestFault]:
@@ -121,7 +121,7 @@ def _amount(whole: tuple[str, object, str], decimal: tuple[str, object, str]) ->
     yield from check_whole_number(*whole, optional=True)
     yield from check_text(*decimal, optional=True)
     if whole[1] is not None and decimal[1] is not None:
-        yield RequestFault(decimal[0], f"is given beside {whole[0].rpartition('.')[2]}; only one of them may be")
+        yield RequestFault(decimal[0], f"and {whole[0].rpartition('.')[2]} are both present; give only one")
 
 
 def _allocations(

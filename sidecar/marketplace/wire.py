@@ -87,7 +87,7 @@ def resolve_customer_result(answer: Members) -> ResolveCustomerResult:
     """Read the answer of ResolveCustomer.
 
     Raises:
-        UnknownAnswer: It names no product, or nobody who could be billed.
+        UnknownAnswer: It lacks the product, or any customer to bill.
     """
     metadata = answer.get("Metadata")
     result = ResolveCustomerResult(

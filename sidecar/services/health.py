@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from sidecar.domain import skew, timestamps
+from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Failure, describe
@@ -221,8 +222,7 @@ class HealthReport:
         rotated = self._registrar.rotation_due
         if rotated is not None:
             detail = f"AWS rotated the product's public key on {timestamps.render(rotated)}"
-            cure = "Ship a version of the product with the new key and product.public_key_version."
-            found.append(Finding("public-key-rotated", detail, cure, rotated))
+            found.append(Finding("public-key-rotated", detail, KEY_ROTATION_CURE, rotated))
         return found
 
     async def _read_status(self) -> Status:

@@ -11,6 +11,7 @@ from datetime import datetime
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.domain.entitlement.binding import bind, is_bound
+from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
 from sidecar.domain.entitlement.states import CLOCK_SKEW, Evidence
 from sidecar.domain.entitlement.token import Asked, IssueWindow, Refusal, issued_at, verify
 from sidecar.domain.ports import Clock, SignatureCheck
@@ -135,5 +136,5 @@ class Prover:
             "registration.public_key_rotated",
             public_key_version=self._public_key_version,
             rotation=due.isoformat(),
-            cure="Release the product with the new public key and its version.",
+            cure=KEY_ROTATION_CURE,
         )

@@ -100,7 +100,7 @@ def test_clock_runs_fast(emulator: "RunningEmulator") -> None:
     ],
 )
 def test_malformed_control_is_refused(emulator: "RunningEmulator", path: str, members: object) -> None:
-    """A malformed control request is a problem that says what is wrong, and changes nothing."""
+    """A malformed control request is a problem with a reason, and changes nothing."""
     before = {name: value for name, value in emulator.get("state").items() if name != "now"}
     status, problem = emulator.try_post(path, members)
     assert (status, problem["status"]) == (400, 400)
@@ -128,7 +128,7 @@ def test_unknown_fault_lists_known(emulator: "RunningEmulator") -> None:
     ],
 )
 def test_unknown_path(emulator: "RunningEmulator", method: str, path: str, expected: int) -> None:
-    """What there is not is a problem in JSON."""
+    """An unknown path is a problem in JSON."""
     status, body = emulator.send(method, path, b"" if method == "POST" else None)
     assert (expected, expected) == (status, json.loads(body)["status"])
 
@@ -191,6 +191,24 @@ def test_malformed_sts_call_is_refused(emulator: "RunningEmulator", body: bytes,
     status, answer = emulator.send("POST", "/", body, headers)
     assert b"<Code>" + expected + b"</Code>" in answer
     assert 400 <= status < 500
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        *(("GET", path, None) for path in ("state", "clock", "faults", "records", "events", "nothing")),
+        ("POST", "reset", b""),
+        ("POST", "clock", b'{"speed": 1}'),
+        ("POST", "clock", b"{"),
+        ("POST", "customers", b'{"action": "entitle"}'),
+        ("POST", "faults", b'{"fault": "throttle"}'),
+        ("POST", "keys", b'{"rotate": true}'),
+    ],
+)
+def test_json_ends_with_line_feed(emulator: "RunningEmulator", method: str, path: str, body: bytes | None) -> None:
+    """Every JSON body of the control API, a problem too, is one line and ends with a line feed."""
+    _, answer = emulator.send(method, f"/_emulator/{path}", body)
+    assert answer == json.dumps(json.loads(answer)).encode() + b"\n"
 
 
 def test_customers_in_state(emulator: "RunningEmulator") -> None:

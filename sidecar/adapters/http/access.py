@@ -1,7 +1,7 @@
-"""Who may use the local API: callers that name this host, and that hold the token where one is set.
+"""Access to the local API: callers must name this host, and hold the token if one is configured.
 
-A browser can be made to send requests to 127.0.0.1 under a foreign name (DNS rebinding); the Host header gives that
-away. The token is compared in constant time, is never logged, and follows its file when that is rotated.
+A browser can be made to send requests to 127.0.0.1 under a foreign name (DNS rebinding); the Host header shows
+that. The token is compared in constant time, is never logged, and follows its file when that is rotated.
 """
 
 import asyncio
@@ -25,8 +25,8 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]*)?")
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(\S+)")
 
 
-class TokenFileUnusable(Exception):  # noqa: N818 - says what is wrong with the file
-    """The file of `api.token_file` gives no token; the message names it and says why."""
+class TokenFileUnusable(Exception):  # noqa: N818 - names the fault of the file
+    """The file of `api.token_file` gives no token; the message has its path and the reason."""
 
 
 def check_host(request: web.BaseRequest) -> None:
@@ -37,7 +37,7 @@ def check_host(request: web.BaseRequest) -> None:
     """
     host = request.headers.get(hdrs.HOST)
     if host is None:
-        raise HttpProblem(ProblemKind.MALFORMED, "there is no Host header")
+        raise HttpProblem(ProblemKind.MALFORMED, "the Host header is missing; send it")
     # A target that is a whole URL names a host of its own, and may contradict the header.
     if not is_loopback(host) or not (request.raw_path.startswith("/") or is_loopback(request.url.authority)):
         raise HttpProblem(ProblemKind.MISDIRECTED, "address the API as localhost, 127.0.0.1 or [::1]")
@@ -45,7 +45,7 @@ def check_host(request: web.BaseRequest) -> None:
 
 @lru_cache(maxsize=64)  # clients send the same few headers again and again
 def is_loopback(authority: str) -> bool:
-    """Tell whether `authority`, a host with an optional port, is a name or address of the loopback interface."""
+    """Return whether `authority`, a host with an optional port, is a name or address of the loopback interface."""
     match = _AUTHORITY.fullmatch(authority)
     if match is None:
         return False
@@ -85,7 +85,7 @@ class BearerToken:
         now = asyncio.get_running_loop().time()
         if now >= self._look_again_at:
             self._look_again_at = now + LOOK_AGAIN_SECONDS
-            # Between two versions of a mounted secret there may be none: the one that was read last still counts.
+            # Between two versions of a mounted secret the file may be missing: the last one still counts.
             with suppress(TokenFileUnusable):
                 await asyncio.to_thread(self._read)
         match = _BEARER.fullmatch(request.headers.get(hdrs.AUTHORIZATION, ""))

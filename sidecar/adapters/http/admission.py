@@ -1,6 +1,6 @@
-"""How much is let in at once, so that no client can use up the sidecar's memory or starve the others.
+"""Limits of concurrent work. They keep a client from exhausting the sidecar's memory or starving the others.
 
-What is over a limit is answered 503 `overloaded` at once and never kept waiting: a client that backs off costs nothing.
+Work over a limit is answered with 503 `overloaded` immediately and never waits: a client that backs off costs nothing.
 """
 
 from types import TracebackType
@@ -12,7 +12,7 @@ MOST_CONNECTIONS = 512
 MOST_REQUESTS = 256
 """Requests that wait for the disk or for AWS."""
 MOST_POLLS = 256
-"""Long polls, counted apart so that they cannot keep usage out."""
+"""Long polls, counted separately because they must not keep usage out."""
 MOST_BYTES = 32 * 1024 * 1024
 """Bytes of request bodies in memory."""
 
@@ -20,7 +20,7 @@ _RETRY_AFTER = 1
 
 
 class ConcurrencyLimit:
-    """A number of places; entering the context takes one, leaving gives it back."""
+    """The concurrent uses of one thing; each is a context."""
 
     def __init__(self, limit: int, what: str) -> None:
         self._limit = limit
@@ -28,7 +28,7 @@ class ConcurrencyLimit:
         self._taken = 0
 
     def __enter__(self) -> None:
-        """Take a place.
+        """Begin a use.
 
         Raises:
             Problem: overloaded.
@@ -38,19 +38,19 @@ class ConcurrencyLimit:
         self._taken += 1
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
-        """Give the place back."""
+        """End the use."""
         self._taken -= 1
 
 
 class MemoryBudget:
-    """The bytes set aside for request bodies."""
+    """The memory for request bodies, in bytes."""
 
     def __init__(self, limit: int = MOST_BYTES) -> None:
         self._limit = limit
         self._held = 0
 
     def hold(self, size: int) -> None:
-        """Take `size` bytes, to be given back by `release`.
+        """Reserve `size` bytes until `release`.
 
         Raises:
             Problem: overloaded; nothing was taken.
@@ -62,5 +62,5 @@ class MemoryBudget:
         self._held += size
 
     def release(self, size: int) -> None:
-        """Give back what `hold` took."""
+        """Return the bytes of one `hold`."""
         self._held -= size

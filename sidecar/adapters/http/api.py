@@ -1,4 +1,4 @@
-"""The local API: what the app and its operator may ask, and how each answer of the services becomes HTTP.
+"""The local API for the app and its operator, and how each answer of the services becomes HTTP.
 
 Serves loopback addresses and a unix socket only. Decides nothing about entitlement or usage: it reads requests, hands
 them on through the ports, and renders what comes back. Routing is one dictionary look-up on purpose: usage is reported
@@ -57,7 +57,7 @@ _USAGE_PROBLEMS = (
     ProblemKind.LEDGER_UNAVAILABLE,
     ProblemKind.OVERLOADED,
 )
-"""Why usage may be refused; counted from zero, so that the first refusal of a kind shows as a rise."""
+"""Why usage may be refused; counted from zero, because a first refusal must show as a rise."""
 
 
 class _Route(NamedTuple):
@@ -77,7 +77,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What the API speaks for."""
+    """The services behind the API."""
 
     clock: Clock
     gate: Gate
@@ -85,7 +85,7 @@ class Services:
     books: LedgerReader
     health: Health
     refused: Counter[str] = field(default_factory=Counter)
-    """Is told of each usage request that was not taken, by the word of its problem."""
+    """Counts the refused usage requests by the word of the problem."""
 
 
 class ApiServer:
@@ -147,10 +147,10 @@ class ApiServer:
         return self._listeners[0].port
 
     async def stop(self, timeout: timedelta) -> None:
-        """Take no more connections, answer what is running, close.
+        """Accept no more connections, answer the running requests, close.
 
         Args:
-            timeout: Real time for the running requests; what has not ended by then is cut off.
+            timeout: Real time for the running requests; later ones are cut off.
         """
         self._stopping = True
         for poll in self._polls:
@@ -190,11 +190,11 @@ class ApiServer:
     def _handler_of(self, request: web.BaseRequest) -> Handler:
         route = self._routes.get(request.path)
         if route is None:
-            raise HttpProblem(ProblemKind.NOT_FOUND, "GET /openapi.json describes the paths there are")
+            raise HttpProblem(ProblemKind.NOT_FOUND, "unknown path; GET /openapi.json lists the paths")
         handler = route.methods.get(request.method)
         if handler is None:
             raise HttpProblem(
-                ProblemKind.METHOD_NOT_ALLOWED, f"this path takes {route.allow}", headers={hdrs.ALLOW: route.allow}
+                ProblemKind.METHOD_NOT_ALLOWED, f"this path accepts {route.allow}", headers={hdrs.ALLOW: route.allow}
             )
         return handler
 
@@ -209,7 +209,7 @@ class ApiServer:
         return reply(_entitlement_body(entitlement))
 
     async def _wait_while(self, request: web.BaseRequest, seen: Entitlement, wait: timedelta) -> Entitlement:
-        """Wait for another state than the one `seen`, until the client is gone or the listener stops."""
+        """Wait for another state than that of `seen`, until the client leaves or the listener stops."""
         poll = asyncio.ensure_future(self._gate.wait_while(seen.state, wait))
         connection = request.protocol
         if isinstance(connection, ClientConnection):
@@ -284,7 +284,7 @@ def _entitlement_body(entitlement: Entitlement) -> bytes:
 
 
 def _problem_of(refusal: UsageRefused) -> HttpProblem:
-    """Return how a refusal of a service is told over HTTP."""
+    """Return the problem of a refusal."""
     match refusal:
         case IdReused(faults=faults):
             return HttpProblem(ProblemKind.ID_REUSED, f"{_counted(refusal)}; nothing was stored", faults=faults)

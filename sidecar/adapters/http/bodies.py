@@ -22,7 +22,7 @@ async def read_body(
         request: The request.
         memory: Counts the bytes.
         seconds: Real time for the body to arrive.
-        most: The largest body that this path takes, in bytes.
+        most: The largest body of this path, in bytes.
 
     Raises:
         HttpProblem: too-large, overloaded, request-timeout, expectation-failed, or malformed when the HTTP framing is.
@@ -66,5 +66,5 @@ async def _let_client_send(request: web.BaseRequest) -> None:
 
 def _check_size(size: int, most: int) -> None:
     if size > most:
-        cure = "send the events in several batches" if most == MOST_BODY else "this path takes a small document"
+        cure = "send the events in several batches" if most == MOST_BODY else "this path accepts a small document"
         raise HttpProblem(ProblemKind.TOO_LARGE, f"the body is over {most} bytes: {cure}")

@@ -40,7 +40,7 @@ def decode_text(text: str) -> object:
     """Return the JSON value in `text`.
 
     Raises:
-        ValueError: It is none; says where.
+        ValueError: It is not valid; the message has the position.
     """
     try:
         value: object = DECODER.decode(text)

@@ -1,4 +1,4 @@
-"""Items of a large body, decoded one after the other, so that memory follows one item and not the body.
+"""Items of a large body, decoded one after the other: memory grows with one item, not with the body.
 
 Decoded JSON takes up to forty times the bytes that carry it. The readers here hold one window of text at a time and
 yield each item before they read the next one. A consumer that stops early leaves the rest of the body unread.
@@ -21,7 +21,7 @@ LARGEST_ITEM = 64 * 1024
 """Characters of one item of a large body: more than twice what a usage event with every member at its limit has."""
 
 _WINDOW = 6 * LARGEST_ITEM
-"""Bytes that are decoded at a time. They are at least 1.5 times `LARGEST_ITEM` in characters, so that an item fits."""
+"""Bytes that are decoded at a time. They are at least 1.5 times `LARGEST_ITEM` in characters, so an item fits."""
 _CUT_TOKEN = 16
 """How near to the end of a window a cut can cause an error: the longest token that it breaks is a pair of escapes."""
 _MOST_LINES_NAMED = 10
@@ -47,7 +47,7 @@ def decode_one(body: bytes) -> object:
     """Return the one JSON value of a large body.
 
     Raises:
-        HttpProblem: malformed, which says where, or too-large.
+        HttpProblem: malformed, with the position, or too-large.
     """
     with _Text(body) as text:
         value = text.value("the document")
@@ -59,7 +59,7 @@ def decode_array(body: bytes, otherwise: str) -> Iterator[object]:
     """Yield the items of a large body that is an array; `otherwise` is the reason of the fault for another value.
 
     Raises:
-        HttpProblem: malformed, which says where, or too-large.
+        HttpProblem: malformed, with the position, or too-large.
         InvalidUsage: The body is another JSON value.
     """
     with _Text(body) as text:
@@ -76,8 +76,8 @@ def decode_items(body: bytes) -> Iterator[object]:
     """Yield the items of an array or of `{"events": [...]}`, or the one event that a large body is.
 
     Raises:
-        HttpProblem: malformed, which says where, or too-large.
-        InvalidUsage: There are members beside `events`, or `events` is no array.
+        HttpProblem: malformed, with the position, or too-large.
+        InvalidUsage: There are members other than `events`, or `events` is no array.
     """
     with _Text(body) as text:
         match text.peek():
@@ -182,8 +182,8 @@ NO_ARRAY = UsageFault(0, "events", "must be an array")
 
 
 def strangers(names: Iterable[str]) -> list[UsageFault]:
-    """Return a fault for each member that stands beside `events`."""
-    return [UsageFault(0, name, "unknown member beside `events`") for name in names]
+    """Return a fault for each member other than `events`."""
+    return [UsageFault(0, name, "unknown member; only `events` is allowed") for name in names]
 
 
 class _Text:
@@ -225,7 +225,7 @@ class _Text:
         """Pass over white space and `character`; `otherwise` is what is wrong where it is another one.
 
         Raises:
-            ValueError: It is another one; says where.
+            ValueError: It is another one; the message has the position.
         """
         if self.peek() != character:
             raise self._wrong(otherwise, self._at)
@@ -235,7 +235,7 @@ class _Text:
         """Return the name of a member.
 
         Raises:
-            ValueError: There is none; says where.
+            ValueError: It is missing; the message has the position.
             HttpProblem: too-large.
         """
         name = self.value("the document") if self.peek() == '"' else None
@@ -247,7 +247,7 @@ class _Text:
         """Return the next JSON value; `what` names it.
 
         Raises:
-            ValueError: There is none; says where.
+            ValueError: It is missing; the message has the position.
             HttpProblem: too-large.
         """
         self._skip()
@@ -290,7 +290,7 @@ class _Text:
         """Check that nothing but white space is left.
 
         Raises:
-            ValueError: There is more; says where.
+            ValueError: More follows; the message has the position.
         """
         if self.peek():
             raise self._wrong("Extra data", self._at)

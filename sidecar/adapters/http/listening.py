@@ -1,7 +1,7 @@
 """Sockets and connections of a listener, below any path.
 
 Owns what HTTP itself asks for: addresses, limits on connections, headers and idle time, answers to requests that cannot
-be parsed, and an ending that lets running requests finish. A connection that trickles its headers ends with the idle
+be parsed, and an ending that waits for running requests. A connection that trickles its headers ends with the idle
 time; one that trickles its body is `bodies`' business.
 """
 
@@ -27,7 +27,7 @@ IDLE_SECONDS = 75
 """How long a connection may wait for its next request to be complete; longer than the minute at which apps report."""
 
 LARGEST_HEADER = 8704
-"""Bytes of one header: 8 KiB of baggage, which the W3C lets a tracer send, and its name."""
+"""Bytes of one header: 8 KiB of baggage, which the W3C allows, and its name."""
 LARGEST_HEAD = 32 * 1024
 """Bytes of request line and headers together; a sender that never ends them is refused, so 512 of them cost little."""
 MOST_HEADERS = 96
@@ -36,7 +36,7 @@ WRITE_SECONDS = 30.0
 
 _LARGEST_LINE = 8190
 _SLICE = 16 * 1024
-"""Bytes that are parsed at a time, so that a head cannot pass `LARGEST_HEAD` by more."""
+"""Bytes that are parsed at a time, so a head cannot exceed `LARGEST_HEAD` by more."""
 _LINGER_SECONDS = 2.0
 _SOCKET_MODE = 0o660
 _RAW = (
@@ -50,7 +50,7 @@ _log = structlog.get_logger()
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class CannotListen(Exception):  # noqa: N818 - says what cannot be done
+class CannotListen(Exception):  # noqa: N818 - names the failed act
     """An address of the configuration cannot be listened on; the message names it, its key and the cure."""
 
 
@@ -169,7 +169,7 @@ class Accepting(ABC):
         """Return the protocol of a new connection."""
 
     async def listen_tcp(self, host: str, port: int, key: str) -> None:
-        """Start on every address that `host` stands for and that is here; port 0 takes one free port for all.
+        """Start on every local address of `host`; port 0 takes one free port for all.
 
         `key` is where the configuration names the port.
 
@@ -234,7 +234,7 @@ class Listener(Accepting, web.Server):
         )
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Take a connection, or tell it that there are too many."""
+        """Accept a connection, or answer that there are too many."""
         super().connection_made(handler, transport)
         if len(self.connections) > self._most_connections:
             transport.write(
@@ -256,7 +256,7 @@ class Listener(Accepting, web.Server):
         self._path = path
 
     async def stop(self, seconds: float) -> None:
-        """Take no more connections, let running requests finish, then close; at most about `seconds` of real time."""
+        """Accept no more connections, wait for running requests, then close; at most about `seconds` of real time."""
         if not self.close_sockets():
             return
         await asyncio.sleep(0)  # what was accepted a moment ago becomes a connection first
@@ -275,7 +275,7 @@ def raw_answer(problem: HttpProblem) -> bytes:
 
 
 def _bind(path: Path) -> socket.socket:
-    """Return a socket bound to `path` and not yet listening, so that nobody connects before its mode is set."""
+    """Return a socket bound to `path` and not yet listening: no client may connect before its mode is set."""
     if path.exists():
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise OSError(errno.EEXIST, "something else than a socket is there")

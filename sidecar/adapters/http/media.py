@@ -1,4 +1,4 @@
-"""Which kind of document a request says it carries, judged by its headers alone.
+"""The kind of document in a request, by its headers alone.
 
 UTF-8 only, of which us-ascii is a part, and no Content-Encoding but `identity`, which changes nothing: eight compressed
 mebibytes would be any number of plain ones.
@@ -35,7 +35,7 @@ def media_of(request: web.BaseRequest) -> Media:
     headers = request.headers
     if "Content-Encoding" in headers and not _is_plain(", ".join(headers.getall("Content-Encoding"))):
         raise HttpProblem(
-            ProblemKind.UNSUPPORTED_MEDIA_TYPE, "this Content-Encoding is not taken: send the body as it is"
+            ProblemKind.UNSUPPORTED_MEDIA_TYPE, "this Content-Encoding is not supported: send the body uncompressed"
         )
     given = headers.getall("Content-Type", [])
     if len(given) != 1:

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the local API: the file beside this module, with version and dimensions filled in."""
+"""The OpenAPI 3.1 document of the local API: `openapi.yaml` with version and dimensions filled in."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +16,7 @@ def describe(dimensions: Mapping[str, Dimension] | None = None) -> dict[str, Any
     """Return the document.
 
     Args:
-        dimensions: The product's, so that the document names them; None leaves any name open.
+        dimensions: The product's, for the names in the document; None allows any name.
     """
     document: dict[str, Any] = yaml.safe_load(_DOCUMENT.read_text(encoding="utf-8"))
     document["info"]["version"] = sidecar.__version__

@@ -23,7 +23,7 @@ class Gate(Protocol):
 
         Raises:
             SlowDown: Called again too early (sidecar.domain.entitlement.states).
-            AttestationFailed: AWS gave no valid signature; says why (sidecar.domain.entitlement.states).
+            AttestationFailed: AWS gave no valid signature; with the reason (sidecar.domain.entitlement.states).
         """
 
 
@@ -56,13 +56,13 @@ class Health(Protocol):
     """What the probes answer."""
 
     def alive(self) -> Verdict:
-        """Tell whether the process and its loops run."""
+        """Return whether the process and its loops run."""
 
     def started(self) -> Verdict:
-        """Tell whether the pod has been entitled once in this process's life."""
+        """Return whether the pod has been entitled once in this process's life."""
 
     def ready(self) -> Verdict:
-        """Tell whether the pod is entitled now and not gated by metering or the ledger."""
+        """Return whether the pod is entitled now and not gated by metering or the ledger."""
 
     async def status(self) -> Status:
         """Return everything an operator asks first."""

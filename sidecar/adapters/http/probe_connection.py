@@ -2,7 +2,7 @@
 
 Every pod of the cluster can reach this listener, so a connection may cost next to nothing whatever its other end does:
 the head of a request is small and comes within seconds, a body is never read, a reader that does not read is cut off.
-This is why the listener does without the HTTP server of the API, whose connections keep what a slow sender sends.
+So the listener does not use the HTTP server of the API: its connections keep all that a slow sender sends.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from aiohttp import hdrs, web
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer
 
 LARGEST_HEAD = 4096
-"""Bytes of request line and headers: the kubelet sends 150, Prometheus with a token and a mesh beside it some 2,000."""
+"""Bytes of request line and headers: the kubelet sends 150, Prometheus with a token and a mesh some 2,000."""
 MOST_HEADERS = 32
 HEAD_SECONDS = 5.0
 """Real time for a head to arrive, from the connection's begin: a byte a second prolongs nothing."""
 WRITE_SECONDS = 5.0
 """Real time for an answer to be read."""
 LINGER_SECONDS = 1.0
-"""Real time for what else a refused client sends; closed at once, its kernel would throw the answer away."""
+"""Real time for the rest that a refused client sends. On an immediate close its kernel would drop the answer."""
 _METHOD_LONGEST = 20
 
 _log = structlog.get_logger()
@@ -96,7 +96,7 @@ class ProbeConnection(asyncio.Protocol):
         self._go(Stage.CLOSED, None)
 
     def cut(self) -> None:
-        """End the connection at once, whatever it is at."""
+        """End the connection immediately, whatever its state."""
         if self._transport is not None:
             self._transport.abort()
 
@@ -134,7 +134,7 @@ class ProbeConnection(asyncio.Protocol):
 
 
 def read_head(head: bytes) -> tuple[str, str]:
-    """Return method and path of a request whose head is `head`, without the blank line.
+    """Return method and path of the request with the head `head`, without the blank line.
 
     Raises:
         HttpProblem: malformed, or headers-too-large.

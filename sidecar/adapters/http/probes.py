@@ -70,7 +70,7 @@ class ProbeServer:
         if method not in _METHODS:
             allow = ", ".join(_METHODS)
             return answer(
-                HttpProblem(ProblemKind.METHOD_NOT_ALLOWED, f"this path takes {allow}", headers={hdrs.ALLOW: allow})
+                HttpProblem(ProblemKind.METHOD_NOT_ALLOWED, f"this path accepts {allow}", headers={hdrs.ALLOW: allow})
             )
         return await self._metrics() if judge is None else _verdict(judge())
 

@@ -1,6 +1,6 @@
 """Problem documents (RFC 9457): every answer that is not a success.
 
-The `type` of a problem is stable and ends in the word that clients match on. The detail says what to do; it never
+The `type` of a problem is stable and ends in the word that clients match on. The detail is for people; it never
 repeats a body, a token or a tag value.
 """
 
@@ -18,26 +18,26 @@ _TYPE = "urn:marketplace-sidecar:problem:"
 
 
 class ProblemKind(Enum):
-    """Every problem there is: its word, its status and its title."""
+    """Every problem: its word, its status and its title."""
 
     MALFORMED = "malformed", 400, "The request cannot be read"
     UNAUTHORIZED = "unauthorized", 401, "The bearer token is missing or wrong"
     NOT_ENTITLED = "not-entitled", 403, "AWS Marketplace has refused this pod"
-    NOT_FOUND = "not-found", 404, "There is nothing at this path"
-    METHOD_NOT_ALLOWED = "method-not-allowed", 405, "This path does not take this method"
+    NOT_FOUND = "not-found", 404, "Unknown path"
+    METHOD_NOT_ALLOWED = "method-not-allowed", 405, "This path does not support this method"
     REQUEST_TIMEOUT = "request-timeout", 408, "The body did not arrive in time"
     ID_REUSED = "id-reused", 409, "An id was used for two different events"
     TOO_LARGE = "too-large", 413, "The body is too large"
-    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", 415, "The body is of a type that is not taken here"
-    EXPECTATION_FAILED = "expectation-failed", 417, "The Expect header asks for what is not offered"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported-media-type", 415, "The type of the body is not supported here"
+    EXPECTATION_FAILED = "expectation-failed", 417, "The Expect header asks for an unsupported feature"
     MISDIRECTED = "misdirected", 421, "The Host header does not name this listener"
     INVALID_USAGE = "invalid-usage", 422, "At least one usage event breaks a rule"
     INVALID_NONCE = "invalid-nonce", 422, "The attestation request breaks a rule"
     SLOW_DOWN = "slow-down", 429, "Attestations are limited"
     HEADERS_TOO_LARGE = "headers-too-large", 431, "The request line or a header is too large"
-    INTERNAL_ERROR = "internal-error", 500, "A fault of the sidecar's own"
-    LEDGER_UNAVAILABLE = "ledger-unavailable", 503, "The ledger cannot be used now"
-    OVERLOADED = "overloaded", 503, "More requests at once than are taken"
+    INTERNAL_ERROR = "internal-error", 500, "Internal fault of the sidecar"
+    LEDGER_UNAVAILABLE = "ledger-unavailable", 503, "The ledger is not available now"
+    OVERLOADED = "overloaded", 503, "Too many concurrent requests"
     ATTESTATION_FAILED = "attestation-failed", 503, "AWS gave no valid signature"
 
     def __init__(self, word: str, status: int, title: str) -> None:
@@ -70,7 +70,7 @@ class HttpProblem(Exception):  # noqa: N818 - named as RFC 9457 names it
 
 
 def busy(kind: ProblemKind, detail: str, retry_after: int) -> HttpProblem:
-    """Return a problem that the same request may outlive, sent again after `retry_after` seconds."""
+    """Return a problem of a request that may succeed when it is sent again after `retry_after` seconds."""
     return HttpProblem(kind, detail, headers={"Retry-After": str(retry_after)})
 
 

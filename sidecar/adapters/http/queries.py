@@ -79,7 +79,7 @@ def record_query_of(request: web.BaseRequest) -> RecordQuery:
 
 
 def after_of(request: web.BaseRequest) -> str | None:
-    """Return where a listing of open buckets goes on, None at its beginning.
+    """Return where a listing of open buckets resumes, None at its beginning.
 
     Raises:
         HttpProblem: malformed.
@@ -107,7 +107,7 @@ def _parameters(request: web.BaseRequest, known: Collection[str]) -> dict[str, s
             takes = f"takes {', '.join(known)}" if known else "takes no query parameters"
             raise HttpProblem(ProblemKind.MALFORMED, f"unknown query parameter; this path {takes}")
         if name in given:
-            raise HttpProblem(ProblemKind.MALFORMED, f"query parameter {name} stands twice")
+            raise HttpProblem(ProblemKind.MALFORMED, f"query parameter {name} occurs twice")
         given[name] = value
     return given
 

@@ -1,4 +1,4 @@
-"""The one shape of every response: a whole body, its type, never stored by anybody in between."""
+"""The one shape of every response: a whole body, its type, not to be stored by caches."""
 
 import json
 from collections.abc import Mapping
@@ -30,5 +30,5 @@ def reply_json(document: object, *, status: int = 200) -> web.Response:
 
 
 def encode(document: object) -> bytes:
-    """Return `document` as JSON that ends with a line feed, so that a terminal's prompt begins on a line of its own."""
+    """Return `document` as JSON that ends with a line feed: a terminal's prompt then begins on its own line."""
     return json.dumps(document).encode() + b"\n"

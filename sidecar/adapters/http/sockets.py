@@ -1,4 +1,4 @@
-"""The sockets of a listener: every address that its host stands for, all of them with one port.
+"""The sockets of a listener: every address of its host, all with one port.
 
 A host that means every address (`0.0.0.0` or `::`) means it for every family: neither of the two takes connections of
 the other family under asyncio, and a pod may have either family or both. A name may have addresses that this host does
@@ -55,7 +55,7 @@ def bind(host: str, port: int) -> Bound:
 
 
 def places_of(host: str) -> list[Place]:
-    """Return the addresses that `host` stands for, each once.
+    """Return the addresses of `host`, each once.
 
     Raises:
         OSError: The name has none.

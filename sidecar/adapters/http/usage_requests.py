@@ -1,7 +1,7 @@
 """`POST /v1/usage`: from headers and body to a batch of validated events.
 
-Nothing is stored here. A small body is read on the event loop, a large one on the one thread kept for that, so that
-neither many events nor many clients hold up the probes.
+Nothing is stored here. A small body is read on the event loop, a large one on a dedicated thread:
+neither many events nor many clients may delay the probes.
 """
 
 import asyncio

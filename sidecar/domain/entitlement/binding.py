@@ -1,4 +1,4 @@
-"""The nonce of the sidecar's own registrations: it names the pod, so that AWS's signature covers the pod as well.
+"""The nonce of the sidecar's own registrations: it names the pod, so AWS's signature covers the pod as well.
 
 A kept signature is proof for the pod in its nonce and for no other. An app's own nonce never begins like one of these:
 otherwise an attestation could be kept as the proof of another pod.
@@ -24,13 +24,13 @@ def bind(pod: str, random: str) -> str:
 
 
 def is_bound(nonce: str, pod: str) -> bool:
-    """Tell whether `nonce` was made by `bind` for this pod."""
+    """Return whether `bind` made `nonce` for this pod."""
     random, dot, digest = nonce.removeprefix(PREFIX).rpartition(".")
     return is_reserved(nonce) and bool(dot) and len(random) >= LEAST_RANDOM and digest == _digest(pod)
 
 
 def is_reserved(nonce: str) -> bool:
-    """Tell whether a nonce begins as those of the sidecar's own registrations do."""
+    """Return whether a nonce begins like those of the sidecar's own registrations."""
     return nonce.startswith(PREFIX)
 
 

@@ -1,14 +1,14 @@
-"""How this pod stands with AWS Marketplace: a pure state machine.
+"""The registration of this pod with AWS Marketplace: a pure state machine.
 
 `Registration` is what is known, and changes only by its named transitions; `judge` turns it into the entitlement of
 one instant and is asked at every read, because a memory runs out and a wait becomes too long without anybody acting.
 Nothing here calls, waits or stores.
 
 - Only an explicit answer opens or closes the gate. Throttling, faults and silence never close it.
-- A wrong signature is a refusal. It is asked again as seldom as any other one and with a fresh nonce, so that only a
+- A wrong signature is a refusal. It is asked again as seldom as any other one and with a fresh nonce, so only a
   right signature over that nonce gets the pod out of it.
 - What MeterUsage refused only MeterUsage lifts: a later RegisterUsage of the same pod never raises and proves nothing.
-- A refusal voids the memory of earlier processes, so that no restart gets round it.
+- A refusal voids the memory of earlier processes, so a restart cannot bypass it.
 """
 
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ from sidecar.domain.timestamps import render
 
 
 class Standing(StrEnum):
-    """What AWS Marketplace last said about the pod in this process."""
+    """The last answer of AWS Marketplace about the pod in this process."""
 
     ASKING = "asking"  # nothing, or nothing that decides
-    GRANTED = "granted"  # yes, or nobody is to be asked
+    GRANTED = "granted"  # yes, or no check is configured
     REFUSED = "refused"  # no, or an answer with a wrong signature
 
 
@@ -37,7 +37,7 @@ class Registration:
     public_key_version: int
     source: EntitlementSource
     retry_for: timedelta
-    """How long nobody may answer before `pending` becomes `unavailable`."""
+    """How long an answer may be missing before `pending` becomes `unavailable`."""
     asking_since: datetime
     since: datetime
     """When the standing, or a suspension's end, began."""
@@ -51,7 +51,7 @@ class Registration:
     memory_until: datetime | None = None
     """Until when that proof entitles; None if it does not."""
     faulted_at: datetime | None = None
-    """The first fault while asking. The memory counts from then on, so that a refusal is always heard first."""
+    """The first fault while asking. The memory counts from then on, because a refusal has priority."""
 
     @property
     def suspended_at(self) -> datetime | None:
@@ -65,7 +65,7 @@ class Registration:
         return replace(self, evidence=evidence, memory_from=proved_at, memory_until=proved_at + remember_for)
 
     def granted(self, reason: Reason, detail: str, evidence: Evidence | None, now: datetime) -> Self:
-        """AWS Marketplace said yes, as `evidence` proves; a suspension goes on."""
+        """AWS Marketplace granted the registration, as `evidence` proves; a suspension continues."""
         return replace(
             self,
             standing=Standing.GRANTED,
@@ -78,13 +78,13 @@ class Registration:
         )
 
     def renewed(self, evidence: Evidence) -> Self:
-        """AWS Marketplace signed a newer proof for the registered pod; nothing else changes, a suspension goes on."""
+        """AWS Marketplace signed a newer proof for the registered pod; nothing else changes, a suspension continues."""
         if self.standing is not Standing.GRANTED:
             return self
         return replace(self, evidence=self._succeed(evidence))
 
     def refused(self, reason: Reason, detail: str, now: datetime) -> Self:
-        """AWS Marketplace said no, or somebody else answered in its name."""
+        """AWS Marketplace refused, or another server answered in its name."""
         evidence = self.evidence
         if evidence is not None and self.standing is not Standing.REFUSED:
             evidence = replace(evidence, nonce="", signature="", refused_at=now)
@@ -101,13 +101,13 @@ class Registration:
         )
 
     def faulted(self, reason: Reason, detail: str, now: datetime) -> Self:
-        """Nobody answered the question; only an open question is touched by that."""
+        """A transient failure. Changes nothing unless the first answer is still pending."""
         if self.standing is not Standing.ASKING:
             return self
         return replace(self, reason=reason, detail=detail, faulted_at=self.faulted_at or now)
 
     def suspended(self, reason: Reason, detail: str, now: datetime) -> Self:
-        """MeterUsage said no. A pod that never was entitled cannot be suspended: it is refused."""
+        """MeterUsage refused. A pod that never was entitled cannot be suspended: it is denied."""
         if self.evidence is None:
             return self.refused(reason, detail, now)
         if self.suspended_at is not None:
@@ -128,7 +128,7 @@ class Registration:
 
 
 def judge(registration: Registration, now: datetime) -> Entitlement:
-    """Return the entitlement at `now`. The nonce and the signature are told only while the pod is entitled."""
+    """Return the entitlement at `now`. Nonce and signature are included only while the pod is entitled."""
     match registration.standing:
         case Standing.REFUSED:
             return _answer(registration, State.DENIED, registration.since)
@@ -170,7 +170,7 @@ def _unanswered(registration: Registration, now: datetime) -> Entitlement:
 
 
 def _holds(proved_at: datetime, until: datetime, now: datetime) -> bool:
-    """Tell whether the memory is in its time; made in the future, it shows a wrong clock, which proves nothing."""
+    """Return whether the memory is within its time; one from the future shows a wrong clock and proves nothing."""
     return proved_at - CLOCK_SKEW <= now < until
 
 

@@ -1,4 +1,4 @@
-"""When a registered pod has AWS sign a new proof, so that a restart finds a recent one.
+"""When a registered pod asks AWS for a new proof. A restart then finds a recent one.
 
 A renewal comes before half of `remember_for` has passed, and at most hourly. The instants of different pods are spread:
 the quota of 5 RegisterUsage calls a second is the whole account's, and pods of one deployment start together.
@@ -11,6 +11,10 @@ LEAST: Final = timedelta(hours=1)
 """The least time between two renewals, failed ones included."""
 SHORTEST: Final = timedelta(hours=2)
 """A shorter `remember_for` is not renewed: its half is less than `LEAST`."""
+KEY_ROTATION_CURE: Final = (
+    "Install a version of the product with the new public key; the seller releases it with that key and its version."
+)
+"""What to do once AWS has rotated the product's public key."""
 
 
 def first_wait(remember_for: timedelta, draw: float) -> timedelta | None:

@@ -17,16 +17,16 @@ class State(StrEnum):
     PENDING = "pending"  # not answered yet
     ENTITLED = "entitled"  # registered, or remembered within its time
     DENIED = "denied"  # AWS refused explicitly, or the signature is wrong
-    UNAVAILABLE = "unavailable"  # nobody answered for `retry_for`; trying on
+    UNAVAILABLE = "unavailable"  # no answer for `retry_for`; still trying
     SUSPENDED = "suspended"  # was entitled, AWS has since refused explicitly
 
 
 class EntitlementSource(StrEnum):
     """Where the entitlement comes from."""
 
-    LIVE = "live"  # AWS said so in this process
+    LIVE = "live"  # AWS answered in this process
     REMEMBERED = "remembered"  # the ledger kept AWS's signature of an earlier process of this pod
-    EMULATOR = "emulator"  # the local emulator said so
+    EMULATOR = "emulator"  # the local emulator answered
 
 
 class Reason(StrEnum):
@@ -35,7 +35,7 @@ class Reason(StrEnum):
     REGISTERED = "registered"  # RegisterUsage answered with a right signature
     METERED = "metered"  # MeterUsage took a dry run or a record
     NOT_CHECKED = "not-checked"  # the seller asks for no check
-    REMEMBERED = "remembered"  # nobody answers, and an earlier process of this pod was registered
+    REMEMBERED = "remembered"  # no answer, but an earlier process of this pod was registered
     REGISTERING = "registering"  # the first answer is awaited
     THROTTLED = "throttled"  # too many calls of the account
     SERVICE_FAULT = "service-fault"  # AWS answered, but not to the question
@@ -102,4 +102,4 @@ class SlowDown(Exception):  # noqa: N818 - named as the API names it
 
 
 class AttestationFailed(Exception):  # noqa: N818
-    """No valid signature came back; the message says why, without the token."""
+    """AWS returned no valid signature; the message gives the reason, without the token."""

@@ -30,7 +30,7 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
 class Refusal(Exception):  # noqa: N818 - named for what happened to the token
-    """The token is not believed. `code` is a stable word, `sentence` says which rule it breaks, without the token."""
+    """The token is not valid. `code` is a stable word, `sentence` names the broken rule, without the token."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(code, sentence)
@@ -102,7 +102,7 @@ def check_signature(text: str, signatures: SignatureCheck, version: int) -> Toke
     """Return the token after its signature was found right under the key of `version`. The payload is not looked at.
 
     Raises:
-        Refusal: The text is no such token, or somebody else signed it.
+        Refusal: The text is no such token, or its signature is not AWS's.
     """
     token = read_token(text)
     try:
@@ -129,7 +129,7 @@ def verify(
     """Return the claims of a token that is right in every respect, as they were signed.
 
     AWS writes the claims `productCode`, `publicKeyVersion`, `nonce` and `iat`; one of its pages prints them with a
-    capital first letter. Either spelling of a claim will do, both at once will not. `nonce` may be missing only when
+    capital first letter. Either spelling of a claim is valid, but not both together. `nonce` may be missing only when
     none was asked for.
 
     Raises:
@@ -234,7 +234,7 @@ def _claim(claims: Mapping[str, object], name: str) -> object:
     """Return the claim under either spelling; None when it is missing, which null is as good as."""
     capital = name[0].upper() + name[1:]
     if name in claims and capital in claims:
-        raise Refusal("both-spellings", f"the claim {name} stands in both spellings")
+        raise Refusal("both-spellings", f"the claim {name} is present in both spellings")
     return claims.get(name, claims.get(capital))
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
 from sidecar.domain.entitlement.states import Entitlement, State
 from sidecar.domain.status import Verdict
 from sidecar.domain.timestamps import render
@@ -102,7 +103,7 @@ def _changes(before: Situation | None, after: Situation) -> Iterator[tuple[Event
     rotated = after.rotation_due
     if rotated is not None and (before is None or before.rotation_due != rotated):
         words = f"AWS Marketplace rotated the product's public key on {render(rotated)}"
-        yield EventReason.KEY_ROTATION_DUE, f"{words}: install a version of the product that has the new one."
+        yield EventReason.KEY_ROTATION_DUE, f"{words}. {KEY_ROTATION_CURE}"
 
 
 def _answer(entitlement: Entitlement) -> tuple[State, str]:

@@ -1,6 +1,6 @@
 """Call rates per operation and Region, as AWS publishes them, on the emulated clock.
 
-Refuses nothing unless asked for at start. Each quota lets one second's worth of calls through at once and then fills
+Refuses nothing unless asked for at start. Each quota admits one second's worth of calls immediately and then fills
 up evenly.
 """
 

@@ -2,7 +2,7 @@
 
 The token's signature is not checked: the emulator does not know the cluster. What it says is: who the pod is, whether
 the token is meant for AWS and whether it is still good, by the system clock, because clusters issue tokens in real
-time. Refuses tokens that name nobody.
+time. Refuses tokens without a subject.
 """
 
 import base64

@@ -1,6 +1,6 @@
 """HTTP as AWS speaks it: JSON 1.1 for metering and the query protocol for the token service, both at `POST /`.
 
-Refuses with AWS's own error names, so that an SDK raises what it would raise against AWS. Invariant: nothing that a
+Refuses with AWS's own error names, so an SDK raises the same errors as against AWS. Invariant: nothing that a
 client sends is answered by HTTP 500 unless that was asked for, or the state file failed.
 """
 
@@ -89,7 +89,7 @@ class _Exchange:
     async def _hold(self) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + _HELD_S
-        # aiohttp tells nobody that a client has left; asking is all there is.
+        # aiohttp does not report that a client has left, so this polls.
         while loop.time() < until and self._is_connected():  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.05)
 

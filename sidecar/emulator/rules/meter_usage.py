@@ -1,4 +1,4 @@
-"""MeterUsage: one record per product, pod, dimension and UTC hour, for ever.
+"""MeterUsage: one record per product, pod, dimension and UTC hour, permanently.
 
 Refuses usage older than six hours and usage of the future. Invariant: a slot that is filled never changes; its exact
 repeat gets the same metering record id, everything else for it is a duplicate. Reporting an hour before it has ended
@@ -68,7 +68,7 @@ def _check_client_token(state: State, identity: str, request: MeterUsageRequest)
 
 
 def _parameters(request: MeterUsageRequest) -> tuple[object, ...]:
-    # The timestamp counts as it was sent, the quantity by its value: the service model says so for retries too.
+    # The timestamp counts as it was sent, the quantity by its value: the service model has the same rule for retries.
     return (
         request.product_code,
         request.timestamp,

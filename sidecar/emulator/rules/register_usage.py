@@ -1,4 +1,4 @@
-"""RegisterUsage: lets a pod in, once and for good, and says what its signature must hold.
+"""RegisterUsage: admits a pod permanently, and returns the claims of its signature.
 
 Refuses to sign: it returns the claims. Invariant: a pod that was let in is never told later that the customer is not
 entitled, whatever has become of the subscription.

@@ -65,12 +65,12 @@ def check_allocations(quantity: Quantity, allocations: tuple[Allocation, ...] | 
 
 
 def split(allocations: Iterable[Allocation] | None) -> dict[frozenset[Tag], int]:
-    """Return the millionths by set of tags, which tells allocations apart whatever their order."""
+    """Return the millionths by set of tags, which compares allocations regardless of their order."""
     return {frozenset(allocation.tags): allocation.quantity.millionths for allocation in allocations or ()}
 
 
 def is_same_usage(record: MeteringRecord, quantity: Quantity, allocations: tuple[Allocation, ...] | None) -> bool:
-    """Tell whether the record already holds exactly this usage."""
+    """Return whether the record already holds exactly this usage."""
     return record.quantity.millionths == quantity.millionths and split(record.allocations) == split(allocations)
 
 

@@ -11,10 +11,10 @@ from sidecar.emulator.state.store import State
 
 
 def change_customers(state: State, name: Name, *, entitled: bool) -> Customer:
-    """Entitle or unsubscribe everybody whom the name fits, and make the customer if there is none.
+    """Entitle or unsubscribe every customer that the name fits; create the customer if none fits.
 
-    Naming nobody means the account that the pods run in: it decides on RegisterUsage and MeterUsage, and counts
-    among the SaaS customers without making strangers of those whom nobody named.
+    An empty name means the account that the pods run in: it decides on RegisterUsage and MeterUsage, and counts
+    among the SaaS customers without making the unnamed ones strangers.
 
     Raises:
         ValueError: The licence is another customer's.

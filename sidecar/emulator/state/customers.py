@@ -30,7 +30,7 @@ class Name:
 
     @property
     def is_empty(self) -> bool:
-        """Nobody is named."""
+        """The name is empty."""
         return self == Name()
 
     def fits(self, customer: Customer) -> bool:
@@ -44,8 +44,8 @@ class Name:
 
 def named_customer(name: Name, *, entitled: bool) -> Customer:
     """Make a buyer of this name, with what was not named made up from what was."""
-    told = "|".join(part or "" for part in (name.customer_identifier, name.aws_account_id, name.license_arn))
-    digest = hashlib.sha256(told.encode()).hexdigest()
+    parts = "|".join(part or "" for part in (name.customer_identifier, name.aws_account_id, name.license_arn))
+    digest = hashlib.sha256(parts.encode()).hexdigest()
     account = name.aws_account_id or str(int(digest[:16], 16))[:12].rjust(12, "1")
     return Customer(
         license_arn=name.license_arn or f"arn:aws:license-manager::294406891311:license:l-{digest[:32]}",
@@ -58,7 +58,7 @@ def named_customer(name: Name, *, entitled: bool) -> Customer:
 
 
 def find_customers(customers: Iterable[Customer], name: Name) -> list[Customer]:
-    """Return every known buyer whom the name fits."""
+    """Return every known buyer that the name fits."""
     return [customer for customer in customers if name.fits(customer)]
 
 

@@ -1,6 +1,6 @@
 """What the emulator remembers: one class for each kind of fact.
 
-Refuses behaviour: these are values. Invariant: each holds everything needed to put it back into the state, so that
+Refuses behaviour: these are values. Invariant: each holds everything needed to put it back into the state, so
 the state is the sum of its entries in order.
 """
 
@@ -45,7 +45,7 @@ class UsedToken:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A pod that RegisterUsage let in; it is never again told that the customer is not entitled."""
+    """A pod that RegisterUsage admitted; it never gets CustomerNotEntitledException again."""
 
     product_code: str
     identity: str
@@ -59,7 +59,7 @@ class Customer:
 
     Attributes:
         customer_identifier: None for integrations that know the buyer by account and licence.
-        ever_entitled: It once was; from then on customers that nobody named count as strangers.
+        ever_entitled: It once was; from then on unnamed customers count as strangers.
     """
 
     license_arn: str

@@ -135,6 +135,6 @@ def _read_customers(value: object, problems: list[str]) -> tuple[tuple[Customer,
         if members:
             customers.append(named_customer(Name.of(members), entitled=entitled))
         else:
-            # As in the control API, naming nobody means the account that the pods run in.
+            # As in the control API, an empty name means the account that the pods run in.
             account_entitled = entitled
     return tuple(customers), account_entitled

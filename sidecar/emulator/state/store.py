@@ -1,7 +1,7 @@
 """All that the emulated service knows, in memory.
 
 Refuses to decide: the rules read it and hand entries to `keep`. Invariant: the state is the seed plus its entries in
-order, so that applying `entries()` to a new state gives the same state.
+order, so applying `entries()` to a new state gives the same state.
 """
 
 from collections import deque
@@ -46,7 +46,7 @@ class State:
     """
 
     def __init__(self, seed: Seed = NO_SEED, listener: Callable[[Entry], None] | None = None) -> None:
-        """Start from the seed; `listener` hears of every entry that is kept."""
+        """Start from the seed; `listener` gets every entry that is kept."""
         self.seed = seed
         self._listener = listener
         self.sessions: dict[str, Session] = {}
@@ -64,7 +64,7 @@ class State:
         self.entitled = self.seed.entitled
         self.clock_setting: ClockSetting | None = None
         self.trail: deque[TrailEvent] = deque(maxlen=_TRAIL_LENGTH)
-        # Key pairs outlive a reset: whoever holds a public key keeps holding the right one.
+        # Key pairs outlive a reset: a client's public key stays the right one.
         versions = range(1, self.seed.public_key_version + 1)
         self.keys = {
             version: SigningKey(version, self.keys[version].private_pem if version in self.keys else None)
@@ -77,7 +77,7 @@ class State:
         return max(self.keys)
 
     def keep(self, entry: Entry) -> None:
-        """Take an entry in and tell the listener."""
+        """Apply an entry and notify the listener."""
         self.apply(entry)
         if self._listener is not None:
             self._listener(entry)
@@ -134,6 +134,6 @@ def slot_of(record: MeteringRecord) -> Slot:
     """Return the slot that a record fills."""
     if record.customer is None:
         return (record.product_code, record.identity, record.dimension, record.hour)
-    # The two ways to name a customer are two slots: whoever uses both for one hour bills twice, as at AWS.
+    # The two ways to name a customer are two slots: a client that uses both for one hour bills twice, as at AWS.
     scope = f"license {record.customer}" if record.by_license else f"product {record.product_code}"
     return (scope, record.customer, record.dimension, record.hour)
