@@ -1,6 +1,6 @@
-"""AWS as the sidecar and its commands meet it: the metering service, and the clock that goes with it.
+"""Access to AWS for the sidecar and its commands: the metering service and its clock.
 
-The clock is the system's. In emulator mode both are the emulator's, at `marketplace.endpoint_url`.
+In live mode the clock is the system's. In emulator mode both are the emulator's, at `marketplace.endpoint_url`.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ def endpoint_of(marketplace: MarketplaceSettings, environ: Mapping[str, str]) ->
     """Return the metering service that is configured.
 
     Raises:
-        UnsupportedRegion: Container products are not metered in the Region, or there is none.
+        UnsupportedRegion: The Region does not meter container products, or no Region is configured.
     """
     url = emulator_url(marketplace)
     if url is not None:
@@ -32,7 +32,7 @@ def endpoint_of(marketplace: MarketplaceSettings, environ: Mapping[str, str]) ->
 
 @asynccontextmanager
 async def clock_of(marketplace: MarketplaceSettings) -> AsyncIterator[SystemClock | EmulatorClock]:
-    """Lend the clock for as long as the block runs; the emulator's is followed meanwhile."""
+    """Yield the clock; the emulator's is followed while the block runs."""
     url = emulator_url(marketplace)
     if url is None:
         yield SystemClock()
@@ -46,7 +46,7 @@ async def clock_of(marketplace: MarketplaceSettings) -> AsyncIterator[SystemCloc
 
 
 def present(marketplace: MarketplaceSettings | None) -> datetime:
-    """Return the present instant; the system's where no configuration was read."""
+    """Return the present instant; the system's if no configuration was read."""
     if marketplace is None or emulator_url(marketplace) is None:
         return SystemClock().now()
     return asyncio.run(_emulated(marketplace))

@@ -1,8 +1,8 @@
-"""Wall time and waiting: the system's clock, and the emulator's, which may be set, stepped, frozen or run fast.
+"""Wall time and waiting: the system's clock, and the emulator's, which can be set, stepped, frozen or sped up.
 
-Waits end by the clock's own time, never by a duration computed once. The emulator's clock is followed by asking for it;
-between two answers it is extrapolated with the monotonic clock. Refuses to fail once started: an emulator that stops
-answering leaves the last answer in force.
+Waits end by the clock's own time, never by a duration computed once. The emulator's clock is polled; between two
+answers it is extrapolated with the monotonic clock. It does not fail once started: if the emulator stops answering, the
+last answer remains valid.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from http import HTTPStatus
 from sidecar.http_client import Listener, Response
 
 _LONGEST_NAP = 30.0
-"""Seconds of real time after which every wait is judged anew: a clock may be stepped, a machine suspended."""
+"""Seconds of real time after which every wait reads the clock again: it may be stepped, the machine suspended."""
 _POLL = 0.25
-"""Seconds of real time between two questions to the emulator."""
+"""Seconds of real time between two requests to the emulator."""
 _TIMEOUT = 2.0
 """Seconds that one connection or one read may take."""
 _LARGEST = 4096
@@ -31,7 +31,7 @@ class SystemClock:
     """The wall clock of the machine."""
 
     def __init__(self, longest_nap: float = _LONGEST_NAP) -> None:
-        """Judge waits anew after `longest_nap` seconds."""
+        """Read the clock again after `longest_nap` seconds of a wait."""
         self._longest_nap = longest_nap
 
     def now(self) -> datetime:
@@ -39,16 +39,16 @@ class SystemClock:
         return datetime.now(UTC)
 
     async def sleep_until(self, instant: datetime) -> None:
-        """Return once `now()` has reached `instant`, judged anew after every nap."""
-        # Even a wait that is over lets the other tasks run.
+        """Return once `now()` has reached `instant`; the clock is read again after every nap."""
+        # Even a wait whose instant has passed gives other tasks a turn.
         await asyncio.sleep(0)
-        while (left := (instant - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - nobody tells of a stepped clock
+        while (left := (instant - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - no event reports a stepped clock
             await asyncio.sleep(min(left, self._longest_nap))
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What a clock showed at one instant of the monotonic clock, and how fast it goes."""
+    """What a clock showed at one instant of the monotonic clock, and its speed."""
 
     shown: datetime
     taken: float
@@ -64,7 +64,7 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What the emulator said between two instants of the monotonic clock."""
+    """The emulator's answer between two instants of the monotonic clock."""
 
     now: datetime
     speed: float
@@ -90,12 +90,12 @@ class EmulatorClock:
         self._absent = False
 
     async def start(self) -> None:
-        """Ask once, for a few seconds at most, and go on asking in the background."""
+        """Ask once, for a few seconds at most, and then poll in the background."""
         await self.refresh()
         self._following = asyncio.create_task(self._follow(), name="emulator-clock")
 
     async def close(self) -> None:
-        """Stop asking; a question that is under way ends by itself within its time-out."""
+        """Stop polling; a request in flight ends within its time-out."""
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait([self._following])
@@ -108,7 +108,7 @@ class EmulatorClock:
         return self._reading.at(time.monotonic())
 
     async def sleep_until(self, instant: datetime) -> None:
-        """Return once `now()` has reached `instant`, judged anew whenever an answer shows a step or another speed."""
+        """Return once `now()` has reached `instant`; each answer with a step or another speed counts."""
         await asyncio.sleep(0)
         while (left := (instant - self.now()).total_seconds()) > 0:
             speed = 1.0 if self._reading is None else self._reading.speed
@@ -120,7 +120,7 @@ class EmulatorClock:
                 continue
 
     async def refresh(self) -> None:
-        """Ask now; an answer that does not come, or makes no sense, changes nothing."""
+        """Ask now; without a valid answer nothing changes."""
         if self._absent:
             return
         try:
@@ -142,8 +142,8 @@ class EmulatorClock:
     def _take(self, answer: _Answer) -> None:
         """Set the clock by an answer, unless it already shows a time that the answer allows.
 
-        The emulator read its clock somewhere between question and answer. A clock that were set each time would tremble
-        by as much as that, times the speed, and go back.
+        The emulator read its clock at some instant between request and answer. Setting the clock each time would
+        make it jitter by that uncertainty times the speed, and go back.
         """
         earliest = _Reading(answer.now, answer.answered, answer.speed)
         latest = _Reading(answer.now, answer.asked, answer.speed)

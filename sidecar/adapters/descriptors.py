@@ -1,8 +1,8 @@
-"""One line when the process runs out of file descriptors, instead of asyncio's hundreds a second.
+"""Logs one line when the process runs out of file descriptors, instead of asyncio's hundreds a second.
 
 While no descriptor is free, asyncio reports each connection that it cannot accept, up to a hundred times a second and
-with a traceback each time, and then tries again by itself. Here the first report becomes a line, one line a minute
-counts the rest, and one says that descriptors are free again. Every other report goes to the loop's own handler.
+with a traceback each time, and then tries again by itself. Here the first report becomes one line, one line a
+minute counts the rest, and one reports that descriptors are free again. Other reports go to the loop's own handler.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 _REPORT = "socket.accept() out of system resource"
-"""What asyncio calls it, since 3.4."""
+"""The message of asyncio, since 3.4."""
 _AGAIN_SECONDS = 60.0
 """How often the count is logged while it lasts; real time, like the waits of asyncio."""
 _LOOK_SECONDS = 1.0

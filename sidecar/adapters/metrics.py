@@ -2,8 +2,8 @@
 
 Every sample comes from one `Status`, so that a scrape is consistent in itself. Labels are bounded: dimensions, states,
 the API's own problems and AWS's own answers; never a tag value, an event id or anything else that a client chooses.
-What is not known has no sample, rather than a wrong one. Quantities are floats here because the format knows nothing
-else; the exact ones are in the API. Base units are seconds and bytes.
+An unknown value has no sample. Quantities are floats because the format has no other type; the API has the exact ones.
+Base units are seconds and bytes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,9 +1,9 @@
 """Which pod this is: the downward API's POD_UID, else the UID in the web-identity token, else the ARN of the ECS task.
 
-AWS deduplicates by this identity, so a guess would be worse than none: where ECS promises an identity and does not give
-it, that is an error and not another identity. So is a POD_UID that is no UID or contradicts the token, and a pod of a
-cluster without either: an identity that its ledger kept would be the same for every pod on that volume. A process that
-is neither pod nor task has none here; its ledger keeps one for it.
+AWS deduplicates by this identity, so a wrong one is worse than none. It is an error if ECS names a metadata endpoint
+that gives no identity, if POD_UID is not a UID or contradicts the token, and if a pod of a cluster has neither: an
+identity from the ledger would be the same for every pod on that volume. A process that is neither pod nor task has no
+identity here; its ledger keeps one.
 """
 
 import re
@@ -23,7 +23,7 @@ _METADATA = "ECS_CONTAINER_METADATA_URI_V4"
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,254}", re.ASCII)
 _PATHS = frozenset({"metadata.uid", "fieldref", "fieldpath", "null", "none", "pod_uid"})
-"""What a manifest leaves in the variable when the reference is written as a value."""
+"""What a manifest puts into the variable if the reference is written as a value."""
 
 
 class PodSource(StrEnum):
@@ -44,11 +44,11 @@ class PodIdentity:
 
 
 class PodUnknown(Exception):  # noqa: N818 - what is the case, as the operator reads it
-    """ECS should have told the task and did not; starting again is the cure."""
+    """ECS names a metadata endpoint that gave no task ARN; a restart is the cure."""
 
 
 class PodRefused(Exception):  # noqa: N818 - what is the case, as the operator reads it
-    """The environment names no pod where it must, or contradicts itself; says what it holds and the cure."""
+    """The environment does not name the pod, or contradicts itself; holds the finding and the cure."""
 
     def __init__(self, detail: str, cure: str) -> None:
         super().__init__(f"{detail}. {cure}")
@@ -57,14 +57,14 @@ class PodRefused(Exception):  # noqa: N818 - what is the case, as the operator r
 
 
 def pod_identity(environ: Mapping[str, str], pace: Pace | None = None) -> PodIdentity | None:
-    """Return this pod's identity, or None when the ledger has to keep one. Blocks for 22 seconds at most.
+    """Return this pod's identity, or None if the ledger has to keep one. Blocks for 22 seconds at most.
 
     Args:
         environ: The process's environment.
-        pace: How the ECS metadata endpoint is asked again; by default for 20 seconds.
+        pace: How requests to the ECS metadata endpoint are retried; by default for 20 seconds.
 
     Raises:
-        PodRefused: POD_UID is no UID, or contradicts the web-identity token; or this is a pod and neither names it.
+        PodRefused: POD_UID is not a UID, or contradicts the web-identity token; or this is a pod and neither names it.
         PodUnknown: The ECS metadata endpoint is named and gives no task ARN within that time.
     """
     uid, of_token = given_uid(environ), _uid_of_token(environ)
@@ -89,8 +89,8 @@ def pod_identity(environ: Mapping[str, str], pace: Pace | None = None) -> PodIde
         raise PodRefused(
             f"POD_UID is {state} and no web-identity token names the pod, but {_CLUSTER} is set, so this is a pod. "
             "Without its UID the next pod on this ledger would count as the same one, and usage could be billed twice",
-            f"{POD_UID_CURE} Or let EKS project a web-identity token (annotate the service account with "
-            "eks.amazonaws.com/role-arn), which names the pod.",
+            f"{POD_UID_CURE} Or annotate the service account with eks.amazonaws.com/role-arn: EKS then projects "
+            "a web-identity token that names the pod.",
         )
     return None
 

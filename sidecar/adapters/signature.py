@@ -1,8 +1,8 @@
-"""The seller's public keys and the one signature that is believed: RSASSA-PSS with SHA-256 (PS256 of RFC 7518).
+"""The seller's public keys and the one accepted signature: RSASSA-PSS with SHA-256 (PS256 of RFC 7518).
 
-The only module that imports the cryptography package. It takes no other algorithm, no private key and no certificate.
-The salt must be as long as the digest and the signature as long as the modulus, as RFC 7518 and RFC 8017 say; a
-verifier that finds the salt's length out by itself would take tokens that AWS never makes.
+The only module that imports the cryptography package. It accepts no other algorithm, no private key and no certificate.
+The salt must be as long as the digest and the signature as long as the modulus, as RFC 7518 and RFC 8017 require; a
+verifier that detects the salt's length would accept tokens that AWS never makes.
 """
 
 import re
@@ -45,8 +45,8 @@ _OTHERS = (
         f"Add the lines BEGIN and END PUBLIC KEY. {_EXPORT}",
     ),
 )
-"""What a file that is not PEM begins with, what it is then, and the cure."""
-_PRIVATE = "Remove it from the image at once: the sidecar needs only AWS's public key. " + _EXPORT
+"""First bytes of a file that is not PEM, what it is, and the cure."""
+_PRIVATE = "Remove it from the image immediately: the sidecar needs only AWS's public key. " + _EXPORT
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class KeyFault:
         return f"{self.path}: {self.reason} (public key version {self.version}). {self.cure}"
 
 
-class UnusableKeys(Exception):  # noqa: N818 - named for what the operator has to mend
-    """At least one key file cannot be used; `faults` are all of them."""
+class UnusableKeys(Exception):  # noqa: N818 - what is the case
+    """At least one key file cannot be used; `faults` names each."""
 
     def __init__(self, faults: tuple[KeyFault, ...]) -> None:
         super().__init__("\n".join(str(fault) for fault in faults))
@@ -81,7 +81,7 @@ class PublicKeys:
         """Read every key file: PEM SubjectPublicKeyInfo, RSA, 1024 to 4096 bits.
 
         Raises:
-            UnusableKeys: Some cannot be used; all of them are named.
+            UnusableKeys: With every key file that cannot be used.
         """
         keys: dict[int, RSAPublicKey] = {}
         faults: list[KeyFault] = []
@@ -100,7 +100,7 @@ class PublicKeys:
         return {version: key.key_size for version, key in self._keys.items()}
 
     def verify(self, signing_input: bytes, signature: bytes, version: int) -> bool:
-        """Tell whether `signature` is the PS256 one of `signing_input` under the key of `version`.
+        """Return whether `signature` is the PS256 signature of `signing_input` under the key of `version`.
 
         Raises:
             KeyError: There is no key of that version.
@@ -134,7 +134,7 @@ def _read_key(path: Path) -> RSAPublicKey:
         raise _UnusableKey(f"the key has {key.key_size} bits, not {SMALLEST_KEY} to {LARGEST_KEY}", _EXPORT)
     # A product of two odd primes; OpenSSL fails, instead of answering, on anything else.
     if key.public_numbers().n % 2 == 0:
-        raise _UnusableKey("the key's modulus is even, so it is no RSA key", _EXPORT)
+        raise _UnusableKey("the key's modulus is even, so it is not an RSA key", _EXPORT)
     return key
 
 
@@ -152,7 +152,7 @@ def _read_pem(path: Path) -> bytes:
         if pem.startswith(marks):
             raise _UnusableKey(reason, cure)
     try:
-        # What came through JSON or an env file has its line ends as two characters; base64 has no backslash.
+        # A key from JSON or an env file may have its line ends as two characters; base64 has no backslash.
         pem = plain(pem).replace(rb"\r", b"").replace(rb"\n", b"\n")
     except ForeignText as form:
         raise _UnusableKey(f"the file is {form}, not plain text", _PLAIN) from None

@@ -1,7 +1,7 @@
 """The ARN of an ECS task, from the metadata endpoint that ECS names.
 
-In the first seconds of a task the endpoint may refuse the connection, hang, or answer 429 or 500. It is asked again
-with full jitter until the time is over; an address that is not an http URL is refused without a call.
+In the first seconds of a task the endpoint may refuse the connection, hang, or answer 429 or 500. Requests are retried
+with full jitter until the time-out; an address that is not an http URL is refused without a call.
 """
 
 import random
@@ -24,12 +24,12 @@ _LARGEST = 1024 * 1024
 
 
 class NoTaskArn(Exception):  # noqa: N818 - what is the case, as the operator reads it
-    """The endpoint did not name the task; the message says what it did instead."""
+    """The endpoint did not name the task; the message has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the endpoint is asked again: for how long, and with which clock, wait and random numbers."""
+    """How requests are retried: for how long, and with which clock, wait and random numbers."""
 
     patience: float = PATIENCE
     monotonic: Callable[[], float] = time.monotonic
@@ -42,10 +42,10 @@ def task_arn(base: str, pace: Pace) -> str:
 
     Args:
         base: The address in ECS_CONTAINER_METADATA_URI_V4.
-        pace: How it is asked again.
+        pace: How requests are retried.
 
     Raises:
-        NoTaskArn: The time is over, or the address is not an http URL.
+        NoTaskArn: The time-out passed, or the address is not an http URL.
     """
     url = f"{base.rstrip('/')}/task"
     try:

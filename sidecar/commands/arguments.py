@@ -1,4 +1,4 @@
-"""What the options of several commands take: a configuration, a whole number within bounds, seconds."""
+"""Option types of several commands: a configuration, a whole number within bounds, seconds."""
 
 import argparse
 import re
@@ -19,7 +19,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
-    """Return what reads a whole number within bounds."""
+    """Return a reader of whole numbers within bounds."""
 
     def read(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most):
@@ -30,10 +30,10 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 
 def parse_seconds(text: str) -> float:
-    """Return the seconds that a plain number names, or a duration as the configuration has them.
+    """Return the seconds of a plain number, or of a duration as in the configuration.
 
     Raises:
-        argparse.ArgumentTypeError: It names neither.
+        argparse.ArgumentTypeError: It is neither.
     """
     if _SECONDS.fullmatch(text):
         return float(text)

@@ -1,7 +1,7 @@
 """The `doctor` command: checks everything that must be right before the first call to AWS, and after it.
 
-Every check runs, whatever the others find, and each has its time: without a network all that can be said is said within
-15 seconds. Registers nothing, meters nothing, and leaves nothing behind.
+Every check runs, whatever the others find, and each has a time limit: without a network the whole report takes at most
+15 seconds. Registers nothing, meters nothing, and leaves no files behind.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from sidecar.upstream import endpoint_of
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_config(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON document instead of a table or lines")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of a table or lines")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,9 +78,9 @@ def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str])
     try:
         probe = ServiceProbe(endpoint_of(settings.marketplace, environ))
     except UnsupportedRegion:
-        return skip_repeated([*run_checks([*checks, alone]), *_unasked("there is no Region to ask in")])
+        return skip_repeated([*run_checks([*checks, alone]), *_unasked("there is no Region to send requests to")])
     except ProbeFailed as broken:
-        told = [*run_checks([*checks, alone]), *_unasked("the SDK does not start", access.refuse_sdk(broken))]
+        told = [*run_checks([*checks, alone]), *_unasked("the AWS SDK does not start", access.refuse_sdk(broken))]
         return skip_repeated(told)
     return skip_repeated(run_checks([*checks, *_of_service(settings, environ, probe)]))
 

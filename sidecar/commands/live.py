@@ -1,7 +1,7 @@
-"""`run` in front of a person: log lines that scroll, and below them one line that says how it goes.
+"""`run` on a terminal: log lines that scroll, and below them one line with the state.
 
-Loaded only where standard error is a terminal. Asks for the status once a second and draws when the line has changed;
-a terminal that is paused stops the drawing and nothing else.
+Loaded only if standard error is a terminal. Reads the status once a second and draws when the line has changed; a
+paused terminal stops the drawing and nothing else.
 """
 
 import asyncio
@@ -27,21 +27,21 @@ from sidecar.terminal.text import fit, pluralize, printable, width
 from sidecar.terminal.writer import TerminalWriter
 
 _EVERY = 1.0
-"""Seconds between two looks at the status."""
+"""Seconds between two reads of the status."""
 _REST = 20
-"""How many times longer than a look the pause after it is at least."""
+"""The pause after a read is at least this many times longer than the read."""
 _RATE_OVER = 5
-"""Looks over which the rate of events is taken."""
+"""Reads over which the rate of events is measured."""
 _NAMED = 3
-"""Dimensions that are named; more are counted."""
+"""Up to this many dimensions are named; more are counted."""
 _BETWEEN = " | "
 _SHORTEST = 8
-"""Cells below which a cut part says nothing."""
+"""Fewer cells than this cannot show a part."""
 
 Part = tuple[str, Colour | None]
 
 
-class Attended:
+class LiveTerminal:
     """The terminal of a running sidecar."""
 
     def __init__(self, settings: Settings, terminal: TextIO) -> None:
@@ -57,11 +57,11 @@ class Attended:
         self.close()
 
     def close(self) -> None:
-        """Take the line away; what is written from now on is written at once."""
+        """Remove the line; later output is written directly."""
         self.stream.close()
 
     async def follow(self, health: HealthReport) -> None:
-        """Show the status until cancelled; only the log where the terminal or its format has no place for a line."""
+        """Show the status until cancelled; does nothing if the terminal or the log format has no place for a line."""
         if not self._drawn:
             return
         loop = asyncio.get_running_loop()
@@ -74,12 +74,12 @@ class Attended:
             looks.append((loop.time(), status.accepted_events))
             parts = list(describe(status, self._metering, _rate(looks)))
             self.stream.show(partial(join, parts, self._paint))
-            # A ledger with very many open tag sets takes longer to read; usage needs its thread.
+            # A ledger with very many open tag sets takes longer to read, and intake of usage needs the same thread.
             await asyncio.sleep(max(_EVERY, _REST * (loop.time() - began)))
 
 
 def describe(status: Status, metering: MeteringSettings, rate: float) -> Iterator[Part]:
-    """Yield the parts of the line, what matters most first."""
+    """Yield the parts of the line, the most important first."""
     state = status.entitlement.state
     yield str(state), Colour.GOOD if state is State.ENTITLED else Colour.BAD
     codes = sorted({finding.code for finding in status.findings})
@@ -98,7 +98,7 @@ def describe(status: Status, metering: MeteringSettings, rate: float) -> Iterato
 
 
 def join(parts: Sequence[Part], paint: Paint, columns: int) -> str:
-    """Return as much of the line as so many cells hold."""
+    """Return as much of the line as fits into `columns` cells."""
     drawn: list[str] = []
     left = columns
     for text, colour in parts:
@@ -133,6 +133,6 @@ def _open(status: Status) -> str:
 
 
 def _rate(looks: deque[tuple[float, int]]) -> float:
-    """Return the events per second of the last looks."""
+    """Return the events per second of the last reads."""
     (began, before), (ended, after) = looks[0], looks[-1]
     return (after - before) / (ended - began) if ended > began else 0.0

@@ -1,6 +1,6 @@
-"""What would end the start one after the other, judged together: key files, the Region, the callers' token, busy ports.
+"""Everything that would end the start, checked together: key files, the Region, the API's token, busy ports.
 
-Judges only settings that hold what was configured, so that a faulty configuration file and a missing key are reported
+Checks only settings that hold the configured value; a faulty configuration file and a missing key are reported
 together. Binds ports for an instant and leaves nothing behind; the listeners bind them again.
 """
 
@@ -18,7 +18,7 @@ from sidecar.upstream import endpoint_of
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Something that keeps the sidecar from starting, and the settings that it is about."""
+    """A reason that keeps the sidecar from starting, and its setting."""
 
     key: str
     found: str
@@ -40,7 +40,7 @@ def obstacles(settings: Settings, environ: Mapping[str, str], faulty: Collection
     Args:
         settings: The configuration.
         environ: The process's environment.
-        faulty: Settings that hold a stand-in, and are not judged.
+        faulty: Settings that hold a placeholder, and are not checked.
     """
 
     def sound(*keys: str) -> bool:
@@ -63,12 +63,12 @@ def obstacles(settings: Settings, environ: Mapping[str, str], faulty: Collection
 
 
 def refuse_all(error: SettingsError, environ: Mapping[str, str], *, diagnosing: bool = False) -> SettingsError:
-    """Return the error of a faulty configuration with what else would keep the sidecar from starting.
+    """Return the error of a faulty configuration, extended by everything else that keeps the sidecar from starting.
 
     Args:
         error: What is wrong with the file and its overrides.
         environ: The process's environment.
-        diagnosing: A sidecar that runs beside this process has its ports by right.
+        diagnosing: A running sidecar may hold its own ports.
     """
     if error.partial is None:
         return error

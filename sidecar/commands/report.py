@@ -1,6 +1,6 @@
 """Diagnoses on standard output: a table for a terminal, lines for a log, a document for a program.
 
-What was found goes to a terminal only as printable characters.
+Text from outside is printed only as printable characters.
 """
 
 import json
@@ -40,7 +40,7 @@ def print_lines(diagnoses: Sequence[CheckResult]) -> None:
 
 
 def print_table(diagnoses: Sequence[CheckResult]) -> None:
-    """Print what was found in columns; why it matters and the cure below what is not right."""
+    """Print the results in columns; below a problem, why it matters and the cure."""
     names = max(len(diagnosis.name) for diagnosis in diagnoses)
     states = max(len(result) for result in CheckStatus)
     indent = " " * (states + names + 4)

@@ -29,10 +29,10 @@ from sidecar.services.registrar import DeniedExit
 from sidecar.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
-    from sidecar.commands.live import Attended
+    from sidecar.commands.live import LiveTerminal
 
 _IDLE_ENDS = 0.5
-"""Seconds within which a thread without a call has ended."""
+"""Seconds in which a thread without a call ends."""
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the sidecar until it is told to end; its exit code."""
+    """Run the sidecar until a signal ends it; return its exit code."""
     try:
         settings = load(args.config, os.environ)
     except SettingsError as error:
@@ -51,24 +51,24 @@ def run(args: argparse.Namespace) -> int:
     if not sys.stderr.isatty():
         logs.configure(settings.log.level, settings.log.format)
         return _leave(_run(settings))
-    from sidecar.commands.live import Attended  # noqa: PLC0415 - not in a pod
+    from sidecar.commands.live import LiveTerminal  # noqa: PLC0415 - not in a pod
 
-    with Attended(settings, sys.stderr) as attended:
-        logs.configure(settings.log.level, settings.log.format, attended.stream)
-        code = _run(settings, attended)
+    with LiveTerminal(settings, sys.stderr) as terminal:
+        logs.configure(settings.log.level, settings.log.format, terminal.stream)
+        code = _run(settings, terminal)
     return _leave(code)
 
 
-def _run(settings: Settings, attended: "Attended | None" = None) -> int:
+def _run(settings: Settings, terminal: "LiveTerminal | None" = None) -> int:
     found = list(obstacles(settings, os.environ))
     for obstacle in found:
         _fail("sidecar.bad_setup", obstacle, ExitCode.BAD_COMMAND)
-    return ExitCode.BAD_COMMAND if found else _live_to_exit(settings, attended)
+    return ExitCode.BAD_COMMAND if found else _live_to_exit(settings, terminal)
 
 
-def _live_to_exit(settings: Settings, attended: "Attended | None") -> int:
+def _live_to_exit(settings: Settings, terminal: "LiveTerminal | None") -> int:
     try:
-        asyncio.run(_live(settings, attended))
+        asyncio.run(_live(settings, terminal))
     except (UnusableKeys, UnsupportedRegion, CannotListen, TokenFileUnusable) as error:
         return _fail("sidecar.bad_setup", error, ExitCode.BAD_COMMAND)
     except PodRefused as error:
@@ -83,10 +83,10 @@ def _live_to_exit(settings: Settings, attended: "Attended | None") -> int:
 
 
 def _leave(code: int) -> int:
-    """Return the code; while a call to AWS or the cluster still hangs, end at once instead.
+    """Return the code; if a call to AWS or the cluster still hangs, end the process immediately instead.
 
-    The interpreter would wait for the call's thread as long as the other side may be silent, which is longer than a
-    pod may take to end. Nobody waits for the answer any more, and everything that was accepted is on disk.
+    The interpreter would wait for the call's thread until its time-out, which is longer than the grace period of a pod.
+    The answer is not needed any more, and everything that was accepted is on disk.
     """
     for thread in threading.enumerate():
         if thread.name.startswith((CALL_THREADS, CLUSTER_THREADS)):
@@ -102,22 +102,24 @@ def _fail(event: str, error: Exception | Obstacle, code: int) -> int:
     return code
 
 
-async def _live(settings: Settings, attended: "Attended | None") -> None:
+async def _live(settings: Settings, terminal: "LiveTerminal | None") -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     DescriptorReports(loop).install()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal(stop, number, attended))
-    follow = None if attended is None else attended.follow
+        loop.add_signal_handler(number, _on_signal(stop, number, terminal))
+    follow = None if terminal is None else terminal.follow
     await app.run(settings, os.environ, stop, follow=follow)
 
 
-def _on_signal(stop: asyncio.Event, number: signal.Signals, attended: "Attended | None" = None) -> Callable[[], None]:
+def _on_signal(
+    stop: asyncio.Event, number: signal.Signals, terminal: "LiveTerminal | None" = None
+) -> Callable[[], None]:
     def receive() -> None:
         if stop.is_set():
-            # A second signal: everything that was accepted is on disk, so the process may go as it stands.
-            if attended is not None:
-                attended.close()
+            # A second signal: everything that was accepted is on disk, so the process may end immediately.
+            if terminal is not None:
+                terminal.close()
             sys.stderr.flush()
             os._exit(128 + number)
         stop.set()

@@ -1,6 +1,6 @@
 """Rows for people and rows for programs, on standard output.
 
-What an app put into an id or a tag reaches a terminal only as printable characters; JSON goes out as ASCII.
+Ids and tags of an app are printed only as printable characters; JSON is printed as ASCII.
 """
 
 import json
@@ -18,14 +18,14 @@ _BETWEEN = "  "
 """Between two columns."""
 _NOTHING = "-"
 _NARROWEST = 40
-"""Columns of a value that are used even where the terminal has less."""
+"""Fewest columns for a value, even if the terminal has less."""
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print rows in columns under their titles; None is a dash.
 
-    On a terminal that is too narrow for a whole row, each row is a block of its own: its first value, and below it one
-    line for each other value that there is. What goes elsewhere, to a file or a pipe, is always in columns.
+    On a terminal that is too narrow for a whole row, each row is a block: its first value, and below it one line for
+    each other value that is not empty. Output to a file or a pipe is always in columns.
     """
     rendered = [list(titles), *([_shown(value) for value in row] for row in rows)]
     widths = [max(width(row[column]) for row in rendered) for column in range(len(titles))]
@@ -52,7 +52,7 @@ def _print_blocks(titles: Sequence[str], rows: Iterable[Sequence[str]], columns:
 
 
 def print_line(line: str) -> None:
-    """Print a line as far as the terminal's encoding goes."""
+    """Print a line; characters that the encoding lacks are escaped."""
     encoding = sys.stdout.encoding or "ascii"
     sys.stdout.write(f"{line.encode(encoding, 'backslashreplace').decode(encoding)}\n")
 
@@ -78,9 +78,9 @@ def print_terms(terms: Mapping[str, Terms]) -> None:
     )
 
 
-def tell_more(cure: str) -> None:
-    """Say on standard error that the list was cut, and how to see the rest."""
-    sys.stderr.write(f"There are more; {cure}.\n")
+def note_more(cure: str) -> None:
+    """Print on standard error that the list is incomplete, and how to see the rest."""
+    sys.stderr.write(f"There are more rows: {cure}.\n")
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,7 @@
-"""`verify-token`: judges a RegisterUsage signature from standard input by the seller's public key.
+"""`verify-token`: verifies a RegisterUsage signature from standard input with the seller's public key.
 
-Reads no configuration, calls nobody and never prints a token that it does not believe. Loads neither the AWS SDK nor an
-HTTP library, so that it can be used in a build or an entrypoint.
+Reads no configuration, makes no calls and never prints a token that is not valid. Loads neither the AWS SDK nor an HTTP
+library, so it can be used in a build or an entrypoint.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from sidecar.exit_codes import ExitCode
 _EXPLANATION = """\
 Verifies a RegisterUsage signature from standard input.
 
-Prints the claims as JSON and exits with 0 if the token is right in every respect: a compact JWS with PS256 under the
-key, the claims of the right types, iat within 5 minutes of the clock, and every claim that is named by an option equal
-to it. Otherwise exits with 1 and one reason on standard error; a key that cannot be used is 2.
+If the token is valid, prints its claims as JSON and exits with 0. A valid token is a compact JWS that the key signed
+with PS256; its claims have the right types, iat is within 5 minutes of the clock, and each claim that an option names
+has that value. Otherwise exits with 1 and prints one reason on standard error. Exits with 2 if the key cannot be used.
 
---signature-only asks only whether the key signed the JWS, at any time and whatever is in it; --product-code,
---key-version and --nonce are not looked at then. A payload that is no JSON object is printed as
+--signature-only verifies only that the key signed the JWS, whatever its age and content, and ignores --product-code,
+--key-version and --nonce. A payload that is not a JSON object is printed as
 {"payload_base64url": "..."}."""
 
 
@@ -42,14 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--public-key", metavar="PEM", type=Path, required=True, help="the file with the seller's RSA public key"
     )
-    parser.add_argument("--product-code", metavar="C", help="the product that the token must be for")
-    parser.add_argument("--key-version", metavar="N", type=_key_version, help="the key version that it must name")
-    parser.add_argument("--nonce", metavar="N", help="the nonce that was asked for")
-    parser.add_argument("--signature-only", action="store_true", help="judge just the signature, whatever the payload")
+    parser.add_argument("--product-code", metavar="C", help="the product code that the token must name")
+    parser.add_argument(
+        "--key-version", metavar="N", type=_key_version, help="the public key version that the token must name"
+    )
+    parser.add_argument("--nonce", metavar="N", help="the nonce that the token must hold")
+    parser.add_argument("--signature-only", action="store_true", help="verify only the signature, whatever the payload")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Judge the token on standard input; return 0 if it is right, 1 if it is not, 2 if the key is unusable."""
+    """Verify the token on standard input; return 0 if it is valid, 1 if it is not, 2 if the key cannot be used."""
     version = args.key_version or 1
     try:
         keys = PublicKeys.load({version: args.public_key})
@@ -75,12 +77,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _key_version(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"{text!r} is no key version: a key version is a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a key version, which is a whole number from 1")
     return int(text)
 
 
 def _read_text() -> str:
-    # Enough to see that there is too much.
+    # One byte more than a token may have, to detect a longer one.
     data = sys.stdin.buffer.read(LARGEST_TOKEN + len("\r\n") + 1)
     try:
         return data.decode("utf-8")

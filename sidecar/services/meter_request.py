@@ -1,5 +1,9 @@
-"""A frozen record as the request that AWS takes. The same record makes the same request each time."""
+"""The MeterUsage request of a quantity. The same record makes the same request each time."""
 
+from collections.abc import Iterable
+from datetime import datetime
+
+from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.quantity import MILLION, render
 from sidecar.domain.metering.records import FrozenRecord, Record
 from sidecar.marketplace import MeterUsageRequest, Tag, UsageAllocation
@@ -7,20 +11,55 @@ from sidecar.marketplace import MeterUsageRequest, Tag, UsageAllocation
 
 def meter_request(record: Record, frozen: FrozenRecord) -> MeterUsageRequest:
     """Return the MeterUsage request of a record, under the product code and in the kind of quantity of its seal."""
-    allocations = tuple(
+    return build_request(
+        product_code=record.product_code,
+        dimension=record.dimension,
+        timestamp=record.timestamp,
+        quantity=record.quantity,
+        whole=frozen.whole,
+        client_token=frozen.client_token,
+        allocations=frozen.allocations,
+    )
+
+
+def build_request(
+    *,
+    product_code: str,
+    dimension: str,
+    timestamp: datetime,
+    quantity: int,
+    whole: bool,
+    client_token: str,
+    allocations: Iterable[tuple[Tags, int]] = (),
+    dry_run: bool | None = None,
+) -> MeterUsageRequest:
+    """Return a MeterUsage request.
+
+    Args:
+        product_code: The product.
+        dimension: The dimension.
+        timestamp: An instant in the hour of the usage.
+        quantity: In millionths.
+        whole: Send quantities as whole numbers, not as decimal text.
+        client_token: Makes AWS count repeated requests once.
+        allocations: The parts of the quantity in millionths, with their tags.
+        dry_run: Check the permission only.
+    """
+    parts = tuple(
         UsageAllocation(
-            allocated_usage_quantity=quantity // MILLION if frozen.whole else None,
-            allocated_usage_quantity_as_decimal=None if frozen.whole else render(quantity),
+            allocated_usage_quantity=part // MILLION if whole else None,
+            allocated_usage_quantity_as_decimal=None if whole else render(part),
             tags=tuple(Tag(key, value) for key, value in tags) or None,
         )
-        for tags, quantity in frozen.allocations
+        for tags, part in allocations
     )
     return MeterUsageRequest(
-        product_code=record.product_code,
-        timestamp=record.timestamp,
-        usage_dimension=record.dimension,
-        usage_quantity=record.quantity // MILLION if frozen.whole else None,
-        usage_quantity_as_decimal=None if frozen.whole else render(record.quantity),
-        usage_allocations=allocations or None,
-        client_token=frozen.client_token,
+        product_code=product_code,
+        timestamp=timestamp,
+        usage_dimension=dimension,
+        usage_quantity=quantity // MILLION if whole else None,
+        usage_quantity_as_decimal=None if whole else render(quantity),
+        usage_allocations=parts or None,
+        dry_run=dry_run,
+        client_token=client_token,
     )

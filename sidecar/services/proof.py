@@ -6,6 +6,7 @@ right in every respect.
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from structlog.typing import FilteringBoundLogger
@@ -16,9 +17,19 @@ from sidecar.domain.entitlement.states import CLOCK_SKEW, Evidence
 from sidecar.domain.entitlement.token import Asked, IssueWindow, Refusal, issued_at, verify
 from sidecar.domain.ports import Clock, SignatureCheck
 from sidecar.marketplace.client import MarketplaceMetering
-from sidecar.marketplace.types import MeterUsageRequest, RegisterUsageRequest
+from sidecar.marketplace.types import MeterUsageRequest, RegisterUsageRequest, RegisterUsageResult
 
 _RANDOM_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """The answer to one RegisterUsage call, not verified yet."""
+
+    nonce: str
+    result: RegisterUsageResult
+    requested_at: datetime
+    answered_at: datetime
 
 
 class Prover:
@@ -59,19 +70,29 @@ class Prover:
             Refusal: The answer is not AWS's, or not to this question.
             MarketplaceError: There was no answer, or it is an error.
         """
+        answer = await self.ask(nonce)
+        claims, result, answered_at = self.check(answer), answer.result, answer.answered_at
+        self._note_rotation(result.public_key_rotation_timestamp)
+        # A clock that was stepped during the call may be far from the signed time, by which a recall judges the proof.
+        signed_at = issued_at(claims)
+        made_at = answered_at if abs(answered_at - signed_at) <= CLOCK_SKEW else signed_at
+        return self._evidence(made_at, nonce, result.signature.rstrip("\r\n"))
+
+    async def ask(self, nonce: str) -> Registered:
+        """Return the answer to one RegisterUsage call; raises MarketplaceError if there is none, or it is an error."""
         requested_at = await self._present()
         result = await self._client.register_usage(
             RegisterUsageRequest(
                 product_code=self._product_code, public_key_version=self._public_key_version, nonce=nonce
             )
         )
-        answered_at = await self._present()
-        claims = self._verify(nonce, result.signature, IssueWindow.between(requested_at, answered_at))
-        self._note_rotation(result.public_key_rotation_timestamp)
-        # A clock that was stepped during the call may be far from the signed time, by which a recall judges the proof.
-        signed_at = issued_at(claims)
-        made_at = answered_at if abs(answered_at - signed_at) <= CLOCK_SKEW else signed_at
-        return self._evidence(made_at, nonce, result.signature.rstrip("\r\n"))
+        return Registered(nonce, result, requested_at, await self._present())
+
+    def check(self, answer: Registered) -> Mapping[str, object]:
+        """Return the claims of an answer; raises Refusal if the answer is not AWS's, or not to this call."""
+        return self._verify(
+            answer.nonce, answer.result.signature, IssueWindow.between(answer.requested_at, answer.answered_at)
+        )
 
     async def meter(self, dimensions: Iterable[str]) -> Evidence:
         """Return the proof that AWS would take usage of all `dimensions`: there is nothing in it to remember.

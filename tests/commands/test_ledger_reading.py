@@ -84,7 +84,7 @@ def test_records_as_table(books: Books, capsys: pytest.CaptureFixture[str]) -> N
     assert [["rec-1", "requests", TEN, "2.5", "accepted", "1", "mr-1", "-", "-"]] == [
         line.split() for line in shown.out.splitlines()[1:]
     ]
-    assert "There are more; go on with --after rec-1, or take `ledger export`.\n" == shown.err
+    assert "There are more rows: continue with --after rec-1, or use `ledger export`.\n" == shown.err
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_dry_run_settles_nothing(books: Books, capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     assert "requests   2.5        7.5      5" in shown
     assert shown.splitlines()[-1] == (
-        "Not reconciled yet: AWS charged more than was submitted (requests 5), which is what is in doubt and would be"
+        "Not reconciled yet: AWS charged more than was submitted (requests 5): the records in doubt, which would be"
         " settled (1 matched, 1 to be settled, 1 not charged). Nothing was settled: --dry-run."
     )
     assert (0, "unbilled") == (
@@ -366,9 +366,9 @@ def test_second_run_at_once_agrees(
 @pytest.mark.parametrize(
     ("events", "warning"),
     [
-        ([HELD], "What is in doubt was not taken by AWS only if the files are complete"),
-        ([], f"Carry nothing by this: the files show no other record of the ledger either. Check that {CODE}"),
-        ([metered(1, TEN, "mr-1", productCode="another")], "Carry nothing by this"),
+        ([HELD], "AWS did not take a record in doubt only if the files are complete"),
+        ([], f"Carry nothing because of this: the files show no other record of the ledger either. Check that {CODE}"),
+        ([metered(1, TEN, "mr-1", productCode="another")], "Carry nothing because of this"),
         ([HELD, DOUBTED], ""),
     ],
 )

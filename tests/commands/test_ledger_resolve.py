@@ -175,7 +175,7 @@ def test_audit_is_listed(books: Books, capsys: pytest.CaptureFixture[str], monke
         line.split()[2:] for line in shown
     ]
     assert 0 == ledger(*listing, "--limit", "1")
-    assert "There are more; raise --limit.\n" == capsys.readouterr().err
+    assert "There are more rows: raise --limit.\n" == capsys.readouterr().err
     assert 0 == ledger("status", "--ledger", str(books.path))
     assert "2; see `ledger records --audit`" in capsys.readouterr().out
 

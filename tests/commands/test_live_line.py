@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from sidecar.commands.live import Attended, describe, join
+from sidecar.commands.live import LiveTerminal, describe, join
 from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.domain.status import Status, Terms
 from sidecar.settings import MeteringSettings, Product, Settings
@@ -78,7 +78,7 @@ def test_line_is_gone_before_traceback() -> None:
     master, slave = os.openpty()
     read = b""
     with open(slave, "w", encoding="utf-8") as terminal:  # noqa: PTH123 - a descriptor has no path
-        with suppress(KeyError), Attended(Settings(product=Product(code="a")), terminal) as attended:
+        with suppress(KeyError), LiveTerminal(Settings(product=Product(code="a")), terminal) as attended:
             attended.stream.show(lambda _columns: "how it goes")
             while not read.endswith(b"how it goes\r"):
                 read += os.read(master, 1024)

@@ -402,12 +402,12 @@ def test_no_network_is_told(certification: Certification, emulator: "Emulator") 
         ("InvalidPublicKeyVersion", "InvalidPublicKeyVersionException"),
         ("CustomerNotEntitled", "Subscribe to the product"),
         ("PlatformNotSupported", "Run on Amazon EKS"),
-        ("wrong-signature", "the signature is not believed"),
-        ("wrong-nonce", "the signature is not believed"),
-        ("wrong-product", "the signature is not believed"),
-        ("old-iat", "the signature is not believed"),
-        ("alg-none", "the signature is not believed"),
-        ("hs256", "the signature is not believed"),
+        ("wrong-signature", "the signature is not valid"),
+        ("wrong-nonce", "the signature is not valid"),
+        ("wrong-product", "the signature is not valid"),
+        ("old-iat", "the signature is not valid"),
+        ("alg-none", "the signature is not valid"),
+        ("hs256", "the signature is not valid"),
     ],
 )
 def test_refused_registration_ends_it(
@@ -456,7 +456,7 @@ def test_filled_slot_is_explained(certification: Certification, emulator: "Emula
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({}, "Nothing says which pod or task this is"),
+        ({}, "The identity of this pod or task is unknown"),
         ({"POD_UID": "pod-1", **KEYS}, "AWS Marketplace does not take this identity: static-keys"),
     ],
 )

@@ -18,7 +18,7 @@ EVENT = {"id": "e-1", "dimension": "requests", "quantity": "1.5"}
 ESCAPE = b"\033"
 
 
-class Attended(Screen):
+class LiveTerminal(Screen):
     """A sidecar on a terminal."""
 
     @property
@@ -36,22 +36,22 @@ class Attended(Screen):
 @contextmanager
 def attended(
     site: Site, variables: Mapping[str, str] | None = None, *, log: str = "auto", columns: int = 160
-) -> Iterator[Attended]:
+) -> Iterator[LiveTerminal]:
     """Run a sidecar on a terminal, until it is entitled."""
     arguments = own_command("run", "--config", str(site.write(log={"format": log})))
-    with Attended(
+    with LiveTerminal(
         arguments, environment(**{"NO_COLOR": "", "TERM": "xterm", **(variables or {})}), columns=columns
     ) as screen:
         screen.await_text("registration.entitled")
         yield screen
 
 
-def accepted(screen: Attended) -> Any:
+def accepted(screen: LiveTerminal) -> Any:
     """Return the records that AWS took."""
     return screen.get("/v1/records?status=accepted")["records"]
 
 
-def use_and_pass(screen: Attended, emulator: Emulator) -> None:
+def use_and_pass(screen: LiveTerminal, emulator: Emulator) -> None:
     """Report usage, and let its hour end."""
     assert ask(screen.api, "POST", "/v1/usage", [EVENT]).status == 202
     emulator.post("clock", advance="1h")

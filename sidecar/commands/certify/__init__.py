@@ -1,8 +1,8 @@
-"""The `certify` command: sends what AWS asks for before a listing goes public, and writes a report.
+"""The `certify` command: sends what AWS requires before a listing goes public, and writes a report.
 
 One RegisterUsage whose signature is verified, where the product registers, and one metering record for each dimension,
-from the seller's own account. Dry runs come first, and nothing is sent before somebody said yes. Never works in the
-pod of a sidecar.
+from the seller's own account. Dry runs come first, and nothing is sent before a person has confirmed. Refuses to run in
+the pod of a sidecar.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from sidecar.commands.arguments import add_config
 from sidecar.commands.certify.calls import Certifier
 from sidecar.commands.certify.exclusive import PodInUse, exclusive_pod
 from sidecar.commands.certify.file import NotKept, ReportFile, Unusable, open_report
-from sidecar.commands.certify.output import announce, ask, summarize
+from sidecar.commands.certify.output import announce, confirm, summarize
 from sidecar.commands.certify.report import Conclusion
 from sidecar.commands.certify.target import NotReady, begin, find_caller, read_quantity, require_pod
 from sidecar.domain import durations
@@ -42,23 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         default=Path("certify.json"),
-        help="the report; one that is there is gone on with (default: certify.json)",
+        help="report file; an existing one is resumed (default: certify.json)",
     )
-    parser.add_argument("--quantity", metavar="Q", default="1", help="of each record (default: 1)")
-    parser.add_argument("--dry-run", action="store_true", help="end after the dry runs; nothing is metered")
-    parser.add_argument("--yes", action="store_true", help="do not ask before sending")
+    parser.add_argument("--quantity", metavar="Q", default="1", help="quantity of each record (default: 1)")
+    parser.add_argument("--dry-run", action="store_true", help="stop after the dry runs, which meter nothing")
+    parser.add_argument("--yes", action="store_true", help="send without asking for confirmation")
     parser.add_argument(
         "--retry-for",
         metavar="D",
         type=_duration,
         default=durations.parse(_RETRY_FOR),
-        help=f"how long each call is tried again while AWS gives no answer (default: {_RETRY_FOR})",
+        help=f"how long to retry each call that AWS does not answer (default: {_RETRY_FOR})",
     )
-    parser.add_argument("--json", action="store_true", help="print the report itself instead of a summary")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON instead of a summary")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Certify; 0 when all is done, 1 when something is not, 2 for what cannot be begun so.
+    """Certify; 0 when all passed, 1 when something failed or is open, 2 for bad options or configuration.
 
     Raises:
         SettingsError: With every problem of the configuration.
@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     amount = read_quantity(args.quantity, settings)
     if not (args.yes or args.dry_run or _on_terminal()):
         return _refuse(
-            "certify asks before it sends anything, and nobody can answer here: give --yes or --dry-run",
+            "certify asks for confirmation before it sends anything, and standard input is not a terminal: "
+            "give --yes or --dry-run",
             ExitCode.BAD_COMMAND,
         )
     try:
@@ -99,7 +100,7 @@ def _certify(settings: Settings, args: argparse.Namespace, amount: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What every call of this run is asked with."""
+    """What every call of this run needs."""
 
     marketplace: MarketplaceSettings
     endpoint: Endpoint
@@ -107,26 +108,26 @@ class _Run:
     file: ReportFile
     retry_for: timedelta
 
-    async def ask(self, calls: Callable[[Certifier], Awaitable[bool]]) -> bool:
-        """Ask some calls of AWS; whether all was well."""
+    async def make(self, calls: Callable[[Certifier], Awaitable[bool]]) -> bool:
+        """Make some calls to AWS; return whether all of them succeeded."""
         async with clock_of(self.marketplace) as clock, MarketplaceMeteringClient(self.endpoint) as service:
             return await calls(Certifier(self.file, service, self.keys, clock, self.retry_for))
 
 
 def _work(certification: _Run, args: argparse.Namespace) -> bool:
-    """Do what is open in the report; whether that went well."""
+    """Make the open calls of the report; return whether they succeeded."""
     file = certification.file
     if file.report.settled:
         return file.report.verdict is Conclusion.PASSED
-    allowed = asyncio.run(certification.ask(Certifier.dry_run_all))
+    allowed = asyncio.run(certification.make(Certifier.dry_run_all))
     if args.dry_run or not allowed:
         return allowed
     announce(file)
-    # Asked outside of any event loop, so that an interrupt ends the question at once.
-    if not (args.yes or ask()):
+    # Outside of any event loop, where an interrupt ends the question immediately.
+    if not (args.yes or confirm()):
         sys.stderr.write("Nothing was sent.\n")
         return False
-    return asyncio.run(certification.ask(Certifier.send_all))
+    return asyncio.run(certification.make(Certifier.send_all))
 
 
 def _on_terminal() -> bool:

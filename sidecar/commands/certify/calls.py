@@ -1,8 +1,8 @@
-"""Asks AWS, and writes down each answer: dry runs, then the registration, then a record for each dimension.
+"""Calls AWS and records each answer: dry runs, then the registration, then a record for each dimension.
 
-A record is frozen in the report, on disk, before its first attempt, and every attempt sends exactly that. What has an
-answer is never sent again. A refusal that only concerns one record lets the others go on; everything else ends the
-round, because the next call would meet the same.
+A record is frozen in the report, on disk, before its first attempt, and every attempt sends exactly that. A call that
+has an answer is never made again. After a refusal of one record the next one follows; every other error ends the run,
+because the next call would meet it too.
 """
 
 import random
@@ -14,11 +14,14 @@ from functools import partial
 from typing import TypeVar
 from uuid import uuid4
 
+import structlog
+
 from sidecar.adapters.clock import EmulatorClock, SystemClock
 from sidecar.commands.certify.file import ReportFile
 from sidecar.commands.certify.report import Call, CallOutcome, Conclusion, DryRun, Frozen, RecordCall, RegistrationCall
 from sidecar.domain import timestamps
-from sidecar.domain.entitlement.token import Asked, IssueWindow, Refusal, verify
+from sidecar.domain.entitlement.token import Refusal
+from sidecar.domain.metering import quantity
 from sidecar.domain.policy import QuantityKind
 from sidecar.domain.ports import SignatureCheck
 from sidecar.marketplace import (
@@ -29,11 +32,12 @@ from sidecar.marketplace import (
     MarketplaceError,
     MarketplaceMetering,
     MeterUsageRequest,
-    RegisterUsageRequest,
     Taken,
     TimestampOutOfBoundsException,
     call,
 )
+from sidecar.services.meter_request import build_request
+from sidecar.services.proof import Prover
 
 T = TypeVar("T")
 
@@ -41,28 +45,28 @@ _NONCE_BYTES = 32
 _SHOWN_CLAIMS = frozenset({"productcode", "publickeyversion", "iat"})
 """In lower case, because AWS's pages spell the claims in two ways."""
 _FORGED = (
-    "Check that the public key is the product's for this version, that the clock is right, and that nobody stands in "
-    "between."
+    "Check that the public key is the product's for this version, that the clock is right, and that no proxy changes "
+    "the answer."
 )
 _MEANINGS: dict[type[MarketplaceError], str] = {
-    DuplicateRequestException: "AWS already holds another quantity for this pod, dimension and hour, so something else "
-    "meters from it. That record stands, and this one was not taken. Certify from a pod or task of its own, or in the "
-    "next hour with another --report.",
+    DuplicateRequestException: "AWS already holds another quantity for this pod, dimension and hour, so another "
+    "process meters from it. AWS keeps that record and did not take this one. Certify from a pod or task of its "
+    "own, or in the next hour with another --report.",
     IdempotencyConflictException: "AWS knows this client token with other parameters: the report was edited, or copied "
-    "and used elsewhere. Look in CloudTrail for what AWS took.",
-    TimestampOutOfBoundsException: "The request is older than AWS takes, which is 6 hours, or the clock is ahead. Look "
-    "in CloudTrail whether an earlier attempt was taken; then certify with another --report.",
+    "and used elsewhere. Check in CloudTrail what AWS took.",
+    TimestampOutOfBoundsException: "The request is older than the 6 hours that AWS accepts, or the clock is ahead. "
+    "Check in CloudTrail whether AWS took an earlier attempt; then certify with another --report.",
 }
-"""What a refusal means here, where that is more than its general cure."""
+"""The cure of a refusal, where its general cure does not say enough here."""
 _MAYBE_TAKEN = (
-    "An earlier attempt at this record had no answer that proves anything, so AWS may hold it: look in CloudTrail "
-    "before certifying with another --report."
+    "AWS may hold this record, because the answer to an earlier attempt was lost: check CloudTrail before you "
+    "certify with another --report."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Certifier:
-    """One round of calls, whose answers go into `file`."""
+    """One run of calls; their answers go into `file`."""
 
     file: ReportFile
     service: MarketplaceMetering
@@ -71,7 +75,7 @@ class Certifier:
     retry_for: timedelta
 
     async def dry_run_all(self) -> bool:
-        """Ask by dry runs whether each dimension may be metered; whether all may. Nothing is metered."""
+        """Make a dry run for each dimension; return whether AWS allows all. Nothing is metered."""
         report = self.file.report
         report.dry_runs = [DryRun(dimension=dimension) for dimension in report.subject.dimensions]
         for dry_run in report.dry_runs:
@@ -89,7 +93,7 @@ class Certifier:
         return all(dry_run.accepted for dry_run in report.dry_runs)
 
     async def send_all(self) -> bool:
-        """Register where the product does, then send each record that has no answer; whether AWS took everything."""
+        """Register if the product does, then send each open record; return whether AWS took everything."""
         report = self.file.report
         registration = report.registration
         if registration is None or registration.accepted or await self._register(registration):
@@ -101,39 +105,46 @@ class Certifier:
         return report.verdict is Conclusion.PASSED
 
     async def _register(self, registration: RegistrationCall) -> bool:
-        """Register the pod; whether AWS said yes, and its signature is right."""
-        subject = self.file.report.subject
+        """Register the pod; return whether AWS accepted it and its signature is right."""
+        prover = self._prover()
         # AWS meters the pod once, however often it registers: a new nonce each time keeps old answers out.
         nonce = secrets.token_urlsafe(_NONCE_BYTES)
-        request = RegisterUsageRequest(
-            product_code=subject.product_code, public_key_version=subject.public_key_version, nonce=nonce
-        )
-        asked_at = await self._present()
-        registration.asked_at = timestamps.render(asked_at)
+        registration.asked_at = timestamps.render(await self._present())
         self.file.save()
         try:
-            result = await self._repeat(partial(self.service.register_usage, request))
+            answer = await self._repeat(partial(prover.ask, nonce))
         except MarketplaceError as error:
             await self._note(registration, error, refused=error.disposition is not Disposition.RETRY)
             return False
-        registration.request_id = result.request_id
-        asked = Asked(subject.product_code, subject.public_key_version, nonce)
-        issued = IssueWindow.between(asked_at, await self._present())
+        registration.request_id = answer.result.request_id
         try:
-            claims = verify(result.signature, self.signatures, subject.public_key_version, asked, issued)
+            claims = prover.check(answer)
         except Refusal as refusal:
-            registration.error, registration.cure = f"the signature is not believed: {refusal}", _FORGED
+            registration.error, registration.cure = f"the signature is not valid: {refusal}", _FORGED
             await self._conclude(registration, CallOutcome.REFUSED)
             return False
         registration.claims = {name: value for name, value in claims.items() if name.lower() in _SHOWN_CLAIMS}
-        expired_at = result.public_key_rotation_timestamp
+        expired_at = answer.result.public_key_rotation_timestamp
         registration.key_expired_at = None if expired_at is None else timestamps.render(expired_at)
-        await self._take(registration, result.request_id)
+        await self._take(registration, answer.result.request_id)
         return True
 
+    def _prover(self) -> Prover:
+        target = self.file.report.subject
+        return Prover(
+            pod=target.pod or "",
+            product_code=target.product_code,
+            public_key_version=target.public_key_version,
+            client=self.service,
+            signatures=self.signatures,
+            clock=self.clock,
+            refresh_clock=self.clock.refresh if isinstance(self.clock, EmulatorClock) else None,
+            log=structlog.get_logger(),
+        )
+
     async def _send(self, record: RecordCall) -> bool:
-        """Send one record; whether the next one should follow."""
-        # Whoever froze it may have been killed before the answer came.
+        """Send one record; return whether the next one should follow."""
+        # The process that froze it may have been killed before the answer came.
         attempted_before = record.request is not None
         if record.request is None:
             instant = await self._present()
@@ -156,14 +167,13 @@ class Certifier:
     def _request(
         self, dimension: str, timestamp: datetime, client_token: str, *, dry_run: bool | None = None
     ) -> MeterUsageRequest:
-        subject = self.file.report.subject
-        whole = subject.quantity_kind == QuantityKind.INTEGER
-        return MeterUsageRequest(
-            product_code=subject.product_code,
+        target = self.file.report.subject
+        return build_request(
+            product_code=target.product_code,
+            dimension=dimension,
             timestamp=timestamp,
-            usage_dimension=dimension,
-            usage_quantity=int(subject.quantity) if whole else None,
-            usage_quantity_as_decimal=None if whole else subject.quantity,
+            quantity=quantity.parse_signed(target.quantity),
+            whole=target.quantity_kind == QuantityKind.INTEGER,
             dry_run=dry_run,
             client_token=client_token,
         )

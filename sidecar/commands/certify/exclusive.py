@@ -1,8 +1,8 @@
-"""Makes sure that nobody else meters in this pod: AWS takes one record per pod, dimension and hour, for ever.
+"""Ensures that no other process meters in this pod: AWS takes one record per pod, dimension and hour.
 
-A certification beside a sidecar, or in the pod of one, would take the slot of the app's own usage. So it refuses where
-a sidecar answers, where the ledger is in use, and where this pod's usage lies on it; and it holds the ledger's lock as
-long as it works. Changes nothing on the ledger.
+A certification in the pod of a sidecar would take the slot of the app's own usage. It is refused if a sidecar answers,
+if the ledger is in use, and if the ledger holds usage of this pod. The certification holds the ledger's lock while it
+runs. Changes nothing in the ledger.
 """
 
 import socket
@@ -20,24 +20,24 @@ _ALONE = "Run the certification as a pod or task of its own (docs/seller.md, sec
 
 
 class PodInUse(Exception):  # noqa: N818 - what is the case, as the seller reads it
-    """Somebody else meters in this pod, or did; says who and what to do."""
+    """Another process meters in this pod, or has metered; the message names it and the cure."""
 
     def __init__(self, found: str) -> None:
-        super().__init__(f"{found}. AWS takes one record per pod, dimension and hour, for ever. {_ALONE}")
+        super().__init__(f"{found}. AWS takes only one record per pod, dimension and hour. {_ALONE}")
 
 
 @contextmanager
 def exclusive_pod(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> Iterator[None]:
-    """Run the block while no sidecar is, or was, at work in this pod.
+    """Run the block if no sidecar runs, or has run, in this pod.
 
     Args:
         api: Where its sidecar would listen.
         ledger: Where it would keep its usage.
-        pod: This pod's identity; None when only a ledger could tell.
+        pod: This pod's identity; None if only the ledger knows it.
 
     Raises:
-        PodInUse: One is, or was.
-        LedgerUnusable: There is a ledger that cannot be read, so that nobody can tell.
+        PodInUse: A sidecar runs, or has run.
+        LedgerUnusable: The ledger exists and cannot be read.
     """
     where = _listening(api)
     if where is not None:
@@ -48,7 +48,7 @@ def exclusive_pod(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> 
     try:
         lock = LedgerLock(ledger.path)
     except LedgerUnusable as unusable:
-        raise PodInUse(f"The ledger {ledger.path} cannot be had: {unusable.reason}") from unusable
+        raise PodInUse(f"The ledger {ledger.path} cannot be locked: {unusable.reason}") from unusable
     try:
         if ledger.path.exists():
             with reading(ledger.path, older=True) as connection:
@@ -60,13 +60,13 @@ def exclusive_pod(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> 
 
 def _judge(found: Overview, path: Path, pod: str | None) -> None:
     if pod is not None and found.pod == pod:
-        raise PodInUse(f"A sidecar has run in this pod: the ledger {path} is that of pod {pod}")
+        raise PodInUse(f"A sidecar has run in this pod: the ledger {path} belongs to pod {pod}")
     if pod is None and (found.open_hours or found.waiting):
-        raise PodInUse(f"The ledger {path} holds usage that is not submitted yet")
+        raise PodInUse(f"The ledger {path} holds usage that has not been submitted yet")
 
 
 def _listening(api: ApiSettings) -> str | None:
-    """Return where somebody takes connections that the sidecar of this pod would take."""
+    """Return the address of this pod's sidecar if a process accepts connections there."""
     if api.socket is not None:
         with socket.socket(socket.AF_UNIX) as connection, suppress(OSError):
             connection.settimeout(_WITHIN)

@@ -1,8 +1,8 @@
 """The report's file, which is the only state of a certification.
 
-A request is in it, on disk, before it is first sent, and is sent again exactly as it stands there; so a process that
-dies at any point leaves behind what the next one needs. Each version of the file replaces the one before as a whole.
-Refuses to write over a file that is no report, and to go on with the report of something else.
+A request is in it, on disk, before it is first sent, and is sent again exactly as the file has it; a process that dies
+at any point leaves behind what the next one needs. Each version of the file replaces the one before as a whole.
+Refuses to overwrite a file that is not a report, and to resume the report of another certification.
 """
 
 import json
@@ -19,11 +19,11 @@ _LARGEST = 1024 * 1024
 
 
 class Unusable(Exception):  # noqa: N818 - what is the case, as the seller reads it
-    """The file cannot be the report; says why and what to do. Nothing was sent."""
+    """The file cannot be used as the report; the message has the reason and the cure. Nothing was sent."""
 
 
 class NotKept(Exception):  # noqa: N818 - as above
-    """The report could not be brought up to date; says why and what to do."""
+    """The report could not be updated; the message has the reason and the cure."""
 
 
 class ReportFile:
@@ -37,24 +37,24 @@ class ReportFile:
         """Put the file in place of the one before, whole and durably.
 
         Raises:
-            NotKept: It cannot be written; the one before stands.
+            NotKept: It cannot be written; the one before is unchanged.
         """
         try:
             with replace_file(self.path) as file:
                 file.write(f"{json.dumps(self.report.document(), indent=2)}\n")
         except OSError as error:
             raise NotKept(
-                f"The report {self.path} cannot be written: {error.strerror or error}. Nothing more is sent, and what "
-                "was sent stands in it. Make room, and run the same command again."
+                f"The report {self.path} cannot be written: {error.strerror or error}. Nothing more is sent; the "
+                "report holds what was sent. Make room, and run the same command again."
             ) from error
 
 
 @contextmanager
 def open_report(path: Path, fresh: Report) -> Iterator[ReportFile]:
-    """Lend the report at `path`: the one that is there, or `fresh`, which is on disk then. One process at a time.
+    """Yield the existing report at `path`, or `fresh`, which is on disk then. One process at a time.
 
     Raises:
-        Unusable: The file is no report, is that of another subject, is in use, or cannot be written.
+        Unusable: The file is not a report, belongs to another certification, is in use, or cannot be written.
     """
     path = path.absolute()
     with _alone(path):
@@ -73,7 +73,7 @@ def open_report(path: Path, fresh: Report) -> Iterator[ReportFile]:
 
 
 def _read(path: Path) -> Report | None:
-    other = "It is left as it is: name another file (--report)."
+    other = "It is unchanged: name another file (--report)."
     try:
         if path.is_symlink() or (path.exists() and not path.is_file()):
             raise Unusable(f"{path} is not a plain file. {other}")
@@ -95,13 +95,13 @@ def _compare(path: Path, found: Target, wanted: Target) -> None:
         if theirs != ours:
             raise Unusable(
                 f"{path} is the report of another certification: its {each.name} is {theirs!r}, here it is {ours!r}. "
-                "Go on with it where it was begun, or name another file (--report)."
+                "Resume it where it was started, or name another file (--report)."
             )
 
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Keep a second certification out of the report's folder, by a lock that is gone with the process."""
+    """Keep a second certification out of the report's folder, by a lock that ends with the process."""
     try:
         folder = lock(os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
     except BlockingIOError as error:

@@ -1,6 +1,6 @@
-"""What the seller is told: what is about to be sent, and what came of it.
+"""The output for the seller: what is about to be sent, and the result.
 
-The question goes to standard error, so that standard output holds the result alone.
+The question goes to standard error; standard output holds the result alone.
 """
 
 import sys
@@ -12,36 +12,37 @@ from sidecar.commands.tables import print_line, print_table
 
 YES = "yes"
 _ENDS = {
-    Conclusion.PASSED: "AWS has everything that it asks for before the listing goes public.",
+    Conclusion.PASSED: "AWS has everything that it requires before the listing goes public.",
     Conclusion.FAILED: "AWS refused something; see above.",
-    Conclusion.INCOMPLETE: "Something is open. The same command goes on, and sends again unchanged what has no answer.",
+    Conclusion.INCOMPLETE: "At least one call is open. Run the same command again: it resumes, and repeats "
+    "unanswered calls unchanged.",
 }
 
 
 def announce(file: ReportFile) -> None:
-    """Say on standard error what would be sent, from whom, and what it costs."""
+    """Print on standard error what will be sent, by which identity, and who pays for it."""
     report, subject = file.report, file.report.subject
     lines = [
-        "This is sent to AWS Marketplace:"
+        "The following will be sent to AWS Marketplace:"
         if subject.mode == "live"
-        else "This is sent to the emulator, which proves nothing to AWS:",
+        else "The following will be sent to the emulator, which proves nothing to AWS:",
         f"  product  {subject.product_code}",
         f"  account  {subject.account}, as {subject.caller}",
         f"  Region   {subject.region}",
         f"  from     {subject.pod or 'a plain process'}",
     ]
     if report.registration is not None and not report.registration.accepted:
-        lines.append("  RegisterUsage: AWS meters this pod or task by the hour from then on, until it ends")
+        lines.append("  RegisterUsage: from then on AWS meters this pod or task by the hour, until it ends")
     pending = [record for record in report.records if record.outcome is None]
     if pending:
         lines.append(f"  MeterUsage, one record of {subject.quantity} for each of:")
         lines += [f"    {record.dimension}{_again(record)}" for record in pending]
-    lines.append(f"Account {subject.account} is billed for it at the listing's price.")
+    lines.append(f"Account {subject.account} is billed at the listing's price.")
     sys.stderr.write("".join(f"{line}\n" for line in lines))
 
 
-def ask() -> bool:
-    """Ask on the terminal; whether the answer is exactly `yes`."""
+def confirm() -> bool:
+    """Ask on the terminal; return whether the answer is exactly `yes`."""
     sys.stderr.write(f"Type {YES} to send it: ")
     sys.stderr.flush()
     return sys.stdin.readline().strip() == YES
@@ -69,7 +70,7 @@ def summarize(file: ReportFile) -> None:
 
 
 def _named(report: Report) -> Iterator[tuple[str, Call]]:
-    """Yield every call with what it is about."""
+    """Yield every call with its name."""
     for dry_run in report.dry_runs:
         yield f"dry run of {dry_run.dimension}", dry_run
     if report.registration is not None:
@@ -85,4 +86,4 @@ def _state(call: Call) -> str:
 
 
 def _again(record: RecordCall) -> str:
-    return "" if record.request is None else f", again as it was on {record.request.timestamp}: AWS counts it once"
+    return "" if record.request is None else f", repeated exactly as on {record.request.timestamp}: AWS counts it once"

@@ -1,6 +1,6 @@
 """The report of a certification: what was asked of AWS, what it answered, and what is still open.
 
-A document of its own format: whatever else is read as one is refused. What is frozen in it never changes again.
+Its format is named in the document; any other document is refused. What is frozen in it never changes again.
 """
 
 from dataclasses import asdict, dataclass, field, fields
@@ -14,23 +14,23 @@ FORMAT = "marketplace-sidecar certification 1"
 
 
 class CallOutcome(StrEnum):
-    """What AWS answered for good."""
+    """A final answer of AWS."""
 
-    ACCEPTED = "accepted"  # a dry run that is allowed, a signature that is right, a record that AWS holds
+    ACCEPTED = "accepted"  # the dry run is allowed, the signature is valid, or AWS holds the record
     REFUSED = "refused"
 
 
 class Conclusion(StrEnum):
-    """What the whole comes to."""
+    """The result of the whole certification."""
 
     PASSED = "passed"
     FAILED = "failed"
-    INCOMPLETE = "incomplete"  # something was not asked yet, or has no answer
+    INCOMPLETE = "incomplete"  # a call was not made yet, or has no answer
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is certified, by whom and from where. A report is of exactly one."""
+    """The product that is certified, the identity and the pod. A report has exactly one."""
 
     product_code: str
     public_key_version: int
@@ -42,26 +42,26 @@ class Target:
     region: str
     account: str
     caller: str
-    """Who signs the calls, as AWS's token service names it."""
+    """The identity that signs the calls, as the AWS token service names it."""
     pod: str | None
-    """The pod or task that AWS takes the calls from; None beside an emulator, which goes by the caller."""
+    """The pod or task that AWS meters; None with an emulator, which meters by caller."""
 
 
 @dataclass(slots=True)
 class Call:
-    """Something asked of AWS: when, and what came of it. Open as long as it has no outcome."""
+    """A call to AWS and its result. Open while it has no outcome."""
 
     asked_at: str | None = None
     answered_at: str | None = None
     outcome: CallOutcome | None = None
     request_id: str | None = None
     error: str | None = None
-    """AWS's words, or why there was no answer; an open call keeps that of its last attempt."""
+    """The error from AWS, or why there was no answer; an open call keeps that of its last attempt."""
     cure: str | None = None
 
     @property
     def accepted(self) -> bool:
-        """AWS said yes."""
+        """Whether AWS accepted it."""
         return self.outcome is CallOutcome.ACCEPTED
 
 
@@ -94,7 +94,7 @@ class Frozen:
         """The timestamp.
 
         Raises:
-            ValueError: It is none; no frozen request is read from a file so.
+            ValueError: It is not a timestamp; `Report.parse` refuses such a request.
         """
         instant = timestamps.parse(self.timestamp)
         if instant is None:
@@ -113,7 +113,7 @@ class RecordCall(Call):
 
 @dataclass(slots=True)
 class Report:
-    """Everything, as the file holds it. Times are RFC 3339 in UTC; a null is what is not known, or not there yet."""
+    """The whole report, as in the file. Times are RFC 3339 in UTC; null means unknown, or not yet."""
 
     subject: Target
     sidecar_version: str
@@ -126,19 +126,19 @@ class Report:
 
     @property
     def calls(self) -> list[Call]:
-        """Everything that is asked, in its order."""
+        """Every call, in order."""
         registration = [] if self.registration is None else [self.registration]
         return [*self.dry_runs, *registration, *self.records]
 
     @property
     def settled(self) -> bool:
-        """AWS has answered for good everything that is sent in earnest."""
+        """Whether every call but the dry runs has its final answer."""
         registered = self.registration is None or self.registration.accepted
         return registered and all(record.outcome is not None for record in self.records)
 
     @property
     def verdict(self) -> Conclusion:
-        """Judge what stands in the report."""
+        """The result of all calls together."""
         outcomes = [call.outcome for call in self.calls]
         if CallOutcome.REFUSED in outcomes:
             return Conclusion.FAILED
@@ -155,7 +155,7 @@ class Report:
         """Return the report in a document.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not a report.
         """
         if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
             raise ValueError("not a report")
@@ -186,7 +186,7 @@ def _record(document: Any) -> RecordCall:
     record: RecordCall = _call(RecordCall, document)
     if record.request is not None:
         record.request = Frozen(**_checked(Frozen, record.request))
-        # Read now, so that an edited one is found before anything is sent.
+        # Read now: an edited timestamp must be found before the first call.
         _ = record.request.instant
     return record
 

@@ -1,6 +1,6 @@
-"""What is certified, by whom and from where: judged before anything is asked of AWS Marketplace.
+"""The target of a certification: product, identity and pod, checked before the first call to AWS Marketplace.
 
-AWS's token service alone is asked, for the name of the caller. Refuses identities that Marketplace does not take.
+Calls only the AWS token service, for the name of the caller. Refuses identities that Marketplace does not accept.
 """
 
 from collections.abc import Mapping
@@ -20,27 +20,27 @@ from sidecar.upstream import present
 
 
 class NotReady(Exception):  # noqa: N818 - what is the case, as the seller reads it
-    """The certification cannot begin here; says why and what to do."""
+    """The certification cannot start here; the message has the reason and the cure."""
 
 
 def require_pod(mode: Mode, pod: str | None) -> None:
-    """Refuse a process of which nobody can say which pod or task AWS would take it for.
+    """Refuse a process without the identity of a pod or task.
 
     Raises:
-        NotReady: It is one.
+        NotReady: It has none, and AWS requires one.
     """
     if pod is None and mode is Mode.LIVE:
         raise NotReady(
-            "Nothing says which pod or task this is, and AWS takes records from pods and tasks only. Run it on EKS "
-            "with POD_UID from the downward API, or on ECS (docs/seller.md, section 7)."
+            "The identity of this pod or task is unknown, and AWS accepts records from pods and tasks only. Run it "
+            "on EKS with POD_UID from the downward API, or on ECS (docs/seller.md, section 7)."
         )
 
 
 def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, str]) -> str:
-    """Return who signs the calls, by the name that AWS knows.
+    """Return the identity that signs the calls, by its name at AWS.
 
     Raises:
-        NotReady: Marketplace does not take the identity, there is none, or AWS's token service cannot be asked.
+        NotReady: Marketplace does not accept the identity, there is none, or the AWS token service does not answer.
     """
     try:
         probe = ServiceProbe(endpoint)
@@ -49,7 +49,7 @@ def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, st
     try:
         identity = check_identity(settings.marketplace.mode, environ, probe.credentials_method)
         if identity.status is CheckStatus.FAIL:
-            raise NotReady(f"AWS Marketplace does not take this identity: {identity.found}. {identity.cure}")
+            raise NotReady(f"AWS Marketplace does not accept this identity: {identity.found}. {identity.cure}")
         sts = check_sts(probe)
         if sts.status is not CheckStatus.OK:
             raise NotReady(f"{sts.found.rstrip('.')}. {sts.cure}")
@@ -59,10 +59,10 @@ def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, st
 
 
 def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, amount: str) -> Report:
-    """Return a report in which nothing was asked yet.
+    """Return a report without any answer.
 
     Raises:
-        NotReady: There is nothing to ask.
+        NotReady: There is nothing to certify.
     """
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
     registers = settings.entitlement.check is EntitlementCheck.REGISTER
@@ -93,13 +93,13 @@ def read_quantity(text: str, settings: Settings) -> str:
     """Return the quantity of each record as it is sent.
 
     Raises:
-        SettingsError: It is none, or not of the product's kind.
+        SettingsError: It is not a quantity, or not of the product's kind.
     """
     whole = settings.metering.quantity is QuantityKind.INTEGER
     found = quantity.parse(text)
     limit = quantity.LARGEST_WHOLE * quantity.MILLION if whole else quantity.LARGEST
     if found is None or found > limit or (whole and found % quantity.MILLION):
-        cure = "give a whole number" if whole else "give a number with up to 10 digits before and 6 behind the point"
-        reason = f"is not a quantity that metering.quantity: {settings.metering.quantity} takes"
+        cure = "give a whole number" if whole else "give a number with up to 10 digits before and 6 after the point"
+        reason = f"is not a valid quantity for metering.quantity: {settings.metering.quantity}"
         raise SettingsError([Problem("--quantity", repr(text), reason, cure)])
     return quantity.render(found)

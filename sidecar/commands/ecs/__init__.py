@@ -1,7 +1,7 @@
 """The `ecs` commands: what a product needs on Amazon ECS, as documents that the AWS CLI takes.
 
-They print JSON and ask nobody; registering it is the operator's decision. Everything wrong with the options and the
-configuration is told at once, with code 2.
+They print JSON and make no calls; the operator registers it. All problems of the options and the configuration are
+reported together, with code 2.
 """
 
 import argparse
@@ -12,13 +12,16 @@ from sidecar.commands.subcommands import Subcommand, add_subcommands, run_subcom
 _COMMANDS = (
     Subcommand(
         "task-definition",
-        "print a task definition: the app behind the sidecar",
+        "print a task definition with the sidecar and the app",
         task_definition,
         "task-definition --config config.yaml --family shop --app-image acme/shop:2.1"
         " --sidecar-image acme/shop-sidecar:2.1 --task-role-arn arn:aws:iam::111122223333:role/metering",
     ),
     Subcommand(
-        "policy", "print the policy of the task role, or its trust", policy, "policy --trust --account 111122223333"
+        "policy",
+        "print the permissions policy of the task role, or its trust policy",
+        policy,
+        "policy --trust --account 111122223333",
     ),
 )
 

@@ -1,7 +1,7 @@
 """The task definition itself: two containers that share loopback, the app behind the sidecar.
 
-Builds what `aws ecs register-task-definition --cli-input-json` takes, from a plan that is sound. Judges nothing and
-reads nothing. The names of what is built into the image stand here, because ECS has to be told them.
+Builds the input of `aws ecs register-task-definition --cli-input-json` from a valid plan. Checks nothing and reads
+nothing. Holds the names of what is built into the image, because a task definition must repeat them.
 """
 
 from collections.abc import Mapping
@@ -25,19 +25,19 @@ APP: Final = "app"
 IMAGE_USER: Final = "65532:65532"
 """The image's USER."""
 IMAGE_PROGRAM: Final = ("/opt/marketplace-sidecar/bin/python", "-I", "-B", "-u", "-m", "sidecar")
-"""The image's ENTRYPOINT. A health check does not go through it, and there is no shell that could find a command."""
+"""The image's ENTRYPOINT. A health check bypasses it, and the image has no shell that could find a command."""
 IMAGE_VOLUME: Final = PurePosixPath("/var/lib/marketplace-sidecar")
-"""The image's VOLUME. ECS gives a mounted volume the owner of such a folder; any other one belongs to root."""
+"""The image's VOLUME. ECS gives a mounted volume the owner of this folder; elsewhere the volume belongs to root."""
 
 FINAL: Final = (0, 2, 3, 4)
-"""Exit codes after which another start would end the same way; the task ends, and says why."""
+"""Exit codes after which a restart would end the same way; the task ends and logs the reason."""
 
 Members = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What the seller chose, with what the configuration says. Sound: whoever makes one has judged it."""
+    """The seller's options and the configuration, checked before."""
 
     family: str
     launch: LaunchType
@@ -91,7 +91,7 @@ def _sidecar(plan: Plan) -> Members:
     check = health_check(plan.launch)
     variables = {**plan.environment, "POD_TERMINATION_GRACE": f"{plan.stop_timeout}s"}
     if plan.launch is LaunchType.EC2 and plan.region is not None:
-        # Agents of before May 2026 do not tell a container its Region; Fargate does.
+        # Agents older than May 2026 do not pass the Region to a container; Fargate does.
         variables["AWS_REGION"] = plan.region
     container: Members = {
         "name": SIDECAR,
@@ -112,16 +112,16 @@ def _sidecar(plan: Plan) -> Members:
         },
         "startTimeout": start_timeout(plan.launch),
         "stopTimeout": plan.stop_timeout,
-        # A killed sidecar comes back to its ledger: without it the task would end, and the ledger with the task.
+        # A killed sidecar restarts on its ledger. Without a restart the task would end, and the ledger with it.
         "restartPolicy": {"enabled": True, "ignoredExitCodes": list(FINAL), "restartAttemptPeriod": RESTART_AFTER},
     }
     return container | _logging(plan, SIDECAR)
 
 
 def _app(plan: Plan) -> Members:
-    """Return the app's container: it starts when the sidecar is entitled, and is stopped before it.
+    """Return the app's container: ECS starts it when the sidecar is entitled, and stops it before the sidecar.
 
-    ECS stops in the reverse order of `dependsOn`, so that the sidecar hears the app's last words.
+    ECS stops in the reverse order of `dependsOn`, so the sidecar receives the app's last usage.
     """
     container: Members = {
         "name": APP,
@@ -141,7 +141,7 @@ def _environment(variables: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def _volume(plan: Plan) -> Members:
-    """Return the ledger's volume. A shared one is found again by its name, so that each product has its own."""
+    """Return the ledger's volume. A shared volume is found by its name; each product has its own."""
     if plan.ledger_volume is LedgerVolume.TASK:
         return {"name": plan.family}
     shared = {"scope": "shared", "autoprovision": True, "driver": "local"}
@@ -155,7 +155,7 @@ def _logging(plan: Plan, container: str) -> Members:
         "awslogs-group": plan.log_group,
         "awslogs-region": str(plan.region),
         "awslogs-stream-prefix": container,
-        # A log that cannot be delivered must not hold up who writes it.
+        # A log that cannot be delivered must not block the container.
         "mode": "non-blocking",
     }
     return {"logConfiguration": {"logDriver": "awslogs", "options": options}}

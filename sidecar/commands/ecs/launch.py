@@ -1,7 +1,7 @@
-"""What the two launch types of ECS allow: sizes of a task, time limits, and how long a start may take.
+"""What the two launch types of ECS allow: task sizes, time limits, and the duration of a start.
 
-Pure tables and rules, from the ECS API reference. The service's model does not hold them, so that the SDK would let
-every breach through.
+Pure tables and rules, from the ECS API reference. The service's model does not hold them, so the SDK does not check
+them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,24 +16,24 @@ from sidecar.checks.shutdown import FARGATE_LONGEST
 class LaunchType(StrEnum):
     """Where the task runs."""
 
-    FARGATE = "fargate"  # on AWS's own machines; limits of its own
+    FARGATE = "fargate"  # on AWS's machines, with their own limits
     EC2 = "ec2"  # on the account's instances
 
 
 class LedgerVolume(StrEnum):
     """How long the ledger lives."""
 
-    TASK = "task"  # as long as the task
-    INSTANCE = "instance"  # as long as the EC2 instance; the next task there finds it
+    TASK = "task"  # lives with the task
+    INSTANCE = "instance"  # lives with the EC2 instance; the next task there uses it
 
 
 LONGEST: Final = FARGATE_LONGEST.seconds
-"""Seconds that Fargate waits at most, for a start as for an end."""
+"""Longest seconds that Fargate waits, for a start and for an end."""
 SHORTEST: Final = 2
-"""Seconds of the shortest limit that ECS takes."""
+"""Shortest limit that ECS accepts, in seconds."""
 
 RESTART_AFTER: Final = 60
-"""Seconds that a container must have run for ECS to start it again; it takes nothing shorter."""
+"""Seconds that a container must have run before ECS restarts it; ECS accepts nothing shorter."""
 
 FARGATE_SIZES: Final[Mapping[int, Sequence[int]]] = MappingProxyType(
     {
@@ -46,14 +46,14 @@ FARGATE_SIZES: Final[Mapping[int, Sequence[int]]] = MappingProxyType(
         16384: range(32768, 122881, 8192),
     }
 )
-"""The MiB of memory that go with so many CPU units."""
+"""Memory sizes in MiB by CPU units."""
 SIDECAR_MEMORY: Final = 128
-"""MiB that are set aside for the sidecar; it takes some 80 with a wide product."""
+"""MiB that are reserved for the sidecar; it uses about 80 with a product of many dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
 class HealthCheck:
-    """How ECS asks the sidecar, in seconds and attempts."""
+    """The health check of the sidecar, in seconds and attempts."""
 
     interval: int
     timeout: int
@@ -62,13 +62,13 @@ class HealthCheck:
 
 
 def health_check(launch: LaunchType) -> HealthCheck:
-    """Return how the health check goes.
+    """Return the health check.
 
-    Every 5 seconds, the least that ECS takes: the first check comes after one interval, and the app waits for it. A
-    check costs some 70 ms of one vCPU, so that even a quarter of one spends no more than 6 % on it. The command gives
-    the sidecar 5 seconds to answer; another 5 let a busy machine start the command. It takes 10 failures in a row,
-    because a busy machine is no reason to end a task that has usage to report. Failures count only once the start has
-    had its time: before, `startTimeout` alone ends the task.
+    Every 5 seconds, the shortest interval of ECS: the first check comes after one interval, and the app waits for it. A
+    check uses about 70 ms of one vCPU, at most 6 % of a quarter. The command waits 5 seconds for the sidecar; another 5
+    are for a busy machine to start the command. ECS stops the task after 10 failures in a row, because a busy machine
+    is no reason to stop a task that has usage to report. Failures count only after the start's time: until then only
+    `startTimeout` stops the task.
     """
     return HealthCheck(interval=5, timeout=10, retries=10, start_period=start_timeout(launch))
 
@@ -76,20 +76,20 @@ def health_check(launch: LaunchType) -> HealthCheck:
 def start_timeout(launch: LaunchType) -> int:
     """Return how many seconds the app waits for the entitlement before ECS ends the task.
 
-    On Fargate as long as it can be; the service then starts another task, which asks anew. On EC2 as long as a health
-    check may be lenient, so that both limits agree.
+    On Fargate the longest possible time; the service then starts another task, which asks again. On EC2 the longest
+    start period of a health check, because both limits must agree.
     """
     return LONGEST if launch is LaunchType.FARGATE else 300
 
 
 def judge_memory(launch: LaunchType, cpu: int, memory: int) -> tuple[str, str] | None:
-    """Return why `memory` MiB do not go with `cpu` units, and the cure; None when they do."""
+    """Return why `memory` MiB do not fit `cpu` units, and the cure; None when they do."""
     if launch is LaunchType.EC2:
         return None
     if cpu not in FARGATE_SIZES:
         known = ", ".join(str(each) for each in FARGATE_SIZES)
-        return f"is not what Fargate gives with {cpu} CPU units, of which it has no size", f"take --cpu {known}"
+        return f"does not fit --cpu {cpu}, which Fargate does not offer", f"set --cpu to one of {known}"
     if memory not in FARGATE_SIZES[cpu]:
         shown = ", ".join(str(each) for each in FARGATE_SIZES[cpu])
-        return f"is not a memory that Fargate gives with {cpu} CPU units", f"take one of {shown}"
+        return f"is not a memory size that Fargate offers with {cpu} CPU units", f"set one of {shown}"
     return None

@@ -1,7 +1,7 @@
-"""`ecs policy`: what the task role may do, and who may take it on.
+"""`ecs policy`: the permissions policy of the task role, and its trust policy.
 
-Both documents are files of the package, and the same as those in docs/iam. Their placeholders are filled in only with
-what is named; a role that trusted a guess would trust strangers.
+Both documents are files of the package, and the same as those in docs/iam. Placeholders are replaced only with values
+that the options name, because a guess could trust a foreign account.
 """
 
 import argparse
@@ -17,16 +17,18 @@ _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]", re.ASCII)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--trust", action="store_true", help="the trust policy instead: who may take on the role")
-    parser.add_argument("--account", metavar="ID", type=_account, help="with --trust: the account whose tasks may")
-    parser.add_argument("--region", metavar="R", type=region, help="with --trust: the Region whose tasks may")
+    parser.add_argument(
+        "--trust", action="store_true", help="print the trust policy, which names the tasks that may assume the role"
+    )
+    parser.add_argument("--account", metavar="ID", type=_account, help="with --trust: the account that runs the tasks")
+    parser.add_argument("--region", metavar="R", type=region, help="with --trust: the Region that runs the tasks")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the document; 0, or 2 when an option does not belong to it."""
+    """Print the document; 0, or 2 when an option does not fit."""
     if not args.trust:
         if args.account or args.region:
-            sys.stderr.write("ecs policy: --account and --region belong to --trust; the policy itself names neither\n")
+            sys.stderr.write("ecs policy: --account and --region belong to --trust; add --trust\n")
             return ExitCode.BAD_COMMAND
         sys.stdout.write(read("policy.json"))
         return ExitCode.CLEAN
@@ -47,7 +49,7 @@ def region(text: str) -> str:
     """Return a Region's name.
 
     Raises:
-        argparse.ArgumentTypeError: It is none.
+        argparse.ArgumentTypeError: It is not one.
     """
     if _REGION.fullmatch(text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a Region like eu-west-1")

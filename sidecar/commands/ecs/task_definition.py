@@ -1,9 +1,9 @@
-"""`ecs task-definition`: judges options and configuration together, and prints the task definition.
+"""`ecs task-definition`: checks options and configuration together, and prints the task definition.
 
-The configuration is the one in the sidecar's image; what shall differ in the task is named by --env and judged as the
-sidecar would judge it. What decides whether and how usage is paid for comes from the file in the image: no variable of
-a task definition changes it. No network file system is offered for the ledger: SQLite's write-ahead log does not work
-on one.
+The configuration is the one in the sidecar's image; --env overrides it in the task, and is checked as the sidecar
+checks it. The settings that decide whether and how usage is paid for come from the file in the image alone: no variable
+of a task definition changes them. The ledger cannot be on a network file system: SQLite's write-ahead log does not
+work there.
 """
 
 import argparse
@@ -46,26 +46,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="a SIDECAR_ variable for the task, where it differs from that configuration; may be given again",
+        help="a SIDECAR_ variable that overrides the configuration in the task; may be repeated",
     )
     parser.add_argument("--family", metavar="F", required=True, help="the name of the task definition")
     parser.add_argument("--app-image", metavar="I", required=True, help="the image of the app")
-    parser.add_argument("--sidecar-image", metavar="J", required=True, help="the image with sidecar and configuration")
-    parser.add_argument("--task-role-arn", metavar="A", required=True, help="the role that may meter (`ecs policy`)")
+    parser.add_argument(
+        "--sidecar-image", metavar="J", required=True, help="the image with the sidecar and its configuration"
+    )
+    parser.add_argument(
+        "--task-role-arn", metavar="A", required=True, help="the role with the permissions of `ecs policy`"
+    )
     parser.add_argument(
         "--execution-role-arn", metavar="A", help="the role that pulls images from ECR and writes logs on Fargate"
     )
     parser.add_argument(
-        "--launch-type", type=LaunchType, choices=[*LaunchType], default=LaunchType.FARGATE, help="default: fargate"
+        "--launch-type",
+        type=LaunchType,
+        choices=[*LaunchType],
+        default=LaunchType.FARGATE,
+        help="where the task runs (default: fargate)",
     )
     parser.add_argument(
-        "--cpu", metavar="UNITS", type=whole(128, 196608), default=512, help="1024 are one vCPU (default: 512)"
+        "--cpu",
+        metavar="UNITS",
+        type=whole(128, 196608),
+        default=512,
+        help="CPU units of the task; 1024 are one vCPU (default: 512)",
     )
     parser.add_argument(
-        "--memory", metavar="MIB", type=whole(SIDECAR_MEMORY, 2**31 - 1), default=1024, help="default: 1024"
+        "--memory",
+        metavar="MIB",
+        type=whole(SIDECAR_MEMORY, 2**31 - 1),
+        default=1024,
+        help="memory of the task in MiB (default: 1024)",
     )
     parser.add_argument(
-        "--architecture", choices=["x86_64", "arm64"], default="x86_64", help="of both images (default: x86_64)"
+        "--architecture",
+        choices=["x86_64", "arm64"],
+        default="x86_64",
+        help="processor architecture of both images (default: x86_64)",
     )
     parser.add_argument("--app-port", metavar="P", type=whole(1, 65535), help="the port that the app serves on")
     parser.add_argument(
@@ -73,17 +92,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         type=whole(SHORTEST, 2**31 - 1),
         default=_USUAL_STOP,
-        help=f"seconds that the app has to end, before the sidecar is asked to (default: {_USUAL_STOP})",
+        help=f"seconds that the app has to end, before ECS stops the sidecar (default: {_USUAL_STOP})",
     )
-    parser.add_argument("--region", metavar="R", type=region, help="where the task runs: for logs, and on EC2")
+    parser.add_argument(
+        "--region", metavar="R", type=region, help="the Region of the task; required with --log-group and on EC2"
+    )
     parser.add_argument("--log-group", metavar="G", help="write both containers' logs to this CloudWatch log group")
     parser.add_argument(
         "--ledger-volume",
         type=LedgerVolume,
         choices=[*LedgerVolume],
         default=LedgerVolume.TASK,
-        help="how long the ledger lives: task, or on EC2 instance: the next task there finishes what is left; at most"
-        " one task of the product at a time on an instance then. No EFS: the ledger's locks do not work there",
+        help="lifetime of the ledger: task; or, on EC2 only, instance: the next task there submits the rest, and"
+        " only one task of the product may run there at a time. EFS is not offered: the ledger's locks fail on it",
     )
 
 
@@ -91,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the task definition; 0.
 
     Raises:
-        SettingsError: With everything that is wrong with the options and the configuration.
+        SettingsError: With every problem of the options and the configuration.
     """
     problems = [*_of_options(args)]
     environment = _variables(args.env, problems)
@@ -149,23 +170,23 @@ def _of_options(args: argparse.Namespace) -> Iterator[Problem]:
     if wrong is not None:
         yield Problem("--memory", str(args.memory), *wrong)
     if args.log_group is not None and args.region is None:
-        yield Problem("--region", None, "is missing beside --log-group", "name the Region of the log group")
+        yield Problem("--region", None, "is missing, and --log-group requires it", "name the Region of the log group")
     if args.launch_type is LaunchType.EC2:
         if args.region is None:
-            cure = "name the Region; older container agents do not tell it to a container"
-            yield Problem("--region", None, "is missing, and needed on EC2", cure)
+            reason = "is missing, and required on EC2, where older container agents do not pass it to a container"
+            yield Problem("--region", None, reason, "name the Region")
         return
     yield from _of_fargate(args)
 
 
 def _of_fargate(args: argparse.Namespace) -> Iterator[Problem]:
     if args.app_stop_timeout > LONGEST:
-        reason = f"is longer than Fargate waits, which is {LONGEST} s"
-        yield Problem("--app-stop-timeout", str(args.app_stop_timeout), reason, f"take {LONGEST} or less")
+        reason = f"is longer than the {LONGEST} s that Fargate waits"
+        yield Problem("--app-stop-timeout", str(args.app_stop_timeout), reason, f"set {LONGEST} or less")
     if args.ledger_volume is not LedgerVolume.TASK:
-        reason = "is nothing that Fargate has: a task's storage is gone with the task"
+        reason = "is not available on Fargate, where a task's storage is deleted with the task"
         yield Problem(
-            "--ledger-volume", args.ledger_volume, reason, "take task; stopTimeout is there to submit the rest"
+            "--ledger-volume", args.ledger_volume, reason, "set task; within stopTimeout the sidecar submits the rest"
         )
     private = any(_PRIVATE_ECR.match(image) for image in (args.app_image, args.sidecar_image))
     if args.execution_role_arn is None and (private or args.log_group is not None):
@@ -173,7 +194,7 @@ def _of_fargate(args: argparse.Namespace) -> Iterator[Problem]:
         yield Problem(
             "--execution-role-arn",
             None,
-            f"is missing, and Fargate needs it to {what}",
+            f"is missing, and Fargate requires it to {what}",
             "name a role with the policy AmazonECSTaskExecutionRolePolicy",
         )
 
@@ -181,27 +202,29 @@ def _of_fargate(args: argparse.Namespace) -> Iterator[Problem]:
 def _of_settings(settings: Settings, args: argparse.Namespace) -> Iterator[Problem]:
     for key, port in (("api.port", settings.api.port), ("probes.port", settings.probes.port)):
         if port == 0:
-            yield Problem(key, "0", "may be any port, so that nobody could be told it", "give it a number")
+            yield Problem(key, "0", "means any free port, so the task definition cannot name it", "set a port number")
         elif port == args.app_port:
-            yield Problem(key, str(port), "is the app's port too, and they share the network", "take another one")
+            yield Problem(key, str(port), "is also the app's port, and both share the network", "choose another port")
     path = PurePosixPath(str(settings.ledger.path))
     if path.parent != IMAGE_VOLUME:
-        reason = f"is not in {IMAGE_VOLUME}, the one folder that a volume gives to the sidecar's user"
+        reason = (
+            f"is not in {IMAGE_VOLUME}, the only folder of the image in which the sidecar's user can write to a volume"
+        )
         yield Problem("ledger.path", str(path), reason, f"set it to {IMAGE_VOLUME / path.name}")
     if settings.api.socket is not None and settings.api.socket.parent != settings.ledger.path.parent:
-        reason = "lies on the container's read-only root"
+        reason = "is on the container's read-only root file system"
         yield Problem(
             "api.socket", str(settings.api.socket), reason, "set it to null; a task's containers share loopback"
         )
     if settings.kubernetes.enabled is KubernetesUse.ALWAYS:
-        yield Problem("kubernetes.enabled", "true", "asks for a cluster that ECS does not have", "set it to auto")
+        yield Problem("kubernetes.enabled", "true", "requires a cluster, and ECS has none", "set it to auto")
     longest = FARGATE_LONGEST - SPARE
     if args.launch_type is LaunchType.FARGATE and settings.shutdown.timeout > longest:
         yield Problem(
             "shutdown.timeout",
             durations.render(settings.shutdown.timeout),
-            f"does not fit: Fargate kills a container {LONGEST} s after it asked it to end, and "
-            f"{durations.render(SPARE)} go to what is around the drain",
+            f"is too long: Fargate kills a container {LONGEST} s after it asks it to end, and "
+            f"{durations.render(SPARE)} are reserved for work before and after the drain",
             f"set it to {durations.render(longest)} or less, here with --env SIDECAR_SHUTDOWN__TIMEOUT=115s",
         )
 
@@ -211,8 +234,8 @@ def _variables(given: list[str], problems: list[Problem]) -> dict[str, str]:
     for each in given:
         name, equals, value = each.partition("=")
         if not equals or not name.startswith("SIDECAR_") or name == _CONFIG:
-            cure = "write it as SIDECAR_LOG__LEVEL=debug; other variables, and which file is read, belong in the image"
-            problems.append(Problem("--env", repr(name), "is not a setting's variable with its value", cure))
+            cure = "write it as SIDECAR_LOG__LEVEL=debug; other variables, and SIDECAR_CONFIG, belong in the image"
+            problems.append(Problem("--env", repr(name), "is not a variable of a setting with its value", cure))
         elif name in variables:
             problems.append(Problem("--env", repr(name), "is given twice", "leave one out"))
         else:
@@ -221,6 +244,6 @@ def _variables(given: list[str], problems: list[Problem]) -> dict[str, str]:
 
 
 def _named_config(option: str | None) -> dict[str, str]:
-    """Return what names the configuration here; no other variable of this shell reaches the task."""
+    """Return the variable that names the configuration; no other variable of this shell reaches the task."""
     named = os.environ.get(_CONFIG)
     return {} if option is not None or named is None else {_CONFIG: named}

@@ -1,7 +1,7 @@
-"""The `ledger` commands: read, prove and repair the ledger, beside a running sidecar or without one.
+"""The `ledger` commands: read, prove and repair the ledger, with or without a running sidecar.
 
-Only `resolve` and `reconcile` write to it. A ledger that cannot be used ends every one of them with code 4, its path,
-the reason and the cure on standard error.
+Only `resolve` and `reconcile` write to it. If the ledger cannot be used, each of them ends with code 4 and prints its
+path, the reason and the cure on standard error.
 """
 
 import argparse
@@ -14,16 +14,21 @@ from sidecar.commands.subcommands import Subcommand, add_subcommands, run_subcom
 from sidecar.exit_codes import ExitCode
 
 _COMMANDS = (
-    Subcommand("status", "what the ledger holds, on one screen", status, "status --config config.yaml"),
-    Subcommand("events", "the usage events still kept", events, "events --dimension requests --limit 20"),
-    Subcommand("records", "the metering records", records, "records --status unbilled"),
-    Subcommand("verify", "prove conservation from the rows; exit 1 if it fails", verify, "verify --all"),
+    Subcommand("status", "show what the ledger holds, on one screen", status, "status --config config.yaml"),
     Subcommand(
-        "export", "every record, or event, for another program", export, "export --format csv --output usage.csv"
+        "events", "list the usage events that the ledger still keeps", events, "events --dimension requests --limit 20"
+    ),
+    Subcommand("records", "list the metering records", records, "records --status unbilled"),
+    Subcommand("verify", "prove conservation from the rows of the ledger; exit 1 if it fails", verify, "verify --all"),
+    Subcommand(
+        "export",
+        "write every record, or every event, for another program",
+        export,
+        "export --format csv --output usage.csv",
     ),
     Subcommand(
         "resolve",
-        "decide what becomes of records that nobody was charged for",
+        "decide about unbilled records: accept, carry or write off",
         resolve,
         'resolve rec-7 accept --metering-record-id 4f1c2d --reason "seen in CloudTrail"',
     ),

@@ -50,15 +50,15 @@ def entries(connection: sqlite3.Connection, now: datetime, *, with_events: bool)
 
 @dataclass(slots=True)
 class Checked:
-    """What is known of an audit file after a look at every line."""
+    """The result of checking every line of an audit file."""
 
     lines: int = 0
     head: str = ""
-    """The hash of the last line: what to keep elsewhere."""
+    """The hash of the last line, to be kept elsewhere."""
     exported_at: str | None = None
     terms: dict[str, Terms] = field(default_factory=dict)
     breaches: list[str] = field(default_factory=list)
-    """Where the records do not make the terms, or a slot has more than one record."""
+    """Where the records do not add up to the terms, or a slot has more than one record."""
 
 
 def check_file(lines: Iterable[str]) -> Checked:
@@ -80,7 +80,7 @@ def check_file(lines: Iterable[str]) -> Checked:
             elif kind == "record":
                 _take_record(checked, entry, sums, slots)
         except (KeyError, ValueError, TypeError, AttributeError):
-            raise ChainBroken(checked.lines, f"it is no {kind} as an export writes it") from None
+            raise ChainBroken(checked.lines, f"it is not a {kind} as an export writes it") from None
     checked.breaches += [
         f"dimension {name}: it has records but no terms"
         for name in sorted({name for name, _ in sums} - set(checked.terms))
@@ -101,7 +101,7 @@ def check_file(lines: Iterable[str]) -> Checked:
 def _take_terms(checked: Checked, entry: Mapping[str, Any], sums: dict[tuple[str, str], int]) -> None:
     name = str(entry["dimension"])
     if name in checked.terms:
-        checked.breaches.append(f"dimension {name}: its terms are told twice")
+        checked.breaches.append(f"dimension {name}: its terms are given twice")
     checked.terms[name] = Terms(**{term: quantity.parse_signed(entry[term]) for term in Terms.__slots__})
     sums[name, "submitted"] += quantity.parse_signed(entry["dropped"])
 

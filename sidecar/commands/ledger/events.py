@@ -1,11 +1,11 @@
-"""`ledger events`: the usage events that are still kept to recognise their ids."""
+"""`ledger events`: the usage events that the ledger still keeps, to recognize their ids."""
 
 import argparse
 import json
 
 from sidecar.adapters.ledger.queries import EventQuery, EventView, events
 from sidecar.commands.ledger.source import add_filters, add_read_only, find_source, utf8
-from sidecar.commands.tables import print_json, print_table, tell_more
+from sidecar.commands.tables import note_more, print_json, print_table
 from sidecar.domain import timestamps
 from sidecar.domain.metering import quantity
 from sidecar.exit_codes import ExitCode
@@ -17,14 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_read_only(parser)
     add_filters(parser)
-    parser.add_argument("--id", metavar="ID", type=utf8, help="only the event of this id")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--id", metavar="ID", type=utf8, help="only the event with this id")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print events in order of arrival; 0."""
     query = EventQuery(args.dimension, args.hour, args.id, args.limit + 1)
-    with find_source(args).look() as connection:
+    with find_source(args).open() as connection:
         found = [event_members(event) for event in events(connection, query)]
     shown = found[: args.limit]
     if args.json:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
         rows = [{**members, "tags": json.dumps(members["tags"]) if members["tags"] else None} for members in shown]
         print_table(COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
     if len(found) > args.limit:
-        tell_more("raise --limit, or take `ledger export --events`")
+        note_more("raise --limit, or use `ledger export --events`")
     return ExitCode.CLEAN
 
 

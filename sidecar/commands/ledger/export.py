@@ -1,7 +1,7 @@
 """`ledger export`: every record, or every event still kept, for another program; or the whole ledger as an audit file.
 
-The columns are the members of the API and only ever grow at the end. Nobody reads half of a file. Refuses to write over
-the ledger or into anything but a file.
+The columns are the members of the API; new ones are added at the end. A file is complete or unchanged. Refuses to
+overwrite the ledger, and to write to anything but a file.
 """
 
 import argparse
@@ -49,22 +49,35 @@ RECORD_COLUMNS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_read_only(parser)
-    parser.add_argument("--format", choices=["ndjson", "csv"], default="ndjson", help="default: ndjson")
-    parser.add_argument("--json", dest="format", action="store_const", const="ndjson", help="the same as ndjson")
-    parser.add_argument("--events", action="store_true", help="the events still kept, instead of the records")
+    parser.add_argument(
+        "--format", choices=["ndjson", "csv"], default="ndjson", help="format of the output (default: ndjson)"
+    )
+    parser.add_argument(
+        "--json", dest="format", action="store_const", const="ndjson", help="the same as --format ndjson"
+    )
+    parser.add_argument(
+        "--events", action="store_true", help="export the events that the ledger still keeps, instead of the records"
+    )
     parser.add_argument(
         "--chain",
         action="store_true",
-        help="the audit file: terms, records, movements and decisions as a hash chain, which `ledger verify --chain`"
-        " checks; with --events the events as well",
+        help="export the audit file, a hash chain of terms, records, movements and decisions that `ledger verify"
+        " --chain` checks; with --events it also holds the events",
     )
-    parser.add_argument("--output", metavar="FILE", type=Path, help="write a file, whole or not at all")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=Path,
+        help="write to this file; on an error it is unchanged (default: standard output)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Write everything; 0, or 2 when the file cannot be written."""
     if args.chain and args.format == "csv":
-        sys.stderr.write("ledger export: --chain has a form of its own and takes no --format csv\n")
+        sys.stderr.write(
+            "ledger export: --chain has its own format, so --format csv cannot be used with it; leave out one of them\n"
+        )
         return ExitCode.BAD_COMMAND
     source = find_source(args)
     if args.output is None:
@@ -72,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         return ExitCode.CLEAN
     target: Path = args.output.resolve()
     if target in files_of(source.path.resolve()) or (target.exists() and not target.is_file()):
-        return _refuse(args.output, "it is the ledger's own, or not a file")
+        return _refuse(args.output, "it is a file of the ledger, or not a regular file")
     try:
         with replace_file(target) as file:
             _write(source, file, args)
@@ -87,7 +100,7 @@ def _refuse(output: Path, reason: str) -> int:
 
 
 def _write(source: Source, file: TextIO, args: argparse.Namespace) -> None:
-    # The instant is given back before the first line is written: whatever reads the lines may be slow.
+    # The ledger is released before the first line is written, because the reader of the output may be slow.
     with source.copy(events=args.events) as connection:
         if args.chain:
             chain = link(entries(connection, present(source.marketplace), with_events=args.events))

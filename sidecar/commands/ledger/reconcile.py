@@ -1,8 +1,8 @@
 """`ledger reconcile`: proves from CloudTrail that the buyer was charged what the app reported, slot by slot.
 
-Settles records in doubt that AWS holds, one decision each, as `ledger resolve` does. Those that AWS did not charge are
-settled only when asked for, and only where the files cover their whole time (see `sidecar.domain.audit.coverage`).
-Refuses to settle anything while a file cannot be read.
+Settles records in doubt that AWS holds, with one decision each, as `ledger resolve` does. It settles records that AWS
+did not charge only with an option, and only where the files cover their whole time (sidecar.domain.audit.coverage).
+If a file cannot be read it settles nothing.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         required=True,
-        help="a file of CloudTrail's, plain or gz, or a folder of them as S3 delivers them; may be given several times",
+        help="a CloudTrail file, plain or gz, or a folder of them as in S3; may be repeated",
     )
     parser.add_argument(
         "--also",
@@ -48,10 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="another pod's ledger of the same product, so that its charges are known; may be given several times",
+        help="the ledger of another pod of the product, whose charges are then compared too; may be repeated",
     )
     parser.add_argument(
-        "--product-code", metavar="CODE", type=utf8, help="the product (default: the configuration's, or the ledger's)"
+        "--product-code",
+        metavar="CODE",
+        type=utf8,
+        help="the product code (default: from the configuration, else from the ledger)",
     )
     parser.add_argument("--from", dest="since", metavar="HOUR", type=hour, help="only hours from this one on")
     parser.add_argument("--until", metavar="HOUR", type=hour, help="only hours before this one")
@@ -61,27 +64,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=_BY_POLICY,
         choices=[_BY_POLICY, str(Action.CARRY), str(Action.WRITE_OFF)],
         metavar="HOW",
-        help="settle records in doubt that AWS did not charge, too, where the files cover their whole time: carry bills"
-        " them in the current hour, write-off never does, policy (the default) is as metering.late says, and carry"
-        " without a configuration",
+        help="also settle records in doubt that AWS did not charge, if the files cover their whole time: carry bills"
+        " them in the current hour; write-off never bills them; policy (the default) follows metering.late, or carries"
+        " them without a configuration",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="settle nothing, only say what would be; the exit code is as without it"
+        "--dry-run", action="store_true", help="show the outcome and settle nothing; the exit code is the same"
     )
-    parser.add_argument("--all", action="store_true", help="list matched slots too, not only the others")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--all", action="store_true", help="list matched slots too")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Reconcile; 0 if AWS charged exactly what was submitted, 1 if something differs, 2 if the log cannot be read."""
     source = find_source(args)
-    # By where they lead: under two names one ledger would find each of its charges taken by itself.
+    # By resolved path: one ledger under two names would claim each of its charges twice.
     paths: dict[Path, Path] = {}
     for path in [source.path, *args.also]:
         paths.setdefault(path.resolve(), path)
     code = args.product_code or _product_code(source)
     if code is None:
-        sys.stderr.write("The ledger does not say of which product it is. Name it with --product-code.\n")
+        sys.stderr.write("The ledger does not name its product. Name it with --product-code.\n")
         return ExitCode.BAD_COMMAND
     trail = Trail(code)
     try:
@@ -129,7 +132,7 @@ def _action(wanted: str | None, source: Source) -> Action | None:
 
 
 def _settle(slot: Slot, uncharged: Action | None, now: int) -> Slot:
-    """Write down what the log says about a record in doubt, unless a person has decided meanwhile."""
+    """Store what the log proves about a record in doubt, unless a person has decided meanwhile."""
     if not slot.to_settle or slot.submission is None:
         return slot
     path = Path(slot.submission.ledger)
@@ -140,13 +143,13 @@ def _settle(slot: Slot, uncharged: Action | None, now: int) -> Slot:
         resolve_in(path, slot.submission.id, decision, who=user(), now=now, keep=True)
     except NotResolvable as refusal:
         if _holds(path, slot.submission.id, slot.charge.metering_record_id):
-            return slot  # a second run of this very command was quicker
+            return slot  # a second run of this command was faster
         return replace(slot, verdict=Verdict.DIFFERENT, note=str(refusal))
     return slot
 
 
 def _settle_uncharged(slot: Slot, submission: Submission, action: Action, path: Path, now: int) -> Slot:
-    """Write down that AWS did not charge a record."""
+    """Store that AWS did not charge a record."""
     words = "not charged: CloudTrail covers its whole time and shows no charge"
     try:
         resolve_in(path, submission.id, Resolution(action, words), who=user(), now=now, keep=True)

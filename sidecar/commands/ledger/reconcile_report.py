@@ -103,15 +103,15 @@ def _is_missing(slot: Slot) -> bool:
 
 
 def _warning(found: Reconciliation, trail: Trail) -> str:
-    """Return what a person must know before carrying what is in doubt: a wrong carry charges the buyer twice."""
+    """Return what a person must know before carrying records in doubt: a wrong carry charges the buyer twice."""
     if not any(slot.submission is not None and slot.charge is not None for slot in found.slots):
         return (
-            "Carry nothing by this: the files show no other record of the ledger either. Check that "
-            f"{trail.product_code} is the product, and that they are of the account and Region in which the pods run."
+            "Carry nothing because of this: the files show no other record of the ledger either. Check that "
+            f"{trail.product_code} is the product, and that the files come from the account and Region of the pods."
         )
     return (
-        "What is in doubt was not taken by AWS only if the files are complete for its hour and the 6 hours after it. "
-        "Then `ledger resolve ... carry` bills it; before, that could charge twice."
+        "AWS did not take a record in doubt only if the files are complete for its hour and the 6 hours after it. "
+        "Only then bill it with `ledger resolve ... carry`; otherwise the buyer could be charged twice."
     )
 
 
@@ -159,7 +159,7 @@ def _is_submitted(slot: Slot, *, dry_run: bool) -> bool:
 def _summary(found: Reconciliation, *, dry_run: bool) -> str:
     counts = found.counts
     if not found.slots:
-        return "Nothing to compare: there is neither a record nor a charge in these hours."
+        return "Nothing to compare: these hours have neither a record nor a charge."
     words = {verdict: verdict.replace("-", " ") for verdict in Verdict}
     if dry_run:
         words[Verdict.SETTLED] = "to be settled"
@@ -173,8 +173,8 @@ def _summary(found: Reconciliation, *, dry_run: bool) -> str:
     if differences:
         amounts = ", ".join(f"{name} {amount}" for name, amount in differences.items())
         return (
-            f"Not reconciled yet: AWS charged more than was submitted ({amounts}), which is what is in doubt and would"
-            f" be settled{listed}.{settled}"
+            f"Not reconciled yet: AWS charged more than was submitted ({amounts}): the records in doubt, which"
+            f" would be settled{listed}.{settled}"
         )
     return f"Reconciled: AWS charged exactly what was submitted{listed}.{settled}"
 

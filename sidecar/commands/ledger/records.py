@@ -1,4 +1,4 @@
-"""`ledger records`: the metering records, or what people have decided about them."""
+"""`ledger records`: the metering records, or people's decisions about them."""
 
 import argparse
 import sqlite3
@@ -8,7 +8,7 @@ from dataclasses import replace
 from sidecar.adapters.ledger.auditing import AuditView, audit
 from sidecar.adapters.ledger.queries import records
 from sidecar.commands.ledger.source import Source, add_filters, add_read_only, find_source
-from sidecar.commands.tables import print_json, print_table, tell_more
+from sidecar.commands.tables import note_more, print_json, print_table
 from sidecar.domain import timestamps
 from sidecar.domain.metering.records import RecordStatus
 from sidecar.domain.status import RecordQuery, RecordView
@@ -24,10 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_read_only(parser)
     add_filters(parser)
-    parser.add_argument("--status", choices=[str(status) for status in RecordStatus], help="only records in this state")
+    parser.add_argument(
+        "--status", choices=[str(status) for status in RecordStatus], help="only records with this status"
+    )
     parser.add_argument("--after", metavar="ID", help="only records sealed after this one")
-    parser.add_argument("--audit", action="store_true", help="what people decided, instead of the records")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--audit", action="store_true", help="list people's decisions instead of the records")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.audit:
         _show_audit(source, query, as_json=args.json)
         return ExitCode.CLEAN
-    with source.look() as connection:
+    with source.open() as connection:
         page = records(connection, query)
     found = [record_members(record) for record in page.records]
     if args.json:
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_table(_SHOWN, [[members[column] for column in _SHOWN] for members in found])
     if page.next is not None:
-        tell_more(f"go on with --after {page.next}, or take `ledger export`")
+        note_more(f"continue with --after {page.next}, or use `ledger export`")
     return ExitCode.CLEAN
 
 
@@ -62,7 +64,7 @@ def every_record(connection: sqlite3.Connection) -> Iterator[RecordView]:
 
 
 def _show_audit(source: Source, query: RecordQuery, *, as_json: bool) -> None:
-    with source.look() as connection:
+    with source.open() as connection:
         found = list(audit(connection, replace(query, limit=query.limit + 1)))
     shown = [audit_members(entry) for entry in found[: query.limit]]
     if as_json:
@@ -72,7 +74,7 @@ def _show_audit(source: Source, query: RecordQuery, *, as_json: bool) -> None:
         rows = [{**entry.before, **members} for entry, members in zip(found, shown, strict=False)]
         print_table(_AUDITED, [[row[column] for column in _AUDITED] for row in rows])
     if len(found) > len(shown):
-        tell_more("raise --limit")
+        note_more("raise --limit")
 
 
 def audit_members(entry: AuditView) -> dict[str, object]:

@@ -1,6 +1,6 @@
-"""`ledger resolve`: a person's decision about records that nobody was charged for, one or many, all of them or none.
+"""`ledger resolve`: a person's decision about unbilled records, one or many; it applies to all of them or to none.
 
-Asks nothing back: everything is in the options, and `--dry-run` shows the outcome without keeping it. In emulator mode
+Asks no questions: the options hold everything, and `--dry-run` shows the outcome without storing it. In emulator mode
 the current hour is the emulator's.
 """
 
@@ -34,20 +34,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "records",
         metavar="RECORD_ID",
         type=_records,
-        help="an unbilled record, as `ledger records` names it: rec-7; several with commas: rec-7,rec-9. `all`: every"
-        " unbilled record without a decision that fits --reason-kind, --dimension, --from and --until",
+        help="id of an unbilled record: rec-7, or rec-7,rec-9 for several; or all: every unbilled record without a"
+        " decision that matches --reason-kind, --dimension, --from and --until",
     )
     parser.add_argument(
         "action",
         choices=[str(action) for action in Action],
-        help="accept: AWS holds it, as --metering-record-id proves. carry: AWS does not hold it, so its quantity joins"
-        " the current hour. write-off: it stays unbilled for good",
+        help="accept: AWS holds the record, as --metering-record-id proves; carry: AWS does not hold it, its quantity"
+        " is added to the current hour; write-off: it is never billed",
     )
     parser.add_argument(
         "--metering-record-id",
         metavar="ID",
         type=_identifier,
-        help="what AWS gave for the record: responseElements.meteringRecordId of its MeterUsage event in CloudTrail",
+        help="the id that AWS returned: responseElements.meteringRecordId of the MeterUsage event in CloudTrail",
     )
     parser.add_argument(
         "--reason-kind", metavar="WORD", help="with all: records whose reason begins with this word, such as in-doubt"
@@ -55,16 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dimension", metavar="NAME", type=utf8, help="with all: records of this dimension")
     parser.add_argument("--from", dest="since", metavar="HOUR", type=hour, help="with all: hours from this one on")
     parser.add_argument("--until", metavar="HOUR", type=hour, help="with all: hours before this one")
-    parser.add_argument("--reason", metavar="TEXT", type=_reason, required=True, help="for the audit trail")
-    parser.add_argument("--dry-run", action="store_true", help="show what would become of it and keep nothing")
-    parser.add_argument("--json", action="store_true", help="one JSON object a record")
+    parser.add_argument("--reason", metavar="TEXT", type=_reason, required=True, help="the reason, for the audit trail")
+    parser.add_argument("--dry-run", action="store_true", help="show the outcome and store nothing")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per record")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Resolve the records; 0, or 1 if one of them cannot be resolved so."""
+    """Resolve the records; 0, or 1 if one of them cannot be resolved this way."""
     action = Action(args.action)
     if (args.metering_record_id is not None) != (action is Action.ACCEPT):
-        sys.stderr.write("ledger resolve: accept needs --metering-record-id, and nothing else takes it\n")
+        sys.stderr.write(
+            "ledger resolve: --metering-record-id is required with accept, and not allowed with carry or write-off\n"
+        )
         return ExitCode.BAD_COMMAND
     choice = Choice(args.records, args.dimension, args.since, args.until, args.reason_kind)
     fault = _fault(choice, action)
@@ -90,11 +92,9 @@ def _fault(choice: Choice, action: Action) -> str | None:
     """Return what is wrong with the choice, with what to do instead."""
     filters = (choice.dimension, choice.since, choice.until, choice.kind)
     if choice.identifiers is not None and any(each is not None for each in filters):
-        return (
-            "--reason-kind, --dimension, --from and --until choose among `all`; give them with all, or the record ids"
-        )
+        return "--reason-kind, --dimension, --from and --until require all; leave them out, or give all instead of ids"
     if choice.identifiers is None and all(each is None for each in filters):
-        return "all needs --reason-kind, --dimension, --from or --until, so that no other record is decided with them"
+        return "all requires --reason-kind, --dimension, --from or --until, because it would decide about every record"
     if action is Action.ACCEPT and (choice.identifiers is None or len(choice.identifiers) > 1):
         return "accept takes one record, because one metering record id serves one; `ledger reconcile` settles many"
     return None
@@ -132,7 +132,7 @@ def _print_sums(found: Sequence[Resolved], *, kept: bool) -> None:
 
 
 def user() -> str:
-    """Return the operating system's name of who runs this; the environment could say anything."""
+    """Return the operating system's name of who runs this; the environment could name another."""
     number = os.getuid()
     try:
         return pwd.getpwuid(number).pw_name

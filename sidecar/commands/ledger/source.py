@@ -1,6 +1,6 @@
-"""Which ledger a command looks at, and the options that choose rows of it.
+"""Which ledger a command reads, and the options that choose rows of it.
 
-The configuration is that of the sidecar. With `--ledger` alone none is read, so that a copied file can be looked at
+The configuration is that of the sidecar. With `--ledger` alone no configuration is read, so a copied file can be read
 anywhere.
 """
 
@@ -32,9 +32,9 @@ class Source:
     path: Path
     settings: Settings | None
     read_only: bool = False
-    """Touch nothing in the ledger's folder."""
+    """Change nothing in the ledger's folder."""
 
-    def look(self) -> AbstractContextManager[sqlite3.Connection]:
+    def open(self) -> AbstractContextManager[sqlite3.Connection]:
         """Open the ledger at one instant.
 
         Raises:
@@ -56,14 +56,14 @@ class Source:
             if self.read_only and lacks_log(self.path):
                 name = log_of(self.path).name
                 sys.stderr.write(
-                    f"note: there is no {name} beside it. After a clean end of the sidecar nothing is missing. If this "
-                    f"file was copied while a sidecar ran, copy {name} as well: the last writes are in it.\n"
+                    f"note: {name} is not in the same folder. After a clean end of the sidecar nothing is missing. If "
+                    f"this file was copied while a sidecar was running, copy {name} too: it holds the last writes.\n"
                 )
             yield connection
 
     @property
     def marketplace(self) -> MarketplaceSettings | None:
-        """Where the configuration says that AWS is."""
+        """The configured connection to AWS."""
         return None if self.settings is None else self.settings.marketplace
 
 
@@ -74,7 +74,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
         "--ledger",
         metavar="PATH",
         type=Path,
-        help="look at this ledger (copied together with its -wal file); alone, no configuration is read",
+        help="read this ledger file (copy its -wal file too); without --config no configuration is read",
     )
 
 
@@ -96,7 +96,7 @@ def add_read_only(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--read-only",
         action="store_true",
-        help="take no lock and write nothing into the ledger's folder: for copies, read-only mounts, older versions",
+        help="take no lock and write nothing to the ledger's folder, for copies, read-only mounts and older versions",
     )
 
 
@@ -104,14 +104,14 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     """Declare the options that choose rows."""
     parser.add_argument("--dimension", metavar="NAME", type=utf8, help="only this dimension")
     parser.add_argument(
-        "--hour", metavar="HOUR", type=hour, help="only this UTC hour, by its start: 2026-11-23T10:00:00Z"
+        "--hour", metavar="HOUR", type=hour, help="only the UTC hour that starts then: 2026-11-23T10:00:00Z"
     )
     parser.add_argument(
         "--limit",
         metavar="N",
         type=whole(1, _MOST),
         default=_LIMIT,
-        help=f"at most so many, oldest first (default: {_LIMIT})",
+        help=f"show at most N rows, oldest first (default: {_LIMIT})",
     )
 
 
@@ -132,7 +132,7 @@ def hour(text: str) -> datetime:
     """Return the start of a UTC hour.
 
     Raises:
-        argparse.ArgumentTypeError: It is written otherwise.
+        argparse.ArgumentTypeError: It is not the start of an hour.
     """
     start = timestamps.parse(text)
     if start is None or not text.endswith(":00:00Z"):

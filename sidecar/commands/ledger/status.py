@@ -17,14 +17,14 @@ from sidecar.serializers import terms_members
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_read_only(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the status; 0."""
     source = find_source(args)
     path = source.path
-    with source.look() as connection:
+    with source.open() as connection:
         held, reached, found = overview(connection), progress(connection), terms(connection)
     parts = [path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))]
     size = sum(part.stat().st_size for part in parts if part.exists())

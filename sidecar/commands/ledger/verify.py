@@ -23,12 +23,19 @@ from sidecar.serializers import terms_members
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_read_only(parser)
-    parser.add_argument("--all", action="store_true", help="name every row that breaks it, not only the first")
     parser.add_argument(
-        "--chain", metavar="FILE", type=Path, help="prove this audit file of `ledger export --chain` instead"
+        "--all", action="store_true", help="name every row that breaks conservation, not only the first"
     )
-    parser.add_argument("--head", metavar="HASH", help="with --chain: the last hash, as it was noted when it was made")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument(
+        "--chain",
+        metavar="FILE",
+        type=Path,
+        help="prove this audit file of `ledger export --chain` instead of a ledger",
+    )
+    parser.add_argument(
+        "--head", metavar="HASH", help="with --chain: the last hash, as noted when the file was exported"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     if args.chain is not None:
         return _verify_chain(args)
     if args.head is not None:
-        sys.stderr.write("ledger verify: --head goes with --chain\n")
+        sys.stderr.write("ledger verify: --head requires --chain\n")
         return ExitCode.BAD_COMMAND
     source = find_source(args)
     summed: Collection[str] = ()
@@ -74,7 +81,7 @@ def _print(terms: dict[str, Terms], named: list[str], more: int, summed: Collect
     if more:
         print_line(f"and {more} more; --all names them")
     if named:
-        print_line("The ledger does not prove what it says. Keep the file as it is and look at the rows named above.")
+        print_line("The ledger is inconsistent. Do not change the file, and examine the rows named above.")
     else:
         words = f", and by quantity for {', '.join(sorted(summed))}" if summed else " only: no dimension is a sum"
         print_line(f"Verified: every row agrees. Events are proved by number{words}.")
@@ -92,10 +99,10 @@ def _verify_chain(args: argparse.Namespace) -> int:
     except UnicodeDecodeError:
         broken = ["it is not a text file"]
     except OSError as error:
-        sys.stderr.write(f"--chain {args.chain} cannot be read: {error.strerror}. Name the audit file.\n")
+        sys.stderr.write(f"--chain {args.chain} cannot be read: {error.strerror}. Name a readable audit file.\n")
         return ExitCode.BAD_COMMAND
     if args.head is not None and not broken and args.head != checked.head:
-        broken = [f"its last hash is {checked.head}, not the one given: it is another file than the one that was noted"]
+        broken = [f"its last hash is {checked.head}, not the given one: this is not the file whose hash was noted"]
     named = broken if args.all else broken[:1]
     if args.json:
         print_json(
@@ -120,7 +127,7 @@ def _print_chain(path: Path, checked: Checked, named: list[str], more: int) -> N
             print_line(f"BROKEN: {breach}")
         if more:
             print_line(f"and {more} more; --all names them")
-        print_line(f"{path} does not prove what it says. Ask for the file again, and for its last hash another way.")
+        print_line(f"{path} is not a valid audit file. Get the file again, and its last hash by another way.")
         return
     print_terms(checked.terms)
     print_line("")

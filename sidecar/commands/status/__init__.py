@@ -1,7 +1,7 @@
-"""The `status` command: what the running sidecar's `/v1/status` knows, on one screen, once or again and again.
+"""The `status` command: `/v1/status` of the running sidecar on one screen, once or repeatedly.
 
-Reports and judges nothing: an entitlement that is denied and a fault are shown, and the exit code is still 0. `doctor`
-judges. 1 means that no sidecar answers.
+It only shows: with a denied entitlement or a fault the exit code is still 0. `doctor` has an exit code for them. 1
+means that no sidecar answers.
 """
 
 import argparse
@@ -24,11 +24,11 @@ _EVERY = 2.0
 _SHORTEST = 0.2
 
 _EXPLANATION = """\
-Shows on one screen what the running sidecar knows.
+Shows the status of the running sidecar on one screen.
 
-Entitlement, metering, faults with their cures, and where every unit of usage is. Exits with 0 when it was shown,
-whatever it says: `doctor` judges, and a script reads --json. 1: no sidecar answers; 2: bad command line or
-configuration; 130: --watch was ended with Ctrl-C."""
+It lists the entitlement, metering, faults with their cures, and the place of every unit of usage. Exit codes: 0 if the
+status was shown, even if it has faults (`doctor` fails then, and a script can read --json); 1 if no sidecar answers; 2
+for a bad command line or configuration; 130 if Ctrl-C ended --watch."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,13 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         type=_interval,
         const=_EVERY,
-        help="look again every S seconds (default: 2) until Ctrl-C, also while the sidecar is away",
+        help="refresh every S seconds (default: 2) until Ctrl-C, also while the sidecar does not answer",
     )
     parser.add_argument(
         "--json",
         action="store_true",
-        help='the document of /v1/status on one line, or {"answered": false, "reason", "cure", "since"}; with --watch '
-        "one line each time",
+        help='print /v1/status as one line of JSON, or {"answered": false, "reason", "cure", "since"} without an '
+        "answer; with --watch one line per refresh",
     )
 
 
@@ -69,11 +69,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(following: Following, view: View, *, as_json: bool) -> int:
-    following.look()
+    following.poll()
     if as_json:
         sys.stdout.write(f"{json.dumps(following.document())}\n")
     if following.fault is not None:
-        sys.stderr.write(f"{view.told(following.fault)}\n")
+        sys.stderr.write(f"{view.no_status(following.fault)}\n")
         return ExitCode.FAILED
     if not as_json:
         for line in view.lines(following, columns_of(sys.stdout)):
@@ -84,5 +84,5 @@ def _show(following: Following, view: View, *, as_json: bool) -> int:
 def _interval(text: str) -> float:
     seconds = parse_seconds(text)
     if seconds < _SHORTEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is less than {_SHORTEST} seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is too short: the shortest interval is {_SHORTEST} seconds")
     return seconds

@@ -1,6 +1,6 @@
-"""What a series of looks at the sidecar has shown: its last status, whether it answers now, and since when it does not.
+"""A series of status requests: the last status, whether the sidecar answers now, and since when it does not.
 
-A sidecar that is away is no end of it: the last status stays in sight, and its return is told.
+While the sidecar does not answer, the last status remains visible; its return is shown.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,28 +16,28 @@ from sidecar.terminal.text import printable
 
 
 class Following:
-    """Looks, and remembers what it takes to say what has changed."""
+    """Polls the status, and remembers the last one and the time without an answer."""
 
     def __init__(self, fetch: Callable[[], Mapping[str, Any]], now: Callable[[], datetime]) -> None:
-        """Make it.
+        """Take the source and the clock.
 
         Args:
             fetch: Returns the status, or raises NoStatus.
-            now: The wall clock of the one who looks.
+            now: The wall clock of this command.
         """
         self._fetch = fetch
         self._now = now
         self.seen: Mapping[str, Any] | None = None
-        """The last status that came."""
+        """The last status."""
         self.fault: NoStatus | None = None
-        """Why none came the last time."""
+        """Why the last request had no answer; None if it had one."""
         self.away_since: datetime | None = None
-        """By the clock of the one who looks; a clock that goes back makes no absence negative."""
+        """By the clock of this command."""
         self.returned: tuple[datetime, timedelta] | None = None
         """When it answered again, and after how long."""
 
-    def look(self) -> None:
-        """Ask once."""
+    def poll(self) -> None:
+        """Request the status once."""
         try:
             self.seen = self._fetch()
         except NoStatus as fault:
@@ -50,11 +50,11 @@ class Following:
 
     @property
     def away_for(self) -> timedelta:
-        """How long nobody has answered."""
+        """How long the sidecar has not answered; never negative."""
         return max(self._now() - self.away_since, timedelta()) if self.away_since else timedelta()
 
     def document(self) -> Mapping[str, Any]:
-        """Return the status for a program, or that there is none."""
+        """Return the status for a program, or the reason that there is none."""
         if self.fault is None:
             return self.seen or {}
         return {
@@ -73,17 +73,17 @@ class View:
     window: timedelta
     paint: Paint
 
-    def told(self, fault: NoStatus) -> str:
+    def no_status(self, fault: NoStatus) -> str:
         """Return why there is no status, and the cure, for standard error."""
         return f"{printable(str(fault))}\ncure: {printable(fault.cure)}"
 
     def lines(self, following: Following, columns: int) -> list[str]:
-        """Return the lines of the last look."""
+        """Return the lines of the last poll."""
         page = Page(self.place, self.window, columns, self.paint)
         shown = [] if following.seen is None else compose(following.seen, page)
         if following.fault is not None:
             away = f"NO ANSWER since {show(following.away_since)} ({format_duration(following.away_for)})"
-            known = "This is what it said before:" if shown else ""
+            known = "Its last status:" if shown else ""
             return [
                 *(self.paint(line, Colour.BAD) for line in lines_of([away], page)),
                 *lines_of([str(following.fault), f"cure: {following.fault.cure}"], page),

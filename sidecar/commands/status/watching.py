@@ -1,7 +1,7 @@
-"""`status --watch`: looks again and again, and shows each look where the one before was, or below it.
+"""`status --watch`: polls the status repeatedly, and shows each one in place of the one before, or below it.
 
-On a terminal it draws over the last look on the alternate screen, in one write and without clearing first, so that
-nothing flickers; the cursor and the screen come back however it ends. The last look stays on the screen.
+On a terminal it draws on the alternate screen, in one write and without clearing first, which avoids flicker; the
+cursor and the screen are restored however it ends. The last status remains on the screen.
 """
 
 import json
@@ -27,18 +27,18 @@ _ERASE_BELOW = "\033[J"
 
 
 def watch_as_documents(following: Following, every: float) -> NoReturn:
-    """Print one JSON document a line, for ever."""
+    """Print one JSON document per line, without end."""
     while True:
-        following.look()
+        following.poll()
         sys.stdout.write(f"{json.dumps(following.document())}\n")
         sys.stdout.flush()
         time.sleep(every)
 
 
 def watch_as_text(following: Following, view: View, every: float) -> NoReturn:
-    """Print one look below the other, for ever."""
+    """Print one status below the other, without end."""
     while True:
-        following.look()
+        following.poll()
         for line in [*view.lines(following, columns_of(sys.stdout)), ""]:
             print_line(line)
         sys.stdout.flush()
@@ -46,25 +46,25 @@ def watch_as_text(following: Following, view: View, every: float) -> NoReturn:
 
 
 def watch_on_terminal(following: Following, view: View, every: float) -> NoReturn:
-    """Draw each look over the one before, until a signal ends it."""
+    """Draw each status over the one before, until a signal ends it."""
 
     def lines(columns: int) -> list[str]:
         return view.lines(following, columns)
 
-    following.look()
+    following.poll()
     try:
         with _Screen(lines) as screen:
             while True:
                 screen.draw()
                 screen.wait(every)
-                following.look()
+                following.poll()
     finally:
         for line in lines(columns_of(sys.stdout)):
             print_line(line)
 
 
 class _Screen:
-    """The terminal's alternate screen; drawn anew when its size changes and after it was suspended."""
+    """The terminal's alternate screen; redrawn when its size changes and after a suspension."""
 
     def __init__(self, lines: Callable[[int], list[str]]) -> None:
         self._lines = lines
@@ -88,15 +88,15 @@ class _Screen:
         _put(_LEAVE)
 
     def draw(self) -> None:
-        """Draw what there is to see in one write; what is below the terminal's last line is counted instead."""
+        """Draw the status in one write; lines that do not fit are counted instead."""
         columns, height = columns_of(sys.stdout), size_of(sys.stdout).lines
         lines = self._lines(columns)
         if len(lines) > height:
-            lines[height - 1 :] = [fit(f"... {len(lines) - height + 1} more lines than this terminal has", columns)]
+            lines[height - 1 :] = [fit(f"... {len(lines) - height + 1} more lines do not fit this terminal", columns)]
         _put(_HOME + "\n".join(f"{line}{_ERASE_LINE}" for line in lines) + _ERASE_BELOW)
 
     def wait(self, seconds: float) -> None:
-        """Return after so many seconds; meanwhile follow the terminal's size."""
+        """Return after this many seconds; meanwhile follow the terminal's size."""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             if select.select([self._wake], [], [], left)[0]:
@@ -104,7 +104,7 @@ class _Screen:
                 self.draw()
 
     def _suspend(self, _number: int, _frame: FrameType | None) -> None:
-        """Give the terminal back for as long as the process is stopped."""
+        """Restore the terminal while the process is stopped."""
         _put(_LEAVE)
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
