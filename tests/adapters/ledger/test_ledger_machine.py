@@ -24,7 +24,6 @@ from sidecar.domain.status import RecordQuery
 from tests.support.books import BLUE, RED, RULES, UNBILLED_LATE, WHOLE, Books
 
 MAX_PAST = timedelta(days=7)
-AHEAD = timedelta(minutes=15)
 REMEMBERED = timedelta(hours=24)
 COMPARED = timedelta(hours=26)
 
@@ -50,8 +49,8 @@ quantities = st.one_of(st.integers(0, 5).map(lambda units: units * MILLION), st.
 tag_sets = st.sampled_from([(), (), RED, BLUE])
 offsets = st.one_of(
     st.none(),
-    st.timedeltas(-timedelta(hours=3), AHEAD),
-    st.timedeltas(-MAX_PAST, AHEAD),
+    st.timedeltas(-timedelta(hours=3), MAX_FUTURE),
+    st.timedeltas(-MAX_PAST, MAX_FUTURE),
 )
 drafts = st.lists(
     st.tuples(st.sampled_from(sorted(RULES.dimensions)), quantities, st.sampled_from("abcd"), offsets, tag_sets),
