@@ -96,7 +96,7 @@ def _private_copy(path: Path) -> Iterator[Path]:
             raise LedgerUnusable(
                 path,
                 "another process keeps writing to it",
-                "Leave out --read-only: the command reads beside a sidecar.",
+                "Leave out --read-only: the command can read while a sidecar runs.",
             )
         yield copy
 

@@ -112,7 +112,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         if log.exists() and log.stat().st_size:
             raise LedgerUnusable(
                 path,
-                f"its last writes are in {log.name}, which cannot be read beside it here",
+                f"its last writes are in {log.name}, which cannot be read together with it here",
                 f"Run as the sidecar's user, or copy {path.name} and {log.name} together into a folder of your own.",
             )
         # Nobody can be writing to a file without its log in a folder that takes no files.

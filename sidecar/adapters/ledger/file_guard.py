@@ -1,7 +1,7 @@
-"""Keeping hold of the ledger's file while it is in use: noticing that it was removed, replaced or cut; putting it back.
+"""Guards the ledger's file while it is in use: notices that it was removed, replaced or cut, and restores it.
 
-SQLite goes on writing to a file that somebody has removed, and everything accepted would be gone with the process.
-As long as the process lives, the removed file is still readable, so it is written anew at its place.
+SQLite continues to write to a removed file, and everything accepted would be lost with the process. The process can
+still read the removed file, so it writes a new one at the same path.
 """
 
 import os
@@ -22,7 +22,7 @@ class FileWatch:
         self._seen = self._look()
 
     def is_whole(self) -> bool:
-        """Tell whether file and log are still the ones that were opened, and none has lost its end.
+        """Return whether file and log are still the ones that were opened, and neither has lost its end.
 
         Raises:
             LedgerUnavailable: Another file lies in the ledger's place, or it was cut; says what to do.

@@ -69,7 +69,7 @@ class Ledger:
         self._watch: FileWatch | None = None
         self._suspect = False
         self._removed = False
-        self._was_put_back = False
+        self._was_restored = False
         self._unreadable: str | None = None
         self.fault: str | None = None
         """Why the ledger could not be used the last time; None while it can."""
@@ -227,8 +227,8 @@ class Ledger:
                 log.error("ledger.unavailable", path=str(self.path), detail=str(error))  # noqa: TRY400 - no bug: a state
             self.fault = str(error)
             raise
-        if self._was_put_back:
-            self._was_put_back = False
+        if self._was_restored:
+            self._was_restored = False
             log.warning("ledger.put_back", path=str(self.path), cure="Find out what removes it; nothing was lost.")
         if self.fault is not None:
             log.warning("ledger.recovered", path=str(self.path))
@@ -262,7 +262,7 @@ class Ledger:
         self._removed = self._removed or not self._watch.is_whole()
         if self._removed:
             restore(self._store.connection, self.path)
-            self._removed, self._suspect, self._was_put_back = False, True, True
+            self._removed, self._suspect, self._was_restored = False, True, True
         if self._suspect:
             # Until a fresh connection is ready, whatever fails on the way: each try closes the log of the one before.
             self._store.connection.close()

@@ -42,7 +42,7 @@ class Disputed:
 def objection(record: Disputed, action: Action) -> str | None:
     """Return why a record cannot be resolved so, with what to do instead; None when it can."""
     if record.resolved:
-        return "it was resolved before and is not resolved twice; `ledger records --audit` shows by whom and why"
+        return "it was resolved before, and a record is resolved only once; `ledger records --audit` shows the decision"
     match record.status:
         case RecordStatus.SEALED:
             return "it is still being submitted; wait until it is accepted, carried or unbilled"

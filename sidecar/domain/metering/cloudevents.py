@@ -55,7 +55,7 @@ def envelope_of_headers(attributes: Iterable[tuple[str, str]], data: object) -> 
     envelope: dict[str, object] = {"data": data}
     for name, value in attributes:
         if name in envelope:
-            raise ValueError(f"header ce-{name} stands twice, or names no attribute")
+            raise ValueError(f"header ce-{name} is given twice, or is not the name of an attribute")
         try:
             envelope[name] = _decoded(value)
         except UnicodeError:
