@@ -76,7 +76,6 @@ def _fill(store: Store, rules: MeteringRules) -> str | None:
         return None
     evidence = read_evidence(store.connection)
     code = rules.product_code if evidence is None else evidence.product_code
-    whole = rules.quantity_kind is QuantityKind.INTEGER
     for row in rows:
         configured = rules.dimensions.get(row["name"])
         store.connection.execute(

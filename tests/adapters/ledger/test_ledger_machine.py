@@ -23,6 +23,7 @@ from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.status import RecordQuery
 from tests.support.books import BLUE, RED, RULES, UNBILLED_LATE, WHOLE, Books
 
+MAX_FUTURE = timedelta(minutes=15)
 MAX_PAST = timedelta(days=7)
 REMEMBERED = timedelta(hours=24)
 COMPARED = timedelta(hours=26)

@@ -134,10 +134,9 @@ def test_charge_of_another_place_settles_nothing() -> None:
     known = replace(TAKEN, id="rec-0", hour=HOUR - timedelta(hours=1), client_token="token-0")
     charged = replace(CHARGE, hour=known.hour, account_region=here)
     like = replace(CHARGE, metering_record_id="mr-8", account_region=there)
+    near = replace(like, account_region=here)
     assert ["matched", "missing-here", "missing-in-aws"] == verdicts(reconcile([known, DOUBTED], [charged, like]))
-    assert ["matched", "settled"] == verdicts(
-        reconcile([known, DOUBTED], [charged, replace(like, account_region=here)])
-    )
+    assert ["matched", "settled"] == verdicts(reconcile([known, DOUBTED], [charged, near]))
     assert ["matched", "settled"] == verdicts(reconcile([known, DOUBTED], [charged, replace(like, session=POD)]))
     stranger = replace(CHARGE, metering_record_id="mr-9", session=OTHER_POD, account_region=there)
     assert Verdict.SETTLED in reconcile([known, DOUBTED], [charged, near, stranger]).counts
