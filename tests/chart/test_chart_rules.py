@@ -146,7 +146,7 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "role as annotation",
         sidecar(serviceAccount={"annotations": {"eks.amazonaws.com/role-arn": ROLE}}),
-        "sidecar.serviceAccount.annotations: holds eks.amazonaws.com/role-arn",
+        "sidecar.serviceAccount.annotations: contains eks.amazonaws.com/role-arn",
     ),
     (
         "token without role",
@@ -219,7 +219,7 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "plain Job",
         {"kind": "Job", **sidecar(mode="plain")},
-        "sidecar.mode: a Job never completes with a plain container",
+        "sidecar.mode: a Job never completes while a plain sidecar container runs",
     ),
     (
         "claims of a Deployment",

@@ -109,7 +109,7 @@ def test_forged_chain_has_another_head(audit: Path, capsys: pytest.CaptureFixtur
     rewrite(audit, changed)
     assert verify(audit, capsys)["verified"]
     [breach] = verify(audit, capsys, "--head", head, code=1)["breaches"]
-    assert "not the one given" in breach
+    assert "not the given one" in breach
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_terms_told_twice_are_found(audit: Path, capsys: pytest.CaptureFixture[s
     place, terms = next((n, entry) for n, (kind, entry) in enumerate(changed) if kind == "terms")
     changed.insert(place, ("terms", {**terms, "dropped": "0"}))
     rewrite(audit, changed)
-    twice = f"dimension {terms['dimension']}: its terms are told twice"
+    twice = f"dimension {terms['dimension']}: its terms are given twice"
     assert [twice] == verify(audit, capsys, "--all", code=1)["breaches"]
 
 

@@ -79,7 +79,7 @@ def test_nothing_is_touched(closed: Path, command: tuple[str, ...], capsys: pyte
     assert before == state(closed.parent)
     assert ExitCode.CLEAN == ledger(command[0], "--ledger", str(closed), *command[1:])
     assert _without_instant(read.out) == _without_instant(capsys.readouterr().out)
-    assert "there is no ledger.db-wal beside it" in read.err
+    assert "ledger.db-wal is not in the same folder" in read.err
 
 
 def _without_instant(output: str) -> list[str]:

@@ -41,7 +41,7 @@ def test_unfit_quantity_is_refused(
 ) -> None:
     """A quantity that AWS would not take in the product's kind is told with the cure."""
     assert certify(tmp_path, "--yes", f"--quantity={quantity}", kind=kind) == 2
-    assert f"--quantity = {quantity!r}: is not a quantity" in capsys.readouterr().err
+    assert f"--quantity = {quantity!r}: is not a valid quantity" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stdin", [io.StringIO("yes\n"), None])
