@@ -156,7 +156,7 @@ def test_evidence_round_trip(books: Books, suspended_at: datetime | None) -> Non
 
 
 def test_last_accepted_is_of_the_pod(books: Books) -> None:
-    """Only a record of this pod and product counts that AWS itself accepted; unbilled ones and those of others do not."""
+    """Only a record of this pod and product that AWS itself accepted counts; unbilled ones and others do not."""
     connection = books.store.connection
     assert last_accepted_at(connection, "pod-1", RULES.product_code) is None
     three_hours(books)
