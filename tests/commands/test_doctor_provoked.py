@@ -287,11 +287,12 @@ def test_what_rests_on_a_fault_is_skipped(pod: Pod) -> None:
 
 
 def test_refused_setting_is_one_fault(pod: Pod) -> None:
-    """A variable that the SDK refuses is one failure that names it; no check fails by itself."""
-    pod.variables["AWS_DEFAULTS_MODE"] = "fast"
+    """A variable that the SDK refuses is one failure that names it; one without effect is named and fails nothing."""
+    pod.variables |= {"AWS_PROFILE": "missing", "AWS_DEFAULTS_MODE": "fast"}
     code, told = examine(pod)
     assert (1, {"sts"}) == (code, failing(told))
-    assert "AWS_DEFAULTS_MODE is 'fast', which the SDK refuses" in told["sts"]["found"]
+    assert "AWS_PROFILE is 'missing', which the SDK refuses" in told["sts"]["found"]
+    assert "AWS_DEFAULTS_MODE" in told["sdk variables"]["found"]
     assert "the check itself failed" not in str(told)
 
 

@@ -87,8 +87,8 @@ def test_unreadable_ledger_is_refused(
 def test_unsupported_region_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, seller: Signer
 ) -> None:
-    """In a Region without container metering there is nothing to certify."""
+    """What is not the name of a Region is refused before anything is sent."""
     seller.write(tmp_path).rename(tmp_path / "1.pem")
-    monkeypatch.setenv("AWS_REGION", "mars-north-1")
+    monkeypatch.setenv("AWS_REGION", "mars")
     assert certify(tmp_path, "--yes") == 2
-    assert "mars-north-1" in capsys.readouterr().err
+    assert "mars" in capsys.readouterr().err

@@ -266,7 +266,10 @@ def test_logs_hold_nobody_up(ecs: Teller) -> None:
         (("--ledger-volume", "instance"), "--ledger-volume = instance: is not available on Fargate"),
         (("--launch-type", "ec2"), "--region: is missing, and required on EC2"),
         (("--log-group", "/ecs/x", "--execution-role-arn", ROLE), "--region: is missing, and --log-group requires it"),
-        (("--log-group", "/ecs/x", "--region", "eu-west-1"), "--execution-role-arn: is missing, and Fargate requires it"),
+        (
+            ("--log-group", "/ecs/x", "--region", "eu-west-1"),
+            "--execution-role-arn: is missing, and Fargate requires it",
+        ),
         (("--app-image", ECR), "--execution-role-arn: is missing, and Fargate requires it to pull an image from ECR"),
         (("--app-port", "8788"), "probes.port = 8788: is also the app's port"),
         (("--env", "AWS_REGION=eu-west-1"), "--env = 'AWS_REGION': is not a variable of a setting"),
