@@ -37,10 +37,10 @@ from tests.commands.pods import (
     take_other_key,
     trust_others,
 )
-from tests.process.patient import HANGING
 from tests.process.test_process_identity import project
 from tests.support.apiserver import UID, ApiServer
 from tests.support.aws import REGION, Aws
+from tests.support.patient import HANGING
 from tests.support.processes import Emulator, Sites, launch_emulator
 from tests.support.tools import PATIENCE
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.process
 
 OLD = "/api/v1/namespaces/shop/pods/app-old"
 OLD_UID = "6f1d7c1e-0000-4000-8000-00000000000b"
-_LIVE_POD = Path(__file__).with_name("live_pod.py")
+_LIVE_POD = Path(__file__).parents[1] / "support" / "live_pod.py"
 
 
 def old_pod() -> dict[str, Any]:

@@ -40,7 +40,7 @@ def live() -> int:
     # Before anything is loaded that takes the folder for its default.
     address.ACCOUNT = Path(os.environ.get("ACCOUNT", "/nowhere"))
     from sidecar.app import setup_watches  # noqa: PLC0415
-    from tests.process.patient import be_patient  # noqa: PLC0415
+    from tests.support.patient import be_patient  # noqa: PLC0415
 
     socket.getaddrinfo = look_up
     setup_watch.RECHECK_INTERVAL = timedelta(seconds=1)

@@ -19,7 +19,7 @@ from sidecar.checks import access, check_run
 from sidecar.cli import main
 from sidecar.marketplace import probing
 
-PROGRAM = ("-m", "tests.process.patient")
+PROGRAM = ("-m", "tests.support.patient")
 """What the interpreter runs in place of the product's module."""
 HANGING = {"PATIENT": "6"}
 """The environment of a test in which something never answers."""
