@@ -130,9 +130,9 @@ def _usage(status: Status) -> Iterator[Metric]:
         )
     yield _labelled(
         "marketplace_usage_left_unsent",
-        "Quantity that the pod's end leaves unsent, such as a fraction of a whole number; none until then.",
+        "Quantity that the pod's end leaves unsent, such as a fraction of a whole number; 0 until then.",
         "dimension",
-        {name: quantity / MILLION for name, quantity in status.left_unsent.items()},
+        {name: status.left_unsent.get(name, 0) / MILLION for name in status.conservation},
     )
     yield _gauge("marketplace_ledger_balanced", "1 while the conservation law holds.", int(status.balanced))
     if status.ledger_bytes is not None:

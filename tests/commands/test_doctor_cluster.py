@@ -98,7 +98,7 @@ def test_role_knows_every_access() -> None:
         (403, "HTTP 403", 'resources: ["pods"], verbs: ["get"]'),
         (401, "HTTP 401", "valid token"),
         (404, "HTTP 404", "POD_NAME"),
-        (500, "HTTP 500", "words"),
+        (500, "HTTP 500", "message"),
     ],
 )
 def test_refusal_names_rule(server: ApiServer, fault: int, words: str, cure: str) -> None:

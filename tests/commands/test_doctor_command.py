@@ -128,7 +128,7 @@ def test_faults_are_shown_at_start(site: Site, pod: dict[str, str]) -> None:
     ("operation", "fault", "check", "words"),
     [
         ("AssumeRoleWithWebIdentity", "InvalidIdentityToken", "sts", "OIDC provider"),
-        ("AssumeRoleWithWebIdentity", "expired-token", "sts", "renew the token"),
+        ("AssumeRoleWithWebIdentity", "expired-token", "sts", "which the kubelet renews"),
         ("AssumeRoleWithWebIdentity", "access-denied", "sts", "trust policy"),
         ("MeterUsage", "access-denied", "permission", "aws-marketplace:MeterUsage"),
         ("MeterUsage", "InvalidProductCode", "permission", "product.code"),

@@ -66,7 +66,7 @@ def test_no_sidecar_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err.splitlines()[0].startswith("no answer from http://127.0.0.1:1: ")
-    assert shown.err.splitlines()[1].startswith("cure: Start it with")
+    assert shown.err.splitlines()[1].startswith("cure: Start the sidecar with")
 
     assert cli.main(["status", "--json", "--config", config]) == 1
     document = json.loads(capsys.readouterr().out)
@@ -164,7 +164,7 @@ def test_window_may_change(settings: ApiSettings, tmp_path: Path) -> None:
     with on_terminal(config_of(tmp_path, settings.port)) as screen:
         screen.await_text("gigabytes")
         screen.resize(60, 8)
-        rows = screen.await_text("more lines than this terminal has")
+        rows = screen.await_text("more lines do not fit this terminal")
         assert rows[0].startswith("marketplace-sidecar 0.1.0")
         assert rows[-1].startswith("... ")
         screen.resize(100, 40)
@@ -180,7 +180,7 @@ def test_absence_is_told(api: Api, tmp_path: Path) -> None:
             screen.await_text("entitled: registered")
         rows = screen.await_text("NO ANSWER since ")
         assert rows[0].startswith("NO ANSWER since 2")
-        assert any(row.startswith("cure: Start it with") for row in rows)
+        assert any(row.startswith("cure: Start the sidecar with") for row in rows)
         assert any("entitled: registered" in row for row in rows)
         with serving(api, port):
             rows = screen.await_text("answers again since ")

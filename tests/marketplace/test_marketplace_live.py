@@ -103,7 +103,7 @@ def test_regions_have_their_host(region: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(
-    ("environ", "cure"), [({}, "IRSA"), ({"AWS_PROFILE": "unheard-of"}, "unset the variable that is named")]
+    ("environ", "cure"), [({}, "IRSA"), ({"AWS_PROFILE": "unheard-of"}, "unset the variable in the message")]
 )
 def test_missing_credentials_are_told(environ: dict[str, str], cure: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without credentials nothing is sent and the error names the cure; once they are there the call works."""

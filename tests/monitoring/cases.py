@@ -266,6 +266,7 @@ CASES = (
     Case("key rotated", "6m", _fault("public-key-rotated", "1x600"), ("MarketplacePublicKeyRotated",)),
     Case("key rotated just now", "4m", _fault("public-key-rotated", "1x600"), near="MarketplacePublicKeyRotated"),
     Case("duplicate", "1m", _fault("duplicate-reporter", "1x600"), ("MarketplaceDuplicateReporter",)),
+    Case("duplicate of old", "60m", _fault("duplicate-reporter", "1x5 stale"), near="MarketplaceDuplicateReporter"),
     Case("another fault", "60m", _fault("kubernetes-forbidden", "1x600"), near="MarketplacePublicKeyRotated"),
     Case("static keys", "6m", _fault("identity-not-accepted", "1x600"), ("MarketplaceIdentityNotAccepted",)),
     Case("replaced at once", "3m", _fault("identity-not-accepted", "1x3 stale"), near="MarketplaceIdentityNotAccepted"),

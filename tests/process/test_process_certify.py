@@ -457,7 +457,7 @@ def test_filled_slot_is_explained(certification: Certification, emulator: "Emula
     ("variables", "words"),
     [
         ({}, "The identity of this pod or task is unknown"),
-        ({"POD_UID": "pod-1", **KEYS}, "AWS Marketplace does not take this identity: static-keys"),
+        ({"POD_UID": "pod-1", **KEYS}, "AWS Marketplace does not accept this identity: static-keys"),
     ],
 )
 def test_live_needs_a_pod(certification: Certification, variables: dict[str, str], words: str) -> None:
