@@ -20,3 +20,8 @@ def plain(content: bytes) -> bytes:
     if head.startswith(_WIDE) or head.count(0) * 4 > len(head):
         raise ForeignText("UTF-16 text")
     return content.removeprefix(_BOM)
+
+
+def one_line(text: str, longest: int) -> str:
+    """Return the text with every run of white space as one space, cut to `longest` characters."""
+    return " ".join(text.split())[:longest]

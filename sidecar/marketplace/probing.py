@@ -17,6 +17,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from sidecar.domain.plaintext import one_line
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import UnknownAnswer
 from sidecar.marketplace.proxies import shown_proxy
@@ -191,15 +192,17 @@ def _told(ask: Callable[[], T]) -> T:
         return ask()
     except botocore.exceptions.ClientError as error:
         details = error.response.get("Error", {})
-        failure = ProbeFailed(str(details.get("Code") or "unknown"), _one_line(str(details.get("Message") or "")))
+        failure = ProbeFailed(
+            str(details.get("Code") or "unknown"), one_line(str(details.get("Message") or ""), _LONGEST_DETAIL)
+        )
     except TRANSPORT as error:
-        failure = ProbeFailed(_kind(error), _one_line(describe(error)))
+        failure = ProbeFailed(_kind(error), one_line(describe(error), _LONGEST_DETAIL))
     except (botocore.exceptions.BotoCoreError, ValueError, TypeError) as error:
         refused = refused_setting(error, os.environ)
         failure = (
-            ProbeFailed(type(error).__name__, _one_line(str(error)))
+            ProbeFailed(type(error).__name__, one_line(str(error), _LONGEST_DETAIL))
             if refused is None
-            else ProbeFailed(SettingRefused.__name__, _one_line(refused), SettingRefused.cure)
+            else ProbeFailed(SettingRefused.__name__, one_line(refused, _LONGEST_DETAIL), SettingRefused.cure)
         )
     # Raised here because an SDK exception, which may quote the request, must not become its context.
     raise failure
@@ -208,7 +211,3 @@ def _told(ask: Callable[[], T]) -> T:
 def _kind(error: Any) -> str:
     """Return the name of the fault; a refused certificate is distinct from other faults of TLS."""
     return type(error).__name__ if certificate_fault(error) is None else CertificateRefused.__name__
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_LONGEST_DETAIL]

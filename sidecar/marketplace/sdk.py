@@ -17,6 +17,7 @@ import botocore.session
 from botocore.config import Config
 
 from sidecar import __version__
+from sidecar.domain.plaintext import one_line
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import (
     CredentialsMissing,
@@ -234,7 +235,7 @@ def _error_parts(error: Any, members: Mapping[str, Any]) -> tuple[str, str, int,
     answer = error.response
     metadata = answer.get("ResponseMetadata", {})
     details = answer.get("Error", {})
-    message = _one_line(_without_secrets(str(details.get("Message") or ""), members))
+    message = one_line(_without_secrets(str(details.get("Message") or ""), members), _LONGEST_MESSAGE)
     return str(details.get("Code") or ""), message, int(metadata.get("HTTPStatusCode", 0)), metadata.get("RequestId")
 
 
@@ -246,8 +247,4 @@ def _without_secrets(message: str, members: Mapping[str, Any]) -> str:
 
 
 def _text(error: Exception) -> str:
-    return _one_line(f"{type(error).__name__}: {error}")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_LONGEST_MESSAGE]
+    return one_line(f"{type(error).__name__}: {error}", _LONGEST_MESSAGE)

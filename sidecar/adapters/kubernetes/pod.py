@@ -25,6 +25,7 @@ from sidecar.adapters.kubernetes.documents import (
     read_review,
     review_document,
 )
+from sidecar.domain.plaintext import one_line
 from sidecar.domain.pod.lifecycle import Access, ClusterFailed, Fault, PodView
 from sidecar.domain.pod.reports import Condition, PodEvent
 from sidecar.domain.pod.succession import PodPlace
@@ -145,7 +146,9 @@ class KubernetesPod:
             answer = asyncio.get_running_loop().run_in_executor(self._threads, self._run, call)
         except RuntimeError as error:
             # A container has a limit of threads. Metering, and the question at the end, do not fail with it.
-            raise ClusterFailed(Fault.UNREACHABLE, _one_line(f"no thread to call it: {error}")) from error
+            raise ClusterFailed(
+                Fault.UNREACHABLE, one_line(f"no thread to call it: {error}", _LONGEST_DETAIL)
+            ) from error
         return await answer
 
     def _run(self, call: Callable[["CoreV1Api"], T]) -> T:
@@ -156,7 +159,9 @@ class KubernetesPod:
 
             from sidecar.adapters.kubernetes.trust import refused_certificate  # noqa: PLC0415 - loads urllib3
         except ImportError as error:
-            raise ClusterFailed(Fault.UNREACHABLE, _one_line(f"the kubernetes package: {error}")) from error
+            raise ClusterFailed(
+                Fault.UNREACHABLE, one_line(f"the kubernetes package: {error}", _LONGEST_DETAIL)
+            ) from error
         try:
             with self._loading:
                 if self._api is None:
@@ -167,11 +172,11 @@ class KubernetesPod:
             refused = refused_certificate(error)
             if refused is not None:
                 words = f"the certificate of {self._address.server} is refused: {refused}"
-                failed = ClusterFailed(Fault.UNTRUSTED, _one_line(words))
+                failed = ClusterFailed(Fault.UNTRUSTED, one_line(words, _LONGEST_DETAIL))
             elif isinstance(error, ApiException):
                 failed = _failure(error.status, error.reason, error.body)
             else:
-                failed = ClusterFailed(Fault.UNREACHABLE, _one_line(f"{type(error).__name__}: {error}"))
+                failed = ClusterFailed(Fault.UNREACHABLE, one_line(f"{type(error).__name__}: {error}", _LONGEST_DETAIL))
         except (ValueError, RecursionError):
             failed = ClusterFailed(Fault.REFUSED, "the answer makes no sense")
         # Raised outside the handler: an exception of the package may quote the request, and would be its context.
@@ -231,11 +236,7 @@ def _failure(status: int | None, reason: str | None, body: str | None) -> Cluste
                 detail = message
     except (ValueError, RecursionError):
         pass  # not the API server's own words, so the status line has to do
-    detail = _one_line(detail)
+    detail = one_line(detail, _LONGEST_DETAIL)
     if not status:
         return ClusterFailed(Fault.UNREACHABLE, detail)
     return ClusterFailed(_FAULTS.get(status, Fault.REFUSED), f"HTTP {status}: {detail}")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:_LONGEST_DETAIL]
