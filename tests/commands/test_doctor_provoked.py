@@ -71,7 +71,7 @@ SICKNESSES = {
         1,
         {
             "keys": Told("fail", "1.pem (version 1)", "Mount the file there"),
-            "region": Told("fail", "the pod runs in us-east-1", "Leave marketplace.region unset"),
+            "region": Told("fail", "the pod runs in us-east-1", "Unset marketplace.region"),
             "pod": Told("fail", "$(POD_UID)", "metadata.uid"),
             "token": Told("fail", "does not hold a JSON web token", "eks.amazonaws.com/role-arn"),
             "proxy": Told("fail", "HTTPS_PROXY is not the URL", "http://host:port"),

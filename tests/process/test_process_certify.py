@@ -208,7 +208,7 @@ def test_not_beside_a_socket(certification: Certification, site: "Site") -> None
 @pytest.mark.parametrize(
     ("lived_as", "certify_as", "words"),
     [
-        ({}, {}, "holds usage that is not submitted yet"),
+        ({}, {}, "holds usage that has not been submitted yet"),
         ({"POD_UID": "pod-1"}, {"POD_UID": "pod-1"}, "A sidecar has run in this pod"),
         ({"POD_UID": "pod-1"}, {"POD_UID": "pod-2"}, None),
     ],
@@ -374,7 +374,7 @@ def test_refusal_after_lost_answer_says_so(certification: Certification, emulato
     emulator.order("MeterUsage", "InvalidUsageDimension", 1)
     assert certification.run("--yes").returncode == 1
     (refused,) = [record for record in certification.document["records"] if record["outcome"] == "refused"]
-    assert "so AWS may hold it" in refused["cure"]
+    assert "AWS may hold this record" in refused["cure"]
     assert emulator.held()
 
 

@@ -1,7 +1,7 @@
 """SIGKILL at random instants, under load: nothing acknowledged is lost or counts twice, every slot has one record.
 
 Meanwhile AWS answers 500 for what it took, drops answers and cannot be reached, the configuration changes between two
-lives, and one of the ledgers fills up. `KILLS` sets how many (200 unless told), `KILL_SEED` repeats a run. Each shard
+lives, and one of the ledgers fills up. `KILLS` sets how many (60 by default), `KILL_SEED` repeats a run. Each shard
 has a ledger and clients of its own.
 """
 
@@ -28,7 +28,7 @@ from tests.process.front import Front
 from tests.support.processes import Emulator, Sidecar, Site, ask, launch_emulator
 from tests.support.tools import PATIENCE
 
-KILLS = int(os.environ.get("KILLS", "200"))
+KILLS = int(os.environ.get("KILLS", "60"))
 SEED = int(os.environ.get("KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 SHARDS = 2
 CLIENTS = 3
