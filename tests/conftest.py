@@ -6,6 +6,7 @@ import hashlib
 import heapq
 import itertools
 import json
+import signal
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -23,6 +24,10 @@ from tests.support.tools import MARK, Marked
 # An example takes as long as the machine is busy: neither its time nor that of its making says anything of the code.
 settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+# A run that a shell started in the background ignores interrupts, and would pass that on to the processes under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _START = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 
