@@ -123,7 +123,7 @@ def _seal(
     if heir != dimension:
         pass_remainder(store, dimension, heir)
     if sealed.excess:
-        target = store.first_open(heir, next_hour(hour))
+        target = _open_hour_after(store, heir, hour, now)
         for tags, quantity in sealed.excess.items():
             tag_set = store.tag_set(tags)
             move = Move(CarryCause.OVER_LIMIT, seq, store.pod, hour, target, heir, tag_set, quantity, dimension)
@@ -139,10 +139,18 @@ def pass_remainder(store: Store, dimension: int, heir: int) -> int:
     return held
 
 
+def _open_hour_after(store: Store, dimension: int, hour: Hour, now: int) -> Hour:
+    """Return the first hour after `hour` that takes usage, and never a past one.
+
+    Quantities that moved one hour in each pass would stay as far behind as they began, until their window closes.
+    """
+    return store.first_open(dimension, max(next_hour(hour), hour_of_micros(now)))
+
+
 def _close_unsent(store: Store, dimension: int, hour: Hour, cause: CarryCause, now: int) -> None:
-    """Close an hour that sends nothing of this row: its quantities move to the next hour."""
+    """Close an hour that sends nothing of this row: its quantities move to an hour that is still open."""
     heir = store.heir(dimension)
-    target = store.first_open(heir, next_hour(hour))
+    target = _open_hour_after(store, heir, hour, now)
     for tag_set, quantity in _open_shares(store, dimension, hour).values():
         close(store, Move(cause, None, store.pod, hour, target, heir, tag_set, quantity, dimension), now)
 
