@@ -130,6 +130,23 @@ def test_fraction_alone_moves_on(open_books: Callable[[MeteringRules], Books]) -
     assert {"accepted": "1", "sealed": "1"} == books.shown()
 
 
+def test_late_fraction_catches_up(open_books: Callable[[MeteringRules], Books]) -> None:
+    """A fraction that is sealed hours late joins the present hour; one hour in each pass would leave it behind."""
+    books = open_books(WHOLE)
+    books.take(event("0.4"))
+    books.pass_time(5 * HOUR)
+    assert [] == books.seal_ended()
+    assert {("requests", 15, ()): "0.4"} == books.buckets()
+
+
+def test_late_excess_catches_up(books: Books) -> None:
+    """Excess of an hour that is sealed hours late joins the present hour, too."""
+    books.take(*(event("9999999999.999999") for _ in range(2)))
+    books.pass_time(5 * HOUR)
+    assert [LARGEST] == [made.seal.quantity for made in books.seal_ended()]
+    assert {("requests", 15, ()): "9999999999.999999"} == books.buckets()
+
+
 def test_smaller_last_after_fraction(open_books: Callable[[MeteringRules], Books]) -> None:
     """A later, smaller `last` value cannot call back a fraction that has moved on: no bucket is ever negative."""
     books = open_books(WHOLE)
