@@ -22,9 +22,6 @@ PERMISSION = Check("permission", "Without the permission AWS refuses registratio
 
 ASK_WITHIN = timedelta(seconds=4)
 """After this long no further dimension is asked about."""
-_OPEN = (
-    "Allow the pod to reach the token service of its Region on port 443 (network policy, proxy, VPC endpoint for STS)."
-)
 _TRUST = (
     "Make the role's trust policy allow sts:AssumeRoleWithWebIdentity to this cluster's OIDC provider, with the "
     "service account in the condition on its :sub and sts.amazonaws.com in the one on its :aud."
@@ -57,7 +54,9 @@ def check_sts(probe: ServiceProbe) -> CheckResult:
     try:
         arn = probe.caller()
     except ProbeFailed as failed:
-        return STS.fail(str(failed), failed.cure or _CURES.get(failed.code, network.open_way(probe, _OPEN)))
+        return STS.fail(
+            str(failed), failed.cure or _CURES.get(failed.code, network.open_way(probe, TokenServiceUnreachable.cure))
+        )
     if arn is None:
         return STS.fail("there are no credentials", CredentialsMissing.cure)
     return STS.ok(f"AWS knows the caller as {arn}")

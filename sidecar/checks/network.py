@@ -9,6 +9,7 @@ from sidecar.domain import skew
 from sidecar.domain.check_result import Check, CheckResult
 from sidecar.marketplace.emulation import EmulatorUnreachable
 from sidecar.marketplace.probing import NO_BUNDLE, ProbeFailed, ServiceProbe
+from sidecar.marketplace.unreachable import CertificateRefused, ProxyUnreachable
 
 DNS = Check("dns", "Without its name's address no service can be called.")
 ENDPOINT = Check("endpoint", "Registration and every hour's usage go to this address.")
@@ -20,15 +21,10 @@ _OPEN = (
 _NAMES = (
     "Allow the pod to query the cluster's DNS (network policy, port 53), and the cluster the internet's or the VPC's."
 )
-_PROXY = "Correct HTTPS_PROXY, or allow this host on the proxy; NO_PROXY names the hosts that need no proxy."
-_TRUST = (
-    "If a proxy or firewall opens TLS, set AWS_CA_BUNDLE to a file with the certificate of its authority and the "
-    "public ones. If none does, another host answers in AWS's place."
-)
 _BUNDLE = "Set AWS_CA_BUNDLE to a readable file of PEM certificates, or unset it."
 CURES = {
-    "ProxyConnectionError": _PROXY,
-    "CertificateRefused": _TRUST,
+    "ProxyConnectionError": ProxyUnreachable.cure,
+    CertificateRefused.__name__: CertificateRefused.cure,
     "SSLError": "Check that the address speaks TLS, and that nothing between cuts the connection.",
     NO_BUNDLE: _BUNDLE,
 }
