@@ -122,6 +122,45 @@ async def test_failed_restore_is_tried_again(ledger: Ledger, monkeypatch: pytest
     assert ledger.fault is None
 
 
+async def test_killed_restore_is_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process ends after the copy is written and before it is the ledger: the next start puts it in place."""
+
+    class Killed(BaseException):
+        """Nothing of the process runs on."""
+
+    def kill(*_arguments: Any) -> None:
+        raise Killed
+
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await take(ledger, "a", "b")
+    ledger.path.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", kill)
+        with pytest.raises(Killed):
+            await take(ledger, "c")
+    assert not ledger.path.exists()
+    await ledger.close()
+
+    again = Ledger(ledger.path, RULES)
+    await again.open("pod-1", "downward-api", NOW)
+    await again.close()
+    assert {"a", "b"} == kept(ledger.path)
+
+
+@pytest.mark.parametrize("left", [b"", b"SQLite format 3\0 and no more"])
+async def test_incomplete_copy_is_no_ledger(tmp_path: Path, left: bytes) -> None:
+    """A copy that was cut off does not stop the start, and is not taken for the ledger."""
+    rescued = tmp_path / "ledger.db-rescued"
+    rescued.write_bytes(left)
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await take(ledger, "a")
+    await ledger.close()
+    assert {"a"} == kept(ledger.path)
+    assert left == rescued.read_bytes()
+
+
 async def test_restored_ledger_survives_a_failed_opening(tmp_path: Path) -> None:
     """A restored file that cannot be opened at first is taken for the ledger at the next try, not for a stranger."""
     refuse = False

@@ -9,6 +9,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from sidecar.adapters.ledger.file import LedgerUnusable
+from sidecar.adapters.ledger.schema import APPLICATION_ID
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.durable_files import sync_path
 
@@ -69,16 +71,49 @@ def restore(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         LedgerUnavailable: It cannot be written now; the connection stays as it was, for another try.
     """
-    rescued = path.with_name(path.name + "-rescued")
+    rescued = _rescued(path)
     try:
         rescued.unlink(missing_ok=True)
         with closing(sqlite3.connect(rescued)) as copy:
             connection.backup(copy)
-        sync_path(rescued)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
         # Before the connection is closed: until then the removed file can be read again.
-        rescued.replace(path)
-        sync_path(path.parent)
+        _put_in_place(rescued, path)
     except (OSError, sqlite3.Error) as error:
         raise LedgerUnavailable(f"{path} was removed, and cannot be put back yet: {error}") from error
+
+
+def finish_restore(path: Path) -> None:
+    """Complete a restore that the process did not survive: the ledger is gone, and its whole copy lies beside it.
+
+    A copy that was not completed is left alone; SQLite shows it as empty or refuses it.
+
+    Raises:
+        LedgerUnusable: The copy cannot be put in place.
+    """
+    rescued = _rescued(path)
+    if path.exists() or not rescued.exists():
+        return
+    try:
+        with closing(sqlite3.connect(rescued)) as copy:
+            whole = copy.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    except sqlite3.Error:
+        return
+    if not whole:
+        return
+    try:
+        _put_in_place(rescued, path)
+    except OSError as error:
+        cure = f"Make the folder writable for the sidecar's user, or rename {rescued.name} to {path.name}."
+        raise LedgerUnusable(path, f"{rescued.name} cannot be put in its place: {error}", cure) from error
+
+
+def _rescued(path: Path) -> Path:
+    return path.with_name(path.name + "-rescued")
+
+
+def _put_in_place(rescued: Path, path: Path) -> None:
+    sync_path(rescued)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    rescued.replace(path)
+    sync_path(path.parent)

@@ -19,7 +19,7 @@ from sidecar.adapters.ledger import generations, handover, proof, pruning, queri
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
-from sidecar.adapters.ledger.file_guard import FileWatch, restore
+from sidecar.adapters.ledger.file_guard import FileWatch, finish_restore, restore
 from sidecar.adapters.ledger.generations import report_change
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.roomwatch import RoomWatch
@@ -113,6 +113,7 @@ class Ledger:
         self._lock = LedgerLock(self.path)
         self._space.begin()
         try:
+            finish_restore(self.path)
             store = Store(self._connect(self.path))
         except BaseException:
             self._space.end()
