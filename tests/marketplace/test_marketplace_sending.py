@@ -20,7 +20,8 @@ from sidecar.marketplace.sdk import Connection
 from sidecar.marketplace.sending import passage, watch
 from sidecar.marketplace.wire import members, meter_usage_result
 from tests.marketplace import fronts
-from tests.marketplace.fronts import PAGE, TAKEN, Authority, Front, Step, answering, reading, saying, with_tls
+from tests.marketplace.fronts import PAGE, TAKEN, Front, Step, answering, reading, saying, with_tls
+from tests.support.certificates import Authority
 
 REQUEST = MeterUsageRequest(
     product_code="code",

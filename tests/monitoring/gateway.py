@@ -13,12 +13,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Self
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
+from tests.support import certificates
 from tests.support.tools import PATIENCE
 
 HOST = "metering.marketplace.us-east-1.amazonaws.com"
@@ -110,18 +107,8 @@ class _Connection(BaseHTTPRequestHandler):
 def _write_certificate(folder: Path, bundle: Path) -> Path:
     """Write a certificate for `HOST` that is its own authority, and return the file of it and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, HOST)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-        .public_bytes(Encoding.PEM)
-    )
+    certificate = certificates.self_signed(key, HOST)
     bundle.write_bytes(certificate)
     private = folder / "gateway.pem"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate)
+    private.write_bytes(certificates.with_key(key, certificate))
     return private

@@ -15,8 +15,9 @@ from sidecar.marketplace import Endpoint, MarketplaceError, MeterUsageRequest
 from sidecar.marketplace.sdk import Connection
 from sidecar.marketplace.wire import members, meter_usage_result
 from tests.marketplace import fronts
-from tests.marketplace.fronts import Authority, Front, Step, answering, reading, saying, with_tls
+from tests.marketplace.fronts import Front, Step, answering, reading, saying, with_tls
 from tests.support.books import HOUR, NOW, RULES, event
+from tests.support.certificates import Authority
 
 if TYPE_CHECKING:
     from tests.services.conftest import Metering

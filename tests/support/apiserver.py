@@ -13,9 +13,10 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from tests.support import certificates
 from tests.support.tools import PATIENCE
 
 UID = "6f1d7c1e-0000-4000-8000-00000000000a"
@@ -82,14 +83,13 @@ class ApiServer:
         self._released = Event()
         key = ec.generate_private_key(ec.SECP256R1())
         if key_ids:
-            authority = certificate = _certificate(key)
+            authority = certificate = certificates.self_signed(key, "127.0.0.1")
         else:
             authority, certificate = _old_certificates(key)
         (account / "ca.crt").write_bytes(authority)
         (account / "token").write_text("first-token\n", encoding="ascii")
         (account / "namespace").write_text("shop", encoding="ascii")
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        (account / "server.pem").write_bytes(pem + certificate)
+        (account / "server.pem").write_bytes(certificates.with_key(key, certificate))
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(account / "server.pem")
@@ -226,22 +226,6 @@ class ApiServer:
             self.requests.append(request)
             self._counted.notify_all()
         return self.answer(request)
-
-
-def _certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kubernetes")])
-    now = datetime.now(UTC)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    builder = (
-        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(address, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(key_id, critical=False)
-    )
-    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
 
 
 def _old_certificates(key: ec.EllipticCurvePrivateKey) -> tuple[bytes, bytes]:

@@ -11,12 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
+from tests.support import certificates
 from tests.support.tools import PATIENCE
 
 REGION = "eu-west-1"
@@ -43,9 +40,8 @@ class Aws:
         self._swallowing: list[socket.socket] = []
         self._bundle, self._names = folder / "bundle.pem", folder / "names.json"
         key = ec.generate_private_key(ec.SECP256R1())
-        self._certificate = _certificate(key)
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        (folder / "server.pem").write_bytes(pem + self._certificate)
+        self._certificate = certificates.self_signed(key, *HOSTS)
+        (folder / "server.pem").write_bytes(certificates.with_key(key, self._certificate))
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler(emulator))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "server.pem")
@@ -63,7 +59,8 @@ class Aws:
 
     def trust(self, *, known: bool = True) -> None:
         """Let the pod's bundle hold this AWS's certificate, or another one."""
-        self._bundle.write_bytes(self._certificate if known else _certificate(ec.generate_private_key(ec.SECP256R1())))
+        other = certificates.self_signed(ec.generate_private_key(ec.SECP256R1()), *HOSTS)
+        self._bundle.write_bytes(self._certificate if known else other)
 
     def name(self, *, known: bool = True) -> None:
         """Let the pod's table of names hold this AWS's hosts, or none."""
@@ -138,17 +135,3 @@ class Aws:
                 return
 
         return Handler
-
-
-def _certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "aws")])
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in HOSTS]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-    return builder.sign(key, SHA256()).public_bytes(Encoding.PEM)
