@@ -75,7 +75,7 @@ def test_sizes_taken(bits: int, tmp_path: Path) -> None:
     path = tmp_path / "1.pem"
     path.write_bytes(pem_of((1 << (bits - 1)) + 1))
 
-    PublicKeys.load({1: path})
+    assert {1: bits} == PublicKeys.load({1: path}).sizes
 
 
 @pytest.mark.parametrize("bits", [512, 1023, 4097, 8192])

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from sidecar.commands.demo.environment import free_port
-from tests.process.test_process_identity import KEYS, ROLE, project
 from tests.support import patient
+from tests.support.identity import KEYS, ROLE, project
 from tests.support.processes import Emulator, Running, Site, Sites, environment, launch_emulator
 from tests.support.tools import PATIENCE
 

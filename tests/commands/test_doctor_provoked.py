@@ -37,9 +37,9 @@ from tests.commands.pods import (
     take_other_key,
     trust_others,
 )
-from tests.process.test_process_identity import project
 from tests.support.apiserver import UID, ApiServer
 from tests.support.aws import REGION, Aws
+from tests.support.identity import project
 from tests.support.patient import HANGING
 from tests.support.processes import Emulator, Sites, launch_emulator
 from tests.support.tools import PATIENCE

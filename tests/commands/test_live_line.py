@@ -86,3 +86,4 @@ def test_line_is_gone_before_traceback() -> None:
         while not read.endswith(b"\r\033[J"):
             read += os.read(master, 1024)
     os.close(master)
+    assert read.endswith(b"how it goes\r\r\033[J")

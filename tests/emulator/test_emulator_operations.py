@@ -339,7 +339,7 @@ def test_no_quotas_unless_asked(emulator: "RunningEmulator", connect: "Connect")
     emulator.freeze(FROZEN)
     client = connect(emulator)
     for _ in range(12):
-        call(client, "MeterUsage")
+        assert call(client, "MeterUsage")["MeteringRecordId"]
 
 
 def test_events_show_calls_without_secrets(emulator: "RunningEmulator", connect: "Connect") -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sidecar import __version__
 from tests.image.conftest import CONFIGURATION, LEDGER, Contained
-from tests.process.test_process_identity import project
+from tests.support.identity import project
 from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:

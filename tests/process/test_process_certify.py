@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.commands.demo.environment import free_port, wait_for
-from tests.process.test_process_identity import KEYS
+from tests.support.identity import KEYS
 from tests.support.processes import environment
 from tests.support.tools import PATIENCE
 

@@ -133,7 +133,7 @@ def test_lost_ledger_forgets_suspension(site: "Site", emulator: "Emulator") -> N
     sidecar = site.start_entitled(variables=POD)
     sidecar.report({"dimension": "requests"})
     site.advance(sidecar, "1h")
-    sidecar.await_entitlement(state="suspended")
+    assert not sidecar.await_entitlement(state="suspended")["entitled"]
 
 
 def test_refusal_voids_memory(site: "Site", emulator: "Emulator") -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.checks.setup import SERVICE
-from tests.process.test_process_identity import project
 from tests.support.aws import Aws
+from tests.support.identity import project
 from tests.support.processes import Emulator, launch_emulator
 
 if TYPE_CHECKING:

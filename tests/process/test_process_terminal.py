@@ -84,10 +84,8 @@ def test_line_tells_faults(site: Site, emulator: Emulator) -> None:
     with attended(site) as screen:
         emulator.order("MeterUsage", "UnauthorizedException")
         use_and_pass(screen, emulator)
-        screen.await_for(
-            "the fault",
-            lambda rows: any(re.match(r"entitled \| 1 fault: \w+ \| metering ok \| unsent from", r) for r in rows),
-        )
+        rows = screen.await_for("the fault", lambda rows: any(row.startswith("entitled | 1 fault: ") for row in rows))
+        assert any(re.match(r"entitled \| 1 fault: \w+ \| metering ok \| unsent from", row) for row in rows)
 
 
 def test_line_is_gone_at_end(site: Site) -> None:
@@ -122,9 +120,10 @@ def test_line_follows_width(site: Site) -> None:
     with attended(site) as screen:
         screen.await_text("no faults")
         screen.resize(40, 24)
-        screen.await_for(
+        rows = screen.await_for(
             "a cut line", lambda rows: any(r.startswith("entitled | ") and "events" not in r for r in rows)
         )
+        assert 1 == sum("entitled | " in row for row in rows)
 
 
 def test_paused_terminal_holds_up_nothing(site: Site, emulator: Emulator) -> None:

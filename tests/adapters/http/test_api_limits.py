@@ -14,6 +14,7 @@ from sidecar.adapters.http.listening import Listener
 from sidecar.adapters.http.problems import HttpProblem, answer
 from sidecar.adapters.http.replies import reply
 from tests.support.http_fakes import Api, Wire, request
+from tests.support.tools import PATIENCE
 
 EVENT = '{"dimension": "requests"}'
 
@@ -286,7 +287,8 @@ async def test_unread_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     await listener.listen_tcp("127.0.0.1", 0, "api.port")
     with socket.create_connection(("127.0.0.1", listener.port)) as client:
         client.sendall(request("GET", "/"))
-        await lost.wait()
+        async with asyncio.timeout(PATIENCE):
+            assert await lost.wait()
     await listener.stop(1)
 
 

@@ -56,6 +56,10 @@ async def test_stale_socket_replaced(tmp_path: Path) -> None:
         left_behind.bind(str(path))
     running = Api(unix_socket=path)
     await running.start()
+    wire = await Wire.open_unix(path)
+    wire.send(request("GET", "/v1/entitlement"))
+    assert 200 == (await wire.receive()).status
+    await wire.close()
     await running.stop()
 
 

@@ -73,7 +73,7 @@ async def test_poll_ends_with_client(api: Api) -> None:
     await api.gate.until_waiting()
     await wire.close()
     async with asyncio.timeout(PATIENCE):
-        await api.gate.ended.wait()
+        assert await api.gate.ended.wait()
 
 
 async def test_poll_ends_with_server(api: Api) -> None:
