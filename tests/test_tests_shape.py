@@ -1,4 +1,4 @@
-"""How the tests are written: each asserts something itself, and none imports another."""
+"""How the tests are written: each asserts something itself, the expected value first, and none imports another."""
 
 import ast
 from collections.abc import Iterator
@@ -32,6 +32,30 @@ def _asserts(node: ast.AST) -> bool:
             return True
         case ast.Call(func=ast.Attribute(attr=name)):
             return name in CHECKS
+        case _:
+            return False
+
+
+def _equalities(test: ast.expr) -> Iterator[ast.Compare]:
+    """Yield what an assertion compares, without what its parts compare."""
+    match test:
+        case ast.Compare(ops=[ast.Eq()]):
+            yield test
+        case ast.BoolOp(values=values):
+            for value in values:
+                yield from _equalities(value)
+        case _:
+            pass
+
+
+def _is_literal(node: ast.AST | None) -> bool:
+    match node:
+        case ast.Constant():
+            return True
+        case ast.Tuple(elts=parts) | ast.List(elts=parts) | ast.Set(elts=parts):
+            return all(_is_literal(part) for part in parts)
+        case ast.Dict(keys=keys, values=values):
+            return all(_is_literal(part) for part in (*keys, *values))
         case _:
             return False
 
@@ -72,3 +96,17 @@ def test_every_test_asserts(modules: dict[str, ast.Module]) -> None:
     ]
 
     assert [] == silent
+
+
+def test_expected_value_is_first(modules: dict[str, ast.Module]) -> None:
+    """The reader sees what must come out before how it is computed: `assert 202 == answer.status`."""
+    last = [
+        f"{module}:{node.lineno}"
+        for module, tree in modules.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assert)
+        for found in _equalities(node.test)
+        if _is_literal(found.comparators[0]) and not _is_literal(found.left)
+    ]
+
+    assert [] == last

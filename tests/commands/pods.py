@@ -129,7 +129,7 @@ def break_key(pod: Pod) -> None:
 
     registered.await_for("the registration on disk", kept)
     registered.signal()
-    assert registered.await_end() == 0
+    assert 0 == registered.await_end()
     other = generate_private_key(65537, 2048).public_key()
     pod.site.key.write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 

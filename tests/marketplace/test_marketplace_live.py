@@ -51,8 +51,8 @@ def test_configured_endpoints_are_ignored(
     connection = Connection(Endpoint.live({"AWS_REGION": "eu-west-1"}))
     urls = listened(connection)
     connection.send("MeterUsage", MEMBERS)
-    assert urls == ["https://sts.eu-west-1.amazonaws.com/", "https://metering.marketplace.eu-west-1.amazonaws.com/"]
-    assert connection.credentials_method() == "assume-role-with-web-identity"
+    assert ["https://sts.eu-west-1.amazonaws.com/", "https://metering.marketplace.eu-west-1.amazonaws.com/"] == urls
+    assert "assume-role-with-web-identity" == connection.credentials_method()
 
 
 @pytest.mark.parametrize("region", REGIONS)
@@ -80,9 +80,9 @@ def test_missing_credentials_are_told(environ: dict[str, str], cure: str, monkey
     assert cure in caught.value.cure
     with pytest.raises(CredentialsMissing) if environ else nullcontext():
         assert connection.credentials_method() is None
-    assert urls == []
+    assert [] == urls
     if not environ:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIALATER")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         connection.send("MeterUsage", MEMBERS)
-        assert urls == ["https://metering.marketplace.eu-west-1.amazonaws.com/"]
+        assert ["https://metering.marketplace.eu-west-1.amazonaws.com/"] == urls

@@ -68,7 +68,7 @@ def test_models_of_others_are_not_read(
     connection = Connection(LIVE)
     urls = listened(connection)
     connection.send("MeterUsage", MEMBERS)
-    assert urls == OURS
+    assert OURS == urls
     with pytest.raises(BlockingIOError):
         trap.accept()
 
@@ -95,7 +95,7 @@ def test_variables_have_no_effect(environ: dict[str, str], monkeypatch: pytest.M
     connection = Connection(LIVE)
     urls = listened(connection)
     connection.send("MeterUsage", MEMBERS)
-    assert urls == OURS
+    assert OURS == urls
     assert sorted(environ) == without_effect(environ, read=lambda _: None, is_folder=lambda _: False)
 
 
@@ -108,7 +108,7 @@ def test_config_file_has_no_effect(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     connection = Connection(LIVE)
     urls = listened(connection)
     connection.send("MeterUsage", MEMBERS)
-    assert urls == OURS
+    assert OURS == urls
     named = without_effect(
         {"AWS_CONFIG_FILE": str(path)},
         read=lambda name: Path(name).read_text() if name == str(path) else None,
@@ -120,11 +120,11 @@ def test_config_file_has_no_effect(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_what_holds_anyway_is_not_named() -> None:
     """Variables that EKS sets, and others whose value is the one in force, are no news; a folder of models is."""
     environ = {"AWS_STS_REGIONAL_ENDPOINTS": "regional", "AWS_USE_FIPS_ENDPOINT": "false", "AWS_REGION": "eu-west-1"}
-    assert without_effect(environ, read=lambda _: None, is_folder=lambda _: False) == []
+    assert [] == without_effect(environ, read=lambda _: None, is_folder=lambda _: False)
     named = without_effect(
         {"HOME": "/home/me"}, read=lambda _: None, is_folder=lambda path: path == "/home/me/.aws/models"
     )
-    assert named == ["the folder ~/.aws/models"]
+    assert ["the folder ~/.aws/models"] == named
 
 
 HONORED = {

@@ -79,7 +79,7 @@ def test_same_line_is_not_drawn_again(terminal: Terminal, writer: TerminalWriter
     writer.show(lambda _columns: "other")
     rows = ["other"]
     assert rows == settled_rows(terminal, rows)
-    assert terminal.raw.count(b"same") == 1
+    assert 1 == terminal.raw.count(b"same")
 
 
 def test_end_removes_status(terminal: Terminal, writer: TerminalWriter) -> None:

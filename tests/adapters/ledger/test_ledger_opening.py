@@ -207,7 +207,7 @@ async def test_cancelled_caller_loses_nothing(tmp_path: Path) -> None:
     await ledger.take([batch], NOW)
     terms = await ledger.terms()
     await ledger.close()
-    assert terms["requests"].accepted == 1_000_000
+    assert 1_000_000 == terms["requests"].accepted
 
 
 async def test_facade_runs_every_step(tmp_path: Path) -> None:
