@@ -1,6 +1,6 @@
 """The sidecar's status in the Prometheus text format.
 
-Every sample comes from one `Status`, so that a scrape is consistent in itself. Labels are bounded: dimensions, states,
+All samples of a scrape come from one `Status` and agree with each other. Labels are bounded: dimensions, states,
 the API's own problems and AWS's own answers; never a tag value, an event id or anything else that a client chooses.
 An unknown value has no sample. Quantities are floats because the format has no other type; the API has the exact ones.
 Base units are seconds and bytes.
@@ -109,7 +109,7 @@ def _progress(status: Status) -> Iterator[Metric]:
         "marketplace_submission_answers",
         "Attempts of this process by AWS's answer.",
         "answer",
-        # From 0 on, so that the first success shows as a rise.
+        # From 0 on: the first success is a rise.
         {"accepted": 0, **status.answers},
     )
     if status.clock_skew is not None:

@@ -132,7 +132,7 @@ def interpret(error: MarketplaceError, service_account: str | None = None) -> Ex
 
 
 def outcome_of(error: MarketplaceError) -> Outcome:
-    """Return what to do with the record whose submission ended with `error`."""
+    """Return what to do with the record after its submission ended with `error`."""
     outcome = _meaning(error).outcome or _OUTCOMES[error.disposition]
     # A conflict is an answer: the same request would meet it again, regardless of the usage AWS holds under the token.
     if error.taken is Taken.UNKNOWN and outcome is not Outcome.CONFLICT:

@@ -19,7 +19,7 @@ _LEVELS = {
 }
 _EVENT = 26
 _SENTENCES = ("detail", "why", "cure")
-"""Keys whose values are sentences."""
+"""Keys with a sentence as the value."""
 _PLACED = frozenset({"timestamp", "level", "event", "exception", "stack"})
 _INDENT = " " * len("10:20:00Z warning ")
 _NARROWEST = 30

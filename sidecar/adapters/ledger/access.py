@@ -68,7 +68,7 @@ class LedgerAccess:
         self._space.set_up(store.connection)
 
     async def close(self) -> None:
-        """Let go of the file; what was committed is safe whether or not this is reached."""
+        """Close the file. Committed work is safe even if this is never reached."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown()
 

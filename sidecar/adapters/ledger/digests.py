@@ -1,6 +1,6 @@
 """What de-duplication keeps once an event is no longer needed whole: digests of its id and of its content.
 
-An event is kept whole until its hour is sealed, so that a second event with its id can be compared field by field.
+An event is kept whole until its hour is sealed: a second event with its id is compared with it field by field.
 After that `compact` replaces it by 18 bytes. The id is found by one search in one tree; a sweep through that tree, a
 few rows at a step, drops what is older than the de-duplication window. Idempotency keys are kept in the same way, in a
 table of their own. An event without an id is never a row: `tally` adds what it did to its bucket.
@@ -31,7 +31,7 @@ COMPACTED_AT_ONCE = 250
 SWEPT_AT_ONCE = 2000
 """Digests looked at in one step: neighbors, a few dozen pages."""
 _CHUNK = 500
-"""Ids asked for at once; SQLite bounds a statement's variables."""
+"""Ids in one statement; SQLite bounds a statement's variables."""
 _HOUR = 3_600_000_000
 """Microseconds."""
 

@@ -27,7 +27,7 @@ class FileWatch:
         """Return whether file and log are still the ones that were opened, and neither has lost its end.
 
         Raises:
-            LedgerUnavailable: Another file lies in the ledger's place, or it was cut; says what to do.
+            LedgerUnavailable: Another file lies in the ledger's place, or it was cut; names the cure.
         """
         found = self._look()
         if found == self._seen:
@@ -83,7 +83,7 @@ def restore(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def finish_restore(path: Path) -> None:
-    """Complete a restore that the process did not survive: the ledger is gone, and its whole copy lies beside it.
+    """Complete a restore that the process did not survive: the ledger is gone, and its folder has a complete copy.
 
     A copy that was not completed is left alone; SQLite shows it as empty or refuses it.
 

@@ -71,12 +71,12 @@ class Ledger(LedgerAccess):
             pod: The pod's uid, or None where nothing outside names one.
             source: Where the uid comes from.
             now: The present instant.
-            place: Where the cluster keeps the pod's object, None where nothing says so.
+            place: Where the cluster keeps the pod's object; None if unknown.
             admit: Called with the pod that had the ledger last, if that is another one, before anything is taken over
                 from it. May raise LedgerUnusable; the ledger is then closed as it was found.
 
         Raises:
-            LedgerUnusable: It cannot be used; says why and what to do (sidecar.adapters.ledger.file).
+            LedgerUnusable: It cannot be used; names reason and cure (sidecar.adapters.ledger.file).
         """
         run = asyncio.get_running_loop().run_in_executor
         await run(self._thread, self._connect_alone)
@@ -107,7 +107,7 @@ class Ledger(LedgerAccess):
                 self.taken_over = succeeding.find_unfinished(store)
                 self.adopted = handover.take_over(store, self.rules, now)
                 self.courses = read_courses(store.connection)
-            # Reads what the process goes on to read, so that a row that cannot be read ends the start here.
+            # The process reads these later: a row that cannot be read ends the start here.
             proof.terms(store.connection)
             submitting.waiting(store)
         except LedgerUnavailable as error:

@@ -132,7 +132,7 @@ def _seal(
 
 
 def pass_remainder(store: Store, dimension: int, heir: int) -> int:
-    """Hand what rounding holds back of a dimension to the row that goes on with it; how much that was."""
+    """Move the remainder of a dimension to the row that continues it; return the quantity moved."""
     held = parse_signed(store.one("SELECT remainder FROM dimension WHERE id = ?", dimension)["remainder"])
     store.add_to(dimension, "remainder", -held)
     store.add_to(heir, "remainder", held)
@@ -169,7 +169,7 @@ def close(store: Store, move: Move, now: int) -> None:
 def rebook_future_hours(store: Store, *, after: Hour, now: int) -> int:
     """Move what lies open in hours later than `after` into the current one; how many buckets that were.
 
-    Such hours come from a clock that was ahead and has gone back; waiting for them could take for ever.
+    Such hours come from a clock that was ahead and has gone back; waiting for them could take years.
     """
     rows = store.rows("SELECT * FROM bucket WHERE sealed = 0 AND pod = ? AND hour > ?", store.pod, after)
     moved = 0

@@ -53,7 +53,7 @@ _MEANINGS: dict[type[MarketplaceError], str] = {
     TimestampOutOfBoundsException: "The request is older than the 6 hours that AWS accepts, or the clock is ahead. "
     "Check in CloudTrail whether AWS took an earlier attempt; then certify with another --report.",
 }
-"""The cure of a refusal, where its general cure does not say enough here."""
+"""The cure of a refusal, where its general cure is not enough here."""
 _MAYBE_TAKEN = (
     "AWS may hold this record, because the answer to an earlier attempt was lost: check CloudTrail before you "
     "certify with another --report."

@@ -1,4 +1,4 @@
-"""The status document as lines for a person: what is wrong comes first, then what goes on, then where every unit is.
+"""The status document as lines for a person: first what is wrong, then what happens now, then where every unit is.
 
 Takes the document as it came over the wire, perhaps from another version: what is not there is a dash. Everything in it
 is made printable, and no line is longer than asked for.
@@ -113,7 +113,7 @@ def _faults(document: Mapping[str, Any], page: Page, now: datetime | None) -> It
     for (code, cure), found in alike.items():
         since = min((at for at in (_instant(fault, "since") for fault in found) if at), default=None)
         lasting = f" ({format_duration(now - since)})" if now and since else ""
-        # AWS refuses all dimensions for one reason; the first stands for them.
+        # AWS refuses all dimensions for one reason; one line is enough for them.
         others = f"; and {len(found) - 1} more of this code" if len(found) > 1 else ""
         yield from row(page, "", f"{lasting}: {_text(found[0], 'detail')}{others}", code, Colour.BAD)
         yield from row(page, "", f" {cure}", "cure:", Colour.NAME)
