@@ -97,10 +97,10 @@ def test_every_key_is_explained(chart: str) -> None:
 
 
 WRONG: list[tuple[str, Values, str]] = [
-    ("misspelt group", sidecar(confg={}), "additional properties 'confg' not allowed"),
-    ("misspelt key", config(metering={"setle": "2m"}), "additional properties 'setle' not allowed"),
+    ("misspelled group", sidecar(confg={}), "additional properties 'confg' not allowed"),
+    ("misspelled key", config(metering={"setle": "2m"}), "additional properties 'setle' not allowed"),
     (
-        "misspelt dimension",
+        "misspelled dimension",
         config(metering={"dimensions": [{"name": "a", "agregation": "sum"}]}),
         "'agregation' not allowed",
     ),
@@ -121,7 +121,7 @@ WRONG: list[tuple[str, Values, str]] = [
     ("no such kind", {"kind": "CronJob"}, "value must be one of 'Deployment'"),
     ("image as text", {"containers": [{"name": "app", "image": "acme/shop:2.1"}]}, "got string, want object"),
     (
-        "misspelt container",
+        "misspelled container",
         {"containers": [{"name": "app", "image": {"repository": "a"}, "prots": []}]},
         "'prots' not allowed",
     ),

@@ -101,8 +101,8 @@ def test_table_fits_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: py
     ]
 
 
-def test_table_has_colours(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Colours tell the statuses apart, unless NO_COLOR is set."""
+def test_table_has_colors(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colors tell the statuses apart, unless NO_COLOR is set."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     print_table(FOUND[:1])

@@ -12,7 +12,7 @@ from sidecar.commands.live import LiveTerminal, describe, join
 from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.domain.status import Status, Terms
 from sidecar.settings import MeteringSettings, Product, Settings
-from sidecar.terminal.colours import Colour, Paint
+from sidecar.terminal.colors import Color, Paint
 from sidecar.terminal.text import width
 from tests.commands.statuses import ILL, MILLION, NOW, WELL
 
@@ -21,7 +21,7 @@ THIS_HOUR = NOW.replace(minute=0, second=0, microsecond=0)
 
 
 def line(status: Status, columns: int = 200, rate: float = 2.5) -> str:
-    """Return the line without colours."""
+    """Return the line without colors."""
     return join(list(describe(status, METERING, rate)), Paint(on=False), columns)
 
 
@@ -67,10 +67,10 @@ def test_line_is_cut() -> None:
     assert "entitled | metering ok | seals ..." == line(WELL, 34)
 
 
-def test_colours_take_no_width() -> None:
+def test_colors_take_no_width() -> None:
     """The line is cut by what is seen of it."""
-    coloured = join([("entitled", Colour.GOOD), ("metering ok", None)], Paint(on=True), 22)
-    assert "\033[32mentitled\033[0m | metering ok" == coloured
+    colored = join([("entitled", Color.GOOD), ("metering ok", None)], Paint(on=True), 22)
+    assert "\033[32mentitled\033[0m | metering ok" == colored
 
 
 def test_line_is_gone_before_traceback() -> None:

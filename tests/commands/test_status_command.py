@@ -17,7 +17,7 @@ from sidecar import cli
 from sidecar.api_client import place_of
 from sidecar.commands.status.screen import Page, compose
 from sidecar.settings import ApiSettings
-from sidecar.terminal.colours import Paint
+from sidecar.terminal.colors import Paint
 from tests.commands.serving import Api, serving
 from tests.commands.statuses import ILL, WELL, served
 from tests.support.screens import INTERRUPT, SUSPEND, Screen, own_command
@@ -213,8 +213,8 @@ def test_dumb_terminal_gets_blocks(settings: ApiSettings, tmp_path: Path) -> Non
         assert b"\033" not in screen.raw
 
 
-def test_no_color_is_honoured(settings: ApiSettings, tmp_path: Path) -> None:
-    """NO_COLOR leaves the drawing and takes the colours."""
+def test_no_color_is_honored(settings: ApiSettings, tmp_path: Path) -> None:
+    """NO_COLOR leaves the drawing and takes the colors."""
     with on_terminal(config_of(tmp_path, settings.port), NO_COLOR="1") as screen:
         screen.await_text("entitled: registered")
         assert b"\033[32m" not in screen.raw

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.commands.status.screen import Page, compose
 from sidecar.domain.status import Finding, Terms
-from sidecar.terminal.colours import Paint
+from sidecar.terminal.colors import Paint
 from sidecar.terminal.text import width
 from tests.commands.statuses import ILL, MILLION, NOW, WELL, served
 
@@ -41,9 +41,9 @@ requests        9.5     2     1.5          6         0          0       yes
 gigabytes     0.125     0       0      0.125         0          0       yes"""
 
 
-def lines(document: Mapping[str, Any], columns: int = 79, *, colours: bool = False) -> list[str]:
+def lines(document: Mapping[str, Any], columns: int = 79, *, colors: bool = False) -> list[str]:
     """Return the screen."""
-    return compose(document, Page("http://127.0.0.1:8787", WINDOW, columns, Paint(colours)))
+    return compose(document, Page("http://127.0.0.1:8787", WINDOW, columns, Paint(colors)))
 
 
 def test_screen_is_one() -> None:
@@ -94,7 +94,7 @@ def test_time_left_is_told(hours: int, expected: str) -> None:
 def test_broken_law_is_seen() -> None:
     """A dimension whose terms do not add up says no, in red."""
     assert ["requests", "2", "1", "0", "0", "0", "0", "no"] == lines(served(ILL))[-1].split()
-    assert lines(served(ILL), colours=True)[-1].startswith("\033[31;1mrequests")
+    assert lines(served(ILL), colors=True)[-1].startswith("\033[31;1mrequests")
 
 
 def test_words_of_others_are_printable() -> None:
@@ -140,7 +140,7 @@ def test_foreign_document_is_shown(document: dict[str, Any]) -> None:
     assert any(line.startswith("entitlement   -") for line in lines(document))
 
 
-def test_colours_are_few() -> None:
-    """Good is green, bad is red, and without colours nothing is lost."""
-    assert "entitlement   \033[32mentitled\033[0m: registered" in "\n".join(lines(served(), colours=True))
-    assert "entitlement   \033[31;1msuspended\033[0m: customer" in "\n".join(lines(served(ILL), colours=True))
+def test_colors_are_few() -> None:
+    """Good is green, bad is red, and without colors nothing is lost."""
+    assert "entitlement   \033[32mentitled\033[0m: registered" in "\n".join(lines(served(), colors=True))
+    assert "entitlement   \033[31;1msuspended\033[0m: customer" in "\n".join(lines(served(ILL), colors=True))

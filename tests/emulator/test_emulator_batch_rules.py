@@ -136,7 +136,7 @@ def test_subscription_of_customer(changes: list[tuple[str, bool]], expected: str
     ],
 )
 def test_license_matches_customer(known: Name, expected: str) -> None:
-    """A licence must belong to the account that it is sent with."""
+    """A license must belong to the account that it is sent with."""
     state = State(Seed(customers=(named_customer(known, entitled=True),)))
     assert [expected] == statuses(state, LICENSED, product=None)
 
@@ -152,7 +152,7 @@ def test_running_account_makes_no_strangers() -> None:
 
 
 def test_license_is_of_one_account() -> None:
-    """A licence that somebody has cannot be given to another."""
+    """A license that somebody has cannot be given to another."""
     state = State()
     change_customers(state, Name(None, "1", LICENSE), entitled=True)
     with pytest.raises(ValueError, match="another customer"):
@@ -160,7 +160,7 @@ def test_license_is_of_one_account() -> None:
 
 
 def test_account_covers_its_licenses() -> None:
-    """Naming only the account changes all of its licences."""
+    """Naming only the account changes all of its licenses."""
     state = State()
     for suffix in ("1", "2"):
         change_customers(state, Name(None, "1", f"{LICENSE}{suffix}"), entitled=True)

@@ -250,7 +250,7 @@ def test_batch_statuses(emulator: "RunningEmulator", connect: "Connect") -> None
 
 
 def test_batch_by_license(start: "Start", connect: "Connect") -> None:
-    """Customers known by account and licence are billed without a product code; a mismatch is an invalid licence."""
+    """Customers known by account and license are billed without a product code; a mismatch is an invalid license."""
     arn = "arn:aws:license-manager::294406891311:license:l-1"
     customer = named_customer(Name(None, "123456789012", arn), entitled=True)
     emulator = start(seed=Seed("prod", None, customers=(customer,)))
@@ -305,7 +305,7 @@ def test_registration_token_is_resolved(emulator: "RunningEmulator", connect: "C
 
 
 @pytest.mark.parametrize(("operation", "error"), [(name, error) for name in MODELLED for error in MODELLED[name]])
-def test_modelled_error_is_recognised(start: "Start", connect: "Connect", operation: str, error: str) -> None:
+def test_modelled_error_is_recognized(start: "Start", connect: "Connect", operation: str, error: str) -> None:
     """Every modelled error can be asked for, and the SDK raises its own exception class with the message."""
     emulator = start()
     emulator.freeze(FROZEN)

@@ -1,4 +1,4 @@
-"""Whom the client signs as towards an emulator."""
+"""Whom the client signs as toward an emulator."""
 
 import asyncio
 from datetime import UTC, datetime

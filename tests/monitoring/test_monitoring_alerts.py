@@ -27,7 +27,7 @@ def test_exactly_these_fire(case: Case, tmp_path: Path) -> None:
 
 
 def test_wrong_expectation_is_found(tmp_path: Path) -> None:
-    """The judgement itself tells an alert too many and an alert too few."""
+    """The judgment itself tells an alert too many and an alert too few."""
     (denied,) = (case for case in CASES if case.name == "denied")
     assert "MarketplaceEntitlementRefused" in judge(tmp_path, denied.series, denied.at, ())
     assert "MarketplaceThrottled" in judge(tmp_path, denied.series, denied.at, (*denied.firing, "MarketplaceThrottled"))

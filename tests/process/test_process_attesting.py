@@ -1,4 +1,4 @@
-"""The app's own questions to AWS, and the app's judgement of the answers, over sockets and pipes."""
+"""The app's own questions to AWS, and the app's judgment of the answers, over sockets and pipes."""
 
 import json
 import subprocess

@@ -89,7 +89,7 @@ def test_faults_are_listed_together(site: "Site") -> None:
     """Every fault of the configuration is told at once, with its field and value."""
     config = site.write(
         product={"code": "not a code"},
-        entitlement={"retry_for": "half an hour", "colour": "red"},
+        entitlement={"retry_for": "half an hour", "color": "red"},
         api={"port": 99999, "host": "0.0.0.0"},
         marketplace={"mode": "emulation"},
     )
@@ -98,7 +98,7 @@ def test_faults_are_listed_together(site: "Site") -> None:
     for part in (
         "product.code = 'not a code'",
         "entitlement.retry_for = 'half an hour'",
-        "entitlement.colour = 'red'",
+        "entitlement.color = 'red'",
         "api.port = 99999",
         "api.host = '0.0.0.0'",
         "marketplace.mode = 'emulation'",

@@ -167,7 +167,7 @@ def test_background_job_leaves_prompt_alone(site: Site) -> None:
 
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_terminal_is_respected(site: Site, variables: dict[str, str]) -> None:
-    """NO_COLOR leaves the line without colours; a dumb terminal gets the log and nothing else."""
+    """NO_COLOR leaves the line without colors; a dumb terminal gets the log and nothing else."""
     with attended(site, variables) as screen:
         if "TERM" not in variables:
             screen.await_text("entitled | ")

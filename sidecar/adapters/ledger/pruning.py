@@ -14,7 +14,7 @@ from sidecar.domain.metering.hours import SECONDS
 from sidecar.domain.metering.quantity import parse_signed
 
 REMEMBERED_FOR = timedelta(hours=26)
-"""How long an event id is recognised: more than the 24 h promised, which a clock step must not shorten."""
+"""How long an event id is recognized: more than the 24 h promised, which a clock step must not shorten."""
 BUCKETS_KEPT_FOR = timedelta(days=9)
 """How long a closed bucket is kept: events may be up to 7 days late, and must meet what was counted for their hour."""
 RECORDS_KEPT_FOR = timedelta(days=100)

@@ -1,7 +1,7 @@
 """Taking usage: de-duplication, insertion and the buckets in one transaction.
 
 Many batches share one commit. Each is all or nothing on its own: a refused batch leaves no trace and does not touch
-its neighbours. An event without an id leaves no row: what it did is in its bucket and in the bucket's tally.
+its neighbors. An event without an id leaves no row: what it did is in its bucket and in the bucket's tally.
 """
 
 import hashlib

@@ -148,7 +148,7 @@ HOSTILE: dict[str, tuple["Forge", str]] = {
     "two parts": (text(lambda token: token.rpartition(".")[0]), "not-compact"),
     "four parts": (text(lambda token: f"{token}."), "not-compact"),
     "five parts, as a JWE has": (text(lambda token: f"{token}.e30.e30"), "not-compact"),
-    "JSON serialisation": (lambda *_: '{"payload": "e30", "signatures": []}', "not-compact"),
+    "JSON serialization": (lambda *_: '{"payload": "e30", "signatures": []}', "not-compact"),
     "an empty header": (text(lambda token: token[token.index(".") :]), "malformed-header"),
     "an empty payload": (
         text(lambda token: token.partition(".")[0] + ".." + token.rpartition(".")[2]),
