@@ -148,7 +148,7 @@ def test_unknown_values_left_out() -> None:
 def test_imbalance_shown() -> None:
     """A broken conservation law shows as 0."""
     status = replace(STATUS, conservation={"requests": Terms(accepted=MILLION)})
-    assert samples_of(status)[labelled("marketplace_ledger_balanced")] == 0
+    assert 0 == samples_of(status)[labelled("marketplace_ledger_balanced")]
 
 
 def test_causes_of_failing_shown() -> None:
@@ -162,16 +162,16 @@ def test_repeated_fault_shown_once() -> None:
     """Faults of one code make one sample, and their words make none."""
     finding = Finding("in-doubt", "the first detail", "ask AWS", NOW)
     text = expose(replace(STATUS, findings=[finding, replace(finding, detail="another detail")])).decode()
-    assert text.count('code="in-doubt"') == 1
+    assert 1 == text.count('code="in-doubt"')
     assert "detail" not in text
 
 
 def test_clock_step_gives_no_negative_age() -> None:
     """A clock that went back makes the age 0, and one that went ahead the time that is left."""
     samples = samples_of(replace(STATUS, now=STATUS.started_at))
-    assert samples[labelled("marketplace_last_submission_success_age_seconds")] == 0
+    assert 0 == samples[labelled("marketplace_last_submission_success_age_seconds")]
     samples = samples_of(replace(STATUS, now=STATUS.now + timedelta(days=1)))
-    assert samples[labelled("marketplace_submission_window_left_seconds")] == 0
+    assert 0 == samples[labelled("marketplace_submission_window_left_seconds")]
 
 
 def test_names_tell_kind_and_unit() -> None:
@@ -187,7 +187,7 @@ def test_odd_names_escaped() -> None:
     """A dimension of any characters stays one label value."""
     name = 'a"b\\c\nd'
     samples = samples_of(replace(STATUS, conservation={name: Terms(accepted=MILLION, open=MILLION)}))
-    assert samples[labelled("marketplace_usage_accepted", dimension=name)] == 1
+    assert 1 == samples[labelled("marketplace_usage_accepted", dimension=name)]
 
 
 def test_unforeseen_code_is_no_label() -> None:

@@ -52,7 +52,7 @@ def test_table_is_current(chart: str, keep: Callable[[Path, str], None]) -> None
     readme = CHARTS / chart / "README.md"
     before, begin, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
     _, end, after = rest.partition(_END)
-    assert (begin, end) == (_BEGIN, _END)
+    assert (_BEGIN, _END) == (begin, end)
     keep(readme, f"{before}{_BEGIN}\n{_table(chart)}\n{_END}{after}")
 
 

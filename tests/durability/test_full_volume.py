@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.domain.entitlement.states import Evidence
 from sidecar.domain.metering.events import Dimension, LedgerFull, LedgerUnavailable, Tags, UsageBatch, UsageEvent
 from sidecar.domain.metering.hours import hour_of, next_hour
 from sidecar.domain.metering.records import Accept, Answer, Carry, CarryCause
@@ -226,6 +227,9 @@ async def test_evidence_is_kept_on_a_full_volume(ledger: Ledger, volume: Path) -
     for _ in range(200):
         await ledger.mark_reportable(hour)
         hour = next_hour(hour)
+    evidence = Evidence("pod-1", "code", 1, NOW, "nonce", "signature")
+    await ledger.save_evidence(evidence)
+    assert evidence == await ledger.load_evidence()
 
 
 async def test_opening_needs_no_room(volume: Path) -> None:

@@ -44,7 +44,7 @@ def test_every_alert_says_what_to_do() -> None:
     """Each alert has a severity, words for a person, and the address of its own runbook."""
     for alert in alerts():
         assert alert.severity in {"critical", "warning"}
-        assert set(alert.annotations) == {"summary", "description", "runbook_url"}
+        assert {"summary", "description", "runbook_url"} == set(alert.annotations)
         url = urlsplit(alert.annotations["runbook_url"])
         assert url.path.endswith("/blob/main/docs/operator.md")
         assert alert.name.lower() == url.fragment

@@ -65,7 +65,7 @@ def test_id_remembered_for_a_day(books: Books) -> None:
     assert Receipt(0, 1) == books.take(event_now)
     books.pass_time(timedelta(hours=3))
     books.prune()
-    assert books.count("event") == 0
+    assert 0 == books.count("event")
 
 
 def replace_time(given: UsageEvent, at: datetime | None) -> UsageEvent:
