@@ -234,7 +234,7 @@ def test_terminal_gets_a_table(site: Site, pod: dict[str, str]) -> None:
     """On a terminal the checks are a colored table."""
     ours, theirs = pty.openpty()
     command = [sys.executable, *patient.PROGRAM, "doctor", "--config", str(site.write(**ports()))]
-    done = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment(**pod, COLUMNS="100"))
+    done = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment(**pod, COLUMNS="100", TERM="xterm"))
     os.close(theirs)
     shown = b""
     while True:

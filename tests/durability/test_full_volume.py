@@ -1,6 +1,6 @@
 """A full volume costs no usage that was accepted: on a real small file system, filled by the ledger and by others.
 
-Mounting a file system takes the rights of root. Without them: `unshare --map-root-user --mount make test`.
+Mounting a file system takes the rights of root, so `make test-cluster` runs these tests.
 """
 
 import errno
@@ -26,6 +26,7 @@ from sidecar.domain.metering.records import Accept, Answer, Carry, CarryCause
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
 
+pytestmark = pytest.mark.machine
 NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MEBIBYTE = 2**20
@@ -51,10 +52,7 @@ def _volume(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", volume], check=False, capture_output=True, text=True
     )
     if mounted.returncode:
-        pytest.fail(
-            f"this test mounts a tmpfs of 8 MiB, which was refused: {mounted.stderr.strip()}. Run it as root, or as"
-            " `unshare --map-root-user --mount make test`."
-        )
+        pytest.fail(f"this test mounts a tmpfs of 8 MiB, which was refused: {mounted.stderr.strip()}. Run it as root.")
     yield volume
     # Lazily, so that a test that failed with its ledger open leaves nothing behind.
     subprocess.run(["umount", "--lazy", volume], check=True)

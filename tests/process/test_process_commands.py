@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.process
 
+README = Path(__file__).parents[2] / "README.md"
 TRACED = {"PYTHONPROFILEIMPORTTIME": "1"}
 
 
@@ -95,7 +96,15 @@ def test_openapi_is_printed(site: "Site") -> None:
 
 
 def test_demo_ends_well(sites: "Sites", emulator: "Emulator") -> None:
-    """`demo` shows the whole way and ends by itself with 0."""
+    """`demo` shows the whole path and ends by itself with 0; the README shows its output, except for the figures."""
     demo = sites.make(emulator).command("demo")
     assert 0 == demo.await_end(), demo.log
     assert "the buyer is charged exactly what the app reported" in demo.log
+    shown = README.read_text().partition("$ make demo\n")[2].partition("```")[0]
+    assert set() == _without_figures(shown) - {"..."} - _without_figures(demo.log)
+
+
+def _without_figures(text: str) -> set[str]:
+    """Return the different lines of an output, with one mark for each run of figures and hexadecimal digits."""
+    marked = (re.sub(r"\b[0-9a-f]{8}\b|[0-9][0-9.]*", "#", line) for line in text.splitlines())
+    return {" ".join(line.split()) for line in marked}
