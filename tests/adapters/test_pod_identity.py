@@ -22,7 +22,7 @@ class Time:
     def __init__(self) -> None:
         self.now = 0.0
         self.waits: list[float] = []
-        self.pace = Pace(monotonic=lambda: self.now, rest=self.rest, draw=lambda: 0.5)
+        self.pace = Pace(monotonic=lambda: self.now, rest=self.rest, random=lambda: 0.5)
 
     def rest(self, wait: float) -> None:
         """Let the time pass."""
@@ -240,7 +240,7 @@ def test_endpoint_may_listen_late(metadata: Metadata) -> None:
         if len(time.waits) == 2:
             late.append(metadata.serve(port))
 
-    pace = Pace(monotonic=lambda: time.now, rest=start_listening, draw=lambda: 0.5)
+    pace = Pace(monotonic=lambda: time.now, rest=start_listening, random=lambda: 0.5)
     environ = {"ECS_CONTAINER_METADATA_URI_V4": f"http://127.0.0.1:{port}/v4/id"}
     try:
         assert PodIdentity(ARN, PodSource.ECS_TASK) == pod_identity(environ, pace)

@@ -75,7 +75,7 @@ async def test_lack_of_threads_is_a_fault(account: Path, monkeypatch: pytest.Mon
     cluster.close()
 
 
-def test_looking_for_a_tie_is_cheap(account: Path) -> None:
+def test_finding_the_cluster_is_cheap(account: Path) -> None:
     """Neither the application nor a tie that was not used yet loads the package."""
     script = (
         "import sys; from pathlib import Path; from sidecar import settings; from sidecar.app import cluster;"

@@ -184,7 +184,7 @@ class Ledger(LedgerAccess):
         """
 
         def look(store: Store) -> list[tuple[Hour, str]]:
-            submitting.forget_witnessed(store, before=zero_from)
+            submitting.forget_reportable(store, before=zero_from)
             return submitting.sealable(store, self.rules, before=before, zero_from=zero_from, now=to_micros(now))
 
         return await self._write(look)

@@ -36,7 +36,7 @@ def mark_reportable(store: Store, hour: Hour) -> None:
 def sealable(store: Store, rules: MeteringRules, *, before: Hour, zero_from: Hour, now: int) -> list[tuple[Hour, str]]:
     """Return the (hour, dimension) pairs to seal among the hours earlier than `before`, oldest first.
 
-    An hour without events is named only when it was witnessed, is `zero_from` or later, and has ended.
+    An hour without events is named only when it was marked as reportable, is `zero_from` or later, and has ended.
     """
     found = {
         (Hour(row["hour"]), str(row["name"]))
@@ -56,7 +56,7 @@ def sealable(store: Store, rules: MeteringRules, *, before: Hour, zero_from: Hou
     return sorted(found)
 
 
-def forget_witnessed(store: Store, *, before: Hour) -> None:
+def forget_reportable(store: Store, *, before: Hour) -> None:
     """Drop the notes of hours earlier than `before`: their zeros were sealed, or can no longer be sent."""
     store.connection.execute("DELETE FROM witnessed_hour WHERE pod = ? AND hour < ?", (store.pod, before))
 
@@ -70,13 +70,13 @@ def seal_hour(store: Store, name: str, hour: Hour, *, now: int, new_token: Calla
     Args:
         store: The ledger.
         name: The dimension.
-        hour: The hour to close; once it has ended and was witnessed, a record of nothing is sent too.
+        hour: The hour to close; once it has ended and was marked as reportable, a record of zero is sent too.
         now: Epoch microseconds.
         new_token: Makes the record's client token.
     """
     current = store.dimension(name)
-    witnessed = store.rows("SELECT 1 FROM witnessed_hour WHERE pod = ? AND hour = ?", store.pod, hour)
-    zero = bool(witnessed) and hour < hour_of_micros(now)
+    reportable = store.rows("SELECT 1 FROM witnessed_hour WHERE pod = ? AND hour = ?", store.pod, hour)
+    zero = bool(reportable) and hour < hour_of_micros(now)
     opened = [each for each in store.family(current) if _open_shares(store, each, hour)]
     sealed: SealedHour | None = None
     for dimension in opened:
