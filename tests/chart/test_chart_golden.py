@@ -23,7 +23,7 @@ def _data(text: str) -> str:
 
 
 def _abridge(text: str, base: str) -> str:
-    """Return the output with the data of the sidecar's config map as its difference to `base`, and no checksum of it."""
+    """Return the output with the data of the sidecar's config map as its difference to `base`, without its checksum."""
 
     def difference(found: re.Match[str]) -> str:
         lines = ndiff(base.splitlines(), found[0].splitlines())
