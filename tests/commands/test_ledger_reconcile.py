@@ -353,7 +353,7 @@ def test_product_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_second_run_at_once_agrees(
     books: Books, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two runs at once one settles, and the other finds the same settled: no difference, and one decision."""
+    """Of two runs at the same time one settles, and the other finds that settled: no difference, and one decision."""
 
     def resolve_twice(*arguments: Any, **named: Any) -> Any:
         resolve_in(*arguments, **named)

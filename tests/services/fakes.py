@@ -122,7 +122,7 @@ class Marketplace:
         self.script[dimension] = deque(errors)
 
     async def meter_usage(self, request: MeterUsageRequest) -> MeterUsageResult:
-        """Take it, or raise what the script says."""
+        """Take it, or raise what the script names."""
         self.requests.append(request)
         self.called_at.append(self.now())
         name = request.usage_dimension

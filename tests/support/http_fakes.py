@@ -120,7 +120,7 @@ class FakeGate:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a long poll has ended, however it did."""
     patient: bool = True
-    """Long polls wait; otherwise they end at once."""
+    """Long polls wait; otherwise they end immediately."""
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def entitlement(self) -> Entitlement:
@@ -154,7 +154,7 @@ class FakeGate:
             await self.changed.wait_for(lambda: len(self.waits) >= count)
 
     async def attest(self, nonce: str) -> str:
-        """Note the nonce; refuse where the test says so."""
+        """Note the nonce; refuse where the test wants it."""
         self.nonces.append(nonce)
         if self.refusal is not None:
             raise self.refusal
@@ -172,7 +172,7 @@ class FakeIntake:
     """Batches wait for it where it is set."""
 
     async def take(self, batch: UsageBatch) -> Receipt:
-        """Note the batch; wait or refuse where the test says so."""
+        """Note the batch; wait or refuse where the test wants it."""
         self.entered.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -298,7 +298,7 @@ class Wire:
         return Answer(int(first.split()[1]), headers, await self._reader.readexactly(length))
 
     async def at_end(self) -> bool:
-        """Tell whether the server closes the connection without another byte."""
+        """Return whether the server closes the connection without another byte."""
         return await self.rest() == b""
 
     async def rest(self) -> bytes:

@@ -152,7 +152,7 @@ async def test_clock_stepped_during_renewal(scene: "Scene", step: timedelta) -> 
 
 
 async def test_memory_counts_from_signed_time(scene: "Scene") -> None:
-    """The memory counts from the time that AWS signed, not from the time that stands beside the signature."""
+    """The memory counts from the time that AWS signed, not from the time that stands next to the signature."""
     await scene.start()
     assert scene.shelf.kept is not None
     signed_at = scene.shelf.kept.registered_at
