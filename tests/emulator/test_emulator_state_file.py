@@ -78,8 +78,8 @@ def test_state_outlives_restart(start: "Start", connect: "Connect", cluster: "Cl
         client.meter_usage(**usage, UsageQuantity=2)
     with pytest.raises(client.exceptions.IdempotencyConflictException):
         client.meter_usage(**{**usage, "UsageDimension": "other"}, UsageQuantity=1, ClientToken="t-1")
-    assert client.resolve_customer(RegistrationToken=buyer)["CustomerIdentifier"] == "c-1"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "c-1" == client.resolve_customer(RegistrationToken=buyer)["CustomerIdentifier"]
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
 
 
 def test_reset_outlives_restart(start: "Start", connect: "Connect", tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_reset_outlives_restart(start: "Start", connect: "Connect", tmp_path: Pa
     first.post("reset")
     first.stop()
     second = start(state_file=tmp_path / "state")
-    assert second.get("records") == {"records": []}
-    assert second.get("clock")["speed"] == 1.0
+    assert {"records": []} == second.get("records")
+    assert 1.0 == second.get("clock")["speed"]
 
 
 def test_answer_is_on_disk(start: "Start", connect: "Connect", tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_torn_line_is_dropped(tmp_path: Path, tail: bytes) -> None:
     line = json.dumps([write_entry(Subscription(entitled=False))]) + "\n"
     path.write_bytes((HEADER + line).encode() + tail)
     journal = Journal(path)
-    assert journal.load() == [Subscription(entitled=False)]
+    assert [Subscription(entitled=False)] == journal.load()
     journal.rewrite([Subscription(entitled=False)])
     journal.close()
     assert path.read_bytes() == (HEADER + line).encode()
@@ -148,7 +148,7 @@ def test_file_has_one_emulator(tmp_path: Path) -> None:
         Journal(path).load()
     first.close()
     second = Journal(path)
-    assert second.load() == []
+    assert [] == second.load()
     second.close()
 
 
@@ -175,7 +175,7 @@ async def test_failed_write_is_made_up_for(tmp_path: Path) -> None:
     await service.settle()
     await service.close()
     journal = Journal(path)
-    assert journal.load()[-2:] == [Subscription(entitled=False), Registration("p", "pod", 1, NOW)]
+    assert [Subscription(entitled=False), Registration("p", "pod", 1, NOW)] == journal.load()[-2:]
     journal.close()
 
 

@@ -1,6 +1,6 @@
 """What the emulator remembers: one class for each kind of fact.
 
-Refuses behaviour: these are values. Invariant: each holds everything needed to put it back into the state, so
+Refuses behavior: these are values. Invariant: each holds everything needed to put it back into the state, so
 the state is the sum of its entries in order.
 """
 
@@ -59,7 +59,7 @@ class Customer:
     """A buyer of the SaaS product.
 
     Attributes:
-        customer_identifier: None for integrations that know the buyer by account and licence.
+        customer_identifier: None for integrations that know the buyer by account and license.
         ever_entitled: It once was; from then on unnamed customers count as strangers.
     """
 

@@ -50,7 +50,7 @@ class Seed:
 
     @property
     def resolved_product_code(self) -> str:
-        """The product that licences and registration tokens belong to, a made-up one without a seed."""
+        """The product that licenses and registration tokens belong to, a made-up one without a seed."""
         return self.product_code or "0abc123example"
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sidecar.emulator.protocol.requests import MeterUsageRequest
 
 Slot = tuple[str, str, str, datetime]
-"""What can be metered once: product or licence, pod or customer, dimension, hour."""
+"""What can be metered once: product or license, pod or customer, dimension, hour."""
 
 _TRAIL_LENGTH = 20_000
 
@@ -40,7 +40,7 @@ class State:
 
     Attributes:
         slots: Records of MeterUsage, by product, pod, dimension and hour.
-        customer_slots: Records of BatchMeterUsage, by product or licence, customer, dimension and hour.
+        customer_slots: Records of BatchMeterUsage, by product or license, customer, dimension and hour.
         records: All of them, in the order in which they were accepted.
         used_tokens: What each pod's client tokens stood for.
         keys: The product's key pairs by version; the highest is the current one.
