@@ -24,7 +24,7 @@ from sidecar.commands.arguments import add_config
 from sidecar.commands.preflight import Obstacle, obstacles, refuse_all
 from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import UnsupportedRegion
-from sidecar.marketplace.client import CALL_THREADS
+from sidecar.marketplace.service_client import CALL_THREADS
 from sidecar.services.registrar import DeniedExit
 from sidecar.settings import Settings, SettingsError, load
 

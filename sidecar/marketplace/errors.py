@@ -6,10 +6,10 @@ a token or a signature. `service_errors` has the service's own exceptions.
 """
 # ruff: noqa: N818 - named for what happened, as the service names its exceptions
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 
 class Disposition(StrEnum):
@@ -40,7 +40,9 @@ class RequestFault:
 
 
 KINDS: Final[dict[str, type["MarketplaceError"]]] = {}
-"""From error code to class, filled by the classes as they are defined. Complete in `service_errors.ERRORS`."""
+"""From error code to class, filled by the classes as they are defined. Complete in `service_errors.ERRORS`.
+
+Another service has its own table, because services share codes: see `MarketplaceError.kinds`."""
 
 
 class MarketplaceError(Exception):
@@ -59,10 +61,12 @@ class MarketplaceError(Exception):
     taken: Taken = Taken.UNKNOWN
     cure: ClassVar[str] = ""
     codes: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[dict[str, type["MarketplaceError"]]] = KINDS
+    """The table that takes a subclass's codes: that of its service."""
 
     def __init_subclass__(cls) -> None:
         own = (cls.__name__,) if cls.__name__.endswith("Exception") else ()
-        KINDS.update(dict.fromkeys((*own, *vars(cls).get("codes", ())), cls))
+        cls.kinds.update(dict.fromkeys((*own, *vars(cls).get("codes", ())), cls))
 
     def __init__(
         self, message: str = "", code: str = "", request_id: str | None = None, taken: Taken | None = None
@@ -73,6 +77,9 @@ class MarketplaceError(Exception):
         self.request_id = request_id
         if taken is not None:
             self.taken = taken
+
+    def read_members(self, members: Mapping[str, Any]) -> None:
+        """Take what the service's error says beside its message; most errors say nothing more."""
 
     def __str__(self) -> str:
         text = f"{self.code}: {self.message}" if self.message else self.code
@@ -97,7 +104,7 @@ class NotSent(MarketplaceError):
 
     taken = Taken.NO
     cure = (
-        "Allow the pod to reach the metering endpoint of its Region on port 443 (DNS, network policy, proxy, VPC "
+        "Allow the pod to reach the service's endpoint in its Region on port 443 (DNS, network policy, proxy, VPC "
         "endpoint), and trust its certificate."
     )
 
@@ -105,7 +112,7 @@ class NotSent(MarketplaceError):
 class NoAnswer(MarketplaceError):
     """The request was sent, or may have been, without an answer: a time-out or a dropped connection."""
 
-    cure = "Check the network between the pod and the metering endpoint; the service may also be slow."
+    cure = "Check the network between the pod and the service's endpoint; the service may also be slow."
 
 
 class UnknownAnswer(MarketplaceError):

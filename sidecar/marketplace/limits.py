@@ -66,9 +66,9 @@ def exact_quantity(whole: object, decimal: object) -> int | None:
     return whole * quantity.MILLION if isinstance(whole, int) else None
 
 
-def check_items(path: str, value: object, shape: str, kind: type) -> Iterator[RequestFault]:
+def check_items(path: str, value: object, shape: str | Limit, kind: type) -> Iterator[RequestFault]:
     """Yield what is wrong with a list: its type, its length, the type of its items."""
-    limit = LIMITS[shape]
+    limit = _limit(shape)
     if not isinstance(value, list | tuple):
         yield RequestFault(path, f"must be a tuple of {kind.__name__}")
         return
@@ -84,14 +84,14 @@ def check_flag(path: str, value: object) -> Iterator[RequestFault]:
         yield RequestFault(path, "must be true or false")
 
 
-def check_text(path: str, value: object, shape: str, *, optional: bool = False) -> Iterator[RequestFault]:
+def check_text(path: str, value: object, shape: str | Limit, *, optional: bool = False) -> Iterator[RequestFault]:
     """Yield what is wrong with a text: its type, its length, else its pattern, else its encoding."""
     if value is None and optional:
         return
     if not isinstance(value, str):
         yield RequestFault(path, "must be text")
         return
-    limit = LIMITS[shape]
+    limit = _limit(shape)
     outside = list(_bounds(path, len(value), limit, "characters"))
     if outside:
         yield from outside
@@ -101,14 +101,21 @@ def check_text(path: str, value: object, shape: str, *, optional: bool = False) 
         yield RequestFault(path, "must be valid Unicode")
 
 
-def check_whole_number(path: str, value: object, shape: str, *, optional: bool = False) -> Iterator[RequestFault]:
+def check_whole_number(
+    path: str, value: object, shape: str | Limit, *, optional: bool = False
+) -> Iterator[RequestFault]:
     """Yield what is wrong with a number: its type or its range."""
     if value is None and optional:
         return
     if isinstance(value, int) and not isinstance(value, bool):
-        yield from _bounds(path, value, LIMITS[shape], "")
+        yield from _bounds(path, value, _limit(shape), "")
     else:
         yield RequestFault(path, "must be a whole number")
+
+
+def _limit(shape: str | Limit) -> Limit:
+    """Return the bounds themselves, or those of a shape of the metering model by its name."""
+    return LIMITS[shape] if isinstance(shape, str) else shape
 
 
 def _bounds(path: str, size: int, limit: Limit, unit: str) -> Iterator[RequestFault]:

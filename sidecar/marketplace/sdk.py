@@ -1,4 +1,4 @@
-"""The only place that knows the AWS SDK: one session, its credentials, one attempt per call.
+"""The only place that knows the AWS SDK: one session for one service, its credentials, one attempt per call.
 
 Every method blocks and belongs on a worker thread. It refuses to retry, to follow any setting that redirects a call
  (`sealing`; those of the STS client behind IRSA included), and to reach past an emulator to AWS. Whatever the SDK
@@ -8,12 +8,14 @@ raises leaves here as a `MarketplaceError`, whose kind depends on whether the re
 import logging
 import threading
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import boto3
 import botocore.credentials
 import botocore.exceptions
 import botocore.session
+from botocore import xform_name
 from botocore.config import Config
 
 from sidecar import __version__
@@ -27,36 +29,31 @@ from sidecar.marketplace.errors import (
     NotSent,
     UnknownAnswer,
 )
-from sidecar.marketplace.sealing import seal
+from sidecar.marketplace.sealing import HOSTS, seal
 from sidecar.marketplace.sending import Passage, passage, watch
+from sidecar.marketplace.service import METERING, Service
 from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException, error_from
 from sidecar.marketplace.unreachable import explain, require_usable_proxy
 
-_METHODS = {
-    "RegisterUsage": "register_usage",
-    "MeterUsage": "meter_usage",
-    "BatchMeterUsage": "batch_meter_usage",
-    "ResolveCustomer": "resolve_customer",
-}
 _NO_CREDENTIALS = (botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError)
 _LOST = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
 # It logs every failed refresh with a whole traceback; the caller gets the error as well and logs it once.
 logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
 
 _TRANSIENT_STS = frozenset({"ExpiredToken", "ExpiredTokenException", "IDPCommunicationError"})
-_SECRET_MEMBERS = ("Nonce", "RegistrationToken")
 _LONGEST_MESSAGE = 500
 
 
 class Connection:
     """The service as the SDK reaches it. Safe to use from several threads."""
 
-    def __init__(self, endpoint: Endpoint, clock: ServiceClock | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, clock: ServiceClock | None = None, service: Service = METERING) -> None:
         self.session = botocore.session.Session()
         seal(self.session, endpoint)
         self._endpoint = endpoint
         self._clock = clock
+        self._service = service
         self._config = Config(
             connect_timeout=endpoint.connect_timeout.total_seconds(),
             read_timeout=endpoint.read_timeout.total_seconds(),
@@ -85,7 +82,7 @@ class Connection:
             MarketplaceError: Any of them but `InvalidRequest`.
         """
         if self._endpoint.emulator_url is None:
-            require_usable_proxy(f"https://metering.marketplace.{self._endpoint.region}.amazonaws.com")
+            require_usable_proxy(f"https://{HOSTS[self._service.event_id]}.{self._endpoint.region}.amazonaws.com")
         failure: MarketplaceError | None = None
         answer: Mapping[str, Any] = {}
         try:
@@ -95,9 +92,9 @@ class Connection:
         else:
             with passage(watched=self._watched) as call:
                 try:
-                    answer = self._timed(getattr(client, _METHODS[operation]), members)
+                    answer = self._timed(getattr(client, xform_name(operation)), members)
                 except Exception as error:  # noqa: BLE001 - the SDK's parser raises anything on a garbled answer
-                    failure = self._explain(_call_error(client, operation, members, error, call), error)
+                    failure = self._explain(self._call_error(client, operation, members, error, call), error)
         if failure is not None:
             # Raised here because an SDK exception, which may quote the request, must not become its context.
             raise failure
@@ -129,6 +126,33 @@ class Connection:
         self, failure: MarketplaceError, error: Exception, *, for_credentials: bool = False
     ) -> MarketplaceError:
         return explain(failure, error, self._endpoint.emulator_url, for_credentials=for_credentials)
+
+    def _call_error(
+        self, client: Any, operation: str, members: Mapping[str, Any], error: Exception, call: Passage
+    ) -> MarketplaceError:
+        if isinstance(error, botocore.exceptions.ClientError):
+            if error.operation_name == operation:
+                return self._answered_error(client.meta.service_model.operation_model(operation), members, error)
+            # The token service's: the SDK asks it for new credentials in the middle of a call, before it signs.
+            return _credentials_error(error)
+        if isinstance(error, _NO_CREDENTIALS):
+            return CredentialsMissing(_text(error))
+        if not call.sent:
+            return NotSent(_text(error))
+        if isinstance(error, _LOST):
+            return NoAnswer(_text(error))
+        return UnknownAnswer(f"the SDK could not read the answer ({type(error).__name__})")
+
+    def _answered_error(self, operation: Any, members: Mapping[str, Any], error: Any) -> MarketplaceError:
+        secrets = {name: members[name] for name in self._service.secret_members if members.get(name)}
+        code, message, status, request_id = _error_parts(error, secrets)
+        if code == str(status):
+            # Without an error name the SDK passes on the whole body, which is not the service's.
+            return UnknownAnswer(f"HTTP {status} without an error of the service", code, request_id)
+        modelled = {shape.name for shape in operation.error_shapes}
+        found = error_from(modelled, code, message, request_id, status, kinds=self._service.errors)
+        found.read_members(error.response)
+        return found
 
     def _timed(self, method: Any, members: Mapping[str, Any]) -> Mapping[str, Any]:
         """Call `method`, and compare the service's clock with ours, also for an answer that is an error."""
@@ -163,7 +187,7 @@ class Connection:
         with self._making:
             if self._client is None:
                 self._client = boto3.Session(botocore_session=self.session).client(
-                    "meteringmarketplace", endpoint_url=self._endpoint.emulator_url
+                    self._service.name, endpoint_url=self._endpoint.emulator_url
                 )
                 self._watched = watch(self._client)
             return self._client
@@ -200,50 +224,21 @@ class _MadeUpKeys:
 
 def _credentials_error(error: Exception) -> MarketplaceError:
     if isinstance(error, botocore.exceptions.ClientError):
-        code, message, status, request_id = _error_parts(error, {})
+        code, message, status, request_id = _error_parts(error)
         again = status >= 500 or code in _TRANSIENT_STS or ERRORS.get(code) is ThrottlingException
         return (CredentialsMissing if again else CredentialsRefused)(message, code, request_id)
     return CredentialsMissing(_text(error))
 
 
-def _call_error(
-    client: Any, operation: str, members: Mapping[str, Any], error: Exception, call: Passage
-) -> MarketplaceError:
-    if isinstance(error, botocore.exceptions.ClientError):
-        if error.operation_name == operation:
-            return _answered_error(client.meta.service_model.operation_model(operation), members, error)
-        # The token service's: the SDK asks it for new credentials in the middle of a call, before it signs.
-        return _credentials_error(error)
-    if isinstance(error, _NO_CREDENTIALS):
-        return CredentialsMissing(_text(error))
-    if not call.sent:
-        return NotSent(_text(error))
-    if isinstance(error, _LOST):
-        return NoAnswer(_text(error))
-    return UnknownAnswer(f"the SDK could not read the answer ({type(error).__name__})")
-
-
-def _answered_error(operation: Any, members: Mapping[str, Any], error: Any) -> MarketplaceError:
-    code, message, status, request_id = _error_parts(error, members)
-    if code == str(status):
-        # Without an error name the SDK passes on the whole body, which is not the service's.
-        return UnknownAnswer(f"HTTP {status} without an error of the service", code, request_id)
-    return error_from({shape.name for shape in operation.error_shapes}, code, message, request_id, status)
-
-
-def _error_parts(error: Any, members: Mapping[str, Any]) -> tuple[str, str, int, str | None]:
+def _error_parts(error: Any, secrets: Mapping[str, str] = MappingProxyType({})) -> tuple[str, str, int, str | None]:
     answer = error.response
     metadata = answer.get("ResponseMetadata", {})
     details = answer.get("Error", {})
-    message = one_line(_without_secrets(str(details.get("Message") or ""), members), _LONGEST_MESSAGE)
+    message = str(details.get("Message") or "")
+    for name, value in secrets.items():
+        message = message.replace(value, f"<{name}>")
+    message = one_line(message, _LONGEST_MESSAGE)
     return str(details.get("Code") or ""), message, int(metadata.get("HTTPStatusCode", 0)), metadata.get("RequestId")
-
-
-def _without_secrets(message: str, members: Mapping[str, Any]) -> str:
-    for name in _SECRET_MEMBERS:
-        if members.get(name):
-            message = message.replace(members[name], f"<{name}>")
-    return message
 
 
 def _text(error: Exception) -> str:

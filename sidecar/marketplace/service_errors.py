@@ -183,7 +183,13 @@ _CLIENT_FAULTS = range(400, 500)
 
 
 def error_from(
-    modelled: Collection[str], code: str, message: str, request_id: str | None, status: int = 400
+    modelled: Collection[str],
+    code: str,
+    message: str,
+    request_id: str | None,
+    status: int = 400,
+    *,
+    kinds: Mapping[str, type[MarketplaceError]] = ERRORS,
 ) -> MarketplaceError:
     """Return the error of the service's answer; an unknown code is an `UnknownAnswer`.
 
@@ -196,8 +202,9 @@ def error_from(
         message: AWS's words.
         request_id: AWS's id of the request.
         status: The HTTP status.
+        kinds: The service's errors by their codes.
     """
-    kind = _kind(modelled, code, message)
+    kind = _kind(kinds, modelled, code, message)
     rejected = status in _CLIENT_FAULTS
     if not rejected and kind.disposition is not Disposition.RETRY:
         return UnknownAnswer(f"HTTP {status} with the error {code}", request_id=request_id)
@@ -205,8 +212,10 @@ def error_from(
     return kind(message, code, request_id, kind.taken if rejected and known else Taken.UNKNOWN)
 
 
-def _kind(modelled: Collection[str], code: str, message: str) -> type[MarketplaceError]:
-    kind = ERRORS.get(code, UnknownAnswer)
+def _kind(
+    kinds: Mapping[str, type[MarketplaceError]], modelled: Collection[str], code: str, message: str
+) -> type[MarketplaceError]:
+    kind = kinds.get(code, UnknownAnswer)
     # Both codes are also the front door's for the caller's credentials. Only ResolveCustomer has tokens of its own, and
     # even there AWS writes "security token" for the credentials.
     if code not in modelled or "security token" in message.lower():

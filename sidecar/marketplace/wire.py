@@ -29,27 +29,26 @@ Members = Mapping[str, Any]
 """A structure of the service, as the SDK takes and returns it."""
 
 
+_CAPITALS = frozenset({"aws", "sku"})
+
+
 def member_name(field: str) -> str:
     """Return the service's name for a field: `customer_aws_account_id` is `CustomerAWSAccountId`."""
-    return "".join("AWS" if word == "aws" else word.capitalize() for word in field.split("_"))
+    return "".join(word.upper() if word in _CAPITALS else word.capitalize() for word in field.split("_"))
 
 
-def members(request: Request) -> dict[str, Any]:
-    """Return `request` as the SDK takes it; members that are None are left out, timestamps are in UTC."""
-    return _structure(request)
-
-
-def _structure(value: Any) -> dict[str, Any]:
+def members(request: Any) -> dict[str, Any]:
+    """Return a request as the SDK takes it; members that are None are left out, timestamps are in UTC."""
     return {
-        member_name(field.name): _plain(getattr(value, field.name))
-        for field in dataclasses.fields(value)
-        if getattr(value, field.name) is not None
+        member_name(field.name): _plain(getattr(request, field.name))
+        for field in dataclasses.fields(request)
+        if getattr(request, field.name) is not None
     }
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
-        return [_structure(item) for item in value]
+        return [members(item) if dataclasses.is_dataclass(item) else item for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC)
     return value

@@ -54,9 +54,10 @@ class Terminal:
         self._variables: dict[str, str] = {}
         programs = folder / "bin"
         programs.mkdir()
-        own = programs / "marketplace-sidecar"
-        own.write_text(f'#!/bin/sh\nexec {sys.executable} -m sidecar "$@"\n', encoding="ascii")
-        own.chmod(0o755)
+        for name, installed in (("marketplace-sidecar", f"{sys.executable} -m sidecar"), ("python", sys.executable)):
+            own = programs / name
+            own.write_text(f'#!/bin/sh\nexec {installed} "$@"\n', encoding="ascii")
+            own.chmod(0o755)
         self._path = f"{programs}:{os.environ.get('PATH', '')}"
         (folder / "helm").symlink_to(ROOT / "helm")
         (folder / "docs").symlink_to(ROOT / "docs")

@@ -3,6 +3,7 @@
 import json
 import resource
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.emulator.clock import Clock
+from sidecar.emulator.protocol.license_requests import CheckoutLicenseRequest, EntitlementAsked
 from sidecar.emulator.protocol.requests import Allocation, MeterUsageRequest, Tag
 from sidecar.emulator.rules.quantities import Quantity
 from sidecar.emulator.service import Options, Service
@@ -30,6 +32,7 @@ from sidecar.emulator.state.entries import (
     UsedToken,
 )
 from sidecar.emulator.state.journal import Journal, StateFileError
+from sidecar.emulator.state.license_entries import Checkout, EntitlementTerms, License
 from sidecar.emulator.state.store import State
 from sidecar.emulator.state.stored_form import read_entry, write_entry
 
@@ -179,7 +182,16 @@ async def test_failed_write_is_made_up_for(tmp_path: Path) -> None:
 REQUEST = MeterUsageRequest(
     "p", NOW, "d", Quantity(1_500_000, decimal=True), (Allocation(Quantity(1_500_000), (Tag("k", "v"),)),), "t"
 )
+CHECKOUT = CheckoutLicenseRequest("sku", "PROVISIONAL", "f", (EntitlementAsked("u", "Count", "1"),), "t", node_id="n")
+LICENSE = License(
+    "arn", "sku", "me", "f", "us-east-1", (EntitlementTerms("u", "Count", max_count=1, overage=False),), NOW, NOW
+)
+HELD = Checkout(CHECKOUT, "arn", "pod", NOW, "token", NOW)
 ENTRIES: list[Entry] = [
+    LICENSE,
+    replace(LICENSE, end=NOW, grant_type=None, set_status="SUSPENDED", version=2, removed=True),
+    HELD,
+    replace(HELD, consumption_token="token-2", extensions=1, returned_at=NOW),
     MeteringRecord("id", "p", "d", NOW, Quantity(1), REQUEST.allocations or (), "pod", NOW, "t"),
     MeteringRecord("id2", "p", "d", NOW, Quantity(1), (), "me", NOW, customer="c", aws_account_id="1", by_license=True),
     UsedToken("pod", REQUEST),

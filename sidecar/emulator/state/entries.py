@@ -10,6 +10,7 @@ from typing import Any
 
 from sidecar.emulator.protocol.requests import Allocation, MeterUsageRequest
 from sidecar.emulator.rules.quantities import Quantity
+from sidecar.emulator.state.license_entries import Checkout, License
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,5 +151,7 @@ Entry = (
     | SigningKey
     | ClockSetting
     | TrailEvent
+    | License
+    | Checkout
     | Reset
 )

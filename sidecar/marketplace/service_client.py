@@ -1,0 +1,107 @@
+"""What the clients of AWS's services share: opening, closing, and one attempt on a worker thread.
+
+It refuses to know an operation, and to retry (see `retrying`). The SDK is imported when a client opens, and the SDK's
+client of the service is made by the first call. Cancelling an await does not recall a request that a thread has begun
+to send: AWS may have taken it, so only the same request may follow.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from sidecar.marketplace import wire
+from sidecar.marketplace.endpoint import Endpoint
+from sidecar.marketplace.errors import InvalidRequest, RequestFault
+from sidecar.marketplace.service import Service
+from sidecar.marketplace.service_clock import ServiceClock
+
+if TYPE_CHECKING:
+    from sidecar.marketplace.sdk import Connection
+
+T = TypeVar("T")
+
+
+CALL_THREADS = "marketplace"
+"""How the names of the threads begin on which calls wait for their answers."""
+
+
+class ServiceClient:
+    """One service at AWS, or an emulator of it. An async context manager; or `open` and `close` it."""
+
+    def __init__(self, endpoint: Endpoint, service: Service, now: Callable[[], datetime] | None) -> None:
+        self.endpoint = endpoint
+        self._service = service
+        self._service_clock = None if now is None else ServiceClock(now)
+        self._running: tuple[ThreadPoolExecutor, Connection] | None = None
+
+    async def open(self) -> None:
+        """Load the SDK on a worker thread. Makes no network call."""
+        if self._running is None:
+            threads = ThreadPoolExecutor(self.endpoint.connections, thread_name_prefix=CALL_THREADS)
+            connection = await asyncio.get_running_loop().run_in_executor(
+                threads, _connect, self.endpoint, self._service_clock, self._service
+            )
+            self._running = threads, connection
+
+    async def close(self) -> None:
+        """Refuse further calls; those waiting for a thread are never sent, the running end by their time limits."""
+        if self._running is not None:
+            (threads, connection), self._running = self._running, None
+            threads.shutdown(wait=False, cancel_futures=True)
+            await asyncio.to_thread(connection.close)
+
+    @property
+    def clock_skew(self) -> timedelta | None:
+        """By how much our clock was ahead of the service's at its last answer; None while that is not known."""
+        return None if self._service_clock is None else self._service_clock.skew
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def credentials_method(self) -> str | None:
+        """Return the SDK's name for where it found credentials, None when it found none. May ask the network.
+
+        Raises:
+            CredentialsMissing: A source is configured and fails.
+        """
+        return await self._on_thread(lambda connection: connection.credentials_method())
+
+    @property
+    def connection(self) -> "Connection":
+        """The SDK behind the client, for questions that need no other one; open while the client is open.
+
+        Raises:
+            RuntimeError: The client is not open.
+        """
+        if self._running is None:
+            raise RuntimeError("the marketplace client is not open")
+        return self._running[1]
+
+    async def _send(self, operation: str, request: object, faults: Sequence[RequestFault]) -> Mapping[str, Any]:
+        if faults:
+            raise InvalidRequest(faults)
+        return await self._send_members(operation, wire.members(request))
+
+    async def _send_members(self, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self._on_thread(lambda connection: connection.send(operation, members))
+
+    async def _on_thread(self, call: Callable[["Connection"], T]) -> T:
+        if self._running is None:
+            raise RuntimeError("the marketplace client is not open")
+        threads, connection = self._running
+        return await asyncio.get_running_loop().run_in_executor(threads, call, connection)
+
+
+def _connect(endpoint: Endpoint, clock: ServiceClock | None, service: Service) -> "Connection":
+    from sidecar.marketplace.sdk import Connection  # noqa: PLC0415 - a tenth of a second that must not delay the probes
+
+    return Connection(endpoint, clock, service)
