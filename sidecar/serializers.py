@@ -104,7 +104,7 @@ def status_members(status: Status) -> Members:
         "versions": dict(status.versions),
         "now": timestamps.render(status.now),
         "started_at": timestamps.render(status.started_at),
-        "entitlement": entitlement,
+        "entitlement": entitlement | {"check": status.check, "pricing": status.pricing},
         "metering": {
             "state": status.metering,
             "last_success_at": _time(status.last_success_at),

@@ -13,14 +13,15 @@ PARSED = [
     ("90s", timedelta(seconds=90)),
     ("30m", timedelta(minutes=30)),
     ("24h", timedelta(hours=24)),
+    ("30d", timedelta(days=30)),
     ("999999999h", timedelta(hours=999_999_999)),
 ]
-REFUSED = ["", "30", "s", "1h30m", "500ms", "1d", "1.5h", "-5s", "+5s", "05s", "5 s", " 5s", "5s\n", "5S", "٣s", "1e3s"]
+REFUSED = ["", "30", "s", "1h30m", "500ms", "1.5h", "-5s", "+5s", "05s", "5 s", " 5s", "5s\n", "5S", "٣s", "1e3s"]
 
 
 @pytest.mark.parametrize(("text", "expected"), PARSED)
 def test_reads_number_and_unit(text: str, expected: timedelta) -> None:
-    """A whole number and one of s, m and h make a duration."""
+    """A whole number and one of s, m, h and d make a duration."""
     assert expected == durations.parse(text)
 
 
@@ -45,6 +46,6 @@ def test_any_text_is_judged(text: str) -> None:
 
 
 def test_largest_unit_is_used() -> None:
-    """Rendering uses the largest unit that divides the duration."""
-    rendered = [durations.render(timedelta(seconds=seconds)) for seconds in (0, 59, 60, 90, 3600, 5400, 86400)]
-    assert rendered == ["0s", "59s", "1m", "90s", "1h", "90m", "24h"]
+    """Rendering uses the largest unit that divides the duration; one day is 24h."""
+    rendered = [durations.render(timedelta(seconds=seconds)) for seconds in (0, 59, 60, 90, 3600, 5400, 86400, 172800)]
+    assert rendered == ["0s", "59s", "1m", "90s", "1h", "90m", "24h", "2d"]

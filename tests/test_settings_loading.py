@@ -15,6 +15,7 @@ from sidecar.settings import (
     KubernetesUse,
     LatePolicy,
     LedgerSettings,
+    LicenseSettings,
     LogFormat,
     LogLevel,
     LogSettings,
@@ -22,20 +23,26 @@ from sidecar.settings import (
     MeteringSettings,
     Mode,
     OnDenied,
+    OnExpired,
     OnFailing,
+    OnTaken,
+    Pricing,
+    ProbeHour,
     ProbeSettings,
     Problem,
     Product,
     QuantityKind,
+    RequiredEntitlement,
     Settings,
     SettingsError,
     ShutdownSettings,
+    StartProbe,
     explain,
     load,
 )
 
 PRODUCT = "product: {code: 0abc123example, public_key_version: 1, public_keys: {1: /keys/1.pem}}\n"
-IDENTITY = Product("0abc123example", 1, {1: Path("/keys/1.pem")}, ())
+IDENTITY = Product("0abc123example", public_key_version=1, public_keys={1: Path("/keys/1.pem")}, trusted_codes=())
 
 Write = Callable[[str | bytes], str]
 NOTHING: Mapping[str, str] = {}
@@ -65,7 +72,10 @@ def test_defaults_fill_the_rest(write: Write) -> None:
     expected = Settings(
         product=IDENTITY,
         entitlement=EntitlementSettings(
-            check=EntitlementCheck.REGISTER,
+            check=EntitlementCheck.AUTO,
+            probe=StartProbe.RECORD,
+            probe_dimension=None,
+            probe_hour=ProbeHour.PREVIOUS,
             on_denied=OnDenied.HOLD,
             retry_for=timedelta(minutes=30),
             remember_for=timedelta(hours=24),
@@ -80,6 +90,15 @@ def test_defaults_fill_the_rest(write: Write) -> None:
             report_zero=True,
             failing_after=timedelta(hours=2),
             on_failing=OnFailing.WARN,
+        ),
+        license=LicenseSettings(
+            require=(),
+            tiers=(),
+            refresh=timedelta(minutes=15),
+            on_taken=OnTaken.ADMIT,
+            on_expired=OnExpired.DENY,
+            warn_before=timedelta(days=30),
+            region="auto",
         ),
         ledger=LedgerSettings(path=Path("/var/lib/marketplace-sidecar/ledger.db")),
         api=ApiSettings(host="127.0.0.1", port=8787, socket=None, token_file=None),
@@ -97,10 +116,20 @@ def test_every_key_is_read(write: Write) -> None:
     path = write("""
 product:
   code: 0abc123example
+  pricing: custom
+  id: prod-abcdefghijklm
   public_key_version: 2
   public_keys: {1: /keys/1.pem, "2": /keys/2.pem}
   trusted_codes: [other, 0abc123example]
-entitlement: {check: meter, on_denied: exit, retry_for: 90s, remember_for: 0}
+entitlement:
+  check: meter
+  probe: dry-run
+  probe_dimension: "on"
+  probe_hour: current
+  on_denied: exit
+  retry_for: 90s
+  remember_for: 0
+license: {refresh: 1h, on_taken: wait, on_expired: warn, warn_before: 7d, region: us-east-1}
 metering:
   dimensions: [{name: requests}, {name: "on", aggregation: unique}]
   quantity: integer
@@ -121,9 +150,29 @@ log: {level: debug, format: json}
 """)
     expected = Settings(
         product=Product(
-            "0abc123example", 2, {1: Path("/keys/1.pem"), 2: Path("/keys/2.pem")}, ("other", "0abc123example")
+            "0abc123example",
+            Pricing.CUSTOM,
+            "prod-abcdefghijklm",
+            2,
+            {1: Path("/keys/1.pem"), 2: Path("/keys/2.pem")},
+            ("other", "0abc123example"),
         ),
-        entitlement=EntitlementSettings(EntitlementCheck.METER, OnDenied.EXIT, timedelta(seconds=90), timedelta()),
+        entitlement=EntitlementSettings(
+            check=EntitlementCheck.METER,
+            probe=StartProbe.DRY_RUN,
+            probe_dimension="on",
+            probe_hour=ProbeHour.CURRENT,
+            on_denied=OnDenied.EXIT,
+            retry_for=timedelta(seconds=90),
+            remember_for=timedelta(),
+        ),
+        license=LicenseSettings(
+            refresh=timedelta(hours=1),
+            on_taken=OnTaken.WAIT,
+            on_expired=OnExpired.WARN,
+            warn_before=timedelta(days=7),
+            region="us-east-1",
+        ),
         metering=MeteringSettings(
             dimensions=(Dimension("requests"), Dimension("on", Aggregation.UNIQUE)),
             quantity=QuantityKind.INTEGER,
@@ -144,6 +193,37 @@ log: {level: debug, format: json}
         log=LogSettings(LogLevel.DEBUG, LogFormat.JSON),
     )
     assert expected == load(path, NOTHING)
+
+
+def test_contract_is_read(write: Write) -> None:
+    """What a contract must grant takes its values from the file; without a number of seats nothing is held."""
+    contract = "license: {require: [{name: deployment, hold: 1}, {name: users}], tiers: [basic, pro]}\n"
+    settings = load(write("product: {code: 0abc123example, pricing: contract, id: prod-abc}\n" + contract), NOTHING)
+    assert (RequiredEntitlement("deployment", 1), RequiredEntitlement("users", 0)) == settings.license.require
+    assert ("basic", "pro") == settings.license.tiers
+
+
+CHECKS = [
+    ("", "public_keys: {1: /1.pem}", EntitlementCheck.REGISTER),
+    ("", "public_keys: {}", EntitlementCheck.METER),
+    ("pricing: hourly, ", "public_keys: {1: /1.pem}", EntitlementCheck.REGISTER),
+    ("pricing: custom, ", "public_keys: {1: /1.pem}", EntitlementCheck.METER),
+    ("pricing: contract, id: prod-abc, ", "public_keys: {1: /1.pem}", EntitlementCheck.LICENSE),
+]
+
+
+@pytest.mark.parametrize(("price", "keys", "expected"), CHECKS)
+def test_price_decides_check(write: Write, price: str, keys: str, expected: EntitlementCheck) -> None:
+    """`auto`, the default, takes the check of the price, and without a price decides by the public keys."""
+    text = f"product: {{code: 0abc123example, {price}{keys}}}\nmetering: {{dimensions: [{{name: requests}}]}}\n"
+    assert expected == load(write(text), NOTHING).check
+
+
+def test_named_check_stays(write: Write) -> None:
+    """A check that the file names is in force without a price, whatever keys and dimensions there are."""
+    text = f"{PRODUCT}metering: {{dimensions: [{{name: requests}}]}}\nentitlement: {{check: "
+    found = [load(write(f"{text}{check}}}\n"), NOTHING).check for check in ("register", "meter", "none")]
+    assert [EntitlementCheck.REGISTER, EntitlementCheck.METER, EntitlementCheck.NONE] == found
 
 
 def test_environment_wins(write: Write) -> None:

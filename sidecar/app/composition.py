@@ -8,7 +8,7 @@ import platform
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from importlib import metadata
 from typing import Any
@@ -81,7 +81,7 @@ def assemble(
         settings=RegistrarSettings(
             product_code=product.code,
             public_key_version=product.public_key_version,
-            **_copied(settings.entitlement, EntitlementSettings),
+            **_copied(replace(settings.entitlement, check=settings.check), EntitlementSettings),
             dimensions=tuple(dimension.name for dimension in settings.metering.dimensions),
             service_account=name_account(),
             emulator=settings.marketplace.mode is Mode.EMULATOR,

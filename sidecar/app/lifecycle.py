@@ -109,6 +109,8 @@ async def run(
             pod_source=ledger.pod_source,
             region=endpoint.region,
             mode=settings.marketplace.mode,
+            pricing=settings.product.pricing,
+            check=settings.check,
         )
         await _prove(ledger)
         await components.client.open()

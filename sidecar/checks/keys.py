@@ -46,7 +46,7 @@ def check_keys(product: Product, marketplace: MarketplaceSettings | None = None)
 
 def check_rotation(settings: Settings, running: RunningSidecar | None) -> CheckResult:
     """Judge whether AWS has rotated the key, and whether it is the right one."""
-    if settings.entitlement.check is not EntitlementCheck.REGISTER:
+    if settings.check is not EntitlementCheck.REGISTER:
         return ROTATION.skipped("entitlement.check does not register, so no key is used")
     if running is not None:
         for found, _ in running.faults("public-key-rotated"):

@@ -107,7 +107,7 @@ def _steps(
     if failed([check_identity(settings.marketplace.mode, environ)]):
         return  # AWS refuses it for certain, which the process reports by itself
     yield access.check_sts(probe)
-    if settings.entitlement.check is EntitlementCheck.METER:
+    if settings.check is EntitlementCheck.METER:
         return
     first = [dimension.name for dimension in settings.metering.dimensions[:1]]
     permission = access.check_permission(probe, settings.product.code, first)

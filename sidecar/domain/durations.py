@@ -1,4 +1,4 @@
-"""Durations as text: a whole number and one unit, such as `0s`, `90s`, `30m` or `24h`.
+"""Durations as text: a whole number and one unit, such as `0s`, `90s`, `30m`, `24h` or `30d`.
 
 Refuses bare numbers, fractions, signs and compounds: `1800` could be seconds or milliseconds, and YAML takes `1:30`
 for 90.
@@ -7,8 +7,10 @@ for 90.
 import re
 from datetime import timedelta
 
-_PATTERN = re.compile(r"(0|[1-9][0-9]{0,8})([smh])", re.ASCII)
-_UNITS = {"h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
+_PATTERN = re.compile(r"(0|[1-9][0-9]{0,8})([smhd])", re.ASCII)
+_UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1), "s": timedelta(seconds=1)}
+
+_RENDERED_FROM = {"d": timedelta(days=2)}
 
 
 def parse(text: str) -> timedelta | None:
@@ -20,8 +22,11 @@ def parse(text: str) -> timedelta | None:
 
 
 def render(duration: timedelta) -> str:
-    """Return a non-negative duration in the largest unit that divides it; what lies below one second is dropped."""
+    """Return a non-negative duration in the largest unit that divides it; what lies below one second is dropped.
+
+    One day is `24h`; days are used from `2d`.
+    """
     for letter, unit in _UNITS.items():
-        if duration >= unit and not duration % unit:
+        if duration >= _RENDERED_FROM.get(letter, unit) and not duration % unit:
             return f"{duration // unit}{letter}"
     return f"{duration // _UNITS['s']}s"

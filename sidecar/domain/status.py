@@ -13,6 +13,7 @@ from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.failing import Cause
 from sidecar.domain.metering.records import RecordStatus
+from sidecar.domain.policy import EntitlementCheck, Pricing
 
 OTHER_PRODUCT_CURE = (
     "Check product.code. If the usage belongs to the product that is configured now, carry it with `ledger resolve`; "
@@ -163,6 +164,9 @@ class Status:
     """Of the sidecar itself and of what its behaviour rests on, by name; `sidecar` is always there."""
     now: datetime
     started_at: datetime
+    check: EntitlementCheck
+    """The check in force."""
+    pricing: Pricing | None
     entitlement: Entitlement
     metering: Metering
     last_success_at: datetime | None

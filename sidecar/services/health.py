@@ -240,6 +240,8 @@ class HealthReport:
             versions=self._setting.versions,
             now=now,
             started_at=self._setting.started_at,
+            check=self._settings.check,
+            pricing=self._settings.product.pricing,
             entitlement=self._registrar.entitlement(),
             metering=self._metering(),
             last_success_at=self._submitter.last_success_at,

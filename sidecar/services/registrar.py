@@ -56,6 +56,8 @@ class DeniedExit(Exception):  # noqa: N818 - asks the process to end; not an err
 class RegistrarSettings(EntitlementSettings):
     """What the seller published and chose."""
 
+    check: EntitlementCheck = EntitlementCheck.REGISTER
+    """The check in force, never `auto`."""
     product_code: str
     public_key_version: int
     dimensions: tuple[str, ...] = ()

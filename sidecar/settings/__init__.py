@@ -5,13 +5,26 @@
 
 from collections.abc import Mapping
 
-from sidecar.domain.policy import EntitlementCheck, LatePolicy, OnDenied, OnFailing, QuantityKind
+from sidecar.domain.entitlement.license_policy import RequiredEntitlement
+from sidecar.domain.policy import (
+    EntitlementCheck,
+    LatePolicy,
+    OnDenied,
+    OnExpired,
+    OnFailing,
+    OnTaken,
+    Pricing,
+    ProbeHour,
+    QuantityKind,
+    StartProbe,
+)
 from sidecar.settings.groups import (
     ApiSettings,
     EntitlementSettings,
     KubernetesSettings,
     KubernetesUse,
     LedgerSettings,
+    LicenseSettings,
     LogFormat,
     LogLevel,
     LogSettings,
@@ -33,6 +46,7 @@ __all__ = [
     "KubernetesUse",
     "LatePolicy",
     "LedgerSettings",
+    "LicenseSettings",
     "LogFormat",
     "LogLevel",
     "LogSettings",
@@ -40,14 +54,20 @@ __all__ = [
     "MeteringSettings",
     "Mode",
     "OnDenied",
+    "OnExpired",
     "OnFailing",
+    "OnTaken",
+    "Pricing",
+    "ProbeHour",
     "ProbeSettings",
     "Problem",
     "Product",
     "QuantityKind",
+    "RequiredEntitlement",
     "Settings",
     "SettingsError",
     "ShutdownSettings",
+    "StartProbe",
     "explain",
     "load",
 ]

@@ -11,9 +11,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from sidecar.domain.declaration import setting
+from sidecar.domain.entitlement.license_policy import LicensePolicy
+from sidecar.domain.entitlement.price import resolve
 from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.rules import MeteringPolicy
-from sidecar.domain.policy import EntitlementCheck, OnDenied
+from sidecar.domain.policy import EntitlementCheck, OnDenied, Pricing, ProbeHour, StartProbe
 from sidecar.settings import values
 
 
@@ -67,6 +69,23 @@ class Product:
             missing="set the AWS Marketplace product code of the listing",
         )
     )
+    pricing: Pricing | None = field(
+        default=None,
+        metadata=setting(
+            "Price of the listing: `hourly` (by the hour or the month), `custom` (by dimensions that the product "
+            "reports) or `contract` (entitlements paid in advance). It decides what `entitlement.check: auto` asks "
+            "AWS. `null` decides by `product.public_keys`."
+        ),
+    )
+    id: str | None = field(
+        default=None,
+        metadata=setting(
+            "Product ID of the listing, which is not the product code. Contract prices and "
+            "`entitlement.probe: license` need it.",
+            parser=values.product_id,
+            allowed="`prod-` and letters or digits; a UUID on older listings",
+        ),
+    )
     public_key_version: int = field(
         default=1,
         metadata=setting(
@@ -97,11 +116,37 @@ class EntitlementSettings:
     """How the right to run is proved and what follows."""
 
     check: EntitlementCheck = field(
-        default=EntitlementCheck.REGISTER,
+        default=EntitlementCheck.AUTO,
         metadata=setting(
-            "Proof of the right to run. `register` calls RegisterUsage, for hourly and monthly prices. `meter` calls "
-            "MeterUsage, for custom dimensions alone: a dry run for each dimension, then each answer. `none` calls "
-            "nothing and the gate stays open."
+            "Proof of the right to run. `auto` takes the check of `product.pricing`; without a price `register` if a "
+            "public key is configured, else `meter`. `register` calls RegisterUsage, for hourly and monthly prices. "
+            "`meter` calls MeterUsage, for custom dimensions: the start probe, then each answer. `license` asks "
+            "License Manager, for contract prices. `none` calls nothing and the gate stays open."
+        ),
+    )
+    probe: StartProbe = field(
+        default=StartProbe.RECORD,
+        metadata=setting(
+            "How `check: meter` proves the subscription when a pod starts. `record` submits a real record of "
+            "quantity 0. `license` asks for the entitlement `AWS::Marketplace::Usage` of the license; use it for pods "
+            "that live for less than an hour. `dry-run` checks the permission only, so a pod of an account without a "
+            "subscription runs until its first record is refused."
+        ),
+    )
+    probe_dimension: str | None = field(
+        default=None,
+        metadata=setting(
+            "Dimension of the probe record. `null` takes the first. Name one without a price for pods that live for "
+            "less than an hour.",
+            parser=values.dimension_name,
+            allowed="one of `metering.dimensions`",
+        ),
+    )
+    probe_hour: ProbeHour = field(
+        default=ProbeHour.PREVIOUS,
+        metadata=setting(
+            "Hour of the probe record. `previous` takes the hour that has ended, and the current one if AWS refuses it "
+            "with TimestampOutOfBoundsException. Usage of the hour is carried into the next one."
         ),
     )
     on_denied: OnDenied = field(
@@ -129,6 +174,21 @@ class EntitlementSettings:
             least=timedelta(),
             most=31 * _DAY,
             because="an entitlement may have ended since",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseSettings(LicensePolicy):
+    """What a contract must grant."""
+
+    region: str = field(
+        default=values.AUTO,
+        metadata=setting(
+            "Region of License Manager. `auto` takes the pod's Region, then the one that AWS redirects to, then the "
+            "home Region of the license.",
+            parser=values.license_region,
+            allowed="`auto`, or name of a Region",
         ),
     )
 
@@ -309,6 +369,7 @@ class Settings:
 
     product: Product
     entitlement: EntitlementSettings = EntitlementSettings()
+    license: LicenseSettings = LicenseSettings()
     metering: MeteringSettings = MeteringSettings()
     ledger: LedgerSettings = LedgerSettings()
     api: ApiSettings = ApiSettings()
@@ -317,3 +378,8 @@ class Settings:
     marketplace: MarketplaceSettings = MarketplaceSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
     log: LogSettings = LogSettings()
+
+    @property
+    def check(self) -> EntitlementCheck:
+        """The check of the entitlement in force: `auto` is decided here, and only here."""
+        return resolve(self.entitlement.check, self.product.pricing, has_public_key=bool(self.product.public_keys))

@@ -1,10 +1,11 @@
-"""Settings that hold lists and mappings: the public keys, the trusted codes and the dimensions.
+"""Settings that hold lists and mappings: public keys, trusted codes, dimensions, and the entitlements of a contract.
 
 Refuses more dimensions than a listing can have, and two of one name. Each invalid member is a problem of its own.
 """
 
 from pathlib import Path
 
+from sidecar.domain.entitlement.license_policy import RequiredEntitlement
 from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.settings import values
 from sidecar.settings.entry import Entry, Kind
@@ -12,6 +13,7 @@ from sidecar.settings.groups import LARGEST_VERSION
 from sidecar.settings.section import Reading, Section
 
 _MOST_DIMENSIONS = 24
+_MOST_SEATS = 2**31 - 1
 
 
 def trusted_codes(reading: Reading, section: Section) -> tuple[str, ...]:
@@ -62,6 +64,39 @@ def dimensions(reading: Reading, section: Section) -> tuple[Dimension, ...]:
         if dimension.name and any(dimension.name == other.name for other in found):
             reading.complain(f"{key}.name", item.members["name"], "is given twice", "name each dimension once")
         found.append(dimension)
+    return tuple(found)
+
+
+def required_entitlements(reading: Reading, section: Section) -> tuple[RequiredEntitlement, ...]:
+    """Return what a license must grant."""
+    name = section.dotted("require")
+    found: list[RequiredEntitlement] = []
+    for index, item in enumerate(_items(reading, section, "require")):
+        key = f"{name}[{index}]"
+        if item.kind is not Kind.MAP:
+            reading.complain(key, item, "is not a mapping", f"write it as {{name: {item.text or 'users'}}}")
+            continue
+        member = Section(reading, key, item)
+        required = RequiredEntitlement(
+            member.demand("name", "", values.entitlement_name, "set the entitlement's API name from the listing"),
+            member.read("hold", 0, values.whole(0, _MOST_SEATS)),
+        )
+        member.close()
+        if required.name and any(required.name == other.name for other in found):
+            reading.complain(f"{key}.name", item.members["name"], "is given twice", "name each entitlement once")
+        found.append(required)
+    return tuple(found)
+
+
+def tiers(reading: Reading, section: Section) -> tuple[str, ...]:
+    """Return the tiered entitlements, lowest first."""
+    name = section.dotted("tiers")
+    found: list[str] = []
+    for index, item in enumerate(_items(reading, section, "tiers")):
+        tier = section.parse(f"{name}[{index}]", item, "", values.entitlement_name)
+        if tier and tier in found:
+            reading.complain(f"{name}[{index}]", item, "is given twice", "name each tier once")
+        found.append(tier)
     return tuple(found)
 
 

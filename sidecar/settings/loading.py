@@ -17,7 +17,7 @@ from sidecar.settings.compatibility import compare
 from sidecar.settings.entry import Entry
 from sidecar.settings.environment import overrides
 from sidecar.settings.groups import Settings
-from sidecar.settings.listing import dimensions, public_keys, trusted_codes
+from sidecar.settings.listing import dimensions, public_keys, required_entitlements, tiers, trusted_codes
 from sidecar.settings.problems import SettingsError
 from sidecar.settings.section import Reading, Section
 from sidecar.settings.values import Parser
@@ -26,6 +26,8 @@ _STRUCTURED: Mapping[str, Callable[[Reading, Section], object]] = {
     "product.public_keys": public_keys,
     "product.trusted_codes": trusted_codes,
     "metering.dimensions": dimensions,
+    "license.require": required_entitlements,
+    "license.tiers": tiers,
 }
 """Keys that hold lists or mappings, whose members are checked one by one."""
 

@@ -14,7 +14,7 @@ from sidecar.settings.groups import Product, Settings
 
 PREFIX: Final = "SIDECAR_"
 SELLERS_GROUPS: Final = frozenset({"product", "entitlement", "metering", "license"})
-"""Groups that come from the file alone, with everything in them. `license` is reserved."""
+"""Groups that come from the file alone, with everything in them."""
 SELLERS_KEYS: Final = frozenset({"marketplace.mode", "marketplace.endpoint_url"})
 """Keys of other groups that come from the file alone."""
 

@@ -24,11 +24,14 @@ _WHOLE = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off"})
 _PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]{1,255}", re.ASCII)
+_PRODUCT_ID = re.compile(r"prod-[a-zA-Z0-9]{1,123}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _LABEL = r"[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII)
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}", re.ASCII)
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _CONDITION = re.compile(rf"([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_NAME}", re.ASCII)
+AUTO = "auto"
+"""The word that leaves a choice to the sidecar."""
 _LONGEST_SOCKET = 107
 """Bytes of a path that fit a Linux socket address."""
 
@@ -106,12 +109,12 @@ def duration(least: timedelta, most: timedelta, because: str) -> Parser[timedelt
     def parse(entry: Entry) -> timedelta:
         number = entry.kind in {Kind.WHOLE, Kind.VARIABLE} and _WHOLE.fullmatch(entry.text)
         if number and entry.text != "0":
-            raise InvalidValue("has no unit", f"write {entry.text}s, {entry.text}m or {entry.text}h")
+            raise InvalidValue("has no unit", f"write {entry.text}s, {entry.text}m, {entry.text}h or {entry.text}d")
         value = timedelta() if number else None
         if value is None and entry.kind in {Kind.TEXT, Kind.VARIABLE}:
             value = durations.parse(entry.text)
         if value is None:
-            raise InvalidValue("is not a duration", "write a whole number and s, m or h, such as 90s, 30m or 24h")
+            raise InvalidValue("is not a duration", "write a whole number and s, m, h or d, such as 90s, 30m or 24h")
         if not least <= value <= most:
             bounds = f"give {durations.render(least)} to {durations.render(most)}"
             raise InvalidValue(f"is out of range ({because})", bounds)
@@ -144,6 +147,29 @@ def product_code(entry: Entry) -> str:
             "take the code of the listing: 1 to 255 letters, digits and -/=:_.@",
         )
     return entry.text
+
+
+def product_id(entry: Entry) -> str:
+    """Read the product ID of a listing, which License Manager calls ProductSKU."""
+    if not _PRODUCT_ID.fullmatch(text(entry)):
+        raise InvalidValue(
+            "is not a product ID",
+            "take the product ID of the listing, such as prod-abcdefghijklm, or a UUID on older listings; it is not "
+            "the product code",
+        )
+    return entry.text
+
+
+def entitlement_name(entry: Entry) -> str:
+    """Read the API name of a contract's entitlement."""
+    if len(text(entry)) > 255:
+        raise InvalidValue("is longer than 255 characters", "take the entitlement's API name from the listing")
+    return entry.text
+
+
+def license_region(entry: Entry) -> str:
+    """Read the name of a Region, or `auto`."""
+    return entry.text if text(entry) == AUTO else region(entry)
 
 
 def dimension_name(entry: Entry) -> str:

@@ -46,7 +46,7 @@ RULES: list[tuple[str, Values, str]] = [
     ),
     (
         "no key",
-        config(product={"public_keys": {"1": None}}),
+        config(product={"public_keys": {"1": None}, "pricing": "hourly"}),
         "sidecar.config.product.public_keys: has no key of version 1",
     ),
     (
@@ -106,6 +106,47 @@ RULES: list[tuple[str, Values, str]] = [
         "meter without dimensions",
         config(entitlement={"check": "meter"}, metering={"dimensions": []}),
         "sidecar.config.entitlement.check: meter asks AWS about metering.dimensions, which is empty",
+    ),
+    (
+        "check of another price",
+        config(product={"pricing": "hourly"}, entitlement={"check": "meter"}),
+        "sidecar.config.entitlement.check: meter is not the check of product.pricing: hourly",
+    ),
+    (
+        "contract without an ID",
+        config(product={"pricing": "contract"}),
+        "sidecar.config.product.id: is missing, and contract prices need it",
+    ),
+    (
+        "license probe without an ID",
+        config(product={"pricing": "custom"}, entitlement={"probe": "license"}),
+        "sidecar.config.product.id: is missing, and entitlement.probe: license needs it",
+    ),
+    (
+        "probe of another dimension",
+        config(entitlement={"probe_dimension": "request"}),
+        "sidecar.config.entitlement.probe_dimension: request is not one of metering.dimensions",
+    ),
+    (
+        "seats of another price",
+        config(license={"require": [{"name": "users"}]}),
+        "sidecar.config.license.require: is of a contract price, and the check in force is register",
+    ),
+    (
+        "entitlement twice",
+        config(
+            product={"pricing": "contract", "id": "prod-abc"},
+            license={"require": [{"name": "users"}, {"name": "users", "hold": 1}]},
+        ),
+        "sidecar.config.license.require: names users twice",
+    ),
+    (
+        "seats of a tier",
+        config(
+            product={"pricing": "contract", "id": "prod-abc"},
+            license={"require": [{"name": "pro", "hold": 1}], "tiers": ["basic", "pro"]},
+        ),
+        "sidecar.config.license.require: holds pro, which is one of license.tiers",
     ),
     (
         "window too wide",

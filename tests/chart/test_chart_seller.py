@@ -69,6 +69,8 @@ GROUPS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("product", {"code": "0fixed", "public_keys": {1: PEM}}, {"code": "0other"}),
     ("entitlement", {"remember_for": "2h"}, {"check": "none"}),
     ("entitlement", {}, {"check": "none"}),
+    ("license", {"warn_before": "7d"}, {"refresh": "1h"}),
+    ("license", {}, {"tiers": ["pro"]}),
     ("metering", {"dimensions": [{"name": "requests"}], "report_zero": False}, {"late": "unbilled"}),
     ("marketplace", {}, {"mode": "emulator"}),
     ("marketplace", {"mode": "live"}, {"endpoint_url": "http://10.0.0.5:8789"}),
@@ -100,10 +102,14 @@ def test_other_groups_stay_open(helm: Helm, own_chart: Path) -> None:
     assert found["entitlement"]["on_denied"] == "exit"
 
 
-def test_license_is_reserved(helm: Helm, own_chart: Path) -> None:
-    """The group of contract prices may be fixed as the others, and is handed to the sidecar as it is."""
-    _fix(own_chart, {"product": _OWN, "license": {"refresh": "10m"}})
-    assert {"refresh": "10m"} == _configuration(helm, own_chart)["license"]
+def test_contract_is_fixed_whole(helm: Helm, own_chart: Path) -> None:
+    """A contract price needs the product's own price and ID, and what it grants; no public key."""
+    contract = {"require": [{"name": "deployment", "hold": 1}], "tiers": ["basic", "pro"]}
+    product = {"code": "0fixed", "pricing": "contract", "id": "prod-abcdefghijklm"}
+    _fix(own_chart, {"product": product, "license": contract})
+    found = _configuration(helm, own_chart)
+    assert product == {key: found["product"][key] for key in product}
+    assert contract == {key: found["license"][key] for key in contract}
 
 
 def test_products_own_keys_are_enough(helm: Helm, own_chart: Path) -> None:
@@ -140,10 +146,11 @@ def test_unclear_file_is_refused(helm: Helm, own_chart: Path, content: object, e
     "changes",
     [
         config(entitlement={"check": "none"}),
+        config(license={"refresh": "1h"}),
         config(metering={"report_zero": False}),
         config(marketplace={"mode": "emulator"}),
     ],
-    ids=["entitlement", "metering", "marketplace"],
+    ids=["entitlement", "license", "metering", "marketplace"],
 )
 def test_image_is_not_overridden_by_values(helm: Helm, changes: Values) -> None:
     """With the configuration in the image a value for a seller's group is refused: it would have no effect."""

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
+from sidecar.domain.policy import EntitlementCheck
 from sidecar.domain.status import Finding, Metering, Status, Terms
 from sidecar.serializers import status_members
 
@@ -24,6 +25,8 @@ WELL = Status(
     versions={"sidecar": "0.1.0", "python": "3.11.7"},
     now=NOW,
     started_at=NOW - timedelta(hours=3, minutes=20, seconds=2),
+    check=EntitlementCheck.REGISTER,
+    pricing=None,
     entitlement=ENTITLED,
     metering=Metering.OK,
     last_success_at=NOW - timedelta(minutes=17),

@@ -48,6 +48,27 @@ def test_sound_setup_has_none(tmp_path: Path) -> None:
     assert [] == list(obstacles(load(str(path), {}), {"AWS_REGION": "eu-west-1"}))
 
 
+PRICES = [
+    ("product: {code: 0abc, pricing: contract, id: prod-abc}", "entitlement.check"),
+    (
+        "product: {code: 0abc, id: prod-abc}\nmetering: {dimensions: [{name: a}]}\nentitlement: {probe: license}",
+        "entitlement.probe",
+    ),
+]
+
+
+@pytest.mark.parametrize(("price", "key"), PRICES)
+def test_license_check_is_refused(tmp_path: Path, price: str, key: str) -> None:
+    """A check that this version cannot ask ends the start, under the setting that chooses it."""
+    path = tmp_path / "config.yaml"
+    path.write_text(f"{price}\napi: {{port: 0}}\nprobes: {{port: 0}}\n")
+    (found,) = obstacles(load(str(path), {}), {"AWS_REGION": "eu-west-1"})
+    assert (key, f"{key} is license, and this version of the sidecar does not ask License Manager") == (
+        found.key,
+        found.found,
+    )
+
+
 @pytest.mark.parametrize("command", ["run", "doctor"])
 def test_file_and_surroundings_are_told_together(
     tmp_path: Path, busy: int, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

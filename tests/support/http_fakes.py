@@ -16,6 +16,7 @@ from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch
 from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.metering.records import RecordStatus
+from sidecar.domain.policy import EntitlementCheck
 from sidecar.domain.status import (
     AllocationView,
     BucketView,
@@ -68,6 +69,8 @@ STATUS = Status(
     versions={"sidecar": "1.2.3", "python": "3.13.1"},
     now=NOW,
     started_at=HOUR,
+    check=EntitlementCheck.REGISTER,
+    pricing=None,
     entitlement=ENTITLED,
     metering=Metering.OK,
     last_success_at=NOW - timedelta(minutes=2),

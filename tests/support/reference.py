@@ -44,7 +44,11 @@ _CHART_SCHEMAS: Mapping[str, Mapping[str, object]] = {
 """What the chart refuses beyond the sidecar: a port that is any free one cannot be a port of the pod."""
 _NOT_IN_CHART = frozenset({"ledger"})
 """Groups that the chart writes itself."""
-_DURATION = "^(0|[1-9][0-9]*)[smh]$"
+_DURATION = "^(0|[1-9][0-9]*)[smhd]$"
+_STRUCTURED = frozenset(
+    {"product.public_keys", "product.trusted_codes", "metering.dimensions", "license.require", "license.tiers"}
+)
+"""Lists and mappings, whose members the chart describes itself."""
 _COLUMNS = 118
 
 
@@ -133,7 +137,7 @@ def _schema_of(key: str, field: Field[Any]) -> Mapping[str, object]:
     declaration, kind = declaration_of(field), _kind(field)
     if key in _CHART_SCHEMAS:
         return _CHART_SCHEMAS[key]
-    if declaration.parser is not None or key in {"product.public_keys", "product.trusted_codes", "metering.dimensions"}:
+    if declaration.parser is not None or key in _STRUCTURED:
         return {}
     if kind is bool:
         return {"type": "boolean"}
@@ -142,7 +146,9 @@ def _schema_of(key: str, field: Field[Any]) -> Mapping[str, object]:
     if kind is timedelta:
         return {"type": "string", "pattern": _DURATION}
     assert issubclass(kind, StrEnum)
-    return {"type": "string", "enum": [word.value for word in kind]}
+    words: list[object] = [word.value for word in kind]
+    # Without this null would be no value: an enum names each one.
+    return {"enum": [*words, None]} if NoneType in get_args(field.type) else {"type": "string", "enum": words}
 
 
 def schema(text: str) -> str:
@@ -153,7 +159,7 @@ def schema(text: str) -> str:
         members = groups[owner]["properties"]
         known = members.get(name, {})
         told = {"description": _sentence(f"{owner}.{name}", field), **_schema_of(f"{owner}.{name}", field)}
-        first = {"type": told.pop("type", known.get("type"))}
+        first = {"type": told.pop("type")} if "type" in told else {k: known[k] for k in ("type",) if k in known}
         rest = {part: value for part, value in known.items() if part not in {"type", "description"}}
         members[name] = first | {"description": told.pop("description")} | told | rest | told
     return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
@@ -200,7 +206,7 @@ def _comment(sentence: str) -> list[str]:
 
 def seller_defaults(text: str) -> str:
     """Return _seller.tpl with the chart's defaults of the seller's keys."""
-    tree: dict[str, dict[str, object]] = {"product": {}, "entitlement": {}, "metering": {}, "license": {}}
+    tree: dict[str, dict[str, object]] = {}
     for owner, name, field in _chart_keys():
         key = f"{owner}.{name}"
         if is_sellers(key):

@@ -14,7 +14,7 @@ and report all problems together, each in a sentence with key and cure. Of the c
 {{- $absent := include "marketplace-sidecar.problems.groups" . | trim }}
 {{ $absent }}
 {{- if not $absent }}
-{{- range $part := list "plain" "seller" "product" "metering" "identity" "pod" }}
+{{- range $part := list "plain" "seller" "product" "license" "metering" "identity" "pod" }}
 {{ include (printf "marketplace-sidecar.problems.%s" $part) $ }}
 {{- end }}
 {{- end }}
@@ -33,18 +33,18 @@ and report all problems together, each in a sentence with key and cure. Of the c
 
 {{- define "marketplace-sidecar.seconds" -}}
 {{- $number := regexFind "^[0-9]+" . | int -}}
-{{- $unit := dict "s" 1 "m" 60 "h" 3600 -}}
-{{- mul $number (get $unit (regexFind "[smh]$" .)) -}}
+{{- $unit := dict "s" 1 "m" 60 "h" 3600 "d" 86400 -}}
+{{- mul $number (get $unit (regexFind "[smhd]$" .)) -}}
 {{- end }}
 
 {{- define "marketplace-sidecar.problems.product" -}}
 {{- $sidecar := .Values.sidecar -}}
 {{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
 {{- $product := $config.product -}}
-{{- $stray := omit $product "code" "public_key_version" "public_keys" "trusted_codes" }}
+{{- $stray := omit $product "code" "pricing" "id" "public_key_version" "public_keys" "trusted_codes" }}
 {{- if not $sidecar.productFromImage }}
 {{- if $stray }}
-product.yaml: has unknown keys: {{ keys $stray | sortAlpha | join ", " }}; it holds code, public_key_version, public_keys and trusted_codes
+product.yaml: has unknown keys: {{ keys $stray | sortAlpha | join ", " }}; it holds code, pricing, id, public_key_version, public_keys and trusted_codes
 {{- end }}
 {{- if not $product.code }}
 sidecar.config.product.code: is missing{{ if $config.metering.dimensions }}, and the dimensions are reported under it{{ end }}; set the product code of the listing, or build it into the image and set sidecar.productFromImage
@@ -52,8 +52,53 @@ sidecar.config.product.code: is missing{{ if $config.metering.dimensions }}, and
 sidecar.config.product.code: {{ $product.code }} is not one of trusted_codes; correct one of the two
 {{- end }}
 {{- $version := $product.public_key_version | default 1 | toString }}
-{{- if and (eq $config.entitlement.check "register") (not (hasKey ($product.public_keys | default dict) $version)) }}
+{{- $check := include "marketplace-sidecar.checkInForce" $config }}
+{{- if and (eq $check "register") (not (hasKey ($product.public_keys | default dict) $version)) }}
 sidecar.config.product.public_keys: has no key of version {{ $version }}, which entitlement.check: register needs to verify signatures; add it with --set-file 'sidecar.config.product.public_keys.{{ $version }}=1.pem'
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The check of the entitlement in force; takes the configuration. */}}
+{{- define "marketplace-sidecar.checkInForce" -}}
+{{- $product := .product -}}
+{{- if ne .entitlement.check "auto" -}}{{ .entitlement.check }}
+{{- else if $product.pricing -}}{{ get (dict "hourly" "register" "custom" "meter" "contract" "license") $product.pricing }}
+{{- else if $product.public_keys -}}register
+{{- else -}}meter
+{{- end -}}
+{{- end }}
+
+{{- define "marketplace-sidecar.problems.license" -}}
+{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
+{{- $product := $config.product -}}
+{{- $license := $config.license -}}
+{{- $check := include "marketplace-sidecar.checkInForce" $config -}}
+{{- if not .Values.sidecar.productFromImage }}
+{{- $belonging := get (dict "hourly" "register" "custom" "meter" "contract" "license") ($product.pricing | default "") }}
+{{- if and $belonging (not (has $check (list $belonging "none"))) }}
+sidecar.config.entitlement.check: {{ $check }} is not the check of product.pricing: {{ $product.pricing }}; remove it (auto takes the check of the price), or correct product.pricing
+{{- else if not $product.id }}
+{{- if eq $check "license" }}
+sidecar.config.product.id: is missing, and contract prices need it; set the product ID of the listing, such as prod-abcdefghijklm
+{{- else if and (eq $check "meter") (eq $config.entitlement.probe "license") }}
+sidecar.config.product.id: is missing, and entitlement.probe: license needs it; set the product ID of the listing, such as prod-abcdefghijklm
+{{- end }}
+{{- end }}
+{{- range $key := list "require" "tiers" }}
+{{- if and (get $license $key) (has $check (list "register" "meter")) }}
+sidecar.config.license.{{ $key }}: is of a contract price, and the check in force is {{ $check }}; set product.pricing to contract, or remove it
+{{- end }}
+{{- end }}
+{{- $names := list -}}
+{{- range $license.require }}
+{{- if has .name $names }}
+sidecar.config.license.require: names {{ .name }} twice; name each entitlement once
+{{- end }}
+{{- $names = append $names .name }}
+{{- if and .hold (has .name ($license.tiers | default list)) }}
+sidecar.config.license.require: holds {{ .name }}, which is one of license.tiers, and a tier has no seats; remove hold, or take the name out of license.tiers
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -69,8 +114,15 @@ sidecar.config.metering.dimensions: names {{ .name }} twice; name each dimension
 {{- end }}
 {{- $names = append $names .name }}
 {{- end }}
-{{- if and (eq $config.entitlement.check "meter") (not $metering.dimensions) }}
-sidecar.config.entitlement.check: meter asks AWS about metering.dimensions, which is empty; add a dimension, or set entitlement.check to register
+{{- $entitlement := $config.entitlement }}
+{{- $metered := eq (include "marketplace-sidecar.checkInForce" $config) "meter" }}
+{{- if and $metered (not $metering.dimensions) (eq $entitlement.check "auto") (not $config.product.pricing) }}
+sidecar.config.product.public_keys: has no key of version {{ $config.product.public_key_version | default 1 }}, which hourly prices need to verify signatures, and there is no dimension, which custom prices need; add one of the two, and set product.pricing
+{{- else if and $metered (not $metering.dimensions) }}
+sidecar.config.entitlement.check: meter asks AWS about metering.dimensions, which is empty; add a dimension for a custom price, or set product.pricing to hourly and add a public key
+{{- end }}
+{{- if and $entitlement.probe_dimension (not (has $entitlement.probe_dimension $names)) }}
+sidecar.config.entitlement.probe_dimension: {{ $entitlement.probe_dimension }} is not one of metering.dimensions; name one of them, or remove the key to use the first
 {{- end }}
 {{- $window := include "marketplace-sidecar.seconds" $metering.window | int -}}
 {{- $settle := include "marketplace-sidecar.seconds" $metering.settle | int -}}

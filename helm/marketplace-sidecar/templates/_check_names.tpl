@@ -10,7 +10,7 @@ first shows as a fault of a template, the second only after half of the release 
 sidecar.{{ $group }}: is null, and the sidecar cannot run without it; remove the line to use the chart's defaults
 {{- end }}
 {{- end }}
-{{- range $group := list "api" "entitlement" "log" "marketplace" "metering" "probes" "product" "shutdown" }}
+{{- range $group := list "api" "entitlement" "license" "log" "marketplace" "metering" "probes" "product" "shutdown" }}
 {{- if and $sidecar.config (not (kindIs "map" (get $sidecar.config $group))) }}
 sidecar.config.{{ $group }}: is null, and only config.kubernetes can be switched off that way; remove the line to use the chart's defaults
 {{- end }}

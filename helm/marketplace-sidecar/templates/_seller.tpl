@@ -11,14 +11,27 @@ only: a value that differs from its default was set by the installation.
 {{- define "marketplace-sidecar.sellerDefaults" -}}
 product:
   code: ''
+  pricing: null
+  id: null
   public_key_version: 1
   public_keys: {}
   trusted_codes: []
 entitlement:
-  check: register
+  check: auto
+  probe: record
+  probe_dimension: null
+  probe_hour: previous
   on_denied: hold
   retry_for: 30m
   remember_for: 24h
+license:
+  region: auto
+  require: []
+  tiers: []
+  refresh: 15m
+  on_taken: admit
+  on_expired: deny
+  warn_before: 30d
 metering:
   dimensions: []
   quantity: decimal
@@ -29,7 +42,6 @@ metering:
   report_zero: true
   failing_after: 2h
   on_failing: warn
-license: {}
 marketplace:
   endpoint_url: null
   mode: live
@@ -58,7 +70,7 @@ not known here; they count as the defaults.
 {{- $defaults := include "marketplace-sidecar.sellerDefaults" . | fromYaml -}}
 {{- $fixed := include "marketplace-sidecar.fixed" . | fromYaml -}}
 {{- if .Values.sidecar.productFromImage -}}
-{{- $fixed = omit $defaults "license" -}}
+{{- $fixed = $defaults -}}
 {{- end -}}
 {{- range $group, $members := $fixed -}}
 {{- $whole := eq $group "marketplace" | ternary (get $config $group | default dict) dict | deepCopy -}}

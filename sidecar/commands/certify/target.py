@@ -65,14 +65,14 @@ def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, 
         NotReady: There is nothing to certify.
     """
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
-    registers = settings.entitlement.check is EntitlementCheck.REGISTER
+    registers = settings.check is EntitlementCheck.REGISTER
     if not dimensions and not registers:
         raise NotReady("The product neither registers nor meters, so there is nothing to certify. Add its dimensions.")
     return Report(
         subject=Target(
             product_code=settings.product.code,
             public_key_version=settings.product.public_key_version,
-            check=settings.entitlement.check,
+            check=settings.check,
             dimensions=dimensions,
             quantity=amount,
             quantity_kind=settings.metering.quantity,

@@ -227,6 +227,8 @@ async def test_status_rendered(api: Api) -> None:
             "registered_at": "2026-11-23T10:05:00Z",
             "since": "2026-11-23T10:05:00Z",
             "until": None,
+            "check": "register",
+            "pricing": None,
         },
         "metering": {
             "state": "ok",
