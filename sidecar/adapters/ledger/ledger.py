@@ -16,6 +16,7 @@ from typing import TypeVar
 import structlog
 
 from sidecar.adapters.ledger import generations, handover, proof, pruning, queries, submitting, succeeding, taking
+from sidecar.adapters.ledger.checkouts import CheckoutTable
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
@@ -75,6 +76,8 @@ class Ledger:
         """Why the ledger could not be used the last time; None while it can."""
         self.room_watch = RoomWatch(path)
         self._space = Space(path, max_size)
+        self.checkouts = CheckoutTable(self._write, self._read)
+        """What License Manager holds for this pod."""
 
     async def open(
         self,
