@@ -169,9 +169,7 @@ class Checkout:
         """Return what time alone has made of it."""
         match self.state:
             case CheckoutState.INTENDED if self.unanswered and self.drawdown:
-                # From the first attempt: AWS may forget the client token after its time to live, and then draw again.
-                over = self.first_attempt_at is not None and now >= self.first_attempt_at + TIME_TO_LIVE
-                return self.doubted(now) if over else self
+                return self if self._may_repeat_drawdown(now) else self.doubted(now)
             case CheckoutState.INTENDED if not self.drawdown and not self.wanted(now):
                 until = self.may_be_held_until()
                 return self.lapsed(now) if until is None or now >= until + MARGIN else self
@@ -179,6 +177,12 @@ class Checkout:
                 return self.lapsed(now) if self.expires_at is not None and now >= self.expires_at else self
             case _:
                 return self
+
+    def _may_repeat_drawdown(self, now: datetime) -> bool:
+        """Return whether AWS certainly still knows the client token; later the same request could draw again."""
+        first, last = self.first_attempt_at or now, self.attempted_at or now
+        # From the first attempt. A clock that went back shows how much time has passed no more.
+        return last - MARGIN <= now < first + TIME_TO_LIVE - MARGIN
 
     def wanted(self, now: datetime) -> bool:
         """Return whether it is still asked for: the pod's own until it ends, the app's while the app confirms it."""

@@ -151,9 +151,16 @@ def test_drawdown_needs_nothing_more() -> None:
 def test_drawdown_in_doubt_after_first_time_to_live() -> None:
     """AWS may forget the client token after its time to live: a repeat could draw twice, so a person decides."""
     lost = lose(lose(DRAWDOWN), 40 * MINUTE)
-    assert CheckoutState.INTENDED is lost.settled_by(START + 59 * MINUTE).state
-    doubt = lost.settled_by(START + HOUR)
+    assert CheckoutState.INTENDED is lost.settled_by(START + 54 * MINUTE).state
+    doubt = lost.settled_by(START + 55 * MINUTE)
     assert (CheckoutState.IN_DOUBT, None) == (doubt.state, next_step(doubt, START + 2 * HOUR))
+
+
+def test_drawdown_in_doubt_when_the_clock_went_back() -> None:
+    """A clock that went back does not show whether AWS still knows the client token."""
+    lost = lose(DRAWDOWN, 40 * MINUTE)
+    assert CheckoutState.INTENDED is lost.settled_by(START + 35 * MINUTE).state
+    assert CheckoutState.IN_DOUBT is lost.settled_by(START + 34 * MINUTE).state
 
 
 def test_refusal_after_lost_answer_of_drawdown_is_doubt() -> None:
