@@ -3,7 +3,7 @@
 #   docker buildx build --platform linux/amd64,linux/arm64 --build-arg VERSION=0.1.0 --tag REGISTRY/marketplace-sidecar:0.1.0 .
 #
 # BASE is any image with python3 3.11 or newer and its venv module. A release pins it by digest
-# (python:3.13-slim-bookworm@sha256:...), so that the same commit gives the same image again.
+# (python:3.13-slim-bookworm@sha256:...): the same commit then gives the same image again.
 ARG BASE=python:3.13-slim-bookworm
 
 FROM ${BASE} AS build
@@ -54,6 +54,6 @@ USER 65532:65532
 EXPOSE 8788
 # No shell in between: SIGTERM reaches the process itself. No HEALTHCHECK: Kubernetes and ECS ignore it.
 # Isolated (-I): PYTHONPATH and the other variables of the interpreter cannot put other code in the product's place. The
-# path is whole, so that PATH cannot either. -B writes no byte code, -u buffers no output.
+# path is absolute: PATH cannot either. -B writes no byte code, -u buffers no output.
 ENTRYPOINT ["/opt/marketplace-sidecar/bin/python", "-I", "-B", "-u", "-m", "sidecar"]
 CMD ["run"]

@@ -1,6 +1,6 @@
 """A sidecar that registers, gates and meters a paid AWS Marketplace container product.
 
-What stands above knows what stands below, never the other way round; the contracts in pyproject.toml hold that.
+A ring imports the rings below it, never those above; the contracts in pyproject.toml check that.
 
     cli, completion             the command line
     commands                    one module or package for each command, loaded when it is called

@@ -16,7 +16,7 @@ _TIMEOUT = 2.0
 
 
 class TokenUnusable(Exception):  # noqa: N818 - what is the case
-    """The configured token cannot be read; the message says why."""
+    """The configured token cannot be read; the message names the reason."""
 
 
 class NoStatus(Exception):  # noqa: N818 - what is the case
@@ -28,7 +28,7 @@ class NoStatus(Exception):  # noqa: N818 - what is the case
 
 
 def require_place(api: ApiSettings) -> None:
-    """Refuse a configuration that does not say where the API listens.
+    """Refuse a configuration without the address of the API.
 
     Raises:
         SettingsError: The port is 0.

@@ -1,4 +1,4 @@
-"""The exit codes of every command. Scripts and manifests rely on the numbers; docs/operator.md says what to do."""
+"""The exit codes of every command. Scripts and manifests rely on the numbers; docs/operator.md has the cures."""
 
 from enum import IntEnum
 

@@ -21,7 +21,7 @@ _LARGEST = 4 * 1024 * 1024
 
 
 class NoAnswer(OSError):  # noqa: N818 - what is the case
-    """The listener did not answer; the message says why."""
+    """The listener did not answer; the message names the reason."""
 
 
 @dataclass(frozen=True, slots=True)

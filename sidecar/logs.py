@@ -87,7 +87,7 @@ def is_console(form: LogFormat, *, terminal: bool) -> bool:
 
 def _renderer(form: LogFormat, *, terminal: bool) -> structlog.typing.Processor:
     if is_console(form, terminal=terminal):
-        from sidecar.terminal.colours import Paint, wanted  # noqa: PLC0415 - not in a pod
+        from sidecar.terminal.colors import Paint, wanted  # noqa: PLC0415 - not in a pod
         from sidecar.terminal.console import ConsoleLines  # noqa: PLC0415 - as above
         from sidecar.terminal.size import columns_of  # noqa: PLC0415 - as above
 

@@ -52,7 +52,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """The top-level help names every command with one line."""
-    assert cli.main(["--help"]) == 0
+    assert 0 == cli.main(["--help"])
     shown = " ".join(capsys.readouterr().out.split())
     for command in cli.COMMANDS:
         assert f"{command.name} {command.help}" in shown
@@ -91,27 +91,27 @@ def test_scripts_get_json(words: str) -> None:
 )
 def test_nearest_word_is_named(capsys: pytest.CaptureFixture[str], arguments: list[str], nearest: str) -> None:
     """A word that is not known ends with 2, and the nearest one that is."""
-    assert cli.main(arguments) == 2
+    assert 2 == cli.main(arguments)
     assert capsys.readouterr().err.endswith(f"; did you mean {nearest}?\n")
 
 
 def test_strange_word_is_only_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """Where nothing is near, nothing is suggested."""
-    assert cli.main(["xyzzy"]) == 2
+    assert 2 == cli.main(["xyzzy"])
     assert "did you mean" not in capsys.readouterr().err
 
 
 def test_nothing_shows_commands(capsys: pytest.CaptureFixture[str]) -> None:
     """Without arguments the commands are shown, on standard error and with 2."""
-    assert cli.main([]) == 2
+    assert 2 == cli.main([])
     shown = capsys.readouterr()
-    assert shown.out == ""
+    assert "" == shown.out
     assert [] == [command.name for command in cli.COMMANDS if command.help.split()[0] not in shown.err]
 
 
 def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """--version prints the program and its version."""
-    assert cli.main(["--version"]) == 0
+    assert 0 == cli.main(["--version"])
     assert capsys.readouterr().out == f"marketplace-sidecar {__version__}\n"
 
 
@@ -129,7 +129,7 @@ def test_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_bad_command_line_is_two(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """A command line that cannot be understood ends with 2 and the usage."""
-    assert cli.main(arguments) == 2
+    assert 2 == cli.main(arguments)
     assert capsys.readouterr().err.startswith("usage: marketplace-sidecar")
 
 
@@ -162,7 +162,7 @@ def test_values_may_begin_with_a_dash(words: str, capsys: pytest.CaptureFixture[
 )
 def test_forgotten_value_is_named(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """An option of the command is not taken for the value of the option before it."""
-    assert cli.main(arguments) == 2
+    assert 2 == cli.main(arguments)
     assert "argument --nonce: expected one argument" in capsys.readouterr().err
 
 
@@ -171,14 +171,14 @@ def test_bad_configuration_is_two(tmp_path: Path, capsys: pytest.CaptureFixture[
     """A configuration that cannot be used ends with 2 and every problem on standard error."""
     path = tmp_path / "config.yaml"
     path.write_text("api: {port: 99999}\nlog: {level: loud}\n")
-    assert cli.main([name, "--config", str(path)]) == 2
+    assert 2 == cli.main([name, "--config", str(path)])
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split()[0].rstrip(":") for line in lines[1:]] == [
+    assert [
         "product.code",
         "api.port",
         "log.level",
         "product.public_keys",
-    ]
+    ] == [line.split()[0].rstrip(":") for line in lines[1:]]
 
 
 def test_module_is_the_command() -> None:
@@ -209,7 +209,7 @@ def loaded_by(*arguments: str) -> str:
 @pytest.mark.parametrize("arguments", [["--help"], ["healthcheck", "--url", "http://127.0.0.1:1"], []])
 def test_little_is_loaded(arguments: list[str]) -> None:
     """Help and a check by address load neither a vendor's package nor the configuration's."""
-    assert loaded_by(*arguments) == ""
+    assert "" == loaded_by(*arguments)
 
 
 @pytest.mark.parametrize("arguments", [["healthcheck"], ["wait", "--timeout", "0"], ["status"]])
@@ -217,7 +217,7 @@ def test_only_yaml_is_loaded(tmp_path: Path, arguments: list[str]) -> None:
     """Commands that read the configuration load the YAML package and no other vendor's."""
     path = tmp_path / "config.yaml"
     path.write_text("product: {code: a, public_keys: {1: /a.pem}}\nprobes: {port: 1}\napi: {port: 2}\n")
-    assert loaded_by(*arguments, "--config", str(path)) == "yaml"
+    assert "yaml" == loaded_by(*arguments, "--config", str(path))
 
 
 @pytest.mark.parametrize(("command", "code"), [("--help", 0), ("openapi", 141)])

@@ -47,9 +47,10 @@ def typed(shell: list[str], folder: Path, prepare: str, line: str, keys: bytes) 
         yield screen
 
 
-def await_words(screen: Screen, words: list[str]) -> None:
-    """Return once every word stands on the screen by itself."""
-    screen.await_for(str(words), lambda rows: set(words) <= {word for row in rows for word in row.split()})
+def await_words(screen: Screen, words: list[str]) -> set[str]:
+    """Return the words on the screen as soon as the given ones are among them."""
+    rows = screen.await_for(str(words), lambda rows: set(words) <= {word for row in rows for word in row.split()})
+    return {word for row in rows for word in row.split()}
 
 
 LINES = [
@@ -68,7 +69,7 @@ def test_bash_completes(scripts: Mapping[str, Path], folder: Path, line: str, ex
     shell = ["bash", "--norc", "--noprofile", "-i"]
     # The first TAB completes as far as it goes, the second one lists.
     with typed(shell, folder, f"source {scripts['bash']}", line, TAB + TAB) as screen:
-        await_words(screen, expected)
+        assert set(expected) <= await_words(screen, expected)
 
 
 @pytest.mark.machine
@@ -77,7 +78,7 @@ def test_zsh_completes(scripts: Mapping[str, Path], folder: Path, line: str, exp
     """Zsh does, too, with the script among its functions."""
     prepare = f"fpath=({scripts['zsh'].parent} $fpath); autoload -Uz compinit; compinit -u -D"
     with typed([need("zsh", "zsh"), "-f", "-i"], folder, prepare, line, TAB) as screen:
-        await_words(screen, expected)
+        assert set(expected) <= await_words(screen, expected)
 
 
 @pytest.mark.machine

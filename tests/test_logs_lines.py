@@ -52,8 +52,8 @@ def test_line_is_json(lines: Lines) -> None:
     structlog.get_logger().warning("metering.record_accepted", dimension="requests", quantity="1.5")
     (line,) = lines()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", str(line["timestamp"]))
-    assert list(line) == ["timestamp", "level", "event", "dimension", "quantity"]
-    assert (line["level"], line["event"]) == ("warning", "metering.record_accepted")
+    assert ["timestamp", "level", "event", "dimension", "quantity"] == list(line)
+    assert ("warning", "metering.record_accepted") == (line["level"], line["event"])
 
 
 def test_values_become_plain(lines: Lines) -> None:
@@ -87,7 +87,7 @@ def test_secret_keys_are_redacted(lines: Lines, name: str) -> None:
     """The value of a key that names a secret never appears, however deep it lies."""
     structlog.get_logger().info("x", **{name: "hunter2"}, request={"headers": [{name: ["hunter2"]}]})
     (line,) = lines()
-    assert line[name] == REDACTED
+    assert REDACTED == line[name]
     assert line["request"] == {"headers": [{name: REDACTED}]}
 
 
@@ -98,7 +98,7 @@ def test_tokens_are_redacted_anywhere(lines: Lines) -> None:
     log.info(message, body=f"<{TOKEN}>", parts=(TOKEN, {"a": TOKEN}), error=ValueError(TOKEN))
     log.error("failed", exc_info=ValueError(TOKEN))
     logging.getLogger("botocore").error("got %s", TOKEN)
-    assert len(lines()) == 3
+    assert 3 == len(lines())
     assert "eyJ" not in json.dumps(lines())
     assert lines()[0]["body"] == f"<{REDACTED}>"
 
@@ -115,7 +115,7 @@ def test_level_is_a_threshold(lines: Lines) -> None:
     """What is less severe than the level is not written."""
     structlog.get_logger().debug("quiet")
     structlog.get_logger().info("loud")
-    assert [line["event"] for line in lines()] == ["loud"]
+    assert ["loud"] == [line["event"] for line in lines()]
 
 
 def test_libraries_log_from_warning(lines: Lines) -> None:
@@ -125,17 +125,17 @@ def test_libraries_log_from_warning(lines: Lines) -> None:
     log.warning("slow %s", "client")
     log.critical("broken")
     found = [(line["event"], line["level"], line["library"], line["message"]) for line in lines()]
-    assert found == [
+    assert [
         ("library.message", "warning", "aiohttp.server", "slow client"),
         ("library.message", "critical", "aiohttp.server", "broken"),
-    ]
+    ] == found
 
 
 def test_bad_arguments_are_survived(lines: Lines) -> None:
     """A library's message whose arguments do not fit is written as it stands."""
     (relay,) = (handler for handler in logging.getLogger().handlers if type(handler).__module__ == "sidecar.logs")
     relay.handle(logging.makeLogRecord({"msg": "%s of %s", "args": ("one",), "levelno": logging.ERROR}))
-    assert [(line["level"], line["message"]) for line in lines()] == [("error", "%s of %s")]
+    assert [("error", "%s of %s")] == [(line["level"], line["message"]) for line in lines()]
 
 
 def test_exception_is_one_line(lines: Lines) -> None:
@@ -149,7 +149,7 @@ def test_context_is_bound_once(lines: Lines) -> None:
     """What is bound to the context stands on every later line."""
     structlog.contextvars.bind_contextvars(pod="p-1")
     structlog.get_logger().info("x")
-    assert [line["pod"] for line in lines()] == ["p-1"]
+    assert ["p-1"] == [line["pod"] for line in lines()]
 
 
 @pytest.mark.parametrize(

@@ -48,4 +48,4 @@ def test_any_text_is_judged(text: str) -> None:
 def test_largest_unit_is_used() -> None:
     """Rendering uses the largest unit that divides the duration; one day is 24h."""
     rendered = [durations.render(timedelta(seconds=seconds)) for seconds in (0, 59, 60, 90, 3600, 5400, 86400, 172800)]
-    assert rendered == ["0s", "59s", "1m", "90s", "1h", "90m", "24h", "2d"]
+    assert ["0s", "59s", "1m", "90s", "1h", "90m", "24h", "2d"] == rendered

@@ -94,11 +94,11 @@ def test_reader_and_lock_agree() -> None:
 def test_all_refused_at_once(read: Read) -> None:
     """Every variable that may not be set is listed, beside what else is wrong."""
     environ = {"SIDECAR_ENTITLEMENT__CHECK": "none", "SIDECAR_MARKETPLACE__MODE": "emulator", "SIDECAR_API__PORT": "x"}
-    assert sorted(problem.key for problem in problems_of(read, environ)) == [
+    assert [
         "SIDECAR_ENTITLEMENT__CHECK",
         "SIDECAR_MARKETPLACE__MODE",
         "api.port",
-    ]
+    ] == sorted(problem.key for problem in problems_of(read, environ))
 
 
 @pytest.mark.parametrize("name", ["SIDECAR_METERING_PORT", "SIDECAR_LICENSE_PORT", "SIDECAR__X_PORT"])

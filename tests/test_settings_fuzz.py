@@ -26,16 +26,15 @@ TREES = st.recursive(
 YAML_MARKS = st.text(st.sampled_from("[]{}&*!|>%@`'\"#:-?, \n\tab01~<=\\U"), max_size=40)
 
 
-def judge(content: bytes, environ: dict[str, str]) -> None:
-    """Load the content as a file; the outcome is settings or an explanation."""
+def loaded(content: bytes, environ: dict[str, str]) -> Settings | bytes:
+    """Load the content as a file; return the settings, or the explanation of the problems."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "config.yaml")
         path.write_bytes(content)
         try:
-            outcome: object = load(str(path), environ)
+            return load(str(path), environ)
         except SettingsError as error:
-            outcome = explain(error.problems).encode()
-    assert isinstance(outcome, Settings | bytes)
+            return explain(error.problems).encode()
 
 
 @given(st.binary(max_size=200) | YAML_MARKS.map(str.encode))
@@ -46,13 +45,13 @@ def judge(content: bytes, environ: dict[str, str]) -> None:
 @example(b"%YAML 9.9\n---\na")
 def test_any_bytes_are_judged(content: bytes) -> None:
     """Arbitrary bytes are refused with problems."""
-    judge(content, {})
+    assert loaded(content, {})
 
 
 @given(TREES)
 def test_any_tree_is_judged(tree: object) -> None:
     """Well-formed YAML of any shape is read or refused with problems."""
-    judge(yaml.safe_dump(tree).encode("utf-8", "surrogatepass"), {})
+    assert loaded(yaml.safe_dump(tree).encode("utf-8", "surrogatepass"), {})
 
 
 @given(
@@ -66,4 +65,4 @@ def test_any_tree_is_judged(tree: object) -> None:
 )
 def test_any_environment_is_judged(environ: dict[str, str]) -> None:
     """Variables of any name and value are taken or refused with problems."""
-    judge(b"product: {code: a, public_keys: {1: /a.pem}}", environ | {"SIDECAR_CONFIG": "/unused"})
+    assert loaded(b"product: {code: a, public_keys: {1: /a.pem}}", environ | {"SIDECAR_CONFIG": "/unused"})

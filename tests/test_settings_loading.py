@@ -367,9 +367,9 @@ def test_problems_are_told_in_lines() -> None:
         Problem("product.code", None, "is missing", "set it"),
     ]
     assert (
-        explain(problems) == "2 problems in the configuration:\n"
+        "2 problems in the configuration:\n"
         "  api.port = 99999: is out of range; give a whole number from 0 to 65535 (c.yaml, line 3)\n"
-        "  product.code: is missing; set it"
+        "  product.code: is missing; set it" == explain(problems)
     )
     assert explain(problems[:1]).startswith("1 problem in the configuration:\n")
 

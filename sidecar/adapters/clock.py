@@ -40,7 +40,7 @@ class SystemClock:
 
     async def sleep_until(self, instant: datetime) -> None:
         """Return once `now()` has reached `instant`; the clock is read again after every nap."""
-        # Even a wait whose instant has passed gives other tasks a turn.
+        # Even a wait for a past instant gives other tasks a turn.
         await asyncio.sleep(0)
         while (left := (instant - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - no event reports a stepped clock
             await asyncio.sleep(min(left, self._longest_nap))

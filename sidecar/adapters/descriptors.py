@@ -15,11 +15,11 @@ _REPORT = "socket.accept() out of system resource"
 """The message of asyncio, since 3.4."""
 _AGAIN_SECONDS = 60.0
 """How often the count is logged while it lasts; real time, like the waits of asyncio."""
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 _ONE_ATTEMPT_SECONDS = 0.5
 """Reports for one socket within this time are one attempt: asyncio repeats it a hundred times in a row."""
-_QUIET_LOOKS = 3
-"""Looks in a row that must find a free descriptor and no new report: asyncio tries to accept once a second."""
+_QUIET_POLLS = 3
+"""Polls in a row that must find a free descriptor and no new report: asyncio tries to accept once a second."""
 _CURE = (
     "Find what holds the connections, or raise the limit of open files (ulimit -n). Probes and the API answer again"
     " as soon as descriptors are free."
@@ -33,7 +33,7 @@ class DescriptorReports:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._looking: asyncio.TimerHandle | None = None
+        self._next_poll: asyncio.TimerHandle | None = None
         self._began_at = 0.0
         self._logged_at = 0.0
         self._attempts = 0
@@ -57,24 +57,24 @@ class DescriptorReports:
         if now - self._attempted_at.get(listening, -_ONE_ATTEMPT_SECONDS) >= _ONE_ATTEMPT_SECONDS:
             self._attempts += 1
             self._attempted_at[listening] = now
-        if self._looking is None:
+        if self._next_poll is None:
             self._began_at = self._logged_at = now
             log.error("descriptors.exhausted", detail=fault.strerror, attempts=self._attempts, cure=_CURE)
-            self._looking = loop.call_later(_LOOK_SECONDS, self._look)
+            self._next_poll = loop.call_later(_POLL_SECONDS, self._poll)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         now = self._loop.time()
         self._quiet = self._quiet + 1 if not self._is_new and _has_free_descriptor() else 0
         self._is_new = False
-        if self._quiet == _QUIET_LOOKS:
+        if self._quiet == _QUIET_POLLS:
             log.info("descriptors.recovered", attempts=self._attempts, lasted_seconds=round(now - self._began_at, 1))
-            self._looking, self._attempts, self._quiet = None, 0, 0
+            self._next_poll, self._attempts, self._quiet = None, 0, 0
             self._attempted_at.clear()
             return
         if now - self._logged_at >= _AGAIN_SECONDS:
             self._logged_at = now
             log.error("descriptors.exhausted", attempts=self._attempts, cure=_CURE)
-        self._looking = self._loop.call_later(_LOOK_SECONDS, self._look)
+        self._next_poll = self._loop.call_later(_POLL_SECONDS, self._poll)
 
 
 def _has_free_descriptor() -> bool:

@@ -1,6 +1,6 @@
 """The sidecar's status in the Prometheus text format.
 
-Every sample comes from one `Status`, so that a scrape is consistent in itself. Labels are bounded: dimensions, states,
+All samples of a scrape come from one `Status` and agree with each other. Labels are bounded: dimensions, states,
 the API's own problems and AWS's own answers; never a tag value, an event id or anything else that a client chooses.
 An unknown value has no sample. Quantities are floats because the format has no other type; the API has the exact ones.
 Base units are seconds and bytes.
@@ -42,8 +42,8 @@ class _Snapshot(Collector):
 
     def collect(self) -> Iterable[Metric]:
         status = self._status
-        yield _labelled("marketplace_build_info", "The version that runs.", "version", {status.versions["sidecar"]: 1})
-        yield _labelled(
+        yield _labeled("marketplace_build_info", "The version that runs.", "version", {status.versions["sidecar"]: 1})
+        yield _labeled(
             "marketplace_entitlement_state",
             "1 for the state that the entitlement is in.",
             "state",
@@ -53,7 +53,7 @@ class _Snapshot(Collector):
         yield from _progress(status)
         yield from _usage(status)
         yield from _intake(status)
-        yield _labelled(
+        yield _labeled(
             "marketplace_faults",
             "1 for each fault an operator can act on.",
             "code",
@@ -62,13 +62,13 @@ class _Snapshot(Collector):
 
 
 def _progress(status: Status) -> Iterator[Metric]:
-    yield _labelled(
+    yield _labeled(
         "marketplace_metering_state",
         "1 for the state that metering is in.",
         "state",
         {state.value: int(status.metering is state) for state in Metering},
     )
-    yield _labelled(
+    yield _labeled(
         "marketplace_metering_failing",
         "1 for each cause for which metering fails, 0 for the others.",
         "cause",
@@ -109,7 +109,7 @@ def _progress(status: Status) -> Iterator[Metric]:
         "marketplace_submission_answers",
         "Attempts of this process by AWS's answer.",
         "answer",
-        # From 0 on, so that the first success shows as a rise.
+        # From 0 on: the first success is a rise.
         {"accepted": 0, **status.answers},
     )
     if status.clock_skew is not None:
@@ -122,13 +122,13 @@ def _progress(status: Status) -> Iterator[Metric]:
 
 def _usage(status: Status) -> Iterator[Metric]:
     for term, meaning, value in _TERMS:
-        yield _labelled(
+        yield _labeled(
             f"marketplace_usage_{term}",
             f"Quantity {meaning}.",
             "dimension",
             {name: value(terms) / MILLION for name, terms in status.conservation.items()},
         )
-    yield _labelled(
+    yield _labeled(
         "marketplace_usage_left_unsent",
         "Quantity that the pod's end leaves unsent, such as a fraction of a whole number; 0 until then.",
         "dimension",
@@ -190,7 +190,7 @@ def _gauge(name: str, meaning: str, value: float) -> Metric:
     return GaugeMetricFamily(name, meaning, value=value)
 
 
-def _labelled(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
+def _labeled(name: str, meaning: str, label: str, values: Mapping[str, float]) -> Metric:
     family = GaugeMetricFamily(name, meaning, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)

@@ -1,7 +1,7 @@
 """The seller's public keys and the one accepted signature: RSASSA-PSS with SHA-256 (PS256 of RFC 7518).
 
 The only module that imports the cryptography package. It accepts no other algorithm, no private key and no certificate.
-The salt must be as long as the digest and the signature as long as the modulus, as RFC 7518 and RFC 8017 require; a
+Salt and digest must have the same length, and signature and modulus too, as RFC 7518 and RFC 8017 require; a
 verifier that detects the salt's length would accept tokens that AWS never makes.
 """
 

@@ -34,7 +34,7 @@ class Pace:
     patience: float = PATIENCE
     monotonic: Callable[[], float] = time.monotonic
     rest: Callable[[float], None] = time.sleep
-    draw: Callable[[], float] = random.random
+    random: Callable[[], float] = random.random
 
 
 def task_arn(base: str, pace: Pace) -> str:
@@ -59,7 +59,7 @@ def task_arn(base: str, pace: Pace) -> str:
         try:
             return _ask(url, listener, path)
         except NoTaskArn as failed:
-            wait = window * pace.draw()
+            wait = window * pace.random()
             if pace.monotonic() + wait >= deadline:
                 raise NoTaskArn(f"{failed}; asked {asked} times within {pace.patience:g} s") from failed
         pace.rest(wait)

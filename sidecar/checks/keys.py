@@ -15,17 +15,12 @@ from sidecar.checks.running import RunningSidecar
 from sidecar.domain.check_result import Check, CheckResult
 from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
 from sidecar.domain.entitlement.states import Evidence, Reason
-from sidecar.domain.entitlement.token import Refusal, check_signature
+from sidecar.domain.entitlement.token import FORGERY_CURE, Refusal, check_signature
 from sidecar.domain.timestamps import render
 from sidecar.settings import EntitlementCheck, MarketplaceSettings, Mode, Product, Settings
 
 KEYS = Check("keys", "AWS's answer is believed only if its signature verifies under the product's public key.")
 ROTATION = Check("key rotation", "Once AWS has rotated the key, products with the old one stop being entitled.")
-
-_OWN_KEY = (
-    "Save the key that AWS Marketplace shows for product.public_key_version, in the product's own listing; check the "
-    "clock, and that no proxy between the pod and AWS answers."
-)
 
 
 def check_keys(product: Product, marketplace: MarketplaceSettings | None = None) -> CheckResult:
@@ -54,7 +49,7 @@ def check_rotation(settings: Settings, running: RunningSidecar | None) -> CheckR
         if running.reason == Reason.SIGNATURE_INVALID:
             own = settings.marketplace
             emulated = own.mode is Mode.EMULATOR
-            cure = _of_emulator(own, settings.product.public_key_version) if emulated else _OWN_KEY
+            cure = _of_emulator(own, settings.product.public_key_version) if emulated else FORGERY_CURE
             return ROTATION.fail("the answer to the running sidecar does not verify under the product's key", cure)
         if running.registered:
             return ROTATION.ok("the running sidecar has registered, and AWS reported no rotation")

@@ -76,9 +76,9 @@ def _socket_fault(path: Path, *, running: bool) -> str | None:
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):
             return f"something else than a socket is at {path}"
-        with socket.socket(socket.AF_UNIX) as asking:
-            asking.settimeout(1)
-            taken = asking.connect_ex(str(path)) == 0
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.settimeout(1)
+            taken = caller.connect_ex(str(path)) == 0
     except FileNotFoundError:
         return None
     return f"another process listens on {path}" if taken and not running else None

@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str]) -> list[CheckResult]:
-    """Run every check of a sound configuration; blocks for as long as the slowest may take.
+    """Run every check of a sound configuration; blocks until the slowest has ended.
 
     Args:
         settings: The configuration.

@@ -21,7 +21,7 @@ from sidecar.domain.status import Status
 from sidecar.logs import is_console
 from sidecar.services.health import HealthReport
 from sidecar.settings import MeteringSettings, Settings
-from sidecar.terminal.colours import Colour, Paint, is_dumb, wanted
+from sidecar.terminal.colors import Color, Paint, is_dumb, wanted
 from sidecar.terminal.durations import format_duration
 from sidecar.terminal.text import fit, pluralize, printable, width
 from sidecar.terminal.writer import TerminalWriter
@@ -38,7 +38,7 @@ _BETWEEN = " | "
 _SHORTEST = 8
 """Fewer cells than this cannot show a part."""
 
-Part = tuple[str, Colour | None]
+Part = tuple[str, Color | None]
 
 
 class LiveTerminal:
@@ -81,15 +81,15 @@ class LiveTerminal:
 def describe(status: Status, metering: MeteringSettings, rate: float) -> Iterator[Part]:
     """Yield the parts of the line, the most important first."""
     state = status.entitlement.state
-    yield str(state), Colour.GOOD if state is State.ENTITLED else Colour.BAD
+    yield str(state), Color.GOOD if state is State.ENTITLED else Color.BAD
     codes = sorted({finding.code for finding in status.findings})
     if codes:
-        yield f"{pluralize(len(status.findings), 'fault')}: {', '.join(codes)}", Colour.BAD
-    yield f"metering {status.metering}", None if status.metering == "ok" else Colour.BAD
+        yield f"{pluralize(len(status.findings), 'fault')}: {', '.join(codes)}", Color.BAD
+    yield f"metering {status.metering}", None if status.metering == "ok" else Color.BAD
     if status.oldest_unsent_hour is not None:
         left = status.oldest_unsent_hour + metering.window - status.now
         lasting = f"{format_duration(left)} left" if left > timedelta() else "too late"
-        yield f"unsent from {status.oldest_unsent_hour:%H:%M}Z ({lasting})", Colour.DOUBTFUL
+        yield f"unsent from {status.oldest_unsent_hour:%H:%M}Z ({lasting})", Color.DOUBTFUL
     yield _next(status, metering), None
     yield _open(status), None
     yield f"{rate:.1f} events/s", None
@@ -101,14 +101,14 @@ def join(parts: Sequence[Part], paint: Paint, columns: int) -> str:
     """Return as much of the line as fits into `columns` cells."""
     drawn: list[str] = []
     left = columns
-    for text, colour in parts:
+    for text, color in parts:
         shown = printable(text)
         between = _BETWEEN if drawn else ""
         room = left - len(between)
         if width(shown) > room and drawn and room < _SHORTEST:
             break
         cut = fit(shown, max(room, 0))
-        drawn.append(between + (cut if colour is None else paint(cut, colour)))
+        drawn.append(between + (cut if color is None else paint(cut, color)))
         left = room - width(cut)
     return "".join(drawn)
 

@@ -12,14 +12,14 @@ from dataclasses import asdict
 
 from sidecar.commands.tables import print_line
 from sidecar.domain.check_result import CheckResult, CheckStatus, failed
-from sidecar.terminal.colours import Colour, Paint, wanted
+from sidecar.terminal.colors import Color, Paint, wanted
 from sidecar.terminal.text import pad, printable, wrap
 
-_COLOURS = {
-    CheckStatus.OK: Colour.GOOD,
-    CheckStatus.WARN: Colour.DOUBTFUL,
-    CheckStatus.FAIL: Colour.BAD,
-    CheckStatus.SKIPPED: Colour.QUIET,
+_COLORS = {
+    CheckStatus.OK: Color.GOOD,
+    CheckStatus.WARN: Color.DOUBTFUL,
+    CheckStatus.FAIL: Color.BAD,
+    CheckStatus.SKIPPED: Color.QUIET,
 }
 _NARROWEST = 30
 
@@ -52,7 +52,7 @@ def print_table(diagnoses: Sequence[CheckResult]) -> None:
             texts += [f"why: {diagnosis.why}", f"cure: {diagnosis.cure}"]
         lines = [line for text in texts for line in wrap(printable(text), columns)]
         print_line(
-            f"{paint(pad(diagnosis.status, states), _COLOURS[diagnosis.status])}  {diagnosis.name:<{names}}  {lines[0]}"
+            f"{paint(pad(diagnosis.status, states), _COLORS[diagnosis.status])}  {diagnosis.name:<{names}}  {lines[0]}"
         )
         for line in lines[1:]:
             print_line(f"{indent}{line}")

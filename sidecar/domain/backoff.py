@@ -7,7 +7,7 @@ than any window with a floor. It refuses to know what failed or who waits. No wa
 from datetime import timedelta
 
 _LARGEST_SHIFT = 64
-"""Doubling a microsecond so often exceeds every timedelta, so that a larger attempt changes nothing."""
+"""Doubling a microsecond this often exceeds every timedelta: a larger attempt changes nothing."""
 
 
 def full_jitter(attempt: int, *, base: timedelta, cap: timedelta, draw: float) -> timedelta:

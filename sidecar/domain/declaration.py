@@ -1,4 +1,4 @@
-"""What a setting declares about itself, once, beside its type and default: its sentence, its range, how it is read.
+"""What a setting declares about itself, once, next to its type and default: its sentence, its range, how it is read.
 
 The reader of the configuration parses a key by this, and the documents and the chart are generated from it. The
 declaration of a group is the metadata of its dataclass fields.

@@ -1,4 +1,4 @@
-"""How far this machine's clock is from the service's: one judgement for `doctor`, the status and the metrics.
+"""How far this machine's clock is from the service's: one judgment for `doctor`, the status and the metrics.
 
 The service names its time in whole seconds, and only between the instants of the question and the answer. What lies
 within that is no skew.

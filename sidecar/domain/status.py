@@ -161,7 +161,7 @@ class Status:
     """Everything an operator asks first."""
 
     versions: Mapping[str, str]
-    """Of the sidecar itself and of what its behaviour rests on, by name; `sidecar` is always there."""
+    """Of the sidecar itself and of what its behavior rests on, by name; `sidecar` is always there."""
     now: datetime
     started_at: datetime
     check: EntitlementCheck

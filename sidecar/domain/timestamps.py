@@ -21,7 +21,7 @@ def parse(text: str) -> datetime | None:
     """Return the instant that `text` names, in UTC, or None when it is not RFC 3339 with an offset.
 
     `T` and `Z` may be in lower case. Digits beyond the microsecond are dropped. A leap second (23:59:60 in UTC) is the
-    last microsecond of its minute, so that it stays in its hour.
+    last microsecond of its minute: it stays in its hour.
     """
     match = _RFC_3339.fullmatch(text)
     if match is None:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed-config",
         type=Path,
         metavar="FILE",
-        help="sidecar configuration that names the product and its dimensions, plus a list `customers` "
+        help="sidecar configuration that names the product and its dimensions, plus lists `customers` and `licenses` "
         "(default: take any product and dimension)",
     )
     parser.add_argument(
@@ -44,7 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quotas",
         action="store_true",
-        help="throttle at 5 RegisterUsage, 10 MeterUsage and 10 BatchMeterUsage calls per emulated second",
+        help="throttle at 5 RegisterUsage, 10 MeterUsage and 10 BatchMeterUsage calls, and at 10 calls of each License "
+        "Manager operation, per emulated second",
+    )
+    parser.add_argument(
+        "--license-region",
+        choices=("any", "home"),
+        default="any",
+        help="home: a license is found in its home Region alone, and CheckoutLicense elsewhere is redirected "
+        "(default: %(default)s)",
     )
 
 
@@ -52,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the emulator until a signal ends it; returns the exit code."""
     try:
         seed = NO_SEED if args.seed_config is None else read_seed(args.seed_config)
-        options = Options(args.host, args.port, args.state, seed, args.identity, args.quotas)
+        options = Options(args.host, args.port, args.state, seed, args.identity, args.quotas, args.license_region)
         asyncio.run(_serve_until_signal(options))
     except SeedError as error:
         return _refuse([f"--seed-config: {problem}" for problem in error.problems])

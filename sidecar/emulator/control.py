@@ -4,16 +4,17 @@ Refuses unknown members, because a misspelled one would silently have no effect.
 `application/problem+json`. Shows no secret: neither private keys nor handed-out credentials.
 """
 
-import json
 import math
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from aiohttp import web
 
+from sidecar.emulator.control_requests import ControlError, parse_member, read_members
 from sidecar.emulator.faults import ANY
+from sidecar.emulator.license_control import LicenseControl
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import format_instant, parse_duration, parse_instant
 from sidecar.emulator.protocol.shapes import CUSTOMER, Structure, check
@@ -24,12 +25,7 @@ from sidecar.emulator.state.account import change_customers
 from sidecar.emulator.state.customers import Name
 from sidecar.emulator.state.entries import Customer, MeteringRecord
 
-Parsed = TypeVar("Parsed")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class ControlError(Exception):
-    """An invalid control request; the message names the member and the reason."""
 
 
 class Control:
@@ -51,6 +47,7 @@ class Control:
             web.get("/_emulator/records", self._show_records),
             web.get("/_emulator/events", self._show_events),
             web.post("/_emulator/keys", self._rotate_keys),
+            *LicenseControl(self._service).routes(),
             web.get(r"/_emulator/public-keys/{version:\d{1,9}}.pem", self._show_public_key),
         ]
 
@@ -73,12 +70,15 @@ class Control:
                     }
                     for registration in state.registrations.values()
                 ],
+                "licenses": sum(not license_.removed for license_ in state.licenses.values()),
+                "checkouts": len(state.checkouts),
                 "records": len(state.records),
                 "events": len(state.trail),
                 "faults": list(service.faults.pending()),
                 **self._keys(),
                 "identity": service.options.identity,
                 "quotas": service.quotas.enforced,
+                "license_region": service.options.license_region,
             }
         )
 
@@ -91,15 +91,15 @@ class Control:
         return respond(self._clock())
 
     async def _change_clock(self, request: web.Request) -> web.Response:
-        members = await _read_members(request, {"now", "advance", "speed"})
+        members = await read_members(request, {"now", "advance", "speed"})
         if not members:
             raise ControlError("give now, advance or speed")
         now: datetime | None = None
         advance = timedelta()
         if "now" in members:
-            now = _parse(members, "now", parse_instant)
+            now = parse_member(members, "now", parse_instant)
         if "advance" in members:
-            advance = _parse(members, "advance", parse_duration)
+            advance = parse_member(members, "advance", parse_duration)
         speed = members.get("speed")
         if "speed" in members and (isinstance(speed, bool) or not isinstance(speed, int | float)):
             raise ControlError("speed: must be a number")
@@ -114,7 +114,7 @@ class Control:
         return respond(self._clock())
 
     async def _change_customers(self, request: web.Request) -> web.Response:
-        members = await _read_members(request, {"action", *CUSTOMER})
+        members = await read_members(request, {"action", *CUSTOMER})
         action = members.pop("action", None)
         if action not in ("entitle", "unsubscribe"):
             raise ControlError("action: must be entitle or unsubscribe")
@@ -134,7 +134,7 @@ class Control:
         return respond({"faults": list(self._service.faults.pending())})
 
     async def _add_fault(self, request: web.Request) -> web.Response:
-        members = await _read_members(request, {"operation", "fault", "count"})
+        members = await read_members(request, {"operation", "fault", "count"})
         operation, fault, count = members.get("operation", ANY), members.get("fault"), members.get("count", 1)
         if not isinstance(count, int) or isinstance(count, bool):
             raise ControlError("count: must be an integer")
@@ -153,7 +153,7 @@ class Control:
         return respond({"Records": [event.record for event in self._service.state.trail]})
 
     async def _rotate_keys(self, request: web.Request) -> web.Response:
-        members = await _read_members(request, {"rotate"})
+        members = await read_members(request, {"rotate"})
         if members != {"rotate": True}:
             raise ControlError("rotate: must be true")
         await self._service.keys.prepare(self._service.keys.rotate(self._service.clock.now()))
@@ -182,27 +182,6 @@ class Control:
                 for key in state.keys.values()
             },
         }
-
-
-def _parse(members: dict[str, Any], name: str, parse: Callable[[str], Parsed]) -> Parsed:
-    if not isinstance(members[name], str):
-        raise ControlError(f"{name}: must be a string")
-    try:
-        return parse(members[name])
-    except ValueError as error:
-        raise ControlError(f"{name}: {error}") from error
-
-
-async def _read_members(request: web.Request, known: set[str]) -> dict[str, Any]:
-    try:
-        members = json.loads(await request.read())
-    except (ValueError, RecursionError) as error:
-        raise ControlError("the body is not JSON") from error
-    if not isinstance(members, dict):
-        raise ControlError("the body must be an object")
-    if members.keys() - known:
-        raise ControlError(f"unknown: {', '.join(sorted(members.keys() - known))}; known: {', '.join(sorted(known))}")
-    return members
 
 
 def _show_customer(customer: Customer) -> dict[str, Any]:

@@ -8,19 +8,21 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sidecar.emulator.protocol.errors import MODELLED, STS_MODELLED, UNMODELLED
+from sidecar.emulator.protocol.errors import LICENSE_MODELLED, MODELLED, STS_MODELLED, UNMODELLED
 
 ANY = "*"
 STS_OPERATION = "AssumeRoleWithWebIdentity"
-OPERATIONS = (*MODELLED, STS_OPERATION)
+OPERATIONS = (*MODELLED, *LICENSE_MODELLED, STS_OPERATION)
 
 _EVERYWHERE = frozenset(OPERATIONS)
 _SIGNED = frozenset({"RegisterUsage"})
 _METERED = frozenset({"MeterUsage", "BatchMeterUsage"})
+_EXTENDED = frozenset({"ExtendLicenseConsumption"})
+_HELD = frozenset({"CheckoutLicense", *_EXTENDED})
 
 BEHAVIOURS = {
-    "throttle": _EVERYWHERE,  # ThrottlingException
-    "internal": _EVERYWHERE,  # InternalServiceErrorException, HTTP 500; not processed
+    "throttle": _EVERYWHERE,  # ThrottlingException; RateLimitExceededException of License Manager
+    "internal": _EVERYWHERE,  # InternalServiceErrorException or ServerInternalException, HTTP 500; not processed
     "internal-taken": _EVERYWHERE,  # processed, then answered as by `internal`
     "timeout": _EVERYWHERE,  # no answer until the client leaves; not processed
     "drop-response": _EVERYWHERE,  # processed, then the connection is closed without an answer
@@ -30,6 +32,9 @@ BEHAVIOURS = {
     "expired-token": _EVERYWHERE,  # ExpiredTokenException: the credentials, or the web identity token, are too old
     "unprocessed": frozenset({"BatchMeterUsage"}),  # every record comes back as unprocessed
     "no-record-id": _METERED,  # processed, but the answer lacks the metering record ids
+    "no-token": _HELD,  # processed, but the answer lacks the consumption token
+    "new-token": _EXTENDED,  # processed, and the consumption token is another one from now on
+    "drop-new-token": _EXTENDED,  # as `new-token`, but the connection is closed without an answer
     "dry-run-success": frozenset({"MeterUsage"}),  # a dry run is answered by a plain success
     "wrong-signature": _SIGNED,  # signed by another key
     "wrong-nonce": _SIGNED,
@@ -42,7 +47,10 @@ BEHAVIOURS = {
 }
 """The faults that are no plain error, with the operations that they can happen to."""
 
-ERROR_NAMES = frozenset({name for names in MODELLED.values() for name in names} | {*STS_MODELLED, *UNMODELLED})
+ERROR_NAMES = frozenset(
+    {name for modelled in (MODELLED, LICENSE_MODELLED) for names in modelled.values() for name in names}
+    | {*STS_MODELLED, *UNMODELLED}
+)
 """The errors that can be asked for by name, with or without `Exception` at the end."""
 
 _MOST = 1_000_000

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from sidecar.emulator.control import Control, ControlError, Handler
+from sidecar.emulator.control import Control, Handler
+from sidecar.emulator.control_requests import ControlError
 from sidecar.emulator.protocol.wire import LARGEST_BODY, answer
 from sidecar.emulator.responses import respond
 from sidecar.emulator.service import Options, Service

@@ -20,6 +20,7 @@ from sidecar.emulator.state.seed import NO_SEED, Seed
 from sidecar.emulator.state.store import State
 
 Identity = Literal["any", "irsa-only"]
+LicenseRegion = Literal["any", "home"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Options:
         state_file: None keeps the state in memory only.
         identity: `irsa-only` takes RegisterUsage and MeterUsage only with credentials of the token service.
         quotas: Throttle at AWS's published rates.
+        license_region: `home` finds a license in its home Region alone; CheckoutLicense elsewhere is redirected.
     """
 
     host: str = "127.0.0.1"
@@ -39,6 +41,7 @@ class Options:
     seed: Seed = NO_SEED
     identity: Identity = "any"
     quotas: bool = False
+    license_region: LicenseRegion = "any"
 
 
 class Service:

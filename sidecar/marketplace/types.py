@@ -105,7 +105,7 @@ class BatchMeterUsageRequest:
 class UsageRecordResultStatus(StrEnum):
     """What became of one usage record."""
 
-    SUCCESS = "Success"  # taken and honoured
+    SUCCESS = "Success"  # taken and honored
     CUSTOMER_NOT_SUBSCRIBED = "CustomerNotSubscribed"  # refused: no active agreement, or the account is suspended
     DUPLICATE_RECORD = "DuplicateRecord"  # refused: the same customer, dimension and hour hold another quantity
 

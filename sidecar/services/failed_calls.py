@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from sidecar.domain.entitlement.states import Reason
-from sidecar.domain.entitlement.token import Refusal
+from sidecar.domain.entitlement.token import FORGERY_CURE, Refusal
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.marketplace import errors, service_errors
 from sidecar.marketplace.emulation import EmulatorUnreachable
@@ -101,10 +101,6 @@ _OUTCOMES: Final = {
     Disposition.FIX_SETUP: Outcome.SETUP,
     Disposition.GIVE_UP_RECORD: Outcome.REJECTED,
 }
-_FORGERY_CURE: Final = (
-    "Check that the public key is the product's key for this version, that the clock is right, and that no proxy "
-    "answers in AWS's place."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +132,7 @@ def interpret(error: MarketplaceError, service_account: str | None = None) -> Ex
 
 
 def outcome_of(error: MarketplaceError) -> Outcome:
-    """Return what to do with the record whose submission ended with `error`."""
+    """Return what to do with the record after its submission ended with `error`."""
     outcome = _meaning(error).outcome or _OUTCOMES[error.disposition]
     # A conflict is an answer: the same request would meet it again, regardless of the usage AWS holds under the token.
     if error.taken is Taken.UNKNOWN and outcome is not Outcome.CONFLICT:
@@ -163,13 +159,13 @@ def cure_of(reason: str, *, emulator: bool = False) -> str:
     if emulator and reason == Reason.UNREACHABLE:
         return EmulatorUnreachable.cure
     if reason == Reason.SIGNATURE_INVALID:
-        return _FORGERY_CURE
+        return FORGERY_CURE
     return next((kind.cure for kind, meaning in MEANINGS.items() if meaning.reason == reason), "")
 
 
 def explain_refusal(refusal: Refusal) -> str:
     """Return what an invalid registration token means and what to do, for the operator."""
-    return f"The answer is not AWS Marketplace's, or not to this pod's question: {refusal}. {_FORGERY_CURE}"
+    return f"The answer is not AWS Marketplace's, or not to this pod's question: {refusal}. {FORGERY_CURE}"
 
 
 def _meaning(error: MarketplaceError) -> Meaning:

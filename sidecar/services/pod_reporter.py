@@ -63,7 +63,7 @@ class PodApi(Protocol):
         """
 
     async def patch_condition(self, condition: Condition, changed_at: datetime) -> None:
-        """Set one condition of the pod, whose status last changed at `changed_at`.
+        """Set one condition of the pod, with `changed_at` as the time of its last transition.
 
         Raises:
             ClusterFailed: It could not be set (sidecar.domain.pod.lifecycle).

@@ -39,5 +39,5 @@ class RetrySchedule:
         return self._not_before.get(name)
 
     def lift_waits(self) -> None:
-        """Allow every attempt now; the next failure waits as long as it would have."""
+        """Allow every attempt now; the wait after the next failure is not shortened."""
         self._not_before.clear()

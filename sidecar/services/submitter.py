@@ -1,4 +1,4 @@
-"""Brings finished hours to AWS: seals them, submits their records, and writes down every answer.
+"""Submits the metering records of finished hours to AWS and stores every answer.
 
 A record is frozen and its attempt counted on disk before it is sent; every retry sends the same. Dimensions do not wait
 for each other; within one, the oldest hour goes first. This is the one layer that retries MeterUsage.
@@ -14,10 +14,9 @@ from typing import Protocol
 import structlog
 
 from sidecar.domain import timestamps
-from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Course
-from sidecar.domain.metering.hours import Hour, end_of, hour_of, next_hour, start_of
+from sidecar.domain.metering.hours import Hour, end_of, hour_of, start_of
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.records import (
@@ -28,7 +27,6 @@ from sidecar.domain.metering.records import (
     FrozenRecord,
     MarkUnbilled,
     Record,
-    SealedHour,
     Wait,
     expire,
     settle,
@@ -37,10 +35,7 @@ from sidecar.domain.metering.records import (
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.schedule import due_at, next_turn, stretch
 from sidecar.domain.metering.sealing import sealable_at
-from sidecar.domain.metering.validation import MAX_FUTURE
-from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import Terms
 from sidecar.marketplace import MarketplaceError, MarketplaceMetering
 from sidecar.services.course_keeper import DUPLICATE_CURE, CourseKeeper
 from sidecar.services.failed_calls import label_of, outcome_of
@@ -48,6 +43,7 @@ from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.meter_request import meter_request
 from sidecar.services.ports import EntitlementReader
 from sidecar.services.retry_schedule import RetrySchedule
+from sidecar.services.sealer import HourStore, Sealer
 
 MAX_CONCURRENT = 4
 """Submissions that may run at the same time."""
@@ -61,22 +57,8 @@ LONGEST_SLEEP = timedelta(minutes=10)
 log = structlog.get_logger()
 
 
-class RecordStore(Protocol):
+class RecordStore(HourStore, Protocol):
     """What the submitter needs of the ledger."""
-
-    async def mark_reportable(self, hour: Hour) -> None:
-        """Note that `hour` is to be reported even if nothing is used in it."""
-
-    async def rebook_future_hours(self, *, after: Hour, now: datetime) -> int:
-        """Move what lies open in hours later than `after` into the current one; how many buckets that were."""
-
-    async def sealable(self, *, before: Hour, zero_from: Hour, now: datetime) -> list[tuple[Hour, str]]:
-        """Return the (hour, dimension) pairs to seal among the hours earlier than `before`, oldest first."""
-
-    async def seal(
-        self, hour: Hour, dimension: str, clock: Callable[[], datetime], settle: timedelta | None
-    ) -> SealedHour | None:
-        """Freeze one dimension's hour; None when there is nothing to send, or it is too early by the clock."""
 
     async def waiting(self) -> list[Record]:
         """Return the sealed records of this pod, oldest hour first."""
@@ -91,9 +73,6 @@ class RecordStore(Protocol):
 
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time; whether there may be more."""
-
-    async def terms(self) -> Mapping[str, Terms]:
-        """Return the terms of the conservation law by dimension."""
 
 
 class LearningGate(EntitlementReader, Protocol):
@@ -133,14 +112,17 @@ class Submitter:
         self._faults = faults
         self._paced_until: datetime | None = None
         self.courses = CourseKeeper(rules.dimensions, rules.failing_after, courses or {}, refusing_since)
+        self._sealer = Sealer(store=store, gate=gate, clock=clock, rules=rules, courses=self.courses)
         self._hurried = False
-        self._last_turn: Hour | None = None
         self._longest_sleep = longest_sleep
         self.last_success_at = last_success_at or self.courses.last_success_at
         self.answers: Counter[str] = Counter()
         """Attempts of this process by AWS's answer."""
-        self.left_unsent: dict[str, int] = {}
+
+    @property
+    def left_unsent(self) -> Mapping[str, int]:
         """Millionths by dimension that the pod's end leaves unsent; empty until then."""
+        return self._sealer.left_unsent
 
     async def run(self) -> None:
         """Seal and submit until cancelled."""
@@ -171,37 +153,17 @@ class Submitter:
     async def _drain_round(self, *, ending: bool) -> bool:
         """Seal and try everything once; whether something still waits."""
         now = self._clock.now()
-        if ending:
-            # What is dated a few minutes ahead can only be reported with the hour that is open now.
-            await self._store.rebook_future_hours(after=hour_of(now), now=now)
-        if ending:
-            await self._seal(before=next_hour(hour_of(now)), settle=None)
-            await self._note_unsent()
-        else:
-            await self._seal(before=hour_of(now), settle=timedelta())
+        await self._sealer.seal_for_end(now, ending=ending)
         await self._expire()
         self._retries.lift_waits()
         await self._submit_due()
         # The clock may have been set back before the open hour was sealed; it is then another one.
         return bool(await self._store.waiting()) or self._clock.now() < now
 
-    async def _note_unsent(self) -> None:
-        """Report once what no record of this pod holds although its last hour is sealed: fractions of whole numbers."""
-        terms = await self._store.terms()
-        unsent = {name: found.open + found.remainder for name, found in terms.items() if found.open + found.remainder}
-        if unsent != self.left_unsent:
-            self.left_unsent = unsent
-            quantities = {name: render(quantity) for name, quantity in unsent.items()}
-            log.warning(
-                "metering.left_unsent", quantities=quantities, cure="A later pod on the same ledger carries it."
-            )
-
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""
         now = self._clock.now()
-        await self._mark_reportable(now)
-        await self._rebook_future_hours()
-        await self._seal(before=hour_of(now - self._rules.settle), settle=self._rules.settle)
+        await self._sealer.seal_settled(now)
         await self._expire()
         await self._submit_due()
         wake = await self._next_wake(now)
@@ -209,46 +171,6 @@ class Submitter:
         while await self._store.prune(self._clock.now()) and self._clock.now() < wake:
             pass
         return wake
-
-    async def _mark_reportable(self, now: datetime) -> None:
-        """Note the hours to report even without usage, since the last turn: the gate may have opened in between."""
-        this = hour_of(now)
-        last, self._last_turn = self._last_turn or this, this
-        entitlement = self._gate.entitlement()
-        # While suspended only an accepted record can show that the buyer is back. While metering holds the gate closed
-        # the app reports nothing: only a zero can be the success that opens it.
-        gated = self._rules.on_failing is OnFailing.GATE and bool(self.courses.failures(now))
-        reported = entitlement.state is State.SUSPENDED or (
-            entitlement.state is State.ENTITLED and (self._rules.report_zero or gated)
-        )
-        if not reported:
-            return
-        hour = min(max(hour_of(entitlement.since), last, hour_of(now - self._rules.window)), this)
-        while hour <= this:
-            await self._store.mark_reportable(hour)
-            hour = next_hour(hour)
-
-    async def _rebook_future_hours(self) -> None:
-        """Mend what a clock that was ahead has left in hours to come."""
-        now = self._clock.now()
-        buckets = await self._store.rebook_future_hours(after=hour_of(now + MAX_FUTURE), now=now)
-        if buckets:
-            log.warning("metering.clock_went_back", buckets=buckets)
-
-    async def _seal(self, *, before: Hour, settle: timedelta | None) -> None:
-        """Seal the hours earlier than `before`, each only if it may be sealed by the clock at that very step."""
-        now = self._clock.now()
-        zero_from = next_hour(hour_of(now - self._rules.window))
-        for hour, dimension in await self._store.sealable(before=before, zero_from=zero_from, now=now):
-            sealed = await self._store.seal(hour, dimension, self._clock.now, settle)
-            if sealed is None:
-                continue
-            line = log.bind(dimension=dimension, hour=timestamps.render(start_of(hour)))
-            line.info("metering.hour_sealed", quantity=render(sealed.seal.quantity))
-            if sealed.seal.folded:
-                line.warning("metering.tag_sets_folded", tag_sets=sealed.seal.folded)
-            if sealed.seal.excess:
-                line.error("metering.over_limit", carried=render(sum(sealed.seal.excess.values())))
 
     async def _expire(self) -> None:
         for record in await self._store.waiting():

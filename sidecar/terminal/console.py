@@ -7,19 +7,19 @@ them is wider than the terminal. No value can contain a control sequence.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sidecar.terminal.colours import Colour, Paint
+from sidecar.terminal.colors import Color, Paint
 from sidecar.terminal.text import pad, printable, width, wrap
 
 _LEVELS = {
-    "debug": Colour.QUIET,
-    "info": Colour.GOOD,
-    "warning": Colour.DOUBTFUL,
-    "error": Colour.BAD,
-    "critical": Colour.BAD,
+    "debug": Color.QUIET,
+    "info": Color.GOOD,
+    "warning": Color.DOUBTFUL,
+    "error": Color.BAD,
+    "critical": Color.BAD,
 }
 _EVENT = 26
 _SENTENCES = ("detail", "why", "cure")
-"""Keys whose values are sentences."""
+"""Keys with a sentence as the value."""
 _PLACED = frozenset({"timestamp", "level", "event", "exception", "stack"})
 _INDENT = " " * len("10:20:00Z warning ")
 _NARROWEST = 30
@@ -45,9 +45,9 @@ class ConsoleLines:
         head = len(_INDENT) + max(_EVENT, width(printable(str(event.get("event", ""))))) + 1
         words = self._words(pairs, head, columns)
         parts = [
-            self._paint(f"{str(event.get('timestamp', ''))[_CLOCK]}Z", Colour.QUIET),
-            self._paint(pad(level, len("warning")), _LEVELS.get(level, Colour.NAME)),
-            self._paint(pad(printable(str(event.get("event", ""))), _EVENT if pairs else 0), Colour.NAME),
+            self._paint(f"{str(event.get('timestamp', ''))[_CLOCK]}Z", Color.QUIET),
+            self._paint(pad(level, len("warning")), _LEVELS.get(level, Color.NAME)),
+            self._paint(pad(printable(str(event.get("event", ""))), _EVENT if pairs else 0), Color.NAME),
         ]
         explained = [line for name in sentences for line in self._sentence(name, printable(str(values[name])), columns)]
         below = [str(event[name]) for name in ("stack", "exception") if event.get(name)]
@@ -61,7 +61,7 @@ class ConsoleLines:
             cells = width(name) + width(value)
             if columns is not None and at > len(_INDENT) and at + cells > columns:
                 text, at = f"{text.rstrip()}\n{_INDENT}", len(_INDENT)
-            text += f"{self._paint(name, Colour.QUIET)}{value} "
+            text += f"{self._paint(name, Color.QUIET)}{value} "
             at += cells + 1
         return text.rstrip()
 
@@ -69,7 +69,7 @@ class ConsoleLines:
         lines = [text] if columns is None else list(wrap(f"{name}: {text}", columns - len(_INDENT)))
         first = lines[0] if columns is None else lines[0].removeprefix(f"{name}:").lstrip()
         return [
-            f"{_INDENT}{self._paint(f'{name}:', Colour.QUIET)} {first}",
+            f"{_INDENT}{self._paint(f'{name}:', Color.QUIET)} {first}",
             *(f"{_INDENT}{line}" for line in lines[1:]),
         ]
 

@@ -56,12 +56,14 @@ async def _set(event: asyncio.Event) -> None:
 async def test_step_forwards_ends_wait() -> None:
     """A clock that is stepped past the instant ends a wait that would have taken a day."""
     clock = SteppedClock()
-    waiting = asyncio.create_task(clock.sleep_until(clock.now() + timedelta(days=1)))
+    instant = clock.now() + timedelta(days=1)
+    waiting = asyncio.create_task(clock.sleep_until(instant))
     clock.asked.clear()
     await clock.asked.wait()
     clock.step = timedelta(days=2)
     async with asyncio.timeout(PATIENCE):
         await waiting
+    assert instant <= clock.now()
 
 
 async def test_step_backwards_prolongs_wait() -> None:

@@ -103,10 +103,10 @@ def test_silence_alone_is_no_end(loop: Loop, monkeypatch: pytest.MonkeyPatch) ->
         refuse(loop, listening)
         monkeypatch.setattr(os, "open", fail)
         loop.advance(30)
-        assert [line["event"] for line in lines] == ["descriptors.exhausted"]
+        assert ["descriptors.exhausted"] == [line["event"] for line in lines]
         monkeypatch.undo()
         loop.advance(3)
-    assert [line["event"] for line in lines] == ["descriptors.exhausted", "descriptors.recovered"]
+    assert ["descriptors.exhausted", "descriptors.recovered"] == [line["event"] for line in lines]
 
 
 @pytest.mark.parametrize("context", [{"message": "Task exception was never retrieved"}, {}])

@@ -31,7 +31,7 @@ def test_environment_tells(account: Path) -> None:
 def test_ipv6_server(account: Path) -> None:
     """The address of an IPv6 cluster is put in brackets."""
     found = locate_pod({**ENVIRON, "KUBERNETES_SERVICE_HOST": "fd00::1"}, account)
-    assert found.server == "https://[fd00::1]:443"
+    assert "https://[fd00::1]:443" == found.server
 
 
 def test_account_names_namespace(account: Path) -> None:

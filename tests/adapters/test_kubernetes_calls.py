@@ -130,7 +130,7 @@ async def test_condition_is_merged(server: ApiServer, own: KubernetesPod) -> Non
     }
     assert {"metadata": {"uid": UID}, "status": {"conditions": [shown]}} == patch.document
     await own.patch_condition(replace(GATE, status=True), NOON)
-    assert server.condition("example.com/entitled")["status"] == "True"
+    assert "True" == server.condition("example.com/entitled")["status"]
     assert server.condition("Ready") is not None
 
 
@@ -196,7 +196,7 @@ async def test_answers_are_told_apart(server: ApiServer, own: KubernetesPod, sta
     server.faults[STATUS] = status
     failed = await failure_of(own.patch_condition(GATE, NOON))
     assert (fault, f"HTTP {status}: told to answer {status}") == (failed.fault, str(failed))
-    assert len(server.requests) == 1
+    assert 1 == len(server.requests)
 
 
 async def test_token_is_taken_anew(server: ApiServer, own: KubernetesPod) -> None:
@@ -214,7 +214,7 @@ async def test_account_may_come_late(server: ApiServer, own: KubernetesPod, miss
     content = there.read_bytes()
     there.unlink()
     assert Fault.UNREACHABLE is (await failure_of(own.get_pod())).fault
-    assert server.requests == []
+    assert [] == server.requests
     there.write_bytes(content)
     assert UID == (await own.get_pod()).uid
 
@@ -227,7 +227,7 @@ async def test_stranger_gets_no_token(server: ApiServer, own: KubernetesPod, tmp
         failed = await failure_of(own.get_pod())
         assert Fault.UNTRUSTED is failed.fault
         assert str(failed).startswith(f"the certificate of https://127.0.0.1:{port_of(server)} is refused: ")
-        assert server.requests == []
+        assert [] == server.requests
     finally:
         other.close()
 
@@ -272,7 +272,7 @@ async def test_old_cluster_is_still_verified(tmp_path: Path) -> None:
             own = KubernetesPod(address, timedelta(seconds=20))
             assert Fault.UNTRUSTED is (await failure_of(own.get_pod())).fault
             own.close()
-        assert server.requests == []
+        assert [] == server.requests
     finally:
         server.close()
         other.close()

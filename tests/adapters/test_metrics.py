@@ -27,7 +27,7 @@ def samples_of(status: Status) -> Samples:
     }
 
 
-def labelled(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+def labeled(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Return the key of one sample."""
     return name, tuple(sorted(labels.items()))
 
@@ -35,59 +35,59 @@ def labelled(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]
 def test_every_value_exposed() -> None:
     """Each sample of a full status has the status's value."""
     assert samples_of(STATUS) == {
-        labelled("marketplace_build_info", version="1.2.3"): 1,
-        labelled("marketplace_entitled"): 1,
-        labelled("marketplace_entitlement_state", state="pending"): 0,
-        labelled("marketplace_entitlement_state", state="entitled"): 1,
-        labelled("marketplace_entitlement_state", state="denied"): 0,
-        labelled("marketplace_entitlement_state", state="unavailable"): 0,
-        labelled("marketplace_entitlement_state", state="suspended"): 0,
-        labelled("marketplace_start_time_seconds"): 1795428000,
-        labelled("marketplace_last_submission_success_timestamp_seconds"): 1795428180,
-        labelled("marketplace_last_submission_success_age_seconds"): 120,
-        labelled("marketplace_oldest_unsent_hour_timestamp_seconds"): 1795428000,
-        labelled("marketplace_oldest_unsent_hour_age_seconds"): 300,
-        labelled("marketplace_oldest_open_hour_timestamp_seconds"): 1795428000,
-        labelled("marketplace_oldest_open_hour_age_seconds"): 300,
-        labelled("marketplace_submission_window_close_timestamp_seconds"): 1795449600,
-        labelled("marketplace_submission_window_left_seconds"): 21300,
-        labelled("marketplace_clock_skew_seconds"): -2.5,
-        labelled("marketplace_metering_state", state="ok"): 1,
-        labelled("marketplace_metering_state", state="failing"): 0,
-        labelled("marketplace_metering_state", state="gated"): 0,
-        labelled("marketplace_metering_state", state="stopped"): 0,
-        labelled("marketplace_metering_failing", cause="silence"): 0,
-        labelled("marketplace_metering_failing", cause="duplicates"): 0,
-        labelled("marketplace_metering_failing", cause="no-room"): 0,
-        labelled("marketplace_usage_accepted", dimension="requests"): 9.5,
-        labelled("marketplace_usage_open", dimension="requests"): 2,
-        labelled("marketplace_usage_sealed", dimension="requests"): 0,
-        labelled("marketplace_usage_submitted", dimension="requests"): 7.5,
-        labelled("marketplace_usage_unbilled", dimension="requests"): 0,
-        labelled("marketplace_usage_remainder", dimension="requests"): 0,
-        labelled("marketplace_usage_left_unsent", dimension="requests"): 0.5,
-        labelled("marketplace_ledger_balanced"): 1,
-        labelled("marketplace_records_in_doubt"): 1,
-        labelled("marketplace_ledger_bytes"): 4096,
-        labelled("marketplace_ledger_used_bytes"): 3072,
-        labelled("marketplace_ledger_limit_bytes"): 8192,
-        labelled("marketplace_submission_answers_total", answer="accepted"): 3,
-        labelled("marketplace_submission_answers_total", answer="ThrottlingException"): 1,
-        labelled("marketplace_usage_events_accepted_total"): 7,
-        labelled("marketplace_usage_events_duplicate_total"): 2,
-        labelled("marketplace_usage_requests_refused_total", reason="invalid-usage"): 3,
-        labelled("marketplace_usage_requests_refused_total", reason="overloaded"): 0,
-        labelled("marketplace_usage_take_duration_seconds_bucket", le="0.5"): 2,
-        labelled("marketplace_usage_take_duration_seconds_bucket", le="1.0"): 3,
-        labelled("marketplace_usage_take_duration_seconds_bucket", le="+Inf"): 4,
-        labelled("marketplace_usage_take_duration_seconds_count"): 4,
-        labelled("marketplace_usage_take_duration_seconds_sum"): 6.5,
-        labelled("marketplace_ledger_commit_duration_seconds_bucket", le="0.5"): 1,
-        labelled("marketplace_ledger_commit_duration_seconds_bucket", le="1.0"): 1,
-        labelled("marketplace_ledger_commit_duration_seconds_bucket", le="+Inf"): 1,
-        labelled("marketplace_ledger_commit_duration_seconds_count"): 1,
-        labelled("marketplace_ledger_commit_duration_seconds_sum"): 0.25,
-        labelled("marketplace_faults", code="key-rotated"): 1,
+        labeled("marketplace_build_info", version="1.2.3"): 1,
+        labeled("marketplace_entitled"): 1,
+        labeled("marketplace_entitlement_state", state="pending"): 0,
+        labeled("marketplace_entitlement_state", state="entitled"): 1,
+        labeled("marketplace_entitlement_state", state="denied"): 0,
+        labeled("marketplace_entitlement_state", state="unavailable"): 0,
+        labeled("marketplace_entitlement_state", state="suspended"): 0,
+        labeled("marketplace_start_time_seconds"): 1795428000,
+        labeled("marketplace_last_submission_success_timestamp_seconds"): 1795428180,
+        labeled("marketplace_last_submission_success_age_seconds"): 120,
+        labeled("marketplace_oldest_unsent_hour_timestamp_seconds"): 1795428000,
+        labeled("marketplace_oldest_unsent_hour_age_seconds"): 300,
+        labeled("marketplace_oldest_open_hour_timestamp_seconds"): 1795428000,
+        labeled("marketplace_oldest_open_hour_age_seconds"): 300,
+        labeled("marketplace_submission_window_close_timestamp_seconds"): 1795449600,
+        labeled("marketplace_submission_window_left_seconds"): 21300,
+        labeled("marketplace_clock_skew_seconds"): -2.5,
+        labeled("marketplace_metering_state", state="ok"): 1,
+        labeled("marketplace_metering_state", state="failing"): 0,
+        labeled("marketplace_metering_state", state="gated"): 0,
+        labeled("marketplace_metering_state", state="stopped"): 0,
+        labeled("marketplace_metering_failing", cause="silence"): 0,
+        labeled("marketplace_metering_failing", cause="duplicates"): 0,
+        labeled("marketplace_metering_failing", cause="no-room"): 0,
+        labeled("marketplace_usage_accepted", dimension="requests"): 9.5,
+        labeled("marketplace_usage_open", dimension="requests"): 2,
+        labeled("marketplace_usage_sealed", dimension="requests"): 0,
+        labeled("marketplace_usage_submitted", dimension="requests"): 7.5,
+        labeled("marketplace_usage_unbilled", dimension="requests"): 0,
+        labeled("marketplace_usage_remainder", dimension="requests"): 0,
+        labeled("marketplace_usage_left_unsent", dimension="requests"): 0.5,
+        labeled("marketplace_ledger_balanced"): 1,
+        labeled("marketplace_records_in_doubt"): 1,
+        labeled("marketplace_ledger_bytes"): 4096,
+        labeled("marketplace_ledger_used_bytes"): 3072,
+        labeled("marketplace_ledger_limit_bytes"): 8192,
+        labeled("marketplace_submission_answers_total", answer="accepted"): 3,
+        labeled("marketplace_submission_answers_total", answer="ThrottlingException"): 1,
+        labeled("marketplace_usage_events_accepted_total"): 7,
+        labeled("marketplace_usage_events_duplicate_total"): 2,
+        labeled("marketplace_usage_requests_refused_total", reason="invalid-usage"): 3,
+        labeled("marketplace_usage_requests_refused_total", reason="overloaded"): 0,
+        labeled("marketplace_usage_take_duration_seconds_bucket", le="0.5"): 2,
+        labeled("marketplace_usage_take_duration_seconds_bucket", le="1.0"): 3,
+        labeled("marketplace_usage_take_duration_seconds_bucket", le="+Inf"): 4,
+        labeled("marketplace_usage_take_duration_seconds_count"): 4,
+        labeled("marketplace_usage_take_duration_seconds_sum"): 6.5,
+        labeled("marketplace_ledger_commit_duration_seconds_bucket", le="0.5"): 1,
+        labeled("marketplace_ledger_commit_duration_seconds_bucket", le="1.0"): 1,
+        labeled("marketplace_ledger_commit_duration_seconds_bucket", le="+Inf"): 1,
+        labeled("marketplace_ledger_commit_duration_seconds_count"): 1,
+        labeled("marketplace_ledger_commit_duration_seconds_sum"): 0.25,
+        labeled("marketplace_faults", code="key-rotated"): 1,
     }
 
 
@@ -105,7 +105,7 @@ def test_one_state_at_a_time(state: State) -> None:
         for (name, labels), value in samples.items()
         if name == "marketplace_entitlement_state" and value == 1
     ]
-    assert samples[labelled("marketplace_entitled")] == (state is State.ENTITLED)
+    assert samples[labeled("marketplace_entitled")] == (state is State.ENTITLED)
 
 
 def test_unknown_values_left_out() -> None:
@@ -148,13 +148,13 @@ def test_unknown_values_left_out() -> None:
 def test_imbalance_shown() -> None:
     """A broken conservation law shows as 0."""
     status = replace(STATUS, conservation={"requests": Terms(accepted=MILLION)})
-    assert samples_of(status)[labelled("marketplace_ledger_balanced")] == 0
+    assert 0 == samples_of(status)[labeled("marketplace_ledger_balanced")]
 
 
 def test_causes_of_failing_shown() -> None:
     """Each cause for which metering fails is 1, and the others are 0."""
     samples = samples_of(replace(STATUS, failing=frozenset({Cause.DUPLICATES})))
-    shown = {cause: samples[labelled("marketplace_metering_failing", cause=cause)] for cause in Cause}
+    shown = {cause: samples[labeled("marketplace_metering_failing", cause=cause)] for cause in Cause}
     assert {Cause.SILENCE: 0, Cause.DUPLICATES: 1, Cause.NO_ROOM: 0} == shown
 
 
@@ -162,16 +162,16 @@ def test_repeated_fault_shown_once() -> None:
     """Faults of one code make one sample, and their words make none."""
     finding = Finding("in-doubt", "the first detail", "ask AWS", NOW)
     text = expose(replace(STATUS, findings=[finding, replace(finding, detail="another detail")])).decode()
-    assert text.count('code="in-doubt"') == 1
+    assert 1 == text.count('code="in-doubt"')
     assert "detail" not in text
 
 
 def test_clock_step_gives_no_negative_age() -> None:
     """A clock that went back makes the age 0, and one that went ahead the time that is left."""
     samples = samples_of(replace(STATUS, now=STATUS.started_at))
-    assert samples[labelled("marketplace_last_submission_success_age_seconds")] == 0
+    assert 0 == samples[labeled("marketplace_last_submission_success_age_seconds")]
     samples = samples_of(replace(STATUS, now=STATUS.now + timedelta(days=1)))
-    assert samples[labelled("marketplace_submission_window_left_seconds")] == 0
+    assert 0 == samples[labeled("marketplace_submission_window_left_seconds")]
 
 
 def test_names_tell_kind_and_unit() -> None:
@@ -187,7 +187,7 @@ def test_odd_names_escaped() -> None:
     """A dimension of any characters stays one label value."""
     name = 'a"b\\c\nd'
     samples = samples_of(replace(STATUS, conservation={name: Terms(accepted=MILLION, open=MILLION)}))
-    assert samples[labelled("marketplace_usage_accepted", dimension=name)] == 1
+    assert 1 == samples[labeled("marketplace_usage_accepted", dimension=name)]
 
 
 def test_unforeseen_code_is_no_label() -> None:
@@ -199,6 +199,6 @@ def test_unforeseen_code_is_no_label() -> None:
 
 def test_left_unsent_is_shown() -> None:
     """What the pod's end leaves unsent has a sample by dimension, 0 while the pod lives."""
-    name = labelled("marketplace_usage_left_unsent", dimension="requests")
+    name = labeled("marketplace_usage_left_unsent", dimension="requests")
     assert 0 == samples_of(replace(STATUS, left_unsent={}))[name]
     assert 0.5 == samples_of(STATUS)[name]

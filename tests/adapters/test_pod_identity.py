@@ -22,7 +22,7 @@ class Time:
     def __init__(self) -> None:
         self.now = 0.0
         self.waits: list[float] = []
-        self.pace = Pace(monotonic=lambda: self.now, rest=self.rest, draw=lambda: 0.5)
+        self.pace = Pace(monotonic=lambda: self.now, rest=self.rest, random=lambda: 0.5)
 
     def rest(self, wait: float) -> None:
         """Let the time pass."""
@@ -77,16 +77,16 @@ def _metadata() -> Iterator[Metadata]:
 def test_downward_api_comes_first(metadata: Metadata) -> None:
     """POD_UID is the identity, whatever else the environment says."""
     environ = {"POD_UID": " 6f1c-uid\n", "ECS_CONTAINER_METADATA_URI_V4": metadata.url}
-    assert pod_identity(environ) == PodIdentity("6f1c-uid", PodSource.DOWNWARD_API)
-    assert metadata.asked == []
+    assert PodIdentity("6f1c-uid", PodSource.DOWNWARD_API) == pod_identity(environ)
+    assert [] == metadata.asked
 
 
 @pytest.mark.parametrize("uid", [None, "", "  "])
 def test_task_comes_second(metadata: Metadata, uid: str | None) -> None:
     """Without POD_UID, or with an empty one, the ECS task's ARN is the identity."""
     environ = {"ECS_CONTAINER_METADATA_URI_V4": metadata.url} | ({} if uid is None else {"POD_UID": uid})
-    assert pod_identity(environ) == PodIdentity(ARN, PodSource.ECS_TASK)
-    assert metadata.asked == ["/v4/id/task"]
+    assert PodIdentity(ARN, PodSource.ECS_TASK) == pod_identity(environ)
+    assert ["/v4/id/task"] == metadata.asked
 
 
 @pytest.mark.parametrize("environ", [{}, {"POD_UID": ""}, {"ECS_CONTAINER_METADATA_URI_V4": ""}])
@@ -224,7 +224,7 @@ def test_endpoint_is_asked_again(metadata: Metadata, status: int) -> None:
     metadata.status, metadata.failures = status, 3
     time = Time()
     environ = {"ECS_CONTAINER_METADATA_URI_V4": metadata.url}
-    assert pod_identity(environ, time.pace) == PodIdentity(ARN, PodSource.ECS_TASK)
+    assert PodIdentity(ARN, PodSource.ECS_TASK) == pod_identity(environ, time.pace)
     assert (["/v4/id/task"] * 4, 3) == (metadata.asked, len(time.waits))
 
 
@@ -240,15 +240,15 @@ def test_endpoint_may_listen_late(metadata: Metadata) -> None:
         if len(time.waits) == 2:
             late.append(metadata.serve(port))
 
-    pace = Pace(monotonic=lambda: time.now, rest=start_listening, draw=lambda: 0.5)
+    pace = Pace(monotonic=lambda: time.now, rest=start_listening, random=lambda: 0.5)
     environ = {"ECS_CONTAINER_METADATA_URI_V4": f"http://127.0.0.1:{port}/v4/id"}
     try:
-        assert pod_identity(environ, pace) == PodIdentity(ARN, PodSource.ECS_TASK)
+        assert PodIdentity(ARN, PodSource.ECS_TASK) == pod_identity(environ, pace)
     finally:
         for server in late:
             server.shutdown()
             server.server_close()
-    assert len(time.waits) == 2
+    assert 2 == len(time.waits)
 
 
 def test_endpoint_is_given_up(metadata: Metadata) -> None:
@@ -267,4 +267,4 @@ def test_wrong_address_is_not_tried_again(url: str) -> None:
     time = Time()
     with pytest.raises(PodUnknown, match="cannot be read"):
         pod_identity({"ECS_CONTAINER_METADATA_URI_V4": url}, time.pace)
-    assert time.waits == []
+    assert [] == time.waits

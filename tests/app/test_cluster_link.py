@@ -54,7 +54,7 @@ async def test_unreachable_cluster_ends(account: Path) -> None:
     """With a tie to an API that cannot be reached the end is taken to be the pod's own, and the status says why."""
     faults = FaultRegister()
     cluster = Cluster(KubernetesSettings(), IN_POD, faults, account)
-    assert faults.findings == []
+    assert [] == faults.findings
     assert (await cluster.ask_end()).ending
     assert ["kubernetes-unreachable"] == [found.code for found in faults.findings]
     cluster.close()
@@ -75,7 +75,7 @@ async def test_lack_of_threads_is_a_fault(account: Path, monkeypatch: pytest.Mon
     cluster.close()
 
 
-def test_looking_for_a_tie_is_cheap(account: Path) -> None:
+def test_finding_the_cluster_is_cheap(account: Path) -> None:
     """Neither the application nor a tie that was not used yet loads the package."""
     script = (
         "import sys; from pathlib import Path; from sidecar import settings; from sidecar.app import cluster;"
@@ -84,4 +84,4 @@ def test_looking_for_a_tie_is_cheap(account: Path) -> None:
         "assert 'kubernetes' not in sys.modules; print('cheap')"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "cheap"
+    assert "cheap" == done.stdout.strip()

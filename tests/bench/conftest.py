@@ -50,7 +50,7 @@ class Bench:
             capture_output=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr.decode()
+        assert 0 == done.returncode, done.stderr.decode()
         figures: dict[str, Any] = json.loads(done.stdout)
         return figures
 

@@ -13,7 +13,7 @@ import pytest
 from sidecar.commands.demo.environment import Environment, request, wait_for
 from tests.bench.conftest import until_ready
 from tests.bench.measuring import at_most, compare, cpu_seconds, judge, memory, tell
-from tests.bench.test_bench_start import LIBRARIES, SDK
+from tests.bench.starting import LIBRARIES, SDK
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -104,7 +104,7 @@ def test_stalled_ledger(bench: Bench) -> None:
 
     def report(number: int) -> None:
         event = {"id": f"stalled-{number}", "dimension": "requests"}
-        assert request(bench.environment.api, "POST", "/v1/usage", event).status == 202
+        assert 202 == request(bench.environment.api, "POST", "/v1/usage", event).status
         finished.append(time.perf_counter())
 
     other.execute("BEGIN IMMEDIATE")

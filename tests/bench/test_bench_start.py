@@ -1,29 +1,16 @@
 """Start-up: the sidecar beside the bare import of the libraries that it loads, and the small commands beside python."""
 
-import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
 from sidecar.commands.demo.environment import Environment
 from tests.bench.conftest import Bench, until_ready
 from tests.bench.measuring import alternate, at_most, compare, judge, seconds, tell
+from tests.bench.starting import LIBRARIES, SDK, first_answer, program
 
 pytestmark = pytest.mark.timeout(300)
-
-LIBRARIES = (
-    "aiohttp.web, structlog, yaml, sqlite3, prometheus_client, cryptography.hazmat.primitives.serialization,"
-    " cryptography.hazmat.primitives.asymmetric.padding"
-)
-"""What is loaded before the first probe is answered."""
-SDK = "boto3, botocore.session"
-"""What is loaded on a thread while the probes answer."""
-
-
-def _program(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "sidecar", *arguments]
 
 
 def _python(code: str) -> float:
@@ -31,35 +18,11 @@ def _python(code: str) -> float:
     return seconds(lambda: subprocess.run([sys.executable, "-c", code], check=True))
 
 
-def _first_answer(environment: Environment) -> float:
-    """Return the seconds from the start of the process to its first answer to a probe."""
-    arguments = _program("run", "--config", str(environment.folder / "config.yaml"))
-    began = time.perf_counter()
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while not _answers(environment.probes):
-            assert process.poll() is None, "the sidecar ended"
-            time.sleep(0.001)
-        return time.perf_counter() - began
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-            connection.sendall(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-            return connection.recv(4096).startswith(b"HTTP/1.1 200")
-    except ConnectionRefusedError:
-        return False
-
-
 def test_first_probe_answer(environment: Environment) -> None:
     """From the start of the process to an answer, on a new ledger at first and then on the one there is."""
     environment.write_configuration()
-    _first_answer(environment)
-    measured = alternate(lambda: _first_answer(environment) * 1000, lambda: _python(f"import {LIBRARIES}") * 1000)
+    first_answer(environment)
+    measured = alternate(lambda: first_answer(environment) * 1000, lambda: _python(f"import {LIBRARIES}") * 1000)
     compare("start to first probe answer", "ms", at_most(1.6), measured)
     whole = [_python(f"import {LIBRARIES}, {SDK}") * 1000 for _ in measured[1]]
     tell(f"  baseline imports {LIBRARIES}; with {SDK}, loaded later, it takes {min(whole):.0f} ms at best")
@@ -74,7 +37,7 @@ def test_command_overhead(bench: Bench, arguments: tuple[str, ...]) -> None:
     """What the command takes of its own, asked of a sidecar that is ready: less a python that does nothing."""
     until_ready(bench.environment)
     name, *options = arguments
-    command = _program(name, "--config", str(bench.environment.folder / "config.yaml"), *options)
+    command = program(name, "--config", str(bench.environment.folder / "config.yaml"), *options)
 
     def ours() -> float:
         return seconds(lambda: subprocess.run(command, check=True, capture_output=True)) * 1000

@@ -12,7 +12,7 @@ import pytest
 from sidecar.commands.demo.environment import Environment, request, wait_for
 from tests.bench.conftest import Bench, process_of
 from tests.bench.measuring import alternate, at_least, at_most, compare, judge, memory, tell
-from tests.bench.test_bench_start import _first_answer
+from tests.bench.starting import first_answer
 
 pytestmark = pytest.mark.timeout(3 * 60 * 60)
 
@@ -118,7 +118,7 @@ def _compare_restart(environment: Environment) -> None:
     process.kill()
     process.wait()
     ledger = environment.folder / "ledger.db"
-    _first_answer(environment)  # takes in the write-ahead log that the kill left
+    first_answer(environment)  # takes in the write-ahead log that the kill left
 
     def empty() -> float:
         parked = environment.folder / "parked"
@@ -126,7 +126,7 @@ def _compare_restart(environment: Environment) -> None:
         for part in environment.folder.glob(ledger.name + "*"):
             part.rename(parked / part.name)
         try:
-            return _first_answer(environment) * 1000
+            return first_answer(environment) * 1000
         finally:
             for part in environment.folder.glob(ledger.name + "*"):
                 part.unlink()
@@ -134,6 +134,6 @@ def _compare_restart(environment: Environment) -> None:
                 part.rename(environment.folder / part.name)
             parked.rmdir()
 
-    measured = alternate(lambda: _first_answer(environment) * 1000, empty)
+    measured = alternate(lambda: first_answer(environment) * 1000, empty)
     compare("restart after it, over a start on nothing", "ms", at_most(1.2), measured)
     tell(f"  on the full ledger {min(measured[0]):.0f} ms at best, on none {min(measured[1]):.0f} ms")

@@ -52,7 +52,7 @@ def test_app_reports_and_ends(own_site: Site, tmp_path: Path) -> None:
     """With a number of events it reports that many, and ends by itself."""
     sidecar = own_site.start_entitled()
     app = App(tmp_path / "app.log", sidecar.api, EVENTS="3", INTERVAL="0.01")
-    assert app.process.wait(PATIENCE) == 0
+    assert 0 == app.process.wait(PATIENCE)
     assert [3] == app.counts("ended after")
     assert "3" == sidecar.terms()["accepted"]
 
@@ -65,7 +65,7 @@ def test_app_waits_for_entitlement(own_site: Site, own_emulator: Emulator, tmp_p
     app = App(tmp_path / "app.log", sidecar.api, INTERVAL="0.01")
     wait_for("the app to wait", lambda: "waiting for the entitlement" in (tmp_path / "app.log").read_text("utf-8"))
     app.process.send_signal(signal.SIGTERM)
-    assert app.process.wait(PATIENCE) == 0
+    assert 0 == app.process.wait(PATIENCE)
     assert [] == app.counts("reported")
 
 
@@ -76,7 +76,7 @@ def test_app_lingers(own_site: Site, tmp_path: Path) -> None:
     wait_for("a report", lambda: app.counts("reported"))
     before = app.counts("reported")[-1]
     app.process.send_signal(signal.SIGTERM)
-    assert app.process.wait(PATIENCE) == 0
+    assert 0 == app.process.wait(PATIENCE)
     (ended,) = app.counts("ended after")
     assert ended > before
     assert str(ended) == sidecar.terms()["accepted"]

@@ -69,7 +69,7 @@ def test_token_is_the_sidecars_alone(objects: list[dict[str, Any]], variant: Var
 def test_role_has_fewest_verbs(helm: Helm, kubernetes: dict[str, Any], expected: set[tuple[str, str]]) -> None:
     """The Role holds what the features in use need, in the release's namespace."""
     role = only(helm.render("marketplace-product", merge(PRODUCT, config(kubernetes=kubernetes))), "Role")
-    assert role["metadata"]["namespace"] == "acme"
+    assert "acme" == role["metadata"]["namespace"]
     assert expected == {
         (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
     }

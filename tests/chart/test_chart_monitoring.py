@@ -91,7 +91,7 @@ def test_names_fit(helm: Helm) -> None:
         (on("prometheusRule", label={}), "additional properties 'label' not allowed"),
         (on("dashboard", labels={"grafana_dashboard": 1}), "got number, want string"),
     ],
-    ids=["unknown switch", "misspelt key", "bare number"],
+    ids=["unknown switch", "misspelled key", "bare number"],
 )
 def test_wrong_value_is_refused(helm: Helm, changes: Values, expected: str) -> None:
     """The schema is closed here too."""

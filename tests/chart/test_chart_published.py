@@ -27,7 +27,7 @@ def test_objects_suit_kubernetes(variant: Variant, published: dict[str, Publishe
 
 
 def test_unknown_field_is_found(published: dict[str, Published], helm: Helm) -> None:
-    """The check itself finds a misspelt field, a wrong type and a missing one."""
+    """The check itself finds a misspelled field, a wrong type and a missing one."""
     deployment = only(helm.render("marketplace-product", PRODUCT), "Deployment")
     broken: dict[str, Any] = deepcopy(deployment)
     container = containers(pod_template([broken]))["marketplace-sidecar"]

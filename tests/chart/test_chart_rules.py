@@ -359,7 +359,7 @@ def test_every_rule_has_a_case() -> None:
 def test_native_needs_new_kubernetes(helm: Helm) -> None:
     """Before 1.29 the default is refused, and plain is taken."""
     (problem,) = _refusal(helm, "marketplace-product", PRODUCT, kubernetes=PLAIN_ONLY)
-    assert problem == "sidecar.mode: native needs Kubernetes 1.29, and this is v1.28.0; use plain"
+    assert "sidecar.mode: native needs Kubernetes 1.29, and this is v1.28.0; use plain" == problem
     assert helm.render("marketplace-product", merge(PRODUCT, sidecar(mode="plain")), kubernetes=PLAIN_ONLY)
 
 

@@ -95,7 +95,7 @@ def test_kept_keys_are_there_twice(helm: Helm, created: Path) -> None:
     apply(created, removing=False)
     path = created / "templates" / "deployment.yaml"
     kept = path.read_text(encoding="utf-8")
-    assert kept.count("serviceAccountName:") == 1
+    assert 1 == kept.count("serviceAccountName:")
     with pytest.raises(AssertionError, match="serviceAccountName"):
         load(helm, created, merge(SIDECAR, {"serviceAccount": {"create": False, "name": "mine"}}))
 

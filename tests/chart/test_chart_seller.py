@@ -99,7 +99,7 @@ def test_other_groups_stay_open(helm: Helm, own_chart: Path) -> None:
     values = merge(_ROLE, config(marketplace={"region": "eu-west-1"}, entitlement={"on_denied": "exit"}))
     found = _configuration(helm, own_chart, values)
     assert {"region": "eu-west-1", "endpoint_url": None, "mode": "live"} == found["marketplace"]
-    assert found["entitlement"]["on_denied"] == "exit"
+    assert "exit" == found["entitlement"]["on_denied"]
 
 
 def test_contract_is_fixed_whole(helm: Helm, own_chart: Path) -> None:
@@ -177,7 +177,7 @@ def test_sellers_variable_is_refused(helm: Helm, values: Values, name: str) -> N
     """A variable for a seller's key is refused at render in every spelling that the sidecar would refuse."""
     assert sellers_share(name) is not None
     problems = _refusal(helm, "marketplace-product", merge(values, sidecar(extraEnv=[{"name": name, "value": "none"}])))
-    assert [problem.startswith(f"sidecar.extraEnv: {name} would change ") for problem in problems] == [True]
+    assert [True] == [problem.startswith(f"sidecar.extraEnv: {name} would change ") for problem in problems]
 
 
 @pytest.mark.parametrize(
@@ -238,4 +238,4 @@ def test_chart_sets_no_sellers_variable(helm: Helm) -> None:
     container = containers(pod_template(helm.render("marketplace-product", values)))["marketplace-sidecar"]
     names = [one["name"] for one in container["env"]]
     assert "SIDECAR_MARKETPLACE__REGION" in names
-    assert [name for name in names if sellers_share(name) is not None] == []
+    assert [] == [name for name in names if sellers_share(name) is not None]

@@ -21,7 +21,9 @@ PLACES = [
 @pytest.mark.parametrize(("path", "write"), PLACES, ids=lambda value: getattr(value, "name", None))
 def test_settings_are_as_declared(path: Path, write: Callable[[str], str], keep: Callable[[Path, str], None]) -> None:
     """Sentence, range and default of each key are those that its group declares."""
-    keep(path, write(path.read_text(encoding="utf-8")))
+    expected = write(path.read_text(encoding="utf-8"))
+    keep(path, expected)
+    assert expected == path.read_text(encoding="utf-8")
 
 
 def test_defaults_are_as_declared() -> None:

@@ -52,7 +52,7 @@ def test_table_is_current(chart: str, keep: Callable[[Path, str], None]) -> None
     readme = CHARTS / chart / "README.md"
     before, begin, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
     _, end, after = rest.partition(_END)
-    assert (begin, end) == (_BEGIN, _END)
+    assert (_BEGIN, _END) == (begin, end)
     keep(readme, f"{before}{_BEGIN}\n{_table(chart)}\n{_END}{after}")
 
 
@@ -97,10 +97,10 @@ def test_every_key_is_explained(chart: str) -> None:
 
 
 WRONG: list[tuple[str, Values, str]] = [
-    ("misspelt group", sidecar(confg={}), "additional properties 'confg' not allowed"),
-    ("misspelt key", config(metering={"setle": "2m"}), "additional properties 'setle' not allowed"),
+    ("misspelled group", sidecar(confg={}), "additional properties 'confg' not allowed"),
+    ("misspelled key", config(metering={"setle": "2m"}), "additional properties 'setle' not allowed"),
     (
-        "misspelt dimension",
+        "misspelled dimension",
         config(metering={"dimensions": [{"name": "a", "agregation": "sum"}]}),
         "'agregation' not allowed",
     ),
@@ -121,7 +121,7 @@ WRONG: list[tuple[str, Values, str]] = [
     ("no such kind", {"kind": "CronJob"}, "value must be one of 'Deployment'"),
     ("image as text", {"containers": [{"name": "app", "image": "acme/shop:2.1"}]}, "got string, want object"),
     (
-        "misspelt container",
+        "misspelled container",
         {"containers": [{"name": "app", "image": {"repository": "a"}, "prots": []}]},
         "'prots' not allowed",
     ),

@@ -42,7 +42,7 @@ class Emulator:
     def post(self, path: str, **members: object) -> Any:
         """Tell the control API something."""
         reply = ask(f"{self.url}/_emulator/{path}", members)
-        assert reply.status == 200, reply.body
+        assert 200 == reply.status, reply.body
         return reply.document
 
     def begin(self) -> None:

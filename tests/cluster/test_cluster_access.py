@@ -1,4 +1,4 @@
-"""Who may do what: the pod in the cluster and towards AWS, neighbours towards the pod, the process in its image."""
+"""Who may do what: the pod in the cluster and toward AWS, neighbors toward the pod, the process in its image."""
 
 import json
 from pathlib import Path
@@ -100,20 +100,20 @@ def test_static_keys_are_refused_where_roles_rule(irsa_product: Product, stage: 
     assert [] == irsa_product.emulator.registered()
 
 
-def test_neighbour_cannot_reach_usage_api(product: Product, stage: Stage) -> None:
+def test_neighbor_cannot_reach_usage_api(product: Product, stage: Stage) -> None:
     """Another pod, with no policy in its way, reaches the probes but is refused at the port of the usage API."""
     product.install()
     (pod,) = product.await_ready()
     image = f"{SIDECAR}:{SIDECAR_TAG}"
     container = {"name": "shell", "image": image, "imagePullPolicy": "Never", "command": ["sleep", "infinity"]}
-    metadata = {"name": "neighbour", "labels": {"app": "neighbour"}}
+    metadata = {"name": "neighbor", "labels": {"app": "neighbor"}}
     stage.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
-    (neighbour,) = stage.await_ready("app=neighbour")
+    (neighbor,) = stage.await_ready("app=neighbor")
 
     def reach(port: int, path: str) -> tuple[int, str]:
         url = f"http://{pod.status.pod_ip}:{port}{path}"
         code = f"import urllib.request; print(urllib.request.urlopen({url!r}, timeout=10).status)"
-        return stage.execute(neighbour, "shell", "python", "-c", code)
+        return stage.execute(neighbor, "shell", "python", "-c", code)
 
     assert (0, "200\n") == reach(PROBES, "/readyz")
     failed, said = reach(8787, "/v1/status")

@@ -48,8 +48,8 @@ def test_deleted_pod_submits_open_hour(product: Product, stage: Stage) -> None:
 
 def test_lingering_app_keeps_its_usage(product: Product, stage: Stage) -> None:
     """An app that works through most of the grace period still has all of its usage submitted."""
-    sidecar = {"terminationGracePeriodSeconds": 16, "config": {"shutdown": {"timeout": "11s"}}}
-    product.install({"sidecar": sidecar}, linger=12, pace=0.1)
+    sidecar = {"terminationGracePeriodSeconds": 60, "config": {"shutdown": {"timeout": "55s"}}}
+    product.install({"sidecar": sidecar}, linger=35, pace=0.1)
     (pod,) = product.await_ready()
     await_for("usage", lambda: stage.booked() > 3)
     before = stage.booked()

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.snapshot import reading
 from sidecar.commands.demo.environment import free_port
-from tests.process.test_process_identity import KEYS
 from tests.support.apiserver import ApiServer
 from tests.support.aws import REGION, Aws
+from tests.support.identity import KEYS
 from tests.support.processes import Emulator, Site, environment
 
 GATE = "example.com/entitled"
@@ -129,7 +129,7 @@ def break_key(pod: Pod) -> None:
 
     registered.await_for("the registration on disk", kept)
     registered.signal()
-    assert registered.await_end() == 0
+    assert 0 == registered.await_end()
     other = generate_private_key(65537, 2048).public_key()
     pod.site.key.write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
 

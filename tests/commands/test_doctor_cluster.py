@@ -45,9 +45,9 @@ def test_readable_pod_is_right(server: ApiServer) -> None:
     diagnosis, found = look(server)
     assert (CheckStatus.OK, "pod shop/app-0 is readable") == (diagnosis.status, diagnosis.found)
     assert found is not None
-    assert found.grace == timedelta(seconds=60)
+    assert timedelta(seconds=60) == found.grace
     assert [("GET", POD), *[("POST", REVIEWS)] * 2] == [(asked.method, asked.path) for asked in server.requests]
-    assert server.events == {}
+    assert {} == server.events
 
 
 @pytest.mark.parametrize(

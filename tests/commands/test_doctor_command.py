@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from sidecar.commands.demo.environment import free_port
-from tests.process.test_process_identity import KEYS, ROLE, project
 from tests.support import patient
+from tests.support.identity import KEYS, ROLE, project
 from tests.support.processes import Emulator, Running, Site, Sites, environment, launch_emulator
 from tests.support.tools import PATIENCE
 
@@ -82,14 +82,14 @@ def test_sound_setup_is_clean(site: Site, emulator: Emulator, pod: dict[str, str
     config = site.write(**ports())
     before = sorted(site.folder.iterdir())
     code, checks = examine(site, config, **pod)
-    assert code == 0, checks
+    assert 0 == code, checks
     assert "fail" not in results(checks, *NAMES)
     assert {"ok"} == set(results(checks, "keys", "token", "identity", "endpoint", "sts", "permission"))
     # An emulator's answers are dated by its machine.
     assert ["skipped"] == results(checks, "clock")
     assert f"assumed-role/{ROLE.rpartition('/')[2]}" in checks["sts"]["found"]
-    assert emulator.calls("RegisterUsage") == []
-    assert emulator.held() == {}
+    assert [] == emulator.calls("RegisterUsage")
+    assert {} == emulator.held()
     assert before == sorted(path for path in site.folder.iterdir() if not path.name.startswith("command"))
 
 
@@ -97,11 +97,11 @@ def test_running_sidecar_is_no_fault(site: Site, emulator: Emulator, pod: dict[s
     """Beside a running sidecar its ledger and its ports are in use by the right one, and its key is proved."""
     sidecar = site.start_entitled(variables=pod, **ports())
     code, checks = examine(site, site.reach(sidecar), **pod)
-    assert code == 0, checks
+    assert 0 == code, checks
     assert "in use by the running sidecar" in checks["ledger"]["found"]
     assert "held by the running sidecar" in checks["api port"]["found"]
     assert "held by the running sidecar" in checks["probe port"]["found"]
-    assert results(checks, "key rotation") == ["ok"]
+    assert ["ok"] == results(checks, "key rotation")
     emulator.post("keys", rotate=True)
     sidecar.kill()
     later = site.start_entitled(variables=pod)
@@ -152,7 +152,7 @@ def test_each_dimension_is_asked(site: Site, emulator: Emulator, pod: dict[str, 
     dimensions = [{"name": name, "aggregation": "sum"} for name in ("requests", "gigabytes")]
     code, checks = examine(site, site.write(metering={"dimensions": dimensions}, **ports()), **pod)
     found = checks["permission"]["found"]
-    assert code == 1
+    assert 1 == code
     assert "taken for gigabytes" in found
     assert "requests: InvalidUsageDimensionException" in found
 
@@ -185,7 +185,7 @@ def test_shut_way_out_hides_nothing(site: Site, pod: dict[str, str], tmp_path: P
     site.key.unlink()
     shut = {"HTTPS_PROXY": f"http://127.0.0.1:{free_port()}", "AWS_EC2_METADATA_DISABLED": "true"}
     code, checks = examine(site, config, **{**pod, **KEYS, **shut, "AWS_REGION": "eu-west-1"})
-    assert code == 1
+    assert 1 == code
     assert ["fail"] * 4 == results(checks, "keys", "identity", "endpoint", "sts")
     assert ["ok", "ok", "skipped"] == results(checks, "token", "ledger", "clock")
     assert "it hides irsa" in checks["identity"]["found"]
@@ -211,9 +211,9 @@ def test_faulty_configuration_is_2(site: Site) -> None:
     """Every problem of the configuration is told, as lines or as a document, and the exit code is 2."""
     config = site.write(api={"port": 99999}, log={"level": "loud"})
     lines = site.command("doctor", "--config", str(config))
-    assert lines.await_end() == 2
+    assert 2 == lines.await_end()
     document = site.command("doctor", "--json", "--config", str(config))
-    assert document.await_end() == 2
+    assert 2 == document.await_end()
     for words in ("api.port = 99999", "log.level = 'loud'"):
         assert words in lines.log
         assert words in " ".join(check["found"] for check in json.loads(document.log)["checks"])
@@ -223,7 +223,7 @@ def test_lines_suit_a_log(site: Site, pod: dict[str, str]) -> None:
     """Away from a terminal each check is one line, and nothing of the token is in any."""
     site.program = patient.PROGRAM
     doctor: Running = site.command("doctor", "--config", str(site.write(**ports())), **pod)
-    assert doctor.await_end() == 0
+    assert 0 == doctor.await_end()
     lines = doctor.log.splitlines()
     assert len(NAMES) + 1 == len(lines)
     token = Path(pod["AWS_WEB_IDENTITY_TOKEN_FILE"]).read_text().split(".")
@@ -231,10 +231,10 @@ def test_lines_suit_a_log(site: Site, pod: dict[str, str]) -> None:
 
 
 def test_terminal_gets_a_table(site: Site, pod: dict[str, str]) -> None:
-    """On a terminal the checks are a coloured table."""
+    """On a terminal the checks are a colored table."""
     ours, theirs = pty.openpty()
     command = [sys.executable, *patient.PROGRAM, "doctor", "--config", str(site.write(**ports()))]
-    done = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment(**pod, COLUMNS="100"))
+    done = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment(**pod, COLUMNS="100", TERM="xterm"))
     os.close(theirs)
     shown = b""
     while True:
@@ -244,7 +244,7 @@ def test_terminal_gets_a_table(site: Site, pod: dict[str, str]) -> None:
             break
         shown += part
     os.close(ours)
-    assert done.wait(PATIENCE) == 0
+    assert 0 == done.wait(PATIENCE)
     assert b"\x1b[32mok     \x1b[0m  keys" in shown
 
 
@@ -266,6 +266,6 @@ def test_guarded_api_is_asked(site: Site, pod: dict[str, str]) -> None:
     sidecar.await_start()
     config = site.write("reach.yaml", api={**guarded, "port": sidecar.api}, probes={"port": sidecar.probes})
     code, checks = examine(site, config, **pod)
-    assert code == 0, checks
+    assert 0 == code, checks
     assert "in use by the running sidecar" in checks["ledger"]["found"]
     assert ["ok", "ok", "ok"] == results(checks, "api port", "api token", "probe port")

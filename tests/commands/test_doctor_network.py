@@ -143,7 +143,7 @@ def test_silent_service_is_told() -> None:
     """A service that takes the connection and says nothing is given up in time."""
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ProbeFailed) as raised:
         probe(url := f"http://127.0.0.1:{silent.getsockname()[1]}", 0.2).reach(url)
-    assert raised.value.code == "ReadTimeoutError"
+    assert "ReadTimeoutError" == raised.value.code
 
 
 def test_unknown_name_is_told() -> None:
@@ -158,7 +158,7 @@ def test_every_name_is_looked_up() -> None:
     """One name without an address is a fault, whatever the others have; a host is looked up once."""
     found = check_dns(["http://localhost:1", "http://localhost:1/", "https://sts.invalid"])
     assert (CheckStatus.FAIL, True) == (found.status, found.found.startswith("sts.invalid: "))
-    assert check_dns(["http://127.0.0.1:1", "http://127.0.0.1:1/"]).found == "127.0.0.1 is 127.0.0.1"
+    assert "127.0.0.1 is 127.0.0.1" == check_dns(["http://127.0.0.1:1", "http://127.0.0.1:1/"]).found
 
 
 def test_foreign_certificate_is_refused(tls: ApiServer) -> None:
@@ -202,8 +202,8 @@ def test_dead_proxy_is_told(monkeypatch: pytest.MonkeyPatch, closed_port: int) -
 def test_addresses_are_the_regions() -> None:
     """The services are asked in the Region of the endpoint, whatever is configured elsewhere."""
     live = ServiceProbe(Endpoint(region="eu-west-1"))
-    assert live.address("meteringmarketplace") == "https://metering.marketplace.eu-west-1.amazonaws.com"
-    assert live.address("sts") == "https://sts.eu-west-1.amazonaws.com"
+    assert "https://metering.marketplace.eu-west-1.amazonaws.com" == live.address("meteringmarketplace")
+    assert "https://sts.eu-west-1.amazonaws.com" == live.address("sts")
 
 
 def test_proxy_can_be_excepted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ def test_proxy_can_be_excepted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "proxy.corp:3128")
     live = ServiceProbe(Endpoint(region="eu-west-1"))
     url = live.address("sts")
-    assert live.proxy(url) == "http://proxy.corp:3128"
+    assert "http://proxy.corp:3128" == live.proxy(url)
     monkeypatch.setenv("NO_PROXY", ".amazonaws.com")
     assert live.proxy(url) is None
 

@@ -37,9 +37,9 @@ from tests.commands.pods import (
     take_other_key,
     trust_others,
 )
-from tests.process.test_process_identity import project
 from tests.support.apiserver import UID, ApiServer
 from tests.support.aws import REGION, Aws
+from tests.support.identity import project
 from tests.support.patient import HANGING
 from tests.support.processes import Emulator, Sites, launch_emulator
 from tests.support.tools import PATIENCE
@@ -174,7 +174,7 @@ def examine(pod: Pod) -> tuple[int, dict[str, dict[str, str]]]:
     """Run `doctor --json`; its exit code and its checks by name."""
     command = [sys.executable, *pod.doctor("--json")]
     done = subprocess.run(command, capture_output=True, env=pod.environment(), check=False, timeout=PATIENCE)
-    assert done.stderr == b""
+    assert b"" == done.stderr
     return done.returncode, {check["name"]: check for check in json.loads(done.stdout)["checks"]}
 
 
@@ -313,7 +313,7 @@ def test_without_network_the_rest_is_told(pod: Pod, silence: Callable[[Any], Non
     pod.site.key.unlink()
     pod.variables |= HANGING
     code, told = examine(pod)
-    assert code == 1
+    assert 1 == code
     assert subjects() == set(told)
     online = {"dns", "endpoint", "clock", "sts", "permission"}
     # The first of the two that fails is told; what rests on it is not.

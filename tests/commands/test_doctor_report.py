@@ -68,22 +68,22 @@ def test_document_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     print_document(FOUND)
     document = json.loads(capsys.readouterr().out)
     assert document["ok"] is False
-    assert document["checks"][2] == {
+    assert {
         "name": "third",
         "status": "fail",
         "found": "bad",
         "why": "Because of the third.",
         "cure": "Mend it.",
-    }
+    } == document["checks"][2]
 
 
 def test_line_has_everything(capsys: pytest.CaptureFixture[str]) -> None:
     """Each check is one line with what was found, why it matters and the cure; nothing in it drives a terminal."""
     print_lines(FOUND)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2] == "fail third: bad | why: Because of the third. | cure: Mend it."
+    assert "fail third: bad | why: Because of the third. | cure: Mend it." == lines[2]
     assert lines[1].startswith("warn second: so \\x1b[31mso |")
-    assert lines[-1] == "4 checks: 1 ok, 1 warn, 1 fail, 1 skipped"
+    assert "4 checks: 1 ok, 1 warn, 1 fail, 1 skipped" == lines[-1]
 
 
 def test_table_fits_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_table_fits_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: py
     monkeypatch.setenv("NO_COLOR", "1")
     print_table([FIRST.ok("well"), SECOND.fail("word " * 30, "Mend it.")])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "ok       first   well"
+    assert "ok       first   well" == lines[0]
     assert max(map(len, lines)) <= 60
     assert lines[-3:] == [
         f"{' ' * 17}why: Because of the second.",
@@ -101,8 +101,8 @@ def test_table_fits_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: py
     ]
 
 
-def test_table_has_colours(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Colours tell the statuses apart, unless NO_COLOR is set."""
+def test_table_has_colors(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colors tell the statuses apart, unless NO_COLOR is set."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     print_table(FOUND[:1])

@@ -73,7 +73,7 @@ def test_what_rests_on_a_failure_is_skipped() -> None:
     ]
     assert expected == [each.status for each in told]
     assert "rests on the check `variables`, which failed" == told[1].found
-    assert told[1].cure == ""
+    assert "" == told[1].cure
 
 
 def test_nothing_is_skipped_without_a_failure() -> None:
@@ -98,4 +98,4 @@ def test_known_checks_rest_on_known_checks() -> None:
     named = {name for roots in RESTS_ON.values() for name in roots} | set(RESTS_ON)
     assert set() == named - known
     assert all(name not in roots for name, roots in RESTS_ON.items())
-    assert Check("x", "y").skipped("z").cure == ""
+    assert "" == Check("x", "y").skipped("z").cure

@@ -75,7 +75,7 @@ def test_status_decides(listener: Listener, status: int, code: int) -> None:
     """200..399 is a success, as the kubelet has it, and no redirect is followed."""
     listener.status = status
     assert cli.main(["healthcheck", "--url", listener.url]) == code
-    assert len(listener.asked) == 1
+    assert 1 == len(listener.asked)
 
 
 @pytest.mark.parametrize(
@@ -88,16 +88,16 @@ def test_status_decides(listener: Listener, status: int, code: int) -> None:
 )
 def test_probe_is_asked(listener: Listener, configure: Configure, arguments: list[str], path: str) -> None:
     """The named probe is asked, by address as well as by configuration; startupz if none is named."""
-    assert cli.main(["healthcheck", "--url", f"{listener.url}/", *arguments]) == 0
+    assert 0 == cli.main(["healthcheck", "--url", f"{listener.url}/", *arguments])
     config = configure(f"{{host: 0.0.0.0, port: {listener.port}}}")
-    assert cli.main(["healthcheck", "--config", config, *arguments]) == 0
+    assert 0 == cli.main(["healthcheck", "--config", config, *arguments])
     assert listener.asked == [path, path]
 
 
 def test_path_in_url_wins(listener: Listener) -> None:
     """An address with a path is asked as it stands."""
-    assert cli.main(["healthcheck", "--url", f"{listener.url}/some/path?deep=1"]) == 0
-    assert listener.asked == ["/some/path?deep=1"]
+    assert 0 == cli.main(["healthcheck", "--url", f"{listener.url}/some/path?deep=1"])
+    assert ["/some/path?deep=1"] == listener.asked
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_path_in_url_wins(listener: Listener) -> None:
 def test_reason_is_said(listener: Listener, capsys: pytest.CaptureFixture[str], body: bytes, said: str | None) -> None:
     """The probe's own sentence goes to standard error, else the status."""
     listener.status, listener.body = 503, body
-    assert cli.main(["healthcheck", "--url", listener.url]) == 1
+    assert 1 == cli.main(["healthcheck", "--url", listener.url])
     expected = "AWS has not answered." if said is None else f"{listener.url}/startupz {said}"
     assert capsys.readouterr().err == f"{expected}\n"
 
@@ -125,7 +125,7 @@ def test_silence_is_failure(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-        assert cli.main(["healthcheck", "--url", f"http://127.0.0.1:{port}"]) == 1
+        assert 1 == cli.main(["healthcheck", "--url", f"http://127.0.0.1:{port}"])
     told = capsys.readouterr().err
     assert f"no answer from http://127.0.0.1:{port}/startupz: connection refused. Start the sidecar with" in told
     assert "Errno" not in told
@@ -136,7 +136,7 @@ def test_other_protocol_is_failure(capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = Thread(target=_answer_nonsense, args=(server,))
         thread.start()
-        assert cli.main(["healthcheck", "--url", f"http://127.0.0.1:{server.getsockname()[1]}"]) == 1
+        assert 1 == cli.main(["healthcheck", "--url", f"http://127.0.0.1:{server.getsockname()[1]}"])
         thread.join()
     assert "no answer from" in capsys.readouterr().err
 
@@ -151,19 +151,19 @@ def _answer_nonsense(server: socket.socket) -> None:
 def test_proxies_are_ignored(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy in the environment is not asked about the pod's own probes."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert cli.main(["healthcheck", "--url", listener.url]) == 0
+    assert 0 == cli.main(["healthcheck", "--url", listener.url])
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8788", "https://127.0.0.1", "http://", "http://h:port", "http://[::1"])
 def test_bad_url_is_two(capsys: pytest.CaptureFixture[str], url: str) -> None:
     """An address that is none is a bad command line."""
-    assert cli.main(["healthcheck", "--url", url]) == 2
+    assert 2 == cli.main(["healthcheck", "--url", url])
     assert "--url" in capsys.readouterr().err
 
 
 def test_any_port_is_refused(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
     """Port 0 names no port to ask."""
-    assert cli.main(["healthcheck", "--config", configure("{port: 0}")]) == 2
+    assert 2 == cli.main(["healthcheck", "--config", configure("{port: 0}")])
     assert "probes.port = 0" in capsys.readouterr().err
 
 
@@ -171,7 +171,7 @@ def test_probe_is_one_of_three() -> None:
     """The options know the three probes."""
     parser = argparse.ArgumentParser()
     healthcheck.add_arguments(parser)
-    assert parser.parse_args(["--probe", "readyz"]).probe == "readyz"
+    assert "readyz" == parser.parse_args(["--probe", "readyz"]).probe
 
 
 def test_loopback_of_the_other_family(listener: Listener, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,4 +185,4 @@ def test_loopback_of_the_other_family(listener: Listener, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("sidecar.commands.healthcheck.socket.socket", lacking)
     assert healthcheck.check(Address("::1", listener.port), "/livez") is None
-    assert listener.asked == ["/livez"]
+    assert ["/livez"] == listener.asked

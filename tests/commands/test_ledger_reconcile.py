@@ -76,10 +76,11 @@ def test_dry_run_settles_nothing(books: Books, capsys: pytest.CaptureFixture[str
     assert 0 == reconcile(books, "--dry-run", events=[HELD, DOUBTED])
     shown = capsys.readouterr().out
     assert "requests   2.5        7.5      5" in shown
-    assert shown.splitlines()[-1] == (
+    verdict = (
         "Not reconciled yet: AWS charged more than was submitted (requests 5): the records in doubt, which would be"
         " settled (1 matched, 1 to be settled, 1 not charged). Nothing was settled: --dry-run."
     )
+    assert verdict == shown.splitlines()[-1]
     assert (0, "unbilled") == (
         books.count("audit"),
         next(each.status for each in books.records() if each.id == IN_DOUBT),

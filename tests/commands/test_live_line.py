@@ -12,7 +12,7 @@ from sidecar.commands.live import LiveTerminal, describe, join
 from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.domain.status import Status, Terms
 from sidecar.settings import MeteringSettings, Product, Settings
-from sidecar.terminal.colours import Colour, Paint
+from sidecar.terminal.colors import Color, Paint
 from sidecar.terminal.text import width
 from tests.commands.statuses import ILL, MILLION, NOW, WELL
 
@@ -21,13 +21,13 @@ THIS_HOUR = NOW.replace(minute=0, second=0, microsecond=0)
 
 
 def line(status: Status, columns: int = 200, rate: float = 2.5) -> str:
-    """Return the line without colours."""
+    """Return the line without colors."""
     return join(list(describe(status, METERING, rate)), Paint(on=False), columns)
 
 
 def test_line_says_how_it_goes() -> None:
     """State, metering, what comes next, open usage and pace, in this order."""
-    assert line(WELL) == "entitled | metering ok | seals 11:02Z | open requests 2 | 2.5 events/s | no faults"
+    assert "entitled | metering ok | seals 11:02Z | open requests 2 | 2.5 events/s | no faults" == line(WELL)
 
 
 def test_trouble_comes_first() -> None:
@@ -63,14 +63,14 @@ def test_line_is_cut() -> None:
     wide = replace(WELL, conservation={"用量用量用量": Terms(accepted=MILLION, open=MILLION)})
     for columns in range(120):
         assert width(line(wide, columns)) <= columns
-    assert line(WELL, 40) == "entitled | metering ok | seals 11:02Z"
-    assert line(WELL, 34) == "entitled | metering ok | seals ..."
+    assert "entitled | metering ok | seals 11:02Z" == line(WELL, 40)
+    assert "entitled | metering ok | seals ..." == line(WELL, 34)
 
 
-def test_colours_take_no_width() -> None:
+def test_colors_take_no_width() -> None:
     """The line is cut by what is seen of it."""
-    coloured = join([("entitled", Colour.GOOD), ("metering ok", None)], Paint(on=True), 22)
-    assert coloured == "\033[32mentitled\033[0m | metering ok"
+    colored = join([("entitled", Color.GOOD), ("metering ok", None)], Paint(on=True), 22)
+    assert "\033[32mentitled\033[0m | metering ok" == colored
 
 
 def test_line_is_gone_before_traceback() -> None:
@@ -86,3 +86,4 @@ def test_line_is_gone_before_traceback() -> None:
         while not read.endswith(b"\r\033[J"):
             read += os.read(master, 1024)
     os.close(master)
+    assert read.endswith(b"how it goes\r\r\033[J")

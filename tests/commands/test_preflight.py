@@ -77,11 +77,11 @@ def test_file_and_surroundings_are_told_together(
     monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
     path = configure(tmp_path, busy, "log: {level: loud}\nshutdown: {timeout: soon}\n")
-    assert cli.main([command, "--config", str(path)]) == 2
+    assert 2 == cli.main([command, "--config", str(path)])
     told = capsys.readouterr().err
     expected = ("log.level", "shutdown.timeout", "product.public_keys.1", "product.public_keys.2")
     for key in (*expected, "AWS_REGION", "api.token_file", "api.port"):
         assert f"\n  {key}" in told
     path.write_text(path.read_text().replace(f"port: {busy},", "port: high,"))
-    assert cli.main([command, "--config", str(path)]) == 2
-    assert capsys.readouterr().err.count("api.port") == 1
+    assert 2 == cli.main([command, "--config", str(path)])
+    assert 1 == capsys.readouterr().err.count("api.port")

@@ -17,7 +17,7 @@ from sidecar import cli
 from sidecar.api_client import place_of
 from sidecar.commands.status.screen import Page, compose
 from sidecar.settings import ApiSettings
-from sidecar.terminal.colours import Paint
+from sidecar.terminal.colors import Paint
 from tests.commands.serving import Api, serving
 from tests.commands.statuses import ILL, WELL, served
 from tests.support.screens import INTERRUPT, SUSPEND, Screen, own_command
@@ -47,7 +47,7 @@ def settings(api: Api) -> Iterator[ApiSettings]:
 def test_shown_is_clean(tmp_path: Path, capsys: pytest.CaptureFixture[str], status: Any) -> None:
     """What could be shown ends with 0, entitled or not: `doctor` judges."""
     with serving(Api(served(status))) as settings:
-        assert cli.main(["status", "--config", config_of(tmp_path, settings.port)]) == 0
+        assert 0 == cli.main(["status", "--config", config_of(tmp_path, settings.port)])
     shown = capsys.readouterr()
     assert shown.out.startswith("marketplace-sidecar 0.1.0, up 3h 20m")
     assert ("", False) == (shown.err, "\033" in shown.out)
@@ -55,20 +55,20 @@ def test_shown_is_clean(tmp_path: Path, capsys: pytest.CaptureFixture[str], stat
 
 def test_json_is_the_document(settings: ApiSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--json prints /v1/status as it is, on one line."""
-    assert cli.main(["status", "--json", "--config", config_of(tmp_path, settings.port)]) == 0
+    assert 0 == cli.main(["status", "--json", "--config", config_of(tmp_path, settings.port)])
     assert served() == json.loads(capsys.readouterr().out)
 
 
 def test_no_sidecar_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a sidecar the exit code is 1, and standard error says where it was looked for and what to do."""
     config = config_of(tmp_path, 1)
-    assert cli.main(["status", "--config", config]) == 1
+    assert 1 == cli.main(["status", "--config", config])
     shown = capsys.readouterr()
-    assert shown.out == ""
+    assert "" == shown.out
     assert shown.err.splitlines()[0].startswith("no answer from http://127.0.0.1:1: ")
     assert shown.err.splitlines()[1].startswith("cure: Start the sidecar with")
 
-    assert cli.main(["status", "--json", "--config", config]) == 1
+    assert 1 == cli.main(["status", "--json", "--config", config])
     document = json.loads(capsys.readouterr().out)
     assert document["answered"] is False
     assert {"reason", "cure", "since"} < document.keys()
@@ -77,12 +77,12 @@ def test_no_sidecar_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("arguments", [["--watch", "0"], ["--watch", "soon"], ["--config", "/nowhere.yaml"]])
 def test_bad_command_line_is_two(arguments: list[str]) -> None:
     """An interval of nothing, or no configuration, ends with 2."""
-    assert cli.main(["status", *arguments]) == 2
+    assert 2 == cli.main(["status", *arguments])
 
 
 def test_any_port_is_refused(tmp_path: Path) -> None:
     """Port 0 names no port to ask."""
-    assert cli.main(["status", "--config", config_of(tmp_path, 0)]) == 2
+    assert 2 == cli.main(["status", "--config", config_of(tmp_path, 0)])
 
 
 def watched(config: str, *options: str) -> "subprocess.Popen[str]":
@@ -139,9 +139,9 @@ def test_interrupt_leaves_clean_line(settings: ApiSettings, tmp_path: Path) -> N
     with on_terminal(config_of(tmp_path, settings.port)) as screen:
         screen.await_text("entitled: registered")
         screen.press(INTERRUPT)
-        assert screen.await_end() == 130
+        assert 130 == screen.await_end()
         assert screen.cursor_is_shown
-        assert screen.cursor_column == 0
+        assert 0 == screen.cursor_column
         left = screen.raw.rpartition(b"\033[?25h\033[?1049l")[2].decode()
         assert left.startswith("\033[1mmarketplace-sidecar")
         assert left.endswith("yes\r\n")
@@ -209,12 +209,12 @@ def test_dumb_terminal_gets_blocks(settings: ApiSettings, tmp_path: Path) -> Non
     with on_terminal(config_of(tmp_path, settings.port), TERM="dumb") as screen:
         screen.await_text("entitled: registered")
         screen.press(INTERRUPT)
-        assert screen.await_end() == 130
+        assert 130 == screen.await_end()
         assert b"\033" not in screen.raw
 
 
-def test_no_color_is_honoured(settings: ApiSettings, tmp_path: Path) -> None:
-    """NO_COLOR leaves the drawing and takes the colours."""
+def test_no_color_is_honored(settings: ApiSettings, tmp_path: Path) -> None:
+    """NO_COLOR leaves the drawing and takes the colors."""
     with on_terminal(config_of(tmp_path, settings.port), NO_COLOR="1") as screen:
         screen.await_text("entitled: registered")
         assert b"\033[32m" not in screen.raw

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.commands.status.screen import Page, compose
 from sidecar.domain.status import Finding, Terms
-from sidecar.terminal.colours import Paint
+from sidecar.terminal.colors import Paint
 from sidecar.terminal.text import width
 from tests.commands.statuses import ILL, MILLION, NOW, WELL, served
 
@@ -41,9 +41,9 @@ requests        9.5     2     1.5          6         0          0       yes
 gigabytes     0.125     0       0      0.125         0          0       yes"""
 
 
-def lines(document: Mapping[str, Any], columns: int = 79, *, colours: bool = False) -> list[str]:
+def lines(document: Mapping[str, Any], columns: int = 79, *, colors: bool = False) -> list[str]:
     """Return the screen."""
-    return compose(document, Page("http://127.0.0.1:8787", WINDOW, columns, Paint(colours)))
+    return compose(document, Page("http://127.0.0.1:8787", WINDOW, columns, Paint(colors)))
 
 
 def test_screen_is_one() -> None:
@@ -55,15 +55,15 @@ def test_screen_is_one() -> None:
 def test_trouble_comes_first() -> None:
     """What is wrong stands in the first lines, each fault with its cure."""
     shown = lines(served(ILL))
-    assert shown[2] == "entitlement   suspended: customer-not-entitled, since 2026-11-23T10:15:05Z (5m)"
-    assert shown[6:12] == [
+    assert "entitlement   suspended: customer-not-entitled, since 2026-11-23T10:15:05Z (5m)" == shown[2]
+    assert [
         "metering      failing: no success for longer than metering.failing_after",
         "faults        1",
         "              in-doubt (17s): 2 records may or may not have been taken by AWS",
         "              cure: Compare with CloudTrail's MeterUsage events, then run",
         "              `marketplace-sidecar ledger resolve`.",
         "last success  2026-11-23T10:03:05Z (17m ago)",
-    ]
+    ] == shown[6:12]
 
 
 def test_faults_alike_are_told_once() -> None:
@@ -71,11 +71,11 @@ def test_faults_alike_are_told_once() -> None:
     refused = [Finding("AccessDenied", f"dimension d{number}: no", "Attach the policy.", NOW) for number in range(24)]
     shown = lines(served(replace(WELL, findings=refused)))
     start = shown.index("faults        24")
-    assert shown[start + 1 : start + 4] == [
+    assert [
         "              AccessDenied (0s): dimension d0: no; and 23 more of this code",
         "              cure: Attach the policy.",
         "last success  2026-11-23T10:03:05Z (17m ago)",
-    ]
+    ] == shown[start + 1 : start + 4]
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_time_left_is_told(hours: int, expected: str) -> None:
 
 def test_broken_law_is_seen() -> None:
     """A dimension whose terms do not add up says no, in red."""
-    assert lines(served(ILL))[-1].split() == ["requests", "2", "1", "0", "0", "0", "0", "no"]
-    assert lines(served(ILL), colours=True)[-1].startswith("\033[31;1mrequests")
+    assert ["requests", "2", "1", "0", "0", "0", "0", "no"] == lines(served(ILL))[-1].split()
+    assert lines(served(ILL), colors=True)[-1].startswith("\033[31;1mrequests")
 
 
 def test_words_of_others_are_printable() -> None:
@@ -108,11 +108,11 @@ def test_wide_table_becomes_lines() -> None:
     """A table that is wider than the terminal becomes lines: a quantity is never cut."""
     amount = 123_456_789_012_345 * MILLION + 678_901
     document = served(replace(WELL, conservation={"requests": Terms(accepted=amount, submitted=amount)}))
-    assert lines(document)[-3:] == [
+    assert [
         "requests",
         "  accepted 123456789012345.678901, open 0, sealed 0, submitted",
         "  123456789012345.678901, unbilled 0, remainder 0, balanced yes",
-    ]
+    ] == lines(document)[-3:]
 
 
 @given(st.integers(min_value=2, max_value=200), st.sampled_from([WELL, ILL]))
@@ -140,7 +140,7 @@ def test_foreign_document_is_shown(document: dict[str, Any]) -> None:
     assert any(line.startswith("entitlement   -") for line in lines(document))
 
 
-def test_colours_are_few() -> None:
-    """Good is green, bad is red, and without colours nothing is lost."""
-    assert "entitlement   \033[32mentitled\033[0m: registered" in "\n".join(lines(served(), colours=True))
-    assert "entitlement   \033[31;1msuspended\033[0m: customer" in "\n".join(lines(served(ILL), colours=True))
+def test_colors_are_few() -> None:
+    """Good is green, bad is red, and without colors nothing is lost."""
+    assert "entitlement   \033[32mentitled\033[0m: registered" in "\n".join(lines(served(), colors=True))
+    assert "entitlement   \033[31;1msuspended\033[0m: customer" in "\n".join(lines(served(ILL), colors=True))

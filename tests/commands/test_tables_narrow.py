@@ -45,7 +45,7 @@ def test_wide_terminal_has_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a whole row fits, it stands on one line."""
     lines = shown(200, monkeypatch)
     assert 3 == len(lines)
-    assert lines[0].split() == list(TITLES)
+    assert list(TITLES) == lines[0].split()
 
 
 def test_narrow_terminal_has_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

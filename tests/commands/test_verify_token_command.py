@@ -89,7 +89,7 @@ def test_wrong_type_without_options(seller: "Signer", key: Path) -> None:
     """The claims' types are judged though no option names a value."""
     done = verify_token(seller.token(fresh(publicKeyVersion="2")), "--public-key", key)
 
-    assert done == (1, "", "the claim publicKeyVersion is not an integer\n")
+    assert (1, "", "the claim publicKeyVersion is not an integer\n") == done
 
 
 def test_wrong_signature(stranger: "Signer", key: Path) -> None:
@@ -97,7 +97,7 @@ def test_wrong_signature(stranger: "Signer", key: Path) -> None:
     for options in ((), ("--signature-only",)):
         done = verify_token(stranger.token(fresh()), "--public-key", key, *options)
 
-        assert done == (1, "", "the signature is not that of the public key\n")
+        assert (1, "", "the signature is not that of the public key\n") == done
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_unusable_key(seller: "Signer", tmp_path: Path) -> None:
 
     code, out, err = verify_token(seller.token(fresh()), "--public-key", missing)
 
-    assert (code, out) == (2, "")
+    assert (2, "") == (code, out)
     assert f"--public-key {missing}: the file cannot be read: No such file or directory. Mount" in err
 
 
@@ -150,7 +150,7 @@ def test_bad_key_version(version: str, key: Path) -> None:
     """A key version that is no whole number from 1 on is a bad command line."""
     code, out, _ = verify_token("", "--public-key", key, f"--key-version={version}")
 
-    assert (code, out) == (2, "")
+    assert (2, "") == (code, out)
 
 
 def test_loads_no_sdk(seller: "Signer", key: Path) -> None:
@@ -167,4 +167,4 @@ def test_loads_no_sdk(seller: "Signer", key: Path) -> None:
         check=False,
     )
 
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (0, b"") == (done.returncode, done.stderr)

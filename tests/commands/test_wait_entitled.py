@@ -44,12 +44,12 @@ def wait(settings: ApiSettings, seconds: float = PATIENCE) -> tuple[bool, list[s
 
 def test_returns_when_entitled(api: Api, settings: ApiSettings) -> None:
     """Each state is waited out by a long poll and said once; entitled ends it."""
-    assert wait(settings) == (
+    assert (
         True,
         ["pending: registering: AWS has not answered yet.", "denied: customer-not-entitled: Subscribe first."],
-    )
+    ) == wait(settings)
     queries = [parse_qs(urlsplit(path).query) for path in api.asked]
-    assert [query.get("state") for query in queries] == [None, ["pending"], ["denied"]]
+    assert [None, ["pending"], ["denied"]] == [query.get("state") for query in queries]
     assert queries[2]["wait"] in (["29s"], ["30s"])
 
 
@@ -57,15 +57,15 @@ def test_gives_up_in_time(api: Api, settings: ApiSettings) -> None:
     """A denial is waited for until the time is over, without asking faster than four times a second."""
     api.answers = [DENIED]
     began = time.monotonic()
-    assert wait(settings, 1) == (False, ["denied: customer-not-entitled: Subscribe first."])
+    assert (False, ["denied: customer-not-entitled: Subscribe first."]) == wait(settings, 1)
     assert 1 <= time.monotonic() - began
     assert len(api.asked) <= 6
 
 
 def test_no_time_is_no_question(api: Api, settings: ApiSettings) -> None:
     """A time-out of zero ends at once."""
-    assert wait(settings, 0) == (False, [])
-    assert api.asked == []
+    assert (False, []) == wait(settings, 0)
+    assert [] == api.asked
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_odd_state_is_not_sent_back(api: Api, settings: ApiSettings) -> None:
     """A state that is no word does not end up in the next address."""
     api.answers = [{"entitled": False, "state": "a&b c\r\n"}, ENTITLED]
     assert wait(settings)[0]
-    assert api.asked == ["/v1/entitlement"] * 2
+    assert ["/v1/entitlement"] * 2 == api.asked
 
 
 def test_sidecar_may_come_later(api: Api) -> None:
@@ -110,7 +110,7 @@ def test_sidecar_may_come_later(api: Api) -> None:
     assert refused.wait(PATIENCE)
     with serving(api, port):
         waiting.join()
-    assert outcome == [True]
+    assert [True] == outcome
 
 
 def test_unix_socket_is_preferred(api: Api, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_unix_socket_is_preferred(api: Api, tmp_path: Path) -> None:
         assert wait(ApiSettings(port=1, socket=path))[0]
         server.shutdown()
         thread.join()
-    assert api.hosts == {"localhost"}
+    assert {"localhost"} == api.hosts
 
 
 def test_missing_socket_is_retried(tmp_path: Path) -> None:
@@ -176,15 +176,15 @@ def config_of(folder: Path, api: str) -> str:
 def test_exit_code_tells(api: Api, settings: ApiSettings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command ends with 0 when entitled and 1 when the time is over."""
     config = config_of(tmp_path, f"{{port: {settings.port}}}")
-    assert cli.main(["wait", "--config", config]) == 0
+    assert 0 == cli.main(["wait", "--config", config])
     api.answers = [DENIED]
-    assert cli.main(["wait", "--config", config, "--timeout", "0.2"]) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == "denied: customer-not-entitled: Subscribe first."
+    assert 1 == cli.main(["wait", "--config", config, "--timeout", "0.2"])
+    assert "denied: customer-not-entitled: Subscribe first." == capsys.readouterr().err.splitlines()[-1]
 
 
 def test_any_port_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Port 0 names no port to ask."""
-    assert cli.main(["wait", "--config", config_of(tmp_path, "{port: 0}")]) == 2
+    assert 2 == cli.main(["wait", "--config", config_of(tmp_path, "{port: 0}")])
     assert "api.port = 0" in capsys.readouterr().err
 
 
@@ -208,5 +208,5 @@ def test_interrupt_is_quiet(api: Api, settings: ApiSettings, tmp_path: Path) -> 
 
     thread = Thread(target=interrupt)
     thread.start()
-    assert cli.main(["wait", "--config", config]) == 130
+    assert 130 == cli.main(["wait", "--config", config])
     thread.join()

@@ -13,8 +13,13 @@ SELLER = "docs/seller.md"
 _BEGINNING_ENDS = "## 3."
 
 
-def type_all(terminal: Terminal, document: str, *, after: int = 0, before: int | None = None) -> None:
-    """Write the files and type the commands of a document between two of its lines."""
+def type_all(terminal: Terminal, document: str, *, after: int = 0, before: int | None = None) -> int:
+    """Write the files and type the commands of a document between two of its lines; return the number of commands.
+
+    Raises:
+        AssertionError: A command fails, or prints something else than the document shows.
+    """
+    typed = 0
     for block in blocks(document):
         if block.line < after or (before is not None and block.line >= before):
             continue
@@ -23,6 +28,8 @@ def type_all(terminal: Terminal, document: str, *, after: int = 0, before: int |
         elif block.language == "console":
             for command in commands(block):
                 terminal.type(command)
+                typed += 1
+    return typed
 
 
 def begin(terminal: Terminal) -> None:

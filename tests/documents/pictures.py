@@ -12,7 +12,7 @@ import pyte
 from pyte.screens import Char
 
 from sidecar.commands.status.screen import Page, compose
-from sidecar.terminal.colours import Paint
+from sidecar.terminal.colors import Paint
 from tests.commands.statuses import served
 from tests.support.reading import ROOT
 
@@ -20,7 +20,7 @@ FOLDER = ROOT / "docs" / "pictures"
 _COLUMNS = 79
 _ADVANCE, _HEIGHT = 8.4, 18
 """Of a character at 14 px, in px."""
-_COLOURS = {
+_COLORS = {
     "default": "#d4d4d4",
     "red": "#f48771",
     "green": "#89d185",
@@ -41,8 +41,8 @@ def draw_status() -> str:
     rows = [row for number in range(screen.lines) for row in _runs(screen, number)]
     width, height = round((_COLUMNS + 1) * _ADVANCE) + 32, screen.lines * _HEIGHT + 56
     dots = [
-        f'<circle cx="{20 + 20 * number}" cy="18" r="6" fill="{colour}"/>'
-        for number, colour in enumerate(("#f48771", "#e5c07b", "#89d185"))
+        f'<circle cx="{20 + 20 * number}" cy="18" r="6" fill="{color}"/>'
+        for number, color in enumerate(("#f48771", "#e5c07b", "#89d185"))
     ]
     return _svg(
         width,
@@ -112,13 +112,13 @@ def _runs(screen: pyte.Screen, number: int) -> Iterator[str]:
         char: Char = row[column]
         return char.fg, char.bold
 
-    for (colour, bold), columns in groupby(range(screen.columns), style):
+    for (color, bold), columns in groupby(range(screen.columns), style):
         places = list(columns)
         text = "".join(row[column].data for column in places)
         if text.strip():
             begin = places[0] + len(text) - len(text.lstrip())
             weight = ' font-weight="bold"' if bold else ""
-            fill = _COLOURS.get(colour, _COLOURS["default"])
+            fill = _COLORS.get(color, _COLORS["default"])
             x, y = 16 + begin * _ADVANCE, 54 + number * _HEIGHT
             place = f'x="{x:.1f}" y="{y}" textLength="{len(text.strip()) * _ADVANCE:.1f}"'
             yield f'<text {place} fill="{fill}"{weight}>{escape(text.strip())}</text>'

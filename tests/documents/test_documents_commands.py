@@ -19,7 +19,7 @@ def test_document_plays(document: str, terminal: Terminal) -> None:
     """Typed from top to bottom, each command ends well and prints what the document shows."""
     if document != SELLER:
         begin(terminal)
-    type_all(terminal, document)
+    assert 0 < type_all(terminal, document)
 
 
 def sections() -> dict[str, tuple[int, int]]:
@@ -39,4 +39,4 @@ def sections() -> dict[str, tuple[int, int]]:
 def test_snippet_runs(section: str, begun: Terminal) -> None:
     """Each program of the developer's document compiles, gets its entitlement and has its event accepted."""
     after, before = sections()[section]
-    type_all(begun, DEVELOPER, after=after, before=before)
+    assert 0 < type_all(begun, DEVELOPER, after=after, before=before)

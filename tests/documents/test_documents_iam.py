@@ -21,7 +21,7 @@ CALLERS = [
 def statements(name: str) -> list[dict[str, Any]]:
     """Return the statements of a policy."""
     policy = json.loads((ROOT / "docs/iam" / name).read_text(encoding="utf-8"))
-    assert policy["Version"] == "2012-10-17"
+    assert "2012-10-17" == policy["Version"]
     found: list[dict[str, Any]] = policy["Statement"]
     return found
 
@@ -55,7 +55,7 @@ def test_policy_is_the_least() -> None:
 
 def test_saas_is_left_out() -> None:
     """The service has operations for SaaS back ends that a pod's role does not get."""
-    assert set(model()["operations"]) - called_operations() == {"BatchMeterUsage", "ResolveCustomer"}
+    assert {"BatchMeterUsage", "ResolveCustomer"} == set(model()["operations"]) - called_operations()
 
 
 def test_service_account_alone_is_trusted() -> None:
@@ -64,7 +64,7 @@ def test_service_account_alone_is_trusted() -> None:
     sts = Loader().load_service_model("sts", "service-2")
 
     assert statement["Action"].removeprefix("sts:") in sts["operations"]
-    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert "sts:AssumeRoleWithWebIdentity" == statement["Action"]
     assert {"OIDC_PROVIDER:aud", "OIDC_PROVIDER:sub"} == set(statement["Condition"]["StringEquals"])
     assert "*" not in json.dumps(statement)
 

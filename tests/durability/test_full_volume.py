@@ -1,6 +1,6 @@
 """A full volume costs no usage that was accepted: on a real small file system, filled by the ledger and by others.
 
-Mounting a file system takes the rights of root. Without them: `unshare --map-root-user --mount make test`.
+Mounting a file system takes the rights of root, so `make test-cluster` runs these tests.
 """
 
 import errno
@@ -19,12 +19,14 @@ from structlog.testing import capture_logs
 from sidecar.adapters.ledger import proof
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.domain.entitlement.states import Evidence
 from sidecar.domain.metering.events import Dimension, LedgerFull, LedgerUnavailable, Tags, UsageBatch, UsageEvent
 from sidecar.domain.metering.hours import hour_of, next_hour
 from sidecar.domain.metering.records import Accept, Answer, Carry, CarryCause
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
 
+pytestmark = pytest.mark.machine
 NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 MEBIBYTE = 2**20
@@ -50,10 +52,7 @@ def _volume(tmp_path: Path) -> Iterator[Path]:
         ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", volume], check=False, capture_output=True, text=True
     )
     if mounted.returncode:
-        pytest.fail(
-            f"this test mounts a tmpfs of 8 MiB, which was refused: {mounted.stderr.strip()}. Run it as root, or as"
-            " `unshare --map-root-user --mount make test`."
-        )
+        pytest.fail(f"this test mounts a tmpfs of 8 MiB, which was refused: {mounted.stderr.strip()}. Run it as root.")
     yield volume
     # Lazily, so that a test that failed with its ledger open leaves nothing behind.
     subprocess.run(["umount", "--lazy", volume], check=True)
@@ -228,6 +227,9 @@ async def test_evidence_is_kept_on_a_full_volume(ledger: Ledger, volume: Path) -
     for _ in range(200):
         await ledger.mark_reportable(hour)
         hour = next_hour(hour)
+    evidence = Evidence("pod-1", "code", 1, NOW, "nonce", "signature")
+    await ledger.save_evidence(evidence)
+    assert evidence == await ledger.load_evidence()
 
 
 async def test_opening_needs_no_room(volume: Path) -> None:

@@ -52,7 +52,7 @@ async def take(ledger: Ledger, *ids: str) -> None:
 def kept(path: Path) -> set[str]:
     """Return the ids in a ledger's file, whose books must balance."""
     with closing(open_for_reading(path)) as connection:
-        assert list(proof.breaches(connection)) == []
+        assert [] == list(proof.breaches(connection))
         return {row["id"] for row in connection.execute("SELECT id FROM event")}
 
 
@@ -67,7 +67,7 @@ async def test_removed_ledger_is_put_back(ledger: Ledger) -> None:
         await take(ledger, "c")
 
     assert [("ledger.put_back", "warning")] == [(line["event"], line["log_level"]) for line in lines]
-    assert kept(ledger.path) == {"a", "b", "c"}
+    assert {"a", "b", "c"} == kept(ledger.path)
     assert ledger.fault is None
 
 
@@ -78,7 +78,7 @@ async def test_removed_log_is_put_back(ledger: Ledger) -> None:
 
     await take(ledger, "c")
 
-    assert kept(ledger.path) == {"a", "b", "c"}
+    assert {"a", "b", "c"} == kept(ledger.path)
 
 
 async def test_removed_folder_is_waited_for(ledger: Ledger) -> None:
@@ -94,7 +94,7 @@ async def test_removed_folder_is_waited_for(ledger: Ledger) -> None:
     folder.mkdir()
     await take(ledger, "b")
 
-    assert kept(ledger.path) == {"a", "b"}
+    assert {"a", "b"} == kept(ledger.path)
     assert ledger.fault is None
 
 
@@ -193,11 +193,11 @@ async def test_replaced_ledger_is_not_written(ledger: Ledger) -> None:
 
     with pytest.raises(LedgerUnavailable, match="another file lies at"):
         await take(ledger, "b")
-    assert ledger.path.read_bytes() == b"something else"
+    assert b"something else" == ledger.path.read_bytes()
     moved.replace(ledger.path)
     await take(ledger, "b")
 
-    assert kept(ledger.path) == {"a", "b"}
+    assert {"a", "b"} == kept(ledger.path)
 
 
 @pytest.mark.parametrize("size", [0, 4096, 20_000])
@@ -217,7 +217,7 @@ async def test_cut_ledger_is_refused(ledger: Ledger, size: int) -> None:
         file.write(whole)
     await take(ledger, "c")
 
-    assert kept(ledger.path) == {"a", "b", "c"}
+    assert {"a", "b", "c"} == kept(ledger.path)
 
 
 async def test_flipped_bits_are_refused(ledger: Ledger) -> None:
@@ -239,7 +239,7 @@ async def test_flipped_bits_are_refused(ledger: Ledger) -> None:
         ledger.path.write_bytes(whole)
         await take(ledger, "b")
 
-    assert kept(ledger.path) == {"a", "b"}
+    assert {"a", "b"} == kept(ledger.path)
     assert ledger.fault is None
 
 
@@ -316,7 +316,7 @@ async def test_failing_disk_loses_nothing(tmp_path: Path, error: str) -> None:
 
     assert refused > 5
     assert kept(ledger.path) == {f"evt-{statement}" for statement in range(40)}
-    assert terms.accepted == 40_000_000
+    assert 40_000_000 == terms.accepted
 
 
 async def test_fresh_connection_fails(tmp_path: Path) -> None:

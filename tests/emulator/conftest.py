@@ -79,7 +79,7 @@ class RunningEmulator:
     def get(self, path: str) -> Any:
         """Ask the control API."""
         status, body = self.send("GET", f"/_emulator/{path}")
-        assert status == 200, body
+        assert 200 == status, body
         return json.loads(body)
 
     def try_post(self, path: str, members: object) -> tuple[int, Any]:
@@ -90,7 +90,7 @@ class RunningEmulator:
     def post(self, path: str, **members: object) -> Any:
         """Post to the control API."""
         status, answer = self.try_post(path, members)
-        assert status == 200, answer
+        assert 200 == status, answer
         return answer
 
     def freeze(self, now: str) -> None:

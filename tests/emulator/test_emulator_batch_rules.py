@@ -38,8 +38,8 @@ def test_first_quantity_wins() -> None:
     """Within a batch and between batches a slot keeps its first quantity; its repeat by value is a success."""
     state = State()
     same, other = replace(LEGACY, quantity=decimal_quantity("3.0")), replace(LEGACY, quantity=whole_quantity(4))
-    assert statuses(state, LEGACY, other, same) == ["Success", "DuplicateRecord", "Success"]
-    assert statuses(state, other, LEGACY) == ["DuplicateRecord", "Success"]
+    assert ["Success", "DuplicateRecord", "Success"] == statuses(state, LEGACY, other, same)
+    assert ["DuplicateRecord", "Success"] == statuses(state, other, LEGACY)
     assert [record.quantity for record in state.records] == [whole_quantity(3)]
 
 
@@ -55,9 +55,9 @@ def test_repeat_keeps_record_id() -> None:
 def test_two_identities_bill_twice() -> None:
     """One customer named in both ways for one hour fills two slots, even if both names are the same text."""
     state = State()
-    assert statuses(state, replace(LEGACY, customer_identifier=LICENSE)) == ["Success"]
-    assert statuses(state, LICENSED, product=None) == ["Success"]
-    assert len(state.records) == 2
+    assert ["Success"] == statuses(state, replace(LEGACY, customer_identifier=LICENSE))
+    assert ["Success"] == statuses(state, LICENSED, product=None)
+    assert 2 == len(state.records)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_one_fault_fails_batch(record: UsageRecord, product: str | None, expecte
     state = State(Seed("product", frozenset({"users"})))
     good = LEGACY if product is not None else LICENSED
     assert [expected] == statuses(state, good, record, product=product)
-    assert state.records == []
+    assert [] == state.records
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_subscription_of_customer(changes: list[tuple[str, bool]], expected: str
     ],
 )
 def test_license_matches_customer(known: Name, expected: str) -> None:
-    """A licence must belong to the account that it is sent with."""
+    """A license must belong to the account that it is sent with."""
     state = State(Seed(customers=(named_customer(known, entitled=True),)))
     assert [expected] == statuses(state, LICENSED, product=None)
 
@@ -148,11 +148,11 @@ def test_running_account_makes_no_strangers() -> None:
     assert not state.entitled
     change_customers(state, Name(), entitled=True)
     assert state.entitled
-    assert statuses(state, LEGACY) == ["Success"]
+    assert ["Success"] == statuses(state, LEGACY)
 
 
 def test_license_is_of_one_account() -> None:
-    """A licence that somebody has cannot be given to another."""
+    """A license that somebody has cannot be given to another."""
     state = State()
     change_customers(state, Name(None, "1", LICENSE), entitled=True)
     with pytest.raises(ValueError, match="another customer"):
@@ -160,12 +160,12 @@ def test_license_is_of_one_account() -> None:
 
 
 def test_account_covers_its_licenses() -> None:
-    """Naming only the account changes all of its licences."""
+    """Naming only the account changes all of its licenses."""
     state = State()
     for suffix in ("1", "2"):
         change_customers(state, Name(None, "1", f"{LICENSE}{suffix}"), entitled=True)
     change_customers(state, Name(None, "1"), entitled=False)
-    assert [customer.entitled for customer in state.customers.values()] == [False, False]
+    assert [False, False] == [customer.entitled for customer in state.customers.values()]
 
 
 @pytest.mark.parametrize(

@@ -36,22 +36,22 @@ def test_command_announces_and_ends(tmp_path: Path, number: signal.Signals) -> N
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as process:
         assert process.stdout is not None
         words = process.stdout.readline().split()
-        assert words[:3] == ["emulator", "listening", "on"]
+        assert ["emulator", "listening", "on"] == words[:3]
         connection = http.client.HTTPConnection(urlsplit(words[3]).netloc, timeout=PATIENCE)
         connection.request("GET", "/_emulator/state")
         state = json.loads(connection.getresponse().read())
         connection.close()
         process.send_signal(number)
-        assert process.wait(PATIENCE) == 0
-    assert (state["product_code"], state["public_key_version"]) == ("0abc123example", 2)
-    assert state["dimensions"] == ["requests", "users"]
+        assert 0 == process.wait(PATIENCE)
+    assert ("0abc123example", 2) == (state["product_code"], state["public_key_version"])
+    assert ["requests", "users"] == state["dimensions"]
 
 
 def test_port_in_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """A port that is taken is named with its flag."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        assert main(["--port", port]) == 2
+        assert 2 == main(["--port", port])
     assert f"--port {port}" in capsys.readouterr().err
 
 
@@ -60,21 +60,21 @@ def test_bad_flag_is_refused(arguments: list[str]) -> None:
     """A bad flag ends with 2."""
     with pytest.raises(SystemExit) as raised:
         main(arguments)
-    assert raised.value.code == 2
+    assert 2 == raised.value.code
 
 
 def test_bad_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A seed or state file that cannot be used is named with its flag, every fault on its line."""
     seed = tmp_path / "seed.yaml"
     seed.write_text("product: {code: 'a b', public_key_version: 0}\ncustomers: [{name: x}]\n")
-    assert main(["--seed-config", str(seed)]) == 2
-    assert [line.split(":")[1].strip() for line in capsys.readouterr().err.splitlines()] == [
+    assert 2 == main(["--seed-config", str(seed)])
+    assert [
         "product.code",
         "product.public_key_version",
         "customers[0]",
-    ]
-    assert main(["--seed-config", str(tmp_path / "missing")]) == 2
-    assert main(["--port", "0", "--state", str(seed)]) == 2
+    ] == [line.split(":")[1].strip() for line in capsys.readouterr().err.splitlines()]
+    assert 2 == main(["--seed-config", str(tmp_path / "missing")])
+    assert 2 == main(["--port", "0", "--state", str(seed)])
     assert f"--state: {seed}: is not a state file" in capsys.readouterr().err
 
 
@@ -87,11 +87,11 @@ def test_seed_is_read() -> None:
             "customers": [{"CustomerIdentifier": "c-1"}, {"LicenseArn": "arn:aws:lm::1:l", "entitled": False}],
         }
     )
-    assert (seed.product_code, seed.dimensions, seed.public_key_version) == ("p", frozenset({"d"}), 3)
-    assert [(customer.customer_identifier, customer.entitled) for customer in seed.customers] == [
+    assert ("p", frozenset({"d"}), 3) == (seed.product_code, seed.dimensions, seed.public_key_version)
+    assert [
         ("c-1", True),
         (None, False),
-    ]
+    ] == [(customer.customer_identifier, customer.entitled) for customer in seed.customers]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_clock_follows_system(emulator: "RunningEmulator") -> None:
     clock = emulator.get("clock")
     assert clock["now"].endswith("Z")
     assert before <= datetime.fromisoformat(clock["now"]) <= datetime.now(UTC)
-    assert clock["speed"] == 1.0
+    assert 1.0 == clock["speed"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_malformed_control_is_refused(emulator: "RunningEmulator", path: str, me
     """A malformed control request is a problem with a reason, and changes nothing."""
     before = {name: value for name, value in emulator.get("state").items() if name != "now"}
     status, problem = emulator.try_post(path, members)
-    assert (status, problem["status"]) == (400, 400)
+    assert (400, 400) == (status, problem["status"])
     assert problem["detail"]
     assert before == {name: value for name, value in emulator.get("state").items() if name != "now"}
 
@@ -111,7 +111,7 @@ def test_malformed_control_is_refused(emulator: "RunningEmulator", path: str, me
 def test_unknown_fault_lists_known(emulator: "RunningEmulator") -> None:
     """An unknown fault is answered by the list of those that there are."""
     _, problem = emulator.try_post("faults", {"operation": "MeterUsage", "fault": "nonsense"})
-    assert [name for name in ("throttle", "hs256", "InvalidTagException") if name not in problem["detail"]] == []
+    assert [] == [name for name in ("throttle", "hs256", "InvalidTagException") if name not in problem["detail"]]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_unknown_path(emulator: "RunningEmulator", method: str, path: str, expec
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"1" * 10_000])
 def test_control_body_is_no_json(emulator: "RunningEmulator", body: bytes) -> None:
     """A body that is no JSON is refused."""
-    assert emulator.send("POST", "/_emulator/clock", body)[0] == 400
+    assert 400 == emulator.send("POST", "/_emulator/clock", body)[0]
 
 
 @pytest.mark.parametrize(
@@ -215,9 +215,9 @@ def test_customers_in_state(emulator: "RunningEmulator") -> None:
     """Entitling gives a registration token, unsubscribing none; the state shows both."""
     first = emulator.post("customers", action="entitle", CustomerIdentifier="c-1")
     second = emulator.post("customers", action="unsubscribe", CustomerAWSAccountId="123456789012")
-    assert (bool(first["RegistrationToken"]), second) == (True, {"RegistrationToken": None})
+    assert (True, {"RegistrationToken": None}) == (bool(first["RegistrationToken"]), second)
     customers = emulator.get("state")["customers"]
-    assert [customer["entitled"] for customer in customers] == [True, False]
+    assert [True, False] == [customer["entitled"] for customer in customers]
     assert first["RegistrationToken"] not in json.dumps(emulator.get("state"))
 
 
@@ -240,4 +240,4 @@ def test_reset_keeps_seed_and_keys(start: "Start", connect: "Connect") -> None:
     emulator.freeze("2026-11-23T10:00:00Z")
     again = client.meter_usage(ProductCode="p", Timestamp=now, UsageDimension="d", UsageQuantity=2)
     assert first["MeteringRecordId"] == again["MeteringRecordId"]
-    assert [record["UsageQuantity"] for record in emulator.get("records")["records"]] == ["2"]
+    assert ["2"] == [record["UsageQuantity"] for record in emulator.get("records")["records"]]

@@ -51,7 +51,7 @@ def test_answer_gets_lost(
         meter(client)
     assert recorded == len(emulator.get("records")["records"])
     meter(client)
-    assert len(emulator.get("records")["records"]) == 1
+    assert 1 == len(emulator.get("records")["records"])
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_refusal_on_order(
         meter(connect(emulator), **members)
     response = raised.value.response
     assert (code, status) == (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"])
-    assert emulator.get("records")["records"] == []
+    assert [] == emulator.get("records")["records"]
 
 
 def test_internal_error_after_processing(emulator: "RunningEmulator", connect: "Connect") -> None:
@@ -102,7 +102,7 @@ def test_record_id_is_withheld(emulator: "RunningEmulator", connect: "Connect") 
     emulator.freeze(FROZEN)
     emulator.post("faults", operation="MeterUsage", fault="no-record-id")
     assert "MeteringRecordId" not in meter(connect(emulator))
-    assert len(emulator.get("records")["records"]) == 1
+    assert 1 == len(emulator.get("records")["records"])
 
 
 def test_dry_run_succeeds_plainly(emulator: "RunningEmulator", connect: "Connect") -> None:
@@ -111,9 +111,9 @@ def test_dry_run_succeeds_plainly(emulator: "RunningEmulator", connect: "Connect
     client = connect(emulator)
     emulator.post("faults", operation="MeterUsage", fault="dry-run-success", count=2)
     assert meter(client, DryRun=True)["MeteringRecordId"]
-    assert emulator.get("records")["records"] == []
+    assert [] == emulator.get("records")["records"]
     meter(client)
-    assert len(emulator.get("records")["records"]) == 1
+    assert 1 == len(emulator.get("records")["records"])
 
 
 def test_unprocessed_records_come_back(emulator: "RunningEmulator", connect: "Connect") -> None:
@@ -128,7 +128,7 @@ def test_unprocessed_records_come_back(emulator: "RunningEmulator", connect: "Co
     answer = client.batch_meter_usage(ProductCode="p", UsageRecords=records)
     assert (answer["Results"], answer["UnprocessedRecords"]) == ([], records)
     answer = client.batch_meter_usage(ProductCode="p", UsageRecords=answer["UnprocessedRecords"])
-    assert [result["Status"] for result in answer["Results"]] == ["Success"] * 3
+    assert ["Success"] * 3 == [result["Status"] for result in answer["Results"]]
 
 
 def register(emulator: "RunningEmulator", client: Any, fault: str | None) -> tuple[dict[str, Any], dict[str, Any], str]:
@@ -179,7 +179,7 @@ def test_spoilt_claims(
 def test_unsigned_token(emulator: "RunningEmulator", connect: "Connect") -> None:
     """With alg-none the token says so and has no signature."""
     header, _, token = register(emulator, connect(emulator), "alg-none")
-    assert (header["alg"], token.endswith(".")) == ("none", True)
+    assert ("none", True) == (header["alg"], token.endswith("."))
 
 
 def test_public_key_as_secret(emulator: "RunningEmulator", connect: "Connect") -> None:
@@ -231,15 +231,15 @@ def test_faults_happen_in_order() -> None:
     faults.add("MeterUsage", "InvalidTag")
     faults.add("RegisterUsage", "hs256")
     taken = [faults.take("MeterUsage") for _ in range(5)]
-    assert taken == ["throttle", "throttle", "InvalidTagException", "internal", None]
-    assert list(faults.pending()) == [{"operation": "RegisterUsage", "fault": "hs256", "count": 1}]
+    assert ["throttle", "throttle", "InvalidTagException", "internal", None] == taken
+    assert [{"operation": "RegisterUsage", "fault": "hs256", "count": 1}] == list(faults.pending())
 
 
 def test_fault_waits_for_what_fits() -> None:
     """A fault for any operation waits for one that it can happen to."""
     faults = Faults()
     faults.add("*", "unprocessed")
-    assert [faults.take("MeterUsage"), faults.take("BatchMeterUsage")] == [None, "unprocessed"]
+    assert [None, "unprocessed"] == [faults.take("MeterUsage"), faults.take("BatchMeterUsage")]
 
 
 def test_faults_are_withdrawn() -> None:
@@ -248,7 +248,7 @@ def test_faults_are_withdrawn() -> None:
     for operation in ("MeterUsage", "RegisterUsage"):
         faults.add(operation, "throttle", 3)
     faults.add("MeterUsage", "throttle", 0)
-    assert [faults.take("MeterUsage"), faults.take("RegisterUsage")] == [None, "throttle"]
+    assert [None, "throttle"] == [faults.take("MeterUsage"), faults.take("RegisterUsage")]
 
 
 @pytest.mark.parametrize("fault", [*BEHAVIOURS, *sorted(ERROR_NAMES)])

@@ -75,9 +75,9 @@ def test_service_account_gives_pod_identity(
         client.meter_usage(ProductCode="p", Timestamp=now, UsageDimension="d", UsageQuantity=quantity)
         client.close()
     records = emulator.get("records")["records"]
-    assert [(record["Identity"], record["UsageQuantity"]) for record in records] == [("uid-a", "1"), ("uid-b", "2")]
+    assert [("uid-a", "1"), ("uid-b", "2")] == [(record["Identity"], record["UsageQuantity"]) for record in records]
     event = emulator.get("events")["Records"][0]
-    assert (event["userIdentity"]["type"], event["awsRegion"]) == ("AssumedRole", "eu-west-1")
+    assert ("AssumedRole", "eu-west-1") == (event["userIdentity"]["type"], event["awsRegion"])
     assert event["userIdentity"]["arn"].startswith("arn:aws:sts::111122223333:assumed-role/metering/")
 
 
@@ -87,7 +87,7 @@ def test_credentials_expire_in_system_time(emulator: "RunningEmulator", connect:
     answer = assume(emulator, connect, cluster.token())
     left = answer["Credentials"]["Expiration"] - datetime.now(UTC)
     assert timedelta(minutes=55) < left <= timedelta(hours=1)
-    assert answer["SubjectFromWebIdentityToken"] == "system:serviceaccount:shop:app"
+    assert "system:serviceaccount:shop:app" == answer["SubjectFromWebIdentityToken"]
     register(connect_session(emulator, connect, answer["Credentials"]))
 
 
@@ -95,7 +95,7 @@ def test_subject_stands_in_for_pod(emulator: "RunningEmulator", connect: "Connec
     """A token without a pod gives its subject as the identity."""
     credentials = assume(emulator, connect, cluster.token(None))["Credentials"]
     register(connect_session(emulator, connect, credentials))
-    assert emulator.get("state")["registrations"][0]["Identity"] == "system:serviceaccount:shop:app"
+    assert "system:serviceaccount:shop:app" == emulator.get("state")["registrations"][0]["Identity"]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_any_web_identity_token_is_read_or_refused(token: str) -> None:
     form = {"RoleArn": ROLE_ARN, "RoleSessionName": "session", "WebIdentityToken": token}
     with pytest.raises(ServiceError) as raised:
         assume_role(State(NO_SEED), SYSTEM_NOW, form)
-    assert raised.value.code == "InvalidIdentityToken"
+    assert "InvalidIdentityToken" == raised.value.code
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_role_request_is_judged(cluster: "Cluster", change: dict[str, str]) -> N
     form = {"RoleArn": ROLE_ARN, "RoleSessionName": "session", "WebIdentityToken": cluster.token(), **change}
     with pytest.raises(ServiceError) as raised:
         assume_role(State(), datetime.now(UTC), form)
-    assert raised.value.code == "ValidationError"
+    assert "ValidationError" == raised.value.code
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_irsa_only_refuses_keys(start: "Start", connect: "Connect", cluster: "Cl
         register(client)
     with pytest.raises(ClientError) as raised:
         client.meter_usage(ProductCode="p", Timestamp=datetime.now(UTC), UsageDimension="d")
-    assert raised.value.response["Error"]["Code"] == "PlatformNotSupportedException"
+    assert "PlatformNotSupportedException" == raised.value.response["Error"]["Code"]
     client.batch_meter_usage(ProductCode="p", UsageRecords=[])
     register(connect_session(emulator, connect, assume(emulator, connect, cluster.token())["Credentials"]))
 
@@ -195,13 +195,13 @@ def test_caller_identity(emulator: "RunningEmulator", connect: "Connect", cluste
     """GetCallerIdentity names the role, and refuses wrong secrets by STS's own error name."""
     credentials = assume(emulator, connect, cluster.token())["Credentials"]
     identity = connect_session(emulator, connect, credentials, service="sts").get_caller_identity()
-    assert (identity["Account"], identity["Arn"]) == (
+    assert (
         "111122223333",
         "arn:aws:sts::111122223333:assumed-role/metering/session",
-    )
+    ) == (identity["Account"], identity["Arn"])
     with pytest.raises(ClientError) as raised:
         connect_session(emulator, connect, credentials, service="sts", secret="wrong").get_caller_identity()
-    assert raised.value.response["Error"]["Code"] == "SignatureDoesNotMatch"
+    assert "SignatureDoesNotMatch" == raised.value.response["Error"]["Code"]
 
 
 def signed_headers(body: bytes, *, signed_at: datetime, service: str = "aws-marketplace") -> dict[str, str]:
@@ -243,7 +243,7 @@ def test_signing_time(ahead: timedelta, expected: str | None) -> None:
 
 def test_other_service_is_refused() -> None:
     """A signature for another service is none for this one."""
-    assert refusal(signed_headers(b"{}", signed_at=SYSTEM_NOW, service="s3")) == "InvalidSignatureException"
+    assert "InvalidSignatureException" == refusal(signed_headers(b"{}", signed_at=SYSTEM_NOW, service="s3"))
 
 
 @pytest.mark.parametrize(
@@ -263,34 +263,34 @@ def test_incomplete_signature(old: str, new: str) -> None:
     """An Authorization header that lacks a part or has a malformed one is refused."""
     headers = signed_headers(b"{}", signed_at=SYSTEM_NOW)
     headers["authorization"] = headers["authorization"].replace(old, new)
-    assert refusal(headers) == "IncompleteSignatureException"
+    assert "IncompleteSignatureException" == refusal(headers)
 
 
 @pytest.mark.parametrize("stamp", ["", "20261123", "20261123T120000", "20261323T120000Z"])
 def test_signing_time_is_needed(stamp: str) -> None:
     """X-Amz-Date must be there and be a time."""
-    assert (
-        refusal({**signed_headers(b"{}", signed_at=SYSTEM_NOW), "x-amz-date": stamp}) == "IncompleteSignatureException"
+    assert "IncompleteSignatureException" == refusal(
+        {**signed_headers(b"{}", signed_at=SYSTEM_NOW), "x-amz-date": stamp}
     )
 
 
 def test_unsigned_is_refused() -> None:
     """No Authorization header is a missing token."""
-    assert refusal({}) == "MissingAuthenticationTokenException"
+    assert "MissingAuthenticationTokenException" == refusal({})
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), max_size=200))
 def test_any_authorization_is_refused(header: str) -> None:
     """Whatever text stands in the Authorization header, the answer is an error of the client's."""
     headers = {**signed_headers(b"{}", signed_at=SYSTEM_NOW), "authorization": header}
-    assert refusal(headers) == "IncompleteSignatureException"
+    assert "IncompleteSignatureException" == refusal(headers)
 
 
 def test_scope_date_is_signing_date() -> None:
     """The date of the credential scope must be that of the signing time."""
     headers = signed_headers(b"{}", signed_at=SYSTEM_NOW)
     headers["authorization"] = headers["authorization"].replace("20261123", "20261122")
-    assert refusal(headers) == "InvalidSignatureException"
+    assert "InvalidSignatureException" == refusal(headers)
 
 
 def sign(session: Session) -> SignedRequest:
@@ -316,5 +316,5 @@ def test_session_ends(cluster: "Cluster", age_s: int, expected: str | None) -> N
     except ServiceError as error:
         code = error.code
     else:
-        assert caller.identity == "pod-1"
+        assert "pod-1" == caller.identity
     assert expected == code

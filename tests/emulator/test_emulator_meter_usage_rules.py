@@ -75,7 +75,7 @@ def test_open_hour_burns(quantity: int) -> None:
     state = State()
     meter_usage(state, NOW, POD, replace(REQUEST, timestamp=NOW, quantity=whole_quantity(quantity)))
     later = NOW + timedelta(minutes=10)
-    assert refusal(state, replace(REQUEST, timestamp=later), now=later) == "DuplicateRequestException"
+    assert "DuplicateRequestException" == refusal(state, replace(REQUEST, timestamp=later), now=later)
 
 
 @pytest.mark.parametrize(
@@ -121,21 +121,21 @@ def test_repeat_binds_its_token() -> None:
     meter_usage(state, NOW, POD, replace(REQUEST, client_token="t1"))
     meter_usage(state, NOW, POD, replace(REQUEST, client_token="t2"))
     reused = replace(REQUEST, client_token="t2", dimension="other")
-    assert refusal(state, reused) == "IdempotencyConflictException"
+    assert "IdempotencyConflictException" == refusal(state, reused)
 
 
 def test_refused_request_leaves_nothing() -> None:
     """A refusal keeps neither a record nor the client token."""
     state = State(Seed(entitled=False))
-    assert refusal(state, replace(REQUEST, client_token="t1")) == "CustomerNotEntitledException"
-    assert (state.records, state.used_tokens) == ([], {})
+    assert "CustomerNotEntitledException" == refusal(state, replace(REQUEST, client_token="t1"))
+    assert ([], {}) == (state.records, state.used_tokens)
 
 
 def test_dry_run_looks_at_permission_only() -> None:
     """A dry run answers DryRunOperation without entitlement and keeps nothing."""
     state = State(Seed("product", frozenset(), entitled=False))
-    assert refusal(state, replace(REQUEST, dry_run=True, timestamp=NOW - timedelta(days=9))) == "DryRunOperation"
-    assert state.records == []
+    assert "DryRunOperation" == refusal(state, replace(REQUEST, dry_run=True, timestamp=NOW - timedelta(days=9)))
+    assert [] == state.records
 
 
 @pytest.mark.parametrize(
@@ -239,6 +239,6 @@ def test_one_quantity_per_slot(calls: list[tuple[str, str, int, int, str | None,
                 assert held is not None
                 assert held[0] != quantity
             case _:
-                assert (code, token is None) == ("IdempotencyConflictException", False)
+                assert ("IdempotencyConflictException", False) == (code, token is None)
     assert len(first) == len(state.records)
     assert len(first) == len({record.metering_record_id for record in state.records})

@@ -57,7 +57,7 @@ def verify(token: str, pem: bytes) -> None:
     signed, _, signature = token.rpartition(".")
     key = load_pem_public_key(pem)
     assert isinstance(key, RSAPublicKey)
-    assert key.key_size == 3072
+    assert 3072 == key.key_size
     pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32)
     key.verify(base64.urlsafe_b64decode(signature + "=="), signed.encode(), pss, hashes.SHA256())
 
@@ -68,33 +68,32 @@ def test_registration_is_signed(emulator: "RunningEmulator", connect: "Connect")
     answer = call(connect(emulator), "RegisterUsage", Nonce="n-1")
     assert "PublicKeyRotationTimestamp" not in answer
     header, claims = read_token(answer["Signature"])
-    assert header == {"alg": "PS256", "typ": "JWT"}
+    assert {"alg": "PS256", "typ": "JWT"} == header
     assert claims == {"productCode": "prod", "publicKeyVersion": 1, "nonce": "n-1", "iat": int(NOW.timestamp())}
     status, pem = emulator.send("GET", "/_emulator/public-keys/1.pem")
-    assert (status, pem.splitlines()[0]) == (200, b"-----BEGIN PUBLIC KEY-----")
+    assert (200, b"-----BEGIN PUBLIC KEY-----") == (status, pem.splitlines()[0])
     verify(answer["Signature"], pem)
 
 
 def test_nonce_is_optional(emulator: "RunningEmulator", connect: "Connect") -> None:
     """Without a nonce the token has none."""
     _, claims = read_token(call(connect(emulator), "RegisterUsage")["Signature"])
-    assert claims.keys() == {"productCode", "publicKeyVersion", "iat"}
+    assert {"productCode", "publicKeyVersion", "iat"} == claims.keys()
 
 
 def test_rotated_key_says_so(emulator: "RunningEmulator", connect: "Connect") -> None:
     """After a rotation the old version still signs, and says since when it has expired."""
     emulator.freeze(FROZEN)
     client = connect(emulator)
-    assert refused(client, "RegisterUsage", PublicKeyVersion=2).response["Error"]["Code"] == (
-        "InvalidPublicKeyVersionException"
-    )
+    code = refused(client, "RegisterUsage", PublicKeyVersion=2).response["Error"]["Code"]
+    assert "InvalidPublicKeyVersionException" == code
     old_pem = emulator.send("GET", "/_emulator/public-keys/1.pem")[1]
     emulator.post("keys", rotate=True)
     old, new = call(client, "RegisterUsage"), call(client, "RegisterUsage", PublicKeyVersion=2)
-    assert (old["PublicKeyRotationTimestamp"], new.get("PublicKeyRotationTimestamp")) == (NOW, None)
+    assert (NOW, None) == (old["PublicKeyRotationTimestamp"], new.get("PublicKeyRotationTimestamp"))
     verify(old["Signature"], old_pem)
     verify(new["Signature"], emulator.send("GET", "/_emulator/public-keys/2.pem")[1])
-    assert emulator.send("GET", "/_emulator/public-keys/3.pem")[0] == 404
+    assert 404 == emulator.send("GET", "/_emulator/public-keys/3.pem")[0]
 
 
 def test_registered_pod_stays_in(emulator: "RunningEmulator", connect: "Connect") -> None:
@@ -146,7 +145,7 @@ def test_pods_have_slots_of_their_own(emulator: "RunningEmulator", connect: "Con
     for key, quantity in (("AKIAONE", 1), ("AKIATWO", 2)):
         call(connect(emulator, key), "MeterUsage", UsageQuantity=quantity)
     records = emulator.get("records")["records"]
-    assert [(record["Identity"], record["UsageQuantity"]) for record in records] == [("AKIAONE", "1"), ("AKIATWO", "2")]
+    assert [("AKIAONE", "1"), ("AKIATWO", "2")] == [(record["Identity"], record["UsageQuantity"]) for record in records]
 
 
 def test_allocations_are_recorded(emulator: "RunningEmulator", connect: "Connect") -> None:
@@ -158,10 +157,10 @@ def test_allocations_are_recorded(emulator: "RunningEmulator", connect: "Connect
     refusal = refused(client, "MeterUsage", UsageQuantityAsDecimal="0.300001", UsageAllocations=[tagged, rest])
     assert isinstance(refusal, client.exceptions.InvalidUsageAllocationsException)
     call(client, "MeterUsage", UsageQuantityAsDecimal="0.3", UsageAllocations=[tagged, rest])
-    assert emulator.get("records")["records"][0]["UsageAllocations"] == [
+    assert [
         {"AllocatedUsageQuantity": "0.1", "Tags": [{"Key": "Team", "Value": "IT"}]},
         {"AllocatedUsageQuantity": "0.2", "Tags": []},
-    ]
+    ] == emulator.get("records")["records"][0]["UsageAllocations"]
 
 
 @pytest.mark.parametrize(
@@ -189,9 +188,9 @@ def test_dry_run_reports_by_an_error(emulator: "RunningEmulator", connect: "Conn
     """A permitted dry run is the error DryRunOperation and records nothing."""
     emulator.freeze(FROZEN)
     refusal = refused(connect(emulator), "MeterUsage", DryRun=True)
-    assert refusal.response["Error"]["Code"] == "DryRunOperation"
-    assert refusal.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    assert emulator.get("records")["records"] == []
+    assert "DryRunOperation" == refusal.response["Error"]["Code"]
+    assert 400 == refusal.response["ResponseMetadata"]["HTTPStatusCode"]
+    assert [] == emulator.get("records")["records"]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +208,7 @@ def test_sdk_lets_bad_quantities_through(
     """What the SDK does not check is refused here, as a fault of the client."""
     emulator.freeze(FROZEN)
     refusal = refused(connect(emulator), "MeterUsage", **members)
-    assert refusal.response["Error"]["Code"] == "ValidationException"
+    assert "ValidationException" == refusal.response["Error"]["Code"]
 
 
 def test_seeded_product_only(start: "Start", connect: "Connect") -> None:
@@ -239,19 +238,19 @@ def test_batch_statuses(emulator: "RunningEmulator", connect: "Connect") -> None
         {**record, "CustomerIdentifier": "stranger", "Quantity": 1},
     ]
     answer = call(client, "BatchMeterUsage", UsageRecords=sent)
-    assert answer["UnprocessedRecords"] == []
+    assert [] == answer["UnprocessedRecords"]
     assert sent == [result["UsageRecord"] for result in answer["Results"]]
-    assert [result["Status"] for result in answer["Results"]] == [
+    assert [
         "Success",
         "Success",
         "DuplicateRecord",
         "CustomerNotSubscribed",
-    ]
-    assert [bool(result.get("MeteringRecordId")) for result in answer["Results"]] == [True, True, False, False]
+    ] == [result["Status"] for result in answer["Results"]]
+    assert [True, True, False, False] == [bool(result.get("MeteringRecordId")) for result in answer["Results"]]
 
 
 def test_batch_by_license(start: "Start", connect: "Connect") -> None:
-    """Customers known by account and licence are billed without a product code; a mismatch is an invalid licence."""
+    """Customers known by account and license are billed without a product code; a mismatch is an invalid license."""
     arn = "arn:aws:license-manager::294406891311:license:l-1"
     customer = named_customer(Name(None, "123456789012", arn), entitled=True)
     emulator = start(seed=Seed("prod", None, customers=(customer,)))
@@ -259,7 +258,7 @@ def test_batch_by_license(start: "Start", connect: "Connect") -> None:
     client = connect(emulator)
     record = {"Timestamp": NOW, "Dimension": "d", "LicenseArn": arn, "CustomerAWSAccountId": "123456789012"}
     answer = client.batch_meter_usage(UsageRecords=[record])
-    assert [result["Status"] for result in answer["Results"]] == ["Success"]
+    assert ["Success"] == [result["Status"] for result in answer["Results"]]
     with pytest.raises(client.exceptions.InvalidLicenseException):
         client.batch_meter_usage(UsageRecords=[{**record, "CustomerAWSAccountId": "999999999999"}])
     assert emulator.get("records")["records"][0]["LicenseArn"] == arn
@@ -282,10 +281,10 @@ def test_batch_is_bounded(emulator: "RunningEmulator", connect: "Connect") -> No
     client = connect(emulator)
     record = {"Timestamp": NOW, "Dimension": "d", "Quantity": 1, "CustomerIdentifier": "c"}
     too_many = refused(client, "BatchMeterUsage", UsageRecords=[record] * 26)
-    assert too_many.response["Error"]["Code"] == "ValidationException"
+    assert "ValidationException" == too_many.response["Error"]["Code"]
     allocations = [{"AllocatedUsageQuantity": 0, "Tags": [{"Key": "k", "Value": "v" * 256}]}] * 2500
     too_large = refused(client, "BatchMeterUsage", UsageRecords=[{**record, "UsageAllocations": allocations}] * 2)
-    assert too_large.response["Error"]["Code"] == "RequestEntityTooLargeException"
+    assert "RequestEntityTooLargeException" == too_large.response["Error"]["Code"]
 
 
 def test_registration_token_is_resolved(emulator: "RunningEmulator", connect: "Connect") -> None:
@@ -294,7 +293,7 @@ def test_registration_token_is_resolved(emulator: "RunningEmulator", connect: "C
     client = connect(emulator)
     token = emulator.post("customers", action="entitle", CustomerIdentifier="c-1")["RegistrationToken"]
     buyer = client.resolve_customer(RegistrationToken=token)
-    assert buyer["CustomerIdentifier"] == "c-1"
+    assert "c-1" == buyer["CustomerIdentifier"]
     assert buyer["CustomerAWSAccountId"].isdecimal()
     assert buyer["LicenseArn"].startswith("arn:aws:license-manager:")
     assert buyer["Metadata"]["AgreementId"].startswith("agmt-")
@@ -306,7 +305,7 @@ def test_registration_token_is_resolved(emulator: "RunningEmulator", connect: "C
 
 
 @pytest.mark.parametrize(("operation", "error"), [(name, error) for name in MODELLED for error in MODELLED[name]])
-def test_modelled_error_is_recognised(start: "Start", connect: "Connect", operation: str, error: str) -> None:
+def test_modelled_error_is_recognized(start: "Start", connect: "Connect", operation: str, error: str) -> None:
     """Every modelled error can be asked for, and the SDK raises its own exception class with the message."""
     emulator = start()
     emulator.freeze(FROZEN)
@@ -316,7 +315,7 @@ def test_modelled_error_is_recognised(start: "Start", connect: "Connect", operat
     assert isinstance(refusal, getattr(client.exceptions, error))
     metadata = refusal.response["ResponseMetadata"]
     assert metadata["HTTPStatusCode"] == (500 if error == "InternalServiceErrorException" else 400)
-    assert len(metadata["RequestId"]) == 36
+    assert 36 == len(metadata["RequestId"])
     assert refusal.response["Error"]["Message"]
 
 
@@ -339,7 +338,7 @@ def test_no_quotas_unless_asked(emulator: "RunningEmulator", connect: "Connect")
     emulator.freeze(FROZEN)
     client = connect(emulator)
     for _ in range(12):
-        call(client, "MeterUsage")
+        assert call(client, "MeterUsage")["MeteringRecordId"]
 
 
 def test_events_show_calls_without_secrets(emulator: "RunningEmulator", connect: "Connect") -> None:
@@ -353,21 +352,21 @@ def test_events_show_calls_without_secrets(emulator: "RunningEmulator", connect:
     answer = emulator.get("events")
     registered, metered, duplicate, resolved = answer["Records"]
     assert {"metering-marketplace.amazonaws.com"} == {event["eventSource"] for event in answer["Records"]}
-    assert (registered["eventName"], registered["requestParameters"]) == (
+    assert (
         "RegisterUsage",
         {"productCode": "prod", "publicKeyVersion": 1},
-    )
-    assert metered["requestParameters"] == {
+    ) == (registered["eventName"], registered["requestParameters"])
+    assert {
         "productCode": "prod",
         "timestamp": "2026-11-23T11:30:00Z",
         "usageDimension": "requests",
         "usageQuantity": "3",
         "dryRun": False,
-    }
+    } == metered["requestParameters"]
     assert metered["responseElements"] == {"meteringRecordId": record["MeteringRecordId"]}
     assert metered["requestID"] == record["ResponseMetadata"]["RequestId"]
-    assert (metered["awsRegion"], metered["eventTime"]) == ("eu-central-1", FROZEN)
-    assert (duplicate["errorCode"], duplicate["responseElements"]) == ("DuplicateRequestException", None)
-    assert resolved["errorCode"] == "InvalidTokenException"
+    assert ("eu-central-1", FROZEN) == (metered["awsRegion"], metered["eventTime"])
+    assert ("DuplicateRequestException", None) == (duplicate["errorCode"], duplicate["responseElements"])
+    assert "InvalidTokenException" == resolved["errorCode"]
     told = json.dumps(answer)
-    assert [text for text in ("secret", signature, signature.split(".")[2]) if text in told] == []
+    assert [] == [text for text in ("secret", signature, signature.split(".")[2]) if text in told]

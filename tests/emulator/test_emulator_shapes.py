@@ -73,7 +73,7 @@ def _other_bounds(ours: Shape, bounds: dict[str, Any], path: str) -> list[str]:
 @pytest.mark.parametrize("operation", sorted(REQUESTS))
 def test_request_is_as_modelled(operation: str) -> None:
     """Every member, type and bound of a request is the service model's."""
-    assert differences(REQUESTS[operation], model().operation_model(operation).input_shape, operation) == []
+    assert [] == differences(REQUESTS[operation], model().operation_model(operation).input_shape, operation)
 
 
 def test_operations_and_errors_are_as_modelled() -> None:
@@ -152,11 +152,11 @@ def test_every_fault_is_listed_without_values() -> None:
     with pytest.raises(ServiceError) as raised:
         check(REQUESTS["RegisterUsage"], {"PublicKeyVersion": 0, "Nonce": "secret" * 50})
     message = raised.value.message
-    assert [name for name in ("ProductCode", "PublicKeyVersion", "Nonce") if f"'{name}'" in message] == [
+    assert [
         "ProductCode",
         "PublicKeyVersion",
         "Nonce",
-    ]
+    ] == [name for name in ("ProductCode", "PublicKeyVersion", "Nonce") if f"'{name}'" in message]
     assert "secret" not in message
 
 
@@ -176,4 +176,4 @@ def test_any_json_is_read_or_refused(operation: str, members: Any) -> None:
         read_request(operation, check(REQUESTS[operation], members))
     except ServiceError as error:
         refusal = error
-    assert refusal is None or refusal.status == 400
+    assert refusal is None or 400 == refusal.status

@@ -3,6 +3,7 @@
 import json
 import resource
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.emulator.clock import Clock
+from sidecar.emulator.protocol.license_requests import CheckoutLicenseRequest, EntitlementAsked
 from sidecar.emulator.protocol.requests import Allocation, MeterUsageRequest, Tag
 from sidecar.emulator.rules.quantities import Quantity
 from sidecar.emulator.service import Options, Service
@@ -30,6 +32,7 @@ from sidecar.emulator.state.entries import (
     UsedToken,
 )
 from sidecar.emulator.state.journal import Journal, StateFileError
+from sidecar.emulator.state.license_entries import Checkout, EntitlementTerms, License
 from sidecar.emulator.state.store import State
 from sidecar.emulator.state.stored_form import read_entry, write_entry
 
@@ -75,8 +78,8 @@ def test_state_outlives_restart(start: "Start", connect: "Connect", cluster: "Cl
         client.meter_usage(**usage, UsageQuantity=2)
     with pytest.raises(client.exceptions.IdempotencyConflictException):
         client.meter_usage(**{**usage, "UsageDimension": "other"}, UsageQuantity=1, ClientToken="t-1")
-    assert client.resolve_customer(RegistrationToken=buyer)["CustomerIdentifier"] == "c-1"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "c-1" == client.resolve_customer(RegistrationToken=buyer)["CustomerIdentifier"]
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
 
 
 def test_reset_outlives_restart(start: "Start", connect: "Connect", tmp_path: Path) -> None:
@@ -87,8 +90,8 @@ def test_reset_outlives_restart(start: "Start", connect: "Connect", tmp_path: Pa
     first.post("reset")
     first.stop()
     second = start(state_file=tmp_path / "state")
-    assert second.get("records") == {"records": []}
-    assert second.get("clock")["speed"] == 1.0
+    assert {"records": []} == second.get("records")
+    assert 1.0 == second.get("clock")["speed"]
 
 
 def test_answer_is_on_disk(start: "Start", connect: "Connect", tmp_path: Path) -> None:
@@ -108,7 +111,7 @@ def test_torn_line_is_dropped(tmp_path: Path, tail: bytes) -> None:
     line = json.dumps([write_entry(Subscription(entitled=False))]) + "\n"
     path.write_bytes((HEADER + line).encode() + tail)
     journal = Journal(path)
-    assert journal.load() == [Subscription(entitled=False)]
+    assert [Subscription(entitled=False)] == journal.load()
     journal.rewrite([Subscription(entitled=False)])
     journal.close()
     assert path.read_bytes() == (HEADER + line).encode()
@@ -145,7 +148,7 @@ def test_file_has_one_emulator(tmp_path: Path) -> None:
         Journal(path).load()
     first.close()
     second = Journal(path)
-    assert second.load() == []
+    assert [] == second.load()
     second.close()
 
 
@@ -172,14 +175,23 @@ async def test_failed_write_is_made_up_for(tmp_path: Path) -> None:
     await service.settle()
     await service.close()
     journal = Journal(path)
-    assert journal.load()[-2:] == [Subscription(entitled=False), Registration("p", "pod", 1, NOW)]
+    assert [Subscription(entitled=False), Registration("p", "pod", 1, NOW)] == journal.load()[-2:]
     journal.close()
 
 
 REQUEST = MeterUsageRequest(
     "p", NOW, "d", Quantity(1_500_000, decimal=True), (Allocation(Quantity(1_500_000), (Tag("k", "v"),)),), "t"
 )
+CHECKOUT = CheckoutLicenseRequest("sku", "PROVISIONAL", "f", (EntitlementAsked("u", "Count", "1"),), "t", node_id="n")
+LICENSE = License(
+    "arn", "sku", "me", "f", "us-east-1", (EntitlementTerms("u", "Count", max_count=1, overage=False),), NOW, NOW
+)
+HELD = Checkout(CHECKOUT, "arn", "pod", NOW, "token", NOW)
 ENTRIES: list[Entry] = [
+    LICENSE,
+    replace(LICENSE, end=NOW, grant_type=None, set_status="SUSPENDED", version=2, removed=True),
+    HELD,
+    replace(HELD, consumption_token="token-2", extensions=1, returned_at=NOW),
     MeteringRecord("id", "p", "d", NOW, Quantity(1), REQUEST.allocations or (), "pod", NOW, "t"),
     MeteringRecord("id2", "p", "d", NOW, Quantity(1), (), "me", NOW, customer="c", aws_account_id="1", by_license=True),
     UsedToken("pod", REQUEST),

@@ -98,11 +98,11 @@ def test_nothing_of_the_build(built: "Image") -> None:
 def test_configuration_is_plain(built: "Image") -> None:
     """A numeric user that is not root, the process itself as entry point, one volume, no health check, labels."""
     config = built.config
-    assert config["User"] == "65532:65532"
-    assert config["Entrypoint"] == list(IMAGE_PROGRAM)
-    assert config["Cmd"] == ["run"]
+    assert "65532:65532" == config["User"]
+    assert list(IMAGE_PROGRAM) == config["Entrypoint"]
+    assert ["run"] == config["Cmd"]
     assert config.get("Healthcheck") is None
-    assert list(config["Volumes"]) == ["/var/lib/marketplace-sidecar"]
+    assert ["/var/lib/marketplace-sidecar"] == list(config["Volumes"])
     labels = {name.removeprefix("org.opencontainers.image."): text for name, text in config["Labels"].items()}
     assert (__version__, "Apache-2.0", "marketplace-sidecar") == (
         labels["version"],

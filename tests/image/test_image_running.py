@@ -10,7 +10,7 @@ import pytest
 
 from sidecar import __version__
 from tests.image.conftest import CONFIGURATION, LEDGER, Contained
-from tests.process.test_process_identity import project
+from tests.support.identity import project
 from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_image_registers_and_meters(
         sidecar.await_entitlement(entitled=True)
         assert (1, 0) == sidecar.report({"dimension": "requests", "quantity": "2"})
         sidecar.signal(signal.SIGTERM)
-        assert sidecar.await_end() == 0, sidecar.log
+        assert 0 == sidecar.await_end(), sidecar.log
     finally:
         sidecar.kill()
     assert ["2"] == list(emulator.held().values())
@@ -95,7 +95,7 @@ def test_python_is_isolated(built: "Image", volumes: Path, entry: list[str] | No
 def test_bad_setup_is_told(built: "Image") -> None:
     """Without a configuration it ends with 2 and names the file that it looked for."""
     ran = subprocess.run(built.command("run"), capture_output=True, text=True, check=False, timeout=PATIENCE)
-    assert ran.returncode == 2
+    assert 2 == ran.returncode
     assert "/etc/marketplace-sidecar/config.yaml" in ran.stderr
 
 

@@ -52,7 +52,7 @@ async def test_error_answers_have_their_class(peer: "Peer", client: MarketplaceM
     with pytest.raises(ERRORS[code]) as caught:
         await client.meter_usage(USAGE)
     assert (code, "words", "request-1") == (caught.value.code, caught.value.message, caught.value.request_id)
-    assert len(peer.requests) == 1
+    assert 1 == len(peer.requests)
 
 
 HOLLOW = ["", "null", "[]", "{}", '"text"', "{", "<html></html>", "\x00", '{"__type": 5}', "{}garbage"]
@@ -113,7 +113,7 @@ async def test_foreign_errors_are_unknown(
         await client.meter_usage(USAGE)
     assert Taken.UNKNOWN is caught.value.taken
     assert "secret-page" not in str(caught.value)
-    assert len(peer.requests) == 1
+    assert 1 == len(peer.requests)
 
 
 async def test_dropped_answer_leaves_doubt(peer: "Peer", client: MarketplaceMeteringClient) -> None:
@@ -121,7 +121,7 @@ async def test_dropped_answer_leaves_doubt(peer: "Peer", client: MarketplaceMete
     peer.answers = [peer.drops]
     with pytest.raises(NoAnswer) as caught:
         await client.meter_usage(USAGE)
-    assert (caught.value.taken, len(peer.requests)) == (Taken.UNKNOWN, 1)
+    assert (Taken.UNKNOWN, 1) == (caught.value.taken, len(peer.requests))
 
 
 async def test_silence_leaves_doubt(peer: "Peer") -> None:
@@ -133,7 +133,7 @@ async def test_silence_leaves_doubt(peer: "Peer") -> None:
     ) as client:
         with pytest.raises(NoAnswer) as caught:
             await client.meter_usage(USAGE)
-    assert (caught.value.taken, len(peer.requests)) == (Taken.UNKNOWN, 1)
+    assert (Taken.UNKNOWN, 1) == (caught.value.taken, len(peer.requests))
 
 
 async def test_refused_connection_was_not_sent() -> None:
@@ -186,7 +186,7 @@ async def test_plain_peer_was_not_sent(peer: "Peer") -> None:
     async with MarketplaceMeteringClient(Endpoint.emulated(peer.url.replace("http:", "https:"), {})) as client:
         with pytest.raises(NotSent):
             await client.meter_usage(USAGE)
-    assert peer.requests == []
+    assert [] == peer.requests
 
 
 async def test_secrets_leave_no_trace(peer: "Peer", client: MarketplaceMeteringClient) -> None:
@@ -199,4 +199,4 @@ async def test_secrets_leave_no_trace(peer: "Peer", client: MarketplaceMeteringC
         with pytest.raises(MarketplaceError) as caught:
             await call
         assert "secret" not in repr(caught.value) + str(caught.value)
-        assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+        assert (None, None) == (caught.value.__cause__, caught.value.__context__)

@@ -52,7 +52,7 @@ def split(*parts: tuple[str, str]) -> UsageRecord:
 )
 def test_identical_records_go_once(twin: UsageRecord) -> None:
     """Records of the same customer, dimension, instant, value and allocations are one record, the first as it is."""
-    assert without_repeats(batch(RECORD, twin, RECORD)).usage_records == (RECORD,)
+    assert (RECORD,) == without_repeats(batch(RECORD, twin, RECORD)).usage_records
 
 
 def test_allocation_order_is_no_difference() -> None:
@@ -83,8 +83,8 @@ def test_each_record_gets_its_result() -> None:
     twin = replace(RECORD, quantity_as_decimal="1.50")
     result = settle(batch(RECORD, other, twin), [success(other, "id-2"), success(RECORD, "id-1")], "request")
     assert (success(RECORD, "id-1"), success(other, "id-2"), success(twin, "id-1")) == result.results
-    assert result.unprocessed_records == ()
-    assert result.request_id == "request"
+    assert () == result.unprocessed_records
+    assert "request" == result.request_id
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_inexact_echo_still_settles(echo: UsageRecord) -> None:
 def test_foreign_echo_settles_nothing(echo: UsageRecord) -> None:
     """An entry for something else leaves the record unprocessed, to be sent again as it is."""
     result = settle(batch(RECORD), [success(echo, "id")], None)
-    assert (result.results, result.unprocessed_records) == ((), (RECORD,))
+    assert ((), (RECORD,)) == (result.results, result.unprocessed_records)
 
 
 def test_exact_echo_wins() -> None:
     """Of two records of one hour, each takes the entry that repeats it exactly, whatever the order."""
     later = replace(RECORD, timestamp=HOUR + timedelta(minutes=1))
     result = settle(batch(RECORD, later), [success(later, "id-2"), success(RECORD, "id-1")], None)
-    assert [each.metering_record_id for each in result.results] == ["id-1", "id-2"]
+    assert ["id-1", "id-2"] == [each.metering_record_id for each in result.results]
 
 
 def test_rounded_echoes_are_shared_out() -> None:
@@ -156,4 +156,4 @@ def test_no_record_is_lost(sent: list[UsageRecord], chance: random.Random, answe
             assert record is next(unprocessed)
         else:
             assert record is next(settled).usage_record
-    assert [*settled, *unprocessed] == []
+    assert [] == [*settled, *unprocessed]

@@ -51,11 +51,11 @@ async def test_register_usage_returns_the_signature(peer: "Peer", client: Market
     result = await client.register_usage(REGISTER)
     expected = {"ProductCode": "code", "PublicKeyVersion": 1, "Nonce": "secret  nonce"}
     assert [("RegisterUsage", expected)] == peer.sent()
-    assert (
+    assert ("a.b.c", HOUR, "request-1") == (
         result.signature,
         result.public_key_rotation_timestamp,
         result.request_id,
-    ) == ("a.b.c", HOUR, "request-1")
+    )
     assert "a.b.c" not in repr(result)
     assert "secret" not in repr(REGISTER)
 
@@ -77,7 +77,7 @@ async def test_meter_usage_sends_the_frozen_request(peer: "Peer", client: Market
         "ClientToken": request.client_token,
     }
     assert [("MeterUsage", expected)] * 2 == peer.sent()
-    assert (result.metering_record_id, result.request_id) == ("record-1", "request-1")
+    assert ("record-1", "request-1") == (result.metering_record_id, result.request_id)
 
 
 def test_each_request_has_its_own_token() -> None:
@@ -94,7 +94,7 @@ async def test_dry_run_succeeds(peer: "Peer", client: MarketplaceMeteringClient,
     """A dry run has succeeded when AWS says DryRunOperation, and when it plainly succeeds; no record is named."""
     peer.answers = [peer.says(body, status)]
     result = await client.meter_usage(replace(USAGE, dry_run=True))
-    assert (result.metering_record_id, result.request_id) == (None, "request-1")
+    assert (None, "request-1") == (result.metering_record_id, result.request_id)
     assert peer.sent()[0][1]["DryRun"] is True
 
 
@@ -145,14 +145,14 @@ async def test_batch_tells_each_record(peer: "Peer", client: MarketplaceMetering
     request = BatchMeterUsageRequest(usage_records=(first, refused, left, first, hollow, odd), product_code="code")
     result = await client.batch_meter_usage(request)
     sent = [record["Quantity"] for record in peer.sent()[0][1]["UsageRecords"]]
-    assert sent == [1, 2, 3, 4, 5]
+    assert [1, 2, 3, 4, 5] == sent
     success, not_subscribed = UsageRecordResultStatus.SUCCESS, UsageRecordResultStatus.CUSTOMER_NOT_SUBSCRIBED
     assert [(first, success, "record-1"), (refused, not_subscribed, None), (first, success, "record-1")] == [
         (each.usage_record, each.status, each.metering_record_id) for each in result.results
     ]
     assert (left, hollow, odd) == result.unprocessed_records
     assert (hollow, odd) == result.in_doubt
-    assert result.request_id == "request-1"
+    assert "request-1" == result.request_id
 
 
 async def test_resolve_customer_names_the_buyer(peer: "Peer", client: MarketplaceMeteringClient) -> None:
@@ -166,7 +166,7 @@ async def test_resolve_customer_names_the_buyer(peer: "Peer", client: Marketplac
     }
     peer.answers = [peer.says(told)]
     result = await client.resolve_customer(RESOLVE)
-    assert peer.sent() == [("ResolveCustomer", {"RegistrationToken": "secret-token"})]
+    assert [("ResolveCustomer", {"RegistrationToken": "secret-token"})] == peer.sent()
     assert result.metadata is not None
     assert list(told.values())[:4] == [
         result.customer_identifier,
@@ -174,7 +174,7 @@ async def test_resolve_customer_names_the_buyer(peer: "Peer", client: Marketplac
         result.product_code,
         result.license_arn,
     ]
-    assert (result.metadata.agreement_id, result.request_id) == ("agmt-1", "request-1")
+    assert ("agmt-1", "request-1") == (result.metadata.agreement_id, result.request_id)
     assert "secret-token" not in repr(RESOLVE)
 
 
@@ -182,7 +182,7 @@ async def test_faulty_request_is_not_sent(peer: "Peer", client: MarketplaceMeter
     """A request with faults is refused with all of them, and nothing goes out."""
     with pytest.raises(InvalidRequest, match=r"UsageDimension .*; UsageQuantityAsDecimal "):
         await client.meter_usage(replace(USAGE, usage_dimension="", usage_quantity_as_decimal="x"))
-    assert peer.requests == []
+    assert [] == peer.requests
 
 
 async def test_cancelled_call_harms_nothing(peer: "Peer", client: MarketplaceMeteringClient) -> None:
@@ -195,7 +195,7 @@ async def test_cancelled_call_harms_nothing(peer: "Peer", client: MarketplaceMet
     with pytest.raises(asyncio.CancelledError):
         await call
     peer.silent = False
-    assert (await client.meter_usage(USAGE)).metering_record_id == "record-1"
+    assert "record-1" == (await client.meter_usage(USAGE)).metering_record_id
     peer.released.set()
     assert [("MeterUsage", USAGE.client_token)] * 2 == [(name, body["ClientToken"]) for name, body in peer.sent()]
 
@@ -223,7 +223,7 @@ async def test_closed_client_refuses(peer: "Peer") -> None:
     await client.close()
     with pytest.raises(RuntimeError, match="not open"):
         await client.meter_usage(USAGE)
-    assert peer.requests == []
+    assert [] == peer.requests
 
 
 async def test_sdk_loads_off_the_loop(peer: "Peer") -> None:

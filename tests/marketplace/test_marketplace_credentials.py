@@ -1,4 +1,4 @@
-"""Whom the client signs as towards an emulator."""
+"""Whom the client signs as toward an emulator."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -44,9 +44,9 @@ async def test_emulator_needs_no_keys(peer: "Peer", client: MarketplaceMeteringC
     """With no credentials at all an emulator is called with made-up ones, signed for the metering service."""
     peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
     await client.meter_usage(USAGE)
-    assert credential(peer.requests[0]) == "emulator"
+    assert "emulator" == credential(peer.requests[0])
     assert "/us-east-1/aws-marketplace/aws4_request" in peer.requests[0].headers["Authorization"]
-    assert await client.credentials_method() == "emulator"
+    assert "emulator" == await client.credentials_method()
 
 
 async def test_emulator_takes_static_keys(
@@ -57,7 +57,7 @@ async def test_emulator_takes_static_keys(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
     await client.meter_usage(USAGE)
-    assert credential(peer.requests[0]) == "AKIAPODONE"
+    assert "AKIAPODONE" == credential(peer.requests[0])
 
 
 GRANTED = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
@@ -87,8 +87,8 @@ async def test_irsa_asks_the_emulator(peer: "Peer", client: MarketplaceMeteringC
     peer.answers = [peer.says(GRANTED), peer.says({"MeteringRecordId": "record-1"})]
     await client.meter_usage(USAGE)
     form = parse_qs(peer.bodies[0].decode())
-    assert (form["Action"], form["WebIdentityToken"]) == (["AssumeRoleWithWebIdentity"], ["web-identity-token"])
-    assert (credential(peer.requests[1]), peer.requests[1].headers["X-Amz-Security-Token"]) == ("ASIAPOD", "session")
+    assert (["AssumeRoleWithWebIdentity"], ["web-identity-token"]) == (form["Action"], form["WebIdentityToken"])
+    assert ("ASIAPOD", "session") == (credential(peer.requests[1]), peer.requests[1].headers["X-Amz-Security-Token"])
 
 
 @pytest.mark.usefixtures("irsa")
@@ -111,7 +111,7 @@ async def test_refused_irsa_is_told(
     with pytest.raises(expected) as caught:
         await client.meter_usage(USAGE)
     assert (expected, code, Taken.NO) == (type(caught.value), caught.value.code, caught.value.taken)
-    assert len(peer.requests) == 1
+    assert 1 == len(peer.requests)
 
 
 @pytest.mark.usefixtures("irsa")
@@ -123,7 +123,7 @@ async def test_unreachable_sts_was_not_sent(
     peer.answers = [peer.drops if answer is None else peer.says(*answer)]
     with pytest.raises(NotSent if answer is None else CredentialsMissing) as caught:
         await client.meter_usage(USAGE)
-    assert (caught.value.taken, len(peer.requests)) == (Taken.NO, 1)
+    assert (Taken.NO, 1) == (caught.value.taken, len(peer.requests))
 
 
 async def test_missing_token_file_is_told(peer: "Peer", client: MarketplaceMeteringClient, irsa: Path) -> None:
@@ -133,4 +133,4 @@ async def test_missing_token_file_is_told(peer: "Peer", client: MarketplaceMeter
     with pytest.raises(CredentialsMissing, match="token"):
         await client.meter_usage(USAGE)
     await asyncio.to_thread(irsa.write_text, "web-identity-token")
-    assert (await client.meter_usage(USAGE)).metering_record_id == "record-1"
+    assert "record-1" == (await client.meter_usage(USAGE)).metering_record_id

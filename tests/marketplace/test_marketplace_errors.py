@@ -93,7 +93,7 @@ def test_unknown_code_is_no_refusal() -> None:
     """A code that nobody knows is retried, keeps its name, and leaves open whether the request was processed."""
     error = error_from(modelled("MeterUsage"), "SomethingNewException", "words", "request-1")
     assert (UnknownAnswer, "SomethingNewException", "request-1") == (type(error), error.code, error.request_id)
-    assert (error.disposition, error.taken) == (RETRY, Taken.UNKNOWN)
+    assert (RETRY, Taken.UNKNOWN) == (error.disposition, error.taken)
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_errors_travel(kind: type[MarketplaceError]) -> None:
     error = kind("words", "Code", "request-1", Taken.UNKNOWN)
     for twin in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
         assert type(error) is type(twin)
-        assert (twin.message, twin.code, twin.request_id) == ("words", "Code", "request-1")
+        assert ("words", "Code", "request-1") == (twin.message, twin.code, twin.request_id)
         assert twin.taken is Taken.UNKNOWN
-        assert str(twin) == "Code: words (request request-1)"
+        assert "Code: words (request request-1)" == str(twin)
 
 
 def test_not_subscribed_is_not_entitled() -> None:
@@ -160,4 +160,4 @@ def test_not_subscribed_is_not_entitled() -> None:
 
 def test_code_defaults_to_the_class() -> None:
     """An error without an answer is told by its own name."""
-    assert (ThrottlingException().code, str(NotSent("no route"))) == ("ThrottlingException", "NotSent: no route")
+    assert ("ThrottlingException", "NotSent: no route") == (ThrottlingException().code, str(NotSent("no route")))

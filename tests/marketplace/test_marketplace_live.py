@@ -1,50 +1,13 @@
 """Live mode reaches AWS and nothing else."""
 
-from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
 
 from sidecar.marketplace import REGIONS, CredentialsMissing, Endpoint
 from sidecar.marketplace.sdk import Connection
-
-MEMBERS = {"ProductCode": "code", "Timestamp": 0, "UsageDimension": "requests", "ClientToken": "token"}
-GRANTED = b"""<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>
-<AccessKeyId>ASIAPOD</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>
-<Expiration>2999-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
-</AssumeRoleWithWebIdentityResponse>"""
-
-
-class _Body:
-    """The raw body of a canned answer."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def stream(self) -> Iterator[bytes]:
-        """Yield the body."""
-        yield self._content
-
-
-def canned(content: bytes, urls: list[str]) -> Callable[..., AWSResponse]:
-    """Return a hook that answers in the network's place and keeps the address that was called."""
-
-    def answer(request: Any, **_: object) -> AWSResponse:
-        urls.append(request.url)
-        return AWSResponse(request.url, 200, {}, _Body(content))
-
-    return answer
-
-
-def listened(connection: Connection) -> list[str]:
-    """Cut the connection off from the network and return the list of addresses that it will call."""
-    urls: list[str] = []
-    connection.session.register("before-send.sts", canned(GRANTED, urls))
-    connection.session.register("before-send.marketplace-metering", canned(b'{"MeteringRecordId": "1"}', urls))
-    return urls
+from tests.marketplace.canned import MEMBERS, listened
 
 
 @pytest.fixture(autouse=True)
@@ -88,8 +51,8 @@ def test_configured_endpoints_are_ignored(
     connection = Connection(Endpoint.live({"AWS_REGION": "eu-west-1"}))
     urls = listened(connection)
     connection.send("MeterUsage", MEMBERS)
-    assert urls == ["https://sts.eu-west-1.amazonaws.com/", "https://metering.marketplace.eu-west-1.amazonaws.com/"]
-    assert connection.credentials_method() == "assume-role-with-web-identity"
+    assert ["https://sts.eu-west-1.amazonaws.com/", "https://metering.marketplace.eu-west-1.amazonaws.com/"] == urls
+    assert "assume-role-with-web-identity" == connection.credentials_method()
 
 
 @pytest.mark.parametrize("region", REGIONS)
@@ -117,9 +80,9 @@ def test_missing_credentials_are_told(environ: dict[str, str], cure: str, monkey
     assert cure in caught.value.cure
     with pytest.raises(CredentialsMissing) if environ else nullcontext():
         assert connection.credentials_method() is None
-    assert urls == []
+    assert [] == urls
     if not environ:
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIALATER")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         connection.send("MeterUsage", MEMBERS)
-        assert urls == ["https://metering.marketplace.eu-west-1.amazonaws.com/"]
+        assert ["https://metering.marketplace.eu-west-1.amazonaws.com/"] == urls

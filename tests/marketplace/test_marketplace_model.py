@@ -102,7 +102,7 @@ def test_limits_are_the_models(shape: str) -> None:
     model, limit = SHAPES[shape], LIMITS[shape]
     assert (model.get("min"), model.get("max")) == (limit.minimum, limit.maximum)
     if shape in {"TagKey", "TagValue"}:
-        assert model["pattern"] == r"^[a-zA-Z0-9+ -=._:\/@]+$"
+        assert r"^[a-zA-Z0-9+ -=._:\/@]+$" == model["pattern"]
     else:
         assert Limit(limit.minimum, limit.maximum, model.get("pattern")) == limit
 
@@ -150,11 +150,11 @@ def test_size_is_what_the_sdk_sends() -> None:
     )["body"]
     # The SDK writes whole seconds as integers, two characters less than the estimate.
     assert len(body) + 2 == wire.request_size(request)
-    assert json.loads(body)["UsageRecords"][0]["Dimension"] == "größe"
+    assert "größe" == json.loads(body)["UsageRecords"][0]["Dimension"]
 
 
 def test_import_leaves_the_sdk_unloaded() -> None:
     """Importing the library costs no SDK: healthcheck and verify-token never need it."""
     script = "import sys, sidecar.marketplace; print({'boto3', 'botocore'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "set()"
+    assert "set()" == done.stdout.strip()

@@ -14,7 +14,7 @@ def test_supported_regions_pass(region: str) -> None:
 
 def test_there_are_seventeen_regions() -> None:
     """Custom metering for containers exists in 17 Regions, each listed once."""
-    assert (len(REGIONS), len(set(REGIONS))) == (17, 17)
+    assert (17, 17) == (len(REGIONS), len(set(REGIONS)))
 
 
 @pytest.mark.parametrize(

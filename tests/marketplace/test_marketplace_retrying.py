@@ -85,8 +85,8 @@ async def test_transient_errors_repeat(error: MarketplaceError) -> None:
     """What may pass is tried again after a jittered wait from a doubling window."""
     clock = FakeClock()
     operation = failing(error, error, error)
-    assert await call(operation, deadline=START + timedelta(minutes=30), clock=clock, back_off=HALF) == "done"
-    assert clock.waits == [0.5, 1.0, 2.0]
+    assert "done" == await call(operation, deadline=START + timedelta(minutes=30), clock=clock, back_off=HALF)
+    assert [0.5, 1.0, 2.0] == clock.waits
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ async def test_final_errors_end_at_once(error: MarketplaceError) -> None:
     clock = FakeClock()
     with pytest.raises(type(error)):
         await call(failing(error), deadline=START + timedelta(minutes=30), clock=clock, back_off=HALF)
-    assert clock.waits == []
+    assert [] == clock.waits
 
 
 @pytest.mark.parametrize(
@@ -137,14 +137,14 @@ async def test_deadline_ends_repeating() -> None:
     errors = [ThrottlingException(f"try {number}") for number in range(1000)]
     with pytest.raises(ThrottlingException, match="try 8"):
         await call(failing(*errors), deadline=START + timedelta(minutes=2), clock=clock, back_off=HALF)
-    assert clock.waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+    assert [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] == clock.waits
 
 
 async def test_past_deadline_still_tries_once() -> None:
     """With the deadline behind it, a call is still made once."""
     clock = FakeClock()
-    assert await call(failing(), deadline=START - timedelta(hours=1), clock=clock, back_off=HALF) == "done"
-    assert clock.waits == []
+    assert "done" == await call(failing(), deadline=START - timedelta(hours=1), clock=clock, back_off=HALF)
+    assert [] == clock.waits
 
 
 RECORDS = tuple(
@@ -197,10 +197,10 @@ async def test_unprocessed_records_are_resent() -> None:
     service = FakeService({0, 2}, ThrottlingException(), {0}, set())
     clock = FakeClock()
     done = await submit_batch(service, REQUEST, deadline=START + timedelta(hours=1), clock=clock, back_off=HALF)
-    assert service.batches == [[0, 1, 2, 0], [0, 2, 0], [0, 2, 0], [0, 0]]
+    assert [[0, 1, 2, 0], [0, 2, 0], [0, 2, 0], [0, 0]] == service.batches
     assert tuple(settled(record) for record in REQUEST.usage_records) == done.results
-    assert (done.unprocessed_records, done.error) == ((), None)
-    assert clock.waits == [0.5, 1.0, 2.0]
+    assert ((), None) == (done.unprocessed_records, done.error)
+    assert [0.5, 1.0, 2.0] == clock.waits
 
 
 async def test_deadline_returns_the_rest() -> None:
@@ -209,7 +209,7 @@ async def test_deadline_returns_the_rest() -> None:
     done = await submit_batch(service, REQUEST, deadline=START + timedelta(seconds=1), clock=FakeClock(), back_off=HALF)
     assert (settled(RECORDS[1]), settled(RECORDS[2])) == done.results
     assert (RECORDS[0], RECORDS[0]) == done.unprocessed_records
-    assert len(service.batches) == 2
+    assert 2 == len(service.batches)
 
 
 async def test_failure_keeps_what_was_settled() -> None:
@@ -217,7 +217,7 @@ async def test_failure_keeps_what_was_settled() -> None:
     refusal = InvalidUsageDimensionException("no such dimension")
     service = FakeService({2}, refusal)
     done = await submit_batch(service, REQUEST, deadline=START + timedelta(hours=1), clock=FakeClock(), back_off=HALF)
-    assert [result.usage_record.quantity for result in done.results] == [0, 1, 0]
+    assert [0, 1, 0] == [result.usage_record.quantity for result in done.results]
     assert ((RECORDS[2],), refusal) == (done.unprocessed_records, done.error)
 
 

@@ -1,6 +1,5 @@
 """Nothing that is set for the SDK leads a call of live mode elsewhere, and what is set in vain is named."""
 
-import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,11 @@ from sidecar.marketplace import CredentialsMissing, Endpoint, without_effect
 from sidecar.marketplace.sdk import Connection
 from sidecar.marketplace.sdk_variables import PINNED
 from sidecar.marketplace.sealing import Misdirected
-from tests.marketplace.test_marketplace_live import GRANTED, MEMBERS, canned, listened
+from tests.marketplace.canned import GRANTED, MEMBERS, canned, listened
+from tests.support.sdk_models import write_models
 
 LIVE = Endpoint.live({"AWS_REGION": "eu-west-1"})
 OURS = ["https://sts.eu-west-1.amazonaws.com/", "https://metering.marketplace.eu-west-1.amazonaws.com/"]
-VERSIONS = {"meteringmarketplace": "2016-01-14", "sts": "2011-06-15"}
 
 
 @pytest.fixture
@@ -36,19 +35,6 @@ def _pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     token.write_text("web-identity-token")
     monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/meter")
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
-
-
-def write_models(folder: Path, address: str) -> None:
-    """Write endpoint rules that lead every service to `address`, as the SDK would find them in a folder of models."""
-    rules = {
-        "version": "1.0",
-        "parameters": {"Region": {"builtIn": "AWS::Region", "type": "String"}},
-        "rules": [{"conditions": [], "endpoint": {"url": address}, "type": "endpoint"}],
-    }
-    for service, version in VERSIONS.items():
-        place = folder / service / version
-        place.mkdir(parents=True)
-        (place / "endpoint-rule-set-1.json").write_text(json.dumps(rules), encoding="utf-8")
 
 
 def unsealed_address() -> str:
@@ -82,7 +68,7 @@ def test_models_of_others_are_not_read(
     connection = Connection(LIVE)
     urls = listened(connection)
     connection.send("MeterUsage", MEMBERS)
-    assert urls == OURS
+    assert OURS == urls
     with pytest.raises(BlockingIOError):
         trap.accept()
 
@@ -109,7 +95,7 @@ def test_variables_have_no_effect(environ: dict[str, str], monkeypatch: pytest.M
     connection = Connection(LIVE)
     urls = listened(connection)
     connection.send("MeterUsage", MEMBERS)
-    assert urls == OURS
+    assert OURS == urls
     assert sorted(environ) == without_effect(environ, read=lambda _: None, is_folder=lambda _: False)
 
 
@@ -122,7 +108,7 @@ def test_config_file_has_no_effect(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     connection = Connection(LIVE)
     urls = listened(connection)
     connection.send("MeterUsage", MEMBERS)
-    assert urls == OURS
+    assert OURS == urls
     named = without_effect(
         {"AWS_CONFIG_FILE": str(path)},
         read=lambda name: Path(name).read_text() if name == str(path) else None,
@@ -134,11 +120,11 @@ def test_config_file_has_no_effect(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_what_holds_anyway_is_not_named() -> None:
     """Variables that EKS sets, and others whose value is the one in force, are no news; a folder of models is."""
     environ = {"AWS_STS_REGIONAL_ENDPOINTS": "regional", "AWS_USE_FIPS_ENDPOINT": "false", "AWS_REGION": "eu-west-1"}
-    assert without_effect(environ, read=lambda _: None, is_folder=lambda _: False) == []
+    assert [] == without_effect(environ, read=lambda _: None, is_folder=lambda _: False)
     named = without_effect(
         {"HOME": "/home/me"}, read=lambda _: None, is_folder=lambda path: path == "/home/me/.aws/models"
     )
-    assert named == ["the folder ~/.aws/models"]
+    assert ["the folder ~/.aws/models"] == named
 
 
 HONORED = {

@@ -166,7 +166,7 @@ def test_empty_lower_case_proxy_goes_direct(monkeypatch: pytest.MonkeyPatch) -> 
         thread.start()
         url = f"http://127.0.0.1:{proxy.getsockname()[1]}"
         failure(LIVE, monkeypatch, HTTPS_PROXY=url, https_proxy="", **KEYS, **resolving_nothing(monkeypatch))
-        assert connected == []
+        assert [] == connected
         proxy.shutdown(2)
         thread.join()
 

@@ -91,7 +91,7 @@ SOUND: list[Request] = [
 @pytest.mark.parametrize("request_", SOUND)
 def test_sound_requests_pass(request_: Request) -> None:
     """What the service allows, its bounds included, has no fault."""
-    assert faults(request_) == []
+    assert [] == faults(request_)
 
 
 FAULTY: list[tuple[Request, list[str]]] = [
@@ -191,8 +191,8 @@ def test_batch_stays_below_a_megabyte() -> None:
     records = tuple(
         replace(LEGACY, dimension=str(number), quantity=50, usage_allocations=tuple(tags)) for number in range(25)
     )
-    assert [fault.path for fault in faults(legacy(*records))] == ["UsageRecords"]
-    assert faults(legacy(*records[:12])) == []
+    assert ["UsageRecords"] == [fault.path for fault in faults(legacy(*records))]
+    assert [] == faults(legacy(*records[:12]))
 
 
 @given(st.lists(st.integers(min_value=0, max_value=10**16 - 1), min_size=1, max_size=30))
@@ -206,8 +206,8 @@ def test_sums_are_exact(parts: list[int]) -> None:
         return f"{millionths // 10**6}.{millionths % 10**6:06}"
 
     allocations = [part(decimal(each), ("n", str(index))) for index, each in enumerate(parts)]
-    assert faults(split(decimal(total), *allocations)) == []
-    assert [fault.path for fault in faults(split(decimal(total + 1), *allocations))] == ["UsageAllocations"]
+    assert [] == faults(split(decimal(total), *allocations))
+    assert ["UsageAllocations"] == [fault.path for fault in faults(split(decimal(total + 1), *allocations))]
 
 
 @given(st.text(alphabet=st.sampled_from("0123456789.-+e \n٣"), max_size=20))
@@ -265,6 +265,6 @@ def test_reasons_keep_secrets() -> None:
 def test_invalid_request_lists_all() -> None:
     """The error names every fault with its path and survives copying and pickling."""
     error = InvalidRequest([RequestFault("A", "is wrong"), RequestFault("B[0]", "is worse")])
-    assert str(error) == "InvalidRequest: A is wrong; B[0] is worse"
+    assert "InvalidRequest: A is wrong; B[0] is worse" == str(error)
     for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
         assert (error.faults, str(error)) == (twin.faults, str(twin))

@@ -1,4 +1,4 @@
-"""The alert rules as data, and promtool's judgement of which of them fire over given series."""
+"""The alert rules as data, and promtool's judgment of which of them fire over given series."""
 
 import json
 import subprocess

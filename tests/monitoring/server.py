@@ -94,7 +94,7 @@ class Prometheus:
                 document = json.load(answer)
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{parameters}: {error.read().decode()}") from None
-        assert document["status"] == "success", document
+        assert "success" == document["status"], document
         assert not document.get("warnings"), document
         return document["data"]
 

@@ -27,7 +27,7 @@ def test_exactly_these_fire(case: Case, tmp_path: Path) -> None:
 
 
 def test_wrong_expectation_is_found(tmp_path: Path) -> None:
-    """The judgement itself tells an alert too many and an alert too few."""
+    """The judgment itself tells an alert too many and an alert too few."""
     (denied,) = (case for case in CASES if case.name == "denied")
     assert "MarketplaceEntitlementRefused" in judge(tmp_path, denied.series, denied.at, ())
     assert "MarketplaceThrottled" in judge(tmp_path, denied.series, denied.at, (*denied.firing, "MarketplaceThrottled"))
@@ -44,7 +44,7 @@ def test_every_alert_says_what_to_do() -> None:
     """Each alert has a severity, words for a person, and the address of its own runbook."""
     for alert in alerts():
         assert alert.severity in {"critical", "warning"}
-        assert set(alert.annotations) == {"summary", "description", "runbook_url"}
+        assert {"summary", "description", "runbook_url"} == set(alert.annotations)
         url = urlsplit(alert.annotations["runbook_url"])
         assert url.path.endswith("/blob/main/docs/operator.md")
         assert alert.name.lower() == url.fragment

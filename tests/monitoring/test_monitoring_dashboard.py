@@ -61,7 +61,7 @@ def test_every_query_follows_the_variables() -> None:
         assert selectors, query
         for metric, matchers in selectors:
             assert 'namespace=~"$namespace"' in matchers, query
-            assert metric == "ALERTS" or 'pod=~"$pod"' in matchers, query
+            assert "ALERTS" == metric or 'pod=~"$pod"' in matchers, query
         assert not set(re.findall(r"\$(\w+)", query.expression)) - {"namespace", "pod", "__rate_interval"}
 
 

@@ -25,7 +25,7 @@ class Hours:
 
     def use(self) -> None:
         """Let the app use something."""
-        assert self.sidecar.report({"dimension": "requests", "quantity": "1"}) == (1, 0)
+        assert (1, 0) == self.sidecar.report({"dimension": "requests", "quantity": "1"})
 
     def rest(self) -> None:
         """Let the app use nothing."""

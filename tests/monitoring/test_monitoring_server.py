@@ -65,7 +65,7 @@ def play(prometheus: Prometheus, site: Site, emulator: Emulator, live: Target) -
     for number in range(3):
         event = {"id": f"evt-{number}", "dimension": "requests", "quantity": "2"}
         sidecar.report(event, event)
-        assert sidecar.post("/v1/usage", {"dimension": "unknown"}).status == 422
+        assert 422 == sidecar.post("/v1/usage", {"dimension": "unknown"}).status
         prometheus.await_query(f'marketplace_usage_events_accepted_total{{pod="shop"}} == {number + 1}')
     prometheus.await_query('marketplace_usage_requests_refused_total{pod="shop", reason="invalid-usage"} == 3')
     site.advance(sidecar, "1h")
@@ -92,7 +92,7 @@ def play(prometheus: Prometheus, site: Site, emulator: Emulator, live: Target) -
     site.advance(sidecar, "10m")
     prometheus.await_query('marketplace_usage_submitted{pod="shop"} == 10')
     sidecar.signal(signal.SIGTERM)
-    assert sidecar.await_end() == 0
+    assert 0 == sidecar.await_end()
 
 
 def shown(prometheus: Prometheus, expression: str) -> list[float]:

@@ -14,7 +14,7 @@ def shared_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulat
     emulator = launch_emulator(tmp_path_factory.mktemp("emulator") / "emulator.log")
     yield emulator
     emulator.signal()
-    assert emulator.await_end() == 0
+    assert 0 == emulator.await_end()
 
 
 @pytest.fixture

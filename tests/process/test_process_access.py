@@ -15,12 +15,12 @@ def test_socket_serves_app(site: "Site", ask: "Ask", tmp_path: Path) -> None:
     """Over the unix socket the app reports usage and `wait` learns of the entitlement; it is gone at the end."""
     path = tmp_path / "api.sock"
     sidecar = site.start_entitled(api={"socket": str(path)})
-    assert ask(path, "POST", "/v1/usage", {"dimension": "requests"}).status == 202
+    assert 202 == ask(path, "POST", "/v1/usage", {"dimension": "requests"}).status
     assert ask(path, "GET", "/v1/entitlement").document["entitled"] is True
-    assert site.command("wait", "--config", str(site.reach(sidecar)), "--timeout", "20").await_end() == 0
-    assert sidecar.terms() == {"accepted": "1", "open": "1"}
+    assert 0 == site.command("wait", "--config", str(site.reach(sidecar)), "--timeout", "20").await_end()
+    assert {"accepted": "1", "open": "1"} == sidecar.terms()
     sidecar.signal()
-    assert sidecar.await_end() == 0
+    assert 0 == sidecar.await_end()
     assert not path.exists()
 
 
@@ -30,7 +30,7 @@ def test_stale_socket_is_replaced(site: "Site", ask: "Ask", tmp_path: Path) -> N
     site.start(api={"socket": str(path)}).kill()
     assert path.exists()
     site.start(api={"socket": str(path)})
-    assert ask(path, "GET", "/v1/entitlement").status == 200
+    assert 200 == ask(path, "GET", "/v1/entitlement").status
 
 
 def test_token_is_needed(site: "Site", ask: "Ask", tmp_path: Path) -> None:
@@ -43,10 +43,10 @@ def test_token_is_needed(site: "Site", ask: "Ask", tmp_path: Path) -> None:
             reply = ask(sidecar.api, method, path, None, headers)
             assert (401, True) == (reply.status, reply.document["type"].endswith("unauthorized"))
     right = {"Authorization": "Bearer of-the-app"}
-    assert ask(sidecar.api, "POST", "/v1/usage", {"dimension": "requests"}, right).status == 202
-    assert sidecar.probe("livez").status == 200
+    assert 202 == ask(sidecar.api, "POST", "/v1/usage", {"dimension": "requests"}, right).status
+    assert 200 == sidecar.probe("livez").status
     config = str(site.write("reach.yaml", api={"port": sidecar.api, "token_file": str(token_file)}))
-    assert site.command("wait", "--config", config, "--timeout", "20").await_end() == 0
+    assert 0 == site.command("wait", "--config", config, "--timeout", "20").await_end()
     assert "of-the-app" not in sidecar.log
 
 
@@ -56,7 +56,7 @@ def test_foreign_host_is_refused(site: "Site", ask: "Ask") -> None:
     for host in ("attacker.example", "10.0.0.7", "127.0.0.1.attacker.example"):
         reply = ask(sidecar.api, "POST", "/v1/usage", {"dimension": "requests"}, {"Host": host})
         assert (421, True) == (reply.status, reply.document["type"].endswith("misdirected"))
-        assert ask(sidecar.probes, "GET", "/livez", None, {"Host": host}).status == 200
+        assert 200 == ask(sidecar.probes, "GET", "/livez", None, {"Host": host}).status
     for host in ("localhost", "127.0.0.1:1", "[::1]"):
-        assert ask(sidecar.api, "GET", "/v1/entitlement", None, {"Host": host}).status == 200
-    assert sidecar.terms() == {}
+        assert 200 == ask(sidecar.api, "GET", "/v1/entitlement", None, {"Host": host}).status
+    assert {} == sidecar.terms()

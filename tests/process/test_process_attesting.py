@@ -1,4 +1,4 @@
-"""The app's own questions to AWS, and the app's judgement of the answers, over sockets and pipes."""
+"""The app's own questions to AWS, and the app's judgment of the answers, over sockets and pipes."""
 
 import json
 import subprocess
@@ -27,14 +27,14 @@ def test_app_verifies_attestation(sites: "Sites", own_emulator: "Emulator") -> N
     site = sites.make(own_emulator)
     sidecar = site.start_entitled()
     reply = sidecar.post("/v1/attestations", {"nonce": "of-the-app"})
-    assert reply.status == 201
+    assert 201 == reply.status
     token = reply.document["signature"]
     again = sidecar.post("/v1/attestations", {"nonce": "of-the-app-2"})
     assert (429, True) == (again.status, again.document["type"].endswith("slow-down"))
     assert 1 <= int(again.headers["Retry-After"]) <= 10
     right = ("--public-key", str(site.key), "--product-code", "0abc123example", "--key-version", "1")
     code, claims, _ = verify(token, *right, "--nonce", "of-the-app")
-    assert code == 0
+    assert 0 == code
     assert {"productCode": "0abc123example", "publicKeyVersion": 1, "nonce": "of-the-app"}.items() <= json.loads(
         claims
     ).items()
@@ -47,7 +47,7 @@ def test_app_verifies_attestation(sites: "Sites", own_emulator: "Emulator") -> N
         assert (1, "", 1) == (code, claims, len(reason.splitlines()))
         assert token[:20] not in reason
     assert token not in sidecar.log
-    assert sidecar.get("/v1/entitlement")["state"] == "entitled"
+    assert "entitled" == sidecar.get("/v1/entitlement")["state"]
 
 
 def test_wrong_attestation_is_kept_back(site: "Site", emulator: "Emulator") -> None:
@@ -57,4 +57,4 @@ def test_wrong_attestation_is_kept_back(site: "Site", emulator: "Emulator") -> N
     reply = sidecar.post("/v1/attestations", {"nonce": "of-the-app"})
     assert (503, True) == (reply.status, reply.document["type"].endswith("attestation-failed"))
     assert b"eyJ" not in reply.body
-    assert sidecar.get("/v1/entitlement")["state"] == "entitled"
+    assert "entitled" == sidecar.get("/v1/entitlement")["state"]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.commands.demo.environment import free_port, wait_for
-from tests.process.test_process_identity import KEYS
+from tests.support.identity import KEYS
 from tests.support.processes import environment
 from tests.support.tools import PATIENCE
 
@@ -129,30 +129,30 @@ def test_one_record_for_each_dimension(certification: Certification, emulator: "
     """AWS gets one registration and one record for each dimension; the report says which; again sends nothing."""
     done = certification.run("--yes")
 
-    assert (done.returncode, emulator.held()) == (0, ONE_EACH)
+    assert (0, ONE_EACH) == (done.returncode, emulator.held())
     document = certification.document
-    assert (document["verdict"], document["registration"]["claims"]["productCode"]) == ("passed", "0abc123example")
+    assert ("passed", "0abc123example") == (document["verdict"], document["registration"]["claims"]["productCode"])
     held = {record["UsageDimension"]: record for record in emulator.get("records")["records"]}
     for record in document["records"]:
         theirs = held[record["dimension"]]
         assert record["metering_record_id"] == theirs["MeteringRecordId"]
         assert record["request"]["client_token"] == theirs["ClientToken"]
-    assert document["subject"]["caller"] == "arn:aws:iam::111122223333:user/seller"
+    assert "arn:aws:iam::111122223333:user/seller" == document["subject"]["caller"]
     assert "passed: AWS has everything" in done.stdout
     for secret in ("nonce", "signature", "eyJ"):
         assert secret not in certification.report.read_text()
     calls = len(emulator.get("events")["Records"])
-    assert certification.run("--yes").returncode == 0
-    assert len([call for call in emulator.get("events")["Records"][calls:] if "Usage" in call["eventName"]]) == 0
+    assert 0 == certification.run("--yes").returncode
+    assert 0 == len([call for call in emulator.get("events")["Records"][calls:] if "Usage" in call["eventName"]])
 
 
 def test_dry_run_meters_nothing(certification: Certification, emulator: "Emulator") -> None:
     """After the dry runs alone nobody is registered and nothing is metered; the real round goes on from there."""
-    assert certification.run("--dry-run").returncode == 0
-    assert (emulator.held(), emulator.calls("RegisterUsage")) == ({}, [])
-    assert certification.document["verdict"] == "incomplete"
-    assert certification.run("--yes").returncode == 0
-    assert emulator.held() == ONE_EACH
+    assert 0 == certification.run("--dry-run").returncode
+    assert ({}, []) == (emulator.held(), emulator.calls("RegisterUsage"))
+    assert "incomplete" == certification.document["verdict"]
+    assert 0 == certification.run("--yes").returncode
+    assert ONE_EACH == emulator.held()
 
 
 def test_json_is_the_report(certification: Certification) -> None:
@@ -164,8 +164,8 @@ def test_json_is_the_report(certification: Certification) -> None:
 def test_only_yes_sends(certification: Certification, emulator: "Emulator", answer: str) -> None:
     """Whatever is not exactly yes sends nothing."""
     code, shown = certification.type(answer)
-    assert (code, "Nothing was sent." in shown) == (1, True)
-    assert (emulator.held(), emulator.calls("RegisterUsage")) == ({}, [])
+    assert (1, True) == (code, "Nothing was sent." in shown)
+    assert ({}, []) == (emulator.held(), emulator.calls("RegisterUsage"))
 
 
 def test_question_tells_all(certification: Certification, emulator: "Emulator") -> None:
@@ -174,13 +174,13 @@ def test_question_tells_all(certification: Certification, emulator: "Emulator") 
     question = shown[: shown.index("Type yes")]
     for words in ("0abc123example", "111122223333", "us-east-1", "requests", "gigabytes", "record of 1", "billed"):
         assert words in question
-    assert (code, emulator.held()) == (0, ONE_EACH)
+    assert (0, ONE_EACH) == (code, emulator.held())
 
 
 def test_interrupt_sends_nothing(certification: Certification, emulator: "Emulator") -> None:
     """An interrupt at the question ends it at once."""
     code, _ = certification.type(None)
-    assert (code, emulator.held(), emulator.calls("RegisterUsage")) == (130, {}, [])
+    assert (130, {}, []) == (code, emulator.held(), emulator.calls("RegisterUsage"))
 
 
 def test_not_beside_a_sidecar(certification: Certification, site: "Site", emulator: "Emulator") -> None:
@@ -191,8 +191,8 @@ def test_not_beside_a_sidecar(certification: Certification, site: "Site", emulat
     answering = certification.run("--yes", api={"port": sidecar.api})
     locked = certification.run("--yes")
 
-    assert (answering.returncode, "A sidecar answers at 127.0.0.1" in answering.stderr) == (1, True)
-    assert (locked.returncode, "another sidecar is using it" in locked.stderr) == (1, True)
+    assert (1, True) == (answering.returncode, "A sidecar answers at 127.0.0.1" in answering.stderr)
+    assert (1, True) == (locked.returncode, "another sidecar is using it" in locked.stderr)
     assert len(emulator.get("events")["Records"]) == before
     assert not certification.report.exists()
 
@@ -202,7 +202,7 @@ def test_not_beside_a_socket(certification: Certification, site: "Site") -> None
     path = site.folder / "api.sock"
     site.start(api={"socket": str(path)})
     done = certification.run("--yes", api={"socket": str(path)}, ledger={"path": str(site.folder / "other.db")})
-    assert (done.returncode, f"A sidecar answers at {path}" in done.stderr) == (1, True)
+    assert (1, True) == (done.returncode, f"A sidecar answers at {path}" in done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -229,9 +229,9 @@ def test_not_on_this_pods_usage(
     done = certification.run("--yes", variables=certify_as)
 
     if words is None:
-        assert (done.returncode, emulator.held()) == (0, ONE_EACH)
+        assert (0, ONE_EACH) == (done.returncode, emulator.held())
     else:
-        assert (done.returncode, words in done.stderr, emulator.held()) == (1, True, {})
+        assert (1, True, {}) == (done.returncode, words in done.stderr, emulator.held())
 
 
 def test_sidecar_waits_for_certification(certification: Certification, site: "Site", emulator: "Emulator") -> None:
@@ -251,7 +251,7 @@ def test_sidecar_waits_for_certification(certification: Certification, site: "Si
     finally:
         running.kill()
         running.wait()
-    assert (code, "another sidecar is using it" in log) == (4, True)
+    assert (4, True) == (code, "another sidecar is using it" in log)
 
 
 def test_foreign_file_is_kept(certification: Certification, emulator: "Emulator", tmp_path: Path) -> None:
@@ -259,16 +259,16 @@ def test_foreign_file_is_kept(certification: Certification, emulator: "Emulator"
     for content in (b"", b"my only copy", b"{}", b'{"format": "marketplace-sidecar certification 1"}', b"\xff\xfe"):
         certification.report.write_bytes(content)
         done = certification.run("--yes")
-        assert (done.returncode, "is not a report" in done.stderr) == (2, True)
+        assert (2, True) == (done.returncode, "is not a report" in done.stderr)
         assert certification.report.read_bytes() == content
     certification.report.unlink()
     precious = tmp_path / "precious"
     certification.report.symlink_to(precious)
-    assert certification.run("--yes").returncode == 2
+    assert 2 == certification.run("--yes").returncode
     certification.report.unlink()
     certification.report.mkdir()
-    assert certification.run("--yes").returncode == 2
-    assert (precious.exists(), emulator.calls("RegisterUsage"), emulator.held()) == (False, [], {})
+    assert 2 == certification.run("--yes").returncode
+    assert (False, [], {}) == (precious.exists(), emulator.calls("RegisterUsage"), emulator.held())
 
 
 @pytest.mark.parametrize(
@@ -292,10 +292,10 @@ def test_foreign_report_is_refused(
     name: str,
 ) -> None:
     """A report is gone on with only by the same pod, for the same product."""
-    assert certification.run("--dry-run").returncode == 0
+    assert 0 == certification.run("--dry-run").returncode
     before = certification.report.read_bytes()
     done = certification.run("--yes", *arguments, variables=variables, **changes)
-    assert (done.returncode, f"its {name} is" in done.stderr) == (2, True)
+    assert (2, True) == (done.returncode, f"its {name} is" in done.stderr)
     assert (certification.report.read_bytes(), emulator.held()) == (before, {})
 
 
@@ -311,8 +311,8 @@ def test_full_disk_is_told_first(certification: Certification, emulator: "Emulat
         env={name: value for name, value in environment(**SELLER).items() if not name.startswith("COVERAGE_")},
         timeout=PATIENCE,
     )
-    assert (done.returncode, "cannot be written, so nothing is sent" in done.stderr) == (2, True)
-    assert (emulator.calls("RegisterUsage"), emulator.held()) == ([], {})
+    assert (2, True) == (done.returncode, "cannot be written, so nothing is sent" in done.stderr)
+    assert ([], {}) == (emulator.calls("RegisterUsage"), emulator.held())
 
 
 @pytest.mark.parametrize("fault", ["timeout", "drop-response"])
@@ -335,14 +335,14 @@ def test_kill_leaves_one_record(certification: Certification, emulator: "Emulato
     clear(emulator, fault)
     emulator.post("clock", advance="2h")
 
-    assert certification.run("--yes").returncode == 0
+    assert 0 == certification.run("--yes").returncode
 
     assert certification.frozen()[0] == frozen
     held = emulator.get("records")["records"]
-    assert sorted((record["UsageDimension"], record["UsageQuantity"]) for record in held) == [
+    assert [
         ("gigabytes", "1"),
         ("requests", "1"),
-    ]
+    ] == sorted((record["UsageDimension"], record["UsageQuantity"]) for record in held)
     (first,) = [record for record in held if record["UsageDimension"] == "requests"]
     assert (first["Timestamp"], first["ClientToken"]) == (HOUR, frozen["client_token"])
 
@@ -351,28 +351,28 @@ def test_lost_answers_are_gone_on_with(certification: Certification, emulator: "
     """A record without an answer stays open, and is asked about again with its own token until there is one."""
     after_dry_runs(emulator, "drop-response")
     done = certification.run("--yes", "--retry-for", "0s")
-    assert (done.returncode, certification.document["verdict"]) == (1, "incomplete")
-    assert outcomes(certification.document) == ["accepted", None, None]
-    assert len(certification.frozen()) == 1
+    assert (1, "incomplete") == (done.returncode, certification.document["verdict"])
+    assert ["accepted", None, None] == outcomes(certification.document)
+    assert 1 == len(certification.frozen())
     clear(emulator, "drop-response")
 
-    assert certification.run("--yes").returncode == 0
-    assert emulator.held() == ONE_EACH
+    assert 0 == certification.run("--yes").returncode
+    assert ONE_EACH == emulator.held()
 
 
 @pytest.mark.parametrize("fault", ["throttle", "internal", "drop-response"])
 def test_passing_faults_are_sat_out(certification: Certification, emulator: "Emulator", fault: str) -> None:
     """Throttling, faults of the service and one lost answer are repeated, and leave one record."""
     after_dry_runs(emulator, fault, 1)
-    assert certification.run("--yes").returncode == 0
-    assert emulator.held() == ONE_EACH
+    assert 0 == certification.run("--yes").returncode
+    assert ONE_EACH == emulator.held()
 
 
 def test_refusal_after_lost_answer_says_so(certification: Certification, emulator: "Emulator") -> None:
     """A record that is refused after an attempt without proof is reported as one that AWS may hold."""
     after_dry_runs(emulator, "internal-taken", 1)
     emulator.order("MeterUsage", "InvalidUsageDimension", 1)
-    assert certification.run("--yes").returncode == 1
+    assert 1 == certification.run("--yes").returncode
     (refused,) = [record for record in certification.document["records"] if record["outcome"] == "refused"]
     assert "AWS may hold this record" in refused["cure"]
     assert emulator.held()
@@ -382,9 +382,9 @@ def test_denied_dry_run_ends_it(certification: Certification, emulator: "Emulato
     """Without the permission nothing is sent, and the cure is named."""
     emulator.order("MeterUsage", "access-denied")
     done = certification.run("--yes")
-    assert (done.returncode, "Allow aws-marketplace:RegisterUsage" in done.stdout) == (1, True)
-    assert (emulator.calls("RegisterUsage"), emulator.held()) == ([], {})
-    assert certification.document["verdict"] == "failed"
+    assert (1, True) == (done.returncode, "Allow aws-marketplace:RegisterUsage" in done.stdout)
+    assert ([], {}) == (emulator.calls("RegisterUsage"), emulator.held())
+    assert "failed" == certification.document["verdict"]
 
 
 def test_no_network_is_told(certification: Certification, emulator: "Emulator") -> None:
@@ -416,21 +416,21 @@ def test_refused_registration_ends_it(
     """Without a registration that can be believed no record is sent; once it is right the same report goes on."""
     emulator.order("RegisterUsage", fault, 1)
     done = certification.run("--yes")
-    assert (done.returncode, words in done.stdout, emulator.held()) == (1, True, {})
-    assert outcomes(certification.document) == ["refused", None, None]
-    assert certification.run("--yes").returncode == 0
-    assert emulator.held() == ONE_EACH
+    assert (1, True, {}) == (done.returncode, words in done.stdout, emulator.held())
+    assert ["refused", None, None] == outcomes(certification.document)
+    assert 0 == certification.run("--yes").returncode
+    assert ONE_EACH == emulator.held()
 
 
 def test_refused_dimension_lets_others_go_on(certification: Certification, emulator: "Emulator") -> None:
     """A dimension that the listing does not have is told; the others are sent, and nothing is sent again."""
     after_dry_runs(emulator, "InvalidUsageDimension", 1)
     done = certification.run("--yes")
-    assert (done.returncode, "InvalidUsageDimensionException" in done.stdout) == (1, True)
-    assert outcomes(certification.document) == ["accepted", "refused", "accepted"]
-    assert emulator.held() == {(HOUR, "gigabytes"): "1"}
-    assert certification.run("--yes").returncode == 1
-    assert emulator.held() == {(HOUR, "gigabytes"): "1"}
+    assert (1, True) == (done.returncode, "InvalidUsageDimensionException" in done.stdout)
+    assert ["accepted", "refused", "accepted"] == outcomes(certification.document)
+    assert {(HOUR, "gigabytes"): "1"} == emulator.held()
+    assert 1 == certification.run("--yes").returncode
+    assert {(HOUR, "gigabytes"): "1"} == emulator.held()
 
 
 def test_unsubscribed_record_stays_open(certification: Certification, emulator: "Emulator") -> None:
@@ -438,19 +438,19 @@ def test_unsubscribed_record_stays_open(certification: Certification, emulator: 
     only_metered = {"entitlement": {"check": "meter"}}
     emulator.post("customers", action="unsubscribe")
     done = certification.run("--yes", **only_metered)
-    assert (done.returncode, "Subscribe to the product" in done.stdout) == (1, True)
+    assert (1, True) == (done.returncode, "Subscribe to the product" in done.stdout)
     emulator.post("customers", action="entitle")
-    assert certification.run("--yes", **only_metered).returncode == 0
-    assert (emulator.held(), emulator.calls("RegisterUsage")) == (ONE_EACH, [])
+    assert 0 == certification.run("--yes", **only_metered).returncode
+    assert (ONE_EACH, []) == (emulator.held(), emulator.calls("RegisterUsage"))
 
 
 def test_filled_slot_is_explained(certification: Certification, emulator: "Emulator", tmp_path: Path) -> None:
     """Another quantity for the same pod and hour is not taken; what that means is said, and the first one stands."""
-    assert certification.run("--yes").returncode == 0
+    assert 0 == certification.run("--yes").returncode
     second = Certification(certification.site, tmp_path / "second.json")
     done = second.run("--yes", "--quantity", "2")
-    assert (done.returncode, "AWS already holds another quantity for this pod" in done.stdout) == (1, True)
-    assert emulator.held() == ONE_EACH
+    assert (1, True) == (done.returncode, "AWS already holds another quantity for this pod" in done.stdout)
+    assert ONE_EACH == emulator.held()
 
 
 @pytest.mark.parametrize(
@@ -464,7 +464,7 @@ def test_live_needs_a_pod(certification: Certification, variables: dict[str, str
     """At AWS itself it runs only as a pod or task that Marketplace takes records from."""
     live = {"mode": "live", "endpoint_url": None, "region": "us-east-1"}
     done = certification.run("--yes", variables=variables, marketplace=live)
-    assert (done.returncode, words in done.stderr) == (1, True)
+    assert (1, True) == (done.returncode, words in done.stderr)
 
 
 @pytest.mark.parametrize(("quantity", "kind", "held"), [("2.50", "decimal", "2.5"), ("3", "integer", "3")])
@@ -473,14 +473,14 @@ def test_quantity_is_sent(
 ) -> None:
     """AWS gets exactly the quantity, in the product's kind."""
     metering = {**PRODUCT["metering"], "quantity": kind}
-    assert certification.run("--yes", "--quantity", quantity, metering=metering).returncode == 0
+    assert 0 == certification.run("--yes", "--quantity", quantity, metering=metering).returncode
     assert set(emulator.held().values()) == {held}
 
 
 def test_nothing_to_certify(certification: Certification) -> None:
     """A product that neither registers nor meters has nothing to send."""
     done = certification.run("--yes", entitlement={"check": "none"}, metering={"dimensions": []})
-    assert (done.returncode, "there is nothing to certify" in done.stderr) == (1, True)
+    assert (1, True) == (done.returncode, "there is nothing to certify" in done.stderr)
 
 
 def test_one_at_a_time(certification: Certification, emulator: "Emulator") -> None:

@@ -60,7 +60,7 @@ class Pod:
         """Post usage."""
         event = {"dimension": "requests", "quantity": quantity}
         reply = await asyncio.to_thread(partial(self._ask, self.port, "POST", "/v1/usage", event))
-        assert reply.status == 202
+        assert 202 == reply.status
 
 
 @pytest.fixture
@@ -81,11 +81,11 @@ async def test_restart_burns_no_hour(living: Pod, server: ApiServer, emulator: "
     """A container that is restarted in a living pod leaves the hour open; when the pod is deleted it is submitted."""
     async with living.running():
         await living.report("3.25")
-    assert await asyncio.to_thread(emulator.held) == {}
+    assert {} == await asyncio.to_thread(emulator.held)
     server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T10:30:00Z"
     async with living.running():
         await living.report("1")
-    assert await asyncio.to_thread(emulator.held) == {(HOUR, "requests"): "4.25"}
+    assert {(HOUR, "requests"): "4.25"} == await asyncio.to_thread(emulator.held)
 
 
 async def test_drain_fits_grace(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
@@ -116,7 +116,7 @@ async def test_cluster_is_told(living: Pod, server: ApiServer) -> None:
         async with living.running():
             await living.await_true("the condition", lambda: (server.condition(GATE) or {}).get("status") == "True")
             await living.await_true("the event", lambda: server.events)
-        assert server.condition(GATE)["reason"] == "Registered"
+        assert "Registered" == server.condition(GATE)["reason"]
         assert {"Entitled"} == {event["reason"] for event in server.events.values()}
         server.events.clear()
 
@@ -137,7 +137,7 @@ async def test_missing_role_stops_nothing(living: Pod, server: ApiServer, emulat
         server.faults.clear()
         await living.await_true("no findings", lambda: living.get("status")["faults"] == [])
         server.faults = {POD: 403}
-    assert await asyncio.to_thread(emulator.held) == {(HOUR, "requests"): "2"}
+    assert {(HOUR, "requests"): "2"} == await asyncio.to_thread(emulator.held)
 
 
 async def test_silent_cluster_stops_nothing(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
@@ -146,5 +146,5 @@ async def test_silent_cluster_stops_nothing(living: Pod, server: ApiServer, emul
     with structlog.testing.capture_logs() as lines:
         async with living.running():
             await living.report("2")
-    assert await asyncio.to_thread(emulator.held) == {(HOUR, "requests"): "2"}
+    assert {(HOUR, "requests"): "2"} == await asyncio.to_thread(emulator.held)
     assert ["unknown"] == [line["pod_ends"] for line in lines if line["event"] == "shutdown.cluster_asked"]

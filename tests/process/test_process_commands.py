@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.process
 
+README = Path(__file__).parents[2] / "README.md"
 TRACED = {"PYTHONPROFILEIMPORTTIME": "1"}
 
 
@@ -54,24 +55,24 @@ def test_commands_follow_gate(site: "Site", emulator: "Emulator") -> None:
     for probe, expected in (("livez", 0), ("startupz", 1), ("readyz", 1)):
         assert expected == site.command("healthcheck", "--config", config, "--probe", probe).await_end()
     impatient = site.command("wait", "--config", config, "--timeout", "2")
-    assert impatient.await_end() == 1
+    assert 1 == impatient.await_end()
     assert "denied: customer-not-entitled" in impatient.log
     waiting = site.command("wait", "--config", config, **TRACED)
     waiting.await_for("its first answer", lambda: "denied: customer-not-entitled" in waiting.log)
     emulator.post("customers", action="entitle")
     emulator.post("clock", advance="5m")
-    assert waiting.await_end() == 0
+    assert 0 == waiting.await_end()
     url = f"http://127.0.0.1:{sidecar.probes}"
     checked = site.command("healthcheck", "--url", url, "--probe", "readyz", **TRACED)
-    assert checked.await_end() == 0
+    assert 0 == checked.await_end()
     refused = site.command("verify-token", "--public-key", str(site.key), **TRACED)
-    assert refused.await_end() == 1
+    assert 1 == refused.await_end()
     for command in (waiting, checked, refused):
         found = imported(command)
         assert "argparse" in found
         assert found.isdisjoint({"boto3", "botocore", "aiohttp", "kubernetes", "structlog", "sqlite3"})
     sidecar.kill()
-    assert site.command("healthcheck", "--url", url).await_end() == 1
+    assert 1 == site.command("healthcheck", "--url", url).await_end()
 
 
 def test_kubernetes_stays_out(site: "Site") -> None:
@@ -87,7 +88,7 @@ def test_kubernetes_stays_out(site: "Site") -> None:
 def test_openapi_is_printed(site: "Site") -> None:
     """`openapi` prints an OpenAPI 3.1 document of the paths that the sidecar serves."""
     printed = site.command("openapi")
-    assert printed.await_end() == 0
+    assert 0 == printed.await_end()
     document = json.loads(printed.log)
     assert document["openapi"].startswith("3.1")
     served = site.start().get("/openapi.json")
@@ -95,7 +96,15 @@ def test_openapi_is_printed(site: "Site") -> None:
 
 
 def test_demo_ends_well(sites: "Sites", emulator: "Emulator") -> None:
-    """`demo` shows the whole way and ends by itself with 0."""
+    """`demo` shows the whole path and ends by itself with 0; the README shows its output, except for the figures."""
     demo = sites.make(emulator).command("demo")
-    assert demo.await_end() == 0, demo.log
+    assert 0 == demo.await_end(), demo.log
     assert "the buyer is charged exactly what the app reported" in demo.log
+    shown = README.read_text().partition("$ make demo\n")[2].partition("```")[0]
+    assert set() == _without_figures(shown) - {"..."} - _without_figures(demo.log)
+
+
+def _without_figures(text: str) -> set[str]:
+    """Return the different lines of an output, with one mark for each run of figures and hexadecimal digits."""
+    marked = (re.sub(r"\b[0-9a-f]{8}\b|[0-9][0-9.]*", "#", line) for line in text.splitlines())
+    return {" ".join(line.split()) for line in marked}

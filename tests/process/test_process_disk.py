@@ -32,8 +32,8 @@ def test_full_disk_is_said_and_passes(site: Site) -> None:
     sidecar.await_event("ledger.unavailable")
 
     limit_files(sidecar, resource.RLIM_INFINITY)
-    assert sidecar.report({"id": "b", "dimension": "requests"}, {"id": "a", "dimension": "requests"}) == (1, 1)
-    assert sidecar.probe("readyz").document["code"] == "registered"
+    assert (1, 1) == sidecar.report({"id": "b", "dimension": "requests"}, {"id": "a", "dimension": "requests"})
+    assert "registered" == sidecar.probe("readyz").document["code"]
     sidecar.await_event("ledger.recovered")
     assert {"accepted": "2", "open": "2"} == sidecar.terms()
 
@@ -64,10 +64,10 @@ def test_removed_ledger_is_whole_after_a_kill(site: Site) -> None:
 
     again = site.start_entitled()
 
-    assert again.report({"id": "a", "dimension": "requests"}, {"id": "b", "dimension": "requests"}) == (0, 2)
-    assert again.terms() == {"accepted": "2", "open": "2"}
+    assert (0, 2) == again.report({"id": "a", "dimension": "requests"}, {"id": "b", "dimension": "requests"})
+    assert {"accepted": "2", "open": "2"} == again.terms()
     connection = open_for_reading(site.ledger)
-    assert list(proof.breaches(connection)) == []
+    assert [] == list(proof.breaches(connection))
     connection.close()
 
 
@@ -76,7 +76,7 @@ def test_full_log_ends_nothing(site: Site) -> None:
     sidecar = site.start_entitled()
     sidecar.report({"id": "a", "dimension": "requests"})
     limit_files(sidecar, 1)
-    assert sidecar.post("/v1/usage", {"id": "b", "dimension": "requests"}).status == 503
+    assert 503 == sidecar.post("/v1/usage", {"id": "b", "dimension": "requests"}).status
     limit_files(sidecar, resource.RLIM_INFINITY)
 
-    assert sidecar.report({"id": "b", "dimension": "requests"}) == (1, 0)
+    assert (1, 0) == sidecar.report({"id": "b", "dimension": "requests"})

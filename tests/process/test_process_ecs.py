@@ -148,7 +148,7 @@ def _task(site: "Site", metadata_uri: str, tmp_path: Path) -> Iterator[Task]:
     )
     definition = json.loads(done.stdout)
     (mount,) = definition["containerDefinitions"][0]["mountPoints"]
-    assert mount["containerPath"] == MOUNTED
+    assert MOUNTED == mount["containerPath"]
     # What ECS mounts there lies elsewhere on this machine; the image brings its configuration.
     given = {
         "SIDECAR_LEDGER__PATH": str(folder / "ledger.db"),
@@ -174,7 +174,7 @@ def test_task_lives_and_ends(task: Task, emulator: "Emulator") -> None:
     task.start("app", "-c", APP)
     wait_for("the app's first report", lambda: "first 202" in task.log("app").read_text())
 
-    assert list(task.stop().items()) == [("app", 0), ("marketplace-sidecar", 0)]
+    assert [("app", 0), ("marketplace-sidecar", 0)] == list(task.stop().items())
 
     assert "last-words 202" in task.log("app").read_text()
     assert {"requests": "2.25"} == {dimension: held for (_, dimension), held in emulator.held().items()}
@@ -188,7 +188,7 @@ def test_certification_is_a_task(task: Task, emulator: "Emulator", tmp_path: Pat
     task.start("marketplace-sidecar", "-m", "sidecar", "certify", "--yes", "--json", "--report", str(report))
     assert not task.startable("app")
 
-    assert task.running["marketplace-sidecar"].wait(PATIENCE) == 0
+    assert 0 == task.running["marketplace-sidecar"].wait(PATIENCE)
 
-    assert json.loads(report.read_text())["subject"]["pod"] == TASK
-    assert [*emulator.held().values()] == ["1"]
+    assert TASK == json.loads(report.read_text())["subject"]["pod"]
+    assert ["1"] == [*emulator.held().values()]

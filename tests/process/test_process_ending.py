@@ -54,12 +54,12 @@ def test_kill_loses_nothing(site: "Site", emulator: "Emulator") -> None:
 def test_terminating_submits_open_hour(site: "Site", emulator: "Emulator") -> None:
     """SIGTERM seals and submits the open hour, and ends with 0."""
     sidecar = site.start_entitled()
-    assert sidecar.report({"dimension": "requests", "quantity": "3.25"}) == (1, 0)
-    assert emulator.held() == {}
+    assert (1, 0) == sidecar.report({"dimension": "requests", "quantity": "3.25"})
+    assert {} == emulator.held()
     sidecar.signal(signal.SIGTERM)
-    assert sidecar.await_end() == 0
-    assert emulator.held() == {(HOUR, "requests"): "3.25"}
-    assert len(sidecar.events("sidecar.stopped")) == 1
+    assert 0 == sidecar.await_end()
+    assert {(HOUR, "requests"): "3.25"} == emulator.held()
+    assert 1 == len(sidecar.events("sidecar.stopped"))
 
 
 def test_interrupting_before_answer_ends(site: "Site", emulator: "Emulator") -> None:
@@ -69,13 +69,13 @@ def test_interrupting_before_answer_ends(site: "Site", emulator: "Emulator") -> 
     emulator_asked = {"operation": "RegisterUsage", "fault": "timeout", "count": 1}
     sidecar.await_for("the question", lambda: emulator_asked not in emulator.get("faults")["faults"])
     sidecar.signal(signal.SIGINT)
-    assert sidecar.await_end() == 0
+    assert 0 == sidecar.await_end()
 
 
 def test_second_signal_ends_at_once(site: "Site", emulator: "Emulator") -> None:
     """A second SIGTERM ends a drain that AWS holds up; the next process submits what was left."""
     sidecar = site.start_entitled()
-    assert sidecar.report({"dimension": "requests", "quantity": "3"}) == (1, 0)
+    assert (1, 0) == sidecar.report({"dimension": "requests", "quantity": "3"})
     emulator.order("MeterUsage", "throttle")
     sidecar.signal(signal.SIGTERM)
     sidecar.await_event("sidecar.stopping")
@@ -83,39 +83,39 @@ def test_second_signal_ends_at_once(site: "Site", emulator: "Emulator") -> None:
     assert sidecar.await_end() == 128 + signal.SIGTERM
     emulator.order("MeterUsage", "throttle", 0)
     sidecar = site.start()
-    assert sidecar.terms()["accepted"] == "3"
+    assert "3" == sidecar.terms()["accepted"]
     site.advance(sidecar, "1h")
     sidecar.await_records(1)
-    assert emulator.held() == {(HOUR, "requests"): "3"}
+    assert {(HOUR, "requests"): "3"} == emulator.held()
 
 
 @pytest.mark.parametrize("fault", ["throttle", "timeout"])
 def test_drain_has_an_end(site: "Site", emulator: "Emulator", fault: str) -> None:
     """A drain that AWS holds up ends after `shutdown.timeout` with 0, and what is left stays in the ledger."""
     sidecar = site.start_entitled(shutdown={"timeout": "1s"})
-    assert sidecar.report({"dimension": "requests", "quantity": "3"}) == (1, 0)
+    assert (1, 0) == sidecar.report({"dimension": "requests", "quantity": "3"})
     emulator.order("MeterUsage", fault)
     sidecar.signal(signal.SIGTERM)
-    assert sidecar.await_end() == 0
-    assert len(sidecar.events("shutdown.incomplete")) == 1
-    assert emulator.held() == {}
+    assert 0 == sidecar.await_end()
+    assert 1 == len(sidecar.events("shutdown.incomplete"))
+    assert {} == emulator.held()
     emulator.order("MeterUsage", fault, 0)
     sidecar = site.start()
-    assert sidecar.terms()["accepted"] == "3"
+    assert "3" == sidecar.terms()["accepted"]
     site.advance(sidecar, "1h")
     sidecar.await_records(1)
-    assert emulator.held() == {(HOUR, "requests"): "3"}
+    assert {(HOUR, "requests"): "3"} == emulator.held()
 
 
 def test_ledger_has_one_process(site: "Site") -> None:
     """A second process on a ledger ends with 4, names it and says why; SIGKILL of the first lets it in."""
     first = site.start_entitled()
-    assert first.report({"dimension": "requests"}) == (1, 0)
+    assert (1, 0) == first.report({"dimension": "requests"})
     code, said = site.refuse()
-    assert code == 4
+    assert 4 == code
     assert str(site.ledger) in said
     assert "another sidecar is using it" in said
-    assert first.report({"dimension": "requests"}) == (1, 0)
+    assert (1, 0) == first.report({"dimension": "requests"})
     first.kill()
     second = site.start()
-    assert second.terms() == {"accepted": "2", "open": "2"}
+    assert {"accepted": "2", "open": "2"} == second.terms()

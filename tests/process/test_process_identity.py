@@ -1,39 +1,21 @@
 """Which identity a sidecar calls AWS with, and that nothing redirects its calls, over sockets."""
 
-import base64
-import json
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.marketplace.test_marketplace_sealing import write_models
+from tests.support.identity import KEYS, project
+from tests.support.sdk_models import write_models
 
 if TYPE_CHECKING:
     from tests.support.processes import Emulator, Site, Sites
 
 pytestmark = pytest.mark.process
 
-ROLE = "arn:aws:iam::111122223333:role/metering"
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIASOMEBODY", "AWS_SECRET_ACCESS_KEY": "of-somebody"}
 HOUR = "2026-11-23T10:00:00Z"
-
-
-def project(folder: Path, uid: str) -> dict[str, str]:
-    """Write a service account's token as a cluster does for a pod, and return the variables that it sets."""
-    claims = {
-        "aud": ["sts.amazonaws.com"],
-        "exp": int(time.time()) + 3600,
-        "sub": "system:serviceaccount:shop:app",
-        "kubernetes.io": {"namespace": "shop", "pod": {"name": "app-0", "uid": uid}},
-    }
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in ({"alg": "RS256"}, claims)]
-    token = folder / "token"
-    token.write_bytes(b".".join([*(part.rstrip(b"=") for part in parts), b"c2lnbmF0dXJl"]))
-    return {"AWS_ROLE_ARN": ROLE, "AWS_WEB_IDENTITY_TOKEN_FILE": str(token), "POD_UID": uid}
 
 
 @pytest.fixture
@@ -45,10 +27,10 @@ def irsa_site(sites: "Sites", irsa_emulator: "Emulator") -> "Site":
 def test_service_account_registers_and_meters(irsa_site: "Site", irsa_emulator: "Emulator", tmp_path: Path) -> None:
     """With a service account's role the sidecar registers and meters as the pod that its token names."""
     sidecar = irsa_site.start_entitled(variables=project(tmp_path, "uid-of-pod"))
-    assert sidecar.report({"dimension": "requests", "quantity": "2"}) == (1, 0)
+    assert (1, 0) == sidecar.report({"dimension": "requests", "quantity": "2"})
     irsa_site.advance(sidecar, "1h")
     sidecar.await_records(1)
-    assert irsa_emulator.held() == {(HOUR, "requests"): "2"}
+    assert {(HOUR, "requests"): "2"} == irsa_emulator.held()
     (registration,) = irsa_emulator.get("state")["registrations"]
     (record,) = irsa_emulator.get("records")["records"]
     assert ("uid-of-pod", "uid-of-pod") == (registration["Identity"], record["Identity"])
@@ -85,7 +67,7 @@ def test_other_identities_are_refused(irsa_site: "Site", variables: dict[str, st
     """Where AWS takes a service account's role only, keys are denied with the cause."""
     sidecar = irsa_site.start(variables=variables)
     sidecar.await_entitlement(state="denied", reason="platform-not-supported")
-    assert sidecar.probe("readyz").status == 503
+    assert 503 == sidecar.probe("readyz").status
     assert "of-somebody" not in sidecar.log
 
 
@@ -93,7 +75,7 @@ def test_keys_shadow_service_account(irsa_site: "Site", tmp_path: Path) -> None:
     """Static keys win over a service account's role as in the SDK, and AWS refuses them."""
     sidecar = irsa_site.start(variables={**project(tmp_path, "uid-of-pod"), **KEYS})
     sidecar.await_entitlement(state="denied", reason="platform-not-supported")
-    assert sidecar.get("/v1/status")["marketplace"]["credentials"] == "static-keys"
+    assert "static-keys" == sidecar.get("/v1/status")["marketplace"]["credentials"]
 
 
 @pytest.fixture
@@ -145,10 +127,10 @@ def test_live_mode_is_not_redirected(
         assert "AWS Marketplace cannot be reached" in ready.document["reason"]
         faults = sidecar.get("/v1/status")["faults"]
         (fault,) = [fault for fault in faults if not fault["code"].startswith("setup-")]
-        assert fault["code"] == "identity-not-accepted"
+        assert "identity-not-accepted" == fault["code"]
     with pytest.raises(BlockingIOError):
         trap.accept()
-    assert emulator.get("state")["events"] == 0
+    assert 0 == emulator.get("state")["events"]
 
 
 def test_unsupported_region_is_named(site: "Site") -> None:

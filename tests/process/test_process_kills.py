@@ -108,8 +108,8 @@ def prove(ledger: Path) -> None:
     """Find no breach in the rows of a ledger in use."""
     with closing(open_for_reading(ledger)) as connection:
         connection.execute("BEGIN")
-        assert list(proof.breaches(connection)) == []
-        assert list(proof.event_breaches(connection)) == []
+        assert [] == list(proof.breaches(connection))
+        assert [] == list(proof.event_breaches(connection))
 
 
 @dataclass
@@ -174,7 +174,7 @@ def check_slots(emulator: Emulator, site: Site) -> None:
         parameters: dict[str, Any] = call["requestParameters"]
         slot = (parameters["productCode"], parameters["timestamp"], parameters["usageDimension"])
         asked[slot].add(parameters["usageQuantity"])
-    assert {slot: quantities for slot, quantities in asked.items() if len(quantities) > 1} == {}
+    assert {} == {slot: quantities for slot, quantities in asked.items() if len(quantities) > 1}
     with closing(open_for_reading(site.ledger)) as connection:
         frozen = {
             row["client_token"]: row
@@ -191,7 +191,7 @@ def check_slots(emulator: Emulator, site: Site) -> None:
             record["UsageDimension"],
             record["ProductCode"],
         )
-        assert row["status"] == "accepted" or row["reason"].startswith("in-doubt"), tuple(row)
+        assert "accepted" == row["status"] or row["reason"].startswith("in-doubt"), tuple(row)
 
 
 def stored(ledger: Path, events: list[dict[str, str]]) -> Iterator[dict[str, str]]:
@@ -210,10 +210,21 @@ def test_kills_lose_nothing(tmp_path: Path) -> None:
     print(f"KILL_SEED={SEED}, {KILLS} kills")  # noqa: T201 - repeats a failure
     with ThreadPoolExecutor(SHARDS) as pool:
         for shard in [pool.submit(play, SEED, number, tmp_path / f"shard-{number}") for number in range(SHARDS)]:
-            shard.result()
+            reckoned = shard.result()
+            assert reckoned.acknowledged == reckoned.accepted
 
 
-def play(seed: int, shard: int, folder: Path) -> None:
+@dataclass(frozen=True)
+class Reckoned:
+    """Quantities by dimension."""
+
+    acknowledged: dict[str, str]
+    """What the clients had a 2xx for."""
+    accepted: dict[str, str]
+    """What the ledger has accepted."""
+
+
+def play(seed: int, shard: int, folder: Path) -> Reckoned:
     """Kill one sidecar again and again while its clients report, then reckon up."""
     folder.mkdir()
     emulator = launch_emulator(folder / "emulator.log")
@@ -243,10 +254,11 @@ def play(seed: int, shard: int, folder: Path) -> None:
         stop.set()
         for thread in threads:
             thread.join(PATIENCE)
-        assert [client.refused for client in clients] == [None] * CLIENTS
-        reckon(site, sidecar, clients)
+        assert [None] * CLIENTS == [client.refused for client in clients]
+        reckoned = reckon(site, sidecar, clients)
         full = sum(client.full for client in clients)
         print(f"shard {shard}: refused {full} times for lack of room")  # noqa: T201 - shows that it has filled
+        return reckoned
     finally:
         stop.set()
         front.close()
@@ -254,16 +266,16 @@ def play(seed: int, shard: int, folder: Path) -> None:
             running.kill()
 
 
-def reckon(site: Site, sidecar: Sidecar, clients: list[Client]) -> None:
-    """Let everything be sent, end the sidecar, and compare what was acknowledged with the books and AWS's side."""
+def reckon(site: Site, sidecar: Sidecar, clients: list[Client]) -> Reckoned:
+    """Let everything be sent, end the sidecar, compare its books with AWS's side, and return what each side has."""
     emulator = site.emulator
     for fault in FAULTS:
         emulator.order("MeterUsage", fault, 0)
     wait_for("the entitlement", lambda: sidecar.get("/v1/entitlement")["entitled"])
     sidecar.signal()
-    assert sidecar.await_end() == 0
+    assert 0 == sidecar.await_end()
     verify = site.command("ledger", "verify", "--ledger", str(site.ledger))
-    assert verify.await_end() == 0, verify.log
+    assert 0 == verify.await_end(), verify.log
     acknowledged = sum((client.acknowledged for client in clients), Counter[str]())
     for client in clients:
         for event in stored(site.ledger, client.left):
@@ -278,9 +290,12 @@ def reckon(site: Site, sidecar: Sidecar, clients: list[Client]) -> None:
                 " OR reason LIKE 'late%' OR reason LIKE 'expired%') GROUP BY name"
             )
         }
-    assert other == {}
+    assert {} == other
     for name in SUMS:
-        assert render(terms[name].accepted) == render(acknowledged[name]), name
         assert terms[name].balanced
-        assert (terms[name].open, terms[name].sealed) == (0, 0), name
+        assert (0, 0) == (terms[name].open, terms[name].sealed), name
     check_slots(emulator, site)
+    return Reckoned(
+        acknowledged={name: render(acknowledged[name]) for name in SUMS},
+        accepted={name: render(terms[name].accepted) for name in SUMS},
+    )

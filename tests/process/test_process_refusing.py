@@ -61,7 +61,7 @@ def test_unusable_ledger_is_4(site: "Site", make: Callable[[Path], None], reason
     make(site.ledger)
     before = site.ledger.read_bytes() if site.ledger.is_file() else None
     code, said = site.refuse()
-    assert code == 4
+    assert 4 == code
     assert f"ledger {site.ledger}: " in said
     assert reason in said
     assert before == (site.ledger.read_bytes() if site.ledger.is_file() else None)
@@ -70,18 +70,18 @@ def test_unusable_ledger_is_4(site: "Site", make: Callable[[Path], None], reason
 def test_unreadable_row_is_4(site: "Site") -> None:
     """A quantity that cannot be read ends the start with 4 and names its row, without a traceback; the row stays."""
     sidecar = site.start_entitled()
-    assert sidecar.report({"dimension": "requests"}) == (1, 0)
+    assert (1, 0) == sidecar.report({"dimension": "requests"})
     sidecar.kill()
     connection = sqlite3.connect(site.ledger)
     connection.execute("UPDATE bucket SET own = 'many'")
     connection.commit()
     for _ in range(2):
         code, said = site.refuse()
-        assert code == 4
+        assert 4 == code
         assert f"ledger {site.ledger}: bucket pod 1, dimension 1, hour " in said
         assert "own 'many' is not a quantity" in said
         assert "Traceback" not in said
-    assert connection.execute("SELECT own FROM bucket").fetchone() == ("many",)
+    assert ("many",) == connection.execute("SELECT own FROM bucket").fetchone()
     connection.close()
 
 
@@ -89,16 +89,16 @@ def test_faults_are_listed_together(site: "Site") -> None:
     """Every fault of the configuration is told at once, with its field and value."""
     config = site.write(
         product={"code": "not a code"},
-        entitlement={"retry_for": "half an hour", "colour": "red"},
+        entitlement={"retry_for": "half an hour", "color": "red"},
         api={"port": 99999, "host": "0.0.0.0"},
         marketplace={"mode": "emulation"},
     )
     code, said = site.refuse(config, SIDECAR_SHUTDOWN__TIMEOUT="2h", SIDECAR_PRODUCT__CODE="mine")
-    assert code == 2
+    assert 2 == code
     for part in (
         "product.code = 'not a code'",
         "entitlement.retry_for = 'half an hour'",
-        "entitlement.colour = 'red'",
+        "entitlement.color = 'red'",
         "api.port = 99999",
         "api.host = '0.0.0.0'",
         "marketplace.mode = 'emulation'",
@@ -131,7 +131,7 @@ def test_faults_are_listed_together(site: "Site") -> None:
 def test_sellers_keys_are_not_overridden(site: "Site", variables: dict[str, str]) -> None:
     """No variable changes what the seller fixed: each one that tries is refused by its name, with the reason."""
     code, said = site.refuse(**variables)
-    assert code == 2
+    assert 2 == code
     refused = [f"{name} = {value!r}: would change " in said for name, value in variables.items()]
     assert refused == [True] * len(variables)
     assert not site.ledger.exists()
@@ -142,7 +142,7 @@ def test_probe_address_is_text(site: "Site") -> None:
     sidecar = site.launch(site.write(), SIDECAR_PROBES__HOST="::")
     sidecar.await_start()
     sidecar.signal()
-    assert sidecar.await_end() == 0
+    assert 0 == sidecar.await_end()
 
 
 def test_untrusted_code_is_refused(site: "Site") -> None:
@@ -165,7 +165,7 @@ def test_port_in_use_is_named(site: "Site", key: str) -> None:
         port = taken.getsockname()[1]
         changes: dict[str, Any] = {key: {"port": port}}
         code, said = site.refuse(site.write(**changes))
-    assert code == 2
+    assert 2 == code
     assert f"{key}.port: port {port} of 127.0.0.1 is in use" in said
 
 
@@ -187,10 +187,10 @@ def test_unusable_key_is_named(site: "Site", kind: str) -> None:
 def test_refusal_loses_nothing(site: "Site") -> None:
     """What an earlier process accepted survives starts that were refused."""
     sidecar = site.start_entitled()
-    assert sidecar.report({"dimension": "requests", "quantity": "9"}) == (1, 0)
+    assert (1, 0) == sidecar.report({"dimension": "requests", "quantity": "9"})
     sidecar.kill()
-    assert site.refuse(site.write(api={"port": "x"}))[0] == 2
+    assert 2 == site.refuse(site.write(api={"port": "x"}))[0]
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert site.refuse(site.write(probes={"port": taken.getsockname()[1]}))[0] == 2
+        assert 2 == site.refuse(site.write(probes={"port": taken.getsockname()[1]}))[0]
     (bucket,) = site.start().get("/v1/usage")["buckets"]
-    assert bucket["quantity"] == "9"
+    assert "9" == bucket["quantity"]

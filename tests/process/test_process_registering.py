@@ -14,12 +14,12 @@ def test_probes_answer_first(site: "Site", emulator: "Emulator") -> None:
     """While RegisterUsage hangs, the process is alive, not ready, says why, and already takes usage."""
     emulator.order("RegisterUsage", "timeout")
     sidecar = site.start()
-    assert sidecar.probe("livez").status == 200
+    assert 200 == sidecar.probe("livez").status
     for name in ("startupz", "readyz"):
         reply = sidecar.probe(name)
         assert (503, "pending") == (reply.status, reply.document["code"])
         assert "has not answered yet" in reply.document["reason"]
-    assert sidecar.report({"dimension": "requests"}) == (1, 0)
+    assert (1, 0) == sidecar.report({"dimension": "requests"})
     assert b"marketplace_" in sidecar.probe("metrics").body
 
 
@@ -47,7 +47,7 @@ def test_subscribing_opens_gate(site: "Site", emulator: "Emulator") -> None:
     emulator.post("customers", action="entitle")
     emulator.post("clock", advance="5m")
     sidecar.await_entitlement(entitled=True)
-    assert sidecar.probe("readyz").status == 200
+    assert 200 == sidecar.probe("readyz").status
     assert sidecar.process.poll() is None
 
 
@@ -55,7 +55,7 @@ def test_denied_exit_is_3(site: "Site", emulator: "Emulator") -> None:
     """With `on_denied: exit` a refusal ends the process with 3 and the reason."""
     emulator.post("customers", action="unsubscribe")
     code, said = site.refuse(site.write(entitlement={"on_denied": "exit"}))
-    assert code == 3
+    assert 3 == code
     assert "customer-not-entitled" in said
 
 
@@ -67,7 +67,7 @@ def test_throttling_is_outlived(site: "Site", emulator: "Emulator") -> None:
     emulator.post("clock", speed=60)
     sidecar.await_entitlement(entitled=True)
     assert [True] * 4 + [False] == ["errorCode" in call for call in emulator.calls("RegisterUsage")]
-    assert sidecar.events("registration.denied") == []
+    assert [] == sidecar.events("registration.denied")
 
 
 def test_silence_becomes_unavailable(site: "Site", emulator: "Emulator") -> None:
@@ -76,7 +76,7 @@ def test_silence_becomes_unavailable(site: "Site", emulator: "Emulator") -> None
     sidecar = site.start()
     sidecar.await_entitlement(state="pending", reason="service-fault")
     emulator.post("clock", advance="29m")
-    assert sidecar.get("/v1/entitlement")["state"] == "pending"
+    assert "pending" == sidecar.get("/v1/entitlement")["state"]
     emulator.post("clock", advance="2m")
     sidecar.await_entitlement(state="unavailable")
     assert (503, "unavailable") == (sidecar.probe("readyz").status, sidecar.probe("readyz").document["code"])
@@ -94,24 +94,24 @@ def test_wrong_token_is_refused(site: "Site", emulator: "Emulator", fault: str) 
     assert (None, None) == (found["nonce"], found["signature"])
     ready = sidecar.probe("readyz")
     assert (503, True) == (ready.status, "not AWS Marketplace's" in ready.document["reason"])
-    assert sidecar.events("registration.denied")[0]["reason"] == "signature-invalid"
+    assert "signature-invalid" == sidecar.events("registration.denied")[0]["reason"]
     assert "eyJ" not in sidecar.log
-    assert len(emulator.calls("RegisterUsage")) == 1
+    assert 1 == len(emulator.calls("RegisterUsage"))
 
 
 def test_unsubscribing_suspends(site: "Site", emulator: "Emulator") -> None:
     """An explicit refusal of usage closes the gate, loses none of it, and the next record taken opens the gate."""
     sidecar = site.start_entitled()
-    assert sidecar.report({"dimension": "requests", "quantity": "2.5"}) == (1, 0)
+    assert (1, 0) == sidecar.report({"dimension": "requests", "quantity": "2.5"})
     emulator.post("customers", action="unsubscribe")
     site.advance(sidecar, "1h")
     sidecar.await_entitlement(state="suspended", entitled=False)
-    assert sidecar.probe("readyz").status == 503
-    assert sidecar.probe("startupz").status == 200
-    assert sidecar.report({"dimension": "requests", "quantity": "4"}) == (1, 0)
-    assert emulator.held() == {}
+    assert 503 == sidecar.probe("readyz").status
+    assert 200 == sidecar.probe("startupz").status
+    assert (1, 0) == sidecar.report({"dimension": "requests", "quantity": "4"})
+    assert {} == emulator.held()
     emulator.post("customers", action="entitle")
     site.advance(sidecar, "5m")
     sidecar.await_entitlement(state="entitled")
-    assert emulator.held() == {("2026-11-23T10:00:00Z", "requests"): "2.5"}
-    assert sidecar.terms() == {"accepted": "6.5", "open": "4", "submitted": "2.5"}
+    assert {("2026-11-23T10:00:00Z", "requests"): "2.5"} == emulator.held()
+    assert {"accepted": "6.5", "open": "4", "submitted": "2.5"} == sidecar.terms()

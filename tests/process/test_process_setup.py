@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sidecar.checks.setup import SERVICE
-from tests.process.test_process_identity import project
 from tests.support.aws import Aws
+from tests.support.identity import project
 from tests.support.processes import Emulator, launch_emulator
 
 if TYPE_CHECKING:
@@ -107,15 +107,15 @@ def test_fault_is_shown_until_mended(
     (wrong,), (mended,) = said(sidecar, "setup.wrong"), said(sidecar, "setup.mended")
     assert (check, check) == (wrong["check"], mended["check"])
     assert (finding["cure"], finding["detail"]) == (wrong["cure"], wrong["detail"])
-    assert said(sidecar, "setup.doubtful") == []
-    assert sidecar.events("library.message") == []
+    assert [] == said(sidecar, "setup.doubtful")
+    assert [] == sidecar.events("library.message")
 
 
 def test_right_way_is_silent(live_site: "Site", aws: Aws, service: Emulator, tmp_path: Path) -> None:
     """Where all is right nothing is said and nothing metered."""
     sidecar = live_site.start_entitled(variables={**aws.variables, **project(tmp_path, "uid-of-pod")})
     sidecar.await_for("the dry run", lambda: service.calls("MeterUsage"))
-    assert service.held() == {}
+    assert {} == service.held()
     assert ([], []) == (shown(sidecar), said(sidecar, "setup.wrong"))
 
 
@@ -136,5 +136,5 @@ def test_hanging_look_holds_nothing_up(live_site: "Site", aws: Aws, tmp_path: Pa
     sidecar = live_site.start_entitled(variables=variables, entitlement={"check": "none"})
     sidecar.await_for("the lookup", lambda: aws.hanging)
     sidecar.signal()
-    assert sidecar.await_end() == 0
-    assert len(sidecar.events("sidecar.stopped")) == 1
+    assert 0 == sidecar.await_end()
+    assert 1 == len(sidecar.events("sidecar.stopped"))

@@ -39,7 +39,7 @@ def inherited(site: "Site", server: ApiServer) -> "Site":
     site.program = (str(_LIVE_POD),)
     old = {"POD_NAME": "app-old", "POD_NAMESPACE": "shop", "POD_UID": OLD_UID}
     sidecar = site.start_entitled(variables=old)
-    assert sidecar.report({"dimension": "requests", "quantity": "2"}) == (1, 0)
+    assert (1, 0) == sidecar.report({"dimension": "requests", "quantity": "2"})
     sidecar.kill()
     return site
 
@@ -52,13 +52,13 @@ def variables(server: ApiServer) -> dict[str, str]:
 def test_successor_is_refused_while_pod_runs(inherited: "Site", server: ApiServer) -> None:
     """While the pod that had the ledger runs, exit 4 names it and the cure, and the ledger stays that pod's."""
     code, said = inherited.refuse(**variables(server))
-    assert code == 4
+    assert 4 == code
     for words in ("shop/app-old", OLD_UID, "still runs", "kubectl --namespace shop delete pod app-old", "--read-only"):
         assert words in said
     assert "ledger.adopted" not in said
     del server.others[OLD]
     sidecar = inherited.start_entitled(variables=variables(server))
-    assert sidecar.await_event("ledger.adopted")["earlier_pod"] == OLD_UID
+    assert OLD_UID == sidecar.await_event("ledger.adopted")["earlier_pod"]
 
 
 def deleted(server: ApiServer) -> None:

@@ -35,8 +35,8 @@ def test_unfinished_heads_cost_little(site: "Site") -> None:
             for one in attackers:
                 push(one, (HEAD if number == 0 else b"") + header)
             if number % 16 == 0:
-                assert answers(sidecar.probes) == 200
-        assert answers(sidecar.probes) == 200
+                assert 200 == answers(sidecar.probes)
+        assert 200 == answers(sidecar.probes)
     assert cost.mebibytes < PROBE_LIMIT
 
 
@@ -45,7 +45,7 @@ def test_idle_connections_give_way(site: "Site") -> None:
     sidecar = site.start_entitled()
     cost = Cost(sidecar.process.pid)
     with connections(sidecar.probes):
-        assert [answers(sidecar.probes, path) for path in ("/livez", "/readyz", "/startupz", "/metrics")] == [200] * 4
+        assert [200] * 4 == [answers(sidecar.probes, path) for path in ("/livez", "/readyz", "/startupz", "/metrics")]
     assert cost.mebibytes < PROBE_LIMIT
 
 
@@ -56,9 +56,9 @@ def test_clients_that_never_read_are_cut(site: "Site") -> None:
     with connections(sidecar.probes, window=1024) as attackers:
         for one in attackers:
             push(one, (HEAD + b"\r\n") * 64)
-        assert answers(sidecar.probes) == 200
+        assert 200 == answers(sidecar.probes)
         wait_for("the end of all", lambda: all(not push(one, b"x") for one in attackers))
-    assert answers(sidecar.probes, "/metrics") == 200
+    assert 200 == answers(sidecar.probes, "/metrics")
     assert cost.mebibytes < PROBE_LIMIT
 
 
@@ -67,9 +67,9 @@ def test_slow_senders_are_cut(site: "Site") -> None:
     sidecar = site.start()
     cost = Cost(sidecar.process.pid)
     with connections(sidecar.probes) as attackers:
-        assert answers(sidecar.probes) == 200
+        assert 200 == answers(sidecar.probes)
         wait_for("the end of all", lambda: all(not push(one, b"a") for one in attackers))
-    assert answers(sidecar.probes) == 200
+    assert 200 == answers(sidecar.probes)
     assert cost.mebibytes < PROBE_LIMIT
 
 
@@ -87,7 +87,7 @@ def test_storm_of_connections_is_weathered(site: "Site") -> None:
     storming = threading.Thread(target=storm)
     storming.start()
     try:
-        assert [answers(sidecar.probes) for _ in range(30)] == [200] * 30
+        assert [200] * 30 == [answers(sidecar.probes) for _ in range(30)]
     finally:
         over.set()
         storming.join()
@@ -103,7 +103,7 @@ def test_unfinished_heads_at_the_api(site: "Site") -> None:
             header = b"X-%d: %s\r\n" % (number, b"a" * 8000)
             for one in attackers:
                 push(one, (HEAD if number == 0 else b"") + header)
-        assert answers(sidecar.api, "/v1/entitlement") == 200
+        assert 200 == answers(sidecar.api, "/v1/entitlement")
     assert cost.mebibytes < PROBE_LIMIT
 
 
@@ -151,9 +151,9 @@ def test_worthless_bodies_cost_little(site: "Site") -> None:
         reply = post_bytes(sidecar.api, body, TYPES.get(name, JSON))
         assert (name, reply.status) in {(name, status) for status in (400, 413, 422)}
         assert cost.cpu_seconds - before < 2, name
-        assert answers(sidecar.probes) == 200
+        assert 200 == answers(sidecar.probes)
     assert cost.mebibytes < API_LIMIT
-    assert sidecar.terms() == {}
+    assert {} == sidecar.terms()
 
 
 def test_large_batches_at_once(site: "Site") -> None:
@@ -174,9 +174,9 @@ def test_large_batches_at_once(site: "Site") -> None:
     posts = [lambda body=body: post_bytes(sidecar.api, body) for body in batches]
     probes = [lambda: sidecar.probe("livez")] * 5
     replies = _at_once([*posts, *probes])
-    assert [reply.status for reply in replies] == [202] * 3 + [200] * 5
+    assert [202] * 3 + [200] * 5 == [reply.status for reply in replies]
     assert cost.mebibytes < API_LIMIT
-    assert sidecar.terms() == {"accepted": "30000", "open": "30000"}
+    assert {"accepted": "30000", "open": "30000"} == sidecar.terms()
 
 
 def test_large_attestation_refused(site: "Site", ask: "Ask") -> None:
@@ -193,13 +193,13 @@ def test_descriptors_run_out_quietly(site: "Site") -> None:
     with connections(sidecar.api, 10) as first:
         for one in first:
             one.sendall(b"GET /v1/entitlement HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert one.recv(12) == b"HTTP/1.1 200"
+            assert b"HTTP/1.1 200" == one.recv(12)
         prlimit(sidecar.process.pid, RLIMIT_NOFILE, (16, limits[1]))
         with connections(sidecar.api, 40):
-            assert sidecar.await_event("descriptors.exhausted")["detail"] == "Too many open files"
+            assert "Too many open files" == sidecar.await_event("descriptors.exhausted")["detail"]
     prlimit(sidecar.process.pid, RLIMIT_NOFILE, limits)
     assert sidecar.await_event("descriptors.recovered")["attempts"] >= 1
-    assert answers(sidecar.probes, "/readyz") == 200
-    assert len(sidecar.events("descriptors.exhausted")) == 1
+    assert 200 == answers(sidecar.probes, "/readyz")
+    assert 1 == len(sidecar.events("descriptors.exhausted"))
     assert "socket.accept()" not in sidecar.log
     assert "Traceback" not in sidecar.log

@@ -63,7 +63,7 @@ class Shelf:
         """Return what may be sealed."""
         books = self._step("sealable", now)
         with books.store.transaction():
-            submitting.forget_witnessed(books.store, before=zero_from)
+            submitting.forget_reportable(books.store, before=zero_from)
             return submitting.sealable(books.store, books.rules, before=before, zero_from=zero_from, now=to_micros(now))
 
     async def seal(

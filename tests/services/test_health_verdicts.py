@@ -279,7 +279,7 @@ async def test_other_product_is_a_fault(metering: "Metering") -> None:
     assert "ledger resolve" in found.cure
 
 
-async def test_crowd_shares_a_look(metering: "Metering") -> None:
+async def test_crowd_shares_a_read(metering: "Metering") -> None:
     """However many ask at once, the ledger is looked at once now and once more for all who asked meanwhile."""
     desk = Desk(metering)
     desk.shelf.held = asyncio.Event()

@@ -202,6 +202,7 @@ async def test_idle_intake_closes(desk: Desk) -> None:
     await desk.clock.settle()
     desk.intake.close()
     await desk.writer
+    assert [] == desk.store.commits
 
 
 async def test_counts_told(desk: Desk) -> None:

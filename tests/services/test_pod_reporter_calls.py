@@ -179,7 +179,7 @@ async def test_missing_rule_is_said_once(clock: "ManualClock") -> None:
         finding.detail,
     )
     assert Access.PATCH_STATUS.rule in finding.cure
-    assert stage.faults.findings == []
+    assert [] == stage.faults.findings
     assert ["kubernetes.failed", "kubernetes.recovered"] == [line["event"] for line in lines]
 
 
@@ -193,7 +193,7 @@ async def test_events_wait_out_an_outage(clock: "ManualClock") -> None:
         await clock.advance(MINUTE)
         stage.situation = situation(State.ENTITLED)
         await clock.advance(MINUTE)
-        assert stage.pod.events == []
+        assert [] == stage.pod.events
         stage.pod.faults.clear()
         await clock.advance(LONGEST_WAIT + SECOND)
     assert ["Denied", "Entitled"] == [event.reason.value for event in stage.pod.events]
@@ -212,9 +212,9 @@ async def test_switches_are_kept(clock: "ManualClock") -> None:
 async def test_living_pod_is_told(clock: "ManualClock") -> None:
     """A pod that shows no end goes on living; a deleted one ends, and what is left of its grace is handed on."""
     stage = Stage(clock)
-    assert await stage.reporter.ask_end() == PodEnd(ending=False)
+    assert PodEnd(ending=False) == await stage.reporter.ask_end()
     stage.pod.view = replace(POD, deleted=True, left=MINUTE)
-    assert await stage.reporter.ask_end() == PodEnd(ending=True, left=MINUTE)
+    assert PodEnd(ending=True, left=MINUTE) == await stage.reporter.ask_end()
 
 
 async def test_unknown_is_told(clock: "ManualClock") -> None:
@@ -236,10 +236,10 @@ async def test_late_completion_is_seen() -> None:
     done = replace(POD, containers=[ContainerView(RestartPolicy.NEVER, 0)])
     stage = Stage(SystemClock())
     stage.pod.later = [running, running, done]
-    assert await stage.reporter.ask_end() == PodEnd(ending=True)
+    assert PodEnd(ending=True) == await stage.reporter.ask_end()
     stage = Stage(SystemClock(), within=0.5)
     stage.pod.later = [running]
-    assert await stage.reporter.ask_end() == PodEnd(ending=False)
+    assert PodEnd(ending=False) == await stage.reporter.ask_end()
     assert len(stage.pod.calls) > 1
 
 

@@ -80,6 +80,7 @@ def test_guarantees_hold_for_long(folder: Path) -> None:
     pod_hours = float(os.environ.get("SOAK_POD_HOURS", "1000000"))
     figures = prove(seeds_from(seed), folder, pod_hours=pod_hours, passed=_show_progress)
     print(figures)  # noqa: T201
+    assert pod_hours <= figures.pod_hours
 
 
 def _show_progress(plan: Plan, figures: Figures) -> None:

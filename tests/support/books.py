@@ -133,7 +133,7 @@ class Books:
         """Return what may be sealed now."""
         zero_from = next_hour(hour_of(self.now - self.rules.window))
         with self.store.transaction():
-            submitting.forget_witnessed(self.store, before=zero_from)
+            submitting.forget_reportable(self.store, before=zero_from)
             return submitting.sealable(
                 self.store,
                 self.rules,

@@ -260,7 +260,7 @@ class Answer:
     @property
     def problem(self) -> str:
         """The stable word of a problem document."""
-        assert self.headers["content-type"] == "application/problem+json"
+        assert "application/problem+json" == self.headers["content-type"]
         document = self.document
         assert document["status"] == self.status
         assert document.keys() >= {"type", "title", "status", "detail"}

@@ -173,7 +173,7 @@ class Emulator(Running):
     def post(self, path: str, **members: object) -> Any:
         """Tell the control API something."""
         reply = ask(self.port, "POST", f"/_emulator/{path}", members)
-        assert reply.status == 200, reply.body
+        assert 200 == reply.status, reply.body
         return reply.document
 
     def begin(self) -> None:
@@ -215,7 +215,7 @@ class Sidecar(Running):
     def get(self, path: str) -> Any:
         """Ask the local API."""
         reply = ask(self.api, "GET", path)
-        assert reply.status == 200, reply.body
+        assert 200 == reply.status, reply.body
         return reply.document
 
     def post(self, path: str, message: object) -> Reply:
@@ -229,7 +229,7 @@ class Sidecar(Running):
     def report(self, *events: Mapping[str, object]) -> tuple[int, int]:
         """Post usage events; how many were accepted, and how many were duplicates."""
         reply = self.post("/v1/usage", events)
-        assert reply.status == 202, reply.body
+        assert 202 == reply.status, reply.body
         return reply.document["accepted"], reply.document["duplicates"]
 
     def await_entitlement(self, **members: object) -> Any:

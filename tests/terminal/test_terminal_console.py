@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.terminal.colours import Paint
+from sidecar.terminal.colors import Paint
 from sidecar.terminal.console import ConsoleLines
 
 AT = {"timestamp": "2026-11-23T10:20:00.123456Z", "level": "info"}
@@ -43,7 +43,7 @@ def test_line_is_readable(event: dict[str, object], expected: str) -> None:
     assert expected == ConsoleLines(Paint(on=False))(None, "", {**AT, **event})
 
 
-def test_level_has_colour() -> None:
+def test_level_has_color() -> None:
     """An error is seen from afar."""
     assert "\033[31;1merror  \033[0m" in ConsoleLines(Paint(on=True))(None, "", {**AT, "event": "x", "level": "error"})
 

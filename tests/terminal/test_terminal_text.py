@@ -49,7 +49,7 @@ def test_cut_shows_that_it_is_cut(text: str, columns: int, expected: str) -> Non
 
 def test_padding_counts_cells() -> None:
     """A column stays straight below wide characters."""
-    assert pad("用量", 5) == "用量 "
+    assert "用量 " == pad("用量", 5)
 
 
 @given(shown, st.integers(min_value=0, max_value=30))

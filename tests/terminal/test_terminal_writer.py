@@ -50,30 +50,36 @@ def writer(terminal: Terminal) -> Iterator[TerminalWriter]:
     writer.close()
 
 
-def await_rows(terminal: Terminal, expected: list[str]) -> None:
-    """Return once the screen shows exactly these rows."""
+def settled_rows(terminal: Terminal, expected: list[str]) -> list[str]:
+    """Return the rows of the screen as soon as they are the expected ones."""
     wait_for(f"{expected}", lambda: terminal.rows() == expected)
+    return terminal.rows()
 
 
 def test_lines_go_above_status(terminal: Terminal, writer: TerminalWriter) -> None:
     """A line that is written goes above the status line, which is there once."""
     writer.show(lambda _columns: "all is well")
-    await_rows(terminal, ["all is well"])
+    rows = ["all is well"]
+    assert rows == settled_rows(terminal, rows)
     writer.write("first\n")
     writer.write("second\n")
-    await_rows(terminal, ["first", "second", "all is well"])
+    rows = ["first", "second", "all is well"]
+    assert rows == settled_rows(terminal, rows)
     writer.show(lambda columns: f"{columns} cells")
-    await_rows(terminal, ["first", "second", "39 cells"])
+    rows = ["first", "second", "39 cells"]
+    assert rows == settled_rows(terminal, rows)
 
 
 def test_same_line_is_not_drawn_again(terminal: Terminal, writer: TerminalWriter) -> None:
     """A status that looks as before costs nothing."""
     writer.show(lambda _columns: "same")
-    await_rows(terminal, ["same"])
+    rows = ["same"]
+    assert rows == settled_rows(terminal, rows)
     writer.show(lambda _columns: "same")
     writer.show(lambda _columns: "other")
-    await_rows(terminal, ["other"])
-    assert terminal.raw.count(b"same") == 1
+    rows = ["other"]
+    assert rows == settled_rows(terminal, rows)
+    assert 1 == terminal.raw.count(b"same")
 
 
 def test_end_removes_status(terminal: Terminal, writer: TerminalWriter) -> None:
@@ -81,9 +87,11 @@ def test_end_removes_status(terminal: Terminal, writer: TerminalWriter) -> None:
     writer.show(lambda _columns: "all is well")
     writer.write("last\n")
     writer.close()
-    await_rows(terminal, ["last"])
+    rows = ["last"]
+    assert rows == settled_rows(terminal, rows)
     writer.write("a traceback\n")
-    await_rows(terminal, ["last", "a traceback"])
+    rows = ["last", "a traceback"]
+    assert rows == settled_rows(terminal, rows)
 
 
 def test_what_waits_is_bounded(terminal: Terminal, writer: TerminalWriter) -> None:
@@ -106,3 +114,5 @@ def test_gone_terminal_is_survived(writer: TerminalWriter, terminal: Terminal) -
     writer.write("into nothing\n")
     writer.close()
     writer.write("and again\n")
+    with pytest.raises(OSError, match="Input/output error"):
+        terminal.rows()

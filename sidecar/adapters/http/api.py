@@ -290,7 +290,7 @@ def _route(**methods: Handler) -> _Route:
     return _Route(methods, ", ".join(sorted(methods)))
 
 
-@lru_cache(maxsize=1)  # judged anew at every read; only the text of the same judgement is kept
+@lru_cache(maxsize=1)  # judged anew at every read; only the text of the same judgment is kept
 def _entitlement_body(entitlement: Entitlement) -> bytes:
     return encode(views.entitlement_members(entitlement))
 

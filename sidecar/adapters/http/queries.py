@@ -1,6 +1,6 @@
 """Query parameters: only those that a path knows, each once, each judged in full.
 
-A misspelt filter that were ignored would show an operator the wrong records.
+A misspelled filter that were ignored would show an operator the wrong records.
 """
 
 import re

@@ -101,7 +101,7 @@ class KubernetesPod:
         return await self._call(read)
 
     async def patch_condition(self, condition: Condition, changed_at: datetime) -> None:
-        """Set one condition of the pod, whose status last changed at `changed_at`; the others stay.
+        """Set one condition of the pod, with `changed_at` as the time of its last transition; the others stay.
 
         Raises:
             ClusterFailed: It could not be set.

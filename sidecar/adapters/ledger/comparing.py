@@ -21,7 +21,7 @@ from sidecar.domain.metering.records import RecordStatus, UnbilledReason
 
 _REMEMBERED = REMEMBERED_FOR // timedelta(microseconds=1)
 _CHUNK = 500
-"""Digests asked for at once; SQLite bounds a statement's variables."""
+"""Digests in one statement; SQLite bounds a statement's variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Slot:
 
 
 def is_countable(store: Store, aggregation: Aggregation, hour: Hour, *, opened: bool, now: int) -> bool:
-    """Tell whether the ledger still knows everything that was counted in `hour`.
+    """Return whether the ledger still knows everything that was counted in `hour`.
 
     Args:
         store: The ledger.

@@ -1,9 +1,8 @@
 """Reading a ledger without a lock and without a trace: for copies, read-only mounts and other versions' files.
 
-Nothing is written into the ledger's folder, not even the files that SQLite shares between readers. A file that stands
-alone and has this version's schema is read where it is. One with a `-wal` file beside it, or of an older schema, is
-copied into a private folder for as long as it is read, where SQLite may replay the log and the schema is brought up to
-date.
+Nothing is written into the ledger's folder, not even the files that SQLite shares between readers. A file with this
+version's schema and without a `-wal` file is read where it is. Every other file is copied into a private folder for the
+reading; there SQLite may replay the log, and the schema is brought up to date.
 """
 
 import shutil
@@ -17,7 +16,7 @@ from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, log_of, open_
 from sidecar.adapters.ledger.schema import MIGRATIONS
 
 _TRIES = 5
-"""Copies that are taken while another process keeps writing, before that is said."""
+"""Copies taken while another process keeps writing, before that is an error."""
 
 
 @contextmanager
@@ -41,7 +40,7 @@ def open_untouched(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def lacks_log(path: Path) -> bool:
-    """Return whether no `-wal` file lies beside the ledger: right after a clean end, not in a copy of one in use."""
+    """Return whether the ledger has no `-wal` file: right after a clean end, but not in a copy of one in use."""
     return not log_of(path).exists()
 
 

@@ -1,6 +1,6 @@
 """What de-duplication keeps once an event is no longer needed whole: digests of its id and of its content.
 
-An event is kept whole until its hour is sealed, so that a second event with its id can be compared field by field.
+An event is kept whole until its hour is sealed: a second event with its id is compared with it field by field.
 After that `compact` replaces it by 18 bytes. The id is found by one search in one tree; a sweep through that tree, a
 few rows at a step, drops what is older than the de-duplication window. Idempotency keys are kept in the same way, in a
 table of their own. An event without an id is never a row: `tally` adds what it did to its bucket.
@@ -26,12 +26,12 @@ ID_BYTES = 12
 """96 bits: among 10^8 ids two different ones share a digest with a probability of 10^-13."""
 CONTENT_BYTES = 6
 """A second event with a known id passes for a repetition by mistake once in 10^14 times."""
-COMPACTED_AT_ONCE = 250
+COMPACTED_PER_STEP = 250
 """Whole events of one step: each touches a page of its own in two trees, so this bounds the step's share of the log."""
-SWEPT_AT_ONCE = 2000
+SWEPT_PER_STEP = 2000
 """Digests looked at in one step: neighbors, a few dozen pages."""
 _CHUNK = 500
-"""Ids asked for at once; SQLite bounds a statement's variables."""
+"""Ids in one statement; SQLite bounds a statement's variables."""
 _HOUR = 3_600_000_000
 """Microseconds."""
 
@@ -138,7 +138,7 @@ def compact(store: Rows, progress: Progress, *, now: int, before: int) -> bool:
         " LEFT JOIN bucket ON bucket.pod = event.pod AND bucket.dimension = event.dimension"
         " AND bucket.hour = event.hour AND bucket.tag_set = event.tag_set WHERE seq > ? ORDER BY seq LIMIT ?",
         progress.compacted_to,
-        COMPACTED_AT_ONCE,
+        COMPACTED_PER_STEP,
     )
     going = [row for row in rows if row["closed"] != 0 or row["id"] is None or row["taken_at"] < before]
     kept = [row for row in going if row["id"] is not None and row["taken_at"] >= before]
@@ -156,7 +156,7 @@ def compact(store: Rows, progress: Progress, *, now: int, before: int) -> bool:
     )
     _count(store, store.connection.total_changes - written)
     store.connection.executemany("DELETE FROM event WHERE seq = ?", [(row["seq"],) for row in going])
-    progress.compacted_to = rows[-1]["seq"] if len(rows) == COMPACTED_AT_ONCE else None
+    progress.compacted_to = rows[-1]["seq"] if len(rows) == COMPACTED_PER_STEP else None
     return progress.compacted_to is not None
 
 
@@ -196,7 +196,7 @@ def sweep(store: Rows, progress: Progress, *, before: int) -> bool:
 def _sweep_step(store: Rows, table: str, after: bytes, oldest: int) -> tuple[bytes | None, int]:
     """Drop what is outdated among the next rows; where to go on, None at the end, and how many were dropped."""
     last = store.connection.execute(
-        f"SELECT id FROM {table} WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (after, SWEPT_AT_ONCE - 1)
+        f"SELECT id FROM {table} WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (after, SWEPT_PER_STEP - 1)
     ).fetchone()
     upto = b"\xff" * (ID_BYTES + 1) if last is None else bytes(last["id"])
     dropped = store.connection.execute(

@@ -23,11 +23,11 @@ _CANNOT_SHARE = (
     "SQLITE_FULL",
     "SQLITE_IOERR_SHMSIZE",
 )
-"""What SQLite says when it may not make or read the files that readers share with a writer, or has no room for them."""
+"""SQLite's errors when it may not make or read the files that readers share with a writer, or has no room for them."""
 
 
 class LedgerUnusable(Exception):  # noqa: N818 - names what the operator reads
-    """The ledger cannot be opened; nothing in it was touched. Says the path, the reason and the cure."""
+    """The ledger cannot be opened; nothing in it was changed. Names the path, the reason and the cure."""
 
     def __init__(self, path: Path, reason: str, cure: str) -> None:
         super().__init__(f"ledger {path}: {reason}. {cure}")
@@ -37,7 +37,7 @@ class LedgerUnusable(Exception):  # noqa: N818 - names what the operator reads
 
 
 def lock_of(path: Path) -> Path:
-    """Return the file that whoever works on the ledger at `path` has locked."""
+    """Return the file that the process working on the ledger at `path` has locked."""
     return path.with_name(f"{path.name}-lock")
 
 
@@ -47,15 +47,15 @@ def log_of(path: Path) -> Path:
 
 
 def files_of(path: Path) -> set[Path]:
-    """Return everything that may stand on disk for the ledger at `path`."""
+    """Return every file that the ledger at `path` may have on disk."""
     return {path, log_of(path), lock_of(path)} | {path.with_name(f"{path.name}-{part}") for part in ("shm", "reserve")}
 
 
 class LedgerLock:
-    """Keeps a second sidecar off the ledger for as long as this process lives."""
+    """Keeps a second sidecar off the ledger while this process lives."""
 
     def __init__(self, path: Path) -> None:
-        """Take the lock beside the ledger at `path`, creating its folder if need be.
+        """Take the lock of the ledger at `path`, creating its folder if need be.
 
         Raises:
             LedgerUnusable: Another process holds it, or the folder cannot be written.
@@ -73,7 +73,7 @@ class LedgerLock:
             raise LedgerUnusable(path, f"cannot create {lock_file.name}: {error.strerror}", cure) from error
 
     def release(self) -> None:
-        """Let the next process in."""
+        """Release the lock for the next process."""
         os.close(self._descriptor)
 
 
@@ -115,7 +115,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
                 f"its last writes are in {log.name}, which cannot be read together with it here",
                 f"Run as the sidecar's user, or copy {path.name} and {log.name} together into a folder of your own.",
             )
-        # Nobody can be writing to a file without its log in a folder that takes no files.
+        # A file without its log, in a folder that takes no files, has no writer.
         return open_alone(path)
     except sqlite3.Error as error:
         raise LedgerUnusable(path, str(error), cure_for(error)) from error
@@ -124,7 +124,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 
 def open_alone(path: Path) -> sqlite3.Connection:
-    """Return a connection to a file that nobody writes to: takes no lock, reads no log, makes no file.
+    """Return a connection to a file without a writer: takes no lock, reads no log, makes no file.
 
     Raises:
         LedgerUnusable: It is not a ledger that this program reads.
@@ -165,7 +165,7 @@ def _quote(path: Path) -> str:
 
 
 def _connect(uri: str) -> sqlite3.Connection:
-    # The connection is made on the thread that uses it; the flag only lets the last one close it.
+    # The connection is made on the thread that uses it; the flag allows the last thread to close it.
     connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     return connection

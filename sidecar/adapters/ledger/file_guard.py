@@ -21,15 +21,15 @@ class FileWatch:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._log = path.with_name(path.name + "-wal")
-        self._seen = self._look()
+        self._seen = self._read_state()
 
     def is_whole(self) -> bool:
         """Return whether file and log are still the ones that were opened, and neither has lost its end.
 
         Raises:
-            LedgerUnavailable: Another file lies in the ledger's place, or it was cut; says what to do.
+            LedgerUnavailable: Another file lies in the ledger's place, or it was cut; names the cure.
         """
-        found = self._look()
+        found = self._read_state()
         if found == self._seen:
             return True
         (main, size), (log, _) = found
@@ -46,10 +46,10 @@ class FileWatch:
         return True
 
     def forget_log(self) -> None:
-        """Look at the file alone from now on: no connection is open, and the log goes and comes with one."""
+        """Watch the file alone from now on: no connection is open, and the log goes and comes with one."""
         self._seen = (self._seen[0], (None, 0))
 
-    def _look(self) -> tuple[tuple[int | None, int], tuple[int | None, int]]:
+    def _read_state(self) -> tuple[tuple[int | None, int], tuple[int | None, int]]:
         return _identity(self._path), (_identity(self._log)[0], 0)
 
 
@@ -83,7 +83,7 @@ def restore(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def finish_restore(path: Path) -> None:
-    """Complete a restore that the process did not survive: the ledger is gone, and its whole copy lies beside it.
+    """Complete a restore that the process did not survive: the ledger is gone, and its folder has a complete copy.
 
     A copy that was not completed is left alone; SQLite shows it as empty or refuses it.
 

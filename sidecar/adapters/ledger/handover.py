@@ -48,8 +48,8 @@ def take_identity(store: Store, uid: str | None, source: str, now: int) -> tuple
 def take_over(store: Store, rules: MeteringRules, now: int) -> int:
     """Take over what other pods left unfinished; how many buckets and records that were.
 
-    What AWS would still take has only another identity, so it is carried whatever the policy for late usage says. What
-    is older goes by that policy, as it would have in its own pod. Other products' usage has been set apart before.
+    Usage inside the submission window has only another identity: it is carried under every policy for late usage. Older
+    usage follows that policy, as it would have in its own pod. Other products' usage has been set apart before.
     """
     this_hour = hour_of_micros(now)
     buckets = store.rows("SELECT * FROM bucket WHERE sealed = 0 AND pod <> ?", store.pod)
@@ -95,7 +95,7 @@ def _closed_words(dated: datetime, rules: MeteringRules) -> str:
 def _continue_hour(store: Store, row: sqlite3.Row) -> None:
     """Go on with a gauge's open hour under the same terms: its own aggregate becomes this pod's.
 
-    As an entry beside this pod's own it would be added to it: the same 10 seats in both pods would make 20, and a lower
+    As a second entry it would be added to this pod's own: the same 10 seats in both pods would make 20, and a lower
     last value could not replace it. A sum adds up anyway.
     """
     aggregation = store.one("SELECT aggregation FROM dimension WHERE id = ?", row["dimension"])["aggregation"]

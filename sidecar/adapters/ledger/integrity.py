@@ -1,7 +1,7 @@
 """Whether the ledger's file and rows can be read at all: what has to hold before a proof means anything.
 
-Names each row whose quantity, hour, instant, status or reference is not one that this program writes, and each thing
-that SQLite's own check finds. Judges no sums; that is the proof's.
+Names each row with a quantity, hour, instant, status or reference that this program does not write, and each finding of
+SQLite's own check. Sums are checked by the proof.
 """
 
 import re

@@ -1,26 +1,22 @@
-"""The ledger as the services use it: every call runs on one thread of its own, in one transaction.
+"""The ledger as the services use it: opening, and the steps over usage, records and evidence.
 
-A cancelled await does not cancel the step behind it; each step is whole by itself, so nothing is left half done.
+Every step runs on the ledger's own thread, in one transaction (sidecar.adapters.ledger.access).
 """
 
 import asyncio
 import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
-
-import structlog
 
 from sidecar.adapters.ledger import generations, handover, proof, pruning, queries, submitting, succeeding, taking
+from sidecar.adapters.ledger.access import LedgerAccess
 from sidecar.adapters.ledger.checkouts import CheckoutTable
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
-from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for, open_for_writing
-from sidecar.adapters.ledger.file_guard import FileWatch, finish_restore, restore
+from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writing
 from sidecar.adapters.ledger.generations import report_change
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.roomwatch import RoomWatch
@@ -36,12 +32,8 @@ from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver
 from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
 
-log = structlog.get_logger()
 
-Result = TypeVar("Result")
-
-
-class Ledger:
+class Ledger(LedgerAccess):
     """A ledger held by this process."""
 
     def __init__(
@@ -52,7 +44,7 @@ class Ledger:
         max_size: int | None = None,
         connect: Callable[[Path], sqlite3.Connection] = open_for_writing,
     ) -> None:
-        self.path = path
+        super().__init__(path, Space(path, max_size), connect)
         self.pod = ""
         self.pod_source = ""
         self.adopted = 0
@@ -63,19 +55,7 @@ class Ledger:
         self.courses: Mapping[str, Course] = {}
         """How the submissions of each dimension had gone when the ledger was opened."""
         self.rules = rules
-        self._connect = connect
-        self._thread = ThreadPoolExecutor(1, "ledger")
-        self._lock: LedgerLock | None = None
-        self._store: Store | None = None
-        self._watch: FileWatch | None = None
-        self._suspect = False
-        self._removed = False
-        self._was_restored = False
-        self._unreadable: str | None = None
-        self.fault: str | None = None
-        """Why the ledger could not be used the last time; None while it can."""
         self.room_watch = RoomWatch(path)
-        self._space = Space(path, max_size)
         self.checkouts = CheckoutTable(self._write, self._read)
         """What License Manager holds for this pod."""
 
@@ -94,12 +74,12 @@ class Ledger:
             pod: The pod's uid, or None where nothing outside names one.
             source: Where the uid comes from.
             now: The present instant.
-            place: Where the cluster keeps the pod's object, None where nothing says so.
+            place: Where the cluster keeps the pod's object; None if unknown.
             admit: Called with the pod that had the ledger last, if that is another one, before anything is taken over
                 from it. May raise LedgerUnusable; the ledger is then closed as it was found.
 
         Raises:
-            LedgerUnusable: It cannot be used; says why and what to do (sidecar.adapters.ledger.file).
+            LedgerUnusable: It cannot be used; names reason and cure (sidecar.adapters.ledger.file).
         """
         run = asyncio.get_running_loop().run_in_executor
         await run(self._thread, self._connect_alone)
@@ -111,25 +91,6 @@ class Ledger:
         except BaseException:
             await run(self._thread, self._close)
             raise
-
-    def _connect_alone(self) -> None:
-        self._lock = LedgerLock(self.path)
-        self._space.begin()
-        try:
-            finish_restore(self.path)
-            store = Store(self._connect(self.path))
-        except BaseException:
-            self._space.end()
-            self._lock.release()
-            self._lock = None
-            raise
-        self._store = store
-        try:
-            self._follow(store)
-        except (sqlite3.Error, OSError) as error:
-            self._close()
-            raise LedgerUnusable(self.path, str(error), cure_for(error)) from error
-        self._watch = FileWatch(self.path)
 
     def _find_predecessor(self, pod: str | None) -> Predecessor | None:
         assert self._store is not None  # noqa: S101 - _connect_alone comes first
@@ -149,7 +110,7 @@ class Ledger:
                 self.taken_over = succeeding.find_unfinished(store)
                 self.adopted = handover.take_over(store, self.rules, now)
                 self.courses = read_courses(store.connection)
-            # Reads what the process goes on to read, so that a row that cannot be read ends the start here.
+            # The process reads these later: a row that cannot be read ends the start here.
             proof.terms(store.connection)
             submitting.waiting(store)
         except LedgerUnavailable as error:
@@ -166,122 +127,10 @@ class Ledger:
         with suppress(OSError, sqlite3.Error):
             self._look_at_room(store, from_micros(now))
 
-    def _follow(self, store: Store) -> None:
-        """Watch the totals and the room of a fresh connection."""
-        store.totals.attach(store.connection)
-        self._space.set_up(store.connection)
-
     def _keep_reserve(self, store: Store) -> None:
         # Without it the ledger works; a full volume is then less well prepared for, and the next turn tries again.
         with suppress(OSError, sqlite3.Error):
             self._space.keep_reserve(store.connection, store.totals.buckets(store.connection))
-
-    async def close(self) -> None:
-        """Let go of the file; what was committed is safe whether or not this is reached."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
-
-    def _close(self) -> None:
-        if self._store is not None:
-            self._store.connection.close()
-            self._space.end()
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
-
-    async def _write(self, step: Callable[[Store], Result]) -> Result:
-        def run(store: Store) -> Result:
-            with store.transaction():
-                return step(store)
-
-        return await self._run(run)
-
-    async def _read(self, look: Callable[[sqlite3.Connection], Result]) -> Result:
-        return await self._read_store(lambda store: look(store.connection))
-
-    async def _read_store(self, look: Callable[[Store], Result]) -> Result:
-        def run(store: Store) -> Result:
-            # At one instant: between two statements another command may resolve a record, and sums would not agree.
-            store.connection.execute("BEGIN")
-            try:
-                return look(store)
-            finally:
-                with suppress(sqlite3.Error):
-                    store.connection.execute("ROLLBACK")
-
-        return await self._look(run)
-
-    async def _look(self, look: Callable[[Store], Result]) -> Result:
-        def run(store: Store) -> Result:
-            try:
-                return look(store)
-            except sqlite3.Error as error:
-                raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
-
-        return await self._run(run)
-
-    async def _run(self, work: Callable[[Store], Result]) -> Result:
-        """Do one piece of work on the ledger's thread, and note whether the ledger could be used."""
-        try:
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, self._use, work)
-        except LedgerFull:
-            raise  # of a sound ledger; the watch over its room logs it
-        except LedgerUnavailable as error:
-            if self.fault is None:
-                log.error("ledger.unavailable", path=str(self.path), detail=str(error))  # noqa: TRY400 - no bug: a state
-            self.fault = str(error)
-            raise
-        if self._was_restored:
-            self._was_restored = False
-            log.warning("ledger.put_back", path=str(self.path), cure="Find out what removes it; nothing was lost.")
-        if self.fault is not None:
-            log.warning("ledger.recovered", path=str(self.path))
-            self.fault = None
-        return result
-
-    def _use(self, work: Callable[[Store], Result]) -> Result:
-        store = self._whole_store()
-        try:
-            return work(store)
-        except LedgerFull:
-            raise
-        except LedgerUnavailable as error:
-            if getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_FULL":
-                raise  # the connection is sound, and its log holds the room that sealing needs
-            # The next piece of work begins on a fresh connection, with nothing remembered of a bad file or disk.
-            self._suspect = True
-            raise
-        except (ValueError, OverflowError) as error:
-            # Looked for once: it reads the whole file, and the row is still there at the next try.
-            self._unreadable = self._unreadable or unreadable_row(store.connection)
-            if self._unreadable is None:
-                raise
-            raise LedgerUnavailable(f"{self._unreadable}. {UNREADABLE_CURE}") from error
-
-    def _whole_store(self) -> Store:
-        """Return the store, on the file that lies at the ledger's path, put back or opened anew if need be."""
-        assert self._store is not None  # noqa: S101 - open() comes first
-        assert self._watch is not None  # noqa: S101 - open() comes first
-        # A restore that has failed half-way may have put the new file in place; only this process can complete it.
-        self._removed = self._removed or not self._watch.is_whole()
-        if self._removed:
-            restore(self._store.connection, self.path)
-            self._removed, self._suspect, self._was_restored = False, True, True
-        if self._suspect:
-            # Until a fresh connection is ready, whatever fails on the way: each try closes the log of the one before.
-            self._store.connection.close()
-            self._watch = FileWatch(self.path)
-            self._watch.forget_log()
-            try:
-                self._store = Store(self._connect(self.path), self._store.pod)
-                self._follow(self._store)
-            except LedgerUnusable as error:
-                raise LedgerUnavailable(str(error)) from error
-            except (sqlite3.Error, OSError) as error:
-                raise LedgerUnavailable(f"the ledger cannot be written: {error}") from error
-            self._watch = FileWatch(self.path)
-            self._suspect = False
-        return self._store
 
     async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
         """Store the batches in one durable commit and return the fate of each.
@@ -338,7 +187,7 @@ class Ledger:
         """
 
         def look(store: Store) -> list[tuple[Hour, str]]:
-            submitting.forget_witnessed(store, before=zero_from)
+            submitting.forget_reportable(store, before=zero_from)
             return submitting.sealable(store, self.rules, before=before, zero_from=zero_from, now=to_micros(now))
 
         return await self._write(look)

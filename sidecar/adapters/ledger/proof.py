@@ -103,7 +103,7 @@ def proved_from(connection: sqlite3.Connection) -> int:
 def breaches(connection: sqlite3.Connection) -> Iterator[str]:
     """Yield a sentence for each row or total that is not what its parts make it; nothing when the ledger is sound.
 
-    Run it inside one read transaction, so that every query sees the same instant.
+    Run it inside one read transaction: every query must see the same instant.
     """
     names = {row["id"]: row["name"] for row in connection.execute("SELECT id, name FROM dimension")}
     yield from _broken_buckets(connection, names)
@@ -118,9 +118,9 @@ def breaches(connection: sqlite3.Connection) -> Iterator[str]:
 def event_breaches(connection: sqlite3.Connection) -> Iterator[str]:
     """Yield a sentence for each bucket that does not agree with the events that were counted in it.
 
-    A bucket knows how many events it took, and what those dropped since had made of it, so that no clock is needed to
-    tell an event that was dropped in its time from one that is missing. Of buckets that were taken under another
-    aggregation than `sum` only the events' number can be proved.
+    A bucket holds the number of its events and the sum of those dropped since. So no clock is needed to distinguish an
+    event that was dropped in its time from one that is missing. Of buckets with another aggregation than `sum` only the
+    number of events can be proved.
     """
     kept: dict[tuple[int, ...], list[int]] = defaultdict(lambda: [0, 0])
     # Whole units and fractions apart: an hour's millionths may not fit SQLite's integers.

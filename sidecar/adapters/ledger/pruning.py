@@ -1,7 +1,7 @@
-"""Dropping what has served its time, a few rows at a step, so that intake never waits long.
+"""Drops rows that have served their time, a few at each step, which keeps the waits of intake short.
 
 What is dropped stays in the running totals, so the conservation law holds across it. Unbilled records are never
-dropped: somebody may still ask for them.
+dropped: an operator may still need them.
 """
 
 import sqlite3
@@ -14,7 +14,7 @@ from sidecar.domain.metering.hours import SECONDS
 from sidecar.domain.metering.quantity import parse_signed
 
 REMEMBERED_FOR = timedelta(hours=26)
-"""How long an event id is recognised: more than the 24 h promised, so that a clock step does not shorten them."""
+"""How long an event id is recognized: more than the 24 h promised, which a clock step must not shorten."""
 BUCKETS_KEPT_FOR = timedelta(days=9)
 """How long a closed bucket is kept: events may be up to 7 days late, and must meet what was counted for their hour."""
 RECORDS_KEPT_FOR = timedelta(days=100)
@@ -48,7 +48,7 @@ def values_from(connection: sqlite3.Connection) -> int:
 def _oldest_open(store: Store, before: int) -> int:
     """Return the oldest hour with an open bucket, or `before` if that is earlier.
 
-    What was counted in that hour and later is kept whatever the clock says: an open bucket is compared with it.
+    Values counted in that hour and later are kept at any time of the clock: an open bucket is compared with them.
     """
     oldest = store.one("SELECT min(hour) AS hour FROM bucket WHERE sealed = 0")["hour"]
     return before if oldest is None else min(before, oldest)

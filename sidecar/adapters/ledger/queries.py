@@ -24,7 +24,7 @@ _UNDECIDED = "status = 'unbilled' AND resolved = 0"
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the ledger holds, beside its conservation terms and the progress of the submissions."""
+    """What the ledger holds, without its conservation terms and the progress of the submissions."""
 
     schema: int
     pod: str | None
@@ -74,7 +74,7 @@ class Choice:
     """The records that a decision is about."""
 
     identifiers: tuple[str, ...] | None = None
-    """By name; None means every unbilled record that nobody has decided about and that fits the members below."""
+    """By name; None means every unbilled record without a decision that fits the members below."""
     dimension: str | None = None
     since: datetime | None = None
     """The start of the first hour."""
@@ -92,7 +92,7 @@ def open_buckets(connection: sqlite3.Connection, *, limit: int = -1, after: str 
         limit: How many at most; -1 returns all.
         after: The greatest `key` of the listing that this one continues.
     """
-    # The order of the index of open buckets, so that a page costs as much as it shows.
+    # In the order of the index of open buckets: a page costs as much as it shows.
     rows = connection.execute(
         "SELECT * FROM named_bucket WHERE sealed = 0 AND (hour, pod, dimension, tag_set) > (?, ?, ?, ?)"
         " ORDER BY hour, pod, dimension, tag_set LIMIT ?",

@@ -1,6 +1,6 @@
-"""What a person decides about a record that nobody was charged for: the decision and its audit entry in one commit.
+"""A person's decision about an unbilled record: the decision and its audit entry in one commit.
 
-Works beside a running sidecar, which finds the outcome at its next look; takes no lock but SQLite's own, and for one
+Works while a sidecar runs, which finds the outcome at its next read. Takes no lock but SQLite's own, and for one
 transaction. Refuses what `sidecar.domain.audit.decisions` objects to, and one metering record id for two records.
 """
 
@@ -24,7 +24,7 @@ from sidecar.domain.metering.records import CarryCause, RecordStatus
 
 
 class NotResolvable(Exception):  # noqa: N818 - named for what happened to the decision
-    """The record is not there, or cannot be resolved so; nothing was changed. Says why and what to do instead."""
+    """The record is not there, or cannot be resolved so; nothing was changed. Names the reason and the cure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +202,6 @@ def _members(row: sqlite3.Row) -> dict[str, str | None]:
 
 
 def _frozen(row: sqlite3.Row, members: dict[str, str | None]) -> str:
-    """Return the record as the audit keeps it, so that an entry can be read once its record has been dropped."""
+    """Return the record as the audit keeps it: an entry stays readable after its record has been dropped."""
     hour = timestamps.render(start_of(Hour(row["hour"])))
     return json.dumps({"dimension": row["name"], "hour": hour, "quantity": row["quantity"], **members})

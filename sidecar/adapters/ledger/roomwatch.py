@@ -1,4 +1,4 @@
-"""How full the ledger is, as the operator hears of it: one log line at each edge, and a fault with its beginning."""
+"""Reports how full the ledger is: one log line at each limit, and a fault with its beginning."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -55,8 +55,8 @@ class RoomWatch:
     def look(self, room: Room, now: datetime) -> None:
         """Note how full it is, whether or not usage comes: an app that is not ready sends none.
 
-        Refusing ends once there is room for what was refused last. A batch that no empty ledger takes must not keep the
-        gate closed, so that half of the limit is always enough.
+        Refusing ends once there is room for what was refused last. Half of the limit is always enough: a batch that
+        no empty ledger takes must not keep the gate closed.
         """
         if not room.takes(0):
             self.refuse(describe(room), now)

@@ -5,7 +5,7 @@ quantity is whole millionths, which always fit. Hours are epoch seconds, instant
 """
 
 APPLICATION_ID = 0x4D505343
-"""`MPSC` in the file's header: says that the file is a ledger of this product."""
+"""`MPSC` in the file's header: marks a ledger of this product."""
 
 _FROZEN_TERMS = """
     -- One row for each name and set of terms under which usage was taken; what points to a row keeps its terms. Rows

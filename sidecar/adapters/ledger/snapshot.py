@@ -107,7 +107,7 @@ def limit(connection: sqlite3.Connection, path: Path, now: Now = time.monotonic)
 
 
 def _is_written(path: Path) -> bool:
-    """Tell whether a process may be writing the ledger: its log holds something, which a reader's own never does."""
+    """Return whether a process may be writing the ledger: its log is not empty, as the log of a reader always is."""
     try:
         return path.with_name(path.name + "-wal").stat().st_size > 0
     except OSError:

@@ -1,9 +1,9 @@
 """How much room the ledger has, and the room that it keeps for what must never wait: sealing, submitting, settling.
 
-Counted are the pages in use, the write-ahead log, its index and a reserve; free pages inside the file are not, so that
-usage is taken again once pruning has freed some. The reserve is real: free pages inside the file, and a log that was
-allocated in full, so that it holds also when other files take the rest of the volume. While the ledger is closed, a
-file beside it keeps the log's room.
+Counted are the pages in use, the write-ahead log, its index and a reserve. Free pages inside the file are not: usage is
+accepted again once pruning has freed some. The reserve is real: free pages inside the file, and a log that was fully
+allocated. It holds also when other files take the rest of the volume. While the ledger is closed, a second file keeps
+the log's room.
 """
 
 import os
@@ -25,7 +25,7 @@ _LEAST, _MOST = 512 * KIBIBYTE, 4 * MEBIBYTE
 _PER_OPEN_BUCKET = 256
 """Bytes that sealing one bucket may write: its row, its index entries, its share of the record, a carried entry."""
 _PER_EVENT = 128
-"""Bytes of an event's row beside its texts; an id is there twice, in the row and in its index."""
+"""Bytes of an event's row without its texts; an id is there twice, in the row and in its index."""
 _PAGES_BESIDE = 24
 """Pages that a commit touches whatever it holds."""
 _FRAME_HEADER = 24
@@ -46,7 +46,7 @@ class Room:
         return (self.used + self.reserve) / self.limit if self.limit else 1.0
 
     def takes(self, more: int) -> bool:
-        """Tell whether so much more leaves the reserve whole."""
+        """Return whether `more` bytes leave the reserve complete."""
         return self.used + self.reserve + more <= self.limit
 
 
@@ -163,7 +163,7 @@ class Space:
             self._grow(connection, (wanted - free))
 
     def _grow(self, connection: sqlite3.Connection, pages: int) -> None:
-        """Add free pages to the file: written once, so that the volume has given them room, then let go."""
+        """Add free pages to the file: written once, which takes their room from the volume, then freed."""
         at_once = self._log_size(0) // 4 // self._page_size
         try:
             while pages > 0:

@@ -20,7 +20,7 @@ from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.records import CarryCause
 
 _MOST_CACHED = 10_000
-"""Tag sets whose ids are remembered; beyond that the file is asked again."""
+"""Tag sets with an id in memory; the ids of further ones are read from the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +176,14 @@ class Store:
         return self.connection.execute(statement, values).fetchall()
 
     def is_sealed(self, dimension: int, hour: Hour) -> bool:
-        """Tell whether this pod's slot of the hour is frozen, under whichever terms."""
+        """Return whether this pod's slot of the hour is frozen, under any terms."""
         family = self.family(dimension)
         marks = ",".join("?" * len(family))
         statement = f"SELECT 1 FROM record WHERE pod = ? AND dimension IN ({marks}) AND hour = ? AND kind = 'slot'"
         return self.connection.execute(statement, (self.pod, *family, hour)).fetchone() is not None
 
     def first_open(self, dimension: int, hour: Hour) -> Hour:
-        """Return the first hour from `hour` on whose slot is not frozen: where a carried quantity goes."""
+        """Return the first hour from `hour` on with a slot that is not frozen: a carried quantity goes there."""
         while self.is_sealed(dimension, hour):
             hour = next_hour(hour)
         return hour

@@ -36,7 +36,7 @@ def mark_reportable(store: Store, hour: Hour) -> None:
 def sealable(store: Store, rules: MeteringRules, *, before: Hour, zero_from: Hour, now: int) -> list[tuple[Hour, str]]:
     """Return the (hour, dimension) pairs to seal among the hours earlier than `before`, oldest first.
 
-    An hour without events is named only when it was witnessed, is `zero_from` or later, and has ended.
+    An hour without events is named only when it was marked as reportable, is `zero_from` or later, and has ended.
     """
     found = {
         (Hour(row["hour"]), str(row["name"]))
@@ -56,7 +56,7 @@ def sealable(store: Store, rules: MeteringRules, *, before: Hour, zero_from: Hou
     return sorted(found)
 
 
-def forget_witnessed(store: Store, *, before: Hour) -> None:
+def forget_reportable(store: Store, *, before: Hour) -> None:
     """Drop the notes of hours earlier than `before`: their zeros were sealed, or can no longer be sent."""
     store.connection.execute("DELETE FROM witnessed_hour WHERE pod = ? AND hour < ?", (store.pod, before))
 
@@ -70,13 +70,13 @@ def seal_hour(store: Store, name: str, hour: Hour, *, now: int, new_token: Calla
     Args:
         store: The ledger.
         name: The dimension.
-        hour: The hour to close; once it has ended and was witnessed, a record of nothing is sent too.
+        hour: The hour to close; once it has ended and was marked as reportable, a record of zero is sent too.
         now: Epoch microseconds.
         new_token: Makes the record's client token.
     """
     current = store.dimension(name)
-    witnessed = store.rows("SELECT 1 FROM witnessed_hour WHERE pod = ? AND hour = ?", store.pod, hour)
-    zero = bool(witnessed) and hour < hour_of_micros(now)
+    reportable = store.rows("SELECT 1 FROM witnessed_hour WHERE pod = ? AND hour = ?", store.pod, hour)
+    zero = bool(reportable) and hour < hour_of_micros(now)
     opened = [each for each in store.family(current) if _open_shares(store, each, hour)]
     sealed: SealedHour | None = None
     for dimension in opened:
@@ -132,7 +132,7 @@ def _seal(
 
 
 def pass_remainder(store: Store, dimension: int, heir: int) -> int:
-    """Hand what rounding holds back of a dimension to the row that goes on with it; how much that was."""
+    """Move the remainder of a dimension to the row that continues it; return the quantity moved."""
     held = parse_signed(store.one("SELECT remainder FROM dimension WHERE id = ?", dimension)["remainder"])
     store.add_to(dimension, "remainder", -held)
     store.add_to(heir, "remainder", held)
@@ -169,7 +169,7 @@ def close(store: Store, move: Move, now: int) -> None:
 def rebook_future_hours(store: Store, *, after: Hour, now: int) -> int:
     """Move what lies open in hours later than `after` into the current one; how many buckets that were.
 
-    Such hours come from a clock that was ahead and has gone back; waiting for them could take for ever.
+    Such hours come from a clock that was ahead and has gone back; waiting for them could take years.
     """
     rows = store.rows("SELECT * FROM bucket WHERE sealed = 0 AND pod = ? AND hour > ?", store.pod, after)
     moved = 0

@@ -27,7 +27,7 @@ def find_predecessor(store: Store, uid: str | None) -> Predecessor | None:
 
 
 def note_place(store: Store, place: PodPlace | None) -> None:
-    """Keep where the cluster has this pod's object, so that a successor can look for it."""
+    """Store where the cluster has this pod's object; a successor looks for it there."""
     if place is not None:
         store.connection.execute(
             "UPDATE pod SET pod_namespace = ?, pod_name = ? WHERE id = ?", (place.namespace, place.name, store.pod)

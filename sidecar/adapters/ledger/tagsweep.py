@@ -9,7 +9,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import Protocol
 
-_AT_ONCE = 2000
+_ROWS_PER_STEP = 2000
 """Rows looked at in one step."""
 WALKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("event", ("seq",)),
@@ -76,12 +76,12 @@ class TagSweep:
         columns, marks = ", ".join(key), ", ".join("?" * len(key))
         where = f"WHERE ({columns}) > ({marks})" if self._after else ""
         rows = store.rows(
-            f"SELECT tag_set AS referred, {columns} FROM {table} {where} ORDER BY {columns} LIMIT {_AT_ONCE}",
+            f"SELECT tag_set AS referred, {columns} FROM {table} {where} ORDER BY {columns} LIMIT {_ROWS_PER_STEP}",
             *self._after,
         )
         for row in rows:
             self.note(row["referred"])
-        if len(rows) < _AT_ONCE:
+        if len(rows) < _ROWS_PER_STEP:
             assert self._table is not None  # noqa: S101 - the walk has begun
             self._table, self._after = self._table + 1, ()
         else:
@@ -90,13 +90,13 @@ class TagSweep:
     def _drop_step(self, store: Names) -> bool:
         after = self._after[0] if self._after else 0
         rows = store.rows(
-            "SELECT id FROM tag_set WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", after, self._upto, _AT_ONCE
+            "SELECT id FROM tag_set WHERE id > ? AND id <= ? ORDER BY id LIMIT ?", after, self._upto, _ROWS_PER_STEP
         )
         unused = [(row["id"],) for row in rows if not self._marks[row["id"]]]
         if unused:
             store.connection.executemany("DELETE FROM tag_set WHERE id = ?", unused)
             store.forget_tag_sets()
-        if len(rows) < _AT_ONCE:
+        if len(rows) < _ROWS_PER_STEP:
             return self._end()
         self._after = (rows[-1]["id"],)
         return True

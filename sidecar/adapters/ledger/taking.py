@@ -1,7 +1,7 @@
 """Taking usage: de-duplication, insertion and the buckets in one transaction.
 
 Many batches share one commit. Each is all or nothing on its own: a refused batch leaves no trace and does not touch
-its neighbours. An event without an id leaves no row: what it did is in its bucket and in the bucket's tally.
+its neighbors. An event without an id leaves no row: what it did is in its bucket and in the bucket's tally.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from sidecar.domain.metering.records import CarryCause, UnbilledReason
 from sidecar.domain.metering.rules import MeteringRules, Placement, placement
 
 _CHUNK = 500
-"""Ids asked for at once; SQLite bounds a statement's variables."""
+"""Ids in one statement; SQLite bounds a statement's variables."""
 
 _INSERT = (
     "INSERT INTO event (id, dimension, tag_set, millionths, value, given_at, counted_at, hour, pod, taken_at)"
@@ -204,7 +204,7 @@ def _count(
         store.add_to(dimension, "accepted", after.own - before.own)
         return
     after, added = record_late(before, aggregation, arrived, distinct=distinct, elsewhere=elsewhere)
-    # An open bucket whose hour cannot be compared any more keeps what is carried into it.
+    # An open bucket of an hour that cannot be compared any more keeps what is carried into it.
     after = replace(after, sealed=not opened)
     store.put_bucket(dimension, hour, tag_set, after)
     store.add_to(dimension, "accepted", added)

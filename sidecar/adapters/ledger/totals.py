@@ -1,4 +1,4 @@
-"""Running totals of the open buckets, so that a status does not add up a hundred thousand rows.
+"""Running totals of the open buckets: without them a status would add up a hundred thousand rows.
 
 A trigger of the connection's own, never stored in the file, reports every change of an open bucket, whichever step
 makes it. The totals live in memory: the first question, and the first one after a rollback or after another process has
@@ -28,7 +28,7 @@ class OpenTotals:
     """What lies in open buckets, by the row of its dimension."""
 
     note_tag_set: Callable[[int], None] = lambda _: None
-    """Is told of each tag set that a bucket is written for."""
+    """Called with each tag set that a bucket is written for."""
     _quantities: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     _buckets: int = 0
     _version: int | None = None

@@ -1,7 +1,7 @@
 """Quantities that leave their place for no slot: kept as unbilled records that were never made to be submitted.
 
-Of another product's usage, and of what a successor finds past its window. They are told apart from records that were
-sealed by their kind, so that they take no slot and are never compared with AWS's log.
+Of another product's usage, and of what a successor finds past its window. Their kind is another than that of sealed
+records: they take no slot and are never compared with AWS's log.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The `certify` command: sends what AWS requires before a listing goes public, and writes a report.
 
-One RegisterUsage whose signature is verified, where the product registers, and one metering record for each dimension,
+One RegisterUsage with its signature verified, where the product registers, and one metering record for each dimension,
 from the seller's own account. Dry runs come first, and nothing is sent before a person has confirmed. Refuses to run in
 the pod of a sidecar.
 """

@@ -20,7 +20,7 @@ from sidecar.adapters.clock import EmulatorClock, SystemClock
 from sidecar.commands.certify.file import ReportFile
 from sidecar.commands.certify.report import Call, CallOutcome, Conclusion, DryRun, Frozen, RecordCall, RegistrationCall
 from sidecar.domain import timestamps
-from sidecar.domain.entitlement.token import Refusal
+from sidecar.domain.entitlement.token import FORGERY_CURE, Refusal
 from sidecar.domain.metering import quantity
 from sidecar.domain.policy import QuantityKind
 from sidecar.domain.ports import SignatureCheck
@@ -44,10 +44,6 @@ T = TypeVar("T")
 _NONCE_BYTES = 32
 _SHOWN_CLAIMS = frozenset({"productcode", "publickeyversion", "iat"})
 """In lower case, because AWS's pages spell the claims in two ways."""
-_FORGED = (
-    "Check that the public key is the product's for this version, that the clock is right, and that no proxy changes "
-    "the answer."
-)
 _MEANINGS: dict[type[MarketplaceError], str] = {
     DuplicateRequestException: "AWS already holds another quantity for this pod, dimension and hour, so another "
     "process meters from it. AWS keeps that record and did not take this one. Certify from a pod or task of its "
@@ -57,7 +53,7 @@ _MEANINGS: dict[type[MarketplaceError], str] = {
     TimestampOutOfBoundsException: "The request is older than the 6 hours that AWS accepts, or the clock is ahead. "
     "Check in CloudTrail whether AWS took an earlier attempt; then certify with another --report.",
 }
-"""The cure of a refusal, where its general cure does not say enough here."""
+"""The cure of a refusal, where its general cure is not enough here."""
 _MAYBE_TAKEN = (
     "AWS may hold this record, because the answer to an earlier attempt was lost: check CloudTrail before you "
     "certify with another --report."
@@ -120,7 +116,7 @@ class Certifier:
         try:
             claims = prover.check(answer)
         except Refusal as refusal:
-            registration.error, registration.cure = f"the signature is not valid: {refusal}", _FORGED
+            registration.error, registration.cure = f"the signature is not valid: {refusal}", FORGERY_CURE
             await self._conclude(registration, CallOutcome.REFUSED)
             return False
         registration.claims = {name: value for name, value in claims.items() if name.lower() in _SHOWN_CLAIMS}

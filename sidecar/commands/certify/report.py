@@ -74,7 +74,7 @@ class DryRun(Call):
 
 @dataclass(slots=True)
 class RegistrationCall(Call):
-    """One RegisterUsage, whose signature is verified. Neither nonce nor signature is kept."""
+    """One RegisterUsage; its signature is verified. Neither nonce nor signature is kept."""
 
     claims: dict[str, Any] = field(default_factory=dict)
     """Product code, key version and time of issue, as AWS signed them."""

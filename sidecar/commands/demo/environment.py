@@ -43,7 +43,7 @@ marketplace: {{mode: emulator, endpoint_url: "http://127.0.0.1:{emulator}"}}
 
 
 class ScenarioError(Exception):
-    """A step of the scenario failed, or did not happen in time; the message says which."""
+    """A step of the scenario failed, or did not happen in time; the message names it."""
 
 
 class Environment:

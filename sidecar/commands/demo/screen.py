@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 
-from sidecar.terminal.colours import Colour, paint_for
+from sidecar.terminal.colors import Color, paint_for
 from sidecar.terminal.size import columns_of
 from sidecar.terminal.text import fit, width, wrap
 
@@ -12,7 +12,7 @@ _INDENT = "       "
 
 
 class Screen:
-    """The output of the demonstration: coloured on a terminal, plain lines in a log."""
+    """The output of the demonstration: colored on a terminal, plain lines in a log."""
 
     def __init__(self) -> None:
         self._paint = paint_for(sys.stdout)
@@ -21,7 +21,7 @@ class Screen:
     def step(self, text: str) -> None:
         """Print the title of the next step."""
         self._step += 1
-        self._print(f"\n{self._step}. {text}", Colour.NAME)
+        self._print(f"\n{self._step}. {text}", Color.NAME)
 
     def note(self, text: str) -> None:
         """Print what happens."""
@@ -29,11 +29,11 @@ class Screen:
 
     def good(self, text: str) -> None:
         """Print a result that is right."""
-        self._print(f"   ok  {text}", Colour.GOOD)
+        self._print(f"   ok  {text}", Color.GOOD)
 
     def bad(self, text: str) -> None:
         """Print a result that is wrong."""
-        self._print(f"   BAD {text}", Colour.BAD)
+        self._print(f"   BAD {text}", Color.BAD)
 
     def progress(self, text: str) -> None:
         """Show progress: one line that changes on a terminal, nothing in a log."""
@@ -41,10 +41,10 @@ class Screen:
             sys.stdout.write(f"\r\033[K{fit(f'   {text}', columns_of(sys.stdout))}")
             sys.stdout.flush()
 
-    def _print(self, text: str, colour: Colour | None = None) -> None:
+    def _print(self, text: str, color: Color | None = None) -> None:
         over = "\r\033[K" if self._paint.on else ""
         for line in self._lines(text):
-            sys.stdout.write(f"{over}{line if colour is None else self._paint(line, colour)}\n")
+            sys.stdout.write(f"{over}{line if color is None else self._paint(line, color)}\n")
         sys.stdout.flush()
 
     def _lines(self, text: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The audit file of `ledger export --chain`: the whole ledger at one instant as a hash chain, and the check of one.
 
 Holds the terms of the conservation law, every record with its pod, every movement between hours and every decision of a
-person, so that the file can be proved without the ledger: no line was changed, and the records make the terms.
+person. The file can be proved without the ledger: no line was changed, and the records make the terms.
 """
 
 import sqlite3

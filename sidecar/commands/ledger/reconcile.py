@@ -160,7 +160,7 @@ def _settle_uncharged(slot: Slot, submission: Submission, action: Action, path: 
 
 
 def _holds(path: Path, record: str, metering_record_id: str) -> bool:
-    """Tell whether a record is accepted under this receipt by now."""
+    """Return whether a record is accepted under this receipt by now."""
     with reading(path) as connection:
         return any(
             (each.id, each.metering_record_id) == (record, metering_record_id) for each in submissions(connection, path)

@@ -97,7 +97,7 @@ def _about_uncharged(number: int, action: Action | None, *, dry_run: bool) -> st
 
 
 def _is_missing(slot: Slot) -> bool:
-    """Tell whether it is in doubt and the files decide nothing about it."""
+    """Return whether it is in doubt and the files decide nothing about it."""
     in_doubt = slot.submission is not None and slot.submission.in_doubt
     return in_doubt and slot.charge is None and slot.verdict is Verdict.MISSING_IN_AWS
 

@@ -68,7 +68,7 @@ class Source:
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that say which ledger."""
+    """Declare the options that choose the ledger."""
     add_config(parser)
     parser.add_argument(
         "--ledger",

@@ -17,7 +17,7 @@ from sidecar.commands.status.watching import watch_as_documents, watch_as_text, 
 from sidecar.commands.tables import print_line
 from sidecar.exit_codes import ExitCode
 from sidecar.settings import load
-from sidecar.terminal.colours import is_dumb, paint_for
+from sidecar.terminal.colors import is_dumb, paint_for
 from sidecar.terminal.size import columns_of
 
 _EVERY = 2.0

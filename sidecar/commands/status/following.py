@@ -10,7 +10,7 @@ from typing import Any
 
 from sidecar.api_client import NoStatus
 from sidecar.commands.status.screen import Page, compose, lines_of, show
-from sidecar.terminal.colours import Colour, Paint
+from sidecar.terminal.colors import Color, Paint
 from sidecar.terminal.durations import format_duration
 from sidecar.terminal.text import printable
 
@@ -85,7 +85,7 @@ class View:
             away = f"NO ANSWER since {show(following.away_since)} ({format_duration(following.away_for)})"
             known = "Its last status:" if shown else ""
             return [
-                *(self.paint(line, Colour.BAD) for line in lines_of([away], page)),
+                *(self.paint(line, Color.BAD) for line in lines_of([away], page)),
                 *lines_of([str(following.fault), f"cure: {following.fault.cure}"], page),
                 "",
                 *lines_of([known] if known else [], page),
@@ -94,5 +94,5 @@ class View:
         if following.returned is not None:
             at, lasted = following.returned
             again = f"answers again since {show(at)}, after {format_duration(lasted)} without an answer"
-            return [*(self.paint(line, Colour.DOUBTFUL) for line in lines_of([again], page)), *shown]
+            return [*(self.paint(line, Color.DOUBTFUL) for line in lines_of([again], page)), *shown]
         return shown

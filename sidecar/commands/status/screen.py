@@ -1,4 +1,4 @@
-"""The status document as lines for a person: what is wrong comes first, then what goes on, then where every unit is.
+"""The status document as lines for a person: first what is wrong, then what happens now, then where every unit is.
 
 Takes the document as it came over the wire, perhaps from another version: what is not there is a dash. Everything in it
 is made printable, and no line is longer than asked for.
@@ -11,7 +11,7 @@ from typing import Any
 
 from sidecar.domain import timestamps
 from sidecar.domain.metering import quantity
-from sidecar.terminal.colours import Colour, Paint
+from sidecar.terminal.colors import Color, Paint
 from sidecar.terminal.durations import format_duration
 from sidecar.terminal.text import pad, printable, width, wrap
 
@@ -51,15 +51,15 @@ def compose(document: Mapping[str, Any], page: Page) -> list[str]:
     ]
 
 
-def row(page: Page, label: str, text: str, head: str = "", colour: Colour | None = None) -> Iterator[str]:
-    """Yield a labelled text, wrapped; its beginning may be a word in a colour."""
+def row(page: Page, label: str, text: str, head: str = "", color: Color | None = None) -> Iterator[str]:
+    """Yield a labeled text, wrapped; its beginning may be a word in a color."""
     columns = page.columns - _LABEL
     narrow = columns < _NARROWEST
     lines = wrap(printable(f"{head}{text}"), max(page.columns - 2, 1) if narrow else columns)
     for number, line in enumerate(lines):
         shown = line
-        if number == 0 and colour is not None and line.startswith(head):
-            shown = page.paint(head, colour) + line.removeprefix(head)
+        if number == 0 and color is not None and line.startswith(head):
+            shown = page.paint(head, color) + line.removeprefix(head)
         if narrow:
             if number == 0 and label:
                 yield from wrap(label, page.columns)
@@ -78,7 +78,7 @@ def _headline(document: Mapping[str, Any], page: Page, now: datetime | None) -> 
     up = f", up {format_duration(now - started)}" if now and started else ""
     text = f"marketplace-sidecar {_text(document, 'versions', 'sidecar')}{up}, at {show(now)}"
     for line in wrap(printable(text), page.columns):
-        yield page.paint(line, Colour.NAME)
+        yield page.paint(line, Color.NAME)
 
 
 def _entitlement(document: Mapping[str, Any], page: Page, now: datetime | None) -> Iterator[str]:
@@ -87,7 +87,7 @@ def _entitlement(document: Mapping[str, Any], page: Page, now: datetime | None) 
     lasting = f" ({format_duration(now - since)})" if now and since else ""
     text = f": {_text(document, 'entitlement', 'reason')}, since {show(since)}{lasting}"
     text += f", until {show(until)}" if until else ""
-    yield from row(page, "entitlement", text, state, _colour(state))
+    yield from row(page, "entitlement", text, state, _color(state))
     yield from row(page, "", _text(document, "entitlement", "detail"))
 
 
@@ -98,7 +98,7 @@ def _metering(document: Mapping[str, Any], page: Page) -> Iterator[str]:
         "gated": ": no success for longer than metering.failing_after; /readyz says no",
         "stopped": ": the process is ending, or a loop has stopped",
     }
-    yield from row(page, "metering", words.get(state, ""), state, _colour(state))
+    yield from row(page, "metering", words.get(state, ""), state, _color(state))
 
 
 def _faults(document: Mapping[str, Any], page: Page, now: datetime | None) -> Iterator[str]:
@@ -106,17 +106,17 @@ def _faults(document: Mapping[str, Any], page: Page, now: datetime | None) -> It
     if not isinstance(faults, list) or not faults:
         yield from row(page, "faults", "none")
         return
-    yield from row(page, "faults", "", str(len(faults)), Colour.BAD)
+    yield from row(page, "faults", "", str(len(faults)), Color.BAD)
     alike: dict[tuple[str, str], list[object]] = {}
     for fault in faults:
         alike.setdefault((_text(fault, "code"), _text(fault, "cure")), []).append(fault)
     for (code, cure), found in alike.items():
         since = min((at for at in (_instant(fault, "since") for fault in found) if at), default=None)
         lasting = f" ({format_duration(now - since)})" if now and since else ""
-        # AWS refuses all dimensions for one reason; the first stands for them.
+        # AWS refuses all dimensions for one reason; one line is enough for them.
         others = f"; and {len(found) - 1} more of this code" if len(found) > 1 else ""
-        yield from row(page, "", f"{lasting}: {_text(found[0], 'detail')}{others}", code, Colour.BAD)
-        yield from row(page, "", f" {cure}", "cure:", Colour.NAME)
+        yield from row(page, "", f"{lasting}: {_text(found[0], 'detail')}{others}", code, Color.BAD)
+        yield from row(page, "", f" {cure}", "cure:", Color.NAME)
 
 
 def _progress(document: Mapping[str, Any], page: Page, now: datetime | None) -> Iterator[str]:
@@ -124,7 +124,7 @@ def _progress(document: Mapping[str, Any], page: Page, now: datetime | None) -> 
     yield from row(page, "last success", f"{show(last)}{_ago(now, last)}" if last else "none since the start")
     yield from row(page, "oldest unsent", *_unsent(oldest, page.window, now))
     doubt = _text(document, "metering", "in_doubt")
-    yield from row(page, "in doubt", "", doubt, None if doubt == "0" else Colour.BAD)
+    yield from row(page, "in doubt", "", doubt, None if doubt == "0" else Color.BAD)
     answers = _at(document, "metering", "answers")
     if isinstance(answers, dict) and answers:
         yield from row(page, "AWS's answers", ", ".join(f"{count} {answer}" for answer, count in answers.items()))
@@ -132,17 +132,17 @@ def _progress(document: Mapping[str, Any], page: Page, now: datetime | None) -> 
     yield from row(page, "events", f"{accepted} accepted, {repeated} duplicates since the start")
 
 
-def _unsent(hour: datetime | None, window: timedelta, now: datetime | None) -> tuple[str, str, Colour | None]:
+def _unsent(hour: datetime | None, window: timedelta, now: datetime | None) -> tuple[str, str, Color | None]:
     """Return what follows the hour, the hour, and how alarming it is."""
     if hour is None or now is None:
         return "", "none" if hour is None else show(hour), None
     left = hour + window - now
     if left <= timedelta():
-        return ": its window has closed", show(hour), Colour.BAD
+        return ": its window has closed", show(hour), Color.BAD
     return (
         f": AWS takes it for {format_duration(left)} more",
         show(hour),
-        Colour.DOUBTFUL if left < window / 3 else None,
+        Color.DOUBTFUL if left < window / 3 else None,
     )
 
 
@@ -172,14 +172,14 @@ def _conservation(document: Mapping[str, Any], page: Page) -> Iterator[str]:
     widths = [max(width(cells[column]) for cells in titled) for column in range(len(titled[0]))]
     if sum(widths) + 2 * (len(widths) - 1) > page.columns:
         for name, *terms, balanced in rows:
-            yield from (page.paint(line, Colour.NAME) for line in wrap(name, page.columns))
+            yield from (page.paint(line, Color.NAME) for line in wrap(name, page.columns))
             parts = ", ".join(f"{term} {amount}" for term, amount in zip(_TERMS, terms, strict=True))
             yield from (f"  {line}"[: page.columns] for line in wrap(f"{parts}, balanced {balanced}", page.columns - 2))
         return
     for number, (name, *others) in enumerate(titled):
         amounts = [" " * (cells - width(each)) + each for each, cells in zip(others, widths[1:], strict=True)]
         line = "  ".join([pad(name, widths[0]), *amounts])
-        yield page.paint(line, Colour.BAD) if number and others[-1] == "no" else line
+        yield page.paint(line, Color.BAD) if number and others[-1] == "no" else line
 
 
 def _balanced(terms: object) -> str:
@@ -193,8 +193,8 @@ def _balanced(terms: object) -> str:
     return "yes" if amounts[0] == sum(amounts[1:]) else "no"
 
 
-def _colour(state: str) -> Colour:
-    return Colour.GOOD if state in _GOOD else Colour.DOUBTFUL if state in _DOUBTFUL else Colour.BAD
+def _color(state: str) -> Color:
+    return Color.GOOD if state in _GOOD else Color.DOUBTFUL if state in _DOUBTFUL else Color.BAD
 
 
 def _ago(now: datetime | None, then: datetime | None) -> str:

@@ -120,7 +120,7 @@ def _put(text: str) -> None:
 
 
 def _note(_number: int, _frame: FrameType | None) -> None:
-    """Let the signal end a wait."""
+    """Do nothing: the signal itself ends a wait."""
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:

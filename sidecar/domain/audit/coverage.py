@@ -1,4 +1,4 @@
-"""Whether AWS's log covers the whole time in which a record may have been taken, so that its silence means something.
+"""Whether AWS's log covers the whole time in which a record may have been taken: only then an absence has a meaning.
 
 A log proves no absence by itself: a file may be missing. It counts as covering a record when it has events of the
 account and Region before the record was frozen and after its last attempt, by more than AWS takes to deliver and clocks

@@ -1,4 +1,4 @@
-"""Resolving by hand: what a person may decide about a record that nobody was charged for.
+"""Resolving by hand: what a person may decide about an unbilled record.
 
 Only an unbilled record is anybody's to decide, and only once: a record that is being tried decides itself, and one that
 AWS took or that was carried counts where it is. Refuses to accept what was never sent, since nothing at AWS can be it.

@@ -1,8 +1,8 @@
-"""A hash chain: lines of which each holds the SHA-256 of the one before, so that none can be changed unseen.
+"""A hash chain: each line holds the SHA-256 of the one before, which shows every change.
 
 One line of canonical JSON for each entry (members sorted, no blanks, ASCII), `hash` over everything else in it. The
-last line tells how many there are, so that a chain that was cut off is no chain. The chain shows that nothing was
-changed since it was written; that it is the one that was written shows only the last hash, kept elsewhere.
+last line holds the number of lines, which shows a chain that was cut off. The chain proves that nothing was changed
+since it was written. Only the last hash, kept elsewhere, proves that it is the chain that was written.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _NOTHING_BEFORE = "0" * 64
 
 
 class ChainBroken(Exception):  # noqa: N818 - what is the case, as the accountant reads it
-    """A line is not what was written, or not where; says which line and why."""
+    """A line is not what was written, or not where; names the line and the reason."""
 
     def __init__(self, line: int, reason: str) -> None:
         super().__init__(f"line {line}: {reason}")

@@ -1,6 +1,6 @@
-"""Pairing the ledger's records with AWS's charges: whose a charge is, and what each pair and each single one means.
+"""Pairs the ledger's records with AWS's charges: which pod made a charge, and the meaning of each pair and each rest.
 
-Refuses to guess whose a charge is: a record in doubt is found only by its client token, by the pod that the charge
+Never guesses which pod made a charge: a record in doubt is found only by its client token, by the pod that the charge
 names, or when the log shows no sign of another pod.
 """
 
@@ -35,7 +35,7 @@ def reconcile(
             call that was repeated counts once.
         pods: The uids of pods that have no records any more, or never had: a charge of theirs is no stranger's.
         registrants: The sessions under which pods have registered: more of them than pods are a sign of another pod.
-        span: Whose slots are returned.
+        span: The hours to return slots of.
         log: When AWS's log has events, by place; without it no absence means anything.
     """
     pairing = _Pairing(list(submissions), _distinct(charges), pods)
@@ -79,7 +79,7 @@ class _Pairing:
                 self._pair(submission, found)
 
     def pair_by_pod(self) -> None:
-        """Pair what is in the same slot of the same pod: AWS takes one record there, for ever."""
+        """Pair what is in the same slot of the same pod: AWS never takes a second record there."""
         by_slot = {
             (pod, charge.dimension, charge.hour): charge
             for charge in self._charges
@@ -91,7 +91,7 @@ class _Pairing:
                 self._pair(submission, found)
 
     def pair_the_only_ones(self, registrants: Collection[str]) -> None:
-        """Pair records that may have been taken with charges that nobody else can have made.
+        """Pair records that may have been taken with charges that no other pod can have made.
 
         That is so when each is the only one of its slot, and these pairs leave no charge of unknown origin over: one
         that is left may be another pod's, and then so may all the others. Charges in two accounts or Regions are of two
@@ -166,7 +166,7 @@ class _Pairing:
         return None if charge.session is None else pod_named(charge.session, self._pods)
 
     def _is_foreign(self, charge: Charge) -> bool:
-        """Tell whether a charge names a pod, and none of ours."""
+        """Return whether a charge names a pod, and none of ours."""
         return charge.session is not None and self._pod_of(charge) is None and names_some_pod(charge.session)
 
 
@@ -187,7 +187,7 @@ def _same_usage(submission: Submission, charge: Charge) -> bool:
 
 
 def _may_be(submission: Submission, charge: Charge) -> bool:
-    """Tell whether a charge of unknown origin can be a record: another token would be another request."""
+    """Return whether a charge of unknown origin can be a record: another token would be another request."""
     return charge.client_token is None and submission.quantity == charge.quantity
 
 

@@ -1,7 +1,7 @@
 """Which pod a session of AWS credentials names.
 
 The charts name each session after the pod's UID, and ECS after the task; CloudTrail shows the name with every call. An
-SDK that is told no name makes one up, which names nobody.
+SDK without a name makes one up, which names no pod.
 """
 
 import re
@@ -18,5 +18,5 @@ def pod_named(session: str, pods: Collection[str]) -> str | None:
 
 
 def names_some_pod(session: str) -> bool:
-    """Tell whether a session's name is that of some pod or task."""
+    """Return whether a session's name is that of some pod or task."""
     return _POD_OR_TASK.fullmatch(session) is not None

@@ -1,4 +1,4 @@
-"""Reconciliation: records as the ledger has them, charges as AWS's log has them, and how each slot stands.
+"""Reconciliation: records as the ledger has them, charges as AWS's log has them, and the verdict on each slot.
 
 What pairs them and judges each pair is in `sidecar.domain.audit.matching`.
 """
@@ -13,9 +13,9 @@ from sidecar.domain.metering.records import RecordStatus, UnbilledReason
 
 
 class Verdict(StrEnum):
-    """How a slot stands."""
+    """What the comparison of a slot has found."""
 
-    MATCHED = "matched"  # AWS holds exactly what the ledger says it took
+    MATCHED = "matched"  # AWS holds exactly what the ledger has as accepted
     SETTLED = "settled"  # in doubt here until now: AWS holds exactly it
     MISSING_IN_AWS = "missing-in-aws"  # taken by AWS or in doubt here, and AWS's log does not show it
     MISSING_HERE = "missing-here"  # charged by AWS, and no record here is it
@@ -53,7 +53,7 @@ class Submission:
 
     @property
     def in_doubt(self) -> bool:
-        """AWS may hold it, and nobody has decided yet."""
+        """AWS may hold it, and it is not decided yet."""
         undecided = self.status is RecordStatus.UNBILLED and not self.resolved
         return undecided and UnbilledReason.IN_DOUBT.begins(self.reason)
 
@@ -77,7 +77,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One record, one charge, or both, and how they stand to each other."""
+    """One record, one charge, or both, and the verdict on them."""
 
     verdict: Verdict
     submission: Submission | None
@@ -110,7 +110,7 @@ class Reconciliation:
 
     slots: Sequence[Slot]
     of_other_pods: int
-    """Charges that name a pod whose ledger was not given; they are not compared."""
+    """Charges that name a pod of a ledger that was not given; they are not compared."""
 
     @property
     def agrees(self) -> bool:
@@ -131,7 +131,7 @@ class Span:
     until: datetime | None = None
 
     def holds(self, hour: datetime) -> bool:
-        """Tell whether `hour` is one of them."""
+        """Return whether `hour` is one of them."""
         return (self.since is None or hour >= self.since) and (self.until is None or hour < self.until)
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NoReturn, Self
+from typing import Final, NoReturn, Self
 
 from sidecar.domain.entitlement.states import CLOCK_SKEW
 from sidecar.domain.ports import SignatureCheck
@@ -26,6 +26,11 @@ _DEEPEST = 32
 """Levels of nested JSON values, the innermost included; AWS's tokens have two."""
 _TOO_LONG = ("too-long", f"the token is longer than {LARGEST_TOKEN} characters")
 _TOO_DEEP = ("too-deep", "the JSON of the token is nested too deeply")
+FORGERY_CURE: Final = (
+    "Save the key that AWS Marketplace shows for product.public_key_version in the product's listing. Check that the "
+    "clock is right, and that no proxy answers in AWS's place."
+)
+"""What to do about a signature or a claim that is not valid."""
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 

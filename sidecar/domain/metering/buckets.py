@@ -21,7 +21,7 @@ class Bucket:
     carried: int = 0
     """What was moved here from records and hours that could not be submitted."""
     moved: int = 0
-    """What of its own or carried quantity has since gone elsewhere."""
+    """The part of its own and carried quantity that has since gone elsewhere."""
     events: int = 0
     last_at: int | None = None
     """The time, in epoch microseconds, of the event that counts in a `last` bucket."""
@@ -42,7 +42,7 @@ class Elsewhere:
     """
 
     counted: int = 0
-    """Millionths that count already; for `unique`, whose values are told apart, only what they do not exceed yet."""
+    """Millionths that count already; for `unique`, which compares values one by one, only what is not exceeded yet."""
     last_at: int | None = None
     """The time of the newest event that counts in another `last` bucket."""
 
@@ -96,7 +96,7 @@ def record_late(
 ) -> tuple[Bucket, int]:
     """Return a closed bucket after late events, and what they would have added to it (millionths, never negative).
 
-    What they add is counted here, as the events' own hour, and moved out at once.
+    What they add is counted here, as the events' own hour, and moved out in the same step.
     """
     after = record(bucket, aggregation, events, distinct=distinct, elsewhere=elsewhere)
     added = max(0, after.own - bucket.own)

@@ -1,6 +1,6 @@
 """Usage events in a CloudEvents 1.0 envelope, mapped to plain usage events.
 
-id = source + `|` + id (`joined_id` says what a source with `|` gives), timestamp = time, and `data` holds the rest. The
+id = source + `|` + id (`joined_id` defines it for a source with `|`), timestamp = time, and `data` holds the rest. The
 mapping judges the envelope only; what it holds is judged by the same rules as any other event. Extension attributes are
 allowed and ignored, as CloudEvents asks; anything in `data` that is not a member of a usage event is refused.
 """
@@ -50,7 +50,7 @@ def envelope_of_headers(attributes: Iterable[tuple[str, str]], data: object) -> 
         data: The decoded body.
 
     Raises:
-        ValueError: An attribute stands twice, or its value is not percent-encoded UTF-8; says which.
+        ValueError: An attribute is given twice, or its value is not percent-encoded UTF-8; names it.
     """
     envelope: dict[str, object] = {"data": data}
     for name, value in attributes:

@@ -32,7 +32,7 @@ class Dimension:
 
 
 class NumberText(str):
-    """The digits of a JSON number as they stood in the body, so that no float ever stands between."""
+    """The digits of a JSON number as the body has them: no float is ever made of them."""
 
     __slots__ = ()
 
@@ -44,7 +44,7 @@ class UsageEvent(NamedTuple):
     """The app's own id, 1..255 characters; None means new each time."""
     dimension: str
     quantity: int
-    """Millionths; 1,000,000 for a `unique` dimension, whose `value` counts instead."""
+    """Millionths; 1,000,000 for a `unique` dimension, where `value` counts instead."""
     value: str | None
     """What is counted once an hour on a `unique` dimension; None elsewhere."""
     timestamp: datetime | None
@@ -58,7 +58,7 @@ class UsageBatch:
 
     events: Sequence[UsageEvent]
     idempotency_key: str | None = None
-    """Stands for the ids of the events without one."""
+    """Takes the place of the ids of events without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class UsageFault:
     reason: str
 
 
-class UsageRefused(Exception):  # noqa: N818 - named for what happened to the batch, as the API tells it
+class UsageRefused(Exception):  # noqa: N818 - named for what happened to the batch, as in the API
     """The batch was not taken; nothing of it is stored."""
 
 

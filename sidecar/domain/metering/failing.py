@@ -7,7 +7,7 @@ has answered DuplicateRequest three times within 24 hours: another process repor
 dimension ends either. The third cause belongs to no dimension: usage has been refused for lack of room for longer than
 `failing_after`.
 
-The rules take instants and return values; the ledger keeps each `Course`, so that no restart begins anew.
+The rules take instants and return values; the ledger keeps each `Course` over a restart.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -141,7 +141,7 @@ def _silent_since(course: Course, failing_after: timedelta) -> datetime | None:
     """Return since when a success is missing; None while no record is due."""
     if course.due_since is None or course.last_success_at is None:
         return course.due_since
-    # Half of a short limit, so that a record that is just due is not a failure yet.
+    # Half of a short limit: a record that is just due is not a failure yet.
     earliest = course.due_since - min(_BETWEEN_RECORDS, failing_after / 2)
     return min(max(course.last_success_at, earliest), course.due_since)
 

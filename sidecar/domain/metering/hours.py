@@ -1,4 +1,4 @@
-"""UTC hours and instants as whole numbers, so that the ledger can store and compare them exactly.
+"""UTC hours and instants as whole numbers, which the ledger stores and compares exactly.
 
 An `Hour` is the epoch second at which it starts; an instant in a row is a count of epoch microseconds.
 """

@@ -1,7 +1,7 @@
 """Metering records: their life from the seal to a final place, decided by AWS's answers and by time.
 
 A record is frozen when it is made; only its status moves, and only from `sealed`. The attempt is counted before the
-call, so that a process that dies in between knows that AWS may hold the record.
+call: after a crash in between, the next process knows that AWS may hold the record.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from sidecar.domain.policy import LatePolicy
 
 
 class RecordStatus(StrEnum):
-    """Where a record stands."""
+    """The status of a record."""
 
     SEALED = "sealed"  # frozen; waits to be submitted or is being tried
     ACCEPTED = "accepted"  # AWS took it
-    UNBILLED = "unbilled"  # kept with a reason; nobody was charged for it, or nobody knows
+    UNBILLED = "unbilled"  # kept with a reason; not charged, or unknown whether it was
     CARRIED = "carried"  # its quantity went into a later hour
 
 
@@ -78,14 +78,14 @@ class Record:
     """What is sent; the submission window counts from here."""
     attempts: int
     unanswered: int
-    """Attempts of which nobody knows whether AWS took them."""
+    """Attempts without a known answer: AWS may have taken them."""
     product_code: str
     """The product under which its usage was taken, whatever is configured now."""
 
 
 @dataclass(frozen=True, slots=True)
 class FrozenRecord:
-    """What every attempt of a record sends, beside its dimension, timestamp and quantity."""
+    """What every attempt of a record sends in addition to its dimension, timestamp and quantity."""
 
     unanswered: int
     """As `Record.unanswered`, this attempt counted."""
@@ -155,7 +155,7 @@ def settle(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> F
         unanswered: The record's attempts without an answer, this one counted.
         outcome: What the answer means.
         words: The code and message of the answer, for the reason.
-        late: What becomes of a quantity whose window has closed.
+        late: What becomes of a quantity after its window has closed.
     """
     known = max(0, unanswered - 1)
     match outcome:
@@ -181,7 +181,7 @@ def settle(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> F
 
 
 def expire(unanswered: int, late: LatePolicy, words: str) -> Fate:
-    """Decide what becomes of a record whose submission window has closed.
+    """Decide what becomes of a record after its submission window has closed.
 
     An attempt of which no answer was seen may have been taken; moving its quantity on could charge the buyer twice.
     """
@@ -202,8 +202,8 @@ def orphan(unanswered: int, pod: str, *, late: LatePolicy = LatePolicy.CARRY, cl
     Args:
         unanswered: The record's attempts without an answer.
         pod: The pod's uid.
-        late: What becomes of a quantity whose window has closed.
-        closed: Words that say that the record's window has closed; None while AWS still takes its hour. Inside the
+        late: What becomes of a quantity after its window has closed.
+        closed: A sentence about the closed window of the record; None while AWS still takes its hour. Inside the
             window the record is not late, it only has another identity, so the policy does not apply.
     """
     if unanswered:
@@ -212,7 +212,7 @@ def orphan(unanswered: int, pod: str, *, late: LatePolicy = LatePolicy.CARRY, cl
 
 
 def foreign(unanswered: int, product_code: str) -> MarkUnbilled:
-    """Decide what becomes of a sealed record of `product_code` on a ledger whose product is another one now.
+    """Decide what becomes of a sealed record of `product_code` on a ledger that has another product now.
 
     It is never submitted under another product's code, and nothing submits under its own any more.
     """

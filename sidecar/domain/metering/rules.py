@@ -97,7 +97,7 @@ class Placement(StrEnum):
 
     OPEN = "open"  # into its own hour
     CARRIED = "carried"  # its hour is closed: into the current one, as an entry of its own
-    UNBILLED = "unbilled"  # its hour is closed: kept, and nobody is charged
+    UNBILLED = "unbilled"  # its hour is closed: kept, and not charged
 
 
 def placement(
@@ -137,5 +137,5 @@ def placement(
 
 
 def window_closed(hour: Hour, rules: MeteringRules, now_micros: int) -> bool:
-    """Tell whether AWS no longer takes what is dated at the start of `hour`."""
+    """Return whether AWS no longer takes what is dated at the start of `hour`."""
     return to_micros(start_of(hour) + rules.window) <= now_micros

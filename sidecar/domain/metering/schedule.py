@@ -1,4 +1,4 @@
-"""When a pod submits: a stable offset of its own within the spread, so that many pods never call at once.
+"""When a pod submits: a stable offset of its own within the spread keeps many pods from calling together.
 
 And how fast: in turns that keep one pod far below the account's quota.
 """
@@ -25,7 +25,7 @@ BURST = 24
 def stretch(spread: timedelta, *, dimensions: int, settle: timedelta) -> timedelta:
     """Return over how long the submissions of pods with so many dimensions spread.
 
-    As long as configured, and longer in proportion for a product of many dimensions, so that a pod's rate stays the
+    It has the configured length, and in proportion more for a product of many dimensions, which keeps a pod's rate the
     same: a thousand pods with 24 dimensions need 40 minutes of the account's quota of 10 calls a second.
     """
     return max(spread, min(spread * dimensions / SMALL_PRODUCT, LONGEST - settle))

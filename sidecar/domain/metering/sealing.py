@@ -27,7 +27,7 @@ class Seal:
 
     quantity: int
     allocations: Mapping[Tags, int]
-    """Shares by tag set that add up to the quantity; empty when there are no tags to tell apart."""
+    """Shares by tag set that add up to the quantity; empty when no usage has tags."""
     gathered: int
     remainder: int
     """Held back for the next hour because only whole numbers are sent; below one unit."""

@@ -1,10 +1,10 @@
 """The rules a usage event must keep, judged on members that are already decoded.
 
 One entry, `read_batch`: all events of a batch or one refusal that lists the faults of its items. It refuses what it
-does not know rather than guess, because a misspelt member would otherwise change what a buyer pays. Whether an id was
-seen before is not judged here: only the ledger can tell.
+does not know rather than guess, because a misspelled member would otherwise change what a buyer pays. Whether an id was
+seen before is judged by the ledger alone.
 
-Strings are compared by exact type: a JSON number arrives as `NumberText`, and may stand for a quantity only.
+Strings are compared by exact type: a JSON number arrives as `NumberText`, and only a quantity may be one.
 """
 
 import re

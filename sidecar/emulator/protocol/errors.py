@@ -1,10 +1,11 @@
 """The errors that the emulated service answers with, by their names on the wire.
 
 Refuses to know why an error is raised: rules raise, this module only names. Invariant: every name under `MODELLED`
-is one that an SDK turns into an exception class of its own.
+and `LICENSE_MODELLED` is one that an SDK turns into an exception class of its own.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 MODELLED: Mapping[str, tuple[str, ...]] = {
     "RegisterUsage": (
@@ -52,6 +53,30 @@ MODELLED: Mapping[str, tuple[str, ...]] = {
 }
 """The errors of each metering operation, as the service model lists them."""
 
+_LICENSE_COMMON = (
+    "ValidationException",
+    "InvalidParameterValueException",
+    "AuthorizationException",
+    "AccessDeniedException",
+    "RateLimitExceededException",
+    "ServerInternalException",
+)
+LICENSE_MODELLED: Mapping[str, tuple[str, ...]] = {
+    "CheckoutLicense": (
+        *_LICENSE_COMMON,
+        "ResourceNotFoundException",
+        "NoEntitlementsAllowedException",
+        "UnsupportedDigitalSignatureMethodException",
+        "RedirectException",
+    ),
+    "CheckInLicense": (*_LICENSE_COMMON, "ResourceNotFoundException", "ConflictException"),
+    "ExtendLicenseConsumption": (*_LICENSE_COMMON, "ResourceNotFoundException"),
+    "GetLicense": _LICENSE_COMMON,
+    "GetLicenseUsage": _LICENSE_COMMON,
+    "ListReceivedLicenses": (*_LICENSE_COMMON, "ResourceLimitExceededException"),
+}
+"""The errors of each License Manager operation, as the service model lists them."""
+
 STS_MODELLED = ("InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError", "ExpiredTokenException")
 """The errors of AssumeRoleWithWebIdentity that a caller can meet."""
 
@@ -66,6 +91,7 @@ _STATUS = {
     "RequestEntityTooLargeException": 413,
     "AccessDenied": 403,
     "InternalFailure": 500,
+    "ServerInternalException": 500,
     "IDPRejectedClaim": 403,
     "InvalidClientTokenId": 403,
     "MissingAuthenticationToken": 403,
@@ -79,12 +105,14 @@ class ServiceError(Exception):
     Attributes:
         code: The name on the wire, for example `ThrottlingException`.
         message: A sentence for a person. Never holds a nonce, a token or a signature.
+        members: What the error says beside its message.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, *, members: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
+        self.members = members
 
     @property
     def status(self) -> int:

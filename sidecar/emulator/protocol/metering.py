@@ -4,13 +4,11 @@ Applies the faults that change an answer or refuse a call, then the rules. Refus
 the rule's look at the state and its change nothing else runs, so every call is atomic.
 """
 
-import json
-from dataclasses import dataclass, field
-from decimal import Decimal, DecimalException
-from typing import Any, NoReturn
+from typing import Any
 from uuid import uuid4
 
 from sidecar.emulator.faults import ERROR_NAMES
+from sidecar.emulator.protocol.calls import Call, CallAnswer, read_body
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import epoch_seconds
 from sidecar.emulator.protocol.requests import (
@@ -21,8 +19,7 @@ from sidecar.emulator.protocol.requests import (
     ResolveCustomerRequest,
     read_request,
 )
-from sidecar.emulator.protocol.shapes import REQUESTS, check
-from sidecar.emulator.protocol.sigv4 import Caller
+from sidecar.emulator.protocol.shapes import REQUESTS
 from sidecar.emulator.protocol.trail import describe
 from sidecar.emulator.rules.batch_meter_usage import batch_meter_usage
 from sidecar.emulator.rules.meter_usage import meter_usage
@@ -37,32 +34,6 @@ _REFUSALS = {
     "internal": "InternalServiceErrorException",
     "expired-token": "ExpiredTokenException",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call by a known caller, with the fault that shall happen to it."""
-
-    operation: str
-    caller: Caller
-    body: bytes = field(repr=False)
-    fault: str | None = None
-
-
-@dataclass(slots=True)
-class CallAnswer:
-    """What a call came to.
-
-    Attributes:
-        result: The answer's members; empty when there is an error.
-        parameters: What the log may show of the request; None when it could not be read.
-        elements: What the log may show of the result.
-    """
-
-    result: dict[str, Any] = field(default_factory=dict, repr=False)
-    parameters: dict[str, Any] | None = None
-    elements: dict[str, Any] | None = None
-    error: ServiceError | None = None
 
 
 async def perform(service: Service, call: Call) -> CallAnswer:
@@ -90,16 +61,7 @@ async def perform(service: Service, call: Call) -> CallAnswer:
 def _read_members(call: Call) -> dict[str, Any]:
     if call.operation == "BatchMeterUsage" and len(call.body) >= _LARGEST_BATCH:
         raise ServiceError("RequestEntityTooLargeException", "A batch must be smaller than 1 MB.")
-    try:
-        document = json.loads(call.body, parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError, DecimalException) as error:
-        raise ServiceError("SerializationException", "The body is not JSON.") from error
-    members: dict[str, Any] = check(REQUESTS[call.operation], document)
-    return members
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    return read_body(call, REQUESTS)
 
 
 def _check_call(service: Service, call: Call, request: MeteringRequest) -> None:

@@ -1,4 +1,4 @@
-"""Call rates per operation and Region, as AWS publishes them, on the emulated clock.
+"""Call rates per operation and Region on the emulated clock: Metering's as published, License Manager's assumed.
 
 Refuses nothing unless asked for at start. Each quota admits one second's worth of calls immediately and then fills
 up evenly.
@@ -6,8 +6,15 @@ up evenly.
 
 from datetime import datetime
 
-PER_SECOND = {"RegisterUsage": 5, "MeterUsage": 10, "BatchMeterUsage": 10}
-"""The published rates; operations that are missing here have none."""
+from sidecar.emulator.protocol.errors import LICENSE_MODELLED
+
+PER_SECOND = {
+    "RegisterUsage": 5,
+    "MeterUsage": 10,
+    "BatchMeterUsage": 10,
+    **dict.fromkeys(LICENSE_MODELLED, 10),
+}
+"""The rates; operations that are missing here have none. AWS publishes none for License Manager."""
 
 
 class Quotas:

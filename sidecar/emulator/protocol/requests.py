@@ -56,7 +56,7 @@ class MeterUsageRequest:
 
 @dataclass(frozen=True, slots=True)
 class UsageRecord:
-    """One record of a batch. The customer is named either by identifier, or by account and licence."""
+    """One record of a batch. The customer is named either by identifier, or by account and license."""
 
     timestamp: datetime
     dimension: str

@@ -1,6 +1,6 @@
 """The log of calls in the shape of CloudTrail's, as a buyer finds it in their account.
 
-Refuses to hold a token, a nonce, a signature or the value of a tag.
+Refuses to hold a consumption token, a registration token, a nonce, a signature or the value of a tag.
 """
 
 from datetime import datetime
@@ -8,6 +8,15 @@ from typing import Any
 
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import format_instant
+from sidecar.emulator.protocol.license_requests import (
+    CheckInLicenseRequest,
+    CheckoutLicenseRequest,
+    ExtendLicenseConsumptionRequest,
+    GetLicenseRequest,
+    GetLicenseUsageRequest,
+    LicenseRequest,
+    ListReceivedLicensesRequest,
+)
 from sidecar.emulator.protocol.requests import (
     BatchMeterUsageRequest,
     MeteringRequest,
@@ -19,6 +28,9 @@ from sidecar.emulator.protocol.sigv4 import Caller
 from sidecar.emulator.state.entries import TrailEvent
 
 EVENT_SOURCE = "metering-marketplace.amazonaws.com"
+LICENSE_EVENT_SOURCE = "license-manager.amazonaws.com"
+_READING = ("Get", "List")
+"""How the names of operations begin that change nothing."""
 
 
 def describe(request: MeteringRequest) -> dict[str, Any]:
@@ -51,7 +63,34 @@ def describe(request: MeteringRequest) -> dict[str, Any]:
             return {}
 
 
+def describe_license_request(request: LicenseRequest) -> dict[str, Any]:
+    """Return what the log shows of a request to License Manager."""
+    match request:
+        case CheckoutLicenseRequest():
+            return {
+                "productSKU": request.sku,
+                "checkoutType": request.checkout_type,
+                "keyFingerprint": request.fingerprint,
+                "entitlements": [
+                    {"name": asked.name, "unit": asked.unit, "value": asked.value} for asked in request.entitlements
+                ],
+                "clientToken": request.client_token,
+                "beneficiary": request.beneficiary,
+                "nodeId": request.node_id,
+            }
+        case CheckInLicenseRequest():
+            return {}
+        case ExtendLicenseConsumptionRequest():
+            return {"dryRun": request.dry_run}
+        case GetLicenseRequest() | GetLicenseUsageRequest():
+            return {"licenseArn": request.arn}
+        case ListReceivedLicensesRequest():
+            filters = [{"name": name, "values": list(values)} for name, values in request.filters]
+            return {"licenseArns": request.arns, "filters": filters, "maxResults": request.page_size}
+
+
 def make_event(
+    source: str,
     operation: str,
     caller: Caller,
     now: datetime,
@@ -71,7 +110,7 @@ def make_event(
             "accessKeyId": caller.access_key_id,
         },
         "eventTime": format_instant(now.replace(microsecond=0)),
-        "eventSource": EVENT_SOURCE,
+        "eventSource": source,
         "eventName": operation,
         "awsRegion": caller.region,
         "sourceIPAddress": "127.0.0.1",
@@ -80,7 +119,7 @@ def make_event(
         "additionalEventData": {"identity": caller.identity},
         "requestID": request_id,
         "eventID": request_id,
-        "readOnly": False,
+        "readOnly": operation.startswith(_READING),
         "eventType": "AwsApiCall",
         "managementEvent": True,
         "recipientAccountId": caller.account,

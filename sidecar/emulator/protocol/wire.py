@@ -1,4 +1,4 @@
-"""HTTP as AWS speaks it: JSON 1.1 for metering and the query protocol for the token service, both at `POST /`.
+"""HTTP as AWS speaks it: JSON 1.1 for metering and licenses, the query protocol for the token service, all at `POST /`.
 
 Refuses with AWS's own error names, so an SDK raises the same errors as against AWS. Invariant: nothing that a
 client sends is answered by HTTP 500 unless that was asked for, or the state file failed.
@@ -15,8 +15,9 @@ from aiohttp import web
 
 from sidecar.emulator.clock import system_now
 from sidecar.emulator.faults import ERROR_NAMES, STS_OPERATION
-from sidecar.emulator.protocol.errors import MODELLED, ServiceError
-from sidecar.emulator.protocol.metering import Call, perform
+from sidecar.emulator.protocol.calls import Call
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.protocol.services import JsonService, find_service
 from sidecar.emulator.protocol.sigv4 import SignedRequest, authenticate
 from sidecar.emulator.protocol.sts import assume_role, caller_xml, credentials_xml, error_xml
 from sidecar.emulator.protocol.trail import make_event
@@ -25,7 +26,6 @@ from sidecar.emulator.service import Service
 LARGEST_BODY = 8 * 1024 * 1024
 """More than the largest valid MeterUsage: 2500 allocations with five full tags each."""
 
-_TARGET_PREFIX = "AWSMPMeteringService."
 _HELD_S = 120.0
 _JSON = "application/x-amz-json-1.1"
 
@@ -61,8 +61,8 @@ class _Exchange:
             headers={"Content-Type": _JSON, "x-amzn-RequestId": self.request_id},
         )
 
-    def json_error(self, error: ServiceError) -> web.Response:
-        return self.json_answer(error.status, {"__type": error.code, "message": error.message})
+    def json_error(self, error: ServiceError, message_member: str = "message") -> web.Response:
+        return self.json_answer(error.status, {"__type": error.code, message_member: error.message, **error.members})
 
     def xml_answer(self, status: int, document: str) -> web.Response:
         return web.Response(
@@ -112,26 +112,28 @@ async def answer(service: Service, request: web.Request) -> web.StreamResponse:
             return await _answer_sts(exchange)
         except ServiceError as error:
             return exchange.xml_answer(error.status, error_xml(error, exchange.request_id))
+    called = find_service(target or "")
+    if called is None:
+        unknown = "X-Amz-Target names no operation of a service that the emulator plays."
+        return exchange.json_error(ServiceError("UnknownOperationException", unknown))
     try:
-        return await _answer_metering(exchange, target or "")
+        return await _answer_json(exchange, called, (target or "").removeprefix(called.target_prefix))
     except ServiceError as error:
-        return exchange.json_error(error)
+        return exchange.json_error(error, called.message_member)
 
 
-async def _answer_metering(exchange: _Exchange, target: str) -> web.StreamResponse:
+async def _answer_json(exchange: _Exchange, called: JsonService, operation: str) -> web.StreamResponse:
     service = exchange.service
-    operation = target.removeprefix(_TARGET_PREFIX)
-    if not target.startswith(_TARGET_PREFIX) or operation not in MODELLED:
-        raise ServiceError("UnknownOperationException", "X-Amz-Target names no operation of this service.")
     body = await _read_body(exchange.request)
-    caller = authenticate(exchange.signed(body), "aws-marketplace", service.state.sessions, system_now())
+    caller = authenticate(exchange.signed(body), called.signing_name, service.state.sessions, system_now())
     fault = service.faults.take(operation)
     unanswered = await exchange.misbehave(fault)
     if unanswered is not None:
         return unanswered
-    answer = await perform(service, Call(operation, caller, body, fault))
+    answer = await called.perform(service, Call(operation, caller, body, fault))
     service.state.keep(
         make_event(
+            called.event_source,
             operation,
             caller,
             service.clock.now(),
@@ -141,13 +143,13 @@ async def _answer_metering(exchange: _Exchange, target: str) -> web.StreamRespon
             error=answer.error,
         )
     )
-    await _settle(service)
-    if fault == "drop-response":
+    await _settle(service, called.internal_error)
+    if fault in ("drop-response", "drop-new-token"):
         return exchange.hang_up()
     if fault == "internal-taken":
-        raise ServiceError("InternalServiceErrorException", "This fault was asked for.")
+        raise ServiceError(called.internal_error, "This fault was asked for.")
     if answer.error is not None:
-        return exchange.json_error(answer.error)
+        raise answer.error
     return exchange.json_answer(200, answer.result)
 
 
@@ -183,7 +185,7 @@ async def _assume_role(exchange: _Exchange, form: dict[str, str]) -> web.StreamR
     if fault in ERROR_NAMES or fault in _STS_REFUSALS:
         raise ServiceError(_STS_REFUSALS.get(fault, fault), "This fault was asked for.")
     session, subject = assume_role(service.state, system_now(), form)
-    await _settle(service)
+    await _settle(service, "InternalServiceErrorException")
     if fault == "drop-response":
         return exchange.hang_up()
     if fault == "internal-taken":
@@ -198,8 +200,8 @@ async def _read_body(request: web.Request) -> bytes:
         raise ServiceError("RequestEntityTooLargeException", "The request is too large.") from error
 
 
-async def _settle(service: Service) -> None:
+async def _settle(service: Service, internal_error: str) -> None:
     try:
         await service.settle()
     except OSError as error:
-        raise ServiceError("InternalServiceErrorException", f"The state file: {error.strerror}") from error
+        raise ServiceError(internal_error, f"The state file: {error.strerror}") from error

@@ -90,7 +90,7 @@ def _check_customer(state: State, product_code: str | None, record: UsageRecord)
         raise ServiceError("ValidationException", "ProductCode must not be sent with LicenseArn: that bills twice.")
     by_license = find_customers(state.customers.values(), Name(license_arn=record.license_arn))
     by_account = find_customers(state.customers.values(), Name(aws_account_id=record.aws_account_id))
-    # Either the license is known and another customer's, or the account is known and has other licences.
+    # Either the license is known and another customer's, or the account is known and has other licenses.
     if (by_license or by_account) and not any(customer in by_account for customer in by_license):
         raise ServiceError("InvalidLicenseException", "The LicenseArn does not match the customer.")
 

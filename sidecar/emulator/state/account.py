@@ -1,6 +1,6 @@
 """Subscribing and unsubscribing: of a named SaaS customer, or of the account that the pods run in.
 
-Refuses to give one licence to two accounts.
+Refuses to give one license to two accounts.
 """
 
 from dataclasses import replace
@@ -17,7 +17,7 @@ def change_customers(state: State, name: Name, *, entitled: bool) -> Customer:
     among the SaaS customers without making the unnamed ones strangers.
 
     Raises:
-        ValueError: The licence is another customer's.
+        ValueError: The license is another customer's.
     """
     is_named = not name.is_empty
     if not is_named:

@@ -1,6 +1,6 @@
 """Buyers: who they are when only a part of their identity is named, and whether they are subscribed.
 
-Refuses to guess between two buyers: a licence belongs to one account. Invariant: what is made up for a buyer depends
+Refuses to guess between two buyers: a license belongs to one account. Invariant: what is made up for a buyer depends
 only on what was named, so the same name gives the same buyer in every run.
 """
 

@@ -1,6 +1,6 @@
 """What the emulator remembers: one class for each kind of fact.
 
-Refuses behaviour: these are values. Invariant: each holds everything needed to put it back into the state, so
+Refuses behavior: these are values. Invariant: each holds everything needed to put it back into the state, so
 the state is the sum of its entries in order.
 """
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from sidecar.emulator.protocol.requests import Allocation, MeterUsageRequest
 from sidecar.emulator.rules.quantities import Quantity
+from sidecar.emulator.state.license_entries import Checkout, License
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Customer:
     """A buyer of the SaaS product.
 
     Attributes:
-        customer_identifier: None for integrations that know the buyer by account and licence.
+        customer_identifier: None for integrations that know the buyer by account and license.
         ever_entitled: It once was; from then on unnamed customers count as strangers.
     """
 
@@ -150,5 +151,7 @@ Entry = (
     | SigningKey
     | ClockSetting
     | TrailEvent
+    | License
+    | Checkout
     | Reset
 )

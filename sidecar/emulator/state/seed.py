@@ -1,8 +1,8 @@
-"""What the emulated Marketplace knows from the start: the product, its dimensions and its customers.
+"""What the emulated Marketplace knows from the start: the product, its dimensions, customers and licenses.
 
-Reads a sidecar configuration and looks at nothing in it but `product`, `metering.dimensions` and the list
-`customers`, which a sidecar does not have. Refuses to judge the rest of the file. Without a seed any product and any
-dimension is taken.
+Reads a sidecar configuration and looks at nothing in it but `product`, `metering.dimensions` and the lists
+`customers` and `licenses`, which a sidecar does not have. Refuses to judge the rest of the file. Without a seed any
+product and any dimension is taken, and there is no license.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,9 @@ from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.shapes import CUSTOMER, REQUESTS, Flag, Structure, check
 from sidecar.emulator.state.customers import Name, named_customer
 from sidecar.emulator.state.entries import Customer
+from sidecar.emulator.state.grants import seeded_license
+from sidecar.emulator.state.license_entries import License
+from sidecar.emulator.state.license_members import GrantError
 
 
 class SeedError(Exception):
@@ -34,6 +37,7 @@ class Seed:
         dimensions: None takes any dimension.
         public_key_version: Key pairs 1 to this one exist.
         entitled: The account that the pods run in is entitled.
+        product_id: The SKU of a license that names none.
     """
 
     product_code: str | None = None
@@ -41,10 +45,12 @@ class Seed:
     public_key_version: int = 1
     customers: tuple[Customer, ...] = ()
     entitled: bool = True
+    product_id: str | None = None
+    licenses: tuple[License, ...] = ()
 
     @property
     def resolved_product_code(self) -> str:
-        """The product that licences and registration tokens belong to, a made-up one without a seed."""
+        """The product that licenses and registration tokens belong to, a made-up one without a seed."""
         return self.product_code or "0abc123example"
 
 
@@ -81,9 +87,11 @@ def make_seed(document: object) -> Seed:
         problems.append("product.public_key_version: the emulator makes a key pair per version, at most 100")
     dimensions = _read_dimensions(metering.get("dimensions"), problems)
     customers, entitled = _read_customers(configuration.get("customers"), problems)
+    product_id = _read_product_id(product.get("id"), problems)
+    licenses = _read_licenses(configuration.get("licenses"), product_id, problems)
     if problems:
         raise SeedError(problems)
-    return Seed(code, dimensions, version or 1, customers, entitled)
+    return Seed(code, dimensions, version or 1, customers, entitled, product_id, licenses)
 
 
 def _mapping(value: object, field: str, problems: list[str]) -> dict[str, Any]:
@@ -138,3 +146,30 @@ def _read_customers(value: object, problems: list[str]) -> tuple[tuple[Customer,
             # As in the control API, an empty name means the account that the pods run in.
             account_entitled = entitled
     return tuple(customers), account_entitled
+
+
+def _read_product_id(value: object, problems: list[str]) -> str | None:
+    if value is None or (isinstance(value, str) and value):
+        return value
+    problems.append(f"product.id: {value!r}: must be text")
+    return None
+
+
+def _read_licenses(value: object, product_id: str | None, problems: list[str]) -> tuple[License, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        problems.append("licenses: must be a list")
+        return ()
+    licenses: dict[str, License] = {}
+    for index, item in enumerate(value):
+        try:
+            members = {str(name): member for name, member in item.items()} if isinstance(item, dict) else {}
+            made = seeded_license(members, number=index, default_sku=product_id)
+        except GrantError as error:
+            problems.append(f"licenses[{index}].{error}")
+            continue
+        if made.arn in licenses:
+            problems.append(f"licenses[{index}].arn: {made.arn!r}: is the ARN of an earlier one")
+        licenses[made.arn] = made
+    return tuple(licenses.values())

@@ -23,13 +23,14 @@ from sidecar.emulator.state.entries import (
     TrailEvent,
     UsedToken,
 )
+from sidecar.emulator.state.license_entries import Checkout, License
 from sidecar.emulator.state.seed import NO_SEED, Seed
 
 if TYPE_CHECKING:
     from sidecar.emulator.protocol.requests import MeterUsageRequest
 
 Slot = tuple[str, str, str, datetime]
-"""What can be metered once: product or licence, pod or customer, dimension, hour."""
+"""What can be metered once: product or license, pod or customer, dimension, hour."""
 
 _TRAIL_LENGTH = 20_000
 
@@ -39,10 +40,13 @@ class State:
 
     Attributes:
         slots: Records of MeterUsage, by product, pod, dimension and hour.
-        customer_slots: Records of BatchMeterUsage, by product or licence, customer, dimension and hour.
+        customer_slots: Records of BatchMeterUsage, by product or license, customer, dimension and hour.
         records: All of them, in the order in which they were accepted.
         used_tokens: What each pod's client tokens stood for.
         keys: The product's key pairs by version; the highest is the current one.
+        licenses: What the account has received, by ARN, in the order of arrival.
+        checkouts: What is or was checked out, by client token.
+        checkouts_by_token: The same by consumption token, without tokens that were replaced.
     """
 
     def __init__(self, seed: Seed = NO_SEED, listener: Callable[[Entry], None] | None = None) -> None:
@@ -61,6 +65,9 @@ class State:
         self.registrations: dict[tuple[str, str], Registration] = {}
         self.customers = {customer.license_arn: customer for customer in self.seed.customers}
         self.registration_tokens: dict[str, RegistrationToken] = {}
+        self.licenses = {license_.arn: license_ for license_ in self.seed.licenses}
+        self.checkouts: dict[str, Checkout] = {}
+        self.checkouts_by_token: dict[str, Checkout] = {}
         self.entitled = self.seed.entitled
         self.clock_setting: ClockSetting | None = None
         self.trail: deque[TrailEvent] = deque(maxlen=_TRAIL_LENGTH)
@@ -99,8 +106,19 @@ class State:
                 self.registration_tokens[entry.token] = entry
             case Subscription():
                 self.entitled = entry.entitled
+            case License():
+                self.licenses[entry.arn] = entry
+            case Checkout():
+                self._apply_checkout(entry)
             case _:
                 self._apply_surroundings(entry)
+
+    def _apply_checkout(self, checkout: Checkout) -> None:
+        earlier = self.checkouts.get(checkout.request.client_token)
+        if earlier is not None:
+            self.checkouts_by_token.pop(earlier.consumption_token, None)
+        self.checkouts[checkout.request.client_token] = checkout
+        self.checkouts_by_token[checkout.consumption_token] = checkout
 
     def _apply_surroundings(self, entry: Session | SigningKey | ClockSetting | TrailEvent | Reset) -> None:
         match entry:
@@ -125,6 +143,8 @@ class State:
         yield from (UsedToken(identity, request) for (identity, _), request in self.used_tokens.items())
         yield from self.registrations.values()
         yield from self.registration_tokens.values()
+        yield from self.licenses.values()
+        yield from self.checkouts.values()
         yield from self.trail
         if self.clock_setting is not None:
             yield self.clock_setting

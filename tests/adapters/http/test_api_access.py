@@ -59,13 +59,13 @@ def test_other_names_refused(authority: str) -> None:
 async def test_foreign_host_refused(api: Api) -> None:
     """A foreign Host header is 421 on every path, known or not."""
     for path in ("/v1/entitlement", "/v1/usage", "/nowhere"):
-        assert (await api.get(path, host="evil.example")).problem == "misdirected"
+        assert "misdirected" == (await api.get(path, host="evil.example")).problem
 
 
 async def test_foreign_target_refused(api: Api) -> None:
     """A foreign name in the request target is refused as well."""
-    assert (await api.get("http://evil.example/v1/entitlement")).problem == "misdirected"
-    assert (await api.get("http://localhost/v1/entitlement")).status == 200
+    assert "misdirected" == (await api.get("http://evil.example/v1/entitlement")).problem
+    assert 200 == (await api.get("http://localhost/v1/entitlement")).status
 
 
 @pytest.mark.parametrize("lines", [b"", b"Host:\r\n", b"Host: localhost\r\nHost: evil.example\r\n"])
@@ -82,7 +82,7 @@ async def test_any_host_on_unix_socket(tmp_path: Path) -> None:
     await running.start()
     wire = await Wire.open_unix(tmp_path / "api.sock")
     wire.send(request("GET", "/v1/entitlement", host="sidecar"))
-    assert (await wire.receive()).status == 200
+    assert 200 == (await wire.receive()).status
     await wire.close()
     await running.stop()
 
@@ -101,7 +101,7 @@ async def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 @pytest.mark.parametrize("line", ["Authorization: Bearer s3cret", "authorization: bearer  s3cret"])
 async def test_token_lets_in(guarded: Api, line: str) -> None:
     """The token in the Authorization header lets a request in."""
-    assert (await guarded.get("/v1/entitlement", line)).status == 200
+    assert 200 == (await guarded.get("/v1/entitlement", line)).status
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ async def test_without_token_refused(guarded: Api, lines: tuple[str, ...]) -> No
     """Without the token every path is 401, and no problem repeats what was sent."""
     for path in ("/v1/entitlement", "/openapi.json", "/nowhere"):
         answer = await guarded.get(path, *lines)
-        assert (answer.status, answer.problem, answer.headers["www-authenticate"]) == (401, "unauthorized", "Bearer")
+        assert (401, "unauthorized", "Bearer") == (answer.status, answer.problem, answer.headers["www-authenticate"])
         assert b"s3cre" not in answer.body
 
 
@@ -131,7 +131,7 @@ async def test_token_holds_on_unix_socket(guarded: Api, tmp_path: Path) -> None:
     """The unix socket asks for the token as well."""
     wire = await Wire.open_unix(tmp_path / "api.sock")
     wire.send(request("GET", "/v1/entitlement"))
-    assert (await wire.receive()).status == 401
+    assert 401 == (await wire.receive()).status
     await wire.close()
 
 
@@ -139,10 +139,10 @@ async def test_token_follows_its_file(guarded: Api, tmp_path: Path) -> None:
     """A rotated token counts from the next look, and the old one no longer; a file that is gone changes nothing."""
     (tmp_path / "next").write_text("rotated")
     os.replace(tmp_path / "next", tmp_path / "token")  # noqa: PTH105 - the atomic form is meant
-    assert (await guarded.get("/v1/entitlement", "Authorization: Bearer s3cret")).status == 401
-    assert (await guarded.get("/v1/entitlement", "Authorization: Bearer rotated")).status == 200
+    assert 401 == (await guarded.get("/v1/entitlement", "Authorization: Bearer s3cret")).status
+    assert 200 == (await guarded.get("/v1/entitlement", "Authorization: Bearer rotated")).status
     (tmp_path / "token").unlink()
-    assert (await guarded.get("/v1/entitlement", "Authorization: Bearer rotated")).status == 200
+    assert 200 == (await guarded.get("/v1/entitlement", "Authorization: Bearer rotated")).status
 
 
 @pytest.mark.parametrize("content", [None, "", " \n", "two words", "a\nb", "t" * 4097])

@@ -14,13 +14,14 @@ from sidecar.adapters.http.listening import Listener
 from sidecar.adapters.http.problems import HttpProblem, answer
 from sidecar.adapters.http.replies import reply
 from tests.support.http_fakes import Api, Wire, request
+from tests.support.tools import PATIENCE
 
 EVENT = '{"dimension": "requests"}'
 
 
 async def test_body_at_the_limit_taken(api: Api) -> None:
     """A body of exactly 8 MiB is read."""
-    assert (await api.report(b" " * (MOST_BODY - len(EVENT)) + EVENT.encode())).status == 202
+    assert 202 == (await api.report(b" " * (MOST_BODY - len(EVENT)) + EVENT.encode())).status
 
 
 async def test_announced_large_body_refused(api: Api) -> None:
@@ -30,7 +31,7 @@ async def test_announced_large_body_refused(api: Api) -> None:
         b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (MOST_BODY + 1)
     )
-    assert (await wire.receive()).problem == "too-large"
+    assert "too-large" == (await wire.receive()).problem
     await wire.close()
 
 
@@ -41,7 +42,7 @@ async def test_chunked_large_body_refused(api: Api) -> None:
         b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n" + (b"100000\r\n" + b" " * 0x100000 + b"\r\n") * 9
     )
-    assert (await wire.receive()).problem == "too-large"
+    assert "too-large" == (await wire.receive()).problem
     await wire.close()
 
 
@@ -55,7 +56,7 @@ async def test_chunked_body_taken(api: Api) -> None:
     for _ in range(2):
         wire.send(head + b"5\r\n" + EVENT[:5].encode() + b"\r\n")
         wire.send(b"%x\r\n" % (len(EVENT) - 5) + EVENT[5:].encode() + b"\r\n0\r\n\r\n")
-        assert (await wire.receive()).status == 202
+        assert 202 == (await wire.receive()).status
     await wire.close()
 
 
@@ -66,9 +67,9 @@ async def test_continue_sent_when_asked(api: Api) -> None:
         b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Expect: 100-Continue\r\nContent-Length: %d\r\n\r\n" % len(EVENT)
     )
-    assert (await wire.receive()).status == 100
+    assert 100 == (await wire.receive()).status
     wire.send(EVENT.encode())
-    assert (await wire.receive()).status == 202
+    assert 202 == (await wire.receive()).status
     await wire.close()
 
 
@@ -79,7 +80,7 @@ async def test_other_expectations_fail(api: Api) -> None:
         b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Expect: cake\r\nContent-Length: 9\r\n\r\n"
     )
-    assert (await wire.receive()).problem == "expectation-failed"
+    assert "expectation-failed" == (await wire.receive()).problem
     await wire.close()
 
 
@@ -90,11 +91,11 @@ async def test_client_gone_in_mid_body(api: Api) -> None:
         b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n"
     )
-    assert (await wire.receive()).status == 100
+    assert 100 == (await wire.receive()).status
     wire.send(EVENT.encode())
     await wire.close()
-    assert (await api.report(EVENT)).status == 202
-    assert len(api.intake.batches) == 1
+    assert 202 == (await api.report(EVENT)).status
+    assert 1 == len(api.intake.batches)
 
 
 async def test_too_many_requests_refused(api: Api) -> None:
@@ -102,21 +103,21 @@ async def test_too_many_requests_refused(api: Api) -> None:
     api.intake.gate = asyncio.Event()
     waiting = [asyncio.ensure_future(api.report(EVENT)) for _ in range(MOST_REQUESTS + 1)]
     done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    assert [(task.result().problem, task.result().headers["retry-after"]) for task in done] == [("overloaded", "1")]
-    assert (await api.get("/v1/entitlement")).status == 200
+    assert [("overloaded", "1")] == [(task.result().problem, task.result().headers["retry-after"]) for task in done]
+    assert 200 == (await api.get("/v1/entitlement")).status
     api.intake.gate.set()
     answers = await asyncio.gather(*waiting)
     assert [202] * MOST_REQUESTS + [503] == sorted(answer.status for answer in answers)
-    assert (await api.report(EVENT)).status == 202
+    assert 202 == (await api.report(EVENT)).status
 
 
 async def test_polls_do_not_starve_usage(api: Api) -> None:
     """Long polls have a limit of their own; usage goes on when it is reached."""
     waiting = [asyncio.ensure_future(api.get("/v1/entitlement?wait=5m")) for _ in range(MOST_POLLS)]
     await api.gate.until_waiting(MOST_POLLS)
-    assert (await api.get("/v1/entitlement?wait=5m")).problem == "overloaded"
-    assert (await api.get("/v1/entitlement")).status == 200
-    assert (await api.report(EVENT)).status == 202
+    assert "overloaded" == (await api.get("/v1/entitlement?wait=5m")).problem
+    assert 200 == (await api.get("/v1/entitlement")).status
+    assert 202 == (await api.report(EVENT)).status
     await api.stop()
     assert {200} == {answer.status for answer in await asyncio.gather(*waiting)}
 
@@ -158,7 +159,7 @@ async def test_slow_body_times_out() -> None:
     async with listening(lambda incoming: read_body(incoming, MemoryBudget(), seconds=0.05)) as port:
         wire = await Wire.open(port)
         wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345")
-        assert (await wire.receive()).problem == "request-timeout"
+        assert "request-timeout" == (await wire.receive()).problem
         await wire.close()
 
 
@@ -167,9 +168,9 @@ async def test_broken_framing_times_out() -> None:
     async with listening(lambda incoming: read_body(incoming, MemoryBudget(), seconds=0.05)) as port:
         wire = await Wire.open(port)
         wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n")
-        assert (await wire.receive()).status == 100
+        assert 100 == (await wire.receive()).status
         wire.send(b"zz\r\n")
-        assert (await wire.receive()).problem == "request-timeout"
+        assert "request-timeout" == (await wire.receive()).problem
         await wire.close()
 
 
@@ -183,7 +184,7 @@ async def test_broken_body_refused() -> None:
     async with listening(read) as port:
         wire = await Wire.open(port)
         wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345")
-        assert (await wire.receive()).problem == "malformed"
+        assert "malformed" == (await wire.receive()).problem
         await wire.close()
 
 
@@ -203,11 +204,11 @@ async def test_memory_shared_by_requests() -> None:
         ):
             wire = await Wire.open(port)
             wire.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n" + rest)
-            assert (await wire.receive()).problem == "overloaded"
+            assert "overloaded" == (await wire.receive()).problem
             await wire.close()
         wire = await Wire.open(port)
         wire.send(request("POST", "/", "12345678"))
-        assert (await wire.receive()).body == b"8"
+        assert b"8" == (await wire.receive()).body
         await wire.close()
 
 
@@ -231,8 +232,8 @@ async def test_slow_headers_end() -> None:
 )
 async def test_tracing_headers_pass(api: Api, headers: list[str]) -> None:
     """8 KiB of baggage, in one header or in many, and what else a tracer sends come with any request."""
-    assert (await api.get("/v1/entitlement", *headers)).status == 200
-    assert (await api.report(EVENT, *headers)).status == 202
+    assert 200 == (await api.get("/v1/entitlement", *headers)).status
+    assert 202 == (await api.report(EVENT, *headers)).status
 
 
 async def test_endless_headers_refused(api: Api) -> None:
@@ -242,7 +243,7 @@ async def test_endless_headers_refused(api: Api) -> None:
     for number in range(80):
         wire.send(b"A%d: %s\r\n" % (number, b"a" * 1000))
     answer = await wire.receive()
-    assert (answer.status, answer.problem) == (431, "headers-too-large")
+    assert (431, "headers-too-large") == (answer.status, answer.problem)
     assert await wire.at_end()
     await wire.close()
 
@@ -265,7 +266,7 @@ async def test_large_bodies_are_no_headers(api: Api) -> None:
         wire.send(
             request("POST", "/v1/usage", b" " * 1_000_000 + EVENT.encode(), headers=["Content-Type: application/json"])
         )
-        assert (await wire.receive()).status == 202
+        assert 202 == (await wire.receive()).status
     await wire.close()
 
 
@@ -286,7 +287,8 @@ async def test_unread_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     await listener.listen_tcp("127.0.0.1", 0, "api.port")
     with socket.create_connection(("127.0.0.1", listener.port)) as client:
         client.sendall(request("GET", "/"))
-        await lost.wait()
+        async with asyncio.timeout(PATIENCE):
+            assert await lost.wait()
     await listener.stop(1)
 
 
@@ -295,11 +297,11 @@ async def test_too_many_connections_told() -> None:
     async with listening(lambda incoming: read_body(incoming, MemoryBudget()), most_connections=1) as port:
         first = await Wire.open(port)
         first.send(request("GET", "/"))
-        assert (await first.receive()).status == 200
+        assert 200 == (await first.receive()).status
         second = await Wire.open(port)
-        assert (await second.receive()).problem == "overloaded"
+        assert "overloaded" == (await second.receive()).problem
         assert await second.at_end()
         await second.close()
         first.send(request("GET", "/"))
-        assert (await first.receive()).status == 200
+        assert 200 == (await first.receive()).status
         await first.close()

@@ -39,11 +39,11 @@ async def test_unix_socket_beside_tcp(tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
     running = Api(unix_socket=path)
     await running.start()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o660
-    assert (await running.get("/v1/entitlement")).status == 200
+    assert 0o660 == stat.S_IMODE(path.stat().st_mode)
+    assert 200 == (await running.get("/v1/entitlement")).status
     wire = await Wire.open_unix(path)
     wire.send(request("GET", "/v1/entitlement"))
-    assert (await wire.receive()).status == 200
+    assert 200 == (await wire.receive()).status
     await wire.close()
     await running.stop()
     assert not path.exists()
@@ -56,6 +56,10 @@ async def test_stale_socket_replaced(tmp_path: Path) -> None:
         left_behind.bind(str(path))
     running = Api(unix_socket=path)
     await running.start()
+    wire = await Wire.open_unix(path)
+    wire.send(request("GET", "/v1/entitlement"))
+    assert 200 == (await wire.receive()).status
+    await wire.close()
     await running.stop()
 
 
@@ -87,7 +91,7 @@ async def test_socket_in_use_named(tmp_path: Path) -> None:
         await second.start()
     wire = await Wire.open_unix(path)
     wire.send(request("GET", "/v1/entitlement"))
-    assert (await wire.receive()).status == 200
+    assert 200 == (await wire.receive()).status
     await wire.close()
     await first.stop()
 
@@ -114,7 +118,7 @@ async def test_stop_lets_requests_finish(api: Api) -> None:
         await Wire.open(port)
     assert not stopping.done()
     api.intake.gate.set()
-    assert (await running).status == 202
+    assert 202 == (await running).status
     await stopping
     await idle.close()
 
@@ -167,7 +171,7 @@ async def test_broken_chunks_are_a_problem(api: Api, chunks: bytes) -> None:
         b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n" + chunks
     )
-    assert (await wire.receive()).problem == "malformed"
+    assert "malformed" == (await wire.receive()).problem
     await wire.close()
 
 
@@ -211,7 +215,7 @@ def test_any_bytes_leave_it_standing(data: bytes) -> None:
         answered = await wire.rest()
         assert not answered.startswith((b"HTTP/1.1 5", b"HTTP/1.0 5"))
         await wire.close()
-        assert (await running.get("/v1/entitlement")).status == 200
+        assert 200 == (await running.get("/v1/entitlement")).status
         await running.stop()
 
     asyncio.run(throw())

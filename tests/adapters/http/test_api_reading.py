@@ -16,9 +16,9 @@ from tests.support.tools import PATIENCE
 async def test_entitlement_rendered(api: Api) -> None:
     """The entitlement has exactly the documented members and is never stored by anybody in between."""
     answer = await api.get("/v1/entitlement")
-    assert answer.status == 200
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.document == {
+    assert 200 == answer.status
+    assert "no-store" == answer.headers["cache-control"]
+    assert {
         "entitled": True,
         "state": "entitled",
         "reason": "registered",
@@ -31,7 +31,7 @@ async def test_entitlement_rendered(api: Api) -> None:
         "until": None,
         "nonce": "the-nonce",
         "signature": "header.body.signature",
-    }
+    } == answer.document
 
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.ENTITLED])
@@ -48,21 +48,21 @@ async def test_poll_ends_on_change(api: Api) -> None:
     poll = asyncio.ensure_future(api.get("/v1/entitlement?wait=30s&state=pending"))
     await api.gate.until_waiting()
     await api.gate.become(State.ENTITLED)
-    assert (await poll).document["state"] == "entitled"
+    assert "entitled" == (await poll).document["state"]
     assert [(State.PENDING, timedelta(seconds=30))] == api.gate.waits
 
 
 async def test_poll_ends_in_time(api: Api) -> None:
     """A long poll that sees no change answers with the same state."""
     api.gate.patient = False
-    assert (await api.get("/v1/entitlement?wait=5m")).document["state"] == "entitled"
+    assert "entitled" == (await api.get("/v1/entitlement?wait=5m")).document["state"]
     assert [(State.ENTITLED, timedelta(minutes=5))] == api.gate.waits
 
 
 @pytest.mark.parametrize("query", ["state=pending&wait=30s", "wait=0s", "state=entitled", "state=entitled&wait=0m"])
 async def test_no_wait_without_need(api: Api, query: str) -> None:
     """Nothing is waited for when the state differs already, or no time is given."""
-    assert (await api.get(f"/v1/entitlement?{query}")).status == 200
+    assert 200 == (await api.get(f"/v1/entitlement?{query}")).status
     assert not api.gate.waits
 
 
@@ -73,7 +73,7 @@ async def test_poll_ends_with_client(api: Api) -> None:
     await api.gate.until_waiting()
     await wire.close()
     async with asyncio.timeout(PATIENCE):
-        await api.gate.ended.wait()
+        assert await api.gate.ended.wait()
 
 
 async def test_poll_ends_with_server(api: Api) -> None:
@@ -81,7 +81,7 @@ async def test_poll_ends_with_server(api: Api) -> None:
     poll = asyncio.ensure_future(api.get("/v1/entitlement?wait=5m"))
     await api.gate.until_waiting()
     await api.stop()
-    assert (await poll).document["state"] == "entitled"
+    assert "entitled" == (await poll).document["state"]
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,14 @@ async def test_poll_ends_with_server(api: Api) -> None:
 )
 async def test_bad_poll_refused(api: Api, query: str) -> None:
     """Unknown, repeated or unreadable parameters are 400."""
-    assert (await api.get(f"/v1/entitlement?{query}")).problem == "malformed"
+    assert "malformed" == (await api.get(f"/v1/entitlement?{query}")).problem
 
 
 async def test_attestation_signed(api: Api) -> None:
     """The app's own nonce comes back under AWS's signature."""
     answer = await api.post("/v1/attestations", '{"nonce": "mine"}')
-    assert (answer.status, answer.document) == (201, {"signature": "header.body.signature"})
-    assert api.gate.nonces == ["mine"]
+    assert (201, {"signature": "header.body.signature"}) == (answer.status, answer.document)
+    assert ["mine"] == api.gate.nonces
 
 
 @pytest.mark.parametrize(
@@ -128,9 +128,9 @@ async def test_bad_nonce_refused(api: Api, body: str, faults: list[tuple[int, st
 
 async def test_attestation_needs_json(api: Api) -> None:
     """A body that is not JSON is refused by its type or its form."""
-    assert (await api.post("/v1/attestations", "{")).problem == "malformed"
+    assert "malformed" == (await api.post("/v1/attestations", "{")).problem
     ndjson = await api.post("/v1/attestations", '{"nonce": "n"}', media="application/x-ndjson")
-    assert ndjson.problem == "unsupported-media-type"
+    assert "unsupported-media-type" == ndjson.problem
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ async def test_attestation_refused(api: Api, refusal: Exception, status: int, pr
 
 async def test_buckets_rendered(api: Api) -> None:
     """Open buckets show exact quantities and their tags."""
-    assert (await api.get("/v1/usage")).document == {
+    assert {
         "buckets": [
             {
                 "dimension": "requests",
@@ -159,12 +159,12 @@ async def test_buckets_rendered(api: Api) -> None:
                 "events": 3,
             }
         ]
-    }
+    } == (await api.get("/v1/usage")).document
 
 
 async def test_records_rendered(api: Api) -> None:
     """A record has exactly the documented members, and the page says where the next one begins."""
-    assert (await api.get("/v1/records")).document == {
+    assert {
         "records": [
             {
                 "id": "r1",
@@ -185,7 +185,7 @@ async def test_records_rendered(api: Api) -> None:
             }
         ],
         "next": "r1",
-    }
+    } == (await api.get("/v1/records")).document
 
 
 async def test_record_filters_passed(api: Api) -> None:
@@ -206,13 +206,13 @@ async def test_record_filters_passed(api: Api) -> None:
 )
 async def test_bad_filters_refused(api: Api, query: str) -> None:
     """A filter that cannot be kept is refused instead of ignored."""
-    assert (await api.get(f"/v1/records?{query}")).problem == "malformed"
+    assert "malformed" == (await api.get(f"/v1/records?{query}")).problem
     assert not api.books.queries
 
 
 async def test_status_rendered(api: Api) -> None:
     """The status shows everything an operator asks first."""
-    assert (await api.get("/v1/status")).document == {
+    assert {
         "versions": {"sidecar": "1.2.3", "python": "3.13.1"},
         "now": "2026-11-23T10:05:00Z",
         "started_at": "2026-11-23T10:00:00Z",
@@ -267,7 +267,7 @@ async def test_status_rendered(api: Api) -> None:
                 }
             },
         },
-    }
+    } == (await api.get("/v1/status")).document
 
 
 @pytest.mark.parametrize("path", ["/v1/usage", "/v1/records", "/v1/status"])
@@ -275,19 +275,19 @@ async def test_unusable_ledger_told(api: Api, path: str) -> None:
     """When the ledger cannot be read, its readers hear 503 and when to ask again."""
     api.books.refusal = api.health.refusal = LedgerUnavailable("the disk is gone", retry_after=5)
     answer = await api.get(path)
-    assert (answer.status, answer.problem, answer.headers["retry-after"]) == (503, "ledger-unavailable", "5")
+    assert (503, "ledger-unavailable", "5") == (answer.status, answer.problem, answer.headers["retry-after"])
 
 
 @pytest.mark.parametrize("path", ["/v1/usage", "/v1/status", "/openapi.json"])
 async def test_stray_query_refused(api: Api, path: str) -> None:
     """A path without parameters takes none."""
-    assert (await api.get(f"{path}?a=1")).problem == "malformed"
+    assert "malformed" == (await api.get(f"{path}?a=1")).problem
 
 
 async def test_stray_query_refused_on_post(api: Api) -> None:
     """Neither does a path that is posted to."""
-    assert (await api.post("/v1/usage?a=1", "[]")).problem == "malformed"
-    assert (await api.post("/v1/attestations?a=1", '{"nonce": "n"}')).problem == "malformed"
+    assert "malformed" == (await api.post("/v1/usage?a=1", "[]")).problem
+    assert "malformed" == (await api.post("/v1/attestations?a=1", '{"nonce": "n"}')).problem
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/v1/usage/", "/v1/Usage", "/metrics", "/v2/usage", "*", "/%2e%2e/x"])

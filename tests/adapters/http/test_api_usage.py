@@ -53,8 +53,8 @@ BINARY = ("ce-specversion: 1.0", "ce-id: 1", "ce-source: %2Fshop", "ce-type: usa
 async def test_every_shape_taken(api: Api, media: str, body: str, events: list[UsageEvent]) -> None:
     """Each of the documented shapes reaches the intake as the same events, and the receipt comes back."""
     answer = await api.report(body, media=media)
-    assert answer.status == 202
-    assert answer.headers["content-type"] == "application/json"
+    assert 202 == answer.status
+    assert "application/json" == answer.headers["content-type"]
     assert {"accepted": len(events), "duplicates": 0} == answer.document
     assert [events] == [batch.events for batch in api.intake.batches]
 
@@ -62,35 +62,35 @@ async def test_every_shape_taken(api: Api, media: str, body: str, events: list[U
 async def test_binary_cloudevent_taken(api: Api) -> None:
     """A `ce-specversion` header makes the JSON body the data of a CloudEvent, attributes percent-decoded."""
     answer = await api.report(EVENT, *BINARY)
-    assert answer.status == 202
+    assert 202 == answer.status
     assert [[FROM_CLOUDEVENT]] == [batch.events for batch in api.intake.batches]
 
 
 async def test_structured_wins_over_headers(api: Api) -> None:
     """The content type of a structured CloudEvent decides, whatever `ce-` headers say."""
     answer = await api.report(CLOUDEVENT, "ce-specversion: 9", media="application/cloudevents+json")
-    assert answer.status == 202
+    assert 202 == answer.status
 
 
 async def test_binary_attributes_judged(api: Api) -> None:
     """Binary attributes are held to the same rules as structured ones."""
-    assert (await api.report(EVENT, "ce-specversion: 1.0", "ce-id: 1")).faults == [(0, "source"), (0, "type")]
-    assert (await api.report(EVENT, *BINARY, "ce-id: 2")).problem == "malformed"
-    assert (await api.report(EVENT, "ce-specversion: 1.0", "ce-id: %ff")).problem == "malformed"
+    assert [(0, "source"), (0, "type")] == (await api.report(EVENT, "ce-specversion: 1.0", "ce-id: 1")).faults
+    assert "malformed" == (await api.report(EVENT, *BINARY, "ce-id: 2")).problem
+    assert "malformed" == (await api.report(EVENT, "ce-specversion: 1.0", "ce-id: %ff")).problem
 
 
 async def test_idempotency_key_passed(api: Api) -> None:
     """The Idempotency-Key goes with the batch."""
     await api.report(EVENT, "Idempotency-Key: k-1")
     await api.report(EVENT)
-    assert [batch.idempotency_key for batch in api.intake.batches] == ["k-1", None]
+    assert ["k-1", None] == [batch.idempotency_key for batch in api.intake.batches]
 
 
 @pytest.mark.parametrize("lines", [("k" * 256,), ("",), ("two words",), ("\u00fc",), ("a", "a")])
 async def test_bad_idempotency_key_refused(api: Api, lines: tuple[str, ...]) -> None:
     """An Idempotency-Key is one header of 1 to 255 visible characters."""
     answer = await api.report(EVENT, *(f"Idempotency-Key: {line}" for line in lines))
-    assert answer.problem == "malformed"
+    assert "malformed" == answer.problem
     assert not api.intake.batches
 
 
@@ -123,14 +123,14 @@ async def test_bad_idempotency_key_refused(api: Api, lines: tuple[str, ...]) -> 
 async def test_malformed_body_refused(api: Api, body: bytes) -> None:
     """What is not one JSON value in UTF-8, each member once, is 400 and stored nowhere."""
     answer = await api.report(body)
-    assert (answer.status, answer.problem) == (400, "malformed")
+    assert (400, "malformed") == (answer.status, answer.problem)
     assert not api.intake.batches
 
 
 async def test_bad_lines_named(api: Api) -> None:
     """Every line of NDJSON that cannot be read is named by its number."""
     answer = await api.report(f"{EVENT}\n{{\n\nnot json\n{EVENT}", media="application/x-ndjson")
-    assert answer.problem == "malformed"
+    assert "malformed" == answer.problem
     assert "line 2:" in answer.document["detail"]
     assert "line 4:" in answer.document["detail"]
     assert "line 1:" not in answer.document["detail"]
@@ -172,7 +172,7 @@ async def test_many_bad_lines_counted(api: Api) -> None:
 async def test_bad_events_listed(api: Api, media: str, body: str, faults: list[tuple[int, str]]) -> None:
     """One bad event refuses the batch; 422 names every one by index and field."""
     answer = await api.report(body, media=media)
-    assert (answer.status, answer.problem) == (422, "invalid-usage")
+    assert (422, "invalid-usage") == (answer.status, answer.problem)
     assert faults == answer.faults[: len(faults)]
     assert not api.intake.batches
 
@@ -205,7 +205,7 @@ async def test_many_reused_ids_bounded(api: Api) -> None:
     """Of reused ids the answer lists as many, and counts the rest."""
     api.intake.refusal = IdReused([UsageFault(number, "id", "seen before") for number in range(5000)])
     answer = await api.report(EVENT)
-    assert len(answer.faults) == MOST_FAULTS
+    assert MOST_FAULTS == len(answer.faults)
     assert "5000 faults" in answer.document["detail"]
 
 
@@ -231,9 +231,9 @@ async def test_items_bounded(api: Api, media: str, join: str, count: int) -> Non
     body = join.format(("\n" if "ndjson" in media else ",").join([event] * count))
     answer = await api.report(body, media=media)
     if count == MOST_ITEMS:
-        assert answer.document["accepted"] == MOST_ITEMS
+        assert MOST_ITEMS == answer.document["accepted"]
         return
-    assert (answer.status, answer.problem) == (413, "too-large")
+    assert (413, "too-large") == (answer.status, answer.problem)
     assert "at most 10000 events" in answer.document["detail"]
     assert not api.intake.batches
 
@@ -245,38 +245,38 @@ async def test_items_bounded(api: Api, media: str, join: str, count: int) -> Non
 async def test_other_types_refused(api: Api, media: str) -> None:
     """A type that is not documented is 415, with the header to send."""
     answer = await api.report(EVENT, media=media)
-    assert (answer.status, answer.problem) == (415, "unsupported-media-type")
+    assert (415, "unsupported-media-type") == (answer.status, answer.problem)
     assert "Content-Type: application/json" in answer.document["detail"]
 
 
 @pytest.mark.parametrize("charset", ["latin-1", "utf-16", "", "utf-8x"])
 async def test_other_charsets_refused(api: Api, charset: str) -> None:
     """UTF-8 only."""
-    assert (await api.report(EVENT, media=f"application/json; charset={charset}")).problem == "unsupported-media-type"
+    assert "unsupported-media-type" == (await api.report(EVENT, media=f"application/json; charset={charset}")).problem
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "br", "x-identity", ""])
 async def test_content_encoding_refused(api: Api, coding: str) -> None:
     """A body is sent as it is: a Content-Encoding that changes it is 415."""
-    assert (await api.report(EVENT, f"Content-Encoding: {coding}")).problem == "unsupported-media-type"
+    assert "unsupported-media-type" == (await api.report(EVENT, f"Content-Encoding: {coding}")).problem
 
 
 @pytest.mark.parametrize("coding", ["identity", "Identity", " IDENTITY ", "identity,identity"])
 async def test_identity_encoding_taken(api: Api, coding: str) -> None:
     """`Content-Encoding: identity` changes nothing, so the body is taken."""
-    assert (await api.report(EVENT, f"Content-Encoding: {coding}")).status == 202
+    assert 202 == (await api.report(EVENT, f"Content-Encoding: {coding}")).status
 
 
 @pytest.mark.parametrize("charset", ["us-ascii", "US-ASCII", '"us-ascii"', '"US-Ascii"', "UTF-8", '"utf-8"'])
 @pytest.mark.parametrize("media", ["application/json", "application/x-ndjson"])
 async def test_subset_of_utf8_taken(api: Api, media: str, charset: str) -> None:
     """us-ascii is a part of UTF-8, so it is taken, in quotes and in any case."""
-    assert (await api.report(EVENT, media=f"{media}; charset={charset}")).status == 202
+    assert 202 == (await api.report(EVENT, media=f"{media}; charset={charset}")).status
 
 
 async def test_missing_type_refused(api: Api) -> None:
     """A body without Content-Type, or with two, is 415."""
-    assert (await api.exchange(request("POST", "/v1/usage", EVENT))).problem == "unsupported-media-type"
+    assert "unsupported-media-type" == (await api.exchange(request("POST", "/v1/usage", EVENT))).problem
     twice = await api.report(EVENT, "Content-Type: application/json")
     assert twice.problem in ("unsupported-media-type", "malformed")
 
@@ -302,7 +302,7 @@ async def test_refusals_become_problems(
 async def test_reused_ids_listed(api: Api) -> None:
     """A reused id is listed like any other fault."""
     api.intake.refusal = IdReused([UsageFault(2, "id", "seen with another quantity")])
-    assert (await api.report(EVENT)).faults == [(2, "id")]
+    assert [(2, "id")] == (await api.report(EVENT)).faults
 
 
 async def test_unforeseen_fault_is_logged(api: Api) -> None:
@@ -310,16 +310,16 @@ async def test_unforeseen_fault_is_logged(api: Api) -> None:
     api.intake.refusal = RuntimeError("secret")
     with capture_logs() as lines:
         answer = await api.report(EVENT)
-    assert (answer.status, answer.problem) == (500, "internal-error")
+    assert (500, "internal-error") == (answer.status, answer.problem)
     assert b"secret" not in answer.body
-    assert [line["event"] for line in lines] == ["api.request_failed"]
+    assert ["api.request_failed"] == [line["event"] for line in lines]
 
 
 async def test_new_refusal_is_a_fault(api: Api) -> None:
     """A refusal that has no status of its own is a fault of the sidecar's, not a success."""
     api.intake.refusal = UsageRefused("nobody said how")
     with capture_logs():
-        assert (await api.report(EVENT)).problem == "internal-error"
+        assert "internal-error" == (await api.report(EVENT)).problem
 
 
 async def test_timeout_inside_is_no_gateway_timeout(api: Api) -> None:
@@ -327,7 +327,7 @@ async def test_timeout_inside_is_no_gateway_timeout(api: Api) -> None:
     api.intake.refusal = TimeoutError()
     with capture_logs():
         answer = await api.report(EVENT)
-    assert answer.problem == "internal-error"
+    assert "internal-error" == answer.problem
 
 
 async def test_batches_taken_side_by_side(api: Api) -> None:
@@ -336,15 +336,15 @@ async def test_batches_taken_side_by_side(api: Api) -> None:
     first = asyncio.ensure_future(api.report(EVENT))
     await api.intake.entered.wait()
     second = asyncio.ensure_future(api.report(EVENT))
-    assert (await api.get("/v1/entitlement")).status == 200
+    assert 200 == (await api.get("/v1/entitlement")).status
     assert not first.done()
     api.intake.gate.set()
-    assert [(await first).status, (await second).status] == [202, 202]
+    assert [202, 202] == [(await first).status, (await second).status]
 
 
 async def test_refusals_counted(api: Api) -> None:
     """Each usage request that is not taken counts under its problem's word, from zero; no other request does."""
-    assert api.refused["overloaded"] == 0
+    assert 0 == api.refused["overloaded"]
     assert "overloaded" in api.refused
     await api.report("{")
     await api.report('{"dimension": "unknown"}')

@@ -87,7 +87,7 @@ def test_missing_family_is_no_fault(
     monkeypatch.setattr(socket, "socket", lacking)
     bound = sockets.bind(host, 0)
     assert ([family], []) == ([one.family for one in bound.sockets], list(bound.absent))
-    assert len(ports(bound)) == 1
+    assert 1 == len(ports(bound))
 
 
 def named(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:

@@ -88,35 +88,35 @@ async def test_verdicts_told(probes: Probes, path: str, status: int, document: d
 
 async def test_verdict_judged_each_time(probes: Probes) -> None:
     """A verdict is never remembered."""
-    assert (await probes.ask("/livez")).status == 200
+    assert 200 == (await probes.ask("/livez")).status
     probes.health.verdict = Verdict(ok=False, reason="stalled", sentence="A loop has ended.")
-    assert (await probes.ask("/livez")).status == 503
+    assert 503 == (await probes.ask("/livez")).status
 
 
 async def test_metrics_exposed(probes: Probes) -> None:
     """The metrics are the Prometheus text of the present status."""
     answer = await probes.ask("/metrics")
-    assert (answer.status, answer.body) == (200, b"marketplace_test 7\n")
-    assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert (200, b"marketplace_test 7\n") == (answer.status, answer.body)
+    assert "text/plain; version=0.0.4; charset=utf-8" == answer.headers["content-type"]
 
 
 async def test_metrics_without_ledger(probes: Probes) -> None:
     """When the ledger cannot be read the scrape fails, and the probes go on."""
     probes.health.refusal = LedgerUnavailable("the disk is gone")
-    assert (await probes.ask("/metrics")).problem == "ledger-unavailable"
-    assert (await probes.ask("/livez")).status == 200
+    assert "ledger-unavailable" == (await probes.ask("/metrics")).problem
+    assert 200 == (await probes.ask("/livez")).status
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/entitlement", "/v1/usage", "/v1/status", "/openapi.json", "/healthz"])
 async def test_nothing_else_there(probes: Probes, path: str) -> None:
     """Nothing of the local API can be reached on the pod's address."""
-    assert (await probes.ask(path)).problem == "not-found"
+    assert "not-found" == (await probes.ask(path)).problem
 
 
 async def test_only_reads(probes: Probes) -> None:
     """Nothing can be sent to a probe."""
     answer = await probes.ask("/livez", method="POST")
-    assert (answer.problem, answer.headers["allow"]) == ("method-not-allowed", "GET, HEAD")
+    assert ("method-not-allowed", "GET, HEAD") == (answer.problem, answer.headers["allow"])
 
 
 async def test_each_answer_ends_connection(probes: Probes) -> None:
@@ -124,7 +124,7 @@ async def test_each_answer_ends_connection(probes: Probes) -> None:
     wire = await Wire.open(probes.server.port)
     wire.send(request("GET", "/livez") * 3)
     answer = await wire.receive()
-    assert (answer.headers["connection"], answer.body[-1:]) == ("close", b"\n")
+    assert ("close", b"\n") == (answer.headers["connection"], answer.body[-1:])
     assert await wire.at_end()
     await wire.close()
 
@@ -174,7 +174,7 @@ async def test_plain_requests_taken(probes: Probes, data: bytes) -> None:
         wire = await Wire.open(probes.server.port)
         for part in parts:
             wire.send(part)
-        assert (await wire.receive()).status == 200
+        assert 200 == (await wire.receive()).status
         await wire.close()
 
 
@@ -191,7 +191,7 @@ def test_any_bytes_leave_it_standing(data: bytes) -> None:
         wire.hang_up_sending()
         assert not (await wire.rest()).startswith(b"HTTP/1.1 500")
         await wire.close()
-        assert (await Probes(FakeHealth(), server).ask("/livez")).status == 200
+        assert 200 == (await Probes(FakeHealth(), server).ask("/livez")).status
         await server.stop(timedelta(seconds=5))
 
     asyncio.run(throw())
@@ -202,9 +202,9 @@ async def test_fault_is_logged(probes: Probes) -> None:
     probes.health.refusal = RuntimeError("secret")
     with capture_logs() as lines:
         answer = await probes.ask("/metrics")
-    assert (answer.status, answer.problem) == (500, "internal-error")
+    assert (500, "internal-error") == (answer.status, answer.problem)
     assert b"secret" not in answer.body
-    assert [line["event"] for line in lines] == ["api.request_failed"]
+    assert ["api.request_failed"] == [line["event"] for line in lines]
 
 
 async def test_scrapes_share_one_reading(probes: Probes) -> None:
@@ -212,11 +212,11 @@ async def test_scrapes_share_one_reading(probes: Probes) -> None:
     probes.health.gate = asyncio.Event()
     asked = [asyncio.ensure_future(probes.ask("/metrics")) for _ in range(20)]
     await probes.health.entered.wait()
-    assert (await probes.ask("/livez")).status == 200
+    assert 200 == (await probes.ask("/livez")).status
     probes.health.gate.set()
-    assert [answer.status for answer in await asyncio.gather(*asked)] == [200] * 20
+    assert [200] * 20 == [answer.status for answer in await asyncio.gather(*asked)]
     assert probes.health.readings < 20
-    assert (await probes.ask("/metrics")).status == 200
+    assert 200 == (await probes.ask("/metrics")).status
 
 
 @asynccontextmanager
@@ -248,9 +248,9 @@ async def test_oldest_idle_goes_first() -> None:
         assert await idle[0].at_end()
         for wire in idle[1:]:
             wire.send(request("GET", "/"))
-            assert (await wire.receive()).body == b"here"
+            assert b"here" == (await wire.receive()).body
         released.set()
-        assert (await busy.receive()).body == b"here"
+        assert b"here" == (await busy.receive()).body
         for wire in (busy, *idle):
             await wire.close()
 
@@ -269,7 +269,7 @@ async def test_oldest_goes_where_all_wait() -> None:
             wire.send(request("GET", "/slow"))
         probe = await Wire.open(port)
         probe.send(request("GET", "/"))
-        assert (await probe.receive()).body == b"here"
+        assert b"here" == (await probe.receive()).body
         for wire in (probe, *waiting):
             await wire.close()
 
@@ -283,7 +283,7 @@ async def test_stop_lets_scrapes_finish(probes: Probes) -> None:
     stopping = asyncio.ensure_future(probes.server.stop(timedelta(seconds=5)))
     assert await idle.at_end()
     probes.health.gate.set()
-    assert (await running).status == 200
+    assert 200 == (await running).status
     await stopping
     await idle.close()
 

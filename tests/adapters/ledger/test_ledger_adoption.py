@@ -60,7 +60,7 @@ def test_doubt_names_the_pod(books: Books) -> None:
     left_behind(books, Outcome.UNKNOWN)
     books.restart("pod-2")
     (record,) = books.records(status="unbilled")
-    assert record.reason == "in-doubt: pod pod-1 ended after an attempt without an answer"
+    assert "in-doubt: pod pod-1 ended after an attempt without an answer" == record.reason
     books.pass_time(HOUR)
     books.seal_ended()
     books.submit_all()

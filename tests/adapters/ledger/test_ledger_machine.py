@@ -164,7 +164,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), fresh=drafts)
     def reuse(self, data: st.DataObject, fresh: list[tuple[str, int, str, timedelta | None, Tags]]) -> None:
-        """A changed event refuses its whole batch and no neighbour in the commit."""
+        """A changed event refuses its whole batch and no neighbor in the commit."""
         events = self._remembered()
         if events:
             known = data.draw(st.sampled_from(events))

@@ -178,7 +178,8 @@ def test_interrupted_creation_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.touch()
     open_for_writing(path).close()
-    open_for_reading(path).close()
+    with closing(open_for_reading(path)) as connection:
+        assert 0 == connection.execute("SELECT count(*) FROM record").fetchone()[0]
 
 
 def test_reader_changes_nothing(books: Books) -> None:
@@ -206,7 +207,7 @@ async def test_cancelled_caller_loses_nothing(tmp_path: Path) -> None:
     await ledger.take([batch], NOW)
     terms = await ledger.terms()
     await ledger.close()
-    assert terms["requests"].accepted == 1_000_000
+    assert 1_000_000 == terms["requests"].accepted
 
 
 async def test_facade_runs_every_step(tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ def test_smaller_last_after_fraction(open_books: Callable[[MeteringRules], Books
 
 
 def test_zero_hours_reported(books: Books) -> None:
-    """A witnessed hour without usage makes a record of nothing for every dimension, once it has ended."""
+    """A reportable hour without usage makes a record of zero for every dimension, once it has ended."""
     books.mark_reportable()
     assert books.seal() is None
     books.pass_time(HOUR)

@@ -65,7 +65,7 @@ def test_id_remembered_for_a_day(books: Books) -> None:
     assert Receipt(0, 1) == books.take(event_now)
     books.pass_time(timedelta(hours=3))
     books.prune()
-    assert books.count("event") == 0
+    assert 0 == books.count("event")
 
 
 def replace_time(given: UsageEvent, at: datetime | None) -> UsageEvent:
@@ -131,7 +131,7 @@ def test_every_reuse_named(books: Books) -> None:
     assert [(0, "quantity"), (2, "tags")] == faults(books.take_together(batch)[0])
 
 
-def test_bad_batch_leaves_neighbours(books: Books) -> None:
+def test_bad_batch_leaves_neighbors(books: Books) -> None:
     """Of a hundred batches in one commit the one that reuses an id is refused alone, and nothing of it is stored."""
     books.take(event("1", id="known"))
     batches = [UsageBatch([event("2", id=f"{number}-{part}") for part in range(3)]) for number in range(100)]
@@ -186,7 +186,7 @@ def test_refused_batch_keeps_no_key(books: Books) -> None:
 
 
 def test_key_beside_ids(books: Books) -> None:
-    """A batch under a key may carry ids too; they are recognised without the key as well."""
+    """A batch under a key may carry ids too; they are recognized without the key as well."""
     assert Receipt(2, 0) == books.take(event("1", id="a"), event("1"), key="k")
     assert Receipt(0, 1) == books.take(event("1", id="a"))
 

@@ -40,7 +40,7 @@ def test_unfit_quantity_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], quantity: str, kind: str
 ) -> None:
     """A quantity that AWS would not take in the product's kind is told with the cure."""
-    assert certify(tmp_path, "--yes", f"--quantity={quantity}", kind=kind) == 2
+    assert 2 == certify(tmp_path, "--yes", f"--quantity={quantity}", kind=kind)
     assert f"--quantity = {quantity!r}: is not a valid quantity" in capsys.readouterr().err
 
 
@@ -53,21 +53,21 @@ def test_nobody_to_ask(
 ) -> None:
     """Without a terminal and without --yes nothing is begun, whatever is piped in."""
     monkeypatch.setattr("sys.stdin", stdin)
-    assert certify(tmp_path) == 2
+    assert 2 == certify(tmp_path)
     assert "give --yes or --dry-run" in capsys.readouterr().err
     assert not (tmp_path / "certify.json").exists()
 
 
 def test_missing_key_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A signature that nobody can verify is not asked for."""
-    assert certify(tmp_path, "--yes") == 2
+    assert 2 == certify(tmp_path, "--yes")
     assert "1.pem: the file cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [("--retry-for", "soon"), ("--retry-for", "60"), ("extra",)])
 def test_bad_command_line_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     """A command line that cannot be understood ends with 2."""
-    assert certify(tmp_path, "--yes", *arguments) == 2
+    assert 2 == certify(tmp_path, "--yes", *arguments)
     assert capsys.readouterr().err.startswith("usage: ")
 
 
@@ -79,7 +79,7 @@ def test_unreadable_ledger_is_refused(
     (tmp_path / "ledger.db").write_bytes(b"no ledger" * 1000)
     monkeypatch.setenv("POD_UID", "pod-1")
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    assert certify(tmp_path, "--yes") == 4
+    assert 4 == certify(tmp_path, "--yes")
     assert f"ledger {tmp_path}/ledger.db: " in capsys.readouterr().err
     assert not (tmp_path / "certify.json").exists()
 
@@ -90,5 +90,5 @@ def test_unsupported_region_is_refused(
     """What is not the name of a Region is refused before anything is sent."""
     seller.write(tmp_path).rename(tmp_path / "1.pem")
     monkeypatch.setenv("AWS_REGION", "mars")
-    assert certify(tmp_path, "--yes") == 2
+    assert 2 == certify(tmp_path, "--yes")
     assert "mars" in capsys.readouterr().err

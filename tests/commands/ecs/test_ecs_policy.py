@@ -13,18 +13,18 @@ def test_policy_is_the_documented_one(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], file: str
 ) -> None:
     """The installed package prints what docs/iam shows, to the byte."""
-    assert cli.main(["ecs", "policy", *arguments]) == 0
+    assert 0 == cli.main(["ecs", "policy", *arguments])
     assert capsys.readouterr().out == (ROOT / "docs/iam" / file).read_text()
 
 
 def test_trust_is_filled_in(capsys: pytest.CaptureFixture[str]) -> None:
     """Account and Region go where they belong, and nothing else changes."""
-    assert cli.main(["ecs", "policy", "--trust", "--account", "111122223333", "--region", "eu-west-1"]) == 0
+    assert 0 == cli.main(["ecs", "policy", "--trust", "--account", "111122223333", "--region", "eu-west-1"])
     (statement,) = json.loads(capsys.readouterr().out)["Statement"]
-    assert statement["Condition"] == {
+    assert {
         "StringEquals": {"aws:SourceAccount": "111122223333"},
         "ArnLike": {"aws:SourceArn": "arn:aws:ecs:eu-west-1:111122223333:*"},
-    }
+    } == statement["Condition"]
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,6 @@ def test_trust_is_filled_in(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_wrong_filling_is_refused(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str) -> None:
     """A role is not made to trust what is no account and no Region."""
-    assert cli.main(["ecs", "policy", *arguments]) == 2
+    assert 2 == cli.main(["ecs", "policy", *arguments])
     shown = capsys.readouterr()
-    assert (shown.out, words in shown.err) == ("", True)
+    assert ("", True) == (shown.out, words in shown.err)

@@ -38,15 +38,15 @@ class Teller:
 
     def define(self, *arguments: str) -> dict[str, Any]:
         """Return the task definition."""
-        assert cli.main(self.command(*arguments)) == 0
+        assert 0 == cli.main(self.command(*arguments))
         document: dict[str, Any] = json.loads(self._capsys.readouterr().out)
         return document
 
     def refuse(self, *arguments: str) -> list[str]:
         """Return the problems, one line each; nothing is printed instead of a definition."""
-        assert cli.main(self.command(*arguments)) == 2
+        assert 2 == cli.main(self.command(*arguments))
         shown = self._capsys.readouterr()
-        assert shown.out == ""
+        assert "" == shown.out
         return [line.strip() for line in shown.err.splitlines()[1:]]
 
     def command(self, *arguments: str) -> list[str]:
@@ -63,7 +63,7 @@ def _ecs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Teller:
 def containers(definition: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the sidecar's container and the app's."""
     sidecar, app = definition["containerDefinitions"]
-    assert (sidecar["name"], app["name"]) == ("marketplace-sidecar", "app")
+    assert ("marketplace-sidecar", "app") == (sidecar["name"], app["name"])
     return sidecar, app
 
 
@@ -119,7 +119,7 @@ def test_sdk_takes_it(ecs: Teller, arguments: tuple[str, ...]) -> None:
     shapes = Loader().load_service_model("ecs", "service-2")["shapes"]
 
     assert [definition] == [json.loads(body) for body in register(definition)]
-    assert foreign_words(definition, "RegisterTaskDefinitionRequest", shapes) == []
+    assert [] == foreign_words(definition, "RegisterTaskDefinitionRequest", shapes)
 
 
 def test_sdk_is_asked_in_earnest(ecs: Teller) -> None:
@@ -135,11 +135,11 @@ def test_app_waits_for_entitlement(ecs: Teller) -> None:
     definition = ecs.define("--app-port", "8080")
     sidecar, app = containers(definition)
 
-    assert app["dependsOn"] == [{"containerName": "marketplace-sidecar", "condition": "HEALTHY"}]
-    assert (sidecar["essential"], app["essential"]) == (True, True)
-    assert definition["networkMode"] == "awsvpc"
-    assert variables(app) == {"MARKETPLACE_SIDECAR_URL": "http://127.0.0.1:8787"}
-    assert app["portMappings"] == [{"containerPort": 8080, "protocol": "tcp"}]
+    assert [{"containerName": "marketplace-sidecar", "condition": "HEALTHY"}] == app["dependsOn"]
+    assert (True, True) == (sidecar["essential"], app["essential"])
+    assert "awsvpc" == definition["networkMode"]
+    assert {"MARKETPLACE_SIDECAR_URL": "http://127.0.0.1:8787"} == variables(app)
+    assert [{"containerPort": 8080, "protocol": "tcp"}] == app["portMappings"]
 
 
 def test_killed_sidecar_comes_back(ecs: Teller) -> None:
@@ -194,7 +194,7 @@ def test_image_is_as_described() -> None:
 
     assert f"\nUSER {IMAGE_USER}\n" in dockerfile
     assert f"\nVOLUME {IMAGE_VOLUME}\n" in dockerfile
-    assert json.loads(re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)[-1]) == list(IMAGE_PROGRAM)
+    assert list(IMAGE_PROGRAM) == json.loads(re.findall(r"^ENTRYPOINT (.*)$", dockerfile, re.MULTILINE)[-1])
 
 
 def test_sidecar_is_least_privileged(ecs: Teller) -> None:
@@ -202,19 +202,19 @@ def test_sidecar_is_least_privileged(ecs: Teller) -> None:
     definition = ecs.define()
     sidecar, _ = containers(definition)
 
-    assert (sidecar["user"], sidecar["readonlyRootFilesystem"]) == (IMAGE_USER, True)
-    assert sidecar["linuxParameters"] == {"capabilities": {"drop": ["ALL"]}}
-    assert [mount["containerPath"] for mount in sidecar["mountPoints"]] == ["/var/lib/marketplace-sidecar"]
-    assert definition["volumes"] == [{"name": "shop"}]
+    assert (IMAGE_USER, True) == (sidecar["user"], sidecar["readonlyRootFilesystem"])
+    assert {"capabilities": {"drop": ["ALL"]}} == sidecar["linuxParameters"]
+    assert ["/var/lib/marketplace-sidecar"] == [mount["containerPath"] for mount in sidecar["mountPoints"]]
+    assert [{"name": "shop"}] == definition["volumes"]
 
 
 def test_kept_ledger_is_the_products(ecs: Teller) -> None:
     """A ledger that outlives its task lies in a volume of the product's own name: two products never share one."""
     (volume,) = ecs.define(*ON_EC2, "--ledger-volume", "instance")["volumes"]
-    assert volume == {
+    assert {
         "name": "shop",
         "dockerVolumeConfiguration": {"scope": "shared", "autoprovision": True, "driver": "local"},
-    }
+    } == volume
 
 
 def test_only_named_variables_go_in(ecs: Teller, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,33 +222,33 @@ def test_only_named_variables_go_in(ecs: Teller, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("SIDECAR_LOG__LEVEL", "error")
     monkeypatch.setenv("SIDECAR_NONSENSE", "1")
     sidecar, _ = containers(ecs.define("--env", "SIDECAR_LOG__FORMAT=json"))
-    assert variables(sidecar) == {"SIDECAR_LOG__FORMAT": "json", "POD_TERMINATION_GRACE": "30s"}
+    assert {"SIDECAR_LOG__FORMAT": "json", "POD_TERMINATION_GRACE": "30s"} == variables(sidecar)
 
 
 def test_region_is_told_on_ec2(ecs: Teller) -> None:
     """On EC2 the sidecar is told its Region, which Fargate does by itself."""
-    assert variables(containers(ecs.define(*ON_EC2))[0])["AWS_REGION"] == "eu-west-1"
+    assert "eu-west-1" == variables(containers(ecs.define(*ON_EC2))[0])["AWS_REGION"]
     assert "AWS_REGION" not in variables(containers(ecs.define(*LOGGED))[0])
 
 
 def test_unlisted_region_is_a_warning(ecs: Teller, capsys: pytest.CaptureFixture[str]) -> None:
     """A Region that AWS does not list gets its definition, and a warning on standard error that names it."""
     shared = ("--launch-type", "ec2", "--region")
-    assert cli.main(ecs.command(*shared, "eu-south-1")) == 0
+    assert 0 == cli.main(ecs.command(*shared, "eu-south-1"))
     shown = capsys.readouterr()
     assert "warning: Region eu-south-1 is not among the 17" in shown.err
     assert "eu-south-1" in shown.out
-    assert cli.main(ecs.command(*shared, "eu-west-1")) == 0
-    assert capsys.readouterr().err == ""
+    assert 0 == cli.main(ecs.command(*shared, "eu-west-1"))
+    assert "" == capsys.readouterr().err
 
 
 def test_logs_hold_nobody_up(ecs: Teller) -> None:
     """Both containers write to the log group, each under its own name, and do not wait for it."""
     options = [each["logConfiguration"]["options"] for each in containers(ecs.define(*LOGGED))]
 
-    assert [each["awslogs-stream-prefix"] for each in options] == ["marketplace-sidecar", "app"]
-    assert {each["mode"] for each in options} == {"non-blocking"}
-    assert {each["awslogs-group"] for each in options} == {"/ecs/shop"}
+    assert ["marketplace-sidecar", "app"] == [each["awslogs-stream-prefix"] for each in options]
+    assert {"non-blocking"} == {each["mode"] for each in options}
+    assert {"/ecs/shop"} == {each["awslogs-group"] for each in options}
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_unfit_choice_is_refused(ecs: Teller, arguments: tuple[str, ...], proble
 def test_problems_are_told_together(ecs: Teller) -> None:
     """Options and configuration are judged in one go."""
     found = ecs.refuse("--family", "my shop", "--env", "SIDECAR_LOG__LEVEL=loud", "--env", "A=1", "--memory", "1000")
-    assert [line.split()[0] for line in found] == ["--family", "--memory", "--env", "log.level"]
+    assert ["--family", "--memory", "--env", "log.level"] == [line.split()[0] for line in found]
 
 
 @pytest.mark.parametrize(("cpu", "memory"), [(cpu, sizes[0]) for cpu, sizes in FARGATE_SIZES.items()])

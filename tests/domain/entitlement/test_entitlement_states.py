@@ -173,14 +173,14 @@ def test_suspension_outlives_process() -> None:
     for history in (restarted, unreachable(restarted), restarted.granted(Reason.REGISTERED, "", evidence(), START)):
         assert judge(history, START + MINUTE).state is State.SUSPENDED
     lifted = restarted.granted(Reason.REGISTERED, "", evidence(), START).restored(START + MINUTE)
-    assert (judge(lifted, START + MINUTE).state, lifted.since) == (State.ENTITLED, START + MINUTE)
+    assert (State.ENTITLED, START + MINUTE) == (judge(lifted, START + MINUTE).state, lifted.since)
 
 
 def test_refusal_voids_memory() -> None:
     """After a refusal no evidence is left that a restarted process could remember."""
     kept = refused(recalled(MINUTE)).evidence
 
-    assert (kept and kept.registered_at, kept and kept.nonce, kept and kept.signature) == (START - MINUTE, "", "")
+    assert (START - MINUTE, "", "") == (kept and kept.registered_at, kept and kept.nonce, kept and kept.signature)
 
 
 def test_remembered_members() -> None:
@@ -210,7 +210,7 @@ def test_proof_is_not_told_without_entitlement() -> None:
     for registration in (suspended(registered()), refused(recalled(MINUTE)), recalled(MINUTE)):
         entitlement = judge(registration, START)
 
-        assert (entitlement.nonce, entitlement.signature) == (None, None)
+        assert (None, None) == (entitlement.nonce, entitlement.signature)
 
 
 def test_secrets_stay_out_of_repr() -> None:

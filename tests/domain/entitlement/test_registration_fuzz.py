@@ -42,7 +42,7 @@ def test_any_text(anything: str) -> None:
     ).map(lambda value: json.dumps(value).encode())
 )
 def test_any_payload(anything: bytes) -> None:
-    """No payload, however well signed, makes the judgement fail in another way than by refusing."""
+    """No payload, however well signed, makes the judgment fail in another way than by refusing."""
     parts = (b'{"alg":"PS256"}', anything, b"")
 
     with pytest.raises(Refusal):

@@ -148,7 +148,7 @@ HOSTILE: dict[str, tuple["Forge", str]] = {
     "two parts": (text(lambda token: token.rpartition(".")[0]), "not-compact"),
     "four parts": (text(lambda token: f"{token}."), "not-compact"),
     "five parts, as a JWE has": (text(lambda token: f"{token}.e30.e30"), "not-compact"),
-    "JSON serialisation": (lambda *_: '{"payload": "e30", "signatures": []}', "not-compact"),
+    "JSON serialization": (lambda *_: '{"payload": "e30", "signatures": []}', "not-compact"),
     "an empty header": (text(lambda token: token[token.index(".") :]), "malformed-header"),
     "an empty payload": (
         text(lambda token: token.partition(".")[0] + ".." + token.rpartition(".")[2]),
@@ -288,7 +288,7 @@ def test_hostile_token(forge: "Forge", code: str, seller: "Signer", stranger: "S
         believe(token, seller)
 
     assert code == refused.value.code
-    assert [part for part in (*token.strip().split("."), NONCE) if len(part) > 4 and part in repr(refused.value)] == []
+    assert [] == [part for part in (*token.strip().split("."), NONCE) if len(part) > 4 and part in repr(refused.value)]
 
 
 def test_unknown_key_version(seller: "Signer") -> None:
@@ -296,7 +296,7 @@ def test_unknown_key_version(seller: "Signer") -> None:
     with pytest.raises(Refusal) as refused:
         verify(seller.token(CLAIMS), PublicKeys({4: seller.key.public_key()}), 3, ASKED, WINDOW)
 
-    assert refused.value.code == "unknown-key"
+    assert "unknown-key" == refused.value.code
 
 
 def test_nonce_nobody_asked_for(seller: "Signer") -> None:
@@ -324,7 +324,7 @@ def test_signature_alone(seller: "Signer") -> None:
 )
 def test_clock_stepped_back(window: IssueWindow, seller: "Signer") -> None:
     """A clock that was put back during the call does not make the answer wrong."""
-    assert verify(seller.token(CLAIMS), keys_of(seller), 3, ASKED, window) == CLAIMS
+    assert CLAIMS == verify(seller.token(CLAIMS), keys_of(seller), 3, ASKED, window)
 
 
 @pytest.mark.parametrize("version", [True, 1.0])

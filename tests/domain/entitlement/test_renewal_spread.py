@@ -46,7 +46,7 @@ def test_fleet_stays_within_quota(hours: float, *, failing: bool) -> None:
     remember_for = timedelta(hours=hours)
     due = [first_wait(remember_for, chance.random()) for _ in range(PODS)]
     waiting = [wait.total_seconds() for wait in due if wait is not None]
-    assert len(waiting) == PODS
+    assert PODS == len(waiting)
     heapq.heapify(waiting)
     calls, throttled, left, last = 0, 0, float(QUOTA), 0.0
     while waiting[0] < 3 * 24 * 3600:
@@ -61,7 +61,7 @@ def test_fleet_stays_within_quota(hours: float, *, failing: bool) -> None:
         assert after is not None
         heapq.heappush(waiting, now + after.total_seconds())
     assert calls >= PODS
-    assert throttled == 0
+    assert 0 == throttled
 
 
 def test_day_of_memory_costs_little() -> None:

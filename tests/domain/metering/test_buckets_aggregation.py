@@ -51,7 +51,7 @@ def test_carried_stays_apart() -> None:
     """What was carried in joins the quantity but no event overwrites it."""
     after = record(Bucket(carried=7 * MILLION), Aggregation.LAST, units((1, 5), (2, 6)))
     assert Bucket(own=2 * MILLION, carried=7 * MILLION, events=2, last_at=6) == after
-    assert after.quantity == 9 * MILLION
+    assert 9 * MILLION == after.quantity
 
 
 @given(st.sampled_from(list(Aggregation)), events, st.integers(min_value=0))

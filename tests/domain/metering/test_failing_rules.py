@@ -82,7 +82,7 @@ def test_clock_back_ages_no_duplicate_into_the_future() -> None:
     """Duplicates that a clock noted ahead of time count as of now once it has gone back."""
     course = Course().duplicated(NOON + 90 * HOUR).duplicated(NOON + 91 * HOUR).duplicated(NOON)
     assert NOON == course.disputed_since
-    assert max(course.duplicates) == NOON
+    assert NOON == max(course.duplicates)
 
 
 def test_due_counts_after_success() -> None:

@@ -47,7 +47,7 @@ def test_hour_holds_instant(instant: datetime) -> None:
     hour = hour_of(instant)
     assert start_of(hour) <= instant < end_of(hour)
     assert end_of(hour) == start_of(next_hour(hour))
-    assert hour % SECONDS == 0
+    assert 0 == hour % SECONDS
     assert next_hour(hour) == hour_of(end_of(hour))
     assert hour == hour_of(end_of(hour) - TICK)
 

@@ -36,8 +36,8 @@ def test_due_within_spread(pod: str, dimension: str, number: int, spread: timede
 def test_offset_is_stable() -> None:
     """The same pod, dimension and hour are due at the same instant at every call, and in every version."""
     assert offset("pod-1") == offset("pod-1")
-    assert offset("pod-1", spread=timedelta()) == timedelta()
-    assert [round(offset(f"pod-{number}").total_seconds()) for number in range(3)] == [455, 365, 1129]
+    assert timedelta() == offset("pod-1", spread=timedelta())
+    assert [455, 365, 1129] == [round(offset(f"pod-{number}").total_seconds()) for number in range(3)]
 
 
 def test_hours_move_little() -> None:
@@ -60,7 +60,7 @@ def test_pods_spread_evenly() -> None:
 
 def test_dimensions_differ() -> None:
     """The dimensions of one pod are due at different instants, and names cannot run into each other."""
-    assert len({offset("pod-1", f"dimension-{number}") for number in range(24)}) == 24
+    assert 24 == len({offset("pod-1", f"dimension-{number}") for number in range(24)})
     assert offset("a", "bc") != offset("ab", "c")
 
 

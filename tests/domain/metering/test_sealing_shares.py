@@ -87,10 +87,10 @@ def test_tag_sets_fold() -> None:
     buckets: dict[Tags, int] = {(("Id", f"{number:04}"),): number for number in range(1, MOST_TAG_SETS + 1)}
     sealed = seal(buckets, remainder=0, kind=DECIMAL)
     assert (sum(buckets.values()), MOST_TAG_SETS, 1) == (sealed.quantity, len(sealed.allocations), sealed.folded)
-    assert sealed.allocations[()] == 1
+    assert 1 == sealed.allocations[()]
     more = seal(buckets | {(): 10, (("Id", "x"),): 3}, remainder=0, kind=DECIMAL)
     assert (MOST_TAG_SETS, 2) == (len(more.allocations), more.folded)
-    assert more.allocations[()] == 10 + 1 + 2
+    assert 10 + 1 + 2 == more.allocations[()]
 
 
 def test_one_fewer_fits() -> None:
@@ -105,9 +105,9 @@ def test_sixth_key_folds() -> None:
     buckets: dict[Tags, int] = {((f"k{number}", "v"),): 10 - number for number in range(MOST_KEYS + 1)}
     wide: Tags = (("k0", "w"), ("k4", "w"))
     sealed = seal(buckets | {wide: 1}, remainder=0, kind=DECIMAL)
-    assert sealed.folded == 1
+    assert 1 == sealed.folded
     assert {(("k0", "v"),), (("k4", "v"),), wide, ()} <= sealed.allocations.keys()
-    assert sealed.allocations[()] == 5
+    assert 5 == sealed.allocations[()]
     assert (("k5", "v"),) not in sealed.allocations
 
 
@@ -127,7 +127,7 @@ def test_seal_balances(buckets: dict[Tags, int], remainder: int, kind: QuantityK
         parts = [sealed.quantity, *sealed.allocations.values(), *sealed.excess.values()]
         assert {0} == {part % MILLION for part in parts}
     else:
-        assert sealed.remainder == 0
+        assert 0 == sealed.remainder
 
 
 @given(gathered, st.sampled_from(QuantityKind))

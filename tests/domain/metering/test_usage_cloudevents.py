@@ -125,13 +125,13 @@ def test_bad_envelope_refused(attributes: dict[str, object], field: str) -> None
 
 def test_missing_attributes_listed() -> None:
     """Every required attribute that is missing is listed, and so is data."""
-    assert faults_of({}) == [(0, "id"), (0, "source"), (0, "specversion"), (0, "type"), (0, "data")]
+    assert [(0, "id"), (0, "source"), (0, "specversion"), (0, "type"), (0, "data")] == faults_of({})
 
 
 @pytest.mark.parametrize("bad", [None, [], "x", NumberText("1"), True])
 def test_envelope_must_be_object(bad: object) -> None:
     """What is no object is no CloudEvent."""
-    assert faults_of(bad) == [(0, "item")]
+    assert [(0, "item")] == faults_of(bad)
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_unique_event_has_value() -> None:
 
 def test_nothing_is_nothing() -> None:
     """An empty batch has no events and no faults."""
-    assert read() == []
+    assert [] == read()
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_quantity_read_exactly(given_quantity: str, millionths: int) -> None:
 )
 def test_quantity_refused(bad: object) -> None:
     """A quantity that MeterUsage could not carry exactly is refused."""
-    assert faults_of(requests(quantity=bad)) == [(0, "quantity")]
+    assert [(0, "quantity")] == faults_of(requests(quantity=bad))
 
 
 @pytest.mark.parametrize("good", ["x", "e" * 255, "\u00e9" * 255, "\U0001f600" * 255, "a b", "\x00", "a|b", " "])
@@ -126,18 +126,18 @@ def test_id_taken(good: str) -> None:
 @pytest.mark.parametrize("bad", ["", "e" * 256, "\ud800", "a\udfffb", None, True, NumberText("1"), [], {}])
 def test_id_refused(bad: object) -> None:
     """An id is neither empty, too long, another type, nor half of a surrogate pair."""
-    assert faults_of(requests(id=bad)) == [(0, "id")]
+    assert [(0, "id")] == faults_of(requests(id=bad))
 
 
 @pytest.mark.parametrize("bad", ["", "request", "Requests", "requests ", None, True, NumberText("1"), [], {}])
 def test_dimension_refused(bad: object) -> None:
     """A dimension is one of the product's, to the letter."""
-    assert faults_of({"dimension": bad}) == [(0, "dimension")]
+    assert [(0, "dimension")] == faults_of({"dimension": bad})
 
 
 def test_dimension_required() -> None:
     """An event without dimension is refused."""
-    assert faults_of({"quantity": "1"}) == [(0, "dimension")]
+    assert [(0, "dimension")] == faults_of({"quantity": "1"})
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_timestamp_taken(by: timedelta) -> None:
 )
 def test_timestamp_refused(bad: object) -> None:
     """A timestamp outside the window, or that is no RFC 3339 time with offset, is refused."""
-    assert faults_of(requests(timestamp=bad)) == [(0, "timestamp")]
+    assert [(0, "timestamp")] == faults_of(requests(timestamp=bad))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_tags_taken(good: dict[str, str]) -> None:
 )
 def test_tags_refused(bad: object) -> None:
     """Tags are an object of strings within MeterUsage's limits."""
-    assert faults_of(requests(tags=bad)) == [(0, "tags")]
+    assert [(0, "tags")] == faults_of(requests(tags=bad))
 
 
 def test_unknown_members_named() -> None:
@@ -224,7 +224,7 @@ def test_unknown_members_named() -> None:
 @pytest.mark.parametrize("bad", [None, True, "requests", NumberText("1"), [], [{"dimension": "requests"}]])
 def test_item_must_be_object(bad: object) -> None:
     """An item that is no object is a fault of the item."""
-    assert faults_of(bad) == [(0, "item")]
+    assert [(0, "item")] == faults_of(bad)
 
 
 def test_every_fault_listed() -> None:

@@ -41,17 +41,17 @@ async def test_remembered_after_restart(scene: "Scene") -> None:
     await scene.clock.advance(MINUTE)
 
     assert State.PENDING is unanswered.state
-    assert (remembered.state, remembered.reason, remembered.source) == (
+    assert (
         State.ENTITLED,
         "remembered",
         EntitlementSource.REMEMBERED,
-    )
+    ) == (remembered.state, remembered.reason, remembered.source)
     assert (proof.registered_at, proof.registered_at + timedelta(hours=24), proof.signature) == (
         remembered.registered_at,
         remembered.until,
         remembered.signature,
     )
-    assert (still.state, registrar.entitlement().state) == (State.ENTITLED, State.UNAVAILABLE)
+    assert (State.ENTITLED, State.UNAVAILABLE) == (still.state, registrar.entitlement().state)
 
 
 async def test_live_again_after_memory(scene: "Scene") -> None:
@@ -64,15 +64,15 @@ async def test_live_again_after_memory(scene: "Scene") -> None:
     await scene.clock.advance(MINUTE)
 
     entitlement = registrar.entitlement()
-    assert (entitlement.reason, entitlement.source, entitlement.until) == ("registered", EntitlementSource.LIVE, None)
+    assert ("registered", EntitlementSource.LIVE, None) == (entitlement.reason, entitlement.source, entitlement.until)
     assert scene.shelf.kept is not None
     assert old != scene.shelf.kept
-    assert [event for event in scene.events()[1:] if event != "registration.renewed"] == [
+    assert [
         "registration.retrying",
         "registration.entitled",
         "registration.recovered",
         "registration.entitled",
-    ]
+    ] == [event for event in scene.events()[1:] if event != "registration.renewed"]
 
 
 def forget_signature(kept: Evidence) -> Evidence:
@@ -128,7 +128,7 @@ async def test_edited_name_opens_no_other_pod(scene: "Scene") -> None:
 
     assert State.PENDING is registrar.entitlement().state
     refused = next(line for line in scene.lines.entries if line["event"] == "registration.evidence_refused")
-    assert refused["rule"] == "pod-binding"
+    assert "pod-binding" == refused["rule"]
 
 
 async def test_proof_of_earlier_version_is_made_anew(scene: "Scene", seller: "Signer") -> None:
@@ -173,7 +173,7 @@ async def test_refusal_beats_memory_for_ever(scene: "Scene") -> None:
     scene.marketplace.says(NoAnswer())
     third = await scene.start()
 
-    assert (second.entitlement().state, third.entitlement().state) == (State.DENIED, State.PENDING)
+    assert (State.DENIED, State.PENDING) == (second.entitlement().state, third.entitlement().state)
     assert (2, 2) == (writes, scene.shelf.writes)
     assert "registration.evidence_refused" not in scene.events()
 
@@ -184,8 +184,8 @@ async def test_full_disk(scene: "Scene") -> None:
     registrar = await scene.start()
 
     assert registrar.entitlement().entitled
-    assert scene.events() == [
+    assert [
         "registration.evidence_not_read",
         "registration.entitled",
         "registration.evidence_not_kept",
-    ]
+    ] == scene.events()

@@ -31,19 +31,19 @@ async def test_suspension(scene: "Scene") -> None:
     await restarted.on_submission(accepted=True)
     lifted = restarted.entitlement()
 
-    assert [
+    assert [State.SUSPENDED, State.SUSPENDED, State.ENTITLED] == [
         suspended.state,
         registered_again.state,
         lifted.state,
-    ] == [State.SUSPENDED, State.SUSPENDED, State.ENTITLED]
+    ]
     assert scene.shelf.kept is not None
     assert scene.shelf.kept.suspended_at is None
-    assert scene.events() == [
+    assert [
         "registration.entitled",
         "registration.suspended",
         "registration.suspended",
         "registration.entitled",
-    ]
+    ] == scene.events()
 
 
 async def test_suspension_without_aws(scene: "Scene") -> None:
@@ -71,7 +71,7 @@ async def test_usage_refused_before_registration(scene: "Scene") -> None:
     registrar = await scene.start()
     await registrar.on_submission(accepted=False)
 
-    assert (registrar.entitlement().state, registrar.entitlement().reason) == (State.DENIED, "customer-not-entitled")
+    assert (State.DENIED, "customer-not-entitled") == (registrar.entitlement().state, registrar.entitlement().reason)
 
 
 async def test_usage_refused_ends_process(scene: "Scene") -> None:
@@ -92,9 +92,9 @@ async def test_check_meter(scene: "Scene") -> None:
 
     asked = [(request.usage_dimension, request.dry_run, request.timestamp) for request in scene.marketplace.metered]
     assert [("requests", True, scene.clock.now()), ("seats", True, scene.clock.now())] == asked
-    assert scene.marketplace.registrations == []
+    assert [] == scene.marketplace.registrations
     entitlement = registrar.entitlement()
-    assert (entitlement.state, entitlement.reason, entitlement.signature) == (State.ENTITLED, "metered", None)
+    assert (State.ENTITLED, "metered", None) == (entitlement.state, entitlement.reason, entitlement.signature)
 
 
 async def test_check_meter_follows_answers(scene: "Scene") -> None:
@@ -106,7 +106,7 @@ async def test_check_meter_follows_answers(scene: "Scene") -> None:
         await registrar.on_submission(accepted)
         states.append(registrar.entitlement().state)
 
-    assert states == [State.DENIED, State.ENTITLED, State.SUSPENDED, State.ENTITLED]
+    assert [State.DENIED, State.ENTITLED, State.SUSPENDED, State.ENTITLED] == states
     calls = len(scene.marketplace.metered)
     await scene.clock.advance(10 * MINUTE)
     assert calls == len(scene.marketplace.metered)
@@ -129,5 +129,5 @@ async def test_check_none(scene: "Scene") -> None:
     await scene.clock.advance(timedelta(hours=1))
 
     entitlement = registrar.entitlement()
-    assert (entitlement.state, entitlement.reason) == (State.ENTITLED, "not-checked")
-    assert scene.marketplace.called_at == []
+    assert (State.ENTITLED, "not-checked") == (entitlement.state, entitlement.reason)
+    assert [] == scene.marketplace.called_at

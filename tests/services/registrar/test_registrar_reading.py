@@ -28,7 +28,7 @@ async def test_attestation(scene: "Scene") -> None:
 
     signature = await registrar.attest("the app's own")
 
-    assert scene.marketplace.registrations[-1].nonce == "the app's own"
+    assert "the app's own" == scene.marketplace.registrations[-1].nonce
     assert kept == scene.shelf.kept
     assert kept is not None
     assert signature != kept.signature
@@ -47,8 +47,8 @@ async def test_attestations_are_spaced(scene: "Scene") -> None:
     scene.real = 10.0
     await registrar.attest("3")
 
-    assert slow.value.retry_after == 3
-    assert [request.nonce for request in scene.marketplace.registrations[1:]] == ["1", "3"]
+    assert 3 == slow.value.retry_after
+    assert ["1", "3"] == [request.nonce for request in scene.marketplace.registrations[1:]]
 
 
 async def test_attestation_that_is_wrong(scene: "Scene") -> None:
@@ -68,7 +68,7 @@ async def test_attestation_without_registration(scene: "Scene", check: Entitleme
 
     with pytest.raises(AttestationFailed, match=r"entitlement\.check"):
         await registrar.attest("the app's own")
-    assert scene.marketplace.registrations == []
+    assert [] == scene.marketplace.registrations
 
 
 async def test_waiter_sees_answer(scene: "Scene") -> None:
@@ -77,10 +77,10 @@ async def test_waiter_sees_answer(scene: "Scene") -> None:
     registrar = await scene.start()
     waiters = [asyncio.create_task(registrar.wait_while(State.PENDING, timedelta(minutes=1))) for _ in range(3)]
     await scene.clock.settle()
-    assert [waiter for waiter in waiters if waiter.done()] == []
+    assert [] == [waiter for waiter in waiters if waiter.done()]
     scene.marketplace.hold.set()
 
-    assert [entitlement.state for entitlement in await asyncio.gather(*waiters)] == [State.ENTITLED] * 3
+    assert [State.ENTITLED] * 3 == [entitlement.state for entitlement in await asyncio.gather(*waiters)]
 
 
 async def test_waiter_sees_time(scene: "Scene") -> None:
@@ -100,7 +100,7 @@ async def test_waiter_gives_up(scene: "Scene") -> None:
     unchanged = await registrar.wait_while(State.ENTITLED, timedelta(milliseconds=20))
     different = await registrar.wait_while(State.PENDING, timedelta(days=1))
 
-    assert [unchanged.state, different.state] == [State.ENTITLED, State.ENTITLED]
+    assert [State.ENTITLED, State.ENTITLED] == [unchanged.state, different.state]
 
 
 async def test_cancelled_waiter_leaves_nothing(scene: "Scene") -> None:

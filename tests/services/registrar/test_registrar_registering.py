@@ -41,13 +41,13 @@ async def test_registers_at_once(scene: "Scene") -> None:
     await scene.clock.settle()
     after = registrar.entitlement()
 
-    assert (before.state, before.reason, before.signature) == (State.PENDING, "registering", None)
-    assert (after.state, after.reason, after.source) == (State.ENTITLED, "registered", EntitlementSource.LIVE)
+    assert (State.PENDING, "registering", None) == (before.state, before.reason, before.signature)
+    assert (State.ENTITLED, "registered", EntitlementSource.LIVE) == (after.state, after.reason, after.source)
     assert after.nonce == scene.marketplace.registrations[0].nonce
     assert scene.shelf.kept == Evidence(
         "pod-1", "0abc123example", 1, scene.clock.now(), after.nonce or "", after.signature or ""
     )
-    assert scene.events() == ["registration.entitled"]
+    assert ["registration.entitled"] == scene.events()
 
 
 async def test_emulator_source(scene: "Scene") -> None:
@@ -62,7 +62,7 @@ async def test_asks_once(scene: "Scene") -> None:
     await scene.start(replace(SETTINGS, remember_for=timedelta()))
     await scene.clock.advance(timedelta(days=2))
 
-    assert len(scene.marketplace.registrations) == 1
+    assert 1 == len(scene.marketplace.registrations)
 
 
 async def test_fresh_long_nonces(scene: "Scene") -> None:
@@ -115,7 +115,7 @@ async def test_back_off(scene: "Scene") -> None:
 
     instants = scene.marketplace.called_at[:10]
     waits = [(late - early).total_seconds() for early, late in itertools.pairwise(instants)]
-    assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert [0.5, 1, 2, 4, 8, 16, 30, 30, 30] == waits
 
 
 async def test_lasting_fault_is_logged_seldom(scene: "Scene") -> None:
@@ -154,9 +154,9 @@ async def test_refusals_deny(scene: "Scene", error: MarketplaceError, reason: st
 
     assert (State.DENIED, reason) == (denied.state, denied.reason)
     assert cure in denied.detail
-    assert (calls_before, len(scene.marketplace.registrations)) == (1, 2)
+    assert (1, 2) == (calls_before, len(scene.marketplace.registrations))
     assert State.ENTITLED is registrar.entitlement().state
-    assert scene.events() == ["registration.denied", "registration.entitled"]
+    assert ["registration.denied", "registration.entitled"] == scene.events()
 
 
 async def test_clock_back_prolongs_no_wait(scene: "Scene") -> None:
@@ -179,8 +179,8 @@ async def test_fault_leaves_denied(scene: "Scene") -> None:
     registrar = await scene.start()
     await scene.clock.advance(40 * MINUTE)
 
-    assert (registrar.entitlement().state, registrar.entitlement().reason) == (State.DENIED, "customer-not-entitled")
-    assert len(scene.marketplace.registrations) == 9
+    assert (State.DENIED, "customer-not-entitled") == (registrar.entitlement().state, registrar.entitlement().reason)
+    assert 9 == len(scene.marketplace.registrations)
 
 
 async def test_exit_when_denied(scene: "Scene") -> None:
@@ -212,7 +212,7 @@ async def test_wrong_claims_deny(scene: "Scene", claims: dict[str, object], rule
     registrar = await scene.start()
 
     denied = registrar.entitlement()
-    assert (denied.state, denied.reason) == (State.DENIED, "signature-invalid")
+    assert (State.DENIED, "signature-invalid") == (denied.state, denied.reason)
     assert f"the claim {rule} " in denied.detail
 
 
@@ -225,10 +225,10 @@ async def test_wrong_signature_is_not_retried_quickly(scene: "Scene", stranger: 
     scene.marketplace.seller = right
     await scene.clock.advance(5 * MINUTE)
 
-    assert (denied.state, denied.reason) == (State.DENIED, "signature-invalid")
+    assert (State.DENIED, "signature-invalid") == (denied.state, denied.reason)
     assert "the signature is not that of the public key" in denied.detail
     assert State.ENTITLED is registrar.entitlement().state
-    assert len({request.nonce for request in scene.marketplace.registrations}) == 3
+    assert 3 == len({request.nonce for request in scene.marketplace.registrations})
 
 
 async def test_no_secret_is_logged(scene: "Scene") -> None:
@@ -254,8 +254,8 @@ async def test_key_rotation(scene: "Scene") -> None:
     await registrar.attest("the app's own")
 
     warnings = [line for line in scene.lines.entries if line["event"] == "registration.public_key_rotated"]
-    assert [(line["log_level"], line["rotation"]) for line in warnings] == [("warning", "2026-12-01T00:00:00+00:00")]
-    assert (registrar.entitlement().entitled, registrar.rotation_due) == (True, ROTATED)
+    assert [("warning", "2026-12-01T00:00:00+00:00")] == [(line["log_level"], line["rotation"]) for line in warnings]
+    assert (True, ROTATED) == (registrar.entitlement().entitled, registrar.rotation_due)
 
 
 @pytest.mark.parametrize("step", [timedelta(hours=9), timedelta(hours=-9)], ids=["forwards", "backwards"])

@@ -134,7 +134,7 @@ async def test_clock_back_does_not_delay_renewal(scene: "Scene") -> None:
             await asyncio.sleep(0.001)
     await scene.clock.advance(13 * HOUR)
 
-    assert len(scene.marketplace.registrations) == 2
+    assert 2 == len(scene.marketplace.registrations)
 
 
 @pytest.mark.parametrize("step", [3 * HOUR, -3 * HOUR], ids=["forwards", "backwards"])

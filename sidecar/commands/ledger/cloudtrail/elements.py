@@ -1,7 +1,7 @@
 """The objects of a JSON document that is too large to hold: those of its array, or one after the other.
 
 The standard decoder does the work, on a window of the text. The streaming parser ijson was tried and not taken: the
-paths that it keeps take memory by the square of the depth, so that 100 kB of brackets end the process.
+paths that it keeps take memory by the square of the depth: 100 kB of brackets end the process.
 """
 
 import json
@@ -109,7 +109,7 @@ class _Window:
             raise ValueError("it has a second list of events")
 
     def _read_on(self) -> bool:
-        """Let go of what was read and add what follows; whether anything does."""
+        """Drop what was read and add what follows; return whether anything does."""
         more = self._file.read(WINDOW)
         self.text, self.position = self.text[self.position :] + more, 0
         if len(self.text) > LARGEST:

@@ -18,13 +18,13 @@ from sidecar.commands.ledger.cloudtrail.elements import elements
 
 _SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 _NOT_EVENTS = frozenset({"CloudTrail-Digest", "CloudTrail-Insight"})
-"""Folders beside the events in CloudTrail's bucket."""
+"""Other folders than that of the events in CloudTrail's bucket."""
 _GZIP = b"\x1f\x8b"
 _AGAIN = "Copy it from the bucket again."
 
 
 class TrailUnreadable(Exception):  # noqa: N818 - named for what the operator reads
-    """A file or an event of the log cannot be read; says which, why, and what to do."""
+    """A file or an event of the log cannot be read; names it, the reason and the cure."""
 
     def __init__(self, path: Path, reason: str, cure: str) -> None:
         super().__init__(f"{path}: {reason}. {cure}")

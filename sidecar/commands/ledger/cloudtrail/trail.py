@@ -1,6 +1,6 @@
-"""What CloudTrail's events say about one product: the charges, and the registrations of its pods.
+"""Reads one product's charges and the registrations of its pods from CloudTrail's events.
 
-A call that AWS refused, and a dry run, charge nobody. Refuses an event of the product that it cannot read, rather than
+A call that AWS refused and a dry run are no charge. Refuses an event of the product that it cannot read, rather than
 pass over a charge.
 """
 
@@ -32,7 +32,7 @@ _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
 
 
 _IDENTIFIER = re.compile(r"[!-~]{1,255}", re.ASCII)
-"""What can stand in the ledger and in every report as it is."""
+"""An identifier that the ledger and every report can show as it is."""
 
 
 class _Unclear(Exception):  # noqa: N818 - becomes a TrailUnreadable once the file is known
@@ -51,7 +51,7 @@ class Trail:
     events: int = 0
     """Of every service."""
     without_product: int = 0
-    """Batch records that name a licence instead of a product, so that nobody can tell whose they are."""
+    """Batch records that name a license instead of a product: they may be of any product."""
     activity: dict[str, Activity] = field(default_factory=dict)
     """When there are events of each place, of whatever service; see `Charge.account_region`."""
     first_at: str | None = None
@@ -94,7 +94,7 @@ class Trail:
             case "BatchMeterUsage":
                 self._take_batch(event, asked, answered)
             case _:
-                pass  # another product, or a call that charges nobody
+                pass  # another product, or a call that is no charge
 
     def _note_activity(self, event: Mapping[str, Any], instant: datetime | None) -> None:
         if instant is None:
@@ -194,7 +194,7 @@ def _taken(answered: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], obj
 
 
 def _session(event: Mapping[str, Any]) -> str | None:
-    """Return the name of the session that signed the call; the emulator's log tells the pod itself."""
+    """Return the name of the session that signed the call; the emulator's log has the pod itself."""
     identity = _members(event, "additionalEventData").get("identity")
     if isinstance(identity, str):
         return identity

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TextIO
 
 
-class Colour(StrEnum):
+class Color(StrEnum):
     """The meaning of a color; the value is the parameters of its SGR sequence."""
 
     GOOD = "32"  # green
@@ -23,9 +23,9 @@ class Paint:
 
     on: bool
 
-    def __call__(self, text: str, colour: Colour) -> str:
+    def __call__(self, text: str, color: Color) -> str:
         """Return `text` in a color."""
-        return f"\033[{colour}m{text}\033[0m" if self.on and text else text
+        return f"\033[{color}m{text}\033[0m" if self.on and text else text
 
 
 def wanted(environ: Mapping[str, str] = os.environ) -> bool:

@@ -136,7 +136,7 @@ def test_clock_stepped_back() -> None:
     queue.put(event(EventReason.DENIED, NOON))
     queue.written(queue.due(NOON)[0], NOON)
     queue.put(event(EventReason.DENIED, NOON - timedelta(days=1)))
-    assert len(queue.due(NOON - timedelta(days=1))) == 1
+    assert 1 == len(queue.due(NOON - timedelta(days=1)))
 
 
 @given(

@@ -1,0 +1,175 @@
+"""Access to the ledger's file: one process, one thread, one connection, and a fresh one after a failure.
+
+Each step is one transaction. A cancelled await does not cancel the step behind it; each step is complete by itself.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for
+from sidecar.adapters.ledger.file_guard import FileWatch, finish_restore, restore
+from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
+from sidecar.adapters.ledger.space import Space
+from sidecar.adapters.ledger.store import Store
+from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable
+
+log = structlog.get_logger()
+
+Result = TypeVar("Result")
+
+
+class LedgerAccess:
+    """The file of a ledger, held by this process. `Ledger` adds the steps."""
+
+    def __init__(self, path: Path, space: Space, connect: Callable[[Path], sqlite3.Connection]) -> None:
+        self.path = path
+        self._space = space
+        self._connect = connect
+        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._lock: LedgerLock | None = None
+        self._store: Store | None = None
+        self._watch: FileWatch | None = None
+        self._suspect = False
+        self._removed = False
+        self._was_restored = False
+        self._unreadable: str | None = None
+        self.fault: str | None = None
+        """Why the ledger could not be used the last time; None while it can."""
+
+    def _connect_alone(self) -> None:
+        self._lock = LedgerLock(self.path)
+        self._space.begin()
+        try:
+            finish_restore(self.path)
+            store = Store(self._connect(self.path))
+        except BaseException:
+            self._space.end()
+            self._lock.release()
+            self._lock = None
+            raise
+        self._store = store
+        try:
+            self._follow(store)
+        except (sqlite3.Error, OSError) as error:
+            self._close()
+            raise LedgerUnusable(self.path, str(error), cure_for(error)) from error
+        self._watch = FileWatch(self.path)
+
+    def _follow(self, store: Store) -> None:
+        """Watch the totals and the room of a fresh connection."""
+        store.totals.attach(store.connection)
+        self._space.set_up(store.connection)
+
+    async def close(self) -> None:
+        """Close the file. Committed work is safe even if this is never reached."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown()
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.connection.close()
+            self._space.end()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    async def _write(self, step: Callable[[Store], Result]) -> Result:
+        def run(store: Store) -> Result:
+            with store.transaction():
+                return step(store)
+
+        return await self._run(run)
+
+    async def _read(self, look: Callable[[sqlite3.Connection], Result]) -> Result:
+        return await self._read_store(lambda store: look(store.connection))
+
+    async def _read_store(self, look: Callable[[Store], Result]) -> Result:
+        def run(store: Store) -> Result:
+            # At one instant: between two statements another command may resolve a record, and sums would not agree.
+            store.connection.execute("BEGIN")
+            try:
+                return look(store)
+            finally:
+                with suppress(sqlite3.Error):
+                    store.connection.execute("ROLLBACK")
+
+        return await self._look(run)
+
+    async def _look(self, look: Callable[[Store], Result]) -> Result:
+        def run(store: Store) -> Result:
+            try:
+                return look(store)
+            except sqlite3.Error as error:
+                raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
+
+        return await self._run(run)
+
+    async def _run(self, work: Callable[[Store], Result]) -> Result:
+        """Do one piece of work on the ledger's thread, and note whether the ledger could be used."""
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, self._use, work)
+        except LedgerFull:
+            raise  # of a sound ledger; the watch over its room logs it
+        except LedgerUnavailable as error:
+            if self.fault is None:
+                log.error("ledger.unavailable", path=str(self.path), detail=str(error))  # noqa: TRY400 - no bug: a state
+            self.fault = str(error)
+            raise
+        if self._was_restored:
+            self._was_restored = False
+            log.warning("ledger.put_back", path=str(self.path), cure="Find out what removes it; nothing was lost.")
+        if self.fault is not None:
+            log.warning("ledger.recovered", path=str(self.path))
+            self.fault = None
+        return result
+
+    def _use(self, work: Callable[[Store], Result]) -> Result:
+        store = self._whole_store()
+        try:
+            return work(store)
+        except LedgerFull:
+            raise
+        except LedgerUnavailable as error:
+            if getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_FULL":
+                raise  # the connection is sound, and its log holds the room that sealing needs
+            # The next piece of work begins on a fresh connection, with nothing remembered of a bad file or disk.
+            self._suspect = True
+            raise
+        except (ValueError, OverflowError) as error:
+            # Looked for once: it reads the whole file, and the row is still there at the next try.
+            self._unreadable = self._unreadable or unreadable_row(store.connection)
+            if self._unreadable is None:
+                raise
+            raise LedgerUnavailable(f"{self._unreadable}. {UNREADABLE_CURE}") from error
+
+    def _whole_store(self) -> Store:
+        """Return the store, on the file that lies at the ledger's path, put back or opened anew if need be."""
+        assert self._store is not None  # noqa: S101 - open() comes first
+        assert self._watch is not None  # noqa: S101 - open() comes first
+        # A restore that has failed half-way may have put the new file in place; only this process can complete it.
+        self._removed = self._removed or not self._watch.is_whole()
+        if self._removed:
+            restore(self._store.connection, self.path)
+            self._removed, self._suspect, self._was_restored = False, True, True
+        if self._suspect:
+            # Until a fresh connection is ready, whatever fails on the way: each try closes the log of the one before.
+            self._store.connection.close()
+            self._watch = FileWatch(self.path)
+            self._watch.forget_log()
+            try:
+                self._store = Store(self._connect(self.path), self._store.pod)
+                self._follow(self._store)
+            except LedgerUnusable as error:
+                raise LedgerUnavailable(str(error)) from error
+            except (sqlite3.Error, OSError) as error:
+                raise LedgerUnavailable(f"the ledger cannot be written: {error}") from error
+            self._watch = FileWatch(self.path)
+            self._suspect = False
+        return self._store

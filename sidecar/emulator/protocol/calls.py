@@ -1,0 +1,55 @@
+"""A call of an operation and what it came to, for every service that the emulator plays."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal, DecimalException
+from typing import Any, NoReturn
+
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.protocol.shapes import Structure, check
+from sidecar.emulator.protocol.sigv4 import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call by a known caller, with the fault that shall happen to it."""
+
+    operation: str
+    caller: Caller
+    body: bytes = field(repr=False)
+    fault: str | None = None
+
+
+@dataclass(slots=True)
+class CallAnswer:
+    """What a call came to.
+
+    Attributes:
+        result: The answer's members; empty when there is an error.
+        parameters: What the log may show of the request; None when it could not be read.
+        elements: What the log may show of the result.
+    """
+
+    result: dict[str, Any] = field(default_factory=dict, repr=False)
+    parameters: dict[str, Any] | None = None
+    elements: dict[str, Any] | None = None
+    error: ServiceError | None = None
+
+
+def read_body(call: Call, requests: Mapping[str, Structure]) -> dict[str, Any]:
+    """Return the members of a call, checked against the shape of its operation.
+
+    Raises:
+        ServiceError: The body is not JSON, or does not have that shape.
+    """
+    try:
+        document = json.loads(call.body, parse_float=Decimal, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError, DecimalException) as error:
+        raise ServiceError("SerializationException", "The body is not JSON.") from error
+    members: dict[str, Any] = check(requests[call.operation], document)
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

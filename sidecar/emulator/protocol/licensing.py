@@ -1,0 +1,97 @@
+"""License Manager's six operations on the service: from the body of a call to the body of its answer.
+
+Applies the faults that change an answer or refuse a call, then the rules. Refuses to know HTTP. Every call is atomic.
+"""
+
+from sidecar.emulator.faults import ERROR_NAMES
+from sidecar.emulator.protocol.calls import Call, CallAnswer, read_body
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.protocol.instants import format_instant
+from sidecar.emulator.protocol.license_answers import (
+    show_checkout,
+    show_extension,
+    show_granted,
+    show_license,
+    show_usage,
+)
+from sidecar.emulator.protocol.license_requests import (
+    LICENSE_REQUESTS,
+    CheckInLicenseRequest,
+    CheckoutLicenseRequest,
+    ExtendLicenseConsumptionRequest,
+    GetLicenseRequest,
+    GetLicenseUsageRequest,
+    LicenseRequest,
+    ListReceivedLicensesRequest,
+    read_license_request,
+)
+from sidecar.emulator.protocol.trail import describe_license_request
+from sidecar.emulator.rules.checkouts import check_in_license, checkout_license, extend_license_consumption
+from sidecar.emulator.rules.received_licenses import get_license, list_received_licenses
+from sidecar.emulator.service import Service
+
+_REFUSALS = {
+    "throttle": "RateLimitExceededException",
+    "internal": "ServerInternalException",
+    "expired-token": "ExpiredTokenException",
+}
+
+
+async def perform(service: Service, call: Call) -> CallAnswer:
+    """Perform a call. Never raises a ServiceError: a refusal is an answer, too."""
+    answer = CallAnswer()
+    try:
+        request = read_license_request(call.operation, read_body(call, LICENSE_REQUESTS))
+        answer.parameters = describe_license_request(request)
+        _check_call(service, call)
+        _answer_request(service, call, request, answer)
+        if call.fault == "no-token":
+            answer.result.pop("LicenseConsumptionToken", None)
+    except ServiceError as error:
+        answer.error = error
+    return answer
+
+
+def _check_call(service: Service, call: Call) -> None:
+    if call.fault == "RedirectException":
+        raise ServiceError(call.fault, "This fault was asked for.", members={"Location": "us-east-1"})
+    if call.fault in ERROR_NAMES or call.fault in _REFUSALS:
+        raise ServiceError(_REFUSALS.get(call.fault, call.fault), "This fault was asked for.")
+    if call.fault == "access-denied":
+        raise ServiceError(
+            "AccessDeniedException",
+            f"User: {call.caller.arn} is not authorized to perform: license-manager:{call.operation}",
+        )
+    if not service.quotas.admit(call.operation, call.caller.region, service.clock.now()):
+        raise ServiceError("RateLimitExceededException", "Rate exceeded.")
+
+
+def _answer_request(service: Service, call: Call, request: LicenseRequest, answer: CallAnswer) -> None:
+    state, now = service.state, service.clock.now()
+    region = call.caller.region if service.options.license_region == "home" else None
+    match request:
+        case CheckoutLicenseRequest():
+            checkout = checkout_license(state, now, call.caller.identity, request, region=region)
+            answer.result = show_checkout(checkout)
+            answer.elements = {"licenseArn": checkout.license_arn, "checkoutType": request.checkout_type}
+        case CheckInLicenseRequest():
+            check_in_license(state, now, request.consumption_token, region=region)
+        case ExtendLicenseConsumptionRequest():
+            if not request.dry_run:
+                new_token = call.fault in ("new-token", "drop-new-token")
+                extended = extend_license_consumption(
+                    state, now, request.consumption_token, new_token=new_token, region=region
+                )
+                answer.result = show_extension(extended)
+                expires_at = extended.expires_at
+                answer.elements = {"expiration": None if expires_at is None else format_instant(expires_at)}
+        case GetLicenseRequest():
+            answer.result = {"License": show_license(get_license(state, request, region=region), now)}
+        case GetLicenseUsageRequest():
+            license_ = get_license(state, GetLicenseRequest(request.arn), region=region)
+            answer.result = {"LicenseUsage": show_usage(state, license_, now)}
+        case ListReceivedLicensesRequest():
+            licenses, next_token = list_received_licenses(state, now, request, region=region)
+            answer.result = {"Licenses": [show_granted(each, now) for each in licenses]}
+            if next_token is not None:
+                answer.result["NextToken"] = next_token

@@ -1,0 +1,53 @@
+"""The services of AWS that speak JSON 1.1 at the emulator's port, each as one value."""
+
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+
+from sidecar.emulator.protocol import licensing, metering
+from sidecar.emulator.protocol.calls import Call, CallAnswer
+from sidecar.emulator.protocol.errors import LICENSE_MODELLED, MODELLED
+from sidecar.emulator.protocol.trail import EVENT_SOURCE, LICENSE_EVENT_SOURCE
+from sidecar.emulator.service import Service
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonService:
+    """How a service is called, and how it words its answers."""
+
+    target_prefix: str
+    signing_name: str
+    operations: Collection[str]
+    event_source: str
+    message_member: str
+    """The member of an error that has its text."""
+    internal_error: str
+    """The error of the service's own faults."""
+    perform: Callable[[Service, Call], Awaitable[CallAnswer]]
+
+
+METERING = JsonService(
+    target_prefix="AWSMPMeteringService.",
+    signing_name="aws-marketplace",
+    operations=MODELLED,
+    event_source=EVENT_SOURCE,
+    message_member="message",
+    internal_error="InternalServiceErrorException",
+    perform=metering.perform,
+)
+LICENSE_MANAGER = JsonService(
+    target_prefix="AWSLicenseManager.",
+    signing_name="license-manager",
+    operations=LICENSE_MODELLED,
+    event_source=LICENSE_EVENT_SOURCE,
+    message_member="Message",
+    internal_error="ServerInternalException",
+    perform=licensing.perform,
+)
+
+
+def find_service(target: str) -> JsonService | None:
+    """Return the service of an X-Amz-Target; None if it is of none, or names no operation of it."""
+    for service in (METERING, LICENSE_MANAGER):
+        if target.startswith(service.target_prefix):
+            return service if target.removeprefix(service.target_prefix) in service.operations else None
+    return None
