@@ -104,7 +104,7 @@ class Desk:
                 "irsa",
                 NOW,
             ),
-            registrar=self.registrar,
+            gate=self.registrar,
             submitter=self.metering.submitter,
             intake=self.intake,
             ledger=self.shelf,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.adapters.http.api import Address, ApiServer, Services
+from sidecar.adapters.http.ports import Licenses
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch
@@ -340,6 +341,7 @@ class Api:
     books: FakeBooks = field(default_factory=FakeBooks)
     health: FakeHealth = field(default_factory=FakeHealth)
     refused: Counter[str] = field(default_factory=Counter)
+    licenses: Licenses | None = None
     unix_socket: Path | None = None
     token_file: Path | None = None
 
@@ -347,7 +349,7 @@ class Api:
         """Listen, on a free port by default."""
         self.server = ApiServer(
             Address(host, port, self.unix_socket, self.token_file),
-            Services(FixedClock(), self.gate, self.intake, self.books, self.health, self.refused),
+            Services(FixedClock(), self.gate, self.intake, self.books, self.health, self.refused, self.licenses),
             DIMENSIONS,
         )
         await self.server.start()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sidecar.adapters.ledger import generations, handover, proof, pruning, queries, submitting, succeeding, taking
 from sidecar.adapters.ledger.access import LedgerAccess
+from sidecar.adapters.ledger.checkouts import CheckoutTable
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writing
@@ -55,6 +56,8 @@ class Ledger(LedgerAccess):
         """How the submissions of each dimension had gone when the ledger was opened."""
         self.rules = rules
         self.room_watch = RoomWatch(path)
+        self.checkouts = CheckoutTable(self._write, self._read)
+        """What License Manager holds for this pod."""
 
     async def open(
         self,
