@@ -26,13 +26,15 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.checks.identity import judge_identity, read_file
 from sidecar.checks.sdk_variables import find_ignored
 from sidecar.domain.metering.rules import MeteringPolicy, MeteringRules
+from sidecar.domain.policy import StartProbe as StartProbeKind
 from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
+from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
-from sidecar.settings import EntitlementSettings, Mode, Settings
+from sidecar.settings import EntitlementCheck, EntitlementSettings, Mode, Settings
 
 log = structlog.get_logger()
 
@@ -91,6 +93,7 @@ def assemble(
         clock=clock,
         evidence=ledger,
         pod=ledger.pod,
+        probe=_probe(settings, ledger, client, clock),
         random=random.random,
         log=log,
         refresh_clock=clock.refresh if isinstance(clock, EmulatorClock) else None,
@@ -143,6 +146,23 @@ def assemble(
             ledger.rules.dimensions,
         ),
         probes=ProbeServer(host=settings.probes.host, port=settings.probes.port, health=health, expose=expose),
+    )
+
+
+def _probe(
+    settings: Settings, ledger: Ledger, client: MarketplaceMeteringClient, clock: SystemClock | EmulatorClock
+) -> StartProbe | None:
+    """Return the start probe of a custom price, where a record proves the subscription."""
+    entitlement = settings.entitlement
+    if settings.check is not EntitlementCheck.METER or entitlement.probe is not StartProbeKind.RECORD:
+        return None
+    first = next((dimension.name for dimension in settings.metering.dimensions), None)
+    return StartProbe(
+        store=ledger,
+        client=client,
+        clock=clock,
+        dimension=entitlement.probe_dimension or first,
+        preferred=entitlement.probe_hour,
     )
 
 

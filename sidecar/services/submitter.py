@@ -55,6 +55,10 @@ RETRY_BASE = timedelta(seconds=5)
 RETRY_CAP = timedelta(minutes=5)
 DRAIN_RETRY_SECONDS = 0.5
 """Real time between two rounds of a drain in which something was refused; the pod's end does not wait for more."""
+PROBE_SLOT_CURE = (
+    "Set entitlement.probe_dimension to a dimension without a price, or entitlement.probe to license. A pod that takes "
+    "over the ledger carries this usage."
+)
 LEDGER_RETRY = timedelta(seconds=5)
 LONGEST_SLEEP = timedelta(minutes=10)
 
@@ -88,6 +92,9 @@ class RecordStore(Protocol):
         self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
     ) -> Hour | None:
         """Record what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
+
+    async def keep_probe_usage(self, now: datetime) -> Mapping[str, int]:
+        """Keep as unbilled what the start probe's slot leaves without an hour; millionths by dimension."""
 
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time; whether there may be more."""
@@ -141,6 +148,8 @@ class Submitter:
         """Attempts of this process by AWS's answer."""
         self.left_unsent: dict[str, int] = {}
         """Millionths by dimension that the pod's end leaves unsent; empty until then."""
+        self.lost_to_probe: Counter[str] = Counter()
+        """Millionths by dimension that no record takes, because the start probe has the pod's last hour."""
 
     async def run(self) -> None:
         """Seal and submit until cancelled."""
@@ -176,6 +185,7 @@ class Submitter:
             await self._store.rebook_future_hours(after=hour_of(now), now=now)
         if ending:
             await self._seal(before=next_hour(hour_of(now)), settle=None)
+            await self._keep_probe_usage(now)
             await self._note_unsent()
         else:
             await self._seal(before=hour_of(now), settle=timedelta())
@@ -184,6 +194,12 @@ class Submitter:
         await self._submit_due()
         # The clock may have been set back before the open hour was sealed; it is then another one.
         return bool(await self._store.waiting()) or self._clock.now() < now
+
+    async def _keep_probe_usage(self, now: datetime) -> None:
+        """Report what the start probe's slot leaves without an hour: the pod ends before the next one."""
+        for dimension, quantity in (await self._store.keep_probe_usage(now)).items():
+            self.lost_to_probe[dimension] += quantity
+            log.error("metering.probe_slot", dimension=dimension, quantity=render(quantity), cure=PROBE_SLOT_CURE)
 
     async def _note_unsent(self) -> None:
         """Report once what no record of this pod holds although its last hour is sealed: fractions of whole numbers."""
