@@ -259,6 +259,7 @@ class HealthReport:
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,
             left_unsent=dict(self._submitter.left_unsent),
+            lost_to_probe=dict(self._submitter.lost_to_probe),
             in_doubt=progress.in_doubt,
             oldest_open_hour=progress.oldest_open_hour,
             window_closes_at=_after(progress.oldest_unsent_at, self._settings.metering.window),

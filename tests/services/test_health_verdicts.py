@@ -15,7 +15,7 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Cause
-from sidecar.domain.policy import EntitlementCheck, OnFailing
+from sidecar.domain.policy import EntitlementCheck, OnFailing, StartProbe
 from sidecar.domain.status import Progress, Terms, Verdict
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
@@ -80,7 +80,9 @@ class Desk:
         self.shelf = Shelf()
         self.intake = UsageIntake(store=MemoryStore(), gate=metering.gate, clock=metering.clock)
         self.registrar = Registrar(
-            settings=RegistrarSettings(product_code="0abc123example", public_key_version=1, check=check),
+            settings=RegistrarSettings(
+                product_code="0abc123example", public_key_version=1, check=check, probe=StartProbe.DRY_RUN
+            ),
             client=metering.marketplace,
             signatures=PublicKeys({}),
             clock=metering.clock,

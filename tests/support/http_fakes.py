@@ -91,6 +91,7 @@ STATUS = Status(
     accepted_events=7,
     duplicate_events=2,
     left_unsent={"requests": MILLION // 2},
+    lost_to_probe={"requests": MILLION // 4},
     in_doubt=1,
     oldest_open_hour=HOUR,
     window_closes_at=HOUR + timedelta(hours=6),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.domain.entitlement.states import AttestationFailed, SlowDown, State
-from sidecar.domain.policy import EntitlementCheck
+from sidecar.domain.policy import EntitlementCheck, StartProbe
 from sidecar.marketplace.service_errors import (
     ThrottlingException,
 )
@@ -64,7 +64,7 @@ async def test_attestation_that_is_wrong(scene: "Scene") -> None:
 @pytest.mark.parametrize("check", [EntitlementCheck.METER, EntitlementCheck.NONE])
 async def test_attestation_without_registration(scene: "Scene", check: EntitlementCheck) -> None:
     """Where nothing is registered nothing is signed, and AWS is not asked."""
-    registrar = await scene.start(replace(SETTINGS, check=check))
+    registrar = await scene.start(replace(SETTINGS, check=check, probe=StartProbe.DRY_RUN))
 
     with pytest.raises(AttestationFailed, match=r"entitlement\.check"):
         await registrar.attest("the app's own")
