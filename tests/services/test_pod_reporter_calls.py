@@ -1,4 +1,4 @@
-"""What the cluster is told of one pod, over a fake of its object that fails on demand."""
+"""What the sidecar reports of one pod, over a fake of its object that fails on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator

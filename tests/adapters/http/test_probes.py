@@ -80,7 +80,7 @@ async def probes() -> AsyncIterator[Probes]:
     ],
 )
 async def test_verdicts_told(probes: Probes, path: str, status: int, document: dict[str, str]) -> None:
-    """Each probe tells its own verdict, the reason as a sentence, to any Host."""
+    """Each probe shows its own verdict, the reason as a sentence, to any Host."""
     answer = await probes.ask(path)
     assert (status, "application/json", document) == (answer.status, answer.headers["content-type"], answer.document)
     assert (await probes.ask(f"{path}?verbose", method="HEAD")).status == status
@@ -198,7 +198,7 @@ def test_any_bytes_leave_it_standing(data: bytes) -> None:
 
 
 async def test_fault_is_logged(probes: Probes) -> None:
-    """A fault that nobody foresaw is a 500 problem that shows nothing of itself, and one line in the log."""
+    """An unforeseen fault is a 500 problem that shows nothing of itself, and one line in the log."""
     probes.health.refusal = RuntimeError("secret")
     with capture_logs() as lines:
         answer = await probes.ask("/metrics")

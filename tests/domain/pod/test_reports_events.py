@@ -1,4 +1,4 @@
-"""What the cluster is told, and how often."""
+"""What the sidecar reports to the cluster, and how often."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -74,7 +74,7 @@ FAILING, ROTATED = situation(State.ENTITLED, failing=True), situation(State.ENTI
     ],
 )
 def test_changes_become_events(before: Situation | None, after: Situation, reasons: list[str]) -> None:
-    """Each change that somebody should know of is one event; what stays is none, and no event has a secret."""
+    """Each change of interest is one event; what stays is none, and no event has a secret."""
     events = events_of(before, after, NOON)
     assert reasons == [event.reason.value for event in events]
     assert all("the-nonce" not in event.message and "eyJ" not in event.message for event in events)
