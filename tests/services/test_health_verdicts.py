@@ -16,7 +16,7 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Cause
 from sidecar.domain.policy import EntitlementCheck, OnFailing
-from sidecar.domain.status import Progress, Terms, Verdict
+from sidecar.domain.status import ProbeAnswer, Progress, Terms
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
@@ -223,7 +223,10 @@ async def test_stopped_loop_told(metering: "Metering") -> None:
     desk = Desk(metering)
     desk.running = False
     report = desk.report()
-    assert Verdict(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.") == report.alive()
+    assert (
+        ProbeAnswer(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.")
+        == report.alive()
+    )
     assert "stopped" == (await report.status()).metering
 
 

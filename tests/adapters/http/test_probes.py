@@ -18,7 +18,7 @@ from sidecar.adapters.http.probe_listener import ProbeListener
 from sidecar.adapters.http.probes import ProbeServer
 from sidecar.adapters.http.replies import reply
 from sidecar.domain.metering.events import LedgerUnavailable
-from sidecar.domain.status import Status, Verdict
+from sidecar.domain.status import ProbeAnswer, Status
 from tests.support.http_fakes import Answer, FakeHealth, Wire, request
 
 
@@ -31,13 +31,13 @@ def expose(status: Status) -> bytes:
 class ThreeVerdicts(FakeHealth):
     """Health whose three verdicts differ."""
 
-    def started(self) -> Verdict:
+    def started(self) -> ProbeAnswer:
         """Tell that nothing has started."""
-        return Verdict(ok=False, reason="pending", sentence="AWS has not answered yet.")
+        return ProbeAnswer(ok=False, reason="pending", sentence="AWS has not answered yet.")
 
-    def ready(self) -> Verdict:
+    def ready(self) -> ProbeAnswer:
         """Tell that metering gates."""
-        return Verdict(ok=False, reason="metering-failing", sentence="No record was taken for 2 h.")
+        return ProbeAnswer(ok=False, reason="metering-failing", sentence="No record was taken for 2 h.")
 
 
 @dataclass
@@ -89,7 +89,7 @@ async def test_verdicts_told(probes: Probes, path: str, status: int, document: d
 async def test_verdict_judged_each_time(probes: Probes) -> None:
     """A verdict is never remembered."""
     assert 200 == (await probes.ask("/livez")).status
-    probes.health.verdict = Verdict(ok=False, reason="stalled", sentence="A loop has ended.")
+    probes.health.verdict = ProbeAnswer(ok=False, reason="stalled", sentence="A loop has ended.")
     assert 503 == (await probes.ask("/livez")).status
 
 
