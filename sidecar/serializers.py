@@ -9,7 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from sidecar.domain import timestamps
-from sidecar.domain.entitlement.states import Entitlement
+from sidecar.domain.entitlement.allowances import Allowance
+from sidecar.domain.entitlement.checkouts import Checkout
+from sidecar.domain.entitlement.states import Entitlement, LicenseView
 from sidecar.domain.metering import quantity
 from sidecar.domain.status import MOST_BUCKETS, BucketView, RecordPage, RecordView, Status, Terms
 
@@ -17,7 +19,8 @@ Members = dict[str, object]
 
 
 def entitlement_members(entitlement: Entitlement) -> Members:
-    """Return `GET /v1/entitlement`."""
+    """Return `GET /v1/entitlement`; the license only with a contract price."""
+    shown = {} if entitlement.license is None else {"license": _license_members(entitlement.license)}
     return {
         "entitled": entitlement.entitled,
         "state": entitlement.state,
@@ -31,6 +34,49 @@ def entitlement_members(entitlement: Entitlement) -> Members:
         "until": _time(entitlement.until),
         "nonce": entitlement.nonce,
         "signature": entitlement.signature,
+        **shown,
+    }
+
+
+def _license_members(license_: LicenseView) -> Members:
+    return {
+        "arn": license_.arn,
+        "status": license_.status,
+        "begin": _time(license_.begin),
+        "end": _time(license_.end),
+        "tier": license_.tier,
+        "entitlements": [
+            {"name": each.name, "unit": each.unit, "max": each.max, "held": each.held} for each in license_.entitlements
+        ],
+    }
+
+
+def allowance_members(allowance: Allowance) -> Members:
+    """Return `GET /v1/entitlements/{name}`."""
+    return {
+        "name": allowance.name,
+        "allowed": allowance.allowed,
+        "max": allowance.max,
+        "held": allowance.held,
+        "tier": allowance.tier,
+        "until": _time(allowance.until),
+    }
+
+
+def held_members(checkout: Checkout) -> Members:
+    """Return the answer to a checkout."""
+    return {"id": checkout.id, "state": checkout.state, "expires_at": _time(checkout.expires_at)}
+
+
+def checkout_members(checkout: Checkout) -> Members:
+    """Return one of the checkouts of `GET /v1/checkouts`."""
+    return {
+        "id": checkout.id,
+        "entitlement": checkout.entitlement,
+        "count": checkout.count or 1,
+        "drawdown": checkout.drawdown,
+        "state": checkout.state,
+        "expires_at": _time(checkout.expires_at),
     }
 
 

@@ -1,4 +1,4 @@
-"""What tests of several parts share: a clock that stands still, a seller with keys, and the mark `machine`."""
+"""What tests of several parts share: a clock that does not move, a seller with keys, and the mark `machine`."""
 
 import asyncio
 import base64
@@ -63,7 +63,7 @@ class ManualClock:
             self._wake()
 
     async def advance(self, by: timedelta) -> None:
-        """Let `by` pass: each sleeper on the way wakes at its instant, and does what it does before time goes on."""
+        """Let `by` pass: each sleeper on the way wakes at its instant, and does what it does before time continues."""
         end = self._now + by
         await self.settle()
         while (next_instant := self.next_instant()) is not None and next_instant <= end:
@@ -141,7 +141,7 @@ def _signer(name: str, bits: int) -> Signer:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """A clock that stands still at 2026-11-23T10:20:00Z."""
+    """A clock that is stopped at 2026-11-23T10:20:00Z."""
     return ManualClock()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from importlib import metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -26,13 +26,19 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.checks.identity import judge_identity, read_file
 from sidecar.checks.sdk_variables import find_ignored
 from sidecar.domain.metering.rules import MeteringPolicy, MeteringRules
+from sidecar.domain.policy import StartProbe as StartProbeKind
 from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
+from sidecar.services.ports import Gatekeeper
 from sidecar.services.registrar import Registrar, RegistrarSettings
+from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
-from sidecar.settings import EntitlementSettings, Mode, Settings
+from sidecar.settings import EntitlementCheck, EntitlementSettings, Mode, Settings
+
+if TYPE_CHECKING:
+    from sidecar.app.license_gate import LicenseGate
 
 log = structlog.get_logger()
 
@@ -42,7 +48,9 @@ class Components:
     """What one process is made of."""
 
     client: MarketplaceMeteringClient
-    registrar: Registrar
+    gate: Gatekeeper
+    licensed: "LicenseGate | None"
+    """The gate of a contract price; None for every other one."""
     submitter: Submitter
     intake: UsageIntake
     health: HealthReport
@@ -76,30 +84,17 @@ def assemble(
     # An emulator's answers are dated by its machine, and its own clock may run elsewhere.
     client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.emulator_url is None else None)
     refused: Counter[str] = Counter()
-    product = settings.product
-    registrar = Registrar(
-        settings=RegistrarSettings(
-            product_code=product.code,
-            public_key_version=product.public_key_version,
-            **_copied(replace(settings.entitlement, check=settings.check), EntitlementSettings),
-            dimensions=tuple(dimension.name for dimension in settings.metering.dimensions),
-            service_account=name_account(),
-            emulator=settings.marketplace.mode is Mode.EMULATOR,
-        ),
-        client=client,
-        signatures=keys,
-        clock=clock,
-        evidence=ledger,
-        pod=ledger.pod,
-        random=random.random,
-        log=log,
-        refresh_clock=clock.refresh if isinstance(clock, EmulatorClock) else None,
-    )
-    intake = UsageIntake(store=ledger, gate=registrar, clock=clock)
+    licensed: LicenseGate | None = None
+    if settings.check is EntitlementCheck.LICENSE:
+        from sidecar.app.license_gate import assemble_license  # noqa: PLC0415 - for contract prices alone
+
+        licensed = assemble_license(settings, endpoint, clock, ledger, faults)
+    gate: Gatekeeper = _make_registrar(settings, client, keys, clock, ledger) if licensed is None else licensed.keeper
+    intake = UsageIntake(store=ledger, gate=gate, clock=clock)
     submitter = Submitter(
         store=ledger,
         client=client,
-        gate=registrar,
+        gate=gate,
         clock=clock,
         rules=ledger.rules,
         pod=ledger.pod,
@@ -119,7 +114,7 @@ def assemble(
             credentials=identity.kind,
             started_at=clock.now(),
         ),
-        registrar=registrar,
+        gate=gate,
         submitter=submitter,
         intake=intake,
         ledger=ledger,
@@ -133,22 +128,77 @@ def assemble(
     )
     return Components(
         client=client,
-        registrar=registrar,
+        gate=gate,
+        licensed=licensed,
         submitter=submitter,
         intake=intake,
         health=health,
         api=ApiServer(
             Address(settings.api.host, settings.api.port, settings.api.socket, settings.api.token_file),
-            Services(clock=clock, gate=registrar, intake=intake, books=ledger, health=health, refused=refused),
+            Services(
+                clock=clock,
+                gate=gate,
+                intake=intake,
+                books=ledger,
+                health=health,
+                refused=refused,
+                licenses=None if licensed is None else licensed.checkouts,
+            ),
             ledger.rules.dimensions,
         ),
         probes=ProbeServer(host=settings.probes.host, port=settings.probes.port, health=health, expose=expose),
     )
 
 
+def _make_registrar(
+    settings: Settings,
+    client: MarketplaceMeteringClient,
+    keys: PublicKeys,
+    clock: SystemClock | EmulatorClock,
+    ledger: Ledger,
+) -> Registrar:
+    product = settings.product
+    return Registrar(
+        settings=RegistrarSettings(
+            product_code=product.code,
+            public_key_version=product.public_key_version,
+            **_copied(replace(settings.entitlement, check=settings.check), EntitlementSettings),
+            dimensions=tuple(dimension.name for dimension in settings.metering.dimensions),
+            service_account=name_account(),
+            emulator=settings.marketplace.mode is Mode.EMULATOR,
+        ),
+        client=client,
+        signatures=keys,
+        clock=clock,
+        evidence=ledger,
+        pod=ledger.pod,
+        probe=_probe(settings, ledger, client, clock),
+        random=random.random,
+        log=log,
+        refresh_clock=clock.refresh if isinstance(clock, EmulatorClock) else None,
+    )
+
+
+def _probe(
+    settings: Settings, ledger: Ledger, client: MarketplaceMeteringClient, clock: SystemClock | EmulatorClock
+) -> StartProbe | None:
+    """Return the start probe of a custom price, where a record proves the subscription."""
+    entitlement = settings.entitlement
+    if settings.check is not EntitlementCheck.METER or entitlement.probe is not StartProbeKind.RECORD:
+        return None
+    first = next((dimension.name for dimension in settings.metering.dimensions), None)
+    return StartProbe(
+        store=ledger,
+        client=client,
+        clock=clock,
+        dimension=entitlement.probe_dimension or first,
+        preferred=entitlement.probe_hour,
+    )
+
+
 def _judge_identity(settings: Settings, identity: Identity, faults: FaultRegister, now: datetime) -> None:
-    """Register an identity that AWS Marketplace does not accept."""
-    if settings.marketplace.mode is Mode.EMULATOR or identity.accepted:
+    """Register an identity that AWS Marketplace Metering does not accept."""
+    if settings.marketplace.mode is Mode.EMULATOR or identity.accepted or not settings.meters:
         return
     result = judge_identity(identity, name_account())
     report = FaultLog(

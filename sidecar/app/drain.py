@@ -1,5 +1,7 @@
 """The end of the process: submits what is due, then the open hour if the pod terminates, within the time that is left.
 
+Seats of a contract price return together with the open hour, if the pod terminates.
+
 The drain rests on two deadlines, both counted from its start: a slow answer of the cluster extends neither.
 
     whole     shutdown.timeout; shorter once the cluster has reported a shorter rest of the grace period
@@ -34,6 +36,13 @@ class Draining(Protocol):
         """Submit until nothing waits; with the open hour if the pod itself is `ending`."""
 
 
+class Returning(Protocol):
+    """What the drain needs of the gate of a contract price."""
+
+    async def drain(self, *, ending: bool) -> None:
+        """Return every seat if the pod itself is `ending`."""
+
+
 class Closing(Protocol):
     """What the drain needs of the intake."""
 
@@ -58,6 +67,8 @@ class Drain:
     """shutdown.timeout."""
     ask_end: Callable[[], Awaitable[PodEnd]]
     """Asks the cluster whether the pod terminates. A restarted container must not seal the open hour."""
+    seats: Returning | None = None
+    """Holds seats of a contract price; None for every other price."""
 
     async def run(self) -> None:
         """Drain. Raises only what ended the intake."""
@@ -82,7 +93,9 @@ class Drain:
                 # The whole, shortened to the rest of the grace period. It may have passed already; then the open hour
                 # is cut off at its first wait.
                 whole.reschedule(await end_at())
-                await self.submitter.drain(ending=(await answer).ending)
+                ending = (await answer).ending
+                seats = () if self.seats is None else (self.seats.drain(ending=ending),)
+                await asyncio.gather(self.submitter.drain(ending=ending), *seats)
         except TimeoutError:
             log.warning("shutdown.incomplete", cure="The rest is in the ledger; the next start on it submits it.")
         except LedgerUnavailable as error:

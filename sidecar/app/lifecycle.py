@@ -115,10 +115,12 @@ async def run(
         await _prove(ledger)
         await components.client.open()
         stack.push_async_callback(components.client.close)
+        if components.licensed is not None:
+            stack.push_async_callback(components.licensed.clients.close)
         denied: DeniedExit | None = None
         loops = (
             _watch(intake),
-            components.registrar.run(),
+            components.gate.run(),
             components.submitter.run(),
             *(each.run(clock) for each in watch_setup(settings, environ, components.client, faults)),
             cluster.report(components.health.situation),
@@ -140,6 +142,7 @@ async def run(
                 stop_api=partial(components.api.stop, LISTENERS_STOP),
                 timeout=settings.shutdown.timeout,
                 ask_end=cluster.ask_end,
+                seats=None if components.licensed is None else components.licensed.keeper,
             )
             await drain.run()
         if denied is not None:

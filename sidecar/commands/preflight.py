@@ -47,7 +47,7 @@ def obstacles(settings: Settings, environ: Mapping[str, str], faulty: Collection
         return not any(each == key or each.startswith((f"{key}.", f"{key}[")) for each in faulty for key in keys)
 
     if sound("product.pricing", "product.public_keys", "entitlement.check", "entitlement.probe"):
-        yield from _license_check(settings)
+        yield from _license_probe(settings)
     if sound("product.public_keys"):
         yield from _keys(settings)
     if sound("marketplace.mode", "marketplace.region", "marketplace.endpoint_url"):
@@ -79,14 +79,11 @@ def refuse_all(error: SettingsError, environ: Mapping[str, str], *, diagnosing: 
     return SettingsError([*error.problems, *more]) if more else error
 
 
-def _license_check(settings: Settings) -> Iterator[Obstacle]:
+def _license_probe(settings: Settings) -> Iterator[Obstacle]:
     """Refuse what this version cannot ask yet."""
-    probes = settings.check is EntitlementCheck.METER and settings.entitlement.probe is StartProbe.LICENSE
-    if settings.check is not EntitlementCheck.LICENSE and not probes:
-        return
-    key = "entitlement.probe" if probes else "entitlement.check"
-    found = f"{key} is license, and this version of the sidecar does not ask License Manager"
-    yield Obstacle(key, found, "Install a version that does, or use another check.")
+    if settings.check is EntitlementCheck.METER and settings.entitlement.probe is StartProbe.LICENSE:
+        found = "entitlement.probe is license, and this version of the sidecar does not ask License Manager for it"
+        yield Obstacle("entitlement.probe", found, "Install a version that does, or use another probe.")
 
 
 def _keys(settings: Settings) -> Iterator[Obstacle]:

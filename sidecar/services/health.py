@@ -22,7 +22,7 @@ from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Metering, Progres
 from sidecar.services.entitlement_fault import entitlement_fault
 from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
-from sidecar.services.registrar import Registrar
+from sidecar.services.ports import PodGate
 from sidecar.services.submitter import Submitter
 from sidecar.settings import Mode, Settings
 
@@ -82,7 +82,7 @@ class HealthReport:
         self,
         *,
         setting: Setting,
-        registrar: Registrar,
+        gate: PodGate,
         submitter: Submitter,
         intake: UsageIntake,
         ledger: ReadableLedger,
@@ -98,7 +98,7 @@ class HealthReport:
 
         Args:
             setting: Where this process runs.
-            registrar: Knows the entitlement.
+            gate: Knows the entitlement.
             submitter: Knows how the submissions go.
             intake: Knows whether usage is taken.
             ledger: Is read for the status.
@@ -112,7 +112,7 @@ class HealthReport:
         """
         self._setting = setting
         self._settings = setting.settings
-        self._registrar = registrar
+        self._gate = gate
         self._submitter = submitter
         self._intake = intake
         self._ledger = ledger
@@ -135,7 +135,7 @@ class HealthReport:
     def started(self) -> Verdict:
         """Return whether the pod has been entitled once in this process's life."""
         verdict = self._entitlement()
-        if self._registrar.entitled_once:
+        if self._gate.entitled_once:
             return Verdict(ok=True, reason="started", sentence="The pod has been entitled.")
         return verdict
 
@@ -161,7 +161,7 @@ class HealthReport:
     def situation(self) -> Situation:
         """Return what is reported to the cluster."""
         failing = bool(self._failures())
-        return Situation(self._registrar.entitlement(), self.ready(), failing, self._registrar.rotation_due)
+        return Situation(self._gate.entitlement(), self.ready(), failing, self._gate.rotation_due)
 
     async def status(self) -> Status:
         """Return everything that an operator asks first; also while the ledger cannot be read.
@@ -215,11 +215,9 @@ class HealthReport:
 
     def _entitlement_faults(self) -> list[Finding]:
         """Return the faults that have an instant of their own, with AWS's answers."""
-        denied = entitlement_fault(
-            self._registrar.entitlement(), emulator=self._settings.marketplace.mode is Mode.EMULATOR
-        )
+        denied = entitlement_fault(self._gate.entitlement(), emulator=self._settings.marketplace.mode is Mode.EMULATOR)
         found = [] if denied is None else [denied]
-        rotated = self._registrar.rotation_due
+        rotated = self._gate.rotation_due
         if rotated is not None:
             detail = f"AWS rotated the product's public key on {timestamps.render(rotated)}"
             found.append(Finding("public-key-rotated", detail, KEY_ROTATION_CURE, rotated))
@@ -242,7 +240,7 @@ class HealthReport:
             started_at=self._setting.started_at,
             check=self._settings.check,
             pricing=self._settings.product.pricing,
-            entitlement=self._registrar.entitlement(),
+            entitlement=self._gate.entitlement(),
             metering=self._metering(),
             last_success_at=self._submitter.last_success_at,
             oldest_unsent_hour=progress.oldest_unsent_hour,
@@ -261,6 +259,7 @@ class HealthReport:
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,
             left_unsent=dict(self._submitter.left_unsent),
+            lost_to_probe=dict(self._submitter.lost_to_probe),
             in_doubt=progress.in_doubt,
             oldest_open_hour=progress.oldest_open_hour,
             window_closes_at=_after(progress.oldest_unsent_at, self._settings.metering.window),
@@ -272,7 +271,7 @@ class HealthReport:
         )
 
     def _entitlement(self) -> Verdict:
-        entitlement = self._registrar.entitlement()
+        entitlement = self._gate.entitlement()
         reason = entitlement.reason if entitlement.state is State.ENTITLED else entitlement.state.value
         return Verdict(ok=entitlement.entitled, reason=reason, sentence=entitlement.detail)
 

@@ -383,3 +383,8 @@ class Settings:
     def check(self) -> EntitlementCheck:
         """The check of the entitlement in force: `auto` is decided here, and only here."""
         return resolve(self.entitlement.check, self.product.pricing, has_public_key=bool(self.product.public_keys))
+
+    @property
+    def meters(self) -> bool:
+        """Whether AWS Marketplace Metering is called: a contract without dimensions needs License Manager alone."""
+        return self.check is not EntitlementCheck.LICENSE or bool(self.metering.dimensions)

@@ -141,7 +141,7 @@ def test_other_algorithm(tmp_path: Path) -> None:
 
 
 def test_private_key(seller: "Signer", tmp_path: Path) -> None:
-    """A private key is refused in any form, even beside the public one, and its removal is asked for."""
+    """A private key is refused in any form, even next to the public one, and its removal is asked for."""
     path = tmp_path / "1.pem"
     for form, protection in (
         (PrivateFormat.PKCS8, NoEncryption()),
@@ -162,7 +162,7 @@ def test_older_form(seller: "Signer", tmp_path: Path) -> None:
 
 
 def test_every_fault_at_once(seller: "Signer", tmp_path: Path) -> None:
-    """All key files that cannot be used are named at once, missing ones and folders too."""
+    """All key files that cannot be used are named together, missing ones and folders too."""
     good = seller.write(tmp_path)
     missing = tmp_path / "missing.pem"
 

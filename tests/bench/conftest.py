@@ -1,4 +1,4 @@
-"""What the benchmarks start: the sidecar beside its emulator, registered, and aiohttp alone as the baseline."""
+"""What the benchmarks start: the sidecar next to its emulator, registered, and aiohttp alone as the baseline."""
 
 import json
 import subprocess

@@ -364,7 +364,7 @@ def test_native_needs_new_kubernetes(helm: Helm) -> None:
 
 
 def test_all_problems_at_once(helm: Helm) -> None:
-    """Everything that is wrong is told in one go."""
+    """Everything that is wrong is reported in one go."""
     changes = merge(
         config(product={"code": ""}), sidecar(serviceAccount={"roleArn": ""}, terminationGracePeriodSeconds=1)
     )
@@ -405,7 +405,7 @@ def _fix(chart: Path, **members: Any) -> None:
 
 
 def test_product_of_the_chart_is_fixed(helm: Helm, own_chart: Path) -> None:
-    """A product.yaml in the chart is the product, and values beside it are refused."""
+    """A product.yaml in the chart is the product, and values next to it are refused."""
     _fix(own_chart)
     role = sidecar(serviceAccount={"roleArn": ROLE})
     (configured,) = (
@@ -421,7 +421,7 @@ def test_product_of_the_chart_is_fixed(helm: Helm, own_chart: Path) -> None:
 
 
 def test_product_of_the_chart_is_judged(helm: Helm, own_chart: Path) -> None:
-    """A product.yaml with other keys, or beside an image that has its own, is refused."""
+    """A product.yaml with other keys, or next to an image that has its own, is refused."""
     _fix(own_chart, color="blue")
     role = sidecar(serviceAccount={"roleArn": ROLE})
     (problem,) = _refusal(helm, own_chart, role)

@@ -74,7 +74,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
 
 
 def write_kubelet(folder: Path, network: Network, port: int, health_port: int) -> None:
-    """Write `kubelet.yaml`: a kubelet that lives beside others and manages no cgroups but its containers'."""
+    """Write `kubelet.yaml`: a kubelet that lives next to others and manages no cgroups but its containers'."""
     settings = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",

@@ -81,5 +81,5 @@ class Emulator:
         return records
 
     def registered(self) -> list[str]:
-        """Return the identities that were let in."""
+        """Return the identities that were admitted."""
         return [registration["Identity"] for registration in self.get("state")["registrations"]]

@@ -1,4 +1,4 @@
-"""Without the entitlement the product does not run, says why, and starts by itself once the buyer may use it."""
+"""Without the entitlement the product does not run, shows why, and starts by itself once the buyer may use it."""
 
 from functools import partial
 from typing import Any

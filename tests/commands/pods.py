@@ -119,7 +119,7 @@ def break_permission(pod: Pod) -> None:
 
 
 def break_key(pod: Pod) -> None:
-    """Let another key stand where the registered one was, beside an emulator that was left in the configuration."""
+    """Let another key stand where the registered one was, next to an emulator that was left in the configuration."""
     pod.site.changes = {"marketplace": {"mode": "emulator", "endpoint_url": pod.emulator.url}}
     registered = pod.site.start_entitled(variables=pod.variables)
 

@@ -74,7 +74,7 @@ def test_role_is_reviewed(
 
 
 def test_role_is_reviewed_of_unreadable_pod(server: ApiServer) -> None:
-    """A pod that may not even read itself is told of every rule at once."""
+    """A pod that may not even read itself is told of every rule together."""
     server.faults[POD], server.refused = 403, {"get pods", "create events"}
     diagnosis = ask_role(server, AUTO)
     assert (CheckStatus.WARN, True) == (diagnosis.status, Access.CREATE_EVENT.rule in diagnosis.cure)
@@ -88,7 +88,7 @@ def test_unanswered_review_claims_nothing(server: ApiServer, path: str, fault: i
 
 
 def test_role_knows_every_access() -> None:
-    """The rules in the cure are those of the accesses, so that none is asked for and not named."""
+    """The rules in the cure are those of the accesses, so none is asked for and not named."""
     assert all(access.rule in judge_role({access: False}).cure for access in Access)
 
 
@@ -132,7 +132,7 @@ def test_unset_gate_is_told(server: ApiServer) -> None:
 
 
 def test_running_sidecar_tells_more(server: ApiServer) -> None:
-    """What the running sidecar was refused is told with its cure."""
+    """What the running sidecar was refused is reported with its cure."""
     fault = {"code": "kubernetes-forbidden", "detail": "cannot create events", "cure": "Add a rule.", "since": ""}
     diagnosis, _ = look(server, running=RunningSidecar({"faults": [fault]}))
     assert (CheckStatus.WARN, "cannot create events", "Add a rule.") == (

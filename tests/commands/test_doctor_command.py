@@ -1,4 +1,4 @@
-"""`doctor` as a command, against the emulator, beside a running sidecar, and with the way out shut."""
+"""`doctor` as a command, against the emulator, next to a running sidecar, and with the way out shut."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def emulator(shared: Emulator) -> Emulator:
 
 @pytest.fixture
 def site(emulator: Emulator, tmp_path: Path) -> Iterator[Site]:
-    """A site beside the emulator; what runs there ends with the test."""
+    """A site next to the emulator; what runs there ends with the test."""
     sites = Sites(tmp_path)
     yield sites.make(emulator)
     for made in sites.made:
@@ -94,7 +94,7 @@ def test_sound_setup_is_clean(site: Site, emulator: Emulator, pod: dict[str, str
 
 
 def test_running_sidecar_is_no_fault(site: Site, emulator: Emulator, pod: dict[str, str]) -> None:
-    """Beside a running sidecar its ledger and its ports are in use by the right one, and its key is proved."""
+    """Next to a running sidecar its ledger and its ports are in use by the right one, and its key is proved."""
     sidecar = site.start_entitled(variables=pod, **ports())
     code, checks = examine(site, site.reach(sidecar), **pod)
     assert 0 == code, checks
@@ -147,7 +147,7 @@ def test_refusals_are_told(
 
 
 def test_each_dimension_is_asked(site: Site, emulator: Emulator, pod: dict[str, str]) -> None:
-    """A dimension that AWS does not take is told by its name, beside those that it takes."""
+    """A dimension that AWS does not take is reported by its name, next to those that it takes."""
     emulator.order("MeterUsage", "InvalidUsageDimension", 1)
     dimensions = [{"name": name, "aggregation": "sum"} for name in ("requests", "gigabytes")]
     code, checks = examine(site, site.write(metering={"dimensions": dimensions}, **ports()), **pod)
@@ -208,7 +208,7 @@ def test_broken_sdk_is_told(site: Site) -> None:
 
 
 def test_faulty_configuration_is_2(site: Site) -> None:
-    """Every problem of the configuration is told, as lines or as a document, and the exit code is 2."""
+    """Every problem of the configuration is reported, as lines or as a document, and the exit code is 2."""
     config = site.write(api={"port": 99999}, log={"level": "loud"})
     lines = site.command("doctor", "--config", str(config))
     assert 2 == lines.await_end()
@@ -249,7 +249,7 @@ def test_terminal_gets_a_table(site: Site, pod: dict[str, str]) -> None:
 
 
 def test_no_credentials_are_told(site: Site) -> None:
-    """Where nobody gives credentials the token service's check says so, and no permission is asked for."""
+    """Where nobody gives credentials the token service's check shows it, and no permission is asked for."""
     config = site.write(marketplace={"mode": "live", "endpoint_url": None}, **ports())
     shut = {"HTTPS_PROXY": f"http://127.0.0.1:{free_port()}", "AWS_EC2_METADATA_DISABLED": "true"}
     code, checks = examine(site, config, AWS_REGION="eu-west-1", **shut)

@@ -147,7 +147,7 @@ def test_silent_service_is_told() -> None:
 
 
 def test_unknown_name_is_told() -> None:
-    """A name without an address is told with its host, by the lookup and by the connection."""
+    """A name without an address is reported with its host, by the lookup and by the connection."""
     url = "http://metering.invalid:8789"
     found = check_dns([url])
     assert (CheckStatus.FAIL, True) == (found.status, "metering.invalid: " in found.found)
@@ -162,7 +162,7 @@ def test_every_name_is_looked_up() -> None:
 
 
 def test_foreign_certificate_is_refused(tls: ApiServer) -> None:
-    """A certificate of an unknown authority is told apart from other faults, with AWS_CA_BUNDLE as its cure."""
+    """A certificate of an unknown authority is distinguished from other faults, with AWS_CA_BUNDLE as its cure."""
     endpoint, _ = ask(f"https://127.0.0.1:{tls.environ['KUBERNETES_SERVICE_PORT']}")
     assert (CheckStatus.FAIL, True) == (endpoint.status, "CertificateRefused" in endpoint.found)
     assert "AWS_CA_BUNDLE" in endpoint.cure

@@ -32,7 +32,7 @@ def test_hanging_check_is_given_up() -> None:
 
 
 def test_broken_check_hides_nothing() -> None:
-    """A check that breaks is told as broken, and the others as they are."""
+    """A check that breaks is reported as broken, and the others as they are."""
 
     def fall() -> Iterator[CheckResult]:
         yield FIRST.ok("early")

@@ -53,7 +53,7 @@ def test_unlisted_volume_is_skipped(tmp_path: Path) -> None:
 
 
 def test_own_mounts_are_read(tmp_path: Path) -> None:
-    """The kernel's own table tells of this machine's volume."""
+    """The kernel's own table shows this machine's volume."""
     assert " at /" in check_volume(tmp_path / "ledger.db", read_mounts()).found
 
 

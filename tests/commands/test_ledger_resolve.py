@@ -1,4 +1,4 @@
-"""`ledger resolve`: the command around a decision, beside a running sidecar and without one."""
+"""`ledger resolve`: the command around a decision, next to a running sidecar and without one."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_decision_is_kept(
     expected: dict[str, str],
     running: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    """Each decision is done at once, whether or not a process holds the ledger, and the proof holds after it."""
+    """Each decision is done immediately, whether or not a process holds the ledger, and the proof holds after it."""
     if not running:
         books.close()
     assert 0 == resolve(books, record, *action, *WHY)
@@ -261,7 +261,7 @@ def test_missing_ledger_is_not_made(tmp_path: Path) -> None:
 
 
 class EmulatorsClock(BaseHTTPRequestHandler):
-    """An emulator's clock that stands still in another year."""
+    """An emulator's clock that is stopped in another year."""
 
     def do_GET(self) -> None:
         """Answer with the clock."""

@@ -45,7 +45,7 @@ def test_submission_is_announced() -> None:
 
 
 def test_closed_window_is_told() -> None:
-    """An hour that AWS takes no longer is told as too late."""
+    """An hour that AWS takes no longer is reported as too late."""
     assert "unsent from 04:00Z (too late)" in line(replace(WELL, oldest_unsent_hour=NOW.replace(hour=4, minute=0)))
 
 

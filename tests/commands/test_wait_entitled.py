@@ -63,7 +63,7 @@ def test_gives_up_in_time(api: Api, settings: ApiSettings) -> None:
 
 
 def test_no_time_is_no_question(api: Api, settings: ApiSettings) -> None:
-    """A time-out of zero ends at once."""
+    """A time-out of zero ends immediately."""
     assert (False, []) == wait(settings, 0)
     assert [] == api.asked
 

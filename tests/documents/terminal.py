@@ -1,7 +1,7 @@
 """A terminal on which a document's commands are typed, in a folder of their own and on ports of their own.
 
 Commands that need a cluster are rewritten into what can be run here: `helm install` renders instead, and `kubectl exec`
-runs its command beside the sidecar.
+runs its command next to the sidecar.
 """
 
 import os
@@ -67,7 +67,7 @@ class Terminal:
         (self.folder / str(block.name)).write_text(self._here(block.text), encoding="utf-8")
 
     def type(self, command: Command) -> None:
-        """Run a command; it must end well and print what the document says."""
+        """Run a command; it must end well and print what the document states."""
         text = self._runnable(command.text)
         program, *arguments = shlex.split(text)
         if program in NOT_RUN:

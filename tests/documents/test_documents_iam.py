@@ -95,5 +95,5 @@ def test_tasks_alone_are_trusted() -> None:
 
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
 def test_policy_is_linked(path: Path) -> None:
-    """Each policy has a document that says when to take it."""
+    """Each policy has a document that states when to use it."""
     assert any(f"iam/{path.name}" in each.read_text(encoding="utf-8") for each in (ROOT / "docs").glob("*.md"))

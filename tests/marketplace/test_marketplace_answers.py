@@ -88,7 +88,7 @@ async def test_hollow_registration_is_none(peer: "Peer", client: MarketplaceMete
     ],
 )
 async def test_garbled_batch_is_none(peer: "Peer", client: MarketplaceMeteringClient, body: str) -> None:
-    """An unreadable answer settles no record of a batch and is told as such."""
+    """An unreadable answer settles no record of a batch and is reported as such."""
     peer.answers = [peer.says(body)]
     with pytest.raises(UnknownAnswer):
         await client.batch_meter_usage(BatchMeterUsageRequest(usage_records=(RECORD,), product_code="code"))

@@ -121,7 +121,7 @@ def test_unknown_code_is_no_refusal() -> None:
 def test_only_a_refusal_proves(code: str, status: int, kind: type[MarketplaceError], taken: Taken) -> None:
     """A code of MeterUsage or of AWS's front door under a status 4xx proves that nothing was taken; nothing else does.
 
-    A refusal under another status is none, so that it closes no gate and settles no record.
+    A refusal under another status is none, so it closes no gate and settles no record.
     """
     error = error_from(modelled("MeterUsage"), code, "words", "request-1", status)
     assert (kind, taken, "request-1") == (type(error), error.taken, error.request_id)
@@ -159,5 +159,5 @@ def test_not_subscribed_is_not_entitled() -> None:
 
 
 def test_code_defaults_to_the_class() -> None:
-    """An error without an answer is told by its own name."""
+    """An error without an answer is reported by its own name."""
     assert ("ThrottlingException", "NotSent: no route") == (ThrottlingException().code, str(NotSent("no route")))

@@ -204,7 +204,7 @@ async def test_unprocessed_records_are_resent() -> None:
 
 
 async def test_deadline_returns_the_rest() -> None:
-    """At the deadline what was settled is returned beside what was not, which can be sent again later."""
+    """At the deadline what was settled is returned next to what was not, which can be sent again later."""
     service = FakeService(*[{0}] * 10)
     done = await submit_batch(service, REQUEST, deadline=START + timedelta(seconds=1), clock=FakeClock(), back_off=HALF)
     assert (settled(RECORDS[1]), settled(RECORDS[2])) == done.results
@@ -213,7 +213,7 @@ async def test_deadline_returns_the_rest() -> None:
 
 
 async def test_failure_keeps_what_was_settled() -> None:
-    """An error on a later attempt is returned beside the earlier results and does not hide them."""
+    """An error on a later attempt is returned next to the earlier results and does not hide them."""
     refusal = InvalidUsageDimensionException("no such dimension")
     service = FakeService({2}, refusal)
     done = await submit_batch(service, REQUEST, deadline=START + timedelta(hours=1), clock=FakeClock(), back_off=HALF)

@@ -77,7 +77,7 @@ async def test_others_tell_nothing(watched: MarketplaceMeteringClient, peer: "Pe
 
 
 async def test_unwatched_clock_is_unknown(client: MarketplaceMeteringClient, peer: "Peer") -> None:
-    """A client that was given no clock compares nothing, as beside an emulator."""
+    """A client that was given no clock compares nothing, as next to an emulator."""
     assert await ask(client, peer, dated(peer.says(SIGNED), timedelta(minutes=-9))) is None
 
 
@@ -93,5 +93,5 @@ async def test_unwatched_clock_is_unknown(client: MarketplaceMeteringClient, pee
     ],
 )
 def test_date_is_read(header: str | None, instant: datetime | None) -> None:
-    """A date is read as UTC where it names no zone; what is none tells nothing."""
+    """A date is read as UTC where it names no zone; what is none shows nothing."""
     assert instant == read_date(header)

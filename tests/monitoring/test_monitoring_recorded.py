@@ -78,7 +78,7 @@ def test_throttling_without_usage_loses_nothing(hours: Hours) -> None:
 
 
 def test_end_of_subscription_is_told(hours: Hours) -> None:
-    """A pod whose subscription ends is told of as soon as AWS has refused its usage, and nothing else is."""
+    """A pod whose subscription ends is reported as soon as AWS has refused its usage, and nothing else is."""
     hours.emulator.post("customers", action="unsubscribe")
     series = hours.pass_by(2, hours.use)
     assert "" == hours.verdict(series, 35)

@@ -64,7 +64,7 @@ def sites(tmp_path: Path) -> Iterator[Sites]:
 
 @pytest.fixture
 def site(sites: Sites, emulator: Emulator) -> Site:
-    """A site beside the shared emulator."""
+    """A site next to the shared emulator."""
     return sites.make(emulator)
 
 

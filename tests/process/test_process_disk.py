@@ -19,7 +19,7 @@ def fill_disk(sidecar: Sidecar) -> Reply:
 
 
 def test_full_disk_is_said_and_passes(site: Site) -> None:
-    """Without room usage is refused with Retry-After and the reason is told; with room again it goes on by itself."""
+    """Without room usage is refused with Retry-After and the reason is told; with room again it continues by itself."""
     sidecar = site.start_entitled()
     sidecar.report({"id": "a", "dimension": "requests"})
     refused = fill_disk(sidecar)

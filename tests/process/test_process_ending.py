@@ -108,7 +108,7 @@ def test_drain_has_an_end(site: "Site", emulator: "Emulator", fault: str) -> Non
 
 
 def test_ledger_has_one_process(site: "Site") -> None:
-    """A second process on a ledger ends with 4, names it and says why; SIGKILL of the first lets it in."""
+    """A second process on a ledger ends with 4, names it and shows why; SIGKILL of the first lets it in."""
     first = site.start_entitled()
     assert (1, 0) == first.report({"dimension": "requests"})
     code, said = site.refuse()

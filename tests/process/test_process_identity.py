@@ -20,7 +20,7 @@ HOUR = "2026-11-23T10:00:00Z"
 
 @pytest.fixture
 def irsa_site(sites: "Sites", irsa_emulator: "Emulator") -> "Site":
-    """A site beside an emulator that takes roles for service accounts only."""
+    """A site next to an emulator that takes roles for service accounts only."""
     return sites.make(irsa_emulator)
 
 
@@ -110,7 +110,7 @@ def test_live_mode_is_not_redirected(
         "AWS_STS_REGIONAL_ENDPOINTS": "legacy",
         "AWS_DEFAULTS_MODE": "fast",
     }
-    # The way out is shut, so that no test ever calls AWS.
+    # The way out is shut, so no test ever calls AWS.
     shut = {"HTTPS_PROXY": f"http://127.0.0.1:{closed_port}", "AWS_EC2_METADATA_DISABLED": "true"}
     credentials = KEYS if identity == "static-keys" else project(tmp_path, "uid-of-pod")
     config = site.write(marketplace={"mode": "live", "endpoint_url": None})

@@ -36,7 +36,7 @@ SPEED = 240
 """Emulated seconds in a real one: hours end, are sealed and submitted all the while, well within AWS's window."""
 SUMS = ("requests", "gigabytes")
 GAUGE = "seats"
-"""Its aggregation changes between lives, so that only its books are checked, not its quantity."""
+"""Its aggregation changes between lives, so only its books are checked, not its quantity."""
 PRODUCTS = ("0abc123example", "0def456example")
 FAULTS = ("internal-taken", "drop-response", "internal", "disconnect", "throttle")
 SMALL = "4MiB"

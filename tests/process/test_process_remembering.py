@@ -94,7 +94,7 @@ def test_proof_is_renewed(site: "Site", emulator: "Emulator") -> None:
 
 
 def test_copied_signature_opens_no_other_pod(site: "Site", emulator: "Emulator") -> None:
-    """With the other pod's name written beside it in the ledger, a kept signature does not let that pod in."""
+    """With the other pod's name written next to it in the ledger, a kept signature does not let that pod in."""
     die_registered(site)
     with sqlite3.connect(site.ledger) as ledger:
         (kept,) = ledger.execute("SELECT value FROM meta WHERE key = 'evidence'").fetchone()

@@ -48,7 +48,7 @@ def aws(service: Emulator, tmp_path: Path) -> Iterator[Aws]:
 
 @pytest.fixture
 def live_site(sites: "Sites", service: Emulator, aws: Aws) -> "Site":
-    """A site in live mode beside it."""
+    """A site in live mode next to it."""
     site = sites.make(service, marketplace=LIVE, metering=SOME)
     site.program = aws.program
     return site

@@ -15,7 +15,7 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Cause
-from sidecar.domain.policy import EntitlementCheck, OnFailing
+from sidecar.domain.policy import EntitlementCheck, OnFailing, StartProbe
 from sidecar.domain.status import Progress, Terms, Verdict
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
@@ -80,7 +80,9 @@ class Desk:
         self.shelf = Shelf()
         self.intake = UsageIntake(store=MemoryStore(), gate=metering.gate, clock=metering.clock)
         self.registrar = Registrar(
-            settings=RegistrarSettings(product_code="0abc123example", public_key_version=1, check=check),
+            settings=RegistrarSettings(
+                product_code="0abc123example", public_key_version=1, check=check, probe=StartProbe.DRY_RUN
+            ),
             client=metering.marketplace,
             signatures=PublicKeys({}),
             clock=metering.clock,
@@ -104,7 +106,7 @@ class Desk:
                 "irsa",
                 NOW,
             ),
-            registrar=self.registrar,
+            gate=self.registrar,
             submitter=self.metering.submitter,
             intake=self.intake,
             ledger=self.shelf,
@@ -195,7 +197,7 @@ async def test_failing_gates_if_asked(
     reason: str,
     metering_state: str,
 ) -> None:
-    """A pod that cannot submit is told of; it is locked out only where the seller wants that, until a success."""
+    """A pod that cannot submit is reported; it is locked out only where the seller wants that, until a success."""
     desk = Desk(metering)
     await desk.fail()
     desk.shelf.fault = fault
@@ -280,7 +282,7 @@ async def test_other_product_is_a_fault(metering: "Metering") -> None:
 
 
 async def test_crowd_shares_a_read(metering: "Metering") -> None:
-    """However many ask at once, the ledger is looked at once now and once more for all who asked meanwhile."""
+    """However many ask together, the ledger is read once, and once more for all who asked meanwhile."""
     desk = Desk(metering)
     desk.shelf.held = asyncio.Event()
     report = desk.report()
@@ -313,7 +315,7 @@ async def test_closed_report_looks_no_more(metering: "Metering") -> None:
 
 
 async def test_status_without_ledger(metering: "Metering") -> None:
-    """While the ledger cannot be read the status still answers, and says so."""
+    """While the ledger cannot be read the status still answers, and shows it."""
     desk = Desk(metering)
     desk.shelf.unreadable = True
     status = await desk.report().status()
@@ -322,7 +324,7 @@ async def test_status_without_ledger(metering: "Metering") -> None:
 
 
 async def test_counts_of_this_process(metering: "Metering") -> None:
-    """Accepted and repeated events of this process are told apart, and the last success with its time."""
+    """Accepted and repeated events of this process are distinguished, and the last success with its time."""
     desk = Desk(metering)
     await metering.start(AT_ONCE)
     metering.use(event("5"))

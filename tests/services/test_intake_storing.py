@@ -80,7 +80,7 @@ async def test_waiting_share_a_commit(desk: Desk) -> None:
 
 
 async def test_one_refused_alone(desk: Desk) -> None:
-    """A batch that the ledger refuses does not touch those beside it."""
+    """A batch that the ledger refuses does not touch those next to it."""
     first = await desk.busy()
     refused = IdReused([UsageFault(0, "quantity", "differs")])
     desk.store.refusals["bad"] = refused
@@ -93,7 +93,7 @@ async def test_one_refused_alone(desk: Desk) -> None:
 
 
 async def test_overload_refused(desk: Desk) -> None:
-    """Past its bound the intake says so at once, and takes more as soon as the disk has caught up."""
+    """Past its bound the intake shows it immediately, and takes more as soon as the disk has caught up."""
     first = await desk.busy()
     waiting = [desk.send(UsageBatch([event("1")] * 5)) for _ in range(2)]
     await desk.clock.settle()
@@ -112,7 +112,7 @@ async def test_large_batch_taken_alone(desk: Desk) -> None:
 
 
 async def test_commits_are_bounded(clock: "ManualClock") -> None:
-    """One commit holds a bounded number of events, so that nobody waits long behind others."""
+    """One commit holds a bounded number of events, so nobody waits long behind others."""
     desk = Desk(clock, most_waiting=MOST_TOGETHER * 9)
     first = await desk.busy()
     callers = [desk.send(UsageBatch([event("1")] * (MOST_TOGETHER // 2))) for _ in range(5)]
@@ -125,7 +125,7 @@ async def test_commits_are_bounded(clock: "ManualClock") -> None:
 
 
 async def test_full_disk_recovers(desk: Desk) -> None:
-    """While the disk is full every caller is told to come again; afterwards all goes on by itself."""
+    """While the disk is full every caller is told to come again; afterwards all continues by itself."""
     desk.store.full = True
     fates = await asyncio.gather(desk.send(), desk.send(), return_exceptions=True)
     assert [LedgerUnavailable, LedgerUnavailable] == [type(fate) for fate in fates]

@@ -83,7 +83,7 @@ class Tally:
                 self._sent.setdefault(event.id, event)
 
     def holds(self, batch: UsageBatch) -> bool:
-        """Tell whether every event of the batch has been committed."""
+        """Return whether every event of the batch has been committed."""
         return all(
             event.id in self._counted
             if event.id is not None
@@ -96,7 +96,7 @@ class Tally:
         self._latest_clock = max(self._latest_clock, clock)
 
     def remembers(self, at: int) -> bool:
-        """Tell whether what was taken at `at` by the pod's clock must still be recognized."""
+        """Return whether what was taken at `at` by the pod's clock must still be recognized."""
         return self._latest_clock - at < REMEMBERED
 
     def absorb(self, connection: sqlite3.Connection, clock: int, taken: Taken) -> None:

@@ -36,7 +36,7 @@ def test_guarantees_hold_under_faults(part: int, folder: Path, total: Figures) -
 
 
 def test_same_seed_same_life(folder: Path) -> None:
-    """One integer decides everything that happens, so that a failure can be repeated."""
+    """One integer decides everything that happens, so a failure can be repeated."""
     first, second = run(draw_plan(7), folder), run(draw_plan(7), folder)
     assert first.trace == second.trace
     assert first.figures == second.figures

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.adapters.http.api import Address, ApiServer, Services
+from sidecar.adapters.http.ports import Licenses
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch
@@ -90,6 +91,7 @@ STATUS = Status(
     accepted_events=7,
     duplicate_events=2,
     left_unsent={"requests": MILLION // 2},
+    lost_to_probe={"requests": MILLION // 4},
     in_doubt=1,
     oldest_open_hour=HOUR,
     window_closes_at=HOUR + timedelta(hours=6),
@@ -123,7 +125,7 @@ class FakeGate:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a long poll has ended, however it did."""
     patient: bool = True
-    """Long polls wait; otherwise they end at once."""
+    """Long polls wait; otherwise they end immediately."""
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def entitlement(self) -> Entitlement:
@@ -157,7 +159,7 @@ class FakeGate:
             await self.changed.wait_for(lambda: len(self.waits) >= count)
 
     async def attest(self, nonce: str) -> str:
-        """Note the nonce; refuse where the test says so."""
+        """Note the nonce; refuse where the test wants it."""
         self.nonces.append(nonce)
         if self.refusal is not None:
             raise self.refusal
@@ -175,7 +177,7 @@ class FakeIntake:
     """Batches wait for it where it is set."""
 
     async def take(self, batch: UsageBatch) -> Receipt:
-        """Note the batch; wait or refuse where the test says so."""
+        """Note the batch; wait or refuse where the test wants it."""
         self.entered.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -301,7 +303,7 @@ class Wire:
         return Answer(int(first.split()[1]), headers, await self._reader.readexactly(length))
 
     async def at_end(self) -> bool:
-        """Tell whether the server closes the connection without another byte."""
+        """Return whether the server closes the connection without another byte."""
         return await self.rest() == b""
 
     async def rest(self) -> bytes:
@@ -340,6 +342,7 @@ class Api:
     books: FakeBooks = field(default_factory=FakeBooks)
     health: FakeHealth = field(default_factory=FakeHealth)
     refused: Counter[str] = field(default_factory=Counter)
+    licenses: Licenses | None = None
     unix_socket: Path | None = None
     token_file: Path | None = None
 
@@ -347,7 +350,7 @@ class Api:
         """Listen, on a free port by default."""
         self.server = ApiServer(
             Address(host, port, self.unix_socket, self.token_file),
-            Services(FixedClock(), self.gate, self.intake, self.books, self.health, self.refused),
+            Services(FixedClock(), self.gate, self.intake, self.books, self.health, self.refused, self.licenses),
             DIMENSIONS,
         )
         await self.server.start()

@@ -370,7 +370,7 @@ class Sites:
     made: list[Site] = field(default_factory=list)
 
     def make(self, emulator: Emulator, **changes: Any) -> Site:
-        """Make a site beside an emulator."""
+        """Make a site next to an emulator."""
         self.made.append(Site(self.folder / f"site-{len(self.made)}", emulator, changes))
         return self.made[-1]
 

@@ -78,7 +78,7 @@ class SimulatedLoop(BaseEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Arguments], Result], *args: *Arguments
     ) -> asyncio.Future[Result]:
-        """Run a step on the one simulated thread: most at once, some after a while; always in order."""
+        """Run a step on the one simulated thread: most immediately, some after a while; always in order."""
         self._count_turn()
         future: asyncio.Future[Result] = self.create_future()
         lasts = self._random.random() * _SLOWEST_STEP if self._random.random() < 0.1 else 0.0

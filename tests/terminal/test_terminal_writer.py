@@ -83,7 +83,7 @@ def test_same_line_is_not_drawn_again(terminal: Terminal, writer: TerminalWriter
 
 
 def test_end_removes_status(terminal: Terminal, writer: TerminalWriter) -> None:
-    """At the end what waits is written, the status line is gone, and later text goes out at once."""
+    """At the end what waits is written, the status line is gone, and later text goes out immediately."""
     writer.show(lambda _columns: "all is well")
     writer.write("last\n")
     writer.close()
@@ -95,7 +95,7 @@ def test_end_removes_status(terminal: Terminal, writer: TerminalWriter) -> None:
 
 
 def test_what_waits_is_bounded(terminal: Terminal, writer: TerminalWriter) -> None:
-    """A terminal that takes nothing costs a bounded number of lines; what is missing is said when it goes on."""
+    """A terminal that takes nothing costs a bounded number of lines; what is missing is said when it continues."""
     termios.tcflow(terminal.slave, termios.TCOOFF)
     for number in range(5000):
         writer.write(f"line {number}\n")

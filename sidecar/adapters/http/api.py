@@ -21,9 +21,10 @@ from sidecar.adapters.http.access import BearerToken, check_host
 from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, ConcurrencyLimit, MemoryBudget
 from sidecar.adapters.http.attestation_requests import read_nonce
 from sidecar.adapters.http.bodies import read_body
+from sidecar.adapters.http.licenses import CHECKOUTS, ENTITLEMENTS, ONE_CHECKOUT, LicensePaths
 from sidecar.adapters.http.listening import ClientConnection, Handler, Listener
 from sidecar.adapters.http.openapi import describe
-from sidecar.adapters.http.ports import Gate, Health, Intake, LedgerReader
+from sidecar.adapters.http.ports import Gate, Health, Intake, LedgerReader, Licenses
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
 from sidecar.adapters.http.queries import after_of, poll_of, record_query_of, refuse_query
 from sidecar.adapters.http.replies import encode, reply, reply_json
@@ -86,6 +87,8 @@ class Services:
     health: Health
     refused: Counter[str] = field(default_factory=Counter)
     """Counts the refused usage requests by the word of the problem."""
+    licenses: Licenses | None = None
+    """None for a product without a contract price."""
 
 
 class ApiServer:
@@ -117,6 +120,12 @@ class ApiServer:
             "/v1/records": _route(GET=self._records),
             "/v1/status": _route(GET=self._status),
             "/openapi.json": _route(GET=self._openapi),
+        }
+        licenses = LicensePaths(services.licenses, self._memory, self._requests)
+        self._routes[CHECKOUTS] = _route(GET=licenses.listing, POST=licenses.check_out)
+        self._routes_below = {
+            ENTITLEMENTS: _route(GET=licenses.entitlement),
+            ONE_CHECKOUT: _route(PUT=licenses.confirm, DELETE=licenses.give_back),
         }
 
     async def start(self) -> None:
@@ -188,7 +197,10 @@ class ApiServer:
             self._refused[kind.word] += 1
 
     def _handler_of(self, request: web.BaseRequest) -> Handler:
-        route = self._routes.get(request.path)
+        path = request.path
+        route = self._routes.get(path) or next(
+            (route for prefix, route in self._routes_below.items() if path.startswith(prefix)), None
+        )
         if route is None:
             raise HttpProblem(ProblemKind.NOT_FOUND, "unknown path; GET /openapi.json lists the paths")
         handler = route.methods.get(request.method)

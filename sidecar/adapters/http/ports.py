@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
+from sidecar.domain.entitlement.allowances import Allowance, CheckoutRequest
+from sidecar.domain.entitlement.checkouts import Checkout
 from sidecar.domain.entitlement.states import Entitlement, State
 from sidecar.domain.metering.events import Receipt, UsageBatch
 from sidecar.domain.status import BucketView, RecordPage, RecordQuery, Status, Verdict
@@ -36,6 +38,29 @@ class Intake(Protocol):
         Raises:
             UsageRefused: One of its kinds; nothing was stored.
         """
+
+
+class Licenses(Protocol):
+    """The license as the app uses it."""
+
+    def allowance(self, name: str, requested: int) -> Allowance:
+        """Return whether the license grants `requested` of an entitlement, from memory.
+
+        Raises:
+            CheckoutRefused: One of its kinds (sidecar.domain.entitlement.allowances).
+        """
+
+    async def check_out(self, request: CheckoutRequest) -> tuple[Checkout, bool]:
+        """Return the checkout that AWS holds, and whether this request made it; raises as `allowance` does."""
+
+    async def confirm(self, id_: str) -> Checkout:
+        """Note that the app still uses a checkout, and return it; raises as `allowance` does."""
+
+    async def give_back(self, id_: str) -> None:
+        """Return a seat; raises as `allowance` does."""
+
+    async def listing(self) -> Sequence[Checkout]:
+        """Return the app's checkouts, those that are live first."""
 
 
 class LedgerReader(Protocol):

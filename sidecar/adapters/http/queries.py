@@ -41,7 +41,7 @@ def poll_of(request: web.BaseRequest) -> Poll:
     Raises:
         HttpProblem: malformed.
     """
-    given = _parameters(request, ("wait", "state"))
+    given = parameters_of(request, ("wait", "state"))
     wait = durations.parse(given.get("wait", "0s"))
     if wait is None or wait > LONGEST_WAIT:
         raise _malformed("wait", f"a duration like 0s, 30s or 2m, at most {durations.render(LONGEST_WAIT)}")
@@ -60,7 +60,7 @@ def record_query_of(request: web.BaseRequest) -> RecordQuery:
     Raises:
         HttpProblem: malformed.
     """
-    given = _parameters(request, ("status", "dimension", "hour", "after", "limit"))
+    given = parameters_of(request, ("status", "dimension", "hour", "after", "limit"))
     status = given.get("status")
     if status is not None and status not in RECORD_STATUSES:
         raise _malformed("status", f"one of {', '.join(RECORD_STATUSES)}")
@@ -84,7 +84,7 @@ def after_of(request: web.BaseRequest) -> str | None:
     Raises:
         HttpProblem: malformed.
     """
-    after = _parameters(request, ("after",)).get("after")
+    after = parameters_of(request, ("after",)).get("after")
     if after is not None and _KEY.fullmatch(after) is None:
         raise _malformed("after", "the `next` of the page before")
     return after
@@ -97,10 +97,15 @@ def refuse_query(request: web.BaseRequest) -> None:
         HttpProblem: malformed.
     """
     if request.rel_url.raw_query_string:
-        _parameters(request, ())
+        parameters_of(request, ())
 
 
-def _parameters(request: web.BaseRequest, known: Collection[str]) -> dict[str, str]:
+def parameters_of(request: web.BaseRequest, known: Collection[str]) -> dict[str, str]:
+    """Return the query parameters of a path that has those of `known`.
+
+    Raises:
+        HttpProblem: malformed.
+    """
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in known:

@@ -14,6 +14,7 @@ from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.copies import open_untouched
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.snapshot import limit, unusable
+from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
 from sidecar.domain.metering.hours import SECONDS
 from sidecar.domain.metering.records import RecordKind, RecordStatus
 
@@ -46,6 +47,10 @@ _INSTANTS = {
     "audit": ("at",),
     "progress": ("last_success_at", "due_since", "disputed_since"),
     "duplicate_answer": ("at",),
+    "checkout": (
+        *("intended_at", "first_attempt_at", "attempted_at", "expires_at", "confirmed_at", "settled_at"),
+        "time_to_live",
+    ),
 }
 _REFERENCES = {
     "event": ("pod", "dimension", "tag_set"),
@@ -54,6 +59,7 @@ _REFERENCES = {
     "allocation": ("tag_set",),
     "carry": ("dimension", "tag_set"),
     "crossing": ("dimension", "tag_set"),
+    "checkout": ("pod",),
 }
 _KEYS = {
     "dropped_events": "pod, dimension, hour, tag_set",
@@ -164,6 +170,10 @@ def _unknown_words(connection: sqlite3.Connection) -> Iterator[str]:
     statement = f"SELECT * FROM record WHERE kind NOT IN ({kinds}) OR status NOT IN ({states})"
     for row in connection.execute(statement, (*RecordKind, *RecordStatus)):
         yield f"{_name('record', row)}: a {row['kind']} record with status {row['status']} is none of this program's"
+    kinds, states = (", ".join("?" * len(known)) for known in (CheckoutKind, CheckoutState))
+    statement = f"SELECT * FROM checkout WHERE kind NOT IN ({kinds}) OR state NOT IN ({states})"
+    for row in connection.execute(statement, (*CheckoutKind, *CheckoutState)):
+        yield f"{_name('checkout', row)}: the kind {row['kind']} or the state {row['state']} is unknown"
 
 
 def _broken_references(connection: sqlite3.Connection) -> Iterator[str]:

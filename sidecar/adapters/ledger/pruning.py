@@ -7,7 +7,7 @@ dropped: an operator may still need them.
 import sqlite3
 from datetime import timedelta
 
-from sidecar.adapters.ledger import digests
+from sidecar.adapters.ledger import checkouts, digests
 from sidecar.adapters.ledger.proof import proved_from
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.hours import SECONDS
@@ -33,6 +33,7 @@ def prune(store: Store, now: int) -> bool:
     counted = _drop_values(store, remembered // 1_000_000 - SECONDS)
     closed = _drop_buckets(store, (now - BUCKETS_KEPT_FOR // _MICROSECOND) // 1_000_000)
     settled = _drop_records(store, now - RECORDS_KEPT_FOR // _MICROSECOND)
+    checkouts.prune(store, now)
     store.sweep.is_due = store.sweep.is_due or closed > 0 or settled > 0
     tags = store.sweep.step(store)
     return compacting or sweeping or tags or max(batches, counted, closed, settled) >= _STEP

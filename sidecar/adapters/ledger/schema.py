@@ -119,6 +119,40 @@ _VIEWS = """
         SELECT allocation.*, tag_set.tags FROM allocation CROSS JOIN tag_set ON tag_set.id = allocation.tag_set;
     """
 
+_CHECKOUTS = """
+    -- Checkouts of License Manager, frozen with client token and parameters before the first attempt. Those of
+    -- draw-downs are never dropped.
+    CREATE TABLE checkout (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        id TEXT NOT NULL,
+        -- seat: for the pod's life; app: asked for by the app; probe: proves the right and is returned.
+        kind TEXT NOT NULL,
+        pod INTEGER NOT NULL,
+        sku TEXT NOT NULL,
+        issuer TEXT NOT NULL,
+        entitlement TEXT NOT NULL,
+        unit TEXT NOT NULL,
+        count INTEGER,
+        drawdown INTEGER NOT NULL,
+        client_token TEXT NOT NULL,
+        region TEXT NOT NULL,
+        state TEXT NOT NULL,
+        intended_at INTEGER NOT NULL,
+        first_attempt_at INTEGER,
+        attempted_at INTEGER,
+        unanswered INTEGER NOT NULL,
+        consumption_token TEXT,
+        arn TEXT,
+        time_to_live INTEGER NOT NULL,
+        expires_at INTEGER,
+        confirmed_at INTEGER,
+        unwanted INTEGER NOT NULL,
+        settled_at INTEGER
+    ) STRICT;
+    CREATE UNIQUE INDEX checkout_live ON checkout (kind, id) WHERE state IN ('intended', 'held', 'in-doubt');
+    CREATE INDEX checkout_id ON checkout (id);
+    """
+
 MIGRATIONS = (
     """
     CREATE TABLE meta (
@@ -297,5 +331,6 @@ MIGRATIONS = (
     # Opening an old ledger rewrites the few rows of `dimension`; all else is new tables and views, and columns without
     # a value.
     _FROZEN_TERMS + _EVENT_DIGESTS + _POD_NAMES + _PROGRESS + _VIEWS,
+    _CHECKOUTS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""

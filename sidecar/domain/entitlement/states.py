@@ -14,7 +14,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 class State(StrEnum):
     """Whether the app may run."""
 
-    PENDING = "pending"  # not answered yet
+    PENDING = "pending"  # not answered yet, or every seat is taken
     ENTITLED = "entitled"  # registered, or remembered within its time
     DENIED = "denied"  # AWS refused explicitly, or the signature is wrong
     UNAVAILABLE = "unavailable"  # no answer for `retry_for`; still trying
@@ -33,7 +33,7 @@ class Reason(StrEnum):
     """Why the entitlement is what it is: stable words that apps and alerts may match."""
 
     REGISTERED = "registered"  # RegisterUsage answered with a right signature
-    METERED = "metered"  # MeterUsage took a dry run or a record
+    METERED = "metered"  # AWS holds a record of this pod; with `probe: dry-run` it may have taken a dry run alone
     NOT_CHECKED = "not-checked"  # the seller asks for no check
     REMEMBERED = "remembered"  # no answer, but an earlier process of this pod was registered
     REGISTERING = "registering"  # the first answer is awaited
@@ -51,7 +51,15 @@ class Reason(StrEnum):
     INVALID_REGION = "invalid-region"  # not the Region that the pod runs in
     INVALID_USAGE_DIMENSION = "invalid-usage-dimension"  # asked by `check: meter` only
     DISABLED_API = "disabled-api"  # switched off in this Region
+    LEDGER_UNAVAILABLE = "ledger-unavailable"  # the start probe cannot be stored before it is sent
+    NO_PROBE_SLOT = "no-probe-slot"  # the pod's own records take the hours in which a probe could lie
     SIGNATURE_INVALID = "signature-invalid"  # the answer is not AWS's, or not to this question
+    LICENSED = "licensed"  # a good license grants what the product requires
+    NO_LICENSE = "no-license"  # no license, or it lacks a required entitlement
+    LICENSE_PENDING = "license-pending"  # it begins later, or waits to be accepted
+    LICENSE_EXPIRED = "license-expired"
+    LICENSE_SUSPENDED = "license-suspended"  # AWS or the seller has stopped it
+    SEATS_TAKEN = "seats-taken"  # the license is good and every seat is in use
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,52 @@ class Evidence:
     """When AWS last refused the pod outright; records that AWS accepted before that are no proof."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenseEvidence:
+    """What is known of this pod's license, kept on the ledger for the next process of the same pod."""
+
+    pod: str
+    sku: str
+    arn: str
+    region: str
+    """The Region that answered."""
+    begin: datetime | None = None
+    end: datetime | None = None
+    proved_at: datetime
+    """When AWS last proved the right: by a checkout, or by a good license of a pod that runs."""
+    seated: bool = False
+    """The pod has held every seat that it requires, or requires none."""
+    unseated_at: datetime | None = None
+    """When AWS first refused a seat to a pod that never had one."""
+    missing_at: datetime | None = None
+    """Since when no good license is listed."""
+    closed_at: datetime | None = None
+    """Since when the gate is closed by an explicit answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntitlementView:
+    """One entitlement of the license."""
+
+    name: str
+    unit: str
+    max: int | None
+    held: int
+    """How many this pod holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class LicenseView:
+    """The license as `GET /v1/entitlement` shows it."""
+
+    arn: str
+    status: str
+    begin: datetime | None
+    end: datetime | None
+    tier: str | None
+    entitlements: tuple[EntitlementView, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Entitlement:
     """What `GET /v1/entitlement` answers, judged at one instant."""
@@ -86,6 +140,8 @@ class Entitlement:
     until: datetime | None = None
     nonce: str | None = field(default=None, repr=False)
     signature: str | None = field(default=None, repr=False)
+    license: LicenseView | None = None
+    """Of a contract price; None while none is known."""
 
     @property
     def entitled(self) -> bool:

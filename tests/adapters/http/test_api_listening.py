@@ -35,7 +35,7 @@ async def test_foreign_address_named(host: str) -> None:
 
 
 async def test_unix_socket_beside_tcp(tmp_path: Path) -> None:
-    """The unix socket is for owner and group, serves beside TCP, and is gone after the end."""
+    """The unix socket is for owner and group, serves next to TCP, and is gone after the end."""
     path = tmp_path / "api.sock"
     running = Api(unix_socket=path)
     await running.start()

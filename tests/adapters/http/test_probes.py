@@ -120,7 +120,7 @@ async def test_only_reads(probes: Probes) -> None:
 
 
 async def test_each_answer_ends_connection(probes: Probes) -> None:
-    """A connection carries one request: the answer says so, and requests after the first are not read."""
+    """A connection carries one request: the answer shows it, and requests after the first are not read."""
     wire = await Wire.open(probes.server.port)
     wire.send(request("GET", "/livez") * 3)
     answer = await wire.receive()
@@ -208,7 +208,7 @@ async def test_fault_is_logged(probes: Probes) -> None:
 
 
 async def test_scrapes_share_one_reading(probes: Probes) -> None:
-    """Scrapes that come while one is running get its answer, so that they cost the ledger one reading."""
+    """Scrapes that come while one is running get its answer, so they cost the ledger one reading."""
     probes.health.gate = asyncio.Event()
     asked = [asyncio.ensure_future(probes.ask("/metrics")) for _ in range(20)]
     await probes.health.entered.wait()
@@ -256,7 +256,7 @@ async def test_oldest_idle_goes_first() -> None:
 
 
 async def test_oldest_goes_where_all_wait() -> None:
-    """Where every connection waits for its answer the oldest goes, so that a probe still gets in."""
+    """Where every connection waits for its answer the oldest goes, so a probe still gets in."""
 
     async def ask(_method: str, path: str) -> web.Response:
         if path == "/slow":

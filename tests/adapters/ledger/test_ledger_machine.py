@@ -154,7 +154,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), fresh=drafts)
     def repeat(self, data: st.DataObject, fresh: list[tuple[str, int, str, timedelta | None, Tags]]) -> None:
-        """Events that are still remembered count no second time beside new ones."""
+        """Events that are still remembered count no second time next to new ones."""
         events = self._remembered()
         if events:
             again = data.draw(st.lists(st.sampled_from(events), min_size=1, max_size=4))
@@ -178,7 +178,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(step=steps)
     def pass_time(self, step: timedelta) -> None:
-        """The clock goes on, leaps or steps back."""
+        """The clock continues, leaps or steps back."""
         self.books.pass_time(step)
         self.latest = max(self.latest, self.books.now)
         self.stepped_back = self.stepped_back or self.latest - self.books.now > timedelta(days=1)

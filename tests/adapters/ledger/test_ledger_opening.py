@@ -33,7 +33,7 @@ async def hold():
 
 asyncio.run(hold())
 """
-"""A process that takes events one by one and tells of each once it is accepted."""
+"""A process that takes events one by one and shows each once it is accepted."""
 
 
 async def refusal(path: Path) -> LedgerUnusable:

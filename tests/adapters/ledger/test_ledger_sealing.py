@@ -201,7 +201,7 @@ def test_timestamp_not_before_start(books: Books) -> None:
 
 
 def test_many_tag_sets_fold(books: Books) -> None:
-    """With more tag sets than AWS takes, all of the usage is still sent, and the record says how many were folded."""
+    """With more tag sets than AWS takes, all of the usage is still sent, and the record shows how many were folded."""
     books.take(*(event("2", tags=(("Id", str(number)),)) for number in range(2501)), event("1"))
     books.pass_time(HOUR)
     (made,) = books.seal_ended()

@@ -145,7 +145,7 @@ def test_upgrade_rewrites_nothing(tmp_path: Path) -> None:
 
 
 def test_old_version_refuses_newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The version before says that the ledger is newer, and leaves every byte of it as it is (`helm rollback`)."""
+    """The version before shows that the ledger is newer, and leaves every byte of it as it is (`helm rollback`)."""
     path = old_ledger(tmp_path / "ledger.db")
     Books(path, REGISTERED, pod="pod-3", now=LEFT_AT).close()
     before = path.read_bytes()

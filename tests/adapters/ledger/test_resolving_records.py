@@ -107,7 +107,7 @@ def test_carry_goes_to_present_pod(books: Books) -> None:
 
 
 def test_write_off_stays_unbilled(books: Books) -> None:
-    """A record that is written off stays where it is, says so, and is no longer in doubt."""
+    """A record that is written off stays where it is, shows it, and is no longer in doubt."""
     decide(doubtful(books), WRITE_OFF)
     (record,) = books.records()
     assert record.reason is not None
@@ -262,7 +262,7 @@ def test_killed_decision_leaves_nothing(books: Books) -> None:
 
 
 def test_reading_leaves_file_alone(books: Books) -> None:
-    """A reader beside the writer sees what is committed and cannot write."""
+    """A reader next to the writer sees what is committed and cannot write."""
     doubtful(books)
     with closing(open_for_reading(books.path)) as connection:
         assert 1 == connection.execute("SELECT count(*) FROM record").fetchone()[0]

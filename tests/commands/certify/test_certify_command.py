@@ -39,7 +39,7 @@ def certify(folder: Path, *arguments: str, kind: str = "decimal") -> int:
 def test_unfit_quantity_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], quantity: str, kind: str
 ) -> None:
-    """A quantity that AWS would not take in the product's kind is told with the cure."""
+    """A quantity that AWS would not take in the product's kind is reported with the cure."""
     assert 2 == certify(tmp_path, "--yes", f"--quantity={quantity}", kind=kind)
     assert f"--quantity = {quantity!r}: is not a valid quantity" in capsys.readouterr().err
 

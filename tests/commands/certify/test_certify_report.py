@@ -132,7 +132,7 @@ def test_edited_report_is_read_or_refused(path: tuple[Any, ...], junk: Any) -> N
 
 
 def test_lost_room_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report that cannot be written anew stands as it was, and nothing else lies beside it."""
+    """A report that cannot be written anew stands as it was, and nothing else lies next to it."""
     path = tmp_path / "certify.json"
     with open_report(path, report(record=None)) as file:
         before = path.read_bytes()

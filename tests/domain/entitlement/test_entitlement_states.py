@@ -165,7 +165,7 @@ def test_state_follows(registration: Registration, later: timedelta, state: Stat
 
 
 def test_suspension_outlives_process() -> None:
-    """A restart does not lift a suspension, reached or not: its evidence tells of it."""
+    """A restart does not lift a suspension, reached or not: its evidence shows it."""
     kept = suspended(registered()).evidence
     assert kept is not None
     restarted = begin(START + MINUTE).recalled(kept, REMEMBER_FOR, kept.registered_at)
@@ -184,7 +184,7 @@ def test_refusal_voids_memory() -> None:
 
 
 def test_remembered_members() -> None:
-    """A remembered entitlement says so, since when and until when, and shows the signature that it rests on."""
+    """A remembered entitlement shows it, since when and until when, and shows the signature that it rests on."""
     entitlement = judge(unreachable(recalled(MINUTE), START + MINUTE), START + 2 * MINUTE)
 
     until = START - MINUTE + REMEMBER_FOR

@@ -124,7 +124,7 @@ def test_same_reason_waits() -> None:
 
 
 def test_unwritten_event_stays() -> None:
-    """An event that could not be written is due again at once; how soon it is tried is not its business."""
+    """An event that could not be written is due again immediately; how soon it is tried is not its business."""
     queue = EventQueue()
     queue.put(event(EventReason.DENIED, NOON))
     assert queue.due(NOON) == queue.due(NOON + MINUTE) == [event(EventReason.DENIED, NOON)]

@@ -1,0 +1,362 @@
+"""The right of this pod under a contract price: a pure state machine over looks, checkouts and silence.
+
+`Licensing` is what is known, and changes only by its named transitions; `judge` turns it into the entitlement of one
+instant. Nothing here calls, waits or stores.
+
+- A pod that starts is admitted by a proof: a seat that it holds, or a checkout that takes none.
+- Only a complete look without a good license closes the gate. A refused seat, a fault and silence never do.
+- A pod that was admitted stays so after the license expires, and a container restart changes nothing.
+- A license that is gone closes the gate only when two looks, at least `refresh` apart, agree.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final, Self, assert_never
+
+from sidecar.domain.entitlement.checkouts import MARGIN, TIME_TO_LIVE
+from sidecar.domain.entitlement.license_policy import LicensePolicy
+from sidecar.domain.entitlement.licenses import Finding, License, Survey, shortfall
+from sidecar.domain.entitlement.states import (
+    CLOCK_SKEW,
+    Entitlement,
+    EntitlementSource,
+    LicenseEvidence,
+    Reason,
+    State,
+)
+from sidecar.domain.policy import OnExpired, OnTaken
+from sidecar.domain.timestamps import render
+
+ADMIT_FOR: Final = TIME_TO_LIVE + MARGIN
+"""How long a pod may run without a seat: a seat that another pod has lost is free again by then."""
+_PROVED: Final = "A good license of AWS Marketplace grants what the product requires."
+
+
+class Standing(StrEnum):
+    """What License Manager has answered about this pod."""
+
+    ASKING = "asking"  # nothing, or nothing that decides
+    GRANTED = "granted"  # a good license, and a proof
+    REFUSED = "refused"  # no good license for a pod that was never admitted
+    SUSPENDED = "suspended"  # the pod was admitted, and its license is stopped or gone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What never changes while the process lives."""
+
+    pod: str
+    product_code: str
+    public_key_version: int
+    sku: str
+    policy: LicensePolicy
+    source: EntitlementSource
+    retry_for: timedelta
+    """How long an answer may be missing before `pending` becomes `unavailable`."""
+    remember_for: timedelta
+    """How long an earlier proof entitles a restarted container while License Manager gives no answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Licensing:
+    """What is known about the pod's right. Every transition takes the instant at which it happened."""
+
+    terms: Terms
+    asking_since: datetime
+    since: datetime
+    """When the standing began."""
+    standing: Standing = Standing.ASKING
+    reason: Reason = Reason.REGISTERING
+    detail: str = "License Manager has been asked and has not answered yet."
+    license: License | None = None
+    """The one that decides; None while none is known."""
+    evidence: LicenseEvidence | None = None
+    """Of this pod and product; made now or by an earlier process."""
+    remembered: bool = False
+    """The evidence is an earlier process's, and no answer has replaced it."""
+    faulted_at: datetime | None = None
+    """The first fault while asking. The memory counts from then on, because an answer has priority."""
+
+    @property
+    def wanted(self) -> tuple[Finding, ...]:
+        """What a license must be worth. A pod that was admitted keeps its right when the contract grants less."""
+        return (Finding.GOOD,) if self.evidence is None else (Finding.GOOD, Finding.LACKING)
+
+    def recalled(self, evidence: LicenseEvidence) -> Self:
+        """An earlier process of this pod left `evidence`."""
+        if (evidence.pod, evidence.sku) != (self.terms.pod, self.terms.sku):
+            return self
+        return replace(self, evidence=evidence, remembered=True)
+
+    def looked(self, found: Survey, region: str, now: datetime) -> Self:
+        """License Manager listed every license of the product, in each Region that may have one.
+
+        A good license of a pod that is not granted changes nothing yet: `proven` or `unseated` follows.
+        """
+        good = found.best(*self.wanted)
+        if good is not None:
+            return self._seen_good(good[1], region, now)
+        if self.evidence is not None:
+            return self._look_of_admitted(found, self.evidence, now)
+        return self._look_of_new(found, region, now)
+
+    def proven(self, license_: License, region: str, now: datetime) -> Self:
+        """AWS granted every seat that the pod holds, or the checkout that takes none."""
+        return self._granted(license_, self._proof(license_, region, now, seated=True), now)
+
+    def unseated(self, license_: License, region: str, now: datetime) -> Self:
+        """The license is good and AWS refused a seat. A pod that has had its seats keeps its right."""
+        proof = self._proof(license_, region, now, seated=False)
+        if not proof.seated:
+            # A clock that went back must not prolong the time without a seat.
+            proof = replace(proof, unseated_at=min(proof.unseated_at or now, now))
+        return self._granted(license_, proof, now)
+
+    def faulted(self, reason: Reason, detail: str, now: datetime) -> Self:
+        """A transient failure. Changes nothing unless the first answer is still pending."""
+        if self.standing is not Standing.ASKING:
+            return self
+        return replace(self, reason=reason, detail=detail, faulted_at=self.faulted_at or now)
+
+    def _seen_good(self, license_: License, region: str, now: datetime) -> Self:
+        evidence = self.evidence
+        if evidence is not None:
+            evidence = replace(
+                evidence,
+                arn=license_.arn,
+                region=region,
+                begin=license_.begin,
+                end=license_.end,
+                missing_at=None,
+                closed_at=None,
+            )
+        match self.standing:
+            case Standing.GRANTED | Standing.SUSPENDED if evidence is not None:
+                return self._granted(license_, replace(evidence, proved_at=now), now)
+            case Standing.REFUSED:
+                # The list alone proves nothing yet, and is no refusal any more.
+                return replace(
+                    self,
+                    standing=Standing.ASKING,
+                    asking_since=now,
+                    since=now,
+                    reason=Reason.REGISTERING,
+                    detail="A good license is listed, and its proof is not answered yet.",
+                    license=license_,
+                    evidence=evidence,
+                    faulted_at=None,
+                )
+            case _:
+                return replace(self, license=license_, evidence=evidence)
+
+    def _look_of_admitted(self, found: Survey, evidence: LicenseEvidence, now: datetime) -> Self:
+        """Judge a look without a good license, of a pod that was admitted."""
+        own = found.of(evidence.arn)
+        if own is not None and own[0] is Finding.SUSPENDED:
+            return self._suspended(own, evidence, now)
+        if own is not None and own[0] is Finding.EXPIRED and evidence.closed_at is None:
+            detail = "The license has expired. This pod keeps running until it is replaced."
+            return self._granted(own[1], replace(evidence, missing_at=None), now, detail=detail)
+        missing_at = now if evidence.missing_at is None else min(evidence.missing_at, now)
+        evidence = replace(evidence, missing_at=missing_at)
+        if evidence.closed_at is None and now - missing_at < self.terms.policy.refresh:
+            detail = f"No look since {render(missing_at)} shows a good license. The next look decides."
+            return self._granted(self.license if own is None else own[1], evidence, now, detail=detail)
+        order = (Finding.SUSPENDED, Finding.PENDING, Finding.EXPIRED, Finding.GONE)
+        return self._suspended(own or found.best(*order), evidence, now)
+
+    def _look_of_new(self, found: Survey, region: str, now: datetime) -> Self:
+        """Judge a look without a good license, of a pod that was never admitted."""
+        policy = self.terms.policy
+        expired = found.best(Finding.EXPIRED)
+        if expired is not None and policy.on_expired is OnExpired.WARN and found.best(Finding.SUSPENDED) is None:
+            detail = "The license has expired, and the seller lets a pod start all the same."
+            proof = self._proof(expired[1], region, now, seated=True)
+            return self._granted(expired[1], proof, now, Reason.LICENSE_EXPIRED, detail)
+        best = found.best(Finding.LACKING, Finding.SUSPENDED, Finding.PENDING, Finding.EXPIRED, Finding.GONE)
+        reason, detail = _refusal(best, self.terms)
+        return replace(
+            self,
+            standing=Standing.REFUSED,
+            since=self.since if self.standing is Standing.REFUSED else now,
+            reason=reason,
+            detail=detail,
+            license=None if best is None else best[1],
+        )
+
+    def _granted(
+        self,
+        license_: License | None,
+        evidence: LicenseEvidence,
+        now: datetime,
+        reason: Reason = Reason.LICENSED,
+        detail: str = _PROVED,
+    ) -> Self:
+        return replace(
+            self,
+            standing=Standing.GRANTED,
+            since=self.since if self.standing is Standing.GRANTED else now,
+            reason=reason,
+            detail=detail,
+            license=license_,
+            evidence=evidence,
+            remembered=False,
+        )
+
+    def _suspended(self, best: tuple[Finding, License] | None, evidence: LicenseEvidence, now: datetime) -> Self:
+        reason, detail = _refusal(best, self.terms)
+        return replace(
+            self,
+            standing=Standing.SUSPENDED,
+            since=self.since if self.standing is Standing.SUSPENDED else now,
+            reason=reason,
+            detail=detail,
+            license=None if best is None else best[1],
+            evidence=replace(evidence, closed_at=evidence.closed_at or now),
+            remembered=False,
+        )
+
+    def _proof(self, license_: License, region: str, now: datetime, *, seated: bool) -> LicenseEvidence:
+        before = self.evidence
+        seated = seated or (before is not None and before.seated)
+        return LicenseEvidence(
+            pod=self.terms.pod,
+            sku=self.terms.sku,
+            arn=license_.arn,
+            region=region,
+            begin=license_.begin,
+            end=license_.end,
+            proved_at=now,
+            seated=seated,
+            unseated_at=None if seated or before is None else before.unseated_at,
+        )
+
+
+def judge(licensing: Licensing, now: datetime) -> Entitlement:
+    """Return the entitlement at `now`, without the license's view."""
+    match licensing.standing:
+        case Standing.REFUSED:
+            return _answer(licensing, State.DENIED, licensing.since)
+        case Standing.SUSPENDED:
+            return _answer(licensing, State.SUSPENDED, licensing.since)
+        case Standing.ASKING:
+            return _unanswered(licensing, now)
+        case Standing.GRANTED:
+            return _granted(licensing, now)
+
+
+def next_change(licensing: Licensing, now: datetime) -> datetime | None:
+    """Return the next instant at which time alone may change the entitlement; None when it cannot."""
+    return min((edge for edge in _edges(licensing) if edge > now), default=None)
+
+
+def _granted(licensing: Licensing, now: datetime) -> Entitlement:
+    evidence = licensing.evidence
+    unseated_at = None if evidence is None or evidence.seated else evidence.unseated_at
+    if unseated_at is None:
+        return _answer(licensing, State.ENTITLED, licensing.since)
+    until = _admitted_until(licensing, unseated_at)
+    if now < until:
+        detail = (
+            f"The license is good and every seat is taken since {render(unseated_at)}. The pod runs without a seat "
+            "until a lost one is free again."
+        )
+        return replace(_answer(licensing, State.ENTITLED, licensing.since), detail=detail, until=until)
+    return replace(
+        _answer(licensing, State.PENDING, max(licensing.since, until)),
+        reason=Reason.SEATS_TAKEN,
+        detail=f"The license is good and every seat is taken since {render(unseated_at)}. The pod waits for a seat.",
+    )
+
+
+def _admitted_until(licensing: Licensing, unseated_at: datetime) -> datetime:
+    match licensing.terms.policy.on_taken:
+        case OnTaken.ADMIT:
+            return unseated_at + ADMIT_FOR
+        case OnTaken.WAIT:
+            return unseated_at
+
+
+def _unanswered(licensing: Licensing, now: datetime) -> Entitlement:
+    memory, faulted_at = _memory(licensing), licensing.faulted_at
+    if memory is not None and faulted_at is not None and memory[0] - CLOCK_SKEW <= now < memory[1]:
+        return replace(
+            _answer(licensing, State.ENTITLED, faulted_at),
+            reason=Reason.REMEMBERED,
+            detail=f"An earlier process of this pod had a good license at {render(memory[0])}. While License Manager "
+            f"gives no answer, it counts until {render(memory[1])}. {licensing.detail}",
+            source=EntitlementSource.REMEMBERED,
+            until=memory[1],
+        )
+    since = max([licensing.asking_since, *(edge for edge in _edges(licensing) if edge <= now)])
+    if now < licensing.asking_since + licensing.terms.retry_for:
+        return _answer(licensing, State.PENDING, since)
+    return _answer(licensing, State.UNAVAILABLE, since)
+
+
+def _memory(licensing: Licensing) -> tuple[datetime, datetime] | None:
+    """Return from when until when the earlier process's evidence entitles; None if it does not."""
+    evidence, remember_for = licensing.evidence, licensing.terms.remember_for
+    if not licensing.remembered or evidence is None or evidence.closed_at is not None or not remember_for:
+        return None
+    until = evidence.proved_at + remember_for
+    if not evidence.seated and evidence.unseated_at is not None:
+        until = min(until, _admitted_until(licensing, evidence.unseated_at))
+    return evidence.proved_at, until
+
+
+def _edges(licensing: Licensing) -> Iterator[datetime]:
+    if licensing.standing is Standing.ASKING:
+        yield licensing.asking_since + licensing.terms.retry_for
+        memory = _memory(licensing)
+        if memory is not None:
+            yield memory[0] - CLOCK_SKEW
+            yield memory[1]
+    evidence = licensing.evidence
+    unseated_at = None if evidence is None or evidence.seated else evidence.unseated_at
+    if licensing.standing is Standing.GRANTED and unseated_at is not None:
+        yield _admitted_until(licensing, unseated_at)
+
+
+def _refusal(best: tuple[Finding, License] | None, terms: Terms) -> tuple[Reason, str]:
+    """Return why a look closes the gate."""
+    if best is None:
+        detail = f"This AWS account has received no license of AWS Marketplace for product {terms.sku}."
+        return Reason.NO_LICENSE, detail
+    finding, license_ = best
+    name = f"The license {license_.arn}"
+    match finding:
+        case Finding.SUSPENDED:
+            reason, detail = Reason.LICENSE_SUSPENDED, f"{name} is {license_.status}."
+        case Finding.EXPIRED:
+            end = "" if license_.end is None else f" on {render(license_.end)}"
+            reason, detail = Reason.LICENSE_EXPIRED, f"{name} expired{end}."
+        case Finding.PENDING if license_.received != "ACTIVE":
+            reason, detail = Reason.LICENSE_PENDING, f"{name} waits: its grant is {license_.received}, not ACTIVE."
+        case Finding.PENDING:
+            begin = "later" if license_.begin is None else f"on {render(license_.begin)}"
+            reason, detail = Reason.LICENSE_PENDING, f"{name} begins {begin}."
+        case Finding.LACKING:
+            reason, detail = Reason.NO_LICENSE, shortfall(license_, terms.policy)
+        case Finding.GOOD | Finding.GONE | Finding.FOREIGN:
+            state = f"its status is {license_.status}, its grant is {license_.received}"
+            reason, detail = Reason.NO_LICENSE, f"{name} gives no right: {state}."
+        case _:
+            assert_never(finding)
+    return reason, detail
+
+
+def _answer(licensing: Licensing, state: State, since: datetime) -> Entitlement:
+    evidence = licensing.evidence
+    return Entitlement(
+        state=state,
+        reason=licensing.reason,
+        detail=licensing.detail,
+        source=licensing.terms.source,
+        product_code=licensing.terms.product_code,
+        public_key_version=licensing.terms.public_key_version,
+        since=since,
+        registered_at=None if evidence is None else evidence.proved_at,
+    )

@@ -1,0 +1,210 @@
+"""What the app asks of its license: an entitlement from memory, a seat, a draw-down.
+
+An entitlement is answered from the last look, never by a call. A checkout is answered once AWS has decided, or refused
+as unavailable; its repetition then continues without the app, and the same request finds it.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+from weakref import WeakValueDictionary
+
+from sidecar.domain.entitlement.allowances import (
+    Allowance,
+    CheckoutInDoubt,
+    CheckoutNotEntitled,
+    CheckoutRequest,
+    CheckoutReused,
+    LicenseUnavailable,
+    NotReturnable,
+    SeatsTaken,
+    UnknownCheckout,
+    UnknownEntitlement,
+)
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, drawdown_token
+from sidecar.domain.entitlement.licenses import License, LicenseEntitlement, allows, tier_of
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.ports import Clock
+from sidecar.services.checkout_keeper import CheckoutKeeper, CheckoutStore
+from sidecar.services.license_keeper import LicenseKeeper
+
+MOST_LISTED: Final = 1000
+"""Checkouts in one listing."""
+ANSWER_WITHIN: Final = timedelta(seconds=10)
+"""Real time that a request waits for AWS; the call itself may take longer, and continues."""
+_CLOSED = {State.DENIED, State.SUSPENDED}
+
+
+class AppCheckouts:
+    """The license as the app uses it.
+
+    Args:
+        keeper: Knows the license.
+        store: Keeps the checkouts.
+        clock: Decides every instant.
+        sku: The product ID.
+        tiers: The tiers, the lowest first.
+    """
+
+    def __init__(
+        self, *, keeper: LicenseKeeper, store: CheckoutStore, clock: Clock, sku: str, tiers: tuple[str, ...]
+    ) -> None:
+        self._keeper = keeper
+        self._checkouts: CheckoutKeeper = keeper.checkouts
+        self._store = store
+        self._clock = clock
+        self._sku = sku
+        self._tiers = tiers
+        self._calls: set[asyncio.Task[Checkout | None]] = set()
+        self._taking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def allowance(self, name: str, requested: int) -> Allowance:
+        """Return whether the license grants `requested` of an entitlement.
+
+        Raises:
+            UnknownEntitlement: The license has no such entitlement, and there is no such tier.
+            LicenseUnavailable: No license is known yet.
+        """
+        license_ = self._keeper.license
+        entitlement = self._keeper.entitlement()
+        if license_ is None:
+            if entitlement.state in _CLOSED:
+                raise UnknownEntitlement(f"there is no license, so there is no entitlement {name}")
+            raise LicenseUnavailable("License Manager has not answered yet, so no license is known; try again")
+        granted = license_.entitlement(name)
+        if granted is None and name not in self._tiers:
+            raise UnknownEntitlement(f"the license has no entitlement {name}; GET /v1/entitlement lists them")
+        return Allowance(
+            name=name,
+            allowed=entitlement.entitled and allows(license_, name, requested, self._tiers),
+            max=None if granted is None else granted.max_count,
+            held=self._checkouts.held().get(name, 0),
+            tier=tier_of(license_, self._tiers) if name in self._tiers else None,
+            until=license_.end,
+        )
+
+    async def check_out(self, request: CheckoutRequest) -> tuple[Checkout, bool]:
+        """Return the checkout that AWS holds, and whether this request made it.
+
+        Raises:
+            CheckoutRefused: One of its kinds (sidecar.domain.entitlement.allowances).
+            LedgerUnavailable: The ledger cannot be used (sidecar.domain.metering.events).
+        """
+        async with self._lock(request.id):
+            known = await self._store.find_checkout(request.id)
+            if known is not None and not _is_same(known, request):
+                raise CheckoutReused(f"the id {request.id} belongs to a checkout with other content; use another id")
+            if known is not None and known.state.live:
+                return await self._repeat(known), False
+            license_, entitlement = self._grant_of(request)
+            token = str(uuid.uuid4())
+            if request.drawdown:
+                token = drawdown_token(self._sku, request.entitlement, request.id, request.count)
+            await self._checkouts.intend(
+                CheckoutKind.APP,
+                request.id,
+                entitlement,
+                sku=self._sku,
+                issuer=license_.issuer,
+                count=request.count,
+                client_token=token,
+                drawdown=request.drawdown,
+            )
+            return self._held(await self._advance(request.id), request.entitlement), True
+
+    async def confirm(self, id_: str) -> Checkout:
+        """Note that the app still uses a checkout, and return it; raises as `check_out` does."""
+        async with self._lock(id_):
+            known = await self._known(id_)
+            confirmed = await self._checkouts.confirm_use(CheckoutKind.APP, id_)
+            self._keeper.changes.wake()
+            return confirmed or known
+
+    async def give_back(self, id_: str) -> None:
+        """Return a seat; raises as `check_out` does."""
+        async with self._lock(id_):
+            known = await self._known(id_)
+            if known.drawdown:
+                raise NotReturnable(f"checkout {id_} is a draw-down: what is used up does not return")
+            if not known.state.live:
+                return
+            license_ = self._keeper.license
+            granted = None if license_ is None else license_.entitlement(known.entitlement)
+            await self._checkouts.give_up(CheckoutKind.APP, id_)
+            if granted is not None and not granted.allow_check_in:
+                raise NotReturnable(
+                    f"the license does not allow a return of {known.entitlement}; the seat lapses by itself"
+                )
+            after = await self._advance(id_)
+            if after.state.live:
+                raise LicenseUnavailable("License Manager has not answered; the sidecar repeats the return by itself")
+
+    async def listing(self) -> Sequence[Checkout]:
+        """Return the app's checkouts, those that are live first."""
+        return await self._store.list_checkouts(MOST_LISTED)
+
+    async def _repeat(self, known: Checkout) -> Checkout:
+        if known.state is CheckoutState.IN_DOUBT:
+            raise CheckoutInDoubt(
+                f"AWS may or may not have drawn checkout {known.id}; an operator decides with `ledger resolve "
+                f"checkout-{known.seq}`"
+            )
+        await self._checkouts.confirm_use(CheckoutKind.APP, known.id)
+        if known.state is CheckoutState.HELD:
+            return known
+        return self._held(await self._advance(known.id), known.entitlement)
+
+    def _grant_of(self, request: CheckoutRequest) -> tuple[License, LicenseEntitlement]:
+        """Return what a checkout may take from, by the last look."""
+        license_, gate = self._keeper.good_license, self._keeper.entitlement()
+        if license_ is None:
+            if gate.state in _CLOSED or gate.entitled:
+                raise CheckoutNotEntitled(f"no good license grants {request.entitlement}. {gate.detail}")
+            raise LicenseUnavailable("License Manager has not answered yet, so no license is known; try again")
+        granted = license_.entitlement(request.entitlement)
+        if granted is None:
+            raise CheckoutNotEntitled(f"the license has no entitlement {request.entitlement}")
+        if not granted.counted and (request.count != 1 or request.drawdown):
+            raise CheckoutNotEntitled(
+                f"the entitlement {request.entitlement} has no count: ask for 1, without drawdown"
+            )
+        if not granted.grants(request.count):
+            raise SeatsTaken(f"the license grants {granted.max_count} of {request.entitlement} altogether")
+        return license_, granted
+
+    async def _advance(self, id_: str) -> Checkout:
+        """Make the call, and wait for its answer for a while; it continues without the request."""
+        call = asyncio.create_task(self._checkouts.advance(CheckoutKind.APP, id_), name="checkout")
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        await asyncio.wait([call], timeout=ANSWER_WITHIN.total_seconds())
+        after = call.result() if call.done() else None
+        self._keeper.changes.wake()
+        return after or await self._known(id_)
+
+    def _held(self, checkout: Checkout, entitlement: str) -> Checkout:
+        match checkout.state:
+            case CheckoutState.HELD:
+                return checkout
+            case CheckoutState.REFUSED:
+                raise SeatsTaken(f"none of {entitlement} is left at the moment")
+            case CheckoutState.IN_DOUBT:
+                raise CheckoutInDoubt(f"AWS may or may not have drawn checkout {checkout.id}; an operator decides")
+            case CheckoutState.INTENDED | CheckoutState.LAPSED | CheckoutState.RETURNED:
+                raise LicenseUnavailable("License Manager has not answered; send the same request again")
+
+    async def _known(self, id_: str) -> Checkout:
+        known = await self._store.find_checkout(id_)
+        if known is None:
+            raise UnknownCheckout(f"there is no checkout {id_}")
+        return known
+
+    def _lock(self, id_: str) -> asyncio.Lock:
+        return self._taking.setdefault(id_, asyncio.Lock())
+
+
+def _is_same(known: Checkout, request: CheckoutRequest) -> bool:
+    content = (known.entitlement, known.count or 1, known.drawdown)
+    return content == (request.entitlement, request.count, request.drawdown)

@@ -1,0 +1,346 @@
+"""Makes, extends and returns checkouts, and never loses one between an attempt and its answer.
+
+Each checkout is on disk before its first attempt, and each attempt is counted on disk before it is sent. A checkout
+without an answer is repeated with the same request. What the answers mean is decided in
+`sidecar.domain.entitlement.checkouts`. No token is ever logged.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Concatenate, ParamSpec, Protocol
+from weakref import WeakValueDictionary
+
+from structlog.typing import FilteringBoundLogger
+
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, Grant, Step, next_step
+from sidecar.domain.entitlement.licenses import LicenseEntitlement
+from sidecar.domain.ports import Clock
+from sidecar.marketplace.errors import MarketplaceError, Taken
+from sidecar.marketplace.license_manager import (
+    InvalidParameterValueException,
+    NoEntitlementsAllowedException,
+    RedirectException,
+    ResourceNotFoundException,
+    ValidationException,
+)
+from sidecar.services.retry_schedule import RetrySchedule
+
+FIRST_WAIT = timedelta(seconds=1)
+"""The first window of the jitter after a call that failed, or a seat that was refused; it doubles."""
+LONGEST_WAIT = timedelta(seconds=60)
+"""The largest window of the jitter."""
+_GONE = (ResourceNotFoundException, InvalidParameterValueException, ValidationException)
+"""AWS does not know the consumption token any more."""
+
+Key = tuple[CheckoutKind, str]
+P = ParamSpec("P")
+Transition = Callable[Concatenate[Checkout, P], Checkout]
+
+
+class CheckoutStore(Protocol):
+    """Where checkouts outlive the process."""
+
+    async def load_checkouts(self) -> list[Checkout]:
+        """Return every checkout of which something may still be held."""
+
+    async def find_checkout(self, id_: str) -> Checkout | None:
+        """Return the app's newest checkout of that id."""
+
+    async def list_checkouts(self, limit: int) -> list[Checkout]:
+        """Return the app's checkouts, the newest of each id, those that are live first."""
+
+    async def save_checkout(self, checkout: Checkout) -> Checkout:
+        """Keep a checkout durably, and return it with its row."""
+
+
+class CheckoutService(Protocol):
+    """The calls that change what AWS holds. Each is one attempt, and raises MarketplaceError."""
+
+    async def check_out(self, checkout: Checkout) -> Grant:
+        """Make a checkout in its Region."""
+
+    async def extend(self, checkout: Checkout) -> Grant:
+        """Hold a seat for longer."""
+
+    async def check_in(self, checkout: Checkout) -> None:
+        """Return a seat."""
+
+
+class CheckoutKeeper:
+    """The checkouts of one pod.
+
+    Args:
+        store: Keeps them.
+        service: Makes the calls.
+        clock: Decides every instant.
+        random: Returns a uniform random number in [0, 1), for the jitter.
+        log: Takes the events.
+        regions: Returns the Regions in which a checkout may be made, the likeliest first.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: CheckoutStore,
+        service: CheckoutService,
+        clock: Clock,
+        random: Callable[[], float],
+        log: FilteringBoundLogger,
+        regions: Callable[[], Iterable[str]],
+    ) -> None:
+        self._store = store
+        self._service = service
+        self._clock = clock
+        self._log = log
+        self._regions = regions
+        self._live: dict[Key, Checkout] = {}
+        self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
+        self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
+        self.errors: dict[Key, MarketplaceError] = {}
+        """Why the last call of a checkout has no answer that decides."""
+        self.confirmed: set[Key] = set()
+        """The seats and probes for which AWS has answered in this process."""
+        self.in_doubt: dict[Key, Checkout] = {}
+        """Draw-downs that wait for a person."""
+
+    async def load(self) -> None:
+        """Take over what an earlier process left."""
+        for checkout in await self._store.load_checkouts():
+            self._note(checkout)
+
+    def find(self, kind: CheckoutKind, id_: str) -> Checkout | None:
+        """Return the live checkout; None if there is none."""
+        return self._live.get((kind, id_))
+
+    def held(self) -> Mapping[str, int]:
+        """Return how many this pod holds of each entitlement."""
+        found: dict[str, int] = {}
+        for each in self._live.values():
+            if each.state is CheckoutState.HELD and each.kind is not CheckoutKind.PROBE:
+                found[each.entitlement] = found.get(each.entitlement, 0) + (each.count or 1)
+        return found
+
+    async def return_all(self) -> None:
+        """Try once to return everything that returns."""
+        returning = [each for each in self._live.values() if not each.drawdown]
+        for each in returning:
+            await self.give_up(each.kind, each.id)
+        await asyncio.gather(*(self.advance(each.kind, each.id) for each in returning))
+
+    def not_before(self, kind: CheckoutKind, id_: str) -> datetime | None:
+        """Return when the next attempt of a checkout is due after a failure; None where nothing has failed."""
+        return self._retries.not_before(_name((kind, id_)))
+
+    async def intend(
+        self,
+        kind: CheckoutKind,
+        id_: str,
+        entitlement: LicenseEntitlement,
+        *,
+        sku: str,
+        issuer: str,
+        count: int,
+        client_token: str,
+        drawdown: bool = False,
+    ) -> Checkout:
+        """Freeze a checkout durably. No call is made yet."""
+        now = self._clock.now()
+        self.confirmed.discard((kind, id_))
+        checkout = Checkout(
+            id=id_,
+            kind=kind,
+            sku=sku,
+            issuer=issuer,
+            entitlement=entitlement.name,
+            unit=entitlement.unit,
+            count=count if entitlement.counted else None,
+            drawdown=drawdown,
+            client_token=client_token,
+            region=next(iter(self._regions())),
+            intended_at=now,
+            confirmed_at=now,
+        )
+        saved = await self._store.save_checkout(checkout)
+        self._note(saved)
+        return saved
+
+    async def advance(self, kind: CheckoutKind, id_: str) -> Checkout | None:
+        """Make the calls that a checkout needs now, each once; return what it is then, None if it is not live."""
+        key = (kind, id_)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            checkout = self._live.get(key)
+            while checkout is not None and checkout.state.live:
+                now = self._clock.now()
+                if checkout.settled_by(now) is not checkout:
+                    checkout = await self._conclude(key, Checkout.settled_by, now)
+                step = next_step(checkout, now)
+                if step is None or step[1] > now:
+                    break
+                after = await self._perform(step[0], key)
+                if after is None:
+                    return self._live.get(key)
+                checkout = after
+            return checkout
+
+    async def confirm_held(self, kind: CheckoutKind, id_: str) -> Checkout | None:
+        """Extend a seat that an earlier process held: the answer shows whether AWS still holds it."""
+        key = (kind, id_)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            checkout = self._live.get(key)
+            if checkout is None or checkout.state is not CheckoutState.HELD or checkout.consumption_token is None:
+                return checkout
+            return await self._perform(Step.EXTEND, key) or self._live.get(key)
+
+    async def confirm_use(self, kind: CheckoutKind, id_: str) -> Checkout | None:
+        """Note durably that the app uses a checkout; return it, None if it is not live."""
+        now = self._clock.now()
+        if (kind, id_) not in self._live:
+            return None
+        return await self._apply((kind, id_), Checkout.confirmed, now)
+
+    async def give_up(self, kind: CheckoutKind, id_: str) -> None:
+        """Note durably that a checkout is to be returned; `advance` returns it."""
+        if (kind, id_) in self._live:
+            await self._apply((kind, id_), Checkout.unwanted)
+
+    async def reload_doubts(self) -> None:
+        """Take notice of what people have decided about draw-downs meanwhile."""
+        for key in list(self.in_doubt):
+            found = await self._store.find_checkout(key[1])
+            if found is not None and found.state is not CheckoutState.IN_DOUBT:
+                self._log.info("checkout.resolved", entitlement=found.entitlement, state=found.state)
+                self._note(found)
+
+    def due_at(self, now: datetime) -> datetime | None:
+        """Return when the next call of any checkout is due."""
+        dues = [self._due_at(key, checkout, now) for key, checkout in self._live.items()]
+        return min((due for due in dues if due is not None), default=None)
+
+    async def run_due(self) -> None:
+        """Make every call that is due."""
+        now = self._clock.now()
+        dues = {key: self._due_at(key, checkout, now) for key, checkout in self._live.items()}
+        due = [key for key, at in dues.items() if at is not None and at <= now]
+        await asyncio.gather(*(self.advance(*key) for key in due))
+
+    def _due_at(self, key: Key, checkout: Checkout, now: datetime) -> datetime | None:
+        settled = checkout.settled_by(now)
+        if settled is not checkout:
+            return now
+        step = next_step(checkout, now)
+        dues = [checkout.expires_at] if step is None and checkout.expires_at is not None else []
+        if step is not None:
+            held = self._retries.not_before(_name(key))
+            # Set by a clock that has since gone back, it would delay the call by the size of that step.
+            dues.append(step[1] if held is None or held > now + LONGEST_WAIT else max(step[1], held))
+        return min(dues, default=None)
+
+    async def _perform(self, step: Step, key: Key) -> Checkout | None:
+        """Make one call and store what it made of the checkout; None if it is to be tried again later."""
+        match step:
+            case Step.CHECK_OUT:
+                return await self._check_out(key)
+            case Step.EXTEND:
+                return await self._call(key, self._service.extend)
+            case Step.CHECK_IN:
+                return await self._call(key, self._service.check_in)
+
+    async def _check_out(self, key: Key) -> Checkout | None:
+        checkout = self._live[key]
+        # After a lost answer another Region would be another request, and AWS may hold this one.
+        regions = [checkout.region] if checkout.unanswered else [checkout.region, *self._regions()]
+        tried: set[str] = set()
+        refused = False
+        while regions := [region for region in dict.fromkeys(regions) if region not in tried]:
+            region, now = regions[0], self._clock.now()
+            tried.add(region)
+            checkout = await self._apply(key, Checkout.attempting, region, now)
+            try:
+                grant = await self._service.check_out(checkout)
+            except MarketplaceError as error:
+                self._fail(key, error)
+                if error.taken is not Taken.NO:
+                    return None
+                refused = refused or isinstance(error, NoEntitlementsAllowedException)
+                if refused and checkout.unanswered > 1:
+                    break
+                await self._apply(key, Checkout.not_taken)
+                regions = _elsewhere(error, regions)
+            else:
+                return await self._answered(key, Checkout.granted, grant, self._clock.now())
+        # Where the Region that lists the license has refused, another one that cannot be reached adds nothing.
+        return await self._conclude(key, Checkout.refused, self._clock.now()) if refused else None
+
+    async def _call(self, key: Key, call: Callable[[Checkout], Awaitable[Grant | None]]) -> Checkout | None:
+        now = self._clock.now()
+        checkout = await self._apply(key, Checkout.extending, now)
+        try:
+            grant = await call(checkout)
+        except _GONE as error:
+            self._log.warning(
+                "checkout.lost", kind=key[0], entitlement=checkout.entitlement, code=error.code, detail=str(error)
+            )
+            return await self._conclude(key, Checkout.lapsed, self._clock.now())
+        except MarketplaceError as error:
+            self._fail(key, error)
+            return None
+        if grant is None:
+            return await self._answered(key, Checkout.returned, self._clock.now())
+        return await self._answered(key, Checkout.granted, grant, self._clock.now())
+
+    async def _answered(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
+        if key[0] is not CheckoutKind.APP:
+            self.confirmed.add(key)
+        self.errors.pop(key, None)
+        self._retries.succeeded(_name(key))
+        return await self._conclude(key, transition, *args, **kwargs)
+
+    async def _conclude(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
+        before = self._live[key].state
+        after = await self._apply(key, transition, *args, **kwargs)
+        if after.state is not before:
+            self._log.info(f"checkout.{after.state}", kind=after.kind, entitlement=after.entitlement, count=after.count)
+        return after
+
+    def _fail(self, key: Key, error: MarketplaceError) -> None:
+        self.errors[key] = error
+        self._retries.failed(_name(key), self._clock.now())
+
+    async def _apply(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
+        """Change a checkout, and return once the change is on disk.
+
+        The change shows in memory first: the app may confirm or return a seat while a call for it runs, and each change
+        must build on the one before. A change that is not written only makes the next process repeat a request.
+        """
+        after = transition(self._live[key], *args, **kwargs)
+        self._note(after)
+        return await self._store.save_checkout(after)
+
+    def _note(self, checkout: Checkout) -> None:
+        key = (checkout.kind, checkout.id)
+        self.in_doubt.pop(key, None)
+        if checkout.state is CheckoutState.IN_DOUBT:
+            self.in_doubt[key] = checkout
+        if checkout.state.live:
+            self._live[key] = checkout
+        elif (known := self._live.get(key)) is not None and known.seq == checkout.seq:
+            del self._live[key]
+            if checkout.kind is CheckoutKind.APP:
+                self.errors.pop(key, None)
+                self._retries.succeeded(_name(key))
+
+
+def _elsewhere(error: MarketplaceError, regions: list[str]) -> list[str]:
+    """Return the Regions in which the same checkout may succeed although one has answered with `error`."""
+    match error:
+        case RedirectException(location=str(location)):
+            return [location, *regions]
+        case RedirectException() | NoEntitlementsAllowedException():
+            return regions
+        case _:
+            return []
+
+
+def _name(key: Key) -> str:
+    return f"{key[0]} {key[1]}"

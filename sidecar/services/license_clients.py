@@ -1,0 +1,38 @@
+"""The clients of License Manager, one for each Region that is asked, each opened by its first call."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from sidecar.marketplace import Endpoint
+from sidecar.marketplace.license_manager import LicenseManager, LicenseManagerClient
+
+
+class RegionalClients:
+    """License Manager in any Region.
+
+    Args:
+        endpoint: Where AWS, or the emulator, is.
+        now: As in `LicenseManagerClient`.
+    """
+
+    def __init__(self, endpoint: Endpoint, now: Callable[[], datetime] | None) -> None:
+        self._endpoint = endpoint
+        self._now = now
+        self._clients: dict[str, LicenseManagerClient] = {}
+        self._opening = asyncio.Lock()
+
+    async def connect(self, region: str) -> LicenseManager:
+        """Return the open client of a Region."""
+        async with self._opening:
+            client = self._clients.get(region)
+            if client is None:
+                client = LicenseManagerClient(replace(self._endpoint, region=region), self._now)
+                await client.open()
+                self._clients[region] = client
+            return client
+
+    async def close(self) -> None:
+        """Make no further calls."""
+        await asyncio.gather(*(client.close() for client in self._clients.values()))

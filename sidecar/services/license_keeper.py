@@ -1,0 +1,389 @@
+"""Keeps this pod licensed under a contract price, and knows at every instant whether it is entitled.
+
+Looks at the license at the start, then every `refresh`, holds the seats that the seller requires, and returns them when
+the pod ends. What the answers mean is decided in `sidecar.domain.entitlement.licensing`. No token is ever logged.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
+from sidecar.domain.entitlement.license_policy import RequiredEntitlement
+from sidecar.domain.entitlement.licenses import License, LicenseEntitlement, proof_entitlement
+from sidecar.domain.entitlement.licensing import Licensing, Standing, Terms, judge, next_change
+from sidecar.domain.entitlement.states import (
+    CLOCK_SKEW,
+    AttestationFailed,
+    Entitlement,
+    LicenseEvidence,
+    LicenseView,
+    State,
+)
+from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.domain.policy import OnDenied
+from sidecar.domain.ports import Clock
+from sidecar.marketplace.errors import MarketplaceError
+from sidecar.services.checkout_keeper import CheckoutKeeper
+from sidecar.services.faults import FaultLog, FaultRegister
+from sidecar.services.gate_changes import GateChanges
+from sidecar.services.license_failures import explain
+from sidecar.services.license_looks import LicenseLooks
+from sidecar.services.license_report import LicenseFaults, view
+from sidecar.services.registrar import DeniedExit
+from sidecar.services.retry_schedule import RetrySchedule
+
+FIRST_WAIT = timedelta(seconds=1)
+"""The first window of the jitter after a look or a proof without an answer; it doubles."""
+LONGEST_WAIT = timedelta(seconds=60)
+"""The largest window of the jitter."""
+ASK_AGAIN = timedelta(minutes=5)
+"""Between the looks of a pod that was refused, unless `refresh` is shorter."""
+LOG_AGAIN = timedelta(minutes=1)
+"""Between two lines about calls that fail for the same reason."""
+RETURN_WITHIN = timedelta(seconds=8)
+"""Real time for the return of the seats when the pod ends."""
+_LOOK = "look"
+_PROOF = "proof"
+
+
+class LicenseStore(Protocol):
+    """Where the evidence of the license outlives the process."""
+
+    async def load_license(self) -> LicenseEvidence | None:
+        """Return what was kept last, whichever pod and product it names."""
+
+    async def save_license(self, evidence: LicenseEvidence) -> None:
+        """Keep it durably in place of what was there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LicenseChoices:
+    """What the seller chose, and how failed calls are explained."""
+
+    terms: Terms
+    on_denied: OnDenied
+    service_account: str | None = None
+    """What the pod runs as in its cluster, namespace/name; named when credentials are missing or refused."""
+
+
+class LicenseKeeper:
+    """The gate of a contract price; `run` does the asking.
+
+    Args:
+        choices: What the seller chose.
+        looks: Asks for the licenses.
+        checkouts: Makes and keeps the checkouts.
+        store: Keeps the evidence.
+        clock: Decides every instant.
+        faults: Takes what an operator must know.
+        random: Returns a uniform random number in [0, 1), for the jitter.
+        log: Takes the events.
+        recheck_after: Real time after which a wait is judged anew, because the clock may have been stepped back.
+    """
+
+    rotation_due: datetime | None = None
+    """A license needs no public key."""
+
+    def __init__(  # noqa: PLR0913 - the composition root names every part once
+        self,
+        *,
+        choices: LicenseChoices,
+        looks: LicenseLooks,
+        checkouts: CheckoutKeeper,
+        store: LicenseStore,
+        clock: Clock,
+        faults: FaultRegister,
+        random: Callable[[], float],
+        log: FilteringBoundLogger,
+        recheck_after: timedelta = timedelta(seconds=60),
+    ) -> None:
+        self._choices = choices
+        self._policy = choices.terms.policy
+        self._looks = looks
+        self._store = store
+        self._clock = clock
+        self._log = log
+        self._recheck_after = recheck_after
+        self._licensing = Licensing(terms=choices.terms, asking_since=clock.now(), since=clock.now())
+        self._view: LicenseView | None = None
+        self._good: tuple[License, str] | None = None
+        """A license of the last look that grants what is required, and its Region."""
+        self._look_at = clock.now()
+        self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
+        # Of its own: what is retried is no fault yet, the entitlement is one once it is unavailable.
+        self._trouble = FaultRegister(log)
+        self._report = LicenseFaults(faults, self._policy, log)
+        self._ending = False
+        self.checkouts = checkouts
+        self.entitled_once = False
+        """Whether the pod has been entitled in this process's life."""
+        self.changes = GateChanges(
+            read=self.entitlement,
+            next_change=lambda now: next_change(self._licensing, now),
+            clock=clock,
+            log=log,
+            name="license",
+        )
+
+    @property
+    def license(self) -> License | None:
+        """The license that decides; None while none is known."""
+        return self._licensing.license
+
+    @property
+    def good_license(self) -> License | None:
+        """The license that a checkout may take from; None while none is good."""
+        return None if self._good is None else self._good[0]
+
+    def entitlement(self) -> Entitlement:
+        """Return the entitlement judged at this instant."""
+        entitlement = replace(judge(self._licensing, self._clock.now()), license=self._view)
+        self.entitled_once = self.entitled_once or entitlement.entitled
+        return entitlement
+
+    async def wait_while(self, state: State, timeout: timedelta) -> Entitlement:
+        """Return the entitlement as soon as its state differs from `state`, or after `timeout` of real time."""
+        return await self.changes.wait_while(state, timeout)
+
+    async def attest(self, nonce: str) -> str:
+        """Refuse: with a contract price AWS Marketplace signs nothing for the pod.
+
+        Raises:
+            AttestationFailed: Always.
+        """
+        del nonce
+        raise AttestationFailed("entitlement.check is license, so AWS Marketplace signs nothing for this pod")
+
+    async def on_submission(self, *, accepted: bool) -> None:
+        """Ignore what MeterUsage answers: with a contract price it is about overage and never touches the gate."""
+
+    async def run(self) -> None:
+        """Look, prove and hold until cancelled.
+
+        Raises:
+            DeniedExit: The pod is denied and `on_denied` is exit.
+        """
+        await self._recall()
+        while True:
+            try:
+                wake = await self._turn()
+            except LedgerUnavailable:
+                wake = self._clock.now() + FIRST_WAIT  # the ledger logs it
+            if self._licensing.standing is Standing.REFUSED and self._choices.on_denied is OnDenied.EXIT:
+                raise DeniedExit(self.entitlement())
+            # A clock that has stepped back must not make the wait longer than the longest there is.
+            wake = min(wake, self._clock.now() + max(self._policy.refresh, ASK_AGAIN))
+            await self.changes.pause(wake, self._recheck_after.total_seconds())
+
+    async def drain(self, *, ending: bool) -> None:
+        """Return every seat if the pod itself ends; a container that is restarted goes on holding them."""
+        if not ending:
+            return
+        self._ending = True
+        try:
+            async with asyncio.timeout(RETURN_WITHIN.total_seconds()):
+                await self.checkouts.return_all()
+        except (TimeoutError, LedgerUnavailable):
+            self._log.warning("license.seats_not_returned", cure="AWS returns them by itself within 60 minutes.")
+
+    async def _turn(self) -> datetime:
+        """Do what is due now and return when to look again."""
+        now = self._clock.now()
+        if self._look_at <= now or self._look_at > now + max(self._policy.refresh, ASK_AGAIN):
+            await self._look()
+        await self._prove()
+        await self.checkouts.run_due()
+        self._show()
+        now = self._clock.now()
+        return min(
+            each for each in (self._look_at, self._proof_due_at(), self.checkouts.due_at(now)) if each is not None
+        )
+
+    async def _look(self) -> None:
+        await self.checkouts.reload_doubts()
+        look = await self._looks.look(*self._licensing.wanted)
+        now = self._clock.now()
+        good = look.survey.best(*self._licensing.wanted)
+        if good is None and look.error is not None:
+            self._fail(_LOOK, look.error)
+            self._look_at = self._retries.not_before(_LOOK) or now
+            await self._move(self._faulted(look.error, now))
+            return
+        self._succeed(_LOOK)
+        self._good = None if good is None else (good[1], look.region)
+        await self._move(self._licensing.looked(look.survey, look.region, now))
+        self._look_at = self._next_look(now)
+
+    def _next_look(self, now: datetime) -> datetime:
+        policy, license_, evidence = self._policy, self._licensing.license, self._licensing.evidence
+        due = now + policy.refresh
+        if self._licensing.standing in {Standing.REFUSED, Standing.SUSPENDED}:
+            due = min(due, now + ASK_AGAIN)
+        edges = [] if license_ is None else [license_.begin, license_.end and license_.end + CLOCK_SKEW]
+        if evidence is not None and evidence.missing_at is not None:
+            edges.append(evidence.missing_at + policy.refresh)
+        return min([due, *(edge for edge in edges if edge is not None and edge > now)])
+
+    def _proof_due_at(self) -> datetime | None:
+        if self._good is None or self._ending or not self._unproved(self._good[0]):
+            return None
+        waits = [self._retries.not_before(_PROOF)]
+        waits += [
+            self.checkouts.not_before(CheckoutKind.SEAT, required.name)
+            for required, _ in self._seats(self._good[0])
+            if self.checkouts.find(CheckoutKind.SEAT, required.name) is None
+        ]
+        return max((wait for wait in waits if wait is not None), default=self._clock.now())
+
+    def _unproved(self, license_: License) -> bool:
+        """Return whether a proof, or a seat, is still missing."""
+        return self._licensing.standing is not Standing.GRANTED or any(
+            not self._is_held(required) for required, _ in self._seats(license_)
+        )
+
+    def _is_held(self, required: RequiredEntitlement) -> bool:
+        found = self.checkouts.find(CheckoutKind.SEAT, required.name)
+        return found is not None and found.state is CheckoutState.HELD and found.count == required.hold
+
+    def _seats(self, license_: License) -> list[tuple[RequiredEntitlement, LicenseEntitlement]]:
+        """Return the entitlements of which this pod holds seats. One without a count has none to hold."""
+        found = ((required, license_.entitlement(required.name)) for required in self._policy.require if required.hold)
+        return [(required, granted) for required, granted in found if granted is not None and granted.counted]
+
+    async def _prove(self) -> None:
+        due = self._proof_due_at()
+        if self._good is None or due is None or due > self._clock.now():
+            return
+        license_, region = self._good
+        seats = self._seats(license_)
+        if not seats:
+            await self._prove_without_seat(license_, region)
+            return
+        results = [await self._hold(license_, required, granted) for required, granted in seats]
+        now = self._clock.now()
+        if all(result is CheckoutState.HELD for result in results):
+            self._succeed(_PROOF)
+            await self._move(self._licensing.proven(license_, region, now))
+        elif any(result is CheckoutState.REFUSED for result in results):
+            self._succeed(_PROOF)
+            await self._move(self._licensing.unseated(license_, region, now))
+        else:
+            errors = (self.checkouts.errors.get((CheckoutKind.SEAT, required.name)) for required, _ in seats)
+            await self._unproven(next((error for error in errors if error is not None), None), now)
+
+    async def _hold(
+        self, license_: License, required: RequiredEntitlement, granted: LicenseEntitlement
+    ) -> CheckoutState:
+        """Hold the seats of one entitlement; return what AWS answered in this process, `intended` if nothing."""
+        key = (CheckoutKind.SEAT, required.name)
+        live = self.checkouts.find(*key)
+        if live is not None and (live.count != required.hold or live.sku != license_.sku):
+            # The configuration has changed since.
+            await self.checkouts.give_up(*key)
+            live = await self.checkouts.advance(*key)
+            if live is not None and live.state.live:
+                return CheckoutState.INTENDED
+        if live is not None and live.state is CheckoutState.HELD:
+            if key in self.checkouts.confirmed:
+                return CheckoutState.HELD
+            live = await self.checkouts.confirm_held(*key)
+            if live is not None and live.state.live:
+                return live.state if key in self.checkouts.confirmed else CheckoutState.INTENDED
+        if self.checkouts.find(*key) is None:
+            await self.checkouts.intend(
+                *key,
+                granted,
+                sku=license_.sku,
+                issuer=license_.issuer,
+                count=required.hold,
+                client_token=str(uuid.uuid4()),
+            )
+        after = await self.checkouts.advance(*key)
+        return CheckoutState.INTENDED if after is None else after.state
+
+    async def _prove_without_seat(self, license_: License, region: str) -> None:
+        """Prove the right by a checkout that takes nothing; a license without such an entitlement is proof itself."""
+        entitlement = proof_entitlement(license_, self._policy)
+        if entitlement is None:
+            await self._move(self._licensing.proven(license_, region, self._clock.now()))
+            return
+        key = (CheckoutKind.PROBE, entitlement.name)
+        if self.checkouts.find(*key) is None:
+            await self.checkouts.intend(
+                *key,
+                entitlement,
+                sku=license_.sku,
+                issuer=license_.issuer,
+                count=1,
+                client_token=str(uuid.uuid4()),
+            )
+        await self.checkouts.advance(*key)
+        now = self._clock.now()
+        if key in self.checkouts.confirmed:
+            self._succeed(_PROOF)
+            await self._move(self._licensing.proven(license_, region, now))
+        else:
+            await self._unproven(self.checkouts.errors.get(key), now)
+
+    async def _unproven(self, error: MarketplaceError | None, now: datetime) -> None:
+        if error is not None:
+            self._fail(_PROOF, error)
+            await self._move(self._faulted(error, now))
+
+    def _faulted(self, error: MarketplaceError, now: datetime) -> Licensing:
+        meaning = explain(error, self._choices.service_account)
+        return self._licensing.faulted(meaning.reason, meaning.detail, now)
+
+    def _fail(self, name: str, error: MarketplaceError) -> None:
+        now = self._clock.now()
+        self._retries.failed(name, now)
+        meaning = explain(error, self._choices.service_account)
+        report = FaultLog(
+            begins="license.retrying",
+            ends="license.recovered",
+            about={"call": name},
+            details={"reason": meaning.reason, "code": error.code},
+            again_after=LOG_AGAIN,
+        )
+        self._trouble.observe(meaning.reason, meaning.detail, "", now, about=name, report=report)
+
+    def _succeed(self, name: str) -> None:
+        self._retries.succeeded(name)
+        self._trouble.clear(name, self._clock.now())
+
+    async def _recall(self) -> None:
+        try:
+            evidence = await self._store.load_license()
+            await self.checkouts.load()
+        except LedgerUnavailable as error:
+            self._log.error("license.evidence_not_read", detail=str(error))
+            return
+        if evidence is not None:
+            self._licensing = self._licensing.recalled(evidence)
+            if self._licensing.evidence is not None:
+                self._looks.prefer(evidence.region)
+            self.changes.note()
+
+    async def _move(self, licensing: Licensing) -> None:
+        before, self._licensing = self._licensing, licensing
+        self._show()
+        evidence = licensing.evidence
+        if evidence is None or evidence == before.evidence:
+            return
+        try:
+            await self._store.save_license(evidence)
+        except LedgerUnavailable as error:
+            self._log.error("license.evidence_not_kept", detail=str(error))
+
+    def _show(self) -> None:
+        """Bring what is shown, and the faults, up to date."""
+        now = self._clock.now()
+        self._view = view(self._licensing.license, self._policy, self.checkouts.held(), now)
+        self._report.update(self._licensing, self.checkouts, now)
+        self.changes.note()

@@ -1,0 +1,128 @@
+"""Looks at the licenses of a product, in each Region that may have one.
+
+License Manager answers for one Region, and AWS Marketplace keeps licenses in us-east-1. So only the pod's Region and
+us-east-1 together prove that there is no license; a good one in either decides alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+from sidecar.domain.entitlement.license_policy import LicensePolicy
+from sidecar.domain.entitlement.licenses import Finding, License, Survey, survey
+from sidecar.domain.ports import Clock
+from sidecar.marketplace.errors import MarketplaceError
+from sidecar.marketplace.license_manager import RedirectException
+
+HOME_REGION: Final = "us-east-1"
+"""Where AWS Marketplace keeps licenses."""
+_MOST_REDIRECTS = 3
+
+
+class LicenseLister(Protocol):
+    """The call that a look makes."""
+
+    async def list_licenses(self, region: str, sku: str) -> list[License]:
+        """Return every license of a product that the account has received; raises MarketplaceError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What License Manager has answered."""
+
+    survey: Survey
+    region: str
+    """The Region that answered with the license that counts."""
+    error: MarketplaceError | None = None
+    """Why a Region has not answered; without a good license the look then decides nothing."""
+
+
+class LicenseLooks:
+    """Looks for one pod.
+
+    Args:
+        lister: Makes the calls.
+        sku: The product ID.
+        policy: What the seller requires.
+        region: The pod's Region, or the one that the seller has fixed.
+        clock: Decides every instant.
+        any_issuer: As in `sidecar.domain.entitlement.licenses.survey`.
+    """
+
+    def __init__(
+        self, *, lister: LicenseLister, sku: str, policy: LicensePolicy, region: str, clock: Clock, any_issuer: bool
+    ) -> None:
+        self._lister = lister
+        self._sku = sku
+        self._policy = policy
+        self._region = region
+        self._clock = clock
+        self._any_issuer = any_issuer
+        self._answered_first: str | None = None
+        self._home_region: str | None = None
+        self._empty: dict[str, datetime] = {}
+        """When a Region last answered with no license at all."""
+
+    def prefer(self, region: str) -> None:
+        """Ask this Region first: it has answered before."""
+        self._answered_first = region
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """The Regions to ask, the likeliest first."""
+        first = [] if self._answered_first is None else [self._answered_first]
+        return tuple(dict.fromkeys([*first, self._region, HOME_REGION]))
+
+    @property
+    def checkout_regions(self) -> tuple[str, ...]:
+        """The Regions of a checkout, the likeliest first: where the license was found, and where it is at home."""
+        first = self._answered_first or self._region
+        return tuple(dict.fromkeys([first, self._home_region or first]))
+
+    async def look(self, *wanted: Finding) -> Look:
+        """Ask until a Region has a license that is worth one of `wanted`, or every Region has answered."""
+        found: dict[str, tuple[str, License]] = {}
+        failure: MarketplaceError | None = None
+        for region in self.regions:
+            try:
+                answered, licenses = await self._list(region)
+            except MarketplaceError as error:
+                if not self._is_empty(region):
+                    failure = failure or error
+                continue
+            for license_ in licenses:
+                found.setdefault(license_.arn, (answered, license_))
+            best = self._survey(found).best(*wanted)
+            if best is not None:
+                self._answered_first, self._home_region = found[best[1].arn][0], best[1].home_region
+                return Look(self._survey(found), self._answered_first)
+        return Look(self._survey(found), self._answered_first or self._region, failure)
+
+    async def _list(self, region: str) -> tuple[str, Sequence[License]]:
+        """Return the licenses of a Region, or of the one that AWS redirects to, and that Region."""
+        asked = region
+        for _ in range(_MOST_REDIRECTS):
+            try:
+                licenses = await self._lister.list_licenses(asked, self._sku)
+            except RedirectException as error:
+                if error.location is None or error.location == asked:
+                    raise
+                asked = error.location
+                continue
+            if licenses:
+                self._empty.pop(region, None)
+            else:
+                self._empty[region] = self._clock.now()
+            return asked, licenses
+        raise RedirectException(f"AWS redirects from {region} without an end")
+
+    def _is_empty(self, region: str) -> bool:
+        """Return whether the Region answered with an empty list so recently that this still counts."""
+        answered_at = self._empty.get(region)
+        return answered_at is not None and answered_at <= self._clock.now() < answered_at + self._policy.refresh
+
+    def _survey(self, found: dict[str, tuple[str, License]]) -> Survey:
+        licenses = [license_ for _, license_ in found.values()]
+        now = self._clock.now()
+        return survey(licenses, self._sku, self._policy, now, any_issuer=self._any_issuer)

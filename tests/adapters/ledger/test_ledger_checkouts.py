@@ -1,0 +1,183 @@
+"""Checkouts and the evidence of a license in the ledger: what one process leaves and the next one finds."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sidecar.adapters.ledger import checkouts, integrity
+from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, Grant
+from sidecar.domain.entitlement.states import LicenseEvidence
+from sidecar.domain.metering.hours import to_micros
+from tests.support.books import NOW, RULES, Books, event
+from tests.support.licenses import GOOD, SKU, START
+
+SEAT = Checkout(
+    id="seats",
+    kind=CheckoutKind.SEAT,
+    sku=SKU,
+    issuer=GOOD.issuer,
+    entitlement="seats",
+    unit="Count",
+    count=1,
+    client_token="token",
+    region="eu-west-1",
+    intended_at=START,
+    confirmed_at=START,
+)
+BY_APP = replace(SEAT, id="session-1", kind=CheckoutKind.APP)
+EVIDENCE = LicenseEvidence(
+    pod="pod-1",
+    sku=SKU,
+    arn=GOOD.arn,
+    region="us-east-1",
+    begin=GOOD.begin,
+    end=GOOD.end,
+    proved_at=START,
+    unseated_at=START,
+)
+
+
+async def opened(path: Path, pod: str = "pod-1") -> Ledger:
+    """Return the ledger as a process of that pod opens it."""
+    ledger = Ledger(path, RULES)
+    await ledger.open(pod, "downward-api", NOW)
+    return ledger
+
+
+async def test_checkout_outlives_the_process(tmp_path: Path) -> None:
+    """Each step of a checkout is on disk, and the next process finds it as it was."""
+    path = tmp_path / "ledger.db"
+    ledger = await opened(path)
+    steps = [SEAT]
+    steps.append(steps[-1].attempting("us-east-1", START))
+    steps.append(steps[-1].granted(Grant("consumption", timedelta(minutes=50), GOOD.arn), START))
+    steps.append(steps[-1].extending(START + timedelta(minutes=20)).unwanted())
+    seq = 0
+    for step in steps:
+        kept = await ledger.checkouts.save_checkout(replace(step, seq=seq))
+        seq = kept.seq
+        await ledger.close()
+        ledger = await opened(path)
+        assert [kept] == await ledger.checkouts.load_checkouts()
+    await ledger.checkouts.save_checkout(replace(steps[-1], seq=seq).returned(START))
+    assert [] == await ledger.checkouts.load_checkouts()
+    await ledger.close()
+
+
+async def test_successor_takes_over(tmp_path: Path) -> None:
+    """A pod that takes the ledger over finds what its predecessor may hold: it neither loses nor doubles it."""
+    path = tmp_path / "ledger.db"
+    ledger = await opened(path)
+    kept = await ledger.checkouts.save_checkout(SEAT.attempting("us-east-1", START))
+    await ledger.close()
+    ledger = await opened(path, "pod-2")
+    found = await ledger.checkouts.load_checkouts()
+    await ledger.close()
+    assert [kept] == found
+
+
+async def test_newest_checkout_of_an_id(tmp_path: Path) -> None:
+    """An id may be used again after its checkout has ended; the newest one counts, live ones are listed first."""
+    ledger = await opened(tmp_path / "ledger.db")
+    table = ledger.checkouts
+    first = await table.save_checkout(BY_APP)
+    await table.save_checkout(first.attempting("us-east-1", START).refused(START))
+    other = await table.save_checkout(replace(BY_APP, id="a"))
+    await table.save_checkout(other.unwanted().returned(START))
+    second = await table.save_checkout(BY_APP)
+    await table.save_checkout(SEAT)
+    assert second == await table.find_checkout("session-1")
+    assert [None, None] == [await table.find_checkout("unknown"), await table.find_checkout("seats")]
+    assert ["session-1", "a"] == [each.id for each in await table.list_checkouts(10)]
+    await ledger.close()
+
+
+async def test_one_live_checkout_of_an_id(tmp_path: Path) -> None:
+    """The ledger itself refuses a second live checkout of one id: two rows would be two seats."""
+    ledger = await opened(tmp_path / "ledger.db")
+    await ledger.checkouts.save_checkout(SEAT)
+    with pytest.raises(Exception, match="UNIQUE"):
+        await ledger.checkouts.save_checkout(SEAT)
+    await ledger.close()
+
+
+async def test_evidence_of_license(tmp_path: Path) -> None:
+    """The evidence is found as it was kept; what cannot be read proves nothing."""
+    path = tmp_path / "ledger.db"
+    ledger = await opened(path)
+    assert None is await ledger.checkouts.load_license()
+    for evidence in (EVIDENCE, replace(EVIDENCE, seated=True, unseated_at=None, missing_at=START, closed_at=START)):
+        await ledger.checkouts.save_license(evidence)
+        assert evidence == await ledger.checkouts.load_license()
+    await ledger.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE meta SET value = '{}' WHERE key = 'license'")
+        connection.commit()
+    ledger = await opened(path)
+    assert None is await ledger.checkouts.load_license()
+    await ledger.close()
+
+
+def test_settled_checkouts_age_out(books: Books) -> None:
+    """A settled checkout is dropped after 30 days; a draw-down and what is live never."""
+    settled = replace(SEAT, state=CheckoutState.RETURNED, settled_at=books.now)
+    with books.store.transaction():
+        for checkout in (
+            settled,
+            replace(SEAT, id="live"),
+            replace(settled, id="order-1", kind=CheckoutKind.APP, drawdown=True, state=CheckoutState.REFUSED),
+        ):
+            checkouts.write(books.store, checkout)
+    books.pass_time(checkouts.KEPT_FOR)
+    books.prune()
+    assert 3 == len(checkouts.read_all(books.store.connection, 10))
+    books.pass_time(timedelta(seconds=1))
+    books.prune()
+    assert ["order-1", "live"] == [each.id for each in checkouts.read_all(books.store.connection, 10)]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("state = 'lent'", "the kind seat or the state lent is unknown"),
+        ("kind = 'chair'", "the kind chair or the state intended is unknown"),
+        ("expires_at = -1", "expires_at -1 is not an instant"),
+        ("pod = 99", "there is no pod 99"),
+    ],
+)
+def test_foreign_row_is_named(books: Books, change: str, words: str) -> None:
+    """`ledger verify` names a row that this program does not write."""
+    with books.store.transaction():
+        checkouts.write(books.store, SEAT)
+        books.store.connection.execute(f"UPDATE checkout SET {change}")
+    assert [f"checkout seq 1: {words}"] == list(integrity.integrity_errors(books.store.connection))
+
+
+def test_ledger_of_schema_2_opens(tmp_path: Path) -> None:
+    """A ledger from before checkouts opens with its rows as they are, and takes checkouts."""
+    path = tmp_path / "ledger.db"
+    books = Books(path)
+    books.take(event("2", id="id-1"))
+    accepted = books.shown()
+    connection = books.store.connection
+    connection.executescript("DROP TABLE checkout; PRAGMA user_version = 2;")
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    books.restart()
+    connection = books.store.connection
+    assert (len(MIGRATIONS), APPLICATION_ID) == tuple(
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("user_version", "application_id")
+    )
+    assert connection.execute("PRAGMA page_count").fetchone()[0] <= pages + 3
+    assert accepted == books.shown()
+    with books.store.transaction():
+        kept = checkouts.write(books.store, SEAT)
+    assert [kept] == checkouts.read_live(connection)
+    assert [] == [*integrity.integrity_errors(connection), *books.breaches()]
+    assert to_micros(START) == connection.execute("SELECT intended_at FROM checkout").fetchone()[0]
+    books.close()

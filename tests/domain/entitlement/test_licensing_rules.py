@@ -1,0 +1,229 @@
+"""The entitlement under a contract price, as it follows from looks, checkouts, silence and time."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from sidecar.domain.entitlement.licenses import License, survey
+from sidecar.domain.entitlement.licensing import ADMIT_FOR, Licensing, Terms, judge, next_change
+from sidecar.domain.entitlement.states import Reason, State
+from sidecar.domain.policy import OnExpired, OnTaken
+from tests.support.licenses import GOOD, HOLD_ONE, RENEWED, SKU, START, terms
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+REFRESH = timedelta(minutes=15)
+SUSPENDED = replace(GOOD, status="SUSPENDED")
+EXPIRED = replace(GOOD, status="EXPIRED")
+REGION = "eu-west-1"
+
+
+def begin(of: Terms | None = None, now: datetime = START) -> Licensing:
+    """Return a pod that has just started."""
+    return Licensing(terms=of or terms(), asking_since=now, since=now)
+
+
+def look(licensing: Licensing, *licenses: License, at: timedelta = timedelta()) -> Licensing:
+    """Return the pod after a complete look at these licenses."""
+    now = START + at
+    return licensing.looked(survey(licenses, SKU, licensing.terms.policy, now), REGION, now)
+
+
+def admit(of: Terms | None = None) -> Licensing:
+    """Return a pod whose right is proved."""
+    return look(begin(of), GOOD).proven(GOOD, REGION, START)
+
+
+def restart(licensing: Licensing, at: timedelta = HOUR) -> Licensing:
+    """Return the next process of the same pod."""
+    assert licensing.evidence is not None
+    return begin(licensing.terms, START + at).recalled(licensing.evidence)
+
+
+def state(licensing: Licensing, at: timedelta = timedelta()) -> tuple[State, str]:
+    """Return state and reason."""
+    found = judge(licensing, START + at)
+    return found.state, found.reason
+
+
+def test_list_alone_opens_nothing() -> None:
+    """A good license in the list is no proof: a checkout is."""
+    assert (State.PENDING, Reason.REGISTERING) == state(look(begin(), GOOD))
+    assert (State.ENTITLED, Reason.LICENSED) == state(admit())
+
+
+@pytest.mark.parametrize(
+    ("licenses", "reason"),
+    [
+        ((), Reason.NO_LICENSE),
+        ((replace(GOOD, entitlements=()),), Reason.NO_LICENSE),
+        ((replace(GOOD, issuer="aws:111122223333:me:issuer-fingerprint"),), Reason.NO_LICENSE),
+        ((replace(GOOD, grant_type="DelegateGrant"),), Reason.NO_LICENSE),
+        ((replace(GOOD, received="REJECTED"),), Reason.NO_LICENSE),
+        ((replace(GOOD, received="DISABLED"),), Reason.NO_LICENSE),
+        ((replace(GOOD, status="DELETED"),), Reason.NO_LICENSE),
+        ((replace(GOOD, received="PENDING_ACCEPT"),), Reason.LICENSE_PENDING),
+        ((replace(GOOD, begin=START + HOUR),), Reason.LICENSE_PENDING),
+        ((SUSPENDED,), Reason.LICENSE_SUSPENDED),
+        ((EXPIRED,), Reason.LICENSE_EXPIRED),
+        ((EXPIRED, replace(RENEWED, received="PENDING_ACCEPT")), Reason.LICENSE_PENDING),
+    ],
+)
+def test_new_pod_denied_with_its_reason(licenses: tuple[License, ...], reason: Reason) -> None:
+    """A complete look without a good license denies a pod that starts, and names why."""
+    assert (State.DENIED, reason) == state(look(begin(), *licenses))
+
+
+def test_grant_after_denial_asks_for_the_proof() -> None:
+    """A buyer who subscribes later gets in without a restart; until the proof is there nothing is denied."""
+    denied = look(begin(), at=timedelta())
+    listed = look(denied, GOOD, at=HOUR)
+    assert (State.PENDING, Reason.REGISTERING) == state(listed, HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(listed.proven(GOOD, REGION, START + HOUR), HOUR)
+
+
+def test_silence_denies_nothing() -> None:
+    """Without an answer the pod is pending, then unavailable, and never denied."""
+    silent = begin().faulted(Reason.UNREACHABLE, "no route", START)
+    assert (State.PENDING, Reason.UNREACHABLE) == state(silent)
+    assert (State.UNAVAILABLE, Reason.UNREACHABLE) == state(silent, 30 * MINUTE)
+    assert START + 30 * MINUTE == next_change(silent, START)
+    assert (State.ENTITLED, Reason.LICENSED) == state(admit().faulted(Reason.UNREACHABLE, "no route", START), 99 * HOUR)
+
+
+def test_memory_within_its_time() -> None:
+    """A restarted container runs on the newest proof while License Manager gives no answer."""
+    recalled = restart(admit()).faulted(Reason.UNREACHABLE, "no route", START + HOUR)
+    assert (State.ENTITLED, Reason.REMEMBERED) == state(recalled, HOUR)
+    assert (State.UNAVAILABLE, Reason.UNREACHABLE) == state(recalled, 24 * HOUR)
+    never = restart(admit(terms(remember_for=timedelta()))).faulted(Reason.UNREACHABLE, "no route", START + HOUR)
+    assert (State.PENDING, Reason.UNREACHABLE) == state(never, HOUR)
+
+
+def test_memory_of_another_pod_is_none() -> None:
+    """A new pod on the same ledger proves its own right."""
+    evidence = admit().evidence
+    assert evidence is not None
+    assert None is begin(terms(pod="pod-2")).recalled(evidence).evidence
+
+
+@pytest.mark.parametrize("status", ["SUSPENDED", "DEACTIVATED"])
+def test_stopped_license_closes_the_gate(status: str) -> None:
+    """A stopped license suspends the pod at the first look, a restart changes nothing, and a good one lifts it."""
+    stopped = replace(GOOD, status=status)
+    suspended = look(admit(), stopped, at=HOUR)
+    assert (State.SUSPENDED, Reason.LICENSE_SUSPENDED) == state(suspended, HOUR)
+    silent = restart(suspended, 2 * HOUR).faulted(Reason.UNREACHABLE, "no route", START + 2 * HOUR)
+    assert (State.PENDING, Reason.UNREACHABLE) == state(silent, 2 * HOUR)
+    assert (State.SUSPENDED, Reason.LICENSE_SUSPENDED) == state(look(restart(suspended), stopped, at=HOUR), HOUR)
+    assert (State.SUSPENDED, Reason.NO_LICENSE) == state(look(restart(suspended), at=HOUR), HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(look(suspended, GOOD, at=2 * HOUR), 2 * HOUR)
+
+
+def test_another_good_license_prevents_suspension() -> None:
+    """One good license of the product suffices for a pod that runs."""
+    assert (State.ENTITLED, Reason.LICENSED) == state(look(admit(), SUSPENDED, RENEWED))
+
+
+@pytest.mark.parametrize(
+    "licenses",
+    [
+        (),
+        (replace(GOOD, status="DELETED"),),
+        (replace(GOOD, status="PENDING_DELETE"),),
+        (replace(GOOD, received="DISABLED"),),
+        (replace(EXPIRED, arn="an older license"),),
+    ],
+)
+def test_missing_license_takes_two_looks(licenses: tuple[License, ...]) -> None:
+    """A license that is gone closes the gate only if two looks at least `refresh` apart agree."""
+    first = look(admit(), *licenses, at=MINUTE)
+    assert State.ENTITLED is state(first, MINUTE)[0]
+    early = look(first, *licenses, at=REFRESH)
+    assert State.ENTITLED is state(early, REFRESH)[0]
+    second = look(early, *licenses, at=REFRESH + MINUTE)
+    assert State.SUSPENDED is state(second, REFRESH + MINUTE)[0]
+    # A restart between the two does not begin the count again, and does not end it.
+    restarted = look(restart(first), *licenses, at=REFRESH)
+    assert State.ENTITLED is state(restarted, REFRESH)[0]
+    assert State.SUSPENDED is state(look(restarted, *licenses, at=REFRESH + MINUTE), REFRESH + MINUTE)[0]
+
+
+def test_good_look_between_begins_the_count_again() -> None:
+    """Two looks agree only if no good one lies between them."""
+    back = look(look(admit(), at=MINUTE), GOOD, at=2 * MINUTE)
+    assert State.ENTITLED is state(look(back, at=REFRESH + MINUTE), REFRESH + MINUTE)[0]
+
+
+def test_expiry_while_running() -> None:
+    """Expiry leaves a running pod entitled, also after a container restart; a new pod is denied."""
+    expired = look(admit(), EXPIRED, at=HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(expired, HOUR)
+    assert expired.license is EXPIRED
+    assert (State.ENTITLED, Reason.LICENSED) == state(look(restart(expired), EXPIRED, at=HOUR), HOUR)
+    assert (State.DENIED, Reason.LICENSE_EXPIRED) == state(look(begin(terms(pod="pod-2")), EXPIRED))
+
+
+def test_expiry_does_not_lift_a_suspension() -> None:
+    """A license that was stopped and then expires does not open the gate."""
+    suspended = look(admit(), SUSPENDED)
+    assert State.SUSPENDED is state(look(suspended, EXPIRED, at=HOUR), HOUR)[0]
+    assert State.SUSPENDED is state(look(restart(suspended), EXPIRED, at=HOUR), HOUR)[0]
+
+
+def test_expired_license_admits_where_the_seller_wants() -> None:
+    """`on_expired: warn` lets a new pod in, with the reason."""
+    assert (State.ENTITLED, Reason.LICENSE_EXPIRED) == state(look(begin(terms(on_expired=OnExpired.WARN)), EXPIRED))
+
+
+def test_renewal_without_a_gap() -> None:
+    """A renewal is another license of the product; the pod is entitled throughout."""
+    renewed = look(look(admit(), EXPIRED, at=HOUR), EXPIRED, RENEWED, at=2 * HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(renewed, 2 * HOUR)
+    assert renewed.license is RENEWED
+
+
+def test_amendment_down_keeps_the_right() -> None:
+    """A running pod keeps its right when the contract grants less; a new one is judged by what it grants now."""
+    less = replace(GOOD, entitlements=())
+    assert State.ENTITLED is state(look(admit(), less, at=HOUR), HOUR)[0]
+    assert State.DENIED is state(look(begin(), less))[0]
+
+
+def test_taken_seats_admit_for_a_while() -> None:
+    """A pod without a seat runs until a lost seat is certainly free again, then it is pending and never denied."""
+    taken = look(begin(terms(HOLD_ONE)), GOOD).unseated(GOOD, REGION, START)
+    assert (State.ENTITLED, Reason.LICENSED) == state(taken)
+    assert START + ADMIT_FOR == next_change(taken, START)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(taken, ADMIT_FOR)
+    again = taken.unseated(GOOD, REGION, START + HOUR)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(again, ADMIT_FOR)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(look(again, GOOD, at=99 * HOUR), 99 * HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(again.proven(GOOD, REGION, START + 2 * HOUR), 2 * HOUR)
+
+
+def test_restart_does_not_prolong_the_time_without_a_seat() -> None:
+    """The time without a seat counts from the pod's first refusal, across restarts."""
+    taken = look(begin(terms(HOLD_ONE)), GOOD).unseated(GOOD, REGION, START)
+    again = look(restart(taken), GOOD, at=HOUR).unseated(GOOD, REGION, START + HOUR)
+    assert State.ENTITLED is state(again, ADMIT_FOR - MINUTE)[0]
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(again, ADMIT_FOR)
+    silent = restart(taken, ADMIT_FOR).faulted(Reason.UNREACHABLE, "no route", START + ADMIT_FOR)
+    assert State.PENDING is state(silent, ADMIT_FOR)[0]
+
+
+def test_waiting_for_a_seat() -> None:
+    """With `on_taken: wait` a new pod is pending from the start, with the reason."""
+    taken = look(begin(terms(HOLD_ONE, on_taken=OnTaken.WAIT)), GOOD).unseated(GOOD, REGION, START)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(taken)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(taken, 99 * HOUR)
+
+
+@pytest.mark.parametrize("on_taken", list(OnTaken))
+def test_lost_seat_keeps_the_right(on_taken: OnTaken) -> None:
+    """A running pod that loses its seat stays entitled while the license is good, also after a restart."""
+    running = look(begin(terms(HOLD_ONE, on_taken=on_taken)), GOOD).proven(GOOD, REGION, START)
+    assert (State.ENTITLED, Reason.LICENSED) == state(running.unseated(GOOD, REGION, START + HOUR), 99 * HOUR)
+    again = look(restart(running), GOOD, at=HOUR).unseated(GOOD, REGION, START + HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(again, 99 * HOUR)

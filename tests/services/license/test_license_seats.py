@@ -1,0 +1,231 @@
+"""Seats that a pod holds: taken once, extended in time, taken over, returned; and what a missing one means."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.domain.entitlement.checkouts import CheckoutState
+from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEntitlement
+from sidecar.domain.entitlement.licenses import LicenseEntitlement
+from sidecar.domain.entitlement.states import Reason, State
+from sidecar.domain.policy import OnTaken
+from tests.support.license_manager import HOME, Trouble, World
+from tests.support.licensed_pods import REGION, Pod
+from tests.support.licenses import ARN, GOOD, HOLD_ONE, RENEWED, SEATS
+
+if TYPE_CHECKING:
+    from tests.conftest import ManualClock
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+WAIT = replace(HOLD_ONE, on_taken=OnTaken.WAIT)
+MakePod = Callable[..., Pod]
+
+
+def states(pod: Pod) -> list[CheckoutState]:
+    """Return the states of every checkout of the pod's ledger, the oldest first."""
+    return [each.state for each in pod.store.rows.values()]
+
+
+async def test_seat_is_held_for_days(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """One checkout, extended in time for as long as the pod runs; unit and count are the license's."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    for _ in range(48):
+        assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
+        await clock.advance(HOUR)
+    asked = [
+        (each.entitlements[0].name, each.entitlements[0].unit, each.entitlements[0].value) for each in world.checkouts
+    ]
+    assert [("seats", "Count", "1")] == asked
+    shown = pod.keeper.entitlement().license
+    assert shown is not None
+    assert 1 == shown.entitlements[0].held
+
+
+async def test_restarted_container_takes_its_seat_over(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A container that is killed and started again extends the seat that it has, and takes no second one."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=5),)))
+    pod = await make_pod(HOLD_ONE).start()
+    for _ in range(10):
+        await clock.advance(20 * MINUTE)
+        await pod.start()
+        assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
+    assert 1 == len(world.checkouts)
+
+
+async def test_orderly_end_returns_the_seat(world: World, make_pod: MakePod) -> None:
+    """The end of the pod returns the seat; a container that is merely restarted keeps it."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    await pod.stop(ending=False)
+    assert 1 == world.held("seats")
+    await pod.stop()
+    assert (0, [CheckoutState.RETURNED]) == (world.held("seats"), states(pod))
+
+
+async def test_successor_on_the_ledger_keeps_the_seat(world: World, make_pod: MakePod) -> None:
+    """A new pod on the ledger of a lost one extends that one's seat."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    await pod.kill()
+    other = await make_pod(HOLD_ONE, name="pod-2", store=pod.store).start()
+    assert (State.ENTITLED, 1, 1) == (other.state(), world.held("seats"), len(world.checkouts))
+
+
+@pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.DROPPED, Trouble.UNSENT])
+@pytest.mark.parametrize("killed", [True, False])
+async def test_unanswered_checkout_takes_one_seat(
+    clock: "ManualClock", world: World, make_pod: MakePod, trouble: Trouble, *, killed: bool
+) -> None:
+    """A checkout without an answer is repeated with the same token and parameters, also after a kill."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=5),)), REGION)
+    world.troubles.extend([None, trouble, trouble])
+    pod = await make_pod(HOLD_ONE).start()
+    assert State.PENDING is pod.state()
+    if killed:
+        await pod.start()
+    await clock.advance(2 * MINUTE)
+    assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
+    assert 1 == len({each.client_token for each in world.checkouts})
+
+
+async def test_rolling_update_on_one_seat(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """With MaxCount 1 the new pod runs without a seat, and gets the old pod's once that one has ended."""
+    world.grant(GOOD)
+    old = await make_pod(HOLD_ONE).start()
+    new = await make_pod(HOLD_ONE, name="pod-2").start()
+    assert [State.ENTITLED] * 2 == [old.state(), new.state()]
+    assert {"seats-taken"} == new.codes()
+    await clock.advance(10 * MINUTE)
+    await old.stop()
+    await clock.advance(2 * MINUTE)
+    assert (State.ENTITLED, set(), 1) == (new.state(), new.codes(), world.held("seats"))
+
+
+async def test_lost_node_frees_its_seat(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A pod whose predecessor was lost with its seat runs throughout, because the seat is free after its time."""
+    world.grant(GOOD)
+    old = await make_pod(HOLD_ONE).start()
+    await clock.advance(29 * MINUTE)
+    await old.kill()
+    new = await make_pod(HOLD_ONE, name="pod-2").start()
+    for _ in range(70):
+        await clock.advance(MINUTE)
+        assert State.ENTITLED is new.state()
+    assert (1, 2) == (world.held("seats"), len(world.seats))
+
+
+async def test_pod_without_a_seat_waits_in_the_end(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A pod that never gets a seat is pending after 65 minutes, never denied, and gets in when one is free."""
+    world.grant(GOOD)
+    old = await make_pod(HOLD_ONE).start()
+    new = await make_pod(HOLD_ONE, name="pod-2").start()
+    await clock.advance(64 * MINUTE)
+    assert State.ENTITLED is new.state()
+    await clock.advance(2 * MINUTE)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == (new.state(), new.reason())
+    await new.start()
+    assert (State.PENDING, Reason.SEATS_TAKEN) == (new.state(), new.reason())
+    await old.stop()
+    await clock.advance(2 * MINUTE)
+    assert State.ENTITLED is new.state()
+
+
+async def test_waiting_for_a_seat(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """With `on_taken: wait` the new pod is pending until the old one has ended."""
+    world.grant(GOOD)
+    old = await make_pod(WAIT).start()
+    new = await make_pod(WAIT, name="pod-2").start()
+    assert (State.PENDING, Reason.SEATS_TAKEN) == (new.state(), new.reason())
+    await old.stop()
+    await clock.advance(2 * MINUTE)
+    assert State.ENTITLED is new.state()
+
+
+async def test_lost_extension_then_the_old_token(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A lost extension is repeated with the old token; if AWS does not know it, the seat is lost, not the right."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=2),)))
+    world.new_tokens = True
+    pod = await make_pod(HOLD_ONE).start()
+    await clock.advance(29 * MINUTE)
+    world.troubles.extend([None, Trouble.LOST])  # the look at minute 30, then the extension
+    await clock.advance(3 * MINUTE)
+    assert State.ENTITLED is pod.state()
+    assert [CheckoutState.LAPSED, CheckoutState.HELD] == states(pod)
+    await clock.advance(2 * HOUR)
+    assert 1 == world.held("seats")
+
+
+async def test_seat_lost_while_unreachable(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A running pod whose seat AWS has given to another stays entitled while the license is good."""
+    world.grant(GOOD)
+    old = await make_pod(HOLD_ONE).start()
+    world.down = {HOME, REGION}
+    await clock.advance(61 * MINUTE)
+    world.down = set()
+    new = await make_pod(HOLD_ONE, name="pod-2").start()
+    assert 1 == world.held("seats")
+    await clock.advance(3 * HOUR)
+    assert [State.ENTITLED] * 1 == [old.state()]
+    assert {"seats-taken"} == old.codes() | new.codes()
+
+
+async def test_hold_above_maximum(world: World, make_pod: MakePod) -> None:
+    """More than the contract has is no license, unless the contract has overage."""
+    world.grant(GOOD)
+    pod = await make_pod(LicensePolicy(require=(RequiredEntitlement("seats", 2),))).start()
+    assert (State.DENIED, Reason.NO_LICENSE, []) == (pod.state(), pod.reason(), world.checkouts)
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, overage=True),)))
+    await pod.start()
+    assert (State.ENTITLED, 2) == (pod.state(), world.held("seats"))
+
+
+async def test_wrong_unit_is_a_fault(world: World, make_pod: MakePod) -> None:
+    """An entitlement without a count cannot be held: the pod runs, and a fault names the mistake."""
+    world.grant(replace(GOOD, entitlements=(LicenseEntitlement("seats", "None"),)))
+    pod = await make_pod(HOLD_ONE).start()
+    assert (State.ENTITLED, {"license-wrong-unit"}) == (pod.state(), pod.codes())
+
+
+async def test_changed_hold_replaces_the_seat(world: World, make_pod: MakePod) -> None:
+    """Another number of seats after a restart returns the old ones and takes the new ones."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=2),)))
+    pod = await make_pod(HOLD_ONE).start()
+    pod.policy = LicensePolicy(require=(RequiredEntitlement("seats", 2),))
+    await pod.start()
+    assert (State.ENTITLED, 2) == (pod.state(), world.held("seats"))
+    assert [CheckoutState.RETURNED, CheckoutState.HELD] == states(pod)
+
+
+async def test_renewal_takes_a_seat_of_the_new_license(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """After a renewal the seat of the old license ends, and one of the new license follows without a gap."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    world.change(ARN, status="EXPIRED")
+    world.grant(RENEWED)
+    for _ in range(8):
+        await clock.advance(15 * MINUTE)
+        assert State.ENTITLED is pod.state()
+    assert 1 == world.held("seats")
+    assert RENEWED.arn == list(world.seats.values())[-1].arn
+
+
+@pytest.mark.parametrize("step", [-3 * HOUR, -25 * MINUTE, 25 * MINUTE, 3 * HOUR])
+async def test_clock_step_loses_no_seat(clock: "ManualClock", world: World, make_pod: MakePod, step: timedelta) -> None:
+    """A clock that jumps neither loses the seat nor takes a second one: AWS counts by its own time."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=5),)))
+    shift = timedelta()
+    world.now = lambda: clock.now() - shift
+    pod = await make_pod(HOLD_ONE).start()
+    await clock.advance(20 * MINUTE)
+    clock.step(step)
+    shift = step
+    pod.keeper.changes.wake()  # as it does each real minute
+    for _ in range(12):
+        await clock.advance(15 * MINUTE)
+        assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
+    assert 1 == len(world.checkouts)
