@@ -23,7 +23,7 @@ OTHER_PRODUCT_CURE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbeAnswer:
     """A probe's answer."""
 
     ok: bool

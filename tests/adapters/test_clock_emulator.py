@@ -268,7 +268,7 @@ async def test_clock_does_not_tremble(server: Server) -> None:
 
 
 async def test_start_is_bounded(server: Server) -> None:
-    """Nobody listening does not keep the clock from starting; it follows as soon as somebody answers."""
+    """Without a listener the clock starts; it follows as soon as there is an answer."""
     server.stop()
     clock = EmulatorClock(server.url)
     await clock.start()

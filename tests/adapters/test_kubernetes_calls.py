@@ -292,7 +292,7 @@ async def test_new_authority_is_read(server: ApiServer, own: KubernetesPod, tmp_
 
 
 async def test_only_cluster_is_lenient(own: KubernetesPod) -> None:
-    """Whoever else uses the HTTP library in this process, such as the AWS SDK, keeps its strict certificates."""
+    """Every other user of the HTTP library in this process, such as the AWS SDK, keeps its strict certificates."""
     await own.get_pod()
     with PoolManager() as others:
         assert others.connection_from_url("https://127.0.0.1:1").ConnectionCls is HTTPSConnection

@@ -37,7 +37,7 @@ def account(tmp_path: Path) -> Path:
     ],
 )
 async def test_no_tie(account: Path, use: KubernetesUse, missing: str, said: list[str]) -> None:
-    """Without a tie the end is the pod's own; what was forgotten or asked for in vain is said, with its name."""
+    """Without a tie the end is the pod's own; what was forgotten or asked for in vain is reported, with its name."""
     faults = FaultRegister()
     (account / missing).unlink() if missing == "token" else None
     environ = {name: value for name, value in IN_POD.items() if name != missing}

@@ -121,7 +121,7 @@ def _switches(pid: int) -> int:
 
 
 def test_first_request_after_idle(environment: Environment) -> None:
-    """A gate that nobody asked for a while answers as fast as ever."""
+    """A gate that was not asked for a while answers as fast as ever."""
     with _live(environment):
         wait_for("the gate", lambda: request(environment.api, "GET", "/v1/entitlement").document()["entitled"])
         time.sleep(SETTLED)

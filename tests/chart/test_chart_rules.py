@@ -337,7 +337,7 @@ def _refusal(helm: Helm, chart: str | Path, values: Values, *, kubernetes: str =
 
 @pytest.mark.parametrize(("changes", "expected"), [rule[1:] for rule in RULES], ids=[rule[0] for rule in RULES])
 def test_impossible_is_refused(helm: Helm, changes: Values, expected: str) -> None:
-    """The one thing that is wrong is the one that is told, with what to do after a semicolon."""
+    """The one thing that is wrong is the one that is reported, with what to do after a semicolon."""
     (problem,) = _refusal(helm, "marketplace-product", merge(PRODUCT, changes))
     assert problem.startswith(expected)
     assert "; " in problem or ", and " in problem
@@ -454,7 +454,7 @@ def test_key_is_judged_as_in_the_pod(
 
 
 def test_alias_is_needed(helm: Helm, own_chart: Path) -> None:
-    """A chart that forgets the alias is told so."""
+    """A chart that forgets the alias fails with that reason."""
     chart = own_chart / "Chart.yaml"
     chart.write_text(chart.read_text(encoding="utf-8").replace("    alias: sidecar\n", ""), encoding="utf-8")
     (own_chart / "values.schema.json").unlink()

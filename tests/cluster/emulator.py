@@ -40,7 +40,7 @@ class Emulator:
         return ask(f"{self.url}/_emulator/{path}").document
 
     def post(self, path: str, **members: object) -> Any:
-        """Tell the control API something."""
+        """Send a command to the control API."""
         reply = ask(f"{self.url}/_emulator/{path}", members)
         assert 200 == reply.status, reply.body
         return reply.document

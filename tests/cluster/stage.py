@@ -35,7 +35,7 @@ class Stage:
         await_for("the cluster's certificate", self._has_certificate)
 
     def close(self) -> None:
-        """Delete the namespace and wait until its pods are gone; nobody waits for a grace period any more."""
+        """Delete the namespace and wait until its pods are gone, without a grace period."""
         self.core.delete_namespace(self.namespace)
         for pod in self.pods():
             for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:

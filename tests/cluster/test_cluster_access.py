@@ -20,7 +20,7 @@ SOMEBODY = 1000660000
 
 
 def test_chart_role_suffices(product: Product, stage: Stage) -> None:
-    """With the chart's Role and no more, the gate opens, the Event is written and a restart is told from the end."""
+    """With the Role of the chart alone the gate opens, the Event is written, and a restart is not taken for the end."""
     product.install({"sidecar": {"config": {"kubernetes": {"readiness_gate": GATE}}}})
     (pod,) = product.await_ready()
     assert "True" == _condition(pod, GATE).status
@@ -122,7 +122,7 @@ def test_neighbor_cannot_reach_usage_api(product: Product, stage: Stage) -> None
 
 
 def test_any_user_on_read_only_root(product: Product, stage: Stage) -> None:
-    """Under a user that the image does not know, on a root that nobody can write to, everything works."""
+    """Under a user that the image does not know, on a root that is not writable, everything works."""
     user = {"runAsUser": SOMEBODY, "runAsGroup": 0, "fsGroup": SOMEBODY}
     product.install({"sidecar": {"podSecurityContext": user}})
     (pod,) = product.await_ready()

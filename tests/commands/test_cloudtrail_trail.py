@@ -201,7 +201,7 @@ def test_unclear_charge_is_refused(tmp_path: Path, broken: dict[str, Any]) -> No
     ],
 )
 def test_uncharged_call_is_passed_over(tmp_path: Path, passed: dict[str, Any]) -> None:
-    """Refusals, dry runs, other products and other calls charge nobody."""
+    """Refusals, dry runs, other products and other calls are no charges."""
     assert [] == charges(tmp_path, passed)
 
 

@@ -1,4 +1,4 @@
-"""What the check of the cluster says, against a server that plays its API."""
+"""The check of the cluster, against a server that plays its API."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -29,18 +29,18 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 def look(
     server: ApiServer, kubernetes: KubernetesSettings = AUTO, running: Any = None, **variables: str
 ) -> tuple[CheckResult, PodView | None]:
-    """Check as that pod; what is said of the cluster, and the pod."""
+    """Check as that pod; what is reported of the cluster, and the pod."""
     tie, _, found = check_kubernetes(kubernetes, {**server.environ, **variables}, running, server.account)
     return tie, found
 
 
 def ask_role(server: ApiServer, kubernetes: KubernetesSettings) -> CheckResult:
-    """Check as that pod; what is said of its Role."""
+    """Check as that pod; what is reported of its Role."""
     return check_kubernetes(kubernetes, server.environ, None, server.account)[1]
 
 
 def test_readable_pod_is_right(server: ApiServer) -> None:
-    """A pod that may read itself is right, tells its grace period, and neither it nor anything else is changed."""
+    """A pod that may read itself is right, shows its grace period, and neither it nor anything else is changed."""
     server.pod["spec"]["terminationGracePeriodSeconds"] = 60
     diagnosis, found = look(server)
     assert (CheckStatus.OK, "pod shop/app-0 is readable") == (diagnosis.status, diagnosis.found)

@@ -37,7 +37,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(shared: Emulator) -> Emulator:
-    """An emulator that knows nobody."""
+    """An emulator without customers."""
     shared.begin()
     return shared
 
@@ -58,7 +58,7 @@ def pod(tmp_path: Path) -> dict[str, str]:
 
 
 def ports() -> dict[str, Any]:
-    """Return settings with two ports that nobody has."""
+    """Return settings with two free ports."""
     return {"api": {"port": free_port()}, "probes": {"port": free_port()}}
 
 
@@ -78,7 +78,7 @@ def results(checks: dict[str, dict[str, str]], *names: str) -> list[str]:
 
 
 def test_sound_setup_is_clean(site: Site, emulator: Emulator, pod: dict[str, str]) -> None:
-    """Where all is well the exit code is 0; nobody was registered, nothing metered, and no file is left."""
+    """Where all is well the exit code is 0; nothing was registered or metered, and no file is left."""
     config = site.write(**ports())
     before = sorted(site.folder.iterdir())
     code, checks = examine(site, config, **pod)
@@ -138,7 +138,7 @@ def test_faults_are_shown_at_start(site: Site, pod: dict[str, str]) -> None:
 def test_refusals_are_told(
     site: Site, emulator: Emulator, pod: dict[str, str], operation: str, fault: str, check: str, words: str
 ) -> None:
-    """What AWS refuses fails its check with the cure; the other checks are told all the same."""
+    """What AWS refuses fails its check with the cure; the other checks are reported all the same."""
     emulator.order(operation, fault)
     code, checks = examine(site, site.write(**ports()), **pod)
     assert (1, "fail") == (code, checks[check]["status"])
@@ -193,7 +193,7 @@ def test_shut_way_out_hides_nothing(site: Site, pod: dict[str, str], tmp_path: P
 
 
 def test_without_region_nobody_is_asked(site: Site) -> None:
-    """Without a Region there is nobody to ask, which is told; the rest is judged."""
+    """Without a Region there is no service to ask, which is reported; the rest is judged."""
     config = site.write(marketplace={"mode": "live", "endpoint_url": None}, **ports())
     code, checks = examine(site, config)
     assert (1, ["fail", "fail", "skipped", "ok"]) == (code, results(checks, "region", "identity", "sts", "keys"))
@@ -249,7 +249,7 @@ def test_terminal_gets_a_table(site: Site, pod: dict[str, str]) -> None:
 
 
 def test_no_credentials_are_told(site: Site) -> None:
-    """Where nobody gives credentials the token service's check shows it, and no permission is asked for."""
+    """Without credentials the token service's check shows it, and no permission is asked for."""
     config = site.write(marketplace={"mode": "live", "endpoint_url": None}, **ports())
     shut = {"HTTPS_PROXY": f"http://127.0.0.1:{free_port()}", "AWS_EC2_METADATA_DISABLED": "true"}
     code, checks = examine(site, config, AWS_REGION="eu-west-1", **shut)

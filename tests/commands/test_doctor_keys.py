@@ -1,4 +1,4 @@
-"""What the checks of the public keys say, with the ledger's evidence and a running sidecar's words."""
+"""The checks of the public keys, with the ledger's evidence and a running sidecar's words."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +84,7 @@ def test_wrong_key_is_told(settings: Settings, registered_at: str | None) -> Non
 
 
 def test_unknown_rotation_is_skipped(settings: Settings) -> None:
-    """Before any registration nobody knows; a sidecar that still waits does not either."""
+    """Before any registration this is unknown; a sidecar that still waits does not either."""
     assert check_rotation(settings, None).status is CheckStatus.SKIPPED
     assert rotation(settings).status is CheckStatus.SKIPPED
 

@@ -1,4 +1,4 @@
-"""Every subject of `doctor` with a fault provoked in a real pod, as the command tells it in each of its three forms."""
+"""Every check of `doctor` with a fault provoked in a real pod, as the command reports it in its three forms."""
 
 import base64
 import json
@@ -58,7 +58,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Sickness:
-    """What is wrong with a pod, and what of it has to be told."""
+    """What is wrong with a pod, and what of it has to be reported."""
 
     provoke: Callable[[Pod], None]
     exit_code: int
@@ -297,7 +297,7 @@ def test_refused_setting_is_one_fault(pod: Pod) -> None:
 
 
 def test_hanging_credentials_hide_nothing(pod: Pod) -> None:
-    """While whoever gives out the credentials is silent, the way to AWS is judged all the same."""
+    """While the source of the credentials is silent, the way to AWS is judged all the same."""
     leave_account(pod)
     pod.variables |= HANGING
     pod.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://127.0.0.1:{pod.take_port()}/credentials"

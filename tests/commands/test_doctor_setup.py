@@ -1,4 +1,4 @@
-"""What the checks without a network say about Region, identity, proxy, certificates and shutdown."""
+"""The checks without a network of Region, identity, proxy, certificates and shutdown."""
 
 import socket
 import threading
@@ -218,7 +218,7 @@ def test_running_sidecar_judges_what_is_here(tmp_path: Path) -> None:
 
 
 def test_emulator_is_asked_nothing(tmp_path: Path) -> None:
-    """An emulator's records and faults belong to whoever plays with it: a running sidecar asks it nothing."""
+    """An emulator's records and faults belong to its user: a running sidecar asks it nothing."""
     with socket.create_server(("127.0.0.1", 0)) as trap:
         url = f"http://127.0.0.1:{trap.getsockname()[1]}"
         settings = setup(tmp_path, mode=Mode.EMULATOR, endpoint_url=url)

@@ -1,4 +1,4 @@
-"""What doctor says of the sidecar that runs next to it."""
+"""What doctor reports of the sidecar that runs next to it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the checks of the ledger and its volume say, on real folders and on tables of mounts."""
+"""The checks of the ledger and its volume, on real folders and on tables of mounts."""
 
 import os
 from pathlib import Path

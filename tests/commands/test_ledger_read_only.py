@@ -57,7 +57,7 @@ def write_first_schema(path: Path) -> None:
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Path:
-    """A ledger after a clean end, in a folder that nobody may write."""
+    """A ledger after a clean end, in a folder that no user may write."""
     path = tmp_path / "volume" / "ledger.db"
     path.parent.mkdir()
     with lived(path):

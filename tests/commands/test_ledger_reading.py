@@ -32,7 +32,7 @@ def lines_of(capsys: pytest.CaptureFixture[str], books: Books, *arguments: str) 
 
 
 def test_status_on_one_screen(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
-    """The status tells the pod, what is open, in doubt and kept, and the terms, on one screen."""
+    """The status shows the pod, what is open, in doubt and kept, and the terms, on one screen."""
     assert 0 == ledger("status", "--ledger", str(books.path))
     out = capsys.readouterr().out
     for words in (
@@ -175,7 +175,7 @@ def test_export_of_many_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_output_is_whole(books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--output replaces the file with a whole one that nobody else may read, and leaves nothing next to it."""
+    """--output replaces the file with a whole one that no other user may read, and leaves nothing next to it."""
     target = tmp_path / "usage.csv"
     target.write_text("before")
     assert 0 == ledger("export", "--ledger", str(books.path), "--format", "csv", "--output", str(target))

@@ -217,7 +217,7 @@ def test_differences_are_told(
 
 
 def test_differences_show_as_table(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
-    """The table tells both quantities and why; the summary counts the slots that differ."""
+    """The table shows both quantities and why; the summary counts the slots that differ."""
     assert 1 == reconcile(books, events=[metered(3, TEN, "mr-1"), DOUBTED])
     shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "different rec-1 requests 2026-11-23T10:00:00Z 2.5 3 mr-1 AWS charged 0.5 more than is here" in shown
@@ -328,7 +328,7 @@ def test_unreadable_log_settles_nothing(
 def test_decision_in_between_is_respected(
     books: Books, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A record that somebody resolves between look and settlement keeps that decision, and the slot differs."""
+    """A record that a person resolves between look and settlement keeps that decision, and the slot differs."""
 
     def resolve_first(*arguments: Any, **named: Any) -> Any:
         assert 0 == ledger("resolve", IN_DOUBT, "write-off", "--reason", "first", "--ledger", str(books.path))
@@ -445,7 +445,7 @@ def test_dropped_probe_at_aws_is_no_difference(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_unreadable_row_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A damaged row is the ledger's fault, told as such, and nothing is settled."""
+    """A damaged row is the ledger's fault, reported as such, and nothing is settled."""
     with lived(tmp_path / "ledger.db"):
         pass
     tamper(tmp_path / "ledger.db", "UPDATE record SET quantity = 'abc' WHERE seq = 1")

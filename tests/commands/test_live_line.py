@@ -38,7 +38,7 @@ def test_trouble_comes_first() -> None:
 
 
 def test_submission_is_announced() -> None:
-    """A sealed hour whose turn has not come tells when it does."""
+    """A sealed hour whose turn has not come shows when it does."""
     now = THIS_HOUR + timedelta(minutes=2, seconds=1)
     shown = line(replace(WELL, now=now, oldest_unsent_hour=THIS_HOUR - timedelta(hours=1)))
     assert re.search(r"unsent from 09:00Z \(4h 57m left\) \| submits 10:(0[2-9]|1\d|2[0-2]):\d\dZ \|", shown)

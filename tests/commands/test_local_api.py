@@ -46,7 +46,7 @@ def test_no_status_is_no_sidecar(answer: object) -> None:
 
 
 def test_nobody_is_told() -> None:
-    """Where nobody answers the place is named, and how to start the sidecar."""
+    """Without an answer the place is named, and how to start the sidecar."""
     with pytest.raises(NoStatus, match=r"no answer from http://127\.0\.0\.1:1: .*refused") as told:
         fetch_status(ApiSettings(port=1))
     assert "marketplace-sidecar run" in told.value.cure

@@ -172,7 +172,7 @@ def test_window_may_change(settings: ApiSettings, tmp_path: Path) -> None:
 
 
 def test_absence_is_told(api: Api, tmp_path: Path) -> None:
-    """A sidecar that goes away is reported with since when, over what it said last; its return is told, too."""
+    """A sidecar that goes away is reported with since when, over what it said last; so is its return."""
     with ExitStack() as stack:
         with serving(api) as settings:
             port = settings.port

@@ -57,7 +57,7 @@ def kept(path: Path) -> set[str]:
 
 
 async def test_removed_ledger_is_put_back(ledger: Ledger) -> None:
-    """A ledger removed while in use is written anew at its place, with everything accepted, and that is said once."""
+    """A ledger removed while in use is written anew at its place, with everything accepted, and that is logged once."""
     await take(ledger, "a", "b")
     for file in ledger.path.parent.glob("ledger.db*"):
         file.unlink()
@@ -82,7 +82,7 @@ async def test_removed_log_is_put_back(ledger: Ledger) -> None:
 
 
 async def test_removed_folder_is_waited_for(ledger: Ledger) -> None:
-    """While its folder is away usage is refused and the fault is told; once it is back, nothing accepted is missing."""
+    """Without its folder usage is refused and the fault is reported; once it is back, nothing accepted is missing."""
     await take(ledger, "a")
     folder = ledger.path.parent
     away = folder.with_name("away")

@@ -156,7 +156,7 @@ async def test_batch_tells_each_record(peer: "Peer", client: MarketplaceMetering
 
 
 async def test_resolve_customer_names_the_buyer(peer: "Peer", client: MarketplaceMeteringClient) -> None:
-    """ResolveCustomer returns every member that AWS tells about the buyer."""
+    """ResolveCustomer returns every member that AWS has about the buyer."""
     told = {
         "CustomerIdentifier": "buyer",
         "CustomerAWSAccountId": "123456789012",

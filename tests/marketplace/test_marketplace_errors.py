@@ -1,4 +1,4 @@
-"""What an error tells the caller."""
+"""What an error holds for the caller."""
 
 import copy
 import pickle
@@ -90,7 +90,7 @@ def test_tokens_are_told_apart(operation: str, code: str, message: str, expected
 
 
 def test_unknown_code_is_no_refusal() -> None:
-    """A code that nobody knows is retried, keeps its name, and leaves open whether the request was processed."""
+    """An unknown code is retried, keeps its name, and leaves open whether the request was processed."""
     error = error_from(modelled("MeterUsage"), "SomethingNewException", "words", "request-1")
     assert (UnknownAnswer, "SomethingNewException", "request-1") == (type(error), error.code, error.request_id)
     assert (RETRY, Taken.UNKNOWN) == (error.disposition, error.taken)
@@ -137,7 +137,7 @@ def test_only_lost_answers_leave_doubt(error: type[MarketplaceError]) -> None:
 
 @pytest.mark.parametrize("error", [*ERRORS.values(), *OWN])
 def test_every_error_has_a_cure(error: type[MarketplaceError]) -> None:
-    """Every error tells the operator in a sentence what to do."""
+    """Every error names the cure in a sentence."""
     assert error.cure.endswith(".")
 
 

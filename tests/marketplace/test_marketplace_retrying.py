@@ -115,7 +115,7 @@ async def test_final_errors_end_at_once(error: MarketplaceError) -> None:
     ],
 )
 async def test_refusal_proves_nothing_about_before(errors: tuple[MarketplaceError, ...], taken: Taken) -> None:
-    """The error that is raised in the end tells what is known of all attempts, not of the last one alone."""
+    """The error that is raised in the end states what is known of all attempts, not of the last one alone."""
     with pytest.raises(type(errors[-1])) as caught:
         await call(failing(*errors), deadline=START + timedelta(minutes=30), clock=FakeClock(), back_off=HALF)
     assert taken is caught.value.taken

@@ -58,7 +58,7 @@ async def ask(client: MarketplaceMeteringClient, peer: "Peer", answer: "Answer")
 
 
 async def test_every_answer_tells_skew(watched: MarketplaceMeteringClient, peer: "Peer") -> None:
-    """Successes and errors tell the service's time, and the last one counts."""
+    """Successes and errors have the service's time, and the last one counts."""
     assert watched.clock_skew is None
     ahead = dated(peer.says(SIGNED), timedelta(minutes=-3))
     assert timedelta(minutes=3, seconds=-1) == await ask(watched, peer, ahead)
@@ -68,7 +68,7 @@ async def test_every_answer_tells_skew(watched: MarketplaceMeteringClient, peer:
 
 
 async def test_others_tell_nothing(watched: MarketplaceMeteringClient, peer: "Peer") -> None:
-    """No answer, an answer of somebody else and one without a readable date leave the last skew as it was."""
+    """No answer, an answer of another server and one without a readable date leave the last skew as it was."""
     off = timedelta(minutes=-9)
     assert await ask(watched, peer, peer.drops) is None
     assert await ask(watched, peer, anonymous(dated(peer.fails("Forbidden", status=403), off))) is None

@@ -137,7 +137,7 @@ def _evaluated(server: Prometheus) -> list[dict[str, Any]] | None:
 
 
 def test_alerts_speak_of_the_pod(server: Prometheus) -> None:
-    """What an alert says has the values in place of its braces, and names the pod."""
+    """The text of an alert has the values in place of its braces, and names the pod."""
     for name, pod in (
         ("MarketplaceClockSkew", "shop-live"),
         ("MarketplaceIdentityNotAccepted", "shop-live"),

@@ -19,7 +19,7 @@ def shared_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulat
 
 @pytest.fixture
 def emulator(shared_emulator: Emulator) -> Emulator:
-    """An emulator that knows nobody and stands at `NOON`."""
+    """An emulator without customers and stands at `NOON`."""
     shared_emulator.begin()
     return shared_emulator
 

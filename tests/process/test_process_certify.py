@@ -94,7 +94,7 @@ def read_until(terminal: int, text: str | None) -> str:
             raise AssertionError(f"the terminal shows only {shown!r}")
         try:
             part = os.read(terminal, 4096)
-        except OSError:  # what Linux says once nobody holds the other side
+        except OSError:  # what Linux says once the other side is closed
             part = b""
         if not part:
             break
@@ -109,7 +109,7 @@ def outcomes(document: Any) -> list[Any]:
 
 @pytest.fixture(name="certification")
 def _certification(site: "Site", tmp_path: Path) -> Certification:
-    """A certification that nobody has begun."""
+    """A certification that has not begun."""
     return Certification(site, tmp_path / "certify.json")
 
 
@@ -147,7 +147,7 @@ def test_one_record_for_each_dimension(certification: Certification, emulator: "
 
 
 def test_dry_run_meters_nothing(certification: Certification, emulator: "Emulator") -> None:
-    """After the dry runs alone nobody is registered and nothing is metered; the real round continues from there."""
+    """After the dry runs alone nothing is registered or metered; the real round continues from there."""
     assert 0 == certification.run("--dry-run").returncode
     assert ({}, []) == (emulator.held(), emulator.calls("RegisterUsage"))
     assert "incomplete" == certification.document["verdict"]
@@ -423,7 +423,7 @@ def test_refused_registration_ends_it(
 
 
 def test_refused_dimension_lets_others_go_on(certification: Certification, emulator: "Emulator") -> None:
-    """A dimension that the listing does not have is told; the others are sent, and nothing is sent again."""
+    """A dimension that the listing does not have is reported; the others are sent, and nothing is sent again."""
     after_dry_runs(emulator, "InvalidUsageDimension", 1)
     done = certification.run("--yes")
     assert (1, True) == (done.returncode, "InvalidUsageDimensionException" in done.stdout)
@@ -445,7 +445,7 @@ def test_unsubscribed_record_stays_open(certification: Certification, emulator: 
 
 
 def test_filled_slot_is_explained(certification: Certification, emulator: "Emulator", tmp_path: Path) -> None:
-    """Another quantity for the same pod and hour is not taken; what that means is said, and the first one stands."""
+    """Another quantity for the same pod and hour is not taken; its meaning is reported, and the first one stays."""
     assert 0 == certification.run("--yes").returncode
     second = Certification(certification.site, tmp_path / "second.json")
     done = second.run("--yes", "--quantity", "2")

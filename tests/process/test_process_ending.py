@@ -36,7 +36,7 @@ def test_kill_loses_nothing(site: "Site", emulator: "Emulator") -> None:
     sidecar.kill()
     app.join()
     sidecar = site.start()
-    # What was on its way may have been stored, too; nobody heard of it, so it is sent again.
+    # What was on its way may have been stored, too; its answer is lost, so it is sent again.
     found = float(sidecar.terms()["accepted"]) * 2
     assert len(acknowledged) <= found <= len(acknowledged) + 1
     number = len(acknowledged) + 1

@@ -80,7 +80,7 @@ def test_keys_shadow_service_account(irsa_site: "Site", tmp_path: Path) -> None:
 
 @pytest.fixture
 def trap() -> Iterator[socket.socket]:
-    """A port on which nobody may call."""
+    """A port that must not be called."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
         yield listener
@@ -88,7 +88,7 @@ def trap() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

@@ -87,7 +87,7 @@ def test_silence_becomes_unavailable(site: "Site", emulator: "Emulator") -> None
 
 @pytest.mark.parametrize("fault", ["wrong-signature", "wrong-nonce", "wrong-product", "old-iat", "alg-none", "hs256"])
 def test_wrong_token_is_refused(site: "Site", emulator: "Emulator", fault: str) -> None:
-    """A token that is wrong in any way denies the pod; the reason is told, the token never."""
+    """A token that is wrong in any way denies the pod; the reason is logged, the token never."""
     emulator.order("RegisterUsage", fault, 1)
     sidecar = site.start()
     found = sidecar.await_entitlement(state="denied", reason="signature-invalid")

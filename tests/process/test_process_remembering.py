@@ -1,4 +1,4 @@
-"""What a restarted process may take from the ledger when nobody answers, over sockets."""
+"""What a restarted process may take from the ledger without an answer, over sockets."""
 
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ def test_pod_is_remembered(site: "Site", emulator: "Emulator") -> None:
 
 
 def test_memory_outlives_emulator(sites: "Sites", own_emulator: "Emulator") -> None:
-    """Nobody listening at all is met by memory too, with the system's clock."""
+    """A missing listener is met by memory too, with the system's clock."""
     site = sites.make(own_emulator)
     die_registered(site)
     config = site.write()

@@ -23,7 +23,7 @@ class LiveTerminal(Screen):
 
     @property
     def api(self) -> int:
-        """The port of its API, as its log tells it."""
+        """The port of its API, as its log has it."""
         found = re.search(rb"api=\S*127\.0\.0\.1:(\d+)|\"api\": \"127\.0\.0\.1:(\d+)\"", self.raw)
         assert found is not None, self.raw
         return int(found[1] or found[2])

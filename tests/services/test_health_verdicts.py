@@ -1,4 +1,4 @@
-"""What the probes and the status say, for every way the services can stand."""
+"""The probes and the status, for every state of the services."""
 
 import asyncio
 from collections import Counter
@@ -16,7 +16,7 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Cause
 from sidecar.domain.policy import EntitlementCheck, OnFailing, StartProbe
-from sidecar.domain.status import Progress, Terms, Verdict
+from sidecar.domain.status import ProbeAnswer, Progress, Terms
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
@@ -211,7 +211,7 @@ async def test_failing_gates_if_asked(
 
 
 async def test_ledger_fault_locks_nobody_out(metering: "Metering") -> None:
-    """A ledger that cannot be written is said by the probe and the status, and the pod stays ready."""
+    """A ledger that cannot be written is shown by the probe and the status, and the pod stays ready."""
     desk = Desk(metering)
     desk.shelf.fault = "the ledger cannot be written: disk full"
     report = desk.report(OnFailing.GATE)
@@ -225,7 +225,10 @@ async def test_stopped_loop_told(metering: "Metering") -> None:
     desk = Desk(metering)
     desk.running = False
     report = desk.report()
-    assert Verdict(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.") == report.alive()
+    assert (
+        ProbeAnswer(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.")
+        == report.alive()
+    )
     assert "stopped" == (await report.status()).metering
 
 
@@ -290,7 +293,7 @@ async def test_crowd_shares_a_read(metering: "Metering") -> None:
     await desk.shelf.looked.wait()
     desk.shelf.found = Progress(NOW, NOW, 7)
     crowd = [asyncio.create_task(report.status()) for _ in range(100)]
-    crowd[0].cancel()  # a client that hangs up takes the answer from nobody
+    crowd[0].cancel()  # a client that hangs up takes the answer from no other client
     await asyncio.sleep(0)
     desk.shelf.held.set()
     assert 0 == (await first).in_doubt
@@ -348,7 +351,7 @@ async def test_counts_of_this_process(metering: "Metering") -> None:
     ],
 )
 async def test_skew_is_told(metering: "Metering", skew: timedelta | None, words: str | None) -> None:
-    """A clock that is more than a minute off AWS's is a fault with a cure; before the first answer nothing is said."""
+    """A clock more than a minute off AWS's is a fault with a cure; before the first answer nothing is reported."""
     desk = Desk(metering)
     desk.skew = skew
     status = await desk.report().status()

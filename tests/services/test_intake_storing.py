@@ -1,4 +1,4 @@
-"""Usage is answered once it is on disk, many callers share a commit, and nobody waits without end."""
+"""Usage is answered once it is on disk, many callers share a commit, and no caller waits without end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -112,7 +112,7 @@ async def test_large_batch_taken_alone(desk: Desk) -> None:
 
 
 async def test_commits_are_bounded(clock: "ManualClock") -> None:
-    """One commit holds a bounded number of events, so nobody waits long behind others."""
+    """One commit holds a bounded number of events, so no caller waits long behind others."""
     desk = Desk(clock, most_waiting=MOST_TOGETHER * 9)
     first = await desk.busy()
     callers = [desk.send(UsageBatch([event("1")] * (MOST_TOGETHER // 2))) for _ in range(5)]
@@ -136,7 +136,7 @@ async def test_full_disk_recovers(desk: Desk) -> None:
 
 
 async def test_cancelled_caller_is_stored(desk: Desk) -> None:
-    """A caller that goes away leaves its batch whole, and holds nobody up."""
+    """A caller that goes away leaves its batch whole, and delays no other caller."""
     first = await desk.busy()
     gone, stays = desk.send(UsageBatch([event("7")])), desk.send()
     await desk.clock.settle()
@@ -174,7 +174,7 @@ async def test_cancelled_caller_of_failed_commit(desk: Desk) -> None:
     ],
 )
 async def test_only_denied_refused(desk: Desk, state: State, taken: bool) -> None:  # noqa: FBT001 - a table's column
-    """Usage is refused only while AWS refuses the pod; nobody's silence costs the seller an event."""
+    """Usage is refused only while AWS refuses the pod; a silent AWS costs the seller no event."""
     desk.gate.state = state
     if taken:
         assert Receipt(1, 0) == await desk.intake.take(ONE)
@@ -198,7 +198,7 @@ async def test_closing_stores_what_waits(desk: Desk) -> None:
 
 
 async def test_idle_intake_closes(desk: Desk) -> None:
-    """An intake that nobody uses ends when it is closed."""
+    """An unused intake ends when it is closed."""
     await desk.clock.settle()
     desk.intake.close()
     await desk.writer

@@ -1,4 +1,4 @@
-"""What the cluster is told of one pod, over a fake of its object that fails on demand."""
+"""What the sidecar reports of one pod, over a fake of its object that fails on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ from sidecar.domain.pod.lifecycle import (
 )
 from sidecar.domain.pod.reports import Condition, PodEvent, Situation
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import Verdict
+from sidecar.domain.status import ProbeAnswer
 from sidecar.services.faults import FaultRegister
 from sidecar.services.pod_reporter import LONGEST_WAIT, PodReporter
 
@@ -108,7 +108,7 @@ class Stage:
 def situation(state: State, sentence: str = "Because.") -> Situation:
     """Return how a pod stands."""
     entitlement = Entitlement(state, "why", sentence, EntitlementSource.LIVE, "0abc123example", 1, SINCE)
-    return Situation(entitlement, Verdict(ok=entitlement.entitled, reason=state, sentence=sentence), False, None)  # noqa: FBT003 - no failing
+    return Situation(entitlement, ProbeAnswer(ok=entitlement.entitled, reason=state, sentence=sentence), False, None)  # noqa: FBT003 - no failing
 
 
 async def test_condition_follows_changes(clock: "ManualClock") -> None:

@@ -81,7 +81,7 @@ class PodGate:
         return self._verdicts[self._state]
 
     async def wait_while(self, state: State, timeout: timedelta) -> Entitlement:
-        """Return the entitlement immediately: nobody waits here."""
+        """Return the entitlement immediately: there is no wait here."""
         return self.entitlement()
 
     async def attest(self, nonce: str) -> str:

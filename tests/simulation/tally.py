@@ -1,8 +1,8 @@
 """A second book-keeping of accepted usage, made from the events alone and by other means than the ledger's.
 
 It learns of events when their transaction has been committed: of those with an id from their rows, of those without
-one from the batches that the transaction held. It refuses events that nobody sent, that were sent otherwise, or that
-were counted before.
+one from the batches that the transaction held. It refuses events that were never sent, that were sent otherwise, or
+that were counted before.
 """
 
 import json

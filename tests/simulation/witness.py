@@ -1,6 +1,6 @@
 """Sees everything that is committed, sent, taken and answered, and knows what may never happen.
 
-The first breach ends the simulation; it is kept here, since whoever causes it may be dead by then.
+The first breach ends the simulation; it is kept here, since its cause may be dead by then.
 """
 
 import sqlite3

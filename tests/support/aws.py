@@ -78,7 +78,7 @@ class Aws:
         hole.bind(("127.0.0.1", 0))
         hole.listen(0)
         for _ in range(_FULL):
-            # The kernel drops what comes once nobody has taken so many.
+            # The kernel drops what comes once so many wait.
             waiting = socket.socket()
             self._swallowing.append(waiting)
             waiting.settimeout(0)

@@ -23,12 +23,12 @@ from sidecar.domain.status import (
     BucketView,
     Finding,
     Metering,
+    ProbeAnswer,
     RecordPage,
     RecordQuery,
     RecordView,
     Status,
     Terms,
-    Verdict,
 )
 
 NOW = datetime(2026, 11, 23, 10, 5, tzinfo=UTC)
@@ -214,7 +214,9 @@ class FakeBooks:
 class FakeHealth:
     """Verdicts and a status that the test sets."""
 
-    verdict: Verdict = field(default_factory=lambda: Verdict(ok=True, reason="entitled", sentence="All is well."))
+    verdict: ProbeAnswer = field(
+        default_factory=lambda: ProbeAnswer(ok=True, reason="entitled", sentence="All is well.")
+    )
     refusal: Exception | None = None
     current: Status = STATUS
     gate: asyncio.Event | None = None
@@ -222,15 +224,15 @@ class FakeHealth:
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     readings: int = 0
 
-    def alive(self) -> Verdict:
+    def alive(self) -> ProbeAnswer:
         """Return what the test has set."""
         return self.verdict
 
-    def started(self) -> Verdict:
+    def started(self) -> ProbeAnswer:
         """Return what the test has set."""
         return self.verdict
 
-    def ready(self) -> Verdict:
+    def ready(self) -> ProbeAnswer:
         """Return what the test has set."""
         return self.verdict
 

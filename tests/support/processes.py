@@ -171,7 +171,7 @@ class Emulator(Running):
         return ask(self.port, "GET", f"/_emulator/{path}").document
 
     def post(self, path: str, **members: object) -> Any:
-        """Tell the control API something."""
+        """Send a command to the control API."""
         reply = ask(self.port, "POST", f"/_emulator/{path}", members)
         assert 200 == reply.status, reply.body
         return reply.document

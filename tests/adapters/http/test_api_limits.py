@@ -99,7 +99,7 @@ async def test_client_gone_in_mid_body(api: Api) -> None:
 
 
 async def test_too_many_requests_refused(api: Api) -> None:
-    """Beyond the limit a request is refused immediately, while the entitlement is still told."""
+    """Beyond the limit a request is refused immediately, while the entitlement is still answered."""
     api.intake.gate = asyncio.Event()
     waiting = [asyncio.ensure_future(api.report(EVENT)) for _ in range(MOST_REQUESTS + 1)]
     done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

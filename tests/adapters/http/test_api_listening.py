@@ -104,7 +104,7 @@ async def test_impossible_socket_named(path: str) -> None:
 
 
 async def test_stop_lets_requests_finish(api: Api) -> None:
-    """Usage that is being taken when the sidecar stops is still answered; nobody else gets in."""
+    """Usage that is being taken when the sidecar stops is still answered; no other request gets in."""
     api.intake.gate = asyncio.Event()
     port = api.port
     idle = await Wire.open(port)

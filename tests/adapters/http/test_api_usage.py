@@ -306,7 +306,7 @@ async def test_reused_ids_listed(api: Api) -> None:
 
 
 async def test_unforeseen_fault_is_logged(api: Api) -> None:
-    """A fault that nobody foresaw is a 500 problem that shows nothing of itself, and one line in the log."""
+    """An unforeseen fault is a 500 problem that shows nothing of itself, and one line in the log."""
     api.intake.refusal = RuntimeError("secret")
     with capture_logs() as lines:
         answer = await api.report(EVENT)

@@ -99,7 +99,7 @@ def test_every_problem_described() -> None:
 
 
 def test_limits_agree_with_code() -> None:
-    """What the document says in words and patterns is what the code does."""
+    """The words and patterns of the document agree with the code."""
     document = describe()
     schemas = document["components"]["schemas"]
     assert list(State) == schemas["State"]["enum"]

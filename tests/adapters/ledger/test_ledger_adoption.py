@@ -46,7 +46,7 @@ def test_successor_takes_over(
 
 
 def test_adopted_once(books: Books) -> None:
-    """Opening the ledger again adopts nothing twice; the number of entries is told at the first time."""
+    """Opening the ledger again adopts nothing twice; the number of entries is reported at the first time."""
     left_behind(books)
     books.restart("pod-2")
     first = books.adopted

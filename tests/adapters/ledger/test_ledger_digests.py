@@ -155,7 +155,7 @@ def test_undone_step_is_done_again(books: Books) -> None:
 
 
 def test_lost_digest_is_named(books: Books) -> None:
-    """`ledger verify` names a digest that somebody removed, and one that is damaged."""
+    """`ledger verify` names a digest that was removed, and one that is damaged."""
     books.take(event("1", id="a"), event("1", id="b"))
     seal_and_prune(books)
     books.store.connection.execute("DELETE FROM event_digest WHERE id = (SELECT min(id) FROM event_digest)")

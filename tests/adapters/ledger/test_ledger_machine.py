@@ -320,7 +320,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def doubt_stays(self) -> None:
-        """A record with an attempt of which nobody knows is never carried."""
+        """A record with an unanswered attempt is never carried."""
         page = queries.records(self.books.store.connection, RecordQuery(status="carried", limit=1000))
         rows = self.books.store.rows("SELECT count(*) AS n FROM record WHERE status = 'carried' AND unanswered > 1")
         assert 0 == rows[0]["n"]

@@ -40,7 +40,7 @@ def test_frozen_against_everything(books: Books) -> None:
 
 
 def test_slot_frozen_once(books: Books) -> None:
-    """A (pod, dimension, hour) has one record for ever; what comes later goes to the next hour that is open."""
+    """A (pod, dimension, hour) never has a second record; what comes later goes to the next hour that is open."""
     books.take(event("5"))
     assert books.seal() is not None
     books.take(event("3"), event("2", at=NOW))

@@ -51,7 +51,7 @@ def total(books: Books, term: str) -> str:
     [(REGISTERED, "0registered", 0), (replace(WHOLE, product_code="0registered"), "0registered", 1)],
 )
 def test_old_rows_get_terms(tmp_path: Path, rules: MeteringRules, code: str, whole: int) -> None:
-    """Rows from before get the code of the kept evidence, and the configured aggregation and kind; it is said once."""
+    """Rows from before get the code of the kept evidence, and the configured aggregation and kind. One log line."""
     books = Books(old_ledger(tmp_path / "ledger.db"), rules, pod="pod-3", now=LEFT_AT)
     rows = books.store.rows("SELECT name, product_code, aggregation, whole FROM dimension ORDER BY name")
     first = books.change.filled

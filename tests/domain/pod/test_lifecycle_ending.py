@@ -57,7 +57,7 @@ def view(
     ],
 )
 def test_end_needs_evidence(pod: PodView, ending: bool) -> None:  # noqa: FBT001 - a column of the table
-    """An end is claimed on a deletion, a terminal phase, a deadline, or when nobody starts anything again."""
+    """An end is claimed on a deletion, a terminal phase, a deadline, or when nothing is started again."""
     assert ending is is_ending(pod, "u-1", NOON)
 
 

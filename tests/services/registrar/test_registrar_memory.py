@@ -106,7 +106,7 @@ def forget_signature(kept: Evidence) -> Evidence:
     ],
 )
 async def test_evidence_that_proves_nothing(scene: "Scene", change: Callable[[Evidence], Evidence]) -> None:
-    """Evidence of another pod, product or key, or whose signature or time does not fit, lets nobody in."""
+    """Evidence of another pod, product or key, or whose signature or time does not fit, admits no pod."""
     await scene.start()
     assert scene.shelf.kept is not None
     scene.shelf.kept = change(scene.shelf.kept)

@@ -123,7 +123,7 @@ async def test_dry_run_does_not_lift_suspension(scene: "Scene") -> None:
 
 
 async def test_check_none(scene: "Scene") -> None:
-    """With check: none the gate is open immediately, nobody is asked, and no answer closes it."""
+    """With check: none the gate is open immediately, no call is made, and no answer closes it."""
     registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.NONE))
     await registrar.on_submission(accepted=False)
     await scene.clock.advance(timedelta(hours=1))

@@ -72,7 +72,7 @@ async def test_attestation_without_registration(scene: "Scene", check: Entitleme
 
 
 async def test_waiter_sees_answer(scene: "Scene") -> None:
-    """Whoever waits for another state gets it as soon as AWS has answered."""
+    """A caller that waits for another state gets it as soon as AWS has answered."""
     scene.marketplace.hold.clear()
     registrar = await scene.start()
     waiters = [asyncio.create_task(registrar.wait_while(State.PENDING, timedelta(minutes=1))) for _ in range(3)]
@@ -84,7 +84,7 @@ async def test_waiter_sees_answer(scene: "Scene") -> None:
 
 
 async def test_waiter_sees_time(scene: "Scene") -> None:
-    """Whoever waits learns of a change that only time brings, though no call has ended."""
+    """A caller that waits learns of a change that only time brings, though no call has ended."""
     scene.marketplace.hold.clear()
     registrar = await scene.start()
     waiter = asyncio.create_task(registrar.wait_while(State.PENDING, timedelta(minutes=1)))

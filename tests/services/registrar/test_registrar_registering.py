@@ -166,7 +166,7 @@ async def test_clock_back_prolongs_no_wait(scene: "Scene") -> None:
     registrar = await scene.start()
     scene.clock.step(timedelta(days=-3))
     async with asyncio.timeout(PATIENCE):
-        while scene.clock.next_instant() != scene.clock.now() + 5 * MINUTE:  # noqa: ASYNC110 - the sleeper tells nobody
+        while scene.clock.next_instant() != scene.clock.now() + 5 * MINUTE:  # noqa: ASYNC110 - the sleeper sends no signal
             await asyncio.sleep(0.001)
     await scene.clock.advance(5 * MINUTE)
 
@@ -217,7 +217,7 @@ async def test_wrong_claims_deny(scene: "Scene", claims: dict[str, object], rule
 
 
 async def test_wrong_signature_is_not_retried_quickly(scene: "Scene", stranger: "Signer") -> None:
-    """Somebody else's signature denies; only a right one over a fresh nonce, 5 minutes later, lets the pod in."""
+    """A foreign signature denies; only a right one over a fresh nonce, 5 minutes later, lets the pod in."""
     right, scene.marketplace.seller = scene.marketplace.seller, stranger
     registrar = await scene.start()
     await scene.clock.advance(5 * MINUTE)

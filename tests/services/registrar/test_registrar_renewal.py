@@ -83,7 +83,7 @@ async def test_failed_renewal_changes_nothing(scene: "Scene", error: Marketplace
 
 
 async def test_wrong_renewal_changes_nothing(scene: "Scene", stranger: "Signer") -> None:
-    """A renewal that somebody else signed neither denies the pod nor replaces its proof."""
+    """A renewal that another key signed neither denies the pod nor replaces its proof."""
     registrar = await scene.start()
     before, proof = registrar.entitlement(), scene.shelf.kept
     scene.marketplace.seller = stranger
