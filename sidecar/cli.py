@@ -40,7 +40,7 @@ COMMANDS = (
     Command("demo", "run everything against a local emulator, then exit", "sidecar.commands.demo", "demo"),
     Command(
         "emulator",
-        "run a local AWS Marketplace Metering service for any AWS SDK",
+        "run AWS Marketplace Metering and License Manager locally, for any AWS SDK",
         "sidecar.emulator.command",
         "emulator --port 8789",
     ),

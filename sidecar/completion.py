@@ -17,7 +17,7 @@ from sidecar.exit_codes import ExitCode
 SHELLS = ("bash", "zsh", "fish")
 
 _EXPLANATION = f"""\
-Prints a script that completes the commands, options and files of this command line at TAB.
+Print a script that completes the commands, options and files of this command line at TAB.
 
 bash: {PROGRAM} completion bash > ~/.local/share/bash-completion/completions/{PROGRAM}
       (needs the package bash-completion; else: source <({PROGRAM} completion bash))

@@ -1,4 +1,4 @@
-"""What tests of several parts share: a clock that stands still, a seller with keys, and the mark `machine`."""
+"""What tests of several parts share: a clock that does not move, a seller with keys, and the mark `machine`."""
 
 import asyncio
 import base64
@@ -63,7 +63,7 @@ class ManualClock:
             self._wake()
 
     async def advance(self, by: timedelta) -> None:
-        """Let `by` pass: each sleeper on the way wakes at its instant, and does what it does before time goes on."""
+        """Let `by` pass: each sleeper on the way wakes at its instant, and does what it does before time continues."""
         end = self._now + by
         await self.settle()
         while (next_instant := self.next_instant()) is not None and next_instant <= end:
@@ -79,13 +79,13 @@ class ManualClock:
             await asyncio.sleep(0)
 
     async def sleeper(self) -> datetime:
-        """Return the next instant that somebody waits for, as soon as anybody does."""
+        """Return the next instant that a task waits for, as soon as there is one."""
         while (instant := self.next_instant()) is None:
             await self._arrived.wait()
         return instant
 
     def next_instant(self) -> datetime | None:
-        """Return the next instant that somebody waits for; None when nobody does."""
+        """Return the next instant that a task waits for; None without one."""
         while self._sleepers and self._sleepers[0][2].done():
             heapq.heappop(self._sleepers)
         return self._sleepers[0][0] if self._sleepers else None
@@ -97,7 +97,7 @@ class ManualClock:
 
 
 class Signer:
-    """Somebody with an RSA key who signs tokens, well or badly."""
+    """A signer with an RSA key, which signs tokens, well or badly."""
 
     def __init__(self, bits: int = 2048) -> None:
         self.key: RSAPrivateKey = generate_private_key(public_exponent=65537, key_size=bits)
@@ -141,7 +141,7 @@ def _signer(name: str, bits: int) -> Signer:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """A clock that stands still at 2026-11-23T10:20:00Z."""
+    """A clock that is stopped at 2026-11-23T10:20:00Z."""
     return ManualClock()
 
 
@@ -153,5 +153,5 @@ def seller() -> Signer:
 
 @pytest.fixture
 def stranger() -> Signer:
-    """Somebody else with a key of the same size."""
+    """Another signer with a key of the same size."""
     return _signer("stranger", 2048)

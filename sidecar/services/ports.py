@@ -16,7 +16,24 @@ class EvidenceStore(Protocol):
         """Keep `evidence` durably in place of what was there."""
 
     async def last_accepted_at(self) -> datetime | None:
-        """Return when AWS last accepted a record of this pod; None when it never did."""
+        """Return when AWS last accepted a record of this pod, or said that it holds one; None when it never did."""
+
+
+class NoFreeSlot(Exception):  # noqa: N818 - a state that the next hour ends
+    """A start probe has no hour to lie in: this pod has records of them already."""
+
+
+class SubscriptionProbe(Protocol):
+    """Asks AWS by a real record whether the buyer has a subscription."""
+
+    async def ask(self) -> None:
+        """Return once AWS holds a record of this pod.
+
+        Raises:
+            MarketplaceError: AWS did not take the probe; the next call sends the same again.
+            NoFreeSlot: No record can be sent in this hour.
+            LedgerUnavailable: The probe could not be frozen.
+        """
 
 
 class EntitlementReader(Protocol):

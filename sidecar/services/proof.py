@@ -111,9 +111,9 @@ class Prover:
             )
         return self.metered()
 
-    def metered(self) -> Evidence:
-        """Return the proof that AWS has taken usage now."""
-        return self._evidence(self._clock.now(), "", "")
+    def metered(self, at: datetime | None = None) -> Evidence:
+        """Return the proof that AWS has taken usage at an instant; None means now."""
+        return self._evidence(at or self._clock.now(), "", "")
 
     def concerns(self, evidence: Evidence) -> bool:
         """Return whether `evidence` is of this pod and product."""

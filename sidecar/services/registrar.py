@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from structlog.typing import FilteringBoundLogger
@@ -19,7 +19,7 @@ from sidecar.domain.entitlement.registration import Registration, Standing, judg
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, EntitlementSource, Evidence, Reason, State
 from sidecar.domain.entitlement.token import Refusal
 from sidecar.domain.metering.events import LedgerUnavailable
-from sidecar.domain.policy import EntitlementCheck, OnDenied
+from sidecar.domain.policy import EntitlementCheck, OnDenied, StartProbe
 from sidecar.domain.ports import Clock, SignatureCheck
 from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.errors import MarketplaceError
@@ -27,7 +27,7 @@ from sidecar.marketplace.service_errors import CustomerNotEntitledException
 from sidecar.services.attestation import Attestor
 from sidecar.services.failed_calls import explain_refusal, interpret
 from sidecar.services.faults import FaultLog, FaultRegister
-from sidecar.services.ports import EvidenceStore
+from sidecar.services.ports import EvidenceStore, NoFreeSlot, SubscriptionProbe
 from sidecar.services.proof import Prover
 from sidecar.services.renewing import Renewal
 from sidecar.services.retry_schedule import RetrySchedule
@@ -42,6 +42,11 @@ ASK_AGAIN = timedelta(minutes=5)
 LOG_AGAIN = timedelta(minutes=1)
 """Between two lines about calls that fail for the same reason."""
 _REGISTRATION = "registration"
+_RECORDED = "AWS Marketplace takes this pod's usage."
+_DRY_RUN = (
+    "AWS Marketplace takes a dry run of this pod's usage. It checks the permission only: whether the account has a "
+    "subscription is not known before the first record (entitlement.probe: dry-run)."
+)
 
 
 class DeniedExit(Exception):  # noqa: N818 - asks the process to end; not an error
@@ -77,6 +82,7 @@ class Registrar:
         signatures: The seller's public keys.
         clock: Decides every instant of entitlement.
         evidence: Where proof outlives the process.
+        probe: Asks for a custom price; None where the settings need no start probe.
         pod: The pod's identity; evidence of another one is worth nothing.
         random: Returns a uniform random number in [0, 1), for the jitter.
         log: Takes the events.
@@ -95,6 +101,7 @@ class Registrar:
         clock: Clock,
         evidence: EvidenceStore,
         pod: str,
+        probe: SubscriptionProbe | None = None,
         random: Callable[[], float],
         log: FilteringBoundLogger,
         refresh_clock: Callable[[], Awaitable[None]] | None = None,
@@ -104,6 +111,10 @@ class Registrar:
         self._settings = settings
         self._clock = clock
         self._store = evidence
+        probing = settings.check is EntitlementCheck.METER and settings.probe is not StartProbe.DRY_RUN
+        if probing and probe is None:
+            raise ValueError(f"entitlement.probe: {settings.probe} asks by a probe, and there is none")
+        self._probe = probe if probing else None
         self._recheck_after = recheck_after
         self._log = log
         self._prover = Prover(
@@ -168,6 +179,9 @@ class Registrar:
                 # A clock that has stepped back must not make the wait longer than the longest there is.
                 due = min(due, now + ASK_AGAIN)
                 await self._pause(due, self._recheck_after.total_seconds())
+            elif self._probe is not None and self._registration.remembers(now):
+                # AWS judges a pod by its first record: a restarted container has nothing to ask while that counts.
+                await self._pause(self._registration.memory_until, self._recheck_after.total_seconds())
             else:
                 await self._ask()
                 due = self._next_ask(self._clock.now())
@@ -195,7 +209,9 @@ class Registrar:
             await self._move(registration.suspended(meaning.reason, meaning.detail, now))
             return
         if check is EntitlementCheck.METER and registration.standing is not Standing.GRANTED:
-            registration = _grant(registration, check, self._prover.metered())
+            registration = _grant(registration, self._settings, self._prover.metered(), recorded=True)
+        elif registration.detail == _DRY_RUN:
+            registration = replace(registration, detail=_RECORDED)
         await self._move(registration.restored(now))
 
     async def _renew(self) -> None:
@@ -213,7 +229,10 @@ class Registrar:
     async def _ask(self) -> None:
         check = self._settings.check
         try:
-            if check is EntitlementCheck.METER:
+            if self._probe is not None:
+                await self._probe.ask()
+                evidence = self._prover.metered()
+            elif check is EntitlementCheck.METER:
                 evidence = await self._prover.meter(self._settings.dimensions)
             else:
                 evidence = await self._prover.register_pod()
@@ -222,13 +241,24 @@ class Registrar:
             await self._refuse(Reason.SIGNATURE_INVALID, explain_refusal(refusal))
         except MarketplaceError as error:
             meaning = interpret(error, self._settings.service_account)
-            if meaning.refused:
+            # Of a probe only one answer is about the subscription; a wrong set-up locks out no buyer for good.
+            refused = meaning.refused and (self._probe is None or meaning.reason is Reason.CUSTOMER_NOT_ENTITLED)
+            if refused:
                 await self._refuse(meaning.reason, meaning.detail)
             else:
                 await self._fault(meaning.reason, meaning.detail, error.code)
+        except NoFreeSlot as none:
+            detail = f"The start probe waits for the next hour: {none}. A record that AWS takes opens the gate earlier."
+            await self._fault(Reason.NO_PROBE_SLOT, detail, Reason.NO_PROBE_SLOT)
+        except LedgerUnavailable as error:
+            detail = f"The start probe cannot be stored before it is sent: {error}."
+            await self._fault(Reason.LEDGER_UNAVAILABLE, detail, Reason.LEDGER_UNAVAILABLE)
         else:
-            self._trouble.clear(_REGISTRATION, self._clock.now())
-            await self._move(_grant(self._registration, check, evidence))
+            now = self._clock.now()
+            self._trouble.clear(_REGISTRATION, now)
+            registration = _grant(self._registration, self._settings, evidence)
+            # A probe is a record: one that AWS takes ends a suspension, as any other.
+            await self._move(registration if self._probe is None else registration.restored(now))
 
     async def _refuse(self, reason: Reason, detail: str) -> None:
         await self._move(self._registration.refused(reason, detail, self._clock.now()))
@@ -257,9 +287,22 @@ class Registrar:
         except LedgerUnavailable as error:
             self._log.error("registration.evidence_not_read", detail=str(error))
             return
-        if evidence is not None and self._prover.concerns(evidence):
+        if self._probe is not None:
+            self._recall_records(evidence, accepted_at)
+        elif evidence is not None and self._prover.concerns(evidence):
             proved_at = self._proved_at(evidence, accepted_at)
             self._change(self._registration.recalled(evidence, self._settings.remember_for, proved_at))
+
+    def _recall_records(self, evidence: Evidence | None, accepted_at: datetime | None) -> None:
+        """Recall what AWS took of this pod. Evidence without a record is a dry run's, and counts as none."""
+        if accepted_at is None:
+            return
+        if evidence is None or not self._prover.concerns(evidence):
+            evidence = self._prover.metered(accepted_at)
+        proved_at = self._proved_at(evidence, accepted_at)
+        now = self._clock.now()
+        recalled = self._registration.recalled(evidence, self._settings.remember_for, proved_at, trusted_at=now)
+        self._change(recalled)
 
     def _proved_at(self, evidence: Evidence, accepted_at: datetime | None) -> datetime | None:
         if self._settings.check is not EntitlementCheck.METER:
@@ -339,11 +382,15 @@ def _begin(settings: RegistrarSettings, now: datetime) -> Registration:
     return registration.granted(Reason.NOT_CHECKED, "The seller asks for no check of the entitlement.", None, now)
 
 
-def _grant(registration: Registration, check: EntitlementCheck, evidence: Evidence) -> Registration:
-    if check is EntitlementCheck.METER:
-        reason, detail = Reason.METERED, "AWS Marketplace takes this pod's usage."
-    else:
+def _grant(
+    registration: Registration, settings: RegistrarSettings, evidence: Evidence, *, recorded: bool = False
+) -> Registration:
+    if settings.check is not EntitlementCheck.METER:
         reason, detail = Reason.REGISTERED, "AWS Marketplace has registered this pod, and its signature is right."
+    elif settings.probe is StartProbe.DRY_RUN and not recorded:
+        reason, detail = Reason.METERED, _DRY_RUN
+    else:
+        reason, detail = Reason.METERED, _RECORDED
     return registration.granted(reason, detail, evidence, evidence.registered_at)
 
 

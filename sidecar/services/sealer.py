@@ -3,6 +3,7 @@
 An hour is sealed only if the clock allows it at that very step. The submitter sends what is sealed here.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -21,6 +22,11 @@ from sidecar.domain.ports import Clock
 from sidecar.domain.status import Terms
 from sidecar.services.course_keeper import CourseKeeper
 from sidecar.services.ports import EntitlementReader
+
+PROBE_SLOT_CURE = (
+    "Set entitlement.probe_dimension to a dimension without a price, or entitlement.probe to license. A pod that takes "
+    "over the ledger carries this usage."
+)
 
 log = structlog.get_logger()
 
@@ -41,6 +47,9 @@ class HourStore(Protocol):
         self, hour: Hour, dimension: str, clock: Callable[[], datetime], settle: timedelta | None
     ) -> SealedHour | None:
         """Freeze one dimension's hour; None when there is nothing to send, or it is too early by the clock."""
+
+    async def keep_probe_usage(self, now: datetime) -> Mapping[str, int]:
+        """Keep as unbilled what the start probe's slot leaves without an hour; millionths by dimension."""
 
     async def terms(self) -> Mapping[str, Terms]:
         """Return the terms of the conservation law by dimension."""
@@ -66,6 +75,8 @@ class Sealer:
         self._last_turn: Hour | None = None
         self.left_unsent: dict[str, int] = {}
         """Millionths by dimension that the pod's end leaves unsent; empty until then."""
+        self.lost_to_probe: Counter[str] = Counter()
+        """Millionths by dimension that no record takes, because the start probe has the pod's last hour."""
 
     async def seal_settled(self, now: datetime) -> None:
         """Seal the hours that have ended and settled at `now`, hours without usage included where they are reported."""
@@ -79,6 +90,7 @@ class Sealer:
             # What is dated a few minutes ahead can only be reported with the hour that is open now.
             await self._store.rebook_future_hours(after=hour_of(now), now=now)
             await self._seal(before=next_hour(hour_of(now)), settle=None)
+            await self._keep_probe_usage(now)
             await self._note_unsent()
         else:
             await self._seal(before=hour_of(now), settle=timedelta())
@@ -122,6 +134,12 @@ class Sealer:
                 line.warning("metering.tag_sets_folded", tag_sets=sealed.seal.folded)
             if sealed.seal.excess:
                 line.error("metering.over_limit", carried=render(sum(sealed.seal.excess.values())))
+
+    async def _keep_probe_usage(self, now: datetime) -> None:
+        """Report what the start probe's slot leaves without an hour: the pod ends before the next one."""
+        for dimension, quantity in (await self._store.keep_probe_usage(now)).items():
+            self.lost_to_probe[dimension] += quantity
+            log.error("metering.probe_slot", dimension=dimension, quantity=render(quantity), cure=PROBE_SLOT_CURE)
 
     async def _note_unsent(self) -> None:
         """Report once what no record of this pod holds although its last hour is sealed: fractions of whole numbers."""

@@ -124,6 +124,11 @@ class Submitter:
         """Millionths by dimension that the pod's end leaves unsent; empty until then."""
         return self._sealer.left_unsent
 
+    @property
+    def lost_to_probe(self) -> Mapping[str, int]:
+        """Millionths by dimension that no record takes, because the start probe has the pod's last hour."""
+        return self._sealer.lost_to_probe
+
     async def run(self) -> None:
         """Seal and submit until cancelled."""
         while True:

@@ -112,7 +112,7 @@ async def test_shows_emulators_time(clock: EmulatorClock, emulated: Emulated) ->
 
 
 async def test_time_runs_between_answers(clock: EmulatorClock, emulated: Emulated) -> None:
-    """Between two answers the clock goes on at the emulator's speed."""
+    """Between two answers the clock continues at the emulator's speed."""
     emulated.set(START, 3600)
     before = emulated.now()
     await clock.refresh()
@@ -156,7 +156,7 @@ async def test_hour_passes_in_a_second(clock: EmulatorClock, emulated: Emulated)
 
 @pytest.mark.parametrize(("now", "speed"), [(START + HOUR, 0), (START, 1e6), (START + 2 * HOUR, 1e-6)])
 async def test_change_ends_wait(clock: EmulatorClock, emulated: Emulated, now: datetime, speed: float) -> None:
-    """A wait on a clock that stands still ends when the clock is stepped past it or set going."""
+    """A wait on a clock that does not move ends when the clock is stepped past it or set going."""
     waiting = asyncio.create_task(clock.sleep_until(START + HOUR))
     assert await asyncio.to_thread(emulated.wait_for_questions, 2)
     assert not waiting.done()
@@ -167,7 +167,7 @@ async def test_change_ends_wait(clock: EmulatorClock, emulated: Emulated, now: d
 
 
 async def test_step_back_prolongs_wait(clock: EmulatorClock, emulated: Emulated) -> None:
-    """A wait whose time has nearly come goes on when the clock is set back."""
+    """A wait whose time has nearly come continues when the clock is set back."""
     emulated.set(START + HOUR - timedelta(seconds=2), 1)
     await clock.refresh()
     waiting = asyncio.create_task(clock.sleep_until(START + HOUR))
@@ -181,7 +181,7 @@ async def test_step_back_prolongs_wait(clock: EmulatorClock, emulated: Emulated)
 
 
 async def test_past_instant_yields(clock: EmulatorClock) -> None:
-    """A wait for the past ends at once, on a clock that stands still too."""
+    """A wait for the past ends immediately, on a clock that does not move too."""
     async with asyncio.timeout(PATIENCE):
         await clock.sleep_until(START)
     assert START <= clock.now()
@@ -268,7 +268,7 @@ async def test_clock_does_not_tremble(server: Server) -> None:
 
 
 async def test_start_is_bounded(server: Server) -> None:
-    """Nobody listening does not keep the clock from starting; it follows as soon as somebody answers."""
+    """Without a listener the clock starts; it follows as soon as there is an answer."""
     server.stop()
     clock = EmulatorClock(server.url)
     await clock.start()

@@ -40,7 +40,7 @@ async def test_wait_reaches_instant() -> None:
 
 
 async def test_past_instant_yields() -> None:
-    """A wait for the past ends at once, but lets other tasks run."""
+    """A wait for the past ends immediately, but lets other tasks run."""
     ran = asyncio.Event()
     other = asyncio.create_task(_set(ran))
     clock = SystemClock()

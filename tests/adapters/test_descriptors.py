@@ -94,7 +94,7 @@ def test_next_shortage_is_told_anew(loop: Loop) -> None:
 
 
 def test_silence_alone_is_no_end(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While no descriptor can be had the shortage lasts, even if nobody connects."""
+    """While no descriptor can be had the shortage lasts, even without a connection."""
 
     def fail(*_: object) -> int:
         raise OSError(errno.EMFILE, "")

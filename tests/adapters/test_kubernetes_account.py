@@ -10,7 +10,7 @@ from sidecar.adapters.kubernetes.account import name_account
 
 
 def token_of(claims: object) -> str:
-    """Return a token with some claims; nobody verifies it."""
+    """Return a token with some claims; it is not verified."""
     encoded = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     return f"e30.{encoded}.c2lnbmF0dXJl\n"
 

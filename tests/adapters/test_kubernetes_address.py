@@ -44,7 +44,7 @@ def test_account_names_namespace(account: Path) -> None:
     ("variable", "in_pod"), [("KUBERNETES_SERVICE_HOST", False), ("POD_NAME", True), ("POD_NAMESPACE", True)]
 )
 def test_missing_variable(account: Path, variable: str, in_pod: bool) -> None:  # noqa: FBT001 - a column of the table
-    """What is missing is named, and told apart from no pod at all."""
+    """What is missing is named, and distinguished from no pod at all."""
     (account / "namespace").unlink()
     with pytest.raises(NotInCluster, match=f"^{variable} is not set") as caught:
         locate_pod({name: value for name, value in ENVIRON.items() if name != variable}, account)

@@ -117,7 +117,7 @@ async def test_access_is_reviewed(server: ApiServer, own: KubernetesPod, access:
 
 
 async def test_condition_is_merged(server: ApiServer, own: KubernetesPod) -> None:
-    """The condition is patched by its type under the pod's UID, so that no other condition and no other pod is hit."""
+    """The condition is patched by its type under the pod's UID, so no other condition and no other pod is hit."""
     await own.patch_condition(GATE, NOON)
     (patch,) = server.asked(STATUS)
     assert ("PATCH", "application/strategic-merge-patch+json") == (patch.method, patch.content_type)
@@ -209,7 +209,7 @@ async def test_token_is_taken_anew(server: ApiServer, own: KubernetesPod) -> Non
 
 @pytest.mark.parametrize("missing", ["token", "ca.crt"])
 async def test_account_may_come_late(server: ApiServer, own: KubernetesPod, missing: str) -> None:
-    """Without the service account's files nothing can be asked; once they are there it goes on."""
+    """Without the service account's files nothing can be asked; once they are there it continues."""
     there = server.account / missing
     content = there.read_bytes()
     there.unlink()
@@ -279,7 +279,7 @@ async def test_old_cluster_is_still_verified(tmp_path: Path) -> None:
 
 
 async def test_new_authority_is_read(server: ApiServer, own: KubernetesPod, tmp_path: Path) -> None:
-    """The authority's file is read for each connection, so that a rotated authority needs no restart."""
+    """The authority's file is read for each connection, so a rotated authority needs no restart."""
     other = ApiServer(tmp_path / "other")
     right = (server.account / "ca.crt").read_bytes()
     try:
@@ -292,7 +292,7 @@ async def test_new_authority_is_read(server: ApiServer, own: KubernetesPod, tmp_
 
 
 async def test_only_cluster_is_lenient(own: KubernetesPod) -> None:
-    """Whoever else uses the HTTP library in this process, such as the AWS SDK, keeps its strict certificates."""
+    """Every other user of the HTTP library in this process, such as the AWS SDK, keeps its strict certificates."""
     await own.get_pod()
     with PoolManager() as others:
         assert others.connection_from_url("https://127.0.0.1:1").ConnectionCls is HTTPSConnection
@@ -320,7 +320,7 @@ async def test_silence_has_an_end(server: ApiServer) -> None:
 
 
 async def test_hanging_call_holds_no_other_up(server: ApiServer) -> None:
-    """Beside a call that hangs another one is answered."""
+    """Next to a call that hangs another one is answered."""
     server.faults[STATUS] = HANG
     own = KubernetesPod(locate_pod(server.environ, server.account), timedelta(seconds=PATIENCE))
     hanging = asyncio.create_task(failure_of(own.patch_condition(GATE, NOON)))

@@ -66,6 +66,7 @@ def test_every_value_exposed() -> None:
         labeled("marketplace_usage_unbilled", dimension="requests"): 0,
         labeled("marketplace_usage_remainder", dimension="requests"): 0,
         labeled("marketplace_usage_left_unsent", dimension="requests"): 0.5,
+        labeled("marketplace_usage_probe_slot_total", dimension="requests"): 0.25,
         labeled("marketplace_ledger_balanced"): 1,
         labeled("marketplace_records_in_doubt"): 1,
         labeled("marketplace_ledger_bytes"): 4096,

@@ -124,7 +124,7 @@ def test_token_names_the_pod(tmp_path: Path, metadata: Metadata, uid: str | None
     "claims", [{}, pod_claims(None), pod_claims(7), pod_claims(""), {"kubernetes.io": []}, [], "x"]
 )
 def test_token_without_pod_contradicts_nothing(tmp_path: Path, claims: object) -> None:
-    """A token without pod claims leaves POD_UID as it is, and names nobody by itself."""
+    """A token without pod claims leaves POD_UID as it is, and names no pod by itself."""
     environ = project(tmp_path, claims)
     assert PodIdentity("u-1", PodSource.DOWNWARD_API) == pod_identity({**environ, "POD_UID": "u-1"})
     assert pod_identity(environ) is None

@@ -1,4 +1,4 @@
-"""Which key files are taken, and what is said about the others."""
+"""Which key files are taken, and what is reported about the others."""
 
 import base64
 import os
@@ -37,7 +37,7 @@ RSA_OID = bytes.fromhex("06092a864886f70d0101010500")
 
 
 def pem_of(modulus: int, exponent: int = 65537) -> bytes:
-    """Return the PEM of a made-up RSA key: nobody has to find primes for a size that is refused."""
+    """Return the PEM of a made-up RSA key: a size that is refused needs no primes."""
     numbers = der(0x30, integer(modulus) + integer(exponent))
     info = der(0x30, der(0x30, RSA_OID) + der(0x03, b"\0" + numbers))
     return b"-----BEGIN PUBLIC KEY-----\n" + base64.encodebytes(info) + b"-----END PUBLIC KEY-----\n"
@@ -63,7 +63,7 @@ def framed(body: bytes) -> bytes:
 
 
 def fault_of(path: Path) -> str:
-    """Return what is said about a key file that is refused."""
+    """Return what is reported about a key file that is refused."""
     with pytest.raises(UnusableKeys) as refused:
         PublicKeys.load({1: path})
     return str(refused.value)
@@ -141,7 +141,7 @@ def test_other_algorithm(tmp_path: Path) -> None:
 
 
 def test_private_key(seller: "Signer", tmp_path: Path) -> None:
-    """A private key is refused in any form, even beside the public one, and its removal is asked for."""
+    """A private key is refused in any form, even next to the public one, and its removal is asked for."""
     path = tmp_path / "1.pem"
     for form, protection in (
         (PrivateFormat.PKCS8, NoEncryption()),
@@ -162,7 +162,7 @@ def test_older_form(seller: "Signer", tmp_path: Path) -> None:
 
 
 def test_every_fault_at_once(seller: "Signer", tmp_path: Path) -> None:
-    """All key files that cannot be used are named at once, missing ones and folders too."""
+    """All key files that cannot be used are named together, missing ones and folders too."""
     good = seller.write(tmp_path)
     missing = tmp_path / "missing.pem"
 

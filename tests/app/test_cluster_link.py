@@ -37,7 +37,7 @@ def account(tmp_path: Path) -> Path:
     ],
 )
 async def test_no_tie(account: Path, use: KubernetesUse, missing: str, said: list[str]) -> None:
-    """Without a tie the end is the pod's own; what was forgotten or asked for in vain is said, with its name."""
+    """Without a tie the end is the pod's own; what was forgotten or asked for in vain is reported, with its name."""
     faults = FaultRegister()
     (account / missing).unlink() if missing == "token" else None
     environ = {name: value for name, value in IN_POD.items() if name != missing}
@@ -51,7 +51,7 @@ async def test_no_tie(account: Path, use: KubernetesUse, missing: str, said: lis
 
 
 async def test_unreachable_cluster_ends(account: Path) -> None:
-    """With a tie to an API that cannot be reached the end is taken to be the pod's own, and the status says why."""
+    """With a tie to an API that cannot be reached the end is taken to be the pod's own, and the status shows why."""
     faults = FaultRegister()
     cluster = Cluster(KubernetesSettings(), IN_POD, faults, account)
     assert [] == faults.findings
@@ -61,7 +61,7 @@ async def test_unreachable_cluster_ends(account: Path) -> None:
 
 
 async def test_lack_of_threads_is_a_fault(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no thread can be had for a call, the end is the pod's own and the status says why; nothing breaks by it."""
+    """Without a free thread for the call, the end is the pod's own and the status shows why; nothing breaks."""
     faults = FaultRegister()
     cluster = Cluster(KubernetesSettings(), IN_POD, faults, account)
 

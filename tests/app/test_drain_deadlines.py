@@ -126,7 +126,7 @@ def test_reserve_of_open_hour(busy: Process) -> None:
 
 
 def test_timeout_ends_all() -> None:
-    """An open hour that AWS refuses ends the drain at the timeout, with a line that says so."""
+    """An open hour that AWS refuses ends the drain at the timeout, with a line that shows it."""
     process = Process(open_hour_takes=NEVER)
     process.run()
     assert (TIMEOUT.total_seconds(), ["shutdown.incomplete"]) == (process.second_of("over"), process.events)

@@ -1,4 +1,4 @@
-"""What the benchmarks start: the sidecar beside its emulator, registered, and aiohttp alone as the baseline."""
+"""What the benchmarks start: the sidecar next to its emulator, registered, and aiohttp alone as the baseline."""
 
 import json
 import subprocess
@@ -55,7 +55,7 @@ class Bench:
         return figures
 
     def close(self) -> None:
-        """End the bare server; the environment is closed by whoever made it."""
+        """End the bare server; the environment is closed by its maker."""
         self._bare.kill()
         self._bare.wait()
         assert self._bare.stdout is not None

@@ -92,14 +92,14 @@ def drive(port: int, requests: Iterator[bytes], status: int, seconds: float, cli
 
 
 def questions(path: str) -> Iterator[bytes]:
-    """Yield one GET for ever."""
+    """Yield one GET without end."""
     request = b"GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" % path.encode()
     while True:
         yield request
 
 
 def reports(batch: int, prefix: str) -> Iterator[bytes]:
-    """Yield POSTs of usage for ever: `batch` events each, every one with an id of its own."""
+    """Yield POSTs of usage without end: `batch` events each, every one with an id of its own."""
     number = 0
     while True:
         events = [

@@ -28,7 +28,7 @@ class Target:
     at_least: bool
 
     def met(self, ratio: float) -> bool:
-        """Tell whether `ratio` is on the right side."""
+        """Return whether `ratio` is on the right side."""
         return ratio >= self.bound if self.at_least else ratio <= self.bound
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ def at_most(bound: float) -> Target:
 
 
 def alternate(ours: Callable[[], float], baseline: Callable[[], float]) -> tuple[list[float], list[float]]:
-    """Measure both sides in turn, so that what else the machine does meets both; longer when the rounds disagree."""
+    """Measure both sides in turn, so what else the machine does meets both; longer when the rounds disagree."""
     pairs: list[tuple[float, float]] = []
     while len(pairs) < ROUNDS or (len(pairs) < MOST_ROUNDS * ROUNDS and _disagree(pairs)):
         pairs.append((ours(), baseline()))
@@ -54,7 +54,7 @@ def alternate(ours: Callable[[], float], baseline: Callable[[], float]) -> tuple
 
 
 def _disagree(pairs: list[tuple[float, float]]) -> bool:
-    """Tell whether the middle half of the ratios is wider than `AGREEMENT`."""
+    """Return whether the middle half of the ratios is wider than `AGREEMENT`."""
     if len(pairs) < 4:
         return False
     first, _, third = statistics.quantiles((mine / theirs for mine, theirs in pairs), n=4)
@@ -80,7 +80,7 @@ def judge(name: str, unit: str, value: float, target: Target) -> None:
 
 
 def tell(line: str) -> None:
-    """Print a line at once."""
+    """Print a line immediately."""
     sys.stdout.write(f"\n{line}")
     sys.stdout.flush()
 

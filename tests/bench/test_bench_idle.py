@@ -1,4 +1,4 @@
-"""What a sidecar costs that has nothing to do: memory beside a process with the same libraries, and processor time."""
+"""What a sidecar costs that has nothing to do: memory next to a process with the same libraries, and processor time."""
 
 import os
 import subprocess
@@ -64,7 +64,7 @@ def _live(environment: Environment) -> Iterator[int]:
 
 
 def test_idle_memory(environment: Environment) -> None:
-    """Registered and idle, beside a process that loaded the same libraries and made one client of the SDK."""
+    """Registered and idle, next to a process that loaded the same libraries and made one client of the SDK."""
     measured: dict[str, tuple[list[float], list[float]]] = {"Rss": ([], []), "Pss": ([], [])}
     for _ in range(ROUNDS):
         environment.start_sidecar()
@@ -121,7 +121,7 @@ def _switches(pid: int) -> int:
 
 
 def test_first_request_after_idle(environment: Environment) -> None:
-    """A gate that nobody asked for a while answers as fast as ever."""
+    """A gate that was not asked for a while answers as fast as ever."""
     with _live(environment):
         wait_for("the gate", lambda: request(environment.api, "GET", "/v1/entitlement").document()["entitled"])
         time.sleep(SETTLED)

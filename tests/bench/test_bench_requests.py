@@ -1,4 +1,4 @@
-"""Requests a second beside aiohttp alone, under the same load of 32 connections."""
+"""Requests a second next to aiohttp alone, under the same load of 32 connections."""
 
 import os
 import sqlite3
@@ -71,7 +71,7 @@ def test_durable_event_rate(bench: Bench) -> None:
 
 @pytest.mark.parametrize("environment", ["disk"], indirect=True)
 def test_events_on_disk(bench: Bench) -> None:
-    """The same on the disk of this folder, beside the fsyncs that it does alone."""
+    """The same on the disk of this folder, next to the fsyncs that it does alone."""
     ours = _Side(bench, bench.environment.api, bench.pid)
     fsyncs: list[float] = []
     rates: list[float] = []

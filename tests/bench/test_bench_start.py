@@ -1,4 +1,4 @@
-"""Start-up: the sidecar beside the bare import of the libraries that it loads, and the small commands beside python."""
+"""Start-up: the sidecar against the bare import of its libraries, and the small commands against bare python."""
 
 import subprocess
 import sys

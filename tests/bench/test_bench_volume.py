@@ -1,4 +1,4 @@
-"""Many events: batches of 1,000 beside SQLite alone, then as many as BENCH_EVENTS says, and a restart after them."""
+"""Many events: batches of 1,000 next to SQLite alone, then as many as BENCH_EVENTS says, and a restart after them."""
 
 import itertools
 import os

@@ -68,7 +68,7 @@ def fetch(version: str) -> Path:
     if not kept.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         go = programs.find_go(programs.report)
-        # Outside any module, so that nobody's go.mod has a say.
+        # Outside any module, so no go.mod applies.
         with tempfile.TemporaryDirectory(dir=folder) as name:
             command = [go, "mod", "download", "-json", f"k8s.io/kubernetes@v{version}"]
             ran = subprocess.run(command, cwd=name, stdout=subprocess.PIPE, check=True)

@@ -1,4 +1,4 @@
-"""The example's app, as a process beside a real sidecar."""
+"""The example's app, as a process next to a real sidecar."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def own_emulator(tmp_path: Path) -> Iterator[Emulator]:
 
 @pytest.fixture
 def own_site(tmp_path: Path, own_emulator: Emulator) -> Iterator[Site]:
-    """A product beside it."""
+    """A product next to it."""
     site = Site(tmp_path / "site", own_emulator)
     yield site
     site.close()
@@ -70,7 +70,7 @@ def test_app_waits_for_entitlement(own_site: Site, own_emulator: Emulator, tmp_p
 
 
 def test_app_lingers(own_site: Site, tmp_path: Path) -> None:
-    """Told to end it goes on for a while, and all of that is reported, too."""
+    """Told to end it continues for a while, and all of that is reported, too."""
     sidecar = own_site.start_entitled()
     app = App(tmp_path / "app.log", sidecar.api, INTERVAL="0.01", LINGER="0.5")
     wait_for("a report", lambda: app.counts("reported"))

@@ -337,7 +337,7 @@ def _refusal(helm: Helm, chart: str | Path, values: Values, *, kubernetes: str =
 
 @pytest.mark.parametrize(("changes", "expected"), [rule[1:] for rule in RULES], ids=[rule[0] for rule in RULES])
 def test_impossible_is_refused(helm: Helm, changes: Values, expected: str) -> None:
-    """The one thing that is wrong is the one that is told, with what to do after a semicolon."""
+    """The one thing that is wrong is the one that is reported, with what to do after a semicolon."""
     (problem,) = _refusal(helm, "marketplace-product", merge(PRODUCT, changes))
     assert problem.startswith(expected)
     assert "; " in problem or ", and " in problem
@@ -364,7 +364,7 @@ def test_native_needs_new_kubernetes(helm: Helm) -> None:
 
 
 def test_all_problems_at_once(helm: Helm) -> None:
-    """Everything that is wrong is told in one go."""
+    """Everything that is wrong is reported in one go."""
     changes = merge(
         config(product={"code": ""}), sidecar(serviceAccount={"roleArn": ""}, terminationGracePeriodSeconds=1)
     )
@@ -405,7 +405,7 @@ def _fix(chart: Path, **members: Any) -> None:
 
 
 def test_product_of_the_chart_is_fixed(helm: Helm, own_chart: Path) -> None:
-    """A product.yaml in the chart is the product, and values beside it are refused."""
+    """A product.yaml in the chart is the product, and values next to it are refused."""
     _fix(own_chart)
     role = sidecar(serviceAccount={"roleArn": ROLE})
     (configured,) = (
@@ -421,7 +421,7 @@ def test_product_of_the_chart_is_fixed(helm: Helm, own_chart: Path) -> None:
 
 
 def test_product_of_the_chart_is_judged(helm: Helm, own_chart: Path) -> None:
-    """A product.yaml with other keys, or beside an image that has its own, is refused."""
+    """A product.yaml with other keys, or next to an image that has its own, is refused."""
     _fix(own_chart, color="blue")
     role = sidecar(serviceAccount={"roleArn": ROLE})
     (problem,) = _refusal(helm, own_chart, role)
@@ -454,7 +454,7 @@ def test_key_is_judged_as_in_the_pod(
 
 
 def test_alias_is_needed(helm: Helm, own_chart: Path) -> None:
-    """A chart that forgets the alias is told so."""
+    """A chart that forgets the alias fails with that reason."""
     chart = own_chart / "Chart.yaml"
     chart.write_text(chart.read_text(encoding="utf-8").replace("    alias: sidecar\n", ""), encoding="utf-8")
     (own_chart / "values.schema.json").unlink()

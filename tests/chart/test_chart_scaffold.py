@@ -45,7 +45,7 @@ def find(language: str, holding: str) -> Block:
 
 
 def complete(chart: Path) -> None:
-    """Add the dependency, and the file of the objects beside the pod."""
+    """Add the dependency, and the file of the objects next to the pod."""
     with (chart / "Chart.yaml").open("a", encoding="utf-8") as file:
         file.write(find("yaml", "alias: sidecar").text)
     shutil.copytree(CHARTS / "marketplace-sidecar", chart / "charts" / "marketplace-sidecar")

@@ -1,4 +1,4 @@
-"""Each setting is stated once, in the groups of the sidecar; documents and charts say the same of it."""
+"""Each setting is stated once, in the groups of the sidecar; documents and charts agree with that."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -48,7 +48,7 @@ def _table(chart: str) -> str:
 
 @pytest.mark.parametrize("chart", _CHARTS)
 def test_table_is_current(chart: str, keep: Callable[[Path, str], None]) -> None:
-    """The table of values in the chart's README says what the schema and the defaults say."""
+    """The table of values in the chart's README agrees with the schema and the defaults."""
     readme = CHARTS / chart / "README.md"
     before, begin, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
     _, end, after = rest.partition(_END)

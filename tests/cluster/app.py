@@ -5,7 +5,7 @@ as one line in a file of the node, which outlives the pod: what the file holds i
 less. An unanswered event is sent again under its id until it is acknowledged.
 
 Variables: MARKETPLACE_SIDECAR_URL; APP_BOOKS, the folder of the files; APP_EVENTS, after how many events it reports no
-more; APP_PACE, seconds between two; APP_LINGER, seconds that it goes on after SIGTERM. Listens on port 8080: GET
+more; APP_PACE, seconds between two; APP_LINGER, seconds that it continues after SIGTERM. Listens on port 8080: GET
 /ask/PATH answers what the local API answers at /PATH.
 """
 

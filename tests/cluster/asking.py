@@ -37,7 +37,7 @@ def ask(url: str, document: object = None) -> Reply:
     """GET an address, or POST a document to it.
 
     Raises:
-        OSError: Nobody answered.
+        OSError: No answer came.
         http.client.HTTPException: The answer broke off.
     """
     body = None if document is None else json.dumps(document).encode()

@@ -74,7 +74,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
 
 
 def write_kubelet(folder: Path, network: Network, port: int, health_port: int) -> None:
-    """Write `kubelet.yaml`: a kubelet that lives beside others and manages no cgroups but its containers'."""
+    """Write `kubelet.yaml`: a kubelet that lives next to others and manages no cgroups but its containers'."""
     settings = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -117,6 +117,6 @@ def _snapshotter(folder: Path) -> str:
 
 
 def _write(path: Path, document: Any) -> None:
-    """Write JSON, which is YAML; for nobody else to read, since a token may be in it."""
+    """Write JSON, which is YAML; for no other user to read, since a token may be in it."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         json.dump(document, file, indent=1)

@@ -80,7 +80,7 @@ def shared_emulator(aws: Stage) -> Emulator:
 
 @pytest.fixture
 def emulator(shared_emulator: Emulator) -> Emulator:
-    """An emulator that knows nobody and stands at `NOON`."""
+    """An emulator without customers and stands at `NOON`."""
     shared_emulator.begin()
     return shared_emulator
 

@@ -40,7 +40,7 @@ class Emulator:
         return ask(f"{self.url}/_emulator/{path}").document
 
     def post(self, path: str, **members: object) -> Any:
-        """Tell the control API something."""
+        """Send a command to the control API."""
         reply = ask(f"{self.url}/_emulator/{path}", members)
         assert 200 == reply.status, reply.body
         return reply.document
@@ -81,5 +81,5 @@ class Emulator:
         return records
 
     def registered(self) -> list[str]:
-        """Return the identities that were let in."""
+        """Return the identities that were admitted."""
         return [registration["Identity"] for registration in self.get("state")["registrations"]]

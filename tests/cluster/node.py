@@ -203,7 +203,7 @@ class Node:
         raise NodeFailed(f"{what} did not come within {PATIENCE:.0f} s: {fault}\n{self.logs()}")
 
     def _is_serving(self) -> bool:
-        """Tell whether the API server is ready; its certificate exists only from some moment on."""
+        """Return whether the API server is ready; its certificate exists only from some moment on."""
         if not (self.folder / "certificates" / "apiserver.crt").exists():
             return False
         self.api = config.new_client_from_config(str(self.kubeconfig))  # type: ignore[no-untyped-call] # it has no types
@@ -217,7 +217,7 @@ class Node:
         return any(condition.type == "Ready" and condition.status == "True" for condition in node.status.conditions)
 
     def _delete_pods(self) -> None:
-        """Delete all pods and wait until the kubelet has taken them down, so that their mounts and networks go."""
+        """Delete all pods and wait until the kubelet has taken them down, so their mounts and networks go."""
         core: Any = client.CoreV1Api(self.api)
         deadline = time.monotonic() + _END
         while time.monotonic() < deadline:

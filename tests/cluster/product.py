@@ -18,7 +18,7 @@ SELECTOR = f"app.kubernetes.io/instance={NAME}"
 
 
 class Product:
-    """One product on a stage, beside one emulator.
+    """One product on a stage, next to one emulator.
 
     Attributes:
         values: What it is installed with; `changes` of the calls below are laid over it.

@@ -1,7 +1,7 @@
 """What a node leaves behind: its processes, their children, its mounts and its folder.
 
-Everything of a node is told by its folder, which only the holder of the node's number uses: refuses to touch a process
-that neither names that folder in its command line nor descends from one that does.
+Everything of a node is recognized by its folder, which only the holder of the node's number uses. A process is left
+alone unless it names that folder in its command line or descends from one that does.
 """
 
 import os

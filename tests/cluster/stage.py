@@ -35,7 +35,7 @@ class Stage:
         await_for("the cluster's certificate", self._has_certificate)
 
     def close(self) -> None:
-        """Delete the namespace and wait until its pods are gone; nobody waits for a grace period any more."""
+        """Delete the namespace and wait until its pods are gone, without a grace period."""
         self.core.delete_namespace(self.namespace)
         for pod in self.pods():
             for status in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
@@ -168,7 +168,7 @@ class Stage:
 
 
 def is_ready(pod: Any) -> bool:
-    """Tell whether a pod has the condition Ready."""
+    """Return whether a pod has the condition Ready."""
     return any(one.type == "Ready" and one.status == "True" for one in pod.status.conditions or [])
 
 
@@ -179,7 +179,7 @@ def status_of(pod: Any, container: str) -> Any:
 
 
 def is_running(pod: Any, container: str) -> bool:
-    """Tell whether a container runs now."""
+    """Return whether a container runs now."""
     statuses = [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]
     return any(status.name == container and status.state.running is not None for status in statuses)
 

@@ -20,7 +20,7 @@ SOMEBODY = 1000660000
 
 
 def test_chart_role_suffices(product: Product, stage: Stage) -> None:
-    """With the chart's Role and no more, the gate opens, the Event is written and a restart is told from the end."""
+    """With the Role of the chart alone the gate opens, the Event is written, and a restart is not taken for the end."""
     product.install({"sidecar": {"config": {"kubernetes": {"readiness_gate": GATE}}}})
     (pod,) = product.await_ready()
     assert "True" == _condition(pod, GATE).status
@@ -43,7 +43,7 @@ def test_chart_role_suffices(product: Product, stage: Stage) -> None:
 
 
 def test_missing_role_stops_nothing(product: Product, stage: Stage) -> None:
-    """Without a Role the pod is let in and metered as with it; the rule to add is said, and only Events are missing."""
+    """Without a Role the pod is admitted and metered as with it; the rule to add is named, only Events are missing."""
     product.install({"sidecar": {"rbac": {"create": False}}})
     (pod,) = product.await_ready()
     await_for("usage", lambda: stage.booked() > 5)
@@ -66,7 +66,7 @@ def irsa_emulator(aws: Stage) -> Emulator:
 
 @pytest.fixture
 def irsa_product(irsa_emulator: Emulator, stage: Stage, bin_folder: Path) -> Product:
-    """A product beside that."""
+    """A product next to that."""
     irsa_emulator.begin()
     return Product(stage, irsa_emulator, bin_folder / "helm")
 
@@ -92,7 +92,7 @@ def test_pods_meter_in_their_own_names(irsa_product: Product, stage: Stage) -> N
 
 
 def test_static_keys_are_refused_where_roles_rule(irsa_product: Product, stage: Stage) -> None:
-    """The same pods without a role stay out, so that the test above cannot pass by chance."""
+    """The same pods without a role stay out, so the test above cannot pass by chance."""
     irsa_product.install()
     (pod,) = stage.await_pods("", "running the sidecar", lambda pod: is_running(pod, SIDECAR_CONTAINER))
     await_for("a refused call", lambda: irsa_product.emulator.calls("RegisterUsage"))
@@ -122,7 +122,7 @@ def test_neighbor_cannot_reach_usage_api(product: Product, stage: Stage) -> None
 
 
 def test_any_user_on_read_only_root(product: Product, stage: Stage) -> None:
-    """Under a user that the image does not know, on a root that nobody can write to, everything works."""
+    """Under a user that the image does not know, on a root that is not writable, everything works."""
     user = {"runAsUser": SOMEBODY, "runAsGroup": 0, "fsGroup": SOMEBODY}
     product.install({"sidecar": {"podSecurityContext": user}})
     (pod,) = product.await_ready()
@@ -142,7 +142,7 @@ def _condition(pod: Any, kind: str) -> Any:
 
 
 def _examined(stage: Stage, pod: Any, name: str) -> Any:
-    """Return one check of `doctor`, run beside the sidecar."""
+    """Return one check of `doctor`, run next to the sidecar."""
     _, said = stage.execute(pod, SIDECAR_CONTAINER, "python", "-m", "sidecar", "doctor", "--json")
     (document,) = [json.loads(line) for line in said.splitlines() if line.startswith('{"ok"')]
     return next(check for check in document["checks"] if check["name"] == name)

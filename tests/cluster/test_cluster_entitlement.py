@@ -1,4 +1,4 @@
-"""Without the entitlement the product does not run, says why, and starts by itself once the buyer may use it."""
+"""Without the entitlement the product does not run, shows why, and starts by itself once the buyer may use it."""
 
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ ASK_AGAIN = "6m"
 
 
 def test_denied_app_never_starts(product: Product, stage: Stage) -> None:
-    """While AWS refuses the registration, the app's container is not even made, and /readyz and Events say why."""
+    """While AWS refuses the registration, the app's container is not even made, and /readyz and Events show why."""
     product.emulator.unsubscribe()
     product.install()
     (pod,) = stage.await_pods(SELECTOR, "running the sidecar", lambda pod: is_running(pod, SIDECAR_CONTAINER))
@@ -60,7 +60,7 @@ def test_throttled_minute_delays_start(product: Product, stage: Stage) -> None:
 
 
 def test_plain_pod_gets_no_endpoint(product: Product, stage: Stage) -> None:
-    """As a plain container the sidecar cannot hold the app back, but nobody is sent to the pod before time."""
+    """As a plain container the sidecar cannot hold the app back, but no traffic is sent to the pod before time."""
     product.emulator.unsubscribe()
     product.install({"sidecar": {"mode": "plain"}})
     (pod,) = stage.await_pods(SELECTOR, "running the app", lambda pod: is_running(pod, APP))

@@ -12,7 +12,7 @@ HOUR = "2026-11-23T10:00:00Z"
 
 
 def test_killed_sidecar_burns_no_hour(product: Product, stage: Stage) -> None:
-    """SIGKILL of the sidecar's container in a living pod loses nothing, and the hour goes on in the next process."""
+    """SIGKILL of the sidecar's container in a living pod loses nothing, and the hour continues in the next process."""
     product.install()
     (pod,) = product.await_ready()
     await_for("usage", lambda: stage.booked() > 10)

@@ -9,7 +9,7 @@ from tests.cluster.node import Node, NodeFailed
 
 
 def test_failed_start_leaves_nothing(bin_folder: Path, tmp_path: Path) -> None:
-    """A node whose API server ends at once takes its programs, mounts, bridge, rule and folder with it."""
+    """A node whose API server ends immediately takes its programs, mounts, bridge, rule and folder with it."""
     before = _traces()
     for name in ("etcd", "kube-apiserver"):
         tmp_path.joinpath(name).symlink_to(bin_folder / "etcd" if name == "etcd" else "/bin/false")

@@ -54,7 +54,7 @@ class Pod:
         return [*self.site.program, "doctor", "--config", str(config), *options]
 
     def environment(self) -> Mapping[str, str]:
-        """Return what the pod's environment says."""
+        """Return the pod's environment."""
         return environment(**self.variables)
 
 
@@ -103,7 +103,7 @@ def break_names(pod: Pod) -> None:
 
 
 def break_trust(pod: Pod) -> None:
-    """Let the role trust somebody else, the clock be wrong, and the Role lack all."""
+    """Make the role trust another account, the clock be wrong, and the Role lack all."""
     pod.aws.skew = timedelta(minutes=10)
     pod.emulator.order("AssumeRoleWithWebIdentity", "access-denied")
     pod.cluster.refused = {"get pods", "patch pods/status", "create events"}
@@ -119,7 +119,7 @@ def break_permission(pod: Pod) -> None:
 
 
 def break_key(pod: Pod) -> None:
-    """Let another key stand where the registered one was, beside an emulator that was left in the configuration."""
+    """Let another key stand where the registered one was, next to an emulator that was left in the configuration."""
     pod.site.changes = {"marketplace": {"mode": "emulator", "endpoint_url": pod.emulator.url}}
     registered = pod.site.start_entitled(variables=pod.variables)
 
@@ -135,7 +135,7 @@ def break_key(pod: Pod) -> None:
 
 
 def sign_in_as_node(pod: Pod) -> None:
-    """Let nobody but the node's metadata service give credentials."""
+    """Make the node's metadata service the only source of credentials."""
     leave_account(pod)
     server = ThreadingHTTPServer(("127.0.0.1", 0), NodeMetadata)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -163,7 +163,7 @@ class NodeMetadata(BaseHTTPRequestHandler):
     do_PUT = do_GET  # noqa: N815 - the name that http.server looks for
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 def leave_account(pod: Pod) -> None:
@@ -197,7 +197,7 @@ def move_away(pod: Pod) -> None:
 
 
 def trust_others(pod: Pod) -> None:
-    """Let AWS's certificate be of an authority that nobody here knows."""
+    """Let AWS's certificate be of an unknown authority."""
     pod.aws.trust(known=False)
 
 

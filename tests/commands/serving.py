@@ -13,7 +13,7 @@ UNAUTHORIZED: object = {"detail": "send the token"}
 
 
 class Api:
-    """A local API that gives one scripted answer after the other, the last one for ever."""
+    """A local API that gives one scripted answer after the other, the last one again and again."""
 
     def __init__(self, *answers: object, token: str | None = None) -> None:
         self.answers = list(answers)

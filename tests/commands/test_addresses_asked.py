@@ -1,4 +1,4 @@
-"""Where a listener is asked from beside it."""
+"""Where a listener is asked from next to it."""
 
 import pytest
 

@@ -201,12 +201,12 @@ def test_unclear_charge_is_refused(tmp_path: Path, broken: dict[str, Any]) -> No
     ],
 )
 def test_uncharged_call_is_passed_over(tmp_path: Path, passed: dict[str, Any]) -> None:
-    """Refusals, dry runs, other products and other calls charge nobody."""
+    """Refusals, dry runs, other products and other calls are no charges."""
     assert [] == charges(tmp_path, passed)
 
 
 def test_odd_event_id_is_written_out(tmp_path: Path) -> None:
-    """An event's id goes into the audit trail, so that it holds nothing that cannot stand there."""
+    """An event's id goes into the audit trail, so it holds nothing that cannot stand there."""
     [charge] = charges(tmp_path, metered(1) | {"eventID": "e\ud800\n"})
     assert "e\\ud800\\n" == charge.event_id
 
@@ -269,7 +269,7 @@ def test_one_event_is_held_at_a_time(tmp_path: Path) -> None:
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_anything_is_read_or_refused(tmp_path: Path, content: object) -> None:
-    """No content breaks the reader: it gives events, or says that it cannot."""
+    """No content breaks the reader: it gives events, or shows that it cannot."""
     path = tmp_path / "trail.json"
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     try:

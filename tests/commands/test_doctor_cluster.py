@@ -1,4 +1,4 @@
-"""What the check of the cluster says, against a server that plays its API."""
+"""The check of the cluster, against a server that plays its API."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -29,18 +29,18 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 def look(
     server: ApiServer, kubernetes: KubernetesSettings = AUTO, running: Any = None, **variables: str
 ) -> tuple[CheckResult, PodView | None]:
-    """Check as that pod; what is said of the cluster, and the pod."""
+    """Check as that pod; what is reported of the cluster, and the pod."""
     tie, _, found = check_kubernetes(kubernetes, {**server.environ, **variables}, running, server.account)
     return tie, found
 
 
 def ask_role(server: ApiServer, kubernetes: KubernetesSettings) -> CheckResult:
-    """Check as that pod; what is said of its Role."""
+    """Check as that pod; what is reported of its Role."""
     return check_kubernetes(kubernetes, server.environ, None, server.account)[1]
 
 
 def test_readable_pod_is_right(server: ApiServer) -> None:
-    """A pod that may read itself is right, tells its grace period, and neither it nor anything else is changed."""
+    """A pod that may read itself is right, shows its grace period, and neither it nor anything else is changed."""
     server.pod["spec"]["terminationGracePeriodSeconds"] = 60
     diagnosis, found = look(server)
     assert (CheckStatus.OK, "pod shop/app-0 is readable") == (diagnosis.status, diagnosis.found)
@@ -74,7 +74,7 @@ def test_role_is_reviewed(
 
 
 def test_role_is_reviewed_of_unreadable_pod(server: ApiServer) -> None:
-    """A pod that may not even read itself is told of every rule at once."""
+    """A pod that may not even read itself is told of every rule together."""
     server.faults[POD], server.refused = 403, {"get pods", "create events"}
     diagnosis = ask_role(server, AUTO)
     assert (CheckStatus.WARN, True) == (diagnosis.status, Access.CREATE_EVENT.rule in diagnosis.cure)
@@ -88,7 +88,7 @@ def test_unanswered_review_claims_nothing(server: ApiServer, path: str, fault: i
 
 
 def test_role_knows_every_access() -> None:
-    """The rules in the cure are those of the accesses, so that none is asked for and not named."""
+    """The rules in the cure are those of the accesses, so none is asked for and not named."""
     assert all(access.rule in judge_role({access: False}).cure for access in Access)
 
 
@@ -132,7 +132,7 @@ def test_unset_gate_is_told(server: ApiServer) -> None:
 
 
 def test_running_sidecar_tells_more(server: ApiServer) -> None:
-    """What the running sidecar was refused is told with its cure."""
+    """What the running sidecar was refused is reported with its cure."""
     fault = {"code": "kubernetes-forbidden", "detail": "cannot create events", "cure": "Add a rule.", "since": ""}
     diagnosis, _ = look(server, running=RunningSidecar({"faults": [fault]}))
     assert (CheckStatus.WARN, "cannot create events", "Add a rule.") == (

@@ -1,4 +1,4 @@
-"""`doctor` as a command, against the emulator, beside a running sidecar, and with the way out shut."""
+"""`doctor` as a command, against the emulator, next to a running sidecar, and with the way out shut."""
 
 import json
 import os
@@ -37,14 +37,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 @pytest.fixture
 def emulator(shared: Emulator) -> Emulator:
-    """An emulator that knows nobody."""
+    """An emulator without customers."""
     shared.begin()
     return shared
 
 
 @pytest.fixture
 def site(emulator: Emulator, tmp_path: Path) -> Iterator[Site]:
-    """A site beside the emulator; what runs there ends with the test."""
+    """A site next to the emulator; what runs there ends with the test."""
     sites = Sites(tmp_path)
     yield sites.make(emulator)
     for made in sites.made:
@@ -58,7 +58,7 @@ def pod(tmp_path: Path) -> dict[str, str]:
 
 
 def ports() -> dict[str, Any]:
-    """Return settings with two ports that nobody has."""
+    """Return settings with two free ports."""
     return {"api": {"port": free_port()}, "probes": {"port": free_port()}}
 
 
@@ -78,7 +78,7 @@ def results(checks: dict[str, dict[str, str]], *names: str) -> list[str]:
 
 
 def test_sound_setup_is_clean(site: Site, emulator: Emulator, pod: dict[str, str]) -> None:
-    """Where all is well the exit code is 0; nobody was registered, nothing metered, and no file is left."""
+    """Where all is well the exit code is 0; nothing was registered or metered, and no file is left."""
     config = site.write(**ports())
     before = sorted(site.folder.iterdir())
     code, checks = examine(site, config, **pod)
@@ -94,7 +94,7 @@ def test_sound_setup_is_clean(site: Site, emulator: Emulator, pod: dict[str, str
 
 
 def test_running_sidecar_is_no_fault(site: Site, emulator: Emulator, pod: dict[str, str]) -> None:
-    """Beside a running sidecar its ledger and its ports are in use by the right one, and its key is proved."""
+    """Next to a running sidecar its ledger and its ports are in use by the right one, and its key is proved."""
     sidecar = site.start_entitled(variables=pod, **ports())
     code, checks = examine(site, site.reach(sidecar), **pod)
     assert 0 == code, checks
@@ -138,7 +138,7 @@ def test_faults_are_shown_at_start(site: Site, pod: dict[str, str]) -> None:
 def test_refusals_are_told(
     site: Site, emulator: Emulator, pod: dict[str, str], operation: str, fault: str, check: str, words: str
 ) -> None:
-    """What AWS refuses fails its check with the cure; the other checks are told all the same."""
+    """What AWS refuses fails its check with the cure; the other checks are reported all the same."""
     emulator.order(operation, fault)
     code, checks = examine(site, site.write(**ports()), **pod)
     assert (1, "fail") == (code, checks[check]["status"])
@@ -147,7 +147,7 @@ def test_refusals_are_told(
 
 
 def test_each_dimension_is_asked(site: Site, emulator: Emulator, pod: dict[str, str]) -> None:
-    """A dimension that AWS does not take is told by its name, beside those that it takes."""
+    """A dimension that AWS does not take is reported by its name, next to those that it takes."""
     emulator.order("MeterUsage", "InvalidUsageDimension", 1)
     dimensions = [{"name": name, "aggregation": "sum"} for name in ("requests", "gigabytes")]
     code, checks = examine(site, site.write(metering={"dimensions": dimensions}, **ports()), **pod)
@@ -193,7 +193,7 @@ def test_shut_way_out_hides_nothing(site: Site, pod: dict[str, str], tmp_path: P
 
 
 def test_without_region_nobody_is_asked(site: Site) -> None:
-    """Without a Region there is nobody to ask, which is told; the rest is judged."""
+    """Without a Region there is no service to ask, which is reported; the rest is judged."""
     config = site.write(marketplace={"mode": "live", "endpoint_url": None}, **ports())
     code, checks = examine(site, config)
     assert (1, ["fail", "fail", "skipped", "ok"]) == (code, results(checks, "region", "identity", "sts", "keys"))
@@ -208,7 +208,7 @@ def test_broken_sdk_is_told(site: Site) -> None:
 
 
 def test_faulty_configuration_is_2(site: Site) -> None:
-    """Every problem of the configuration is told, as lines or as a document, and the exit code is 2."""
+    """Every problem of the configuration is reported, as lines or as a document, and the exit code is 2."""
     config = site.write(api={"port": 99999}, log={"level": "loud"})
     lines = site.command("doctor", "--config", str(config))
     assert 2 == lines.await_end()
@@ -249,7 +249,7 @@ def test_terminal_gets_a_table(site: Site, pod: dict[str, str]) -> None:
 
 
 def test_no_credentials_are_told(site: Site) -> None:
-    """Where nobody gives credentials the token service's check says so, and no permission is asked for."""
+    """Without credentials the token service's check shows it, and no permission is asked for."""
     config = site.write(marketplace={"mode": "live", "endpoint_url": None}, **ports())
     shut = {"HTTPS_PROXY": f"http://127.0.0.1:{free_port()}", "AWS_EC2_METADATA_DISABLED": "true"}
     code, checks = examine(site, config, AWS_REGION="eu-west-1", **shut)

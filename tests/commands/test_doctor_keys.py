@@ -1,4 +1,4 @@
-"""What the checks of the public keys say, with the ledger's evidence and a running sidecar's words."""
+"""The checks of the public keys, with the ledger's evidence and a running sidecar's words."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,13 +37,13 @@ def remember(settings: Settings, signature: str, **changes: Any) -> None:
 
 
 def rotation(settings: Settings, *faults: dict[str, str], registered: bool = False) -> CheckResult:
-    """Check beside a sidecar that says this of itself."""
+    """Check next to a sidecar that says this of itself."""
     entitlement = {"registered_at": "2026-11-23T10:20:00Z" if registered else None}
     return check_rotation(settings, RunningSidecar({"entitlement": entitlement, "faults": list(faults)}))
 
 
 def test_key_size_is_told(settings: Settings) -> None:
-    """A good key is told with its version and its size."""
+    """A good key is reported with its version and its size."""
     diagnosis = check_keys(settings.product)
     assert (CheckStatus.OK, True) == (diagnosis.status, "version 1 is RSA of 2048 bits" in diagnosis.found)
 
@@ -64,7 +64,7 @@ def test_no_key_is_skipped() -> None:
 
 
 def test_rotation_is_passed_on(settings: Settings) -> None:
-    """What AWS told the running sidecar of a rotation is told."""
+    """What AWS told the running sidecar of a rotation is reported."""
     fault = {"code": "public-key-rotated", "detail": "AWS rotated the key on Monday", "cure": "x"}
     diagnosis = rotation(settings, fault, registered=True)
     assert (CheckStatus.WARN, "AWS rotated the key on Monday") == (diagnosis.status, diagnosis.found)
@@ -84,7 +84,7 @@ def test_wrong_key_is_told(settings: Settings, registered_at: str | None) -> Non
 
 
 def test_unknown_rotation_is_skipped(settings: Settings) -> None:
-    """Before any registration nobody knows; a sidecar that still waits does not either."""
+    """Before any registration this is unknown; a sidecar that still waits does not either."""
     assert check_rotation(settings, None).status is CheckStatus.SKIPPED
     assert rotation(settings).status is CheckStatus.SKIPPED
 
@@ -106,7 +106,7 @@ def test_wrong_key_is_doubtful(settings: Settings, stranger: "Signer") -> None:
 
 @pytest.mark.parametrize("changes", [{"product_code": "other"}, {"public_key_version": 2}, {"signature": ""}])
 def test_other_registration_proves_nothing(settings: Settings, seller: "Signer", changes: dict[str, Any]) -> None:
-    """A registration of another product or version, or by metering, tells nothing of this key."""
+    """A registration of another product or version, or by metering, shows nothing of this key."""
     remember(settings, **{"signature": seller.token({}), **changes})
     assert check_rotation(settings, None).status is CheckStatus.SKIPPED
 

@@ -55,7 +55,7 @@ def probe(url: str, within: float = 2) -> ServiceProbe:
 
 
 def ask(url: str) -> tuple[CheckResult, CheckResult]:
-    """Return what is said of the endpoint at `url` and of the clock."""
+    """Return what is reported of the endpoint at `url` and of the clock."""
     endpoint, clock = check_endpoint(probe(url))
     return endpoint, clock
 
@@ -70,7 +70,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -133,21 +133,21 @@ def test_skew_has_limits(shown: datetime, status: CheckStatus) -> None:
 
 
 def test_closed_port_is_told(closed_port: int) -> None:
-    """Where nobody listens the address is named, and the clock cannot be judged."""
+    """Without a listener the address is named, and the clock cannot be judged."""
     endpoint, clock = ask(f"http://127.0.0.1:{closed_port}")
     assert (CheckStatus.FAIL, CheckStatus.SKIPPED) == (endpoint.status, clock.status)
     assert f"127.0.0.1:{closed_port}" in endpoint.found
 
 
 def test_silent_service_is_told() -> None:
-    """A service that takes the connection and says nothing is given up in time."""
+    """A service that takes the connection and sends nothing is given up in time."""
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ProbeFailed) as raised:
         probe(url := f"http://127.0.0.1:{silent.getsockname()[1]}", 0.2).reach(url)
     assert "ReadTimeoutError" == raised.value.code
 
 
 def test_unknown_name_is_told() -> None:
-    """A name without an address is told with its host, by the lookup and by the connection."""
+    """A name without an address is reported with its host, by the lookup and by the connection."""
     url = "http://metering.invalid:8789"
     found = check_dns([url])
     assert (CheckStatus.FAIL, True) == (found.status, "metering.invalid: " in found.found)
@@ -162,7 +162,7 @@ def test_every_name_is_looked_up() -> None:
 
 
 def test_foreign_certificate_is_refused(tls: ApiServer) -> None:
-    """A certificate of an unknown authority is told apart from other faults, with AWS_CA_BUNDLE as its cure."""
+    """A certificate of an unknown authority is distinguished from other faults, with AWS_CA_BUNDLE as its cure."""
     endpoint, _ = ask(f"https://127.0.0.1:{tls.environ['KUBERNETES_SERVICE_PORT']}")
     assert (CheckStatus.FAIL, True) == (endpoint.status, "CertificateRefused" in endpoint.found)
     assert "AWS_CA_BUNDLE" in endpoint.cure
@@ -176,14 +176,14 @@ def test_bundle_is_used(tls: ApiServer, monkeypatch: pytest.MonkeyPatch, name: s
 
 
 def test_missing_bundle_is_told(tls: ApiServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A bundle that is not there keeps every call from being made, and is told so."""
+    """A bundle that is not there keeps every call from being made, and is reported."""
     monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "absent.pem"))
     endpoint, _ = ask(f"https://127.0.0.1:{tls.environ['KUBERNETES_SERVICE_PORT']}")
     assert (CheckStatus.FAIL, True) == (endpoint.status, "AWS_CA_BUNDLE" in endpoint.cure)
 
 
 def test_plain_service_is_no_tls() -> None:
-    """A service that does not speak TLS where it should is told."""
+    """A service that does not speak TLS where it should is reported."""
     with Service(None) as service:
         endpoint, _ = ask(f"https://127.0.0.1:{service.server_port}")
     assert (CheckStatus.FAIL, True) == (endpoint.status, "SSLError" in endpoint.found)

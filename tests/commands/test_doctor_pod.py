@@ -1,4 +1,4 @@
-"""Which pod `doctor` says that the process is: as `run` finds it."""
+"""Which pod `doctor` takes the process for: as `run` finds it."""
 
 import pytest
 

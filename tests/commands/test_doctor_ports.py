@@ -1,4 +1,4 @@
-"""What the checks of listeners and of the callers' token say, on real sockets."""
+"""The checks of listeners and of the callers' token, on real sockets."""
 
 import socket
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from sidecar.settings import ApiSettings, ProbeSettings
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which somebody listens."""
+    """A port with a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 def test_free_ports_are_right(taken: int) -> None:
-    """A port that nobody has is free, and port 0 takes any."""
+    """A port that no process has is free, and port 0 takes any."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert check_probe_port(ProbeSettings("127.0.0.1", port), running=False).status is CheckStatus.OK
@@ -69,7 +69,7 @@ def test_foreign_address_is_told(host: str) -> None:
 
 
 def test_unix_socket_is_judged(tmp_path: Path) -> None:
-    """The folder has to be there, the path short, and at it nothing, or a socket that nobody listens on."""
+    """The folder has to be there, the path short, and at it nothing, or a socket without a listener."""
     at = tmp_path / "api.sock"
     assert check_api_port(ApiSettings(port=0, socket=at), running=False).status is CheckStatus.OK
     with socket.socket(socket.AF_UNIX) as listener:

@@ -1,4 +1,4 @@
-"""Every subject of `doctor` with a fault provoked in a real pod, as the command tells it in each of its three forms."""
+"""Every check of `doctor` with a fault provoked in a real pod, as the command reports it in its three forms."""
 
 import base64
 import json
@@ -58,7 +58,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Sickness:
-    """What is wrong with a pod, and what of it has to be told."""
+    """What is wrong with a pod, and what of it has to be reported."""
 
     provoke: Callable[[Pod], None]
     exit_code: int
@@ -197,7 +197,7 @@ def show(pod: Pod) -> str:
 
 
 def test_healthy_pod_is_clean(pod: Pod) -> None:
-    """In the pod in which the faults are provoked nothing is wrong before, so that each is the provoked one."""
+    """In the pod in which the faults are provoked nothing is wrong before, so each is the provoked one."""
     code, told = examine(pod)
     unsound = {name for name, check in told.items() if check["status"] in {"fail", "skipped"}}
     # Nothing was registered yet that could tell of a rotation, and no sidecar runs.
@@ -260,7 +260,7 @@ def test_every_subject_is_provoked() -> None:
     ],
 )
 def test_kind_of_fault_is_told(pod: Pod, provoke: Callable[[Pod], None], subject: str, expected: Told) -> None:
-    """Where one subject has faults of several kinds, each is told as what it is and has its own cure."""
+    """Where one subject has faults of several kinds, each is reported as what it is and has its own cure."""
     provoke(pod)
     code, told = examine(pod)
     check = told[subject]
@@ -275,7 +275,7 @@ def failing(told: Mapping[str, Mapping[str, str]]) -> set[str]:
 
 
 def test_what_rests_on_a_fault_is_skipped(pod: Pod) -> None:
-    """Beside one padded variable nothing else is blamed: what it may have caused is skipped and names it."""
+    """Next to one padded variable nothing else is blamed: what it may have caused is skipped and names it."""
     pad_values(pod)
     code, told = examine(pod)
     assert (1, {"variables"}) == (code, failing(told))
@@ -297,7 +297,7 @@ def test_refused_setting_is_one_fault(pod: Pod) -> None:
 
 
 def test_hanging_credentials_hide_nothing(pod: Pod) -> None:
-    """While whoever gives out the credentials is silent, the way to AWS is judged all the same."""
+    """While the source of the credentials is silent, the way to AWS is judged all the same."""
     leave_account(pod)
     pod.variables |= HANGING
     pod.variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://127.0.0.1:{pod.take_port()}/credentials"
@@ -316,7 +316,7 @@ def test_without_network_the_rest_is_told(pod: Pod, silence: Callable[[Any], Non
     assert 1 == code
     assert subjects() == set(told)
     online = {"dns", "endpoint", "clock", "sts", "permission"}
-    # The first of the two that fails is told; what rests on it is not.
+    # The first of the two that fails is reported; what rests on it is not.
     assert "fail" in {told["dns"]["status"], told["endpoint"]["status"]}
     assert {"keys"} == {name for name, check in told.items() if check["status"] == "fail"} - online
     assert {told[name]["status"] for name in online - {"dns"}} <= {"fail", "skipped"}

@@ -16,7 +16,7 @@ FOUND = [FIRST.ok("well"), SECOND.warn("so \x1b[31mso", "Look."), THIRD.fail("ba
 
 
 def test_hanging_check_is_given_up() -> None:
-    """A check that does not end in time fails with what it has not told; the others are told in their order."""
+    """A check that does not end in time fails with what it has not reported; the others are reported in their order."""
     released = threading.Event()
 
     def hang() -> Iterator[CheckResult]:
@@ -32,7 +32,7 @@ def test_hanging_check_is_given_up() -> None:
 
 
 def test_broken_check_hides_nothing() -> None:
-    """A check that breaks is told as broken, and the others as they are."""
+    """A check that breaks is reported as broken, and the others as they are."""
 
     def fall() -> Iterator[CheckResult]:
         yield FIRST.ok("early")
@@ -102,7 +102,7 @@ def test_table_fits_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: py
 
 
 def test_table_has_colors(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Colors tell the statuses apart, unless NO_COLOR is set."""
+    """Colors distinguish the statuses, unless NO_COLOR is set."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     print_table(FOUND[:1])

@@ -1,4 +1,4 @@
-"""What the checks without a network say about Region, identity, proxy, certificates and shutdown."""
+"""The checks without a network of Region, identity, proxy, certificates and shutdown."""
 
 import socket
 import threading
@@ -91,7 +91,7 @@ def test_silent_node_is_no_identity() -> None:
 
 
 def test_emulator_takes_any_identity() -> None:
-    """Beside an emulator no identity is wrong."""
+    """Next to an emulator no identity is wrong."""
     assert check_identity(Mode.EMULATOR, {**NOWHERE, **KEYS}).status is CheckStatus.OK
 
 
@@ -173,7 +173,7 @@ def test_shutdown_fits_fargate(timeout: int, grace: str, platform: str, status: 
 
 
 def test_start_tells_of_fargate(tmp_path: Path) -> None:
-    """The examination at the start says so too."""
+    """The examination at the start shows it too."""
     settings = Settings(
         product=Product(code="0abc123example"),
         ledger=LedgerSettings(tmp_path / "ledger.db"),
@@ -218,7 +218,7 @@ def test_running_sidecar_judges_what_is_here(tmp_path: Path) -> None:
 
 
 def test_emulator_is_asked_nothing(tmp_path: Path) -> None:
-    """An emulator's records and faults belong to whoever plays with it: a running sidecar asks it nothing."""
+    """An emulator's records and faults belong to its user: a running sidecar asks it nothing."""
     with socket.create_server(("127.0.0.1", 0)) as trap:
         url = f"http://127.0.0.1:{trap.getsockname()[1]}"
         settings = setup(tmp_path, mode=Mode.EMULATOR, endpoint_url=url)
@@ -229,7 +229,7 @@ def test_emulator_is_asked_nothing(tmp_path: Path) -> None:
 
 
 def test_way_is_judged_up_to_first_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What rests on a fault would only repeat it, so that it is left out, and so is a name lookup that hangs."""
+    """What rests on a fault would only repeat it, so it is left out, and so is a name lookup that hangs."""
     environ = {**NOWHERE, "AWS_REGION": "eu-west-1", "HTTPS_PROXY": "http://sts.invalid:1"}
     for name, value in environ.items():
         monkeypatch.setenv(name, value)

@@ -1,4 +1,4 @@
-"""What doctor says of the sidecar that runs beside it."""
+"""What doctor reports of the sidecar that runs next to it."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def running(*codes: str, state: str = "entitled") -> RunningSidecar:
     "code", ["entitlement-denied", "entitlement-suspended", "entitlement-unavailable", "metering-failing"]
 )
 def test_denied_sidecar_fails(code: str) -> None:
-    """Beside a sidecar that is denied, suspended, unavailable or failing doctor does not pass, and repeats the cure."""
+    """With a running sidecar that is denied, suspended, unavailable or failing doctor fails and repeats the cure."""
     diagnosis = check_sidecar(running("setup-dns", code))
     assert (CheckStatus.FAIL, f"{code}: {code} it is", f"Mend {code}.") == (
         diagnosis.status,

@@ -1,4 +1,4 @@
-"""What the check of the web-identity token says about tokens, good and bad."""
+"""The check of the web-identity token, with good and bad tokens."""
 
 import base64
 import json
@@ -81,7 +81,7 @@ def test_without_variable_is_skipped() -> None:
 
 
 def test_token_is_never_shown(tmp_path: Path) -> None:
-    """Nothing of the token itself is in what is said of it."""
+    """Nothing of the token itself is in what is reported of it."""
     token = sign({**CLAIMS, "aud": "x"})
     shown = str(check_token(project(tmp_path, token), NOW))
     assert not [part for part in token.split(".") if part in shown]

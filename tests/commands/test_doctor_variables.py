@@ -1,4 +1,4 @@
-"""What doctor says of variables with white space or quotes, of the proxy, and which checks then rest on another."""
+"""What doctor reports of variables with white space or quotes, of the proxy, and which checks then rest on another."""
 
 import pytest
 

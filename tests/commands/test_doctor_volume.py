@@ -1,4 +1,4 @@
-"""What the checks of the ledger and its volume say, on real folders and on tables of mounts."""
+"""The checks of the ledger and its volume, on real folders and on tables of mounts."""
 
 import os
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_unlisted_volume_is_skipped(tmp_path: Path) -> None:
 
 
 def test_own_mounts_are_read(tmp_path: Path) -> None:
-    """The kernel's own table tells of this machine's volume."""
+    """The kernel's own table shows this machine's volume."""
     assert " at /" in check_volume(tmp_path / "ledger.db", read_mounts()).found
 
 

@@ -121,7 +121,7 @@ def test_reason_is_said(listener: Listener, capsys: pytest.CaptureFixture[str], 
 
 
 def test_silence_is_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nobody listening is a failed check that names the address."""
+    """A missing listener is a failed check that names the address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

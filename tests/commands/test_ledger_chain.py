@@ -189,7 +189,7 @@ def test_other_file_is_no_audit_file(
 
 
 def test_line_ends_are_part_of_it(audit: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Line ends changed on the way are a change, and are said to be one."""
+    """Line ends changed on the way are a change, and are reported as one."""
     audit.write_bytes(audit.read_bytes().replace(b"\n", b"\r\n"))
     assert "not written as a chain writes it" in verify(audit, capsys, code=1)["breaches"][0]
 

@@ -57,7 +57,7 @@ def write_first_schema(path: Path) -> None:
 
 @pytest.fixture
 def closed(tmp_path: Path) -> Path:
-    """A ledger after a clean end, in a folder that nobody may write."""
+    """A ledger after a clean end, in a folder that no user may write."""
     path = tmp_path / "volume" / "ledger.db"
     path.parent.mkdir()
     with lived(path):
@@ -83,13 +83,13 @@ def test_nothing_is_touched(closed: Path, command: tuple[str, ...], capsys: pyte
 
 
 def _without_instant(output: str) -> list[str]:
-    """Leave out what depends on the instant and on the files beside it: the export's time, its hashes, the size."""
+    """Leave out what depends on the instant and on the files next to it: the export's time, its hashes, the size."""
     return [line for line in output.splitlines() if not line.startswith("ledger ") and '"previous"' not in line]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_copy_with_its_log(tmp_path: Path, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
-    """A copy of a ledger in use is read with the `-wal` file beside it, last writes included, and stays as it is."""
+    """A copy of a ledger in use is read with the `-wal` file next to it, last writes included, and stays as it is."""
     live, copied = tmp_path / "live" / "ledger.db", tmp_path / "copied"
     live.parent.mkdir()
     with lived(live):
@@ -161,7 +161,7 @@ def test_newer_ledger_is_refused(closed: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize("content", [b"", b"not a database at all, but long enough to look at" * 20])
 def test_no_ledger_is_refused(tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that is empty or no ledger ends with code 4 and its path; nothing is made beside it."""
+    """A file that is empty or no ledger ends with code 4 and its path; nothing is made next to it."""
     path = tmp_path / "ledger.db"
     path.write_bytes(content)
     assert ExitCode.LEDGER_UNUSABLE == ledger("verify", "--ledger", str(path), "--read-only")

@@ -20,7 +20,7 @@ RECORDS = [ACCEPTED, IN_DOUBT, CARRIED, LATE]
 
 @pytest.fixture(name="books", scope="module")
 def _books(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Books]:
-    """Open one ledger for all tests of this file: they only read, beside the one that writes."""
+    """Open one ledger for all tests of this file: they only read, next to the one that writes."""
     with lived(tmp_path_factory.mktemp("reading") / "ledger.db") as books:
         yield books
 
@@ -32,7 +32,7 @@ def lines_of(capsys: pytest.CaptureFixture[str], books: Books, *arguments: str) 
 
 
 def test_status_on_one_screen(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
-    """The status tells the pod, what is open, in doubt and kept, and the terms, on one screen."""
+    """The status shows the pod, what is open, in doubt and kept, and the terms, on one screen."""
     assert 0 == ledger("status", "--ledger", str(books.path))
     out = capsys.readouterr().out
     for words in (
@@ -78,7 +78,7 @@ def test_records_are_filtered(
 
 
 def test_records_as_table(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without --json a record is a line, and a list that was cut says how it goes on."""
+    """Without --json a record is a line, and a list that was cut shows how it continues."""
     assert 0 == ledger("records", "--ledger", str(books.path), "--limit", "1")
     shown = capsys.readouterr()
     assert [["rec-1", "requests", TEN, "2.5", "accepted", "1", "mr-1", "-", "-"]] == [
@@ -175,7 +175,7 @@ def test_export_of_many_pages(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_output_is_whole(books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """--output replaces the file with a whole one that nobody else may read, and leaves nothing beside it."""
+    """--output replaces the file with a whole one that no other user may read, and leaves nothing next to it."""
     target = tmp_path / "usage.csv"
     target.write_text("before")
     assert 0 == ledger("export", "--ledger", str(books.path), "--format", "csv", "--output", str(target))

@@ -217,7 +217,7 @@ def test_differences_are_told(
 
 
 def test_differences_show_as_table(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
-    """The table tells both quantities and why; the summary counts the slots that differ."""
+    """The table shows both quantities and why; the summary counts the slots that differ."""
     assert 1 == reconcile(books, events=[metered(3, TEN, "mr-1"), DOUBTED])
     shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "different rec-1 requests 2026-11-23T10:00:00Z 2.5 3 mr-1 AWS charged 0.5 more than is here" in shown
@@ -328,7 +328,7 @@ def test_unreadable_log_settles_nothing(
 def test_decision_in_between_is_respected(
     books: Books, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A record that somebody resolves between look and settlement keeps that decision, and the slot differs."""
+    """A record that a person resolves between look and settlement keeps that decision, and the slot differs."""
 
     def resolve_first(*arguments: Any, **named: Any) -> Any:
         assert 0 == ledger("resolve", IN_DOUBT, "write-off", "--reason", "first", "--ledger", str(books.path))
@@ -353,7 +353,7 @@ def test_product_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_second_run_at_once_agrees(
     books: Books, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of two runs at once one settles, and the other finds the same settled: no difference, and one decision."""
+    """Of two runs at the same time one settles, and the other finds that settled: no difference, and one decision."""
 
     def resolve_twice(*arguments: Any, **named: Any) -> Any:
         resolve_in(*arguments, **named)
@@ -406,8 +406,46 @@ def test_absence_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], mis
     assert "none" in capsys.readouterr().err
 
 
+PROBES = [
+    (Outcome.ACCEPTED, "accepted", {"matched": 1}),
+    (Outcome.UNKNOWN, "sealed", {"waiting": 1}),
+]
+
+
+@pytest.mark.parametrize(("outcome", "status", "counts"), PROBES)
+def test_probe_is_matched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], outcome: Outcome, status: str, counts: dict[str, int]
+) -> None:
+    """AWS's zero record of a start probe is the probe's, also while its answer is awaited."""
+    with closing(Books(tmp_path / "ledger.db")) as books:
+        probe = books.probe()
+        assert probe is not None
+        books.answer_probe(probe, outcome)
+        (record,) = books.records()
+        zero = metered(0, "2026-11-23T09:00:00Z", f"mr-{probe.seq}", clientToken=record.client_token)
+        code = reconcile(books, "--json", "--all", events=[zero])
+
+    assert (0, "probe", status) == (code, record.kind, record.status)
+    assert counts == {verdict: count for verdict, count in found(capsys)["counts"].items() if count}
+
+
+def test_dropped_probe_at_aws_is_no_difference(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A probe whose answer never came is kept as a zero: AWS may hold it, and charges nothing for it."""
+    with closing(Books(tmp_path / "ledger.db")) as books:
+        probe = books.probe()
+        assert probe is not None
+        books.answer_probe(probe, Outcome.UNKNOWN)
+        token = books.records()[0].client_token
+        books.pass_time(6 * HOUR)
+        books.expire_probes()
+        zero = metered(0, "2026-11-23T09:00:00Z", "mr-1", clientToken=token)
+        code = reconcile(books, "--json", "--all", events=[zero])
+
+    assert (0, 1) == (code, found(capsys)["counts"]["matched"])
+
+
 def test_unreadable_row_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A damaged row is the ledger's fault, told as such, and nothing is settled."""
+    """A damaged row is the ledger's fault, reported as such, and nothing is settled."""
     with lived(tmp_path / "ledger.db"):
         pass
     tamper(tmp_path / "ledger.db", "UPDATE record SET quantity = 'abc' WHERE seq = 1")

@@ -1,4 +1,4 @@
-"""`ledger resolve`: the command around a decision, beside a running sidecar and without one."""
+"""`ledger resolve`: the command around a decision, next to a running sidecar and without one."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def test_decision_is_kept(
     expected: dict[str, str],
     running: bool,  # noqa: FBT001 - a parameter of the table
 ) -> None:
-    """Each decision is done at once, whether or not a process holds the ledger, and the proof holds after it."""
+    """Each decision is done immediately, whether or not a process holds the ledger, and the proof holds after it."""
     if not running:
         books.close()
     assert 0 == resolve(books, record, *action, *WHY)
@@ -76,7 +76,7 @@ def test_running_sidecar_goes_on(books: Books) -> None:
 
 
 def test_dry_run_keeps_nothing(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
-    """--dry-run tells the outcome, and the same decision can then be made."""
+    """--dry-run shows the outcome, and the same decision can then be made."""
     before = books.shown()
     assert 0 == resolve(books, IN_DOUBT, *ACCEPT, *WHY, "--dry-run")
     assert f"{IN_DOUBT} (requests, 2026-11-23T11:00:00Z, quantity 5) would be accepted" in capsys.readouterr().out
@@ -113,7 +113,7 @@ def test_several_are_decided_together(books: Books, capsys: pytest.CaptureFixtur
 
 
 def test_one_refusal_keeps_all(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
-    """If one record cannot be resolved so, none is, and each refusal is told."""
+    """If one record cannot be resolved so, none is, and each refusal is reported."""
     before = books.shown()
     assert 1 == resolve(books, f"{IN_DOUBT},{ACCEPTED},{LATE},rec-99", "carry", *WHY)
     said = capsys.readouterr().err
@@ -149,7 +149,7 @@ def test_all_that_fit_are_decided(
 
 
 def test_unknown_kind_names_those_there_are(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
-    """A reason that no record has is told together with those that wait for a decision."""
+    """A reason that no record has is reported together with those that wait for a decision."""
     assert 1 == resolve(books, "all", "carry", "--reason-kind", "doubt", *WHY)
     assert "by their reasons these wait for a decision: in-doubt (1), late (1)" in capsys.readouterr().err
 
@@ -261,7 +261,7 @@ def test_missing_ledger_is_not_made(tmp_path: Path) -> None:
 
 
 class EmulatorsClock(BaseHTTPRequestHandler):
-    """An emulator's clock that stands still in another year."""
+    """An emulator's clock that is stopped in another year."""
 
     def do_GET(self) -> None:
         """Answer with the clock."""

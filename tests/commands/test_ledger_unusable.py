@@ -93,7 +93,7 @@ def test_unusable_ledger_is_four(
 
 @pytest.mark.parametrize("command", ["status", "records", "export"])
 def test_unreadable_row_is_four(tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """A row that cannot be read ends a listing, and the way to find it is said."""
+    """A row that cannot be read ends a listing, and the way to find it is named."""
     path = tmp_path / "ledger.db"
     books = Books(path)
     books.take(event("1"))
@@ -134,7 +134,7 @@ def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def close_to_writers(folder: Path) -> None:
-    """Let everybody read what is in the folder and nobody write to it."""
+    """Make the folder readable and not writable for everyone."""
     for file in folder.iterdir():
         file.chmod(0o444)
     folder.chmod(0o555)

@@ -27,7 +27,7 @@ def _lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(path: Path, tmp_path: Path) -> Path:
-    """Copy the ledger, with a configuration beside it."""
+    """Copy the ledger, with a configuration next to it."""
     target = tmp_path / "ledger.db"
     shutil.copy(path, target)
     configured(target)
@@ -35,7 +35,7 @@ def copied(path: Path, tmp_path: Path) -> Path:
 
 
 def verify(path: Path, *arguments: str) -> int:
-    """Run `ledger verify` under the configuration beside the ledger."""
+    """Run `ledger verify` under the configuration next to the ledger."""
     return ledger("verify", "--config", str(path.with_name("config.yaml")), *arguments)
 
 
@@ -139,7 +139,7 @@ def test_copy_is_proved_alone(copied: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_damaged_page_is_a_breach(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What SQLite's own check finds is a breach, and no proof is claimed beside it."""
+    """What SQLite's own check finds is a breach, and no proof is claimed next to it."""
     with closing(sqlite3.connect(copied)) as connection:
         size = connection.execute("PRAGMA page_size").fetchone()[0]
         page = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'carry'").fetchone()[0]

@@ -38,14 +38,14 @@ def test_trouble_comes_first() -> None:
 
 
 def test_submission_is_announced() -> None:
-    """A sealed hour whose turn has not come tells when it does."""
+    """A sealed hour whose turn has not come shows when it does."""
     now = THIS_HOUR + timedelta(minutes=2, seconds=1)
     shown = line(replace(WELL, now=now, oldest_unsent_hour=THIS_HOUR - timedelta(hours=1)))
     assert re.search(r"unsent from 09:00Z \(4h 57m left\) \| submits 10:(0[2-9]|1\d|2[0-2]):\d\dZ \|", shown)
 
 
 def test_closed_window_is_told() -> None:
-    """An hour that AWS takes no longer is told as too late."""
+    """An hour that AWS takes no longer is reported as too late."""
     assert "unsent from 04:00Z (too late)" in line(replace(WELL, oldest_unsent_hour=NOW.replace(hour=4, minute=0)))
 
 

@@ -39,21 +39,21 @@ def test_place_is_an_address(host: str, expected: str) -> None:
 
 @pytest.mark.parametrize("answer", [b"<html>", b"\xff", b"[" * 100000, [], {"entitled": True}])
 def test_no_status_is_no_sidecar(answer: object) -> None:
-    """Whatever is no status is told as something else that listens there."""
+    """Whatever is no status is reported as something else that listens there."""
     with serving(Api(answer)) as settings, pytest.raises(NoStatus, match="so it is not a sidecar") as told:
         fetch_status(settings)
     assert "api.port" in told.value.cure
 
 
 def test_nobody_is_told() -> None:
-    """Where nobody answers the place is named, and how to start the sidecar."""
+    """Without an answer the place is named, and how to start the sidecar."""
     with pytest.raises(NoStatus, match=r"no answer from http://127\.0\.0\.1:1: .*refused") as told:
         fetch_status(ApiSettings(port=1))
     assert "marketplace-sidecar run" in told.value.cure
 
 
 def test_token_is_shown(tmp_path: Path) -> None:
-    """The token of the file is sent; a wrong one and one that cannot be read are told apart."""
+    """The token of the file is sent; a wrong one and one that cannot be read are distinguished."""
     path = tmp_path / "token"
     with serving(Api(served(), token="t0ken")) as listening:
         settings = ApiSettings(port=listening.port, token_file=path)

@@ -1,4 +1,4 @@
-"""Everything that keeps the sidecar from starting is told at once."""
+"""Everything that keeps the sidecar from starting is reported in one answer."""
 
 import socket
 from collections.abc import Iterator

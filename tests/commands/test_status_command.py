@@ -60,7 +60,7 @@ def test_json_is_the_document(settings: ApiSettings, tmp_path: Path, capsys: pyt
 
 
 def test_no_sidecar_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a sidecar the exit code is 1, and standard error says where it was looked for and what to do."""
+    """Without a sidecar the exit code is 1, and standard error shows where it was looked for and what to do."""
     config = config_of(tmp_path, 1)
     assert 1 == cli.main(["status", "--config", config])
     shown = capsys.readouterr()
@@ -160,7 +160,7 @@ def test_signal_gives_screen_back(settings: ApiSettings, tmp_path: Path, number:
 
 
 def test_window_may_change(settings: ApiSettings, tmp_path: Path) -> None:
-    """A smaller window gets what fits, and says that there is more; a larger one gets it all."""
+    """A smaller window gets what fits, and shows that there is more; a larger one gets it all."""
     with on_terminal(config_of(tmp_path, settings.port)) as screen:
         screen.await_text("gigabytes")
         screen.resize(60, 8)
@@ -172,7 +172,7 @@ def test_window_may_change(settings: ApiSettings, tmp_path: Path) -> None:
 
 
 def test_absence_is_told(api: Api, tmp_path: Path) -> None:
-    """A sidecar that goes away is told with since when, over what it said last; its return is told, too."""
+    """A sidecar that goes away is reported with since when, over what it said last; so is its return."""
     with ExitStack() as stack:
         with serving(api) as settings:
             port = settings.port

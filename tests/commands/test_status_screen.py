@@ -86,7 +86,7 @@ def test_faults_alike_are_told_once() -> None:
     ],
 )
 def test_time_left_is_told(hours: int, expected: str) -> None:
-    """Of the oldest hour that waits it is told how long AWS still takes it."""
+    """The oldest hour that waits shows how long AWS still takes it."""
     oldest = NOW.replace(hour=hours, minute=0, second=0, microsecond=0)
     assert f"oldest unsent {expected}" in lines(served(replace(WELL, oldest_unsent_hour=oldest)))
 

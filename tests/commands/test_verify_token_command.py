@@ -93,7 +93,7 @@ def test_wrong_type_without_options(seller: "Signer", key: Path) -> None:
 
 
 def test_wrong_signature(stranger: "Signer", key: Path) -> None:
-    """Somebody else's token gives 1, with all checks and with the signature's alone."""
+    """A foreign token gives 1, with all checks and with the signature's alone."""
     for options in ((), ("--signature-only",)):
         done = verify_token(stranger.token(fresh()), "--public-key", key, *options)
 

@@ -37,13 +37,13 @@ def _settings(api: Api) -> Iterator[ApiSettings]:
 
 
 def wait(settings: ApiSettings, seconds: float = PATIENCE) -> tuple[bool, list[str]]:
-    """Wait, and return the outcome and what was said."""
+    """Wait, and return the outcome and the output."""
     said: list[str] = []
     return command.wait(settings, time.monotonic() + seconds, said.append), said
 
 
 def test_returns_when_entitled(api: Api, settings: ApiSettings) -> None:
-    """Each state is waited out by a long poll and said once; entitled ends it."""
+    """Each state is waited out by a long poll and reported once; entitled ends it."""
     assert (
         True,
         ["pending: registering: AWS has not answered yet.", "denied: customer-not-entitled: Subscribe first."],
@@ -63,7 +63,7 @@ def test_gives_up_in_time(api: Api, settings: ApiSettings) -> None:
 
 
 def test_no_time_is_no_question(api: Api, settings: ApiSettings) -> None:
-    """A time-out of zero ends at once."""
+    """A time-out of zero ends immediately."""
     assert (False, []) == wait(settings, 0)
     assert [] == api.asked
 
@@ -80,7 +80,7 @@ def test_no_time_is_no_question(api: Api, settings: ApiSettings) -> None:
     ],
 )
 def test_nonsense_is_not_entitled(api: Api, settings: ApiSettings, answer: object, said: str) -> None:
-    """Only `"entitled": true` lets the app start; anything else is said and asked again."""
+    """Only `"entitled": true` lets the app start; anything else is reported and asked again."""
     api.answers = [answer, ENTITLED]
     assert wait(settings) == (True, [said])
 
@@ -93,7 +93,7 @@ def test_odd_state_is_not_sent_back(api: Api, settings: ApiSettings) -> None:
 
 
 def test_sidecar_may_come_later(api: Api) -> None:
-    """A port where nobody listens yet is tried until somebody does."""
+    """A port without a listener is tried until there is one."""
     with socket.socket() as free:
         free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         free.bind(("127.0.0.1", 0))

@@ -49,7 +49,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
-    """A terminal beside a running sidecar, for all tests of a module."""
+    """A terminal next to a running sidecar, for all tests of a module."""
     with closing(Terminal(tmp_path_factory.mktemp("documents"))) as terminal:
         begin(terminal)
         yield terminal

@@ -60,7 +60,7 @@ def draw_pod() -> str:
         _box(40, 64, 164, 160, "#ddf4ff", "#0969da"),
         _box(356, 64, 192, 160, "#dafbe1", "#1a7f37"),
         _box(356, 256, 192, 40, "#fff8c5", "#9a6700"),
-        _box(744, 64, 172, 160, "#fff1e5", "#bc4c00"),
+        _box(738, 64, 184, 160, "#fff1e5", "#bc4c00"),
         _box(40, 352, 164, 40, "#eaeef2", "#57606a"),
     ]
     texts = [
@@ -72,7 +72,7 @@ def draw_pod() -> str:
         _text(452, 124, "API 127.0.0.1:8787", middle=True),
         _text(452, 144, "verifies AWS's signature", middle=True),
         _text(452, 164, "seals each finished hour", middle=True),
-        _text(452, 184, "probes pod address:8788", middle=True),
+        _text(452, 184, "probes on pod IP:8788", middle=True),
         _text(452, 281, "ledger on disk (SQLite)", middle=True),
         _text(830, 92, "AWS Marketplace", bold=True, middle=True),
         _text(830, 112, "Metering", bold=True, middle=True),
@@ -81,21 +81,21 @@ def draw_pod() -> str:
         _text(122, 377, "kubelet", bold=True, middle=True),
         _text(280, 88, "GET /v1/entitlement", small=True, middle=True),
         _text(280, 138, "POST /v1/usage", small=True, middle=True),
-        _text(280, 188, "202 = it is on disk", small=True, middle=True),
-        _text(658, 104, "RegisterUsage", small=True, middle=True),
-        _text(658, 120, "at the start", small=True, middle=True),
-        _text(658, 174, "MeterUsage", small=True, middle=True),
-        _text(658, 190, "every hour", small=True, middle=True),
-        _text(330, 366, "/startupz /readyz /livez", small=True, middle=True),
+        _text(280, 188, "202: it is on disk", small=True, middle=True),
+        _text(658, 88, "RegisterUsage", small=True, middle=True),
+        _text(658, 104, "at the start", small=True, middle=True),
+        _text(658, 142, "MeterUsage", small=True, middle=True),
+        _text(658, 158, "every hour", small=True, middle=True),
+        _text(386, 366, "/startupz /readyz /livez", small=True, middle=True),
     ]
     arrows = [
         _arrow("M204 96 H350"),
         _arrow("M204 146 H350"),
         _arrow("M356 196 H210"),
-        _arrow("M548 128 H738"),
-        _arrow("M548 198 H738"),
+        _arrow("M548 112 H732"),
+        _arrow("M548 166 H732"),
         _arrow("M452 224 V250"),
-        _arrow("M204 372 H572 Q588 372 588 356 V216 Q588 210 576 210 H554"),
+        _arrow("M204 372 H580 Q592 372 592 360 V216 Q592 204 580 204 H554"),
     ]
     return _svg(936, 408, "The pod: the app, the sidecar with its ledger, the kubelet, and AWS", boxes, arrows, texts)
 

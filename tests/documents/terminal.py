@@ -1,7 +1,7 @@
 """A terminal on which a document's commands are typed, in a folder of their own and on ports of their own.
 
 Commands that need a cluster are rewritten into what can be run here: `helm install` renders instead, and `kubectl exec`
-runs its command beside the sidecar.
+runs its command next to the sidecar.
 """
 
 import os
@@ -54,9 +54,10 @@ class Terminal:
         self._variables: dict[str, str] = {}
         programs = folder / "bin"
         programs.mkdir()
-        own = programs / "marketplace-sidecar"
-        own.write_text(f'#!/bin/sh\nexec {sys.executable} -m sidecar "$@"\n', encoding="ascii")
-        own.chmod(0o755)
+        for name, installed in (("marketplace-sidecar", f"{sys.executable} -m sidecar"), ("python", sys.executable)):
+            own = programs / name
+            own.write_text(f'#!/bin/sh\nexec {installed} "$@"\n', encoding="ascii")
+            own.chmod(0o755)
         self._path = f"{programs}:{os.environ.get('PATH', '')}"
         (folder / "helm").symlink_to(ROOT / "helm")
         (folder / "docs").symlink_to(ROOT / "docs")
@@ -66,7 +67,7 @@ class Terminal:
         (self.folder / str(block.name)).write_text(self._here(block.text), encoding="utf-8")
 
     def type(self, command: Command) -> None:
-        """Run a command; it must end well and print what the document says."""
+        """Run a command; it must end well and print what the document states."""
         text = self._runnable(command.text)
         program, *arguments = shlex.split(text)
         if program in NOT_RUN:

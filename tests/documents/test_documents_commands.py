@@ -1,4 +1,4 @@
-"""What the documents tell people to type works, and prints what they show."""
+"""The commands in the documents work, and print what they show."""
 
 import pytest
 

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from botocore.loaders import Loader
 
+from sidecar.marketplace.license_manager import AuthorizationException
 from tests.support.reading import ROOT
+from tests.support.service_model import LICENSE_MODEL, LICENSE_OPERATIONS
 
 POLICIES = sorted((ROOT / "docs/iam").glob("*.json"))
 CALLERS = [
@@ -58,6 +60,17 @@ def test_saas_is_left_out() -> None:
     assert {"BatchMeterUsage", "ResolveCustomer"} == set(model()["operations"]) - called_operations()
 
 
+def test_license_policy_is_what_a_license_takes() -> None:
+    """With a contract price the role may hold and return seats and read licenses, and may not issue or grant any."""
+    (statement,) = statements("license-manager-policy.json")
+    prefix = LICENSE_MODEL["metadata"]["endpointPrefix"]
+
+    assert [f"{prefix}:{name}" for name in sorted({*LICENSE_OPERATIONS} - {"GetLicenseUsage"})] == statement["Action"]
+    assert ("Allow", "*") == (statement["Effect"], statement["Resource"])
+    cure = AuthorizationException.cure
+    assert [] == [action for action in statement["Action"] if action.removeprefix(f"{prefix}:") not in cure]
+
+
 def test_service_account_alone_is_trusted() -> None:
     """On EKS the role trusts one service account of one cluster, by audience and subject."""
     (statement,) = statements("eks-trust-policy.json")
@@ -82,5 +95,5 @@ def test_tasks_alone_are_trusted() -> None:
 
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
 def test_policy_is_linked(path: Path) -> None:
-    """Each policy has a document that says when to take it."""
+    """Each policy has a document that states when to use it."""
     assert any(f"iam/{path.name}" in each.read_text(encoding="utf-8") for each in (ROOT / "docs").glob("*.md"))

@@ -1,4 +1,4 @@
-"""How plain the English is: listed words in 1,000 words of documents, of messages and of docstrings and comments.
+"""How plain the English is: listed words in 1,000 words of documents, messages, docstrings and comments.
 
 `python -m tests.documents.wording` prints the share of each group, the worst files and every line with a listed word.
 `python -m tests.documents.wording sidecar/logs.py` prints the lines of these files alone.
@@ -12,7 +12,7 @@ import sys
 import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class Group(Enum):
     DOCUMENTS = "documents, alerts and dashboard"
     MESSAGES = "messages and help"
     COMMENTS = "docstrings and comments"
+    TESTS = "docstrings and comments of tests"
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,10 @@ def passages() -> Iterator[Passage]:
         yield Passage(Group.DOCUMENTS, _name(path), 1, _INLINE.sub("", path.read_text(encoding="utf-8")))
     for path in sorted((ROOT / "sidecar").rglob("*.py")):
         yield from python(_name(path), path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for passage in python(_name(path), path.read_text(encoding="utf-8")):
+            if passage.group is Group.COMMENTS:
+                yield replace(passage, group=Group.TESTS)
     for path in [ROOT / "Makefile", ROOT / "Dockerfile", *sorted(ROOT.glob("helm/*/values.yaml"))]:
         yield from _hashed(_name(path), path.read_text(encoding="utf-8"))
 

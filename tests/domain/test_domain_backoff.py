@@ -41,7 +41,7 @@ def test_wait_within_cap(attempt: int, base: timedelta, cap: timedelta, draw: fl
 
 @given(st.integers(min_value=0, max_value=200), draws, draws)
 def test_larger_draw_waits_longer(attempt: int, one: float, other: float) -> None:
-    """The wait grows with the draw, so that uniform draws spread the callers over the whole window."""
+    """The wait grows with the draw, so uniform draws spread the callers over the whole window."""
     shorter, longer = (
         full_jitter(attempt, base=SECOND, cap=MINUTE, draw=draw) for draw in (min(one, other), max(one, other))
     )

@@ -26,7 +26,7 @@ def test_bound_is_inclusive(seconds: float, at_most: list[tuple[float, int]]) ->
 
 @given(st.lists(st.floats(0, 20)))
 def test_counts_agree_with_definition(durations: list[float]) -> None:
-    """Whatever came, each bound has the number of durations up to it, and what was told earlier does not change."""
+    """Whatever came, each bound has the number of durations up to it, and what was reported earlier does not change."""
     histogram = Histogram(0.1, 1, 10)
     before = histogram.distribution()
     for duration in durations:

@@ -30,5 +30,5 @@ def test_answer_bounds_skew(shown: datetime, skew: float) -> None:
     ("skew", "words"), [(0, "agrees with"), (-90, "is 90s behind"), (120, "is 2m ahead of"), (0.4, "is 0s ahead of")]
 )
 def test_skew_has_words(skew: float, words: str) -> None:
-    """The direction is said from the point of view of this clock."""
+    """The direction is stated from the point of view of this clock."""
     assert f"the clock {words} the service's" == describe(timedelta(seconds=skew))

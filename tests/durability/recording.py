@@ -103,7 +103,7 @@ class Row(tuple[Any, ...]):  # noqa: SLOT001 - carries the names of its columns
 
 
 class Cursor:
-    """The result of a statement, read at once."""
+    """The result of a statement, read immediately."""
 
     def __init__(self, rows: list[Row], rowcount: int, lastrowid: int) -> None:
         self._rows = iter(rows)

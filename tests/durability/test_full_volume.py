@@ -54,7 +54,7 @@ def _volume(tmp_path: Path) -> Iterator[Path]:
     if mounted.returncode:
         pytest.fail(f"this test mounts a tmpfs of 8 MiB, which was refused: {mounted.stderr.strip()}. Run it as root.")
     yield volume
-    # Lazily, so that a test that failed with its ledger open leaves nothing behind.
+    # Lazily, so a test that failed with its ledger open leaves nothing behind.
     subprocess.run(["umount", "--lazy", volume], check=True)
 
 
@@ -150,7 +150,7 @@ async def test_accepted_usage_survives_the_files_of_others(ledger: Ledger, volum
 
 
 async def test_many_tag_sets_are_sealed_on_a_full_volume(ledger: Ledger, volume: Path) -> None:
-    """The reserve grows with the open buckets, so that the one transaction that seals them all has its room."""
+    """The reserve grows with the open buckets, so the one transaction that seals them all has its room."""
     for start in range(0, 4000, 100):
         events = [
             UsageEvent(None, "requests", 1_000_000, None, None, (("Tenant", f"tenant-{number}"),))

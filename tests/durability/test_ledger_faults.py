@@ -57,7 +57,7 @@ def kept(path: Path) -> set[str]:
 
 
 async def test_removed_ledger_is_put_back(ledger: Ledger) -> None:
-    """A ledger removed while in use is written anew at its place, with everything accepted, and that is said once."""
+    """A ledger removed while in use is written anew at its place, with everything accepted, and that is logged once."""
     await take(ledger, "a", "b")
     for file in ledger.path.parent.glob("ledger.db*"):
         file.unlink()
@@ -82,7 +82,7 @@ async def test_removed_log_is_put_back(ledger: Ledger) -> None:
 
 
 async def test_removed_folder_is_waited_for(ledger: Ledger) -> None:
-    """While its folder is away usage is refused and the fault is told; once it is back, nothing accepted is missing."""
+    """Without its folder usage is refused and the fault is reported; once it is back, nothing accepted is missing."""
     await take(ledger, "a")
     folder = ledger.path.parent
     away = folder.with_name("away")
@@ -186,7 +186,7 @@ async def test_restored_ledger_survives_a_failed_opening(tmp_path: Path) -> None
 
 
 async def test_replaced_ledger_is_not_written(ledger: Ledger) -> None:
-    """Another file in the ledger's place is neither written nor taken over; with the ledger back, work goes on."""
+    """Another file in the ledger's place is neither written nor taken over; with the ledger back, work continues."""
     await take(ledger, "a")
     moved = ledger.path.rename(ledger.path.with_name("moved"))
     ledger.path.write_bytes(b"something else")
@@ -202,7 +202,7 @@ async def test_replaced_ledger_is_not_written(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("size", [0, 4096, 20_000])
 async def test_cut_ledger_is_refused(ledger: Ledger, size: int) -> None:
-    """A ledger that has lost its end takes nothing and says so; restored, it goes on with all that was accepted."""
+    """A ledger that has lost its end takes nothing and shows it; restored, it continues with all that was accepted."""
     await take(ledger, "a")
     with closing(sqlite3.connect(ledger.path)) as other:
         other.execute("PRAGMA wal_checkpoint")
@@ -221,7 +221,7 @@ async def test_cut_ledger_is_refused(ledger: Ledger, size: int) -> None:
 
 
 async def test_flipped_bits_are_refused(ledger: Ledger) -> None:
-    """Pages that are damaged under a running sidecar stop the intake as soon as they are read; mended, it goes on."""
+    """Pages that are damaged under a running sidecar stop the intake as soon as they are read; mended, it continues."""
     await take(ledger, "a")
     with closing(sqlite3.connect(ledger.path)) as other:
         other.execute("PRAGMA wal_checkpoint(TRUNCATE)")

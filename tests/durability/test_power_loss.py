@@ -240,7 +240,7 @@ def test_power_loss_tears_unsynced_writes(recording: Recording, tmp_path: Path, 
 
 
 def test_missing_sync_is_noticed(recording: Recording, tmp_path: Path) -> None:
-    """With the syncs of the log left out the same check fails: it can tell durable from lucky."""
+    """With the syncs of the log left out the same check fails: it can distinguish durable from lucky."""
     unsafe = [step for step in recording.steps if not (isinstance(step, Sync) and step.file.endswith("-wal"))]
     everything = {event for step in unsafe if isinstance(step, Acknowledged) for event in step.ids}
 

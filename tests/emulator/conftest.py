@@ -94,7 +94,7 @@ class RunningEmulator:
         return answer
 
     def freeze(self, now: str) -> None:
-        """Let the time stand still."""
+        """Stop the time."""
         self.post("clock", now=now, speed=0)
 
 

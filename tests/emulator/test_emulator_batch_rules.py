@@ -152,7 +152,7 @@ def test_running_account_makes_no_strangers() -> None:
 
 
 def test_license_is_of_one_account() -> None:
-    """A license that somebody has cannot be given to another."""
+    """A license of one customer cannot be given to another."""
     state = State()
     change_customers(state, Name(None, "1", LICENSE), entitled=True)
     with pytest.raises(ValueError, match="another customer"):

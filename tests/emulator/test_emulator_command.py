@@ -105,7 +105,7 @@ def test_seed_is_read() -> None:
     ],
 )
 def test_seed_defaults(document: object, expected: Seed) -> None:
-    """What is left out is not restricted, and the running account is entitled unless the seed says otherwise."""
+    """What is left out is not restricted, and the running account is entitled unless the seed has it otherwise."""
     assert expected == make_seed(document)
 
 

@@ -177,7 +177,7 @@ def test_spoilt_claims(
 
 
 def test_unsigned_token(emulator: "RunningEmulator", connect: "Connect") -> None:
-    """With alg-none the token says so and has no signature."""
+    """With alg-none the token shows it and has no signature."""
     header, _, token = register(emulator, connect(emulator), "alg-none")
     assert ("none", True) == (header["alg"], token.endswith("."))
 

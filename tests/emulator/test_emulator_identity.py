@@ -117,7 +117,7 @@ def test_web_identity_token_is_judged(
     claims: dict[str, object],
     expected: str | None,
 ) -> None:
-    """An expired token, one for another audience or one that names nobody is refused."""
+    """An expired token, one for another audience or one that names no pod is refused."""
     token = cluster.token(None, **claims)
     if expected is None:
         assume(emulator, connect, token)
@@ -205,7 +205,7 @@ def test_caller_identity(emulator: "RunningEmulator", connect: "Connect", cluste
 
 
 def signed_headers(body: bytes, *, signed_at: datetime, service: str = "aws-marketplace") -> dict[str, str]:
-    """Sign by hand, with a secret that nobody knows."""
+    """Sign by hand, with an unknown secret."""
     stamp = signed_at.strftime("%Y%m%dT%H%M%SZ")
     signature = hmac.new(b"any", hashlib.sha256(body).digest(), "sha256").hexdigest()
     return {

@@ -53,9 +53,9 @@ ARN = "arn:aws:license-manager::294406891311:license:l-1"
 def test_mistakes_are_refused(emulator: "RunningEmulator", members: dict[str, Any], words: list[str]) -> None:
     """A mistake is refused with the member, its value and what is allowed, and grants nothing."""
     status, problem = emulator.try_post("licenses", members)
-    assert (status, problem["status"]) == (400, 400)
-    assert [word for word in words if word not in problem["detail"]] == []
-    assert emulator.get("licenses") == {"licenses": []}
+    assert (400, 400) == (status, problem["status"])
+    assert [] == [word for word in words if word not in problem["detail"]]
+    assert {"licenses": []} == emulator.get("licenses")
 
 
 def test_one_license_must_be_meant(emulator: "RunningEmulator") -> None:
@@ -63,11 +63,11 @@ def test_one_license_must_be_meant(emulator: "RunningEmulator") -> None:
     old = emulator.post("licenses", **GRANT)["LicenseArn"]
     new = emulator.post("licenses", **GRANT)["LicenseArn"]
     status, problem = emulator.try_post("licenses", {"action": "suspend", "sku": "prod-1"})
-    assert status == 400
-    assert [arn for arn in (old, new) if arn not in problem["detail"]] == []
-    assert emulator.post("licenses", action="expire", arn=old)["Status"] == "EXPIRED"
+    assert 400 == status
+    assert [] == [arn for arn in (old, new) if arn not in problem["detail"]]
+    assert "EXPIRED" == emulator.post("licenses", action="expire", arn=old)["Status"]
     assert new == emulator.post("licenses", action="suspend", sku="prod-1")["LicenseArn"]
-    assert emulator.try_post("licenses", {**GRANT, "arn": old})[0] == 400
+    assert 400 == emulator.try_post("licenses", {**GRANT, "arn": old})[0]
 
 
 def test_arn_can_be_chosen(emulator: "RunningEmulator") -> None:
@@ -105,7 +105,7 @@ def test_seed_grants(start: "Start", connect: "Connect") -> None:
     emulator.post("licenses", action="remove", sku="prod-2")
     emulator.post("reset")
     assert 2 == len(emulator.get("licenses")["licenses"])
-    assert emulator.get("checkouts") == {"checkouts": []}
+    assert {"checkouts": []} == emulator.get("checkouts")
     emulator.post("licenses", action="grant", entitlements=[USERS])
 
 
@@ -126,7 +126,7 @@ def test_bad_seed_is_refused(document: object, problem: str) -> None:
     """Each fault of the seed's licenses is named by its place, with the value."""
     with pytest.raises(SeedError) as raised:
         make_seed(document)
-    assert [found.startswith(problem) for found in raised.value.problems] == [True]
+    assert [True] == [found.startswith(problem) for found in raised.value.problems]
 
 
 def test_state_outlives_restart(start: "Start", connect: "Connect", tmp_path: Path) -> None:
@@ -153,6 +153,23 @@ def test_state_outlives_restart(start: "Start", connect: "Connect", tmp_path: Pa
         client.check_in_license(LicenseConsumptionToken=held)
     client.check_in_license(LicenseConsumptionToken=extended)
     assert [False, True] == [checkout["Held"] for checkout in second.get("checkouts")["checkouts"]]
+
+
+def test_answer_is_on_disk(start: "Start", connect: "Connect", tmp_path: Path) -> None:
+    """When an answer is there a kill loses nothing of it: grant, checkout, extension and return are in the file."""
+    path = tmp_path / "state"
+    emulator = start(state_file=path)
+    emulator.freeze(FROZEN)
+    client = connect(emulator, service="license-manager")
+    arn = emulator.post("licenses", **GRANT)["LicenseArn"]
+    token = check_out(client, "t-1")["LicenseConsumptionToken"]
+    found = [f'"arn": "{arn}"' in path.read_text(), f'"consumption_token": "{token}"' in path.read_text()]
+    emulator.post("clock", advance="30m")
+    client.extend_license_consumption(LicenseConsumptionToken=token)
+    found.append('"expires_at": "2026-11-23T11:30:00Z"' in path.read_text())
+    client.check_in_license(LicenseConsumptionToken=token)
+    found.append('"returned_at": "2026-11-23T10:30:00Z"' in path.read_text())
+    assert [True] * 4 == found
 
 
 def test_older_state_file_loads(start: "Start", tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_refusal_on_order(
     assert response["Error"]["Message"]
     assert taken == len(licensed.get("checkouts")["checkouts"])
     check_out(client, "t-1")
-    assert len(licensed.get("checkouts")["checkouts"]) == 1
+    assert 1 == len(licensed.get("checkouts")["checkouts"])
 
 
 def test_redirect_on_order_names_a_region(licensed: "RunningEmulator", connect: "Connect") -> None:
@@ -60,7 +60,7 @@ def test_redirect_on_order_names_a_region(licensed: "RunningEmulator", connect: 
     licensed.post("faults", operation="CheckoutLicense", fault="RedirectException")
     with pytest.raises(client.exceptions.RedirectException) as raised:
         check_out(client, "t-1")
-    assert raised.value.response["Location"] == "us-east-1"
+    assert "us-east-1" == raised.value.response["Location"]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_token_is_withheld(licensed: "RunningEmulator", connect: "Connect") -> N
     client = connect(licensed, service="license-manager")
     licensed.post("faults", operation="CheckoutLicense", fault="no-token")
     assert "LicenseConsumptionToken" not in check_out(client, "t-1")
-    assert len(licensed.get("checkouts")["checkouts"]) == 1
+    assert 1 == len(licensed.get("checkouts")["checkouts"])
 
 
 def test_rate_is_limited(start: "Start", connect: "Connect") -> None:
@@ -157,7 +157,7 @@ def differences(ours: Shape, name: str, path: str) -> list[str]:
 def test_request_is_as_modelled(operation: str) -> None:
     """Every member, type and bound of a request is the service model's."""
     shape = LICENSE_MODEL["operations"][operation]["input"]["shape"]
-    assert differences(LICENSE_REQUESTS[operation], shape, operation) == []
+    assert [] == differences(LICENSE_REQUESTS[operation], shape, operation)
 
 
 def test_words_are_the_models() -> None:

@@ -59,12 +59,12 @@ def test_seats_run_out_and_come_back(client: Any, licensed: "RunningEmulator") -
         check_out(client, "t-3")
     check_in(client, first)
     check_out(client, "t-3")
-    assert held(licensed) == ["t-2", "t-3"]
+    assert ["t-2", "t-3"] == held(licensed)
     licensed.post("clock", advance="59m")
     with pytest.raises(client.exceptions.NoEntitlementsAllowedException):
         check_out(client, "t-4")
     licensed.post("clock", advance="1m")
-    assert held(licensed) == []
+    assert [] == held(licensed)
     check_out(client, "t-4", ("users", "Count", "2"))
 
 
@@ -72,7 +72,7 @@ def test_all_or_nothing(client: Any, licensed: "RunningEmulator") -> None:
     """A checkout of which one part is not allowed takes nothing."""
     with pytest.raises(client.exceptions.NoEntitlementsAllowedException):
         check_out(client, "t-1", ("users", "Count", "1"), ("other", "Count", "1"))
-    assert held(licensed) == []
+    assert [] == held(licensed)
 
 
 def test_token_of_two_pods(client: Any, licensed: "RunningEmulator", connect: "Connect") -> None:
@@ -81,9 +81,9 @@ def test_token_of_two_pods(client: Any, licensed: "RunningEmulator", connect: "C
     token = check_out(client, "t-1")["LicenseConsumptionToken"]
     assert token == check_out(other, "t-1")["LicenseConsumptionToken"]
     (checkout,) = licensed.get("checkouts")["checkouts"]
-    assert checkout["Identity"] == "AKIAPODONE"
+    assert "AKIAPODONE" == checkout["Identity"]
     check_in(other, token)
-    assert held(licensed) == []
+    assert [] == held(licensed)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_client_token_is_one_checkout(client: Any, licensed: "RunningEmulator", 
     assert first["LicenseConsumptionToken"] == again["LicenseConsumptionToken"]
     with pytest.raises(client.exceptions.InvalidParameterValueException):
         check_out(client, "t-1", **changed)
-    assert held(licensed) == ["t-1"]
+    assert ["t-1"] == held(licensed)
 
 
 def test_client_token_outlives_its_checkout(client: Any, licensed: "RunningEmulator") -> None:
@@ -112,7 +112,7 @@ def test_client_token_outlives_its_checkout(client: Any, licensed: "RunningEmula
     token = check_out(client, "t-1")["LicenseConsumptionToken"]
     check_in(client, token)
     assert token == check_out(client, "t-1")["LicenseConsumptionToken"]
-    assert held(licensed) == []
+    assert [] == held(licensed)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_what_the_license_lacks_is_refused(
     """A wrong unit, entitlement, amount, product or issuer is all the same error."""
     with pytest.raises(client.exceptions.NoEntitlementsAllowedException):
         check_out(client, "t-1", asked, **members)
-    assert held(licensed) == []
+    assert [] == held(licensed)
 
 
 @pytest.mark.parametrize(
@@ -156,16 +156,17 @@ def test_malformed_amounts_are_refused(client: Any, asked: list[tuple[str, str, 
     assert code == refused(raised.value)
 
 
-def test_uncounted_entitlements_take_nothing(client: Any) -> None:
+def test_uncounted_entitlements_take_nothing(client: Any, licensed: "RunningEmulator") -> None:
     """An entitlement without a count is allowed any number of times."""
     for number in range(5):
         check_out(client, f"t-{number}", ("AWS::Marketplace::Usage", "None", None), ("pro", "None", None))
+    assert 5 == len(held(licensed))
 
 
 def test_overage_admits(licensed: "RunningEmulator", client: Any) -> None:
     """With Overage more than the maximum is allowed."""
     licensed.post("licenses", action="amend", entitlements=[{**USERS, "Overage": True}])
-    check_out(client, "t-1", ("users", "Count", "100"))
+    assert "100" == check_out(client, "t-1", ("users", "Count", "100"))["EntitlementsAllowed"][0]["Value"]
 
 
 def test_other_units_count_fractions(licensed: "RunningEmulator", client: Any) -> None:
@@ -185,7 +186,7 @@ def test_extension_adds_an_hour(licensed: "RunningEmulator", client: Any) -> Non
     answer = extend(client, token)
     assert (token, "2026-11-23T11:59:00Z") == (answer["LicenseConsumptionToken"], answer["Expiration"])
     licensed.post("clock", advance="59m")
-    assert held(licensed) == ["t-1"]
+    assert ["t-1"] == held(licensed)
     licensed.post("clock", advance="1m")
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         extend(client, token)
@@ -203,7 +204,7 @@ def test_extension_may_replace_the_token(licensed: "RunningEmulator", client: An
         extend(client, old)
     assert new == check_out(client, "t-1")["LicenseConsumptionToken"]
     check_in(client, new)
-    assert held(licensed) == []
+    assert [] == held(licensed)
 
 
 def test_dry_run_extends_nothing(licensed: "RunningEmulator", client: Any) -> None:
@@ -236,7 +237,7 @@ def test_check_in_that_is_not_allowed(licensed: "RunningEmulator", client: Any) 
     token = check_out(client, "t-1")["LicenseConsumptionToken"]
     with pytest.raises(client.exceptions.InvalidParameterValueException):
         check_in(client, token)
-    assert held(licensed) == ["t-1"]
+    assert ["t-1"] == held(licensed)
 
 
 def test_newest_license_is_taken(licensed: "RunningEmulator", client: Any) -> None:
@@ -270,7 +271,7 @@ def test_licenses_without_a_right_are_listed(
     emulator.freeze(FROZEN)
     emulator.post("licenses", action="grant", sku="prod-1", entitlements=[USERS], **members)
     client = connect(emulator, service="license-manager")
-    assert len(client.list_received_licenses()["Licenses"]) == 1
+    assert 1 == len(client.list_received_licenses()["Licenses"])
     with pytest.raises(client.exceptions.NoEntitlementsAllowedException):
         check_out(client, "t-1")
 
@@ -279,7 +280,7 @@ def test_own_issuer_has_its_own_fingerprint(emulator: "RunningEmulator", connect
     """A license that the account issued to itself works under its own fingerprint, never under AWS Marketplace's."""
     granted = emulator.post("licenses", action="grant", sku="prod-1", entitlements=[USERS], issuer="myself")
     fingerprint = granted["Issuer"]["KeyFingerprint"]
-    assert fingerprint == "aws:111122223333:myself:issuer-fingerprint"
+    assert "aws:111122223333:myself:issuer-fingerprint" == fingerprint
     assert ":111122223333:" in granted["LicenseArn"]
     check_out(connect(emulator, service="license-manager"), "t-1", KeyFingerprint=fingerprint)
 
@@ -307,7 +308,7 @@ def test_life_of_a_license(
         licensed.post("licenses", **change)
     (license_,) = client.list_received_licenses()["Licenses"]
     assert status == license_["Status"]
-    assert held(licensed) == ["t-1"]
+    assert ["t-1"] == held(licensed)
     if status == "AVAILABLE":
         extend(client, token)
         check_out(client, "t-2")
@@ -324,14 +325,14 @@ def test_expiry_by_the_clock(licensed: "RunningEmulator", client: Any) -> None:
     (license_,) = client.list_received_licenses()["Licenses"]
     assert {"Begin": FROZEN, "End": "2027-11-23T10:00:00Z"} == license_["Validity"]
     licensed.post("clock", now="2027-11-23T10:00:00Z")
-    assert client.get_license(LicenseArn=license_["LicenseArn"])["License"]["Status"] == "EXPIRED"
+    assert "EXPIRED" == client.get_license(LicenseArn=license_["LicenseArn"])["License"]["Status"]
 
 
 def test_removed_license_is_missing(licensed: "RunningEmulator", client: Any) -> None:
     """A removed license is in no list, cannot be asked for, and its seat can still be returned."""
     answer = check_out(client, "t-1")
     licensed.post("licenses", action="remove")
-    assert client.list_received_licenses()["Licenses"] == []
+    assert [] == client.list_received_licenses()["Licenses"]
     with pytest.raises(client.exceptions.InvalidParameterValueException):
         client.get_license(LicenseArn=answer["LicenseArn"])
     check_in(client, answer["LicenseConsumptionToken"])
@@ -351,7 +352,7 @@ def test_amendment_down_keeps_what_is_held(licensed: "RunningEmulator", client: 
     """Fewer seats than are held: these stay and can be extended, and no further one is allowed."""
     tokens = [check_out(client, f"t-{number}")["LicenseConsumptionToken"] for number in range(2)]
     amended = licensed.post("licenses", action="amend", entitlements=[{**USERS, "MaxCount": 1}])
-    assert amended["Version"] == "2"
+    assert "2" == amended["Version"]
     for token in tokens:
         extend(client, token)
     check_in(client, tokens[0])
@@ -461,15 +462,15 @@ def test_home_region_is_kept(start: "Start", connect: "Connect") -> None:
     home = connect(emulator, service="license-manager", region="us-west-2")
     with pytest.raises(abroad.exceptions.RedirectException) as raised:
         check_out(abroad, "t-1")
-    assert raised.value.response["Location"] == "us-west-2"
+    assert "us-west-2" == raised.value.response["Location"]
     assert raised.value.response["Message"]
-    assert abroad.list_received_licenses()["Licenses"] == []
+    assert [] == abroad.list_received_licenses()["Licenses"]
     token = check_out(home, "t-1")["LicenseConsumptionToken"]
     for call in (extend, check_in):
         with pytest.raises(abroad.exceptions.ResourceNotFoundException):
             call(abroad, token)
     (license_,) = home.list_received_licenses()["Licenses"]
-    assert license_["HomeRegion"] == "us-west-2"
+    assert "us-west-2" == license_["HomeRegion"]
     with pytest.raises(abroad.exceptions.InvalidParameterValueException):
         abroad.get_license(LicenseArn=license_["LicenseArn"])
 
@@ -488,10 +489,10 @@ def test_other_operations_are_unknown(client: Any) -> None:
     """An operation that the emulator does not play has no answer, and leads to no other service."""
     with pytest.raises(ClientError) as raised:
         client.list_licenses()
-    assert refused(raised.value) == "UnknownOperationException"
+    assert "UnknownOperationException" == refused(raised.value)
     with pytest.raises(ClientError) as raised:
         client.check_in_license(LicenseConsumptionToken="unknown")
-    assert refused(raised.value) == "ResourceNotFoundException"
+    assert "ResourceNotFoundException" == refused(raised.value)
 
 
 def test_calls_are_in_the_trail(licensed: "RunningEmulator", client: Any) -> None:
@@ -503,7 +504,7 @@ def test_calls_are_in_the_trail(licensed: "RunningEmulator", client: Any) -> Non
         check_out(client, "t-2", ("users", "Count", "9"))
     client.list_received_licenses()
     events = licensed.get("events")["Records"]
-    assert {event["eventSource"] for event in events} == {"license-manager.amazonaws.com"}
+    assert {"license-manager.amazonaws.com"} == {event["eventSource"] for event in events}
     assert [
         ("CheckoutLicense", False),
         ("ExtendLicenseConsumption", False),
@@ -511,7 +512,7 @@ def test_calls_are_in_the_trail(licensed: "RunningEmulator", client: Any) -> Non
         ("CheckoutLicense", False),
         ("ListReceivedLicenses", True),
     ] == [(event["eventName"], event["readOnly"]) for event in events]
-    assert events[0]["requestParameters"]["entitlements"] == [{"name": "users", "unit": "Count", "value": "1"}]
+    assert [{"name": "users", "unit": "Count", "value": "1"}] == events[0]["requestParameters"]["entitlements"]
     assert events[0]["responseElements"]["licenseArn"]
-    assert events[3]["errorCode"] == "NoEntitlementsAllowedException"
+    assert "NoEntitlementsAllowedException" == events[3]["errorCode"]
     assert token not in str(events)

@@ -215,7 +215,7 @@ def test_order_of_allocations_is_irrelevant() -> None:
     )
 )
 def test_one_quantity_per_slot(calls: list[tuple[str, str, int, int, str | None, int]]) -> None:
-    """Whatever is sent in whatever order, the first accepted quantity of a slot is its only one, for ever."""
+    """Whatever is sent in whatever order, the first accepted quantity of a slot is its only one."""
     state = State()
     now = NOW
     first: dict[tuple[str, str, datetime], tuple[int, str]] = {}

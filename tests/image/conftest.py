@@ -51,7 +51,7 @@ class Image:
             arguments: What stands in the place of the image's command.
             user: Its numbers, as in 65532:65532.
             volumes: A folder that holds the configuration's and the ledger's.
-            variables: Its environment beside the image's own.
+            variables: Its environment next to the image's own.
             entry: What stands in the place of the image's entry point.
         """
         mounts = "" if volumes is None else f"{CONFIGURATION} {LEDGER}"

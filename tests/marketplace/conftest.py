@@ -48,7 +48,7 @@ class Peer:
         return web.Response()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """Give the next answer, the last one for ever; or none until released."""
+        """Give the next answer, the last one again and again; or none until released."""
         self.bodies.append(await request.read())
         self.requests.append(request)
         self.heard.set()

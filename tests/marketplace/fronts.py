@@ -1,6 +1,6 @@
 """Peers on real sockets that misbehave at one step of the way to the metering service: TLS fronts and proxies.
 
-Each connection is served on a thread of its own. What a front has read of requests is kept, so that a test can compare
+Each connection is served on a thread of its own. What a front has read of requests is kept, so a test can compare
 what the client believes to have sent with what arrived.
 """
 

@@ -88,7 +88,7 @@ async def test_hollow_registration_is_none(peer: "Peer", client: MarketplaceMete
     ],
 )
 async def test_garbled_batch_is_none(peer: "Peer", client: MarketplaceMeteringClient, body: str) -> None:
-    """An unreadable answer settles no record of a batch and is told as such."""
+    """An unreadable answer settles no record of a batch and is reported as such."""
     peer.answers = [peer.says(body)]
     with pytest.raises(UnknownAnswer):
         await client.batch_meter_usage(BatchMeterUsageRequest(usage_records=(RECORD,), product_code="code"))
@@ -96,7 +96,7 @@ async def test_garbled_batch_is_none(peer: "Peer", client: MarketplaceMeteringCl
 
 @pytest.mark.parametrize("body", [*HOLLOW, '{"ProductCode": "code"}', '{"CustomerIdentifier": "buyer"}'])
 async def test_anonymous_customer_is_none(peer: "Peer", client: MarketplaceMeteringClient, body: str) -> None:
-    """An answer that names no product or no buyer resolves nobody."""
+    """An answer that names no product or no buyer resolves none."""
     peer.answers = [peer.says(body)]
     with pytest.raises(UnknownAnswer):
         await client.resolve_customer(RESOLVE)
@@ -137,7 +137,7 @@ async def test_silence_leaves_doubt(peer: "Peer") -> None:
 
 
 async def test_refused_connection_was_not_sent() -> None:
-    """A call that reaches nobody is known not to have been taken."""
+    """A call that reaches no server is known not to have been taken."""
     with closing(create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
     async with MarketplaceMeteringClient(Endpoint.emulated(f"http://127.0.0.1:{port}", {})) as client:
@@ -148,7 +148,7 @@ async def test_refused_connection_was_not_sent() -> None:
 
 @pytest.fixture
 async def tls_peer(tmp_path: Path) -> AsyncIterator[str]:
-    """A peer with a certificate that nobody trusts."""
+    """A peer with a certificate of an unknown authority."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     certificate = (

@@ -156,7 +156,7 @@ async def test_batch_tells_each_record(peer: "Peer", client: MarketplaceMetering
 
 
 async def test_resolve_customer_names_the_buyer(peer: "Peer", client: MarketplaceMeteringClient) -> None:
-    """ResolveCustomer returns every member that AWS tells about the buyer."""
+    """ResolveCustomer returns every member that AWS has about the buyer."""
     told = {
         "CustomerIdentifier": "buyer",
         "CustomerAWSAccountId": "123456789012",
@@ -186,7 +186,7 @@ async def test_faulty_request_is_not_sent(peer: "Peer", client: MarketplaceMeter
 
 
 async def test_cancelled_call_harms_nothing(peer: "Peer", client: MarketplaceMeteringClient) -> None:
-    """Cancelling an await does not recall the request; the client goes on working."""
+    """Cancelling an await does not recall the request; the client continues working."""
     peer.silent = True
     peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
     call = asyncio.create_task(client.meter_usage(USAGE))

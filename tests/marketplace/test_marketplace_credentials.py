@@ -52,7 +52,7 @@ async def test_emulator_needs_no_keys(peer: "Peer", client: MarketplaceMeteringC
 async def test_emulator_takes_static_keys(
     peer: "Peer", client: MarketplaceMeteringClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Static keys in the environment sign the calls to an emulator, so that several pods can be played."""
+    """Static keys in the environment sign the calls to an emulator, so several pods can be played."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAPODONE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     peer.answers = [peer.says({"MeteringRecordId": "record-1"})]

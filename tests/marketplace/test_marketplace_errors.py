@@ -1,4 +1,4 @@
-"""What an error tells the caller."""
+"""What an error holds for the caller."""
 
 import copy
 import pickle
@@ -90,7 +90,7 @@ def test_tokens_are_told_apart(operation: str, code: str, message: str, expected
 
 
 def test_unknown_code_is_no_refusal() -> None:
-    """A code that nobody knows is retried, keeps its name, and leaves open whether the request was processed."""
+    """An unknown code is retried, keeps its name, and leaves open whether the request was processed."""
     error = error_from(modelled("MeterUsage"), "SomethingNewException", "words", "request-1")
     assert (UnknownAnswer, "SomethingNewException", "request-1") == (type(error), error.code, error.request_id)
     assert (RETRY, Taken.UNKNOWN) == (error.disposition, error.taken)
@@ -121,7 +121,7 @@ def test_unknown_code_is_no_refusal() -> None:
 def test_only_a_refusal_proves(code: str, status: int, kind: type[MarketplaceError], taken: Taken) -> None:
     """A code of MeterUsage or of AWS's front door under a status 4xx proves that nothing was taken; nothing else does.
 
-    A refusal under another status is none, so that it closes no gate and settles no record.
+    A refusal under another status is none, so it closes no gate and settles no record.
     """
     error = error_from(modelled("MeterUsage"), code, "words", "request-1", status)
     assert (kind, taken, "request-1") == (type(error), error.taken, error.request_id)
@@ -137,7 +137,7 @@ def test_only_lost_answers_leave_doubt(error: type[MarketplaceError]) -> None:
 
 @pytest.mark.parametrize("error", [*ERRORS.values(), *OWN])
 def test_every_error_has_a_cure(error: type[MarketplaceError]) -> None:
-    """Every error tells the operator in a sentence what to do."""
+    """Every error names the cure in a sentence."""
     assert error.cure.endswith(".")
 
 
@@ -159,5 +159,5 @@ def test_not_subscribed_is_not_entitled() -> None:
 
 
 def test_code_defaults_to_the_class() -> None:
-    """An error without an answer is told by its own name."""
+    """An error without an answer is reported by its own name."""
     assert ("ThrottlingException", "NotSent: no route") == (ThrottlingException().code, str(NotSent("no route")))

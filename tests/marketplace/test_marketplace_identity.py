@@ -82,7 +82,7 @@ def test_identity_follows_the_sdk(
     node_role: bool,  # noqa: FBT001 - a column of the table
     expected: tuple[IdentityKind, bool, IdentityKind | None],
 ) -> None:
-    """The first source in the SDK's order wins; only IRSA and the ECS task role are accepted; what loses is told."""
+    """The first source in the SDK's order wins; only IRSA and the ECS task role are accepted, others are reported."""
     readable = files | {TOKEN: "eyJ..."}
     found = find_identity({"HOME": "/home/app"} | environ, read=readable.get, node_role=node_role)
     assert expected == (found.kind, found.accepted, found.shadows)

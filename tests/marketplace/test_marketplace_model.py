@@ -117,7 +117,7 @@ def test_statuses_are_the_models() -> None:
     [(name, error["shape"]) for name, operation in OPERATIONS.items() for error in operation["errors"]],
 )
 def test_errors_have_classes(operation: str, code: str) -> None:
-    """Every exception of every operation has a class of its name that tells what to do."""
+    """Every exception of every operation has a class of its name that names the cure."""
     error = ERRORS[code]
     assert code == error.__name__
     assert getattr(sidecar.marketplace, code) is error

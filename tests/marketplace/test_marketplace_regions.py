@@ -44,7 +44,7 @@ def test_no_region_is_refused(region: str) -> None:
 
 @pytest.mark.parametrize("region", ["eu-south-1", "us-gov-west-1", "cn-north-1", "mars-north-1"])
 def test_unlisted_region_is_called(region: str) -> None:
-    """A Region that AWS does not list is called, because AWS adds Regions on request, and is told from the others."""
+    """A Region that AWS does not list is called, because AWS adds Regions on request, and differs from the others."""
     assert region == Endpoint.live({"AWS_REGION": region}).region
     assert not is_listed(region)
     assert region in unlisted(region)
@@ -53,7 +53,7 @@ def test_unlisted_region_is_called(region: str) -> None:
 
 @pytest.mark.parametrize(("region", "fault"), [('"eu-west-1"', "quotes"), ("'eu-west-1'", "quotes")])
 def test_quoted_region_is_named_as_such(region: str, fault: str) -> None:
-    """Quotes around the name are what is told."""
+    """Quotes around the name are what is reported."""
     with pytest.raises(UnsupportedRegion, match=f"has {fault} around its value"):
         Endpoint.live({"AWS_REGION": region})
 

@@ -115,7 +115,7 @@ async def test_final_errors_end_at_once(error: MarketplaceError) -> None:
     ],
 )
 async def test_refusal_proves_nothing_about_before(errors: tuple[MarketplaceError, ...], taken: Taken) -> None:
-    """The error that is raised in the end tells what is known of all attempts, not of the last one alone."""
+    """The error that is raised in the end states what is known of all attempts, not of the last one alone."""
     with pytest.raises(type(errors[-1])) as caught:
         await call(failing(*errors), deadline=START + timedelta(minutes=30), clock=FakeClock(), back_off=HALF)
     assert taken is caught.value.taken
@@ -204,7 +204,7 @@ async def test_unprocessed_records_are_resent() -> None:
 
 
 async def test_deadline_returns_the_rest() -> None:
-    """At the deadline what was settled is returned beside what was not, which can be sent again later."""
+    """At the deadline what was settled is returned next to what was not, which can be sent again later."""
     service = FakeService(*[{0}] * 10)
     done = await submit_batch(service, REQUEST, deadline=START + timedelta(seconds=1), clock=FakeClock(), back_off=HALF)
     assert (settled(RECORDS[1]), settled(RECORDS[2])) == done.results
@@ -213,7 +213,7 @@ async def test_deadline_returns_the_rest() -> None:
 
 
 async def test_failure_keeps_what_was_settled() -> None:
-    """An error on a later attempt is returned beside the earlier results and does not hide them."""
+    """An error on a later attempt is returned next to the earlier results and does not hide them."""
     refusal = InvalidUsageDimensionException("no such dimension")
     service = FakeService({2}, refusal)
     done = await submit_batch(service, REQUEST, deadline=START + timedelta(hours=1), clock=FakeClock(), back_off=HALF)

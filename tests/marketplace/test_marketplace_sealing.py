@@ -23,7 +23,7 @@ OURS = ["https://sts.eu-west-1.amazonaws.com/", "https://metering.marketplace.eu
 
 @pytest.fixture
 def trap() -> Iterator[socket.socket]:
-    """A port on which nobody may call."""
+    """A port that must not be called."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
         yield listener

@@ -120,7 +120,7 @@ AFTER: Mapping[str, tuple[Step, str]] = {
         "InternalServiceErrorException",
     ),
 }
-"""What ends the call once its first byte may have left, and how that is told."""
+"""What ends the call once its first byte may have left, and how that is reported."""
 
 
 @pytest.mark.parametrize("step", BEFORE)
@@ -132,14 +132,14 @@ def test_no_handshake_is_not_sent(authority: Authority, stack: ExitStack, step: 
 
 
 def test_silent_handshake_is_not_sent(authority: Authority, stack: ExitStack) -> None:
-    """A peer that says nothing to the hello is given up; the SDK's name for it is a read time-out."""
+    """A peer that sends nothing to the hello is given up; the SDK's name for it is a read time-out."""
     front = stack.enter_context(Front(fronts.stay_silent, context=authority.context("localhost")))
     assert ("NotSent", NO) == judged(fail(direct(front.port, connect=BRIEF)))
 
 
 @pytest.mark.parametrize("wrong", ["authority", "name"])
 def test_wrong_certificate_is_not_sent(authority: Authority, stack: ExitStack, tmp_path: Path, wrong: str) -> None:
-    """A certificate of somebody else's, or of another name, ends the call before the request."""
+    """A certificate of another server, or of another name, ends the call before the request."""
     signer = Authority(tmp_path, "stranger") if wrong == "authority" else authority
     name = "localhost" if wrong == "authority" else "elsewhere.example"
     front = stack.enter_context(Front(with_tls(reading(saying(TAKEN))), context=signer.context(name)))
@@ -257,7 +257,7 @@ def test_refusing_proxy_is_not_sent(
 
 
 def test_silent_proxy_is_not_sent(authority: Authority, stack: ExitStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A proxy that says nothing to CONNECT is given up; nothing of the request has left."""
+    """A proxy that sends nothing to CONNECT is given up; nothing of the request has left."""
     proxy = stack.enter_context(Front(reading(fronts.stay_silent), context=authority.context("localhost")))
     proxied(monkeypatch, proxy)
     assert ("NotSent", NO) == judged(fail(live(connect=BRIEF)))

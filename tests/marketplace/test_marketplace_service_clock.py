@@ -58,7 +58,7 @@ async def ask(client: MarketplaceMeteringClient, peer: "Peer", answer: "Answer")
 
 
 async def test_every_answer_tells_skew(watched: MarketplaceMeteringClient, peer: "Peer") -> None:
-    """Successes and errors tell the service's time, and the last one counts."""
+    """Successes and errors have the service's time, and the last one counts."""
     assert watched.clock_skew is None
     ahead = dated(peer.says(SIGNED), timedelta(minutes=-3))
     assert timedelta(minutes=3, seconds=-1) == await ask(watched, peer, ahead)
@@ -68,7 +68,7 @@ async def test_every_answer_tells_skew(watched: MarketplaceMeteringClient, peer:
 
 
 async def test_others_tell_nothing(watched: MarketplaceMeteringClient, peer: "Peer") -> None:
-    """No answer, an answer of somebody else and one without a readable date leave the last skew as it was."""
+    """No answer, an answer of another server and one without a readable date leave the last skew as it was."""
     off = timedelta(minutes=-9)
     assert await ask(watched, peer, peer.drops) is None
     assert await ask(watched, peer, anonymous(dated(peer.fails("Forbidden", status=403), off))) is None
@@ -77,7 +77,7 @@ async def test_others_tell_nothing(watched: MarketplaceMeteringClient, peer: "Pe
 
 
 async def test_unwatched_clock_is_unknown(client: MarketplaceMeteringClient, peer: "Peer") -> None:
-    """A client that was given no clock compares nothing, as beside an emulator."""
+    """A client that was given no clock compares nothing, as next to an emulator."""
     assert await ask(client, peer, dated(peer.says(SIGNED), timedelta(minutes=-9))) is None
 
 
@@ -93,5 +93,5 @@ async def test_unwatched_clock_is_unknown(client: MarketplaceMeteringClient, pee
     ],
 )
 def test_date_is_read(header: str | None, instant: datetime | None) -> None:
-    """A date is read as UTC where it names no zone; what is none tells nothing."""
+    """A date is read as UTC where it names no zone; what is none shows nothing."""
     assert instant == read_date(header)

@@ -61,7 +61,7 @@ def failure(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, **variables: st
 
 
 def test_silent_emulator_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In emulator mode the address, the cause and a cure about the emulator are told, nothing about AWS's network."""
+    """In emulator mode the error has the address, the cause and a cure about the emulator, not about AWS's network."""
     url = f"http://127.0.0.1:{closed_port()}"
     failed = failure(Endpoint.emulated(url, {}), monkeypatch)
     assert (EmulatorUnreachable, f"{url}: Connection refused") == (type(failed), failed.message)
@@ -142,7 +142,7 @@ def test_broken_proxy_that_is_not_used_is_harmless(monkeypatch: pytest.MonkeyPat
 def test_spellings_of_proxy_have_an_order(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], name: str | None, value: str | None
 ) -> None:
-    """The variable that is told is the one that the SDK uses; an empty lower-case one means that calls go directly."""
+    """The error names the variable that the SDK uses; an empty lower-case one means that calls go directly."""
     for variable, text in environ.items():
         monkeypatch.setenv(variable, text)
     found = https_proxy(environ)
@@ -179,7 +179,7 @@ def test_empty_lower_case_proxy_goes_direct(monkeypatch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_refused_setting_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
-    """A value that the SDK refuses is told with its variable, by a call and by a probe."""
+    """A value that the SDK refuses is reported with its variable, by a call and by a probe."""
     proxy = f"http://127.0.0.1:{closed_port()}"
     failed = failure(LIVE, monkeypatch, HTTPS_PROXY=proxy, **KEYS, **{name: value})
     assert (SettingRefused, CredentialsMissing.__name__) == (type(failed), failed.code)

@@ -1,6 +1,6 @@
 """Series over which each alert fires, and the near misses over which it does not.
 
-A near miss is looked at while its condition holds, but not for long enough, or just beside a limit. A case lays changes
+A near miss is checked while its condition holds, but not for long enough, or just below a limit. A case puts changes
 over the series of a healthy pod; None takes a series away. Values are in promtool's notation, one a minute: `1x60` is 1
 for an hour, `0+5x60` rises by 5 each minute, `_x10` is nothing for ten minutes.
 """

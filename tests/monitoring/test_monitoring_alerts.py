@@ -22,7 +22,7 @@ def test_rules_are_valid() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_exactly_these_fire(case: Case, tmp_path: Path) -> None:
-    """Over each series exactly the alerts fire that somebody has to act on."""
+    """Over each series exactly the alerts fire that need action."""
     assert "" == judge(tmp_path, case.series, case.at, case.firing)
 
 

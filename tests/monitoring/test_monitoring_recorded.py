@@ -64,13 +64,13 @@ def test_long_throttling_is_told(hours: Hours) -> None:
     # The first hour ended after 40 minutes, and was due within 22 more.
     assert "" == hours.verdict(series, 160, "MarketplaceThrottled")
     told = ("MarketplaceThrottled", "MarketplaceNoSubmissionSuccess", "MarketplaceMeteringFailing")
-    # Dated 10:20, when the pod started, the record can be sent until 16:20; 2 hours before that somebody is told.
+    # Dated 10:20, when the pod started, the record can be sent until 16:20; 2 hours before that the alert fires.
     assert "" == hours.verdict(series, 235, *told)
     assert "" == hours.verdict(series, 265, *told, "MarketplaceSubmissionWindowClosing")
 
 
 def test_throttling_without_usage_loses_nothing(hours: Hours) -> None:
-    """Where nothing is used metering is told to be broken all the same, but not that units are at stake."""
+    """Where nothing is used metering is reported as broken all the same, but not that units are at stake."""
     hours.emulator.order("MeterUsage", "throttle")
     series = hours.pass_by(4.5, hours.rest)
     told = ("MarketplaceThrottled", "MarketplaceNoSubmissionSuccess", "MarketplaceMeteringFailing")
@@ -78,7 +78,7 @@ def test_throttling_without_usage_loses_nothing(hours: Hours) -> None:
 
 
 def test_end_of_subscription_is_told(hours: Hours) -> None:
-    """A pod whose subscription ends is told of as soon as AWS has refused its usage, and nothing else is."""
+    """A pod whose subscription ends is reported as soon as AWS has refused its usage, and nothing else is."""
     hours.emulator.post("customers", action="unsubscribe")
     series = hours.pass_by(2, hours.use)
     assert "" == hours.verdict(series, 35)

@@ -1,7 +1,7 @@
 """The metrics, the rules and the dashboard's queries in a real Prometheus, which scrapes real sidecars.
 
-One pod beside an emulator meters, is refused, throttled and restarted; another, in live mode, reaches its AWS through a
-proxy whose dates are off.
+One pod with an emulator meters, is refused, throttled and restarted. Another, in live mode, reaches its AWS through a
+proxy that changes the dates.
 """
 
 import math
@@ -137,7 +137,7 @@ def _evaluated(server: Prometheus) -> list[dict[str, Any]] | None:
 
 
 def test_alerts_speak_of_the_pod(server: Prometheus) -> None:
-    """What an alert says has the values in place of its braces, and names the pod."""
+    """The text of an alert has the values in place of its braces, and names the pod."""
     for name, pod in (
         ("MarketplaceClockSkew", "shop-live"),
         ("MarketplaceIdentityNotAccepted", "shop-live"),
@@ -154,7 +154,7 @@ def _active(server: Prometheus, name: str) -> list[dict[str, Any]]:
 
 
 def test_skew_is_measured(server: Prometheus) -> None:
-    """In live mode the clock is compared with AWS's; beside an emulator it is not."""
+    """In live mode the clock is compared with AWS's; next to an emulator it is not."""
     (series,) = server.history("marketplace_clock_skew_seconds")
     assert "shop-live" == series["metric"]["pod"]
     assert all(abs(float(value) + OFF.total_seconds()) < 10 for _, value in series["values"])

@@ -19,7 +19,7 @@ def shared_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulat
 
 @pytest.fixture
 def emulator(shared_emulator: Emulator) -> Emulator:
-    """An emulator that knows nobody and stands at `NOON`."""
+    """An emulator without customers and stands at `NOON`."""
     shared_emulator.begin()
     return shared_emulator
 
@@ -64,7 +64,7 @@ def sites(tmp_path: Path) -> Iterator[Sites]:
 
 @pytest.fixture
 def site(sites: Sites, emulator: Emulator) -> Site:
-    """A site beside the shared emulator."""
+    """A site next to the shared emulator."""
     return sites.make(emulator)
 
 

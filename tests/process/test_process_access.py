@@ -34,7 +34,7 @@ def test_stale_socket_is_replaced(site: "Site", ask: "Ask", tmp_path: Path) -> N
 
 
 def test_token_is_needed(site: "Site", ask: "Ask", tmp_path: Path) -> None:
-    """With `token_file` nobody without the token gets an answer, and `wait` sends it."""
+    """With `token_file` no request without the token gets an answer, and `wait` sends it."""
     token_file = tmp_path / "token"
     token_file.write_text("of-the-app\n")
     sidecar = site.start(api={"token_file": str(token_file)})
@@ -51,7 +51,7 @@ def test_token_is_needed(site: "Site", ask: "Ask", tmp_path: Path) -> None:
 
 
 def test_foreign_host_is_refused(site: "Site", ask: "Ask") -> None:
-    """A request that names anything but loopback is refused on the API, whoever sent it; probes take any name."""
+    """A request that names anything but loopback is refused on the API, from any sender; probes take any name."""
     sidecar = site.start()
     for host in ("attacker.example", "10.0.0.7", "127.0.0.1.attacker.example"):
         reply = ask(sidecar.api, "POST", "/v1/usage", {"dimension": "requests"}, {"Host": host})

@@ -1,4 +1,4 @@
-"""`certify` as a real process: what it sends, what it leaves in the report, and how it goes on after any end."""
+"""`certify` as a real process: what it sends, what it leaves in the report, and how it continues after any end."""
 
 import json
 import os
@@ -94,7 +94,7 @@ def read_until(terminal: int, text: str | None) -> str:
             raise AssertionError(f"the terminal shows only {shown!r}")
         try:
             part = os.read(terminal, 4096)
-        except OSError:  # what Linux says once nobody holds the other side
+        except OSError:  # what Linux says once the other side is closed
             part = b""
         if not part:
             break
@@ -109,7 +109,7 @@ def outcomes(document: Any) -> list[Any]:
 
 @pytest.fixture(name="certification")
 def _certification(site: "Site", tmp_path: Path) -> Certification:
-    """A certification that nobody has begun."""
+    """A certification that has not begun."""
     return Certification(site, tmp_path / "certify.json")
 
 
@@ -126,7 +126,7 @@ def clear(emulator: "Emulator", fault: str) -> None:
 
 
 def test_one_record_for_each_dimension(certification: Certification, emulator: "Emulator") -> None:
-    """AWS gets one registration and one record for each dimension; the report says which; again sends nothing."""
+    """AWS gets one registration and one record for each dimension; the report names which; again sends nothing."""
     done = certification.run("--yes")
 
     assert (0, ONE_EACH) == (done.returncode, emulator.held())
@@ -147,7 +147,7 @@ def test_one_record_for_each_dimension(certification: Certification, emulator: "
 
 
 def test_dry_run_meters_nothing(certification: Certification, emulator: "Emulator") -> None:
-    """After the dry runs alone nobody is registered and nothing is metered; the real round goes on from there."""
+    """After the dry runs alone nothing is registered or metered; the real round continues from there."""
     assert 0 == certification.run("--dry-run").returncode
     assert ({}, []) == (emulator.held(), emulator.calls("RegisterUsage"))
     assert "incomplete" == certification.document["verdict"]
@@ -178,7 +178,7 @@ def test_question_tells_all(certification: Certification, emulator: "Emulator") 
 
 
 def test_interrupt_sends_nothing(certification: Certification, emulator: "Emulator") -> None:
-    """An interrupt at the question ends it at once."""
+    """An interrupt at the question ends it immediately."""
     code, _ = certification.type(None)
     assert (130, {}, []) == (code, emulator.held(), emulator.calls("RegisterUsage"))
 
@@ -388,7 +388,7 @@ def test_denied_dry_run_ends_it(certification: Certification, emulator: "Emulato
 
 
 def test_no_network_is_told(certification: Certification, emulator: "Emulator") -> None:
-    """Where nobody answers it says so at once, and begins no report."""
+    """Without an answer the command reports that immediately, and begins no report."""
     nowhere = f"127.0.0.1:{free_port()}"
     done = certification.run("--yes", marketplace={"mode": "emulator", "endpoint_url": f"http://{nowhere}"})
     assert (1, True) == (done.returncode, nowhere in done.stderr), done.stderr
@@ -413,7 +413,7 @@ def test_no_network_is_told(certification: Certification, emulator: "Emulator") 
 def test_refused_registration_ends_it(
     certification: Certification, emulator: "Emulator", fault: str, words: str
 ) -> None:
-    """Without a registration that can be believed no record is sent; once it is right the same report goes on."""
+    """Without a registration that can be believed no record is sent; once it is right the same report continues."""
     emulator.order("RegisterUsage", fault, 1)
     done = certification.run("--yes")
     assert (1, True, {}) == (done.returncode, words in done.stdout, emulator.held())
@@ -423,7 +423,7 @@ def test_refused_registration_ends_it(
 
 
 def test_refused_dimension_lets_others_go_on(certification: Certification, emulator: "Emulator") -> None:
-    """A dimension that the listing does not have is told; the others are sent, and nothing is sent again."""
+    """A dimension that the listing does not have is reported; the others are sent, and nothing is sent again."""
     after_dry_runs(emulator, "InvalidUsageDimension", 1)
     done = certification.run("--yes")
     assert (1, True) == (done.returncode, "InvalidUsageDimensionException" in done.stdout)
@@ -434,7 +434,7 @@ def test_refused_dimension_lets_others_go_on(certification: Certification, emula
 
 
 def test_unsubscribed_record_stays_open(certification: Certification, emulator: "Emulator") -> None:
-    """A product that only meters is refused without a subscription, and goes on once there is one."""
+    """A product that only meters is refused without a subscription, and continues once there is one."""
     only_metered = {"entitlement": {"check": "meter"}}
     emulator.post("customers", action="unsubscribe")
     done = certification.run("--yes", **only_metered)
@@ -445,7 +445,7 @@ def test_unsubscribed_record_stays_open(certification: Certification, emulator: 
 
 
 def test_filled_slot_is_explained(certification: Certification, emulator: "Emulator", tmp_path: Path) -> None:
-    """Another quantity for the same pod and hour is not taken; what that means is said, and the first one stands."""
+    """Another quantity for the same pod and hour is not taken; its meaning is reported, and the first one stays."""
     assert 0 == certification.run("--yes").returncode
     second = Certification(certification.site, tmp_path / "second.json")
     done = second.run("--yes", "--quantity", "2")
@@ -484,7 +484,7 @@ def test_nothing_to_certify(certification: Certification) -> None:
 
 
 def test_one_at_a_time(certification: Certification, emulator: "Emulator") -> None:
-    """A second certification beside the first is refused: both would freeze requests of their own."""
+    """A second certification next to the first is refused: both would freeze requests of their own."""
     after_dry_runs(emulator, "timeout")
     running = subprocess.Popen(
         certification.command("--yes"),

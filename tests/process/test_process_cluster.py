@@ -73,7 +73,7 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def living(site: "Site", server: ApiServer, ask: "Ask") -> Pod:
-    """A pod beside the emulator and the API server."""
+    """A pod next to the emulator and the API server."""
     return Pod(site, server, ask)
 
 
@@ -89,7 +89,7 @@ async def test_restart_burns_no_hour(living: Pod, server: ApiServer, emulator: "
 
 
 async def test_drain_fits_grace(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
-    """Of 12 seconds' grace the ended hour that AWS holds up gets none: the open one is sealed and tried at once."""
+    """Of 12 seconds' grace the ended hour that AWS holds up gets none: the open one is sealed and tried immediately."""
     loop = asyncio.get_running_loop()
     with structlog.testing.capture_logs() as lines:
         async with living.running():

@@ -1,4 +1,4 @@
-"""The commands beside `run`, against running processes."""
+"""The commands next to `run`, against running processes."""
 
 import json
 import re

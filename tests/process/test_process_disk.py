@@ -1,4 +1,4 @@
-"""A disk that is full, and a ledger that disappears, under a running sidecar: said everywhere, and over by itself."""
+"""A full disk and a ledger that disappears, under a running sidecar: reported everywhere, and over by itself."""
 
 import resource
 
@@ -19,7 +19,7 @@ def fill_disk(sidecar: Sidecar) -> Reply:
 
 
 def test_full_disk_is_said_and_passes(site: Site) -> None:
-    """Without room usage is refused with Retry-After and the reason is told; with room again it goes on by itself."""
+    """Without room usage is refused with Retry-After and a reason; with room again it continues by itself."""
     sidecar = site.start_entitled()
     sidecar.report({"id": "a", "dimension": "requests"})
     refused = fill_disk(sidecar)
@@ -54,7 +54,7 @@ def test_full_disk_holds_no_submission_back_for_good(site: Site) -> None:
 
 
 def test_removed_ledger_is_whole_after_a_kill(site: Site) -> None:
-    """What was accepted before somebody removed the ledger is there when the process is killed after the next event."""
+    """What was accepted before the ledger was removed is there when the process is killed after the next event."""
     sidecar = site.start_entitled()
     sidecar.report({"id": "a", "dimension": "requests"})
     for file in site.folder.glob("ledger.db*"):

@@ -100,7 +100,7 @@ class Task:
         return done.returncode == 0
 
     def startable(self, name: str) -> bool:
-        """Tell whether everything that a container depends on is as it must be."""
+        """Return whether everything that a container depends on is as it must be."""
         conditions = [(each["containerName"], each["condition"]) for each in self.containers[name].get("dependsOn", ())]
         assert {condition for _, condition in conditions} <= {"HEALTHY"}
         return all(self.healthy(other) for other, _ in conditions)

@@ -36,7 +36,7 @@ def test_kill_loses_nothing(site: "Site", emulator: "Emulator") -> None:
     sidecar.kill()
     app.join()
     sidecar = site.start()
-    # What was on its way may have been stored, too; nobody heard of it, so it is sent again.
+    # What was on its way may have been stored, too; its answer is lost, so it is sent again.
     found = float(sidecar.terms()["accepted"]) * 2
     assert len(acknowledged) <= found <= len(acknowledged) + 1
     number = len(acknowledged) + 1
@@ -108,7 +108,7 @@ def test_drain_has_an_end(site: "Site", emulator: "Emulator", fault: str) -> Non
 
 
 def test_ledger_has_one_process(site: "Site") -> None:
-    """A second process on a ledger ends with 4, names it and says why; SIGKILL of the first lets it in."""
+    """A second process on a ledger ends with 4, names it and shows why; SIGKILL of the first lets it in."""
     first = site.start_entitled()
     assert (1, 0) == first.report({"dimension": "requests"})
     code, said = site.refuse()

@@ -20,7 +20,7 @@ HOUR = "2026-11-23T10:00:00Z"
 
 @pytest.fixture
 def irsa_site(sites: "Sites", irsa_emulator: "Emulator") -> "Site":
-    """A site beside an emulator that takes roles for service accounts only."""
+    """A site next to an emulator that takes roles for service accounts only."""
     return sites.make(irsa_emulator)
 
 
@@ -80,7 +80,7 @@ def test_keys_shadow_service_account(irsa_site: "Site", tmp_path: Path) -> None:
 
 @pytest.fixture
 def trap() -> Iterator[socket.socket]:
-    """A port on which nobody may call."""
+    """A port that must not be called."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0)
         yield listener
@@ -88,7 +88,7 @@ def trap() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def closed_port() -> int:
-    """A port on which nobody listens."""
+    """A port without a listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
@@ -110,7 +110,7 @@ def test_live_mode_is_not_redirected(
         "AWS_STS_REGIONAL_ENDPOINTS": "legacy",
         "AWS_DEFAULTS_MODE": "fast",
     }
-    # The way out is shut, so that no test ever calls AWS.
+    # The way out is shut, so no test ever calls AWS.
     shut = {"HTTPS_PROXY": f"http://127.0.0.1:{closed_port}", "AWS_EC2_METADATA_DISABLED": "true"}
     credentials = KEYS if identity == "static-keys" else project(tmp_path, "uid-of-pod")
     config = site.write(marketplace={"mode": "live", "endpoint_url": None})

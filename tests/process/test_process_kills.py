@@ -36,7 +36,7 @@ SPEED = 240
 """Emulated seconds in a real one: hours end, are sealed and submitted all the while, well within AWS's window."""
 SUMS = ("requests", "gigabytes")
 GAUGE = "seats"
-"""Its aggregation changes between lives, so that only its books are checked, not its quantity."""
+"""Its aggregation changes between lives, so only its books are checked, not its quantity."""
 PRODUCTS = ("0abc123example", "0def456example")
 FAULTS = ("internal-taken", "drop-response", "internal", "disconnect", "throttle")
 SMALL = "4MiB"
@@ -74,7 +74,7 @@ class Client:
             last = batch
 
     def make(self) -> list[dict[str, str]]:
-        """Return events that nobody has seen."""
+        """Return new events."""
         self.batches += 1
         return [
             {
@@ -91,7 +91,7 @@ class Client:
             try:
                 reply = ask(self.port, "POST", "/v1/usage", batch)
             except (OSError, http.client.HTTPException):
-                time.sleep(0.01)  # nobody listens while the sidecar starts again
+                time.sleep(0.01)  # no listener while the sidecar starts again
                 continue
             if reply.status == 202:
                 return True

@@ -143,7 +143,7 @@ def test_fast_hours_are_exact(site: "Site", emulator: "Emulator") -> None:
     sidecar = site.start_entitled(metering={"settle": "50m"})
     expected = {}
     for number in range(hours):
-        # The time stands still while the app works: how fast this machine is does not decide what is in an hour.
+        # The time does not move while the app works: how fast this machine is does not decide what is in an hour.
         now = parse(emulator.post("clock", speed=0)["now"])
         assert now is not None
         hour = now.replace(minute=0, second=0, microsecond=0)

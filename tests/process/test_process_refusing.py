@@ -86,7 +86,7 @@ def test_unreadable_row_is_4(site: "Site") -> None:
 
 
 def test_faults_are_listed_together(site: "Site") -> None:
-    """Every fault of the configuration is told at once, with its field and value."""
+    """Every fault of the configuration is reported in one answer, with its field and value."""
     config = site.write(
         product={"code": "not a code"},
         entitlement={"retry_for": "half an hour", "color": "red"},

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.process
 
 
 def test_probes_answer_first(site: "Site", emulator: "Emulator") -> None:
-    """While RegisterUsage hangs, the process is alive, not ready, says why, and already takes usage."""
+    """While RegisterUsage hangs, the process is alive, not ready, shows why, and already takes usage."""
     emulator.order("RegisterUsage", "timeout")
     sidecar = site.start()
     assert 200 == sidecar.probe("livez").status
@@ -35,7 +35,7 @@ def test_gate_opens(site: "Site") -> None:
 
 
 def test_subscribing_opens_gate(site: "Site", emulator: "Emulator") -> None:
-    """A buyer who subscribes is let in by the question that follows within 5 minutes, without a restart."""
+    """A buyer who subscribes is admitted by the question that follows within 5 minutes, without a restart."""
     emulator.post("customers", action="unsubscribe")
     sidecar = site.start()
     sidecar.await_entitlement(state="denied", reason="customer-not-entitled")
@@ -60,7 +60,7 @@ def test_denied_exit_is_3(site: "Site", emulator: "Emulator") -> None:
 
 
 def test_throttling_is_outlived(site: "Site", emulator: "Emulator") -> None:
-    """Throttling is no refusal: the sidecar asks again until it is let in."""
+    """Throttling is no refusal: the sidecar asks again until it is admitted."""
     emulator.order("RegisterUsage", "throttle", 4)
     sidecar = site.start()
     sidecar.await_entitlement(state="pending", reason="throttled")
@@ -71,7 +71,7 @@ def test_throttling_is_outlived(site: "Site", emulator: "Emulator") -> None:
 
 
 def test_silence_becomes_unavailable(site: "Site", emulator: "Emulator") -> None:
-    """After `retry_for` without an answer the state is `unavailable`, and the sidecar goes on asking."""
+    """After `retry_for` without an answer the state is `unavailable`, and the sidecar continues asking."""
     emulator.order("RegisterUsage", "internal")
     sidecar = site.start()
     sidecar.await_entitlement(state="pending", reason="service-fault")
@@ -87,7 +87,7 @@ def test_silence_becomes_unavailable(site: "Site", emulator: "Emulator") -> None
 
 @pytest.mark.parametrize("fault", ["wrong-signature", "wrong-nonce", "wrong-product", "old-iat", "alg-none", "hs256"])
 def test_wrong_token_is_refused(site: "Site", emulator: "Emulator", fault: str) -> None:
-    """A token that is wrong in any way denies the pod; the reason is told, the token never."""
+    """A token that is wrong in any way denies the pod; the reason is logged, the token never."""
     emulator.order("RegisterUsage", fault, 1)
     sidecar = site.start()
     found = sidecar.await_entitlement(state="denied", reason="signature-invalid")

@@ -1,4 +1,4 @@
-"""What a restarted process may take from the ledger when nobody answers, over sockets."""
+"""What a restarted process may take from the ledger without an answer, over sockets."""
 
 import sqlite3
 from typing import TYPE_CHECKING, Any
@@ -48,7 +48,7 @@ def test_pod_is_remembered(site: "Site", emulator: "Emulator") -> None:
 
 
 def test_memory_outlives_emulator(sites: "Sites", own_emulator: "Emulator") -> None:
-    """Nobody listening at all is met by memory too, with the system's clock."""
+    """A missing listener is met by memory too, with the system's clock."""
     site = sites.make(own_emulator)
     die_registered(site)
     config = site.write()
@@ -94,7 +94,7 @@ def test_proof_is_renewed(site: "Site", emulator: "Emulator") -> None:
 
 
 def test_copied_signature_opens_no_other_pod(site: "Site", emulator: "Emulator") -> None:
-    """With the other pod's name written beside it in the ledger, a kept signature does not let that pod in."""
+    """With the other pod's name written next to it in the ledger, a kept signature does not let that pod in."""
     die_registered(site)
     with sqlite3.connect(site.ledger) as ledger:
         (kept,) = ledger.execute("SELECT value FROM meta WHERE key = 'evidence'").fetchone()

@@ -32,7 +32,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 @pytest.fixture
 def service(shared: Emulator) -> Emulator:
-    """The service behind AWS's names, which knows nobody."""
+    """The service behind AWS's names, without customers."""
     shared.post("reset")
     shared.post("customers", action="entitle")
     return shared
@@ -48,7 +48,7 @@ def aws(service: Emulator, tmp_path: Path) -> Iterator[Aws]:
 
 @pytest.fixture
 def live_site(sites: "Sites", service: Emulator, aws: Aws) -> "Site":
-    """A site in live mode beside it."""
+    """A site in live mode next to it."""
     site = sites.make(service, marketplace=LIVE, metering=SOME)
     site.program = aws.program
     return site
@@ -112,7 +112,7 @@ def test_fault_is_shown_until_mended(
 
 
 def test_right_way_is_silent(live_site: "Site", aws: Aws, service: Emulator, tmp_path: Path) -> None:
-    """Where all is right nothing is said and nothing metered."""
+    """Where all is right nothing is reported or metered."""
     sidecar = live_site.start_entitled(variables={**aws.variables, **project(tmp_path, "uid-of-pod")})
     sidecar.await_for("the dry run", lambda: service.calls("MeterUsage"))
     assert {} == service.held()

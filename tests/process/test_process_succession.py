@@ -45,7 +45,7 @@ def inherited(site: "Site", server: ApiServer) -> "Site":
 
 
 def variables(server: ApiServer) -> dict[str, str]:
-    """Return what the successor's environment says."""
+    """Return the successor's environment."""
     return {**server.environ, "ACCOUNT": str(server.account)}
 
 

@@ -1,4 +1,4 @@
-"""The sidecar in front of a person: a log to read, a line that says how it goes, a terminal that holds up nothing."""
+"""The sidecar in front of a person: a log to read, a line that shows how it goes, a terminal that holds up nothing."""
 
 import re
 import shlex
@@ -23,7 +23,7 @@ class LiveTerminal(Screen):
 
     @property
     def api(self) -> int:
-        """The port of its API, as its log tells it."""
+        """The port of its API, as its log has it."""
         found = re.search(rb"api=\S*127\.0\.0\.1:(\d+)|\"api\": \"127\.0\.0\.1:(\d+)\"", self.raw)
         assert found is not None, self.raw
         return int(found[1] or found[2])
@@ -58,7 +58,7 @@ def use_and_pass(screen: LiveTerminal, emulator: Emulator) -> None:
 
 
 def test_line_stands_below_log(site: Site, emulator: Emulator) -> None:
-    """The last row says how it goes, the log scrolls above it, and the cursor waits at its left edge."""
+    """The last row shows how it goes, the log scrolls above it, and the cursor waits at its left edge."""
     with attended(site) as screen:
         screen.await_text("entitled | ")
         use_and_pass(screen, emulator)
@@ -101,7 +101,7 @@ def test_line_is_gone_at_end(site: Site) -> None:
 
 
 def test_second_interrupt_clears_line(site: Site, emulator: Emulator) -> None:
-    """A second Ctrl-C ends at once, and takes the line along."""
+    """A second Ctrl-C ends immediately, and takes the line along."""
     with attended(site) as screen:
         screen.await_text("entitled | ")
         emulator.order("MeterUsage", "UnauthorizedException")
@@ -116,7 +116,7 @@ def test_second_interrupt_clears_line(site: Site, emulator: Emulator) -> None:
 
 
 def test_line_follows_width(site: Site) -> None:
-    """A narrower window cuts the line, so that it never wraps."""
+    """A narrower window cuts the line, so it never wraps."""
     with attended(site) as screen:
         screen.await_text("no faults")
         screen.resize(40, 24)
@@ -151,7 +151,7 @@ def test_paused_terminal_holds_up_no_end(site: Site) -> None:
 
 
 def test_background_job_leaves_prompt_alone(site: Site) -> None:
-    """In the background the log goes on, and the line stays away from the shell's prompt until it is in front again."""
+    """In the background the log continues, and the status line does not appear until the process is in front again."""
     command = shlex.join(own_command("run", "--config", str(site.write(log={"format": "auto"}))))
     shell = ["bash", "--norc", "--noprofile", "-i"]
     with Screen(shell, environment(TERM="xterm", PS1="ready> "), columns=160) as screen:

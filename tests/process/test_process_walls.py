@@ -26,7 +26,7 @@ HEAD = b"GET /metrics HTTP/1.1\r\nHost: pod\r\n"
 
 
 def test_unfinished_heads_cost_little(site: "Site") -> None:
-    """512 clients that never end their headers cost the probe port little, and a probe is answered beside them."""
+    """512 clients that never end their headers cost the probe port little, and a probe is answered next to them."""
     sidecar = site.start()
     cost = Cost(sidecar.process.pid)
     with connections(sidecar.probes) as attackers:
@@ -157,7 +157,7 @@ def test_worthless_bodies_cost_little(site: "Site") -> None:
 
 
 def test_large_batches_at_once(site: "Site") -> None:
-    """Three valid batches of 8 MB at once are counted, each once, within the memory; probes are answered meanwhile."""
+    """Three valid batches of 8 MB, sent together, are counted once each within the memory; probes stay answered."""
     sidecar = site.start()
     tags = {f"Key{number}": "v" * 90 for number in range(5)}
     batches = [

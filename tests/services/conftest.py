@@ -1,4 +1,4 @@
-"""A pod that meters: the real submitter over a real ledger file, a scripted service, and a clock that stands still."""
+"""A pod that meters: the real submitter over a real ledger file, a scripted service, and a clock that does not move."""
 
 import asyncio
 import contextlib

@@ -5,14 +5,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sidecar.adapters.ledger import proof, pruning, submitting
+from sidecar.adapters.ledger import probe_slots, proof, pruning, submitting
 from sidecar.adapters.ledger.courses import write_course
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, to_micros
+from sidecar.domain.metering.probes import ProbeFate
 from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.metering.sealing import sealable_at
+from sidecar.domain.policy import ProbeHour
 from sidecar.domain.status import Terms
 from sidecar.marketplace import (
     BatchMeterUsageRequest,
@@ -92,6 +94,22 @@ class Shelf:
                 write_course(books.store, record.dimension, course)
             return submitting.settle(books.store, record, fate, answer, to_micros(now))
 
+    async def keep_probe_usage(self, now: datetime) -> dict[str, int]:
+        """Keep what the probe leaves."""
+        return self._step("keep_probe_usage", now).keep_probe_usage()
+
+    async def freeze_probe(
+        self, dimension: str, preferred: ProbeHour, refused: Hour | None, clock: Callable[[], datetime]
+    ) -> Record | None:
+        """Freeze the probe."""
+        return self._step("freeze_probe", clock()).probe(dimension, preferred, refused)
+
+    async def settle_probe(self, record: Record, fate: ProbeFate, answer: Answer, now: datetime) -> None:
+        """Record a fate of the probe."""
+        books = self._step("settle_probe", now)
+        with books.store.transaction():
+            probe_slots.settle_probe(books.store, record, fate, answer, to_micros(now))
+
     async def prune(self, now: datetime) -> bool:
         """Drop what has served its time."""
         books = self._step("prune", now)
@@ -122,7 +140,7 @@ class Marketplace:
         self.script[dimension] = deque(errors)
 
     async def meter_usage(self, request: MeterUsageRequest) -> MeterUsageResult:
-        """Take it, or raise what the script says."""
+        """Take it, or raise what the script names."""
         self.requests.append(request)
         self.called_at.append(self.now())
         name = request.usage_dimension

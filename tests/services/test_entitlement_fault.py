@@ -36,7 +36,7 @@ def test_closed_gate_is_a_fault(state: State, code: str | None) -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_says_what_follows(reason: Reason) -> None:
-    """Whatever the reason, there is a cure, and beside an emulator that is silent it is about the emulator."""
+    """Whatever the reason, there is a cure, and next to an emulator that is silent it is about the emulator."""
     found = entitlement_fault(entitlement(State.UNAVAILABLE, reason), emulator=True)
     assert found is not None
     assert found.cure.endswith(".")

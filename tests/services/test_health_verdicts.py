@@ -1,4 +1,4 @@
-"""What the probes and the status say, for every way the services can stand."""
+"""The probes and the status, for every state of the services."""
 
 import asyncio
 from collections import Counter
@@ -15,8 +15,8 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Cause
-from sidecar.domain.policy import EntitlementCheck, OnFailing
-from sidecar.domain.status import Progress, Terms, Verdict
+from sidecar.domain.policy import EntitlementCheck, OnFailing, StartProbe
+from sidecar.domain.status import ProbeAnswer, Progress, Terms
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
@@ -80,7 +80,9 @@ class Desk:
         self.shelf = Shelf()
         self.intake = UsageIntake(store=MemoryStore(), gate=metering.gate, clock=metering.clock)
         self.registrar = Registrar(
-            settings=RegistrarSettings(product_code="0abc123example", public_key_version=1, check=check),
+            settings=RegistrarSettings(
+                product_code="0abc123example", public_key_version=1, check=check, probe=StartProbe.DRY_RUN
+            ),
             client=metering.marketplace,
             signatures=PublicKeys({}),
             clock=metering.clock,
@@ -195,7 +197,7 @@ async def test_failing_gates_if_asked(
     reason: str,
     metering_state: str,
 ) -> None:
-    """A pod that cannot submit is told of; it is locked out only where the seller wants that, until a success."""
+    """A pod that cannot submit is reported; it is locked out only where the seller wants that, until a success."""
     desk = Desk(metering)
     await desk.fail()
     desk.shelf.fault = fault
@@ -209,7 +211,7 @@ async def test_failing_gates_if_asked(
 
 
 async def test_ledger_fault_locks_nobody_out(metering: "Metering") -> None:
-    """A ledger that cannot be written is said by the probe and the status, and the pod stays ready."""
+    """A ledger that cannot be written is shown by the probe and the status, and the pod stays ready."""
     desk = Desk(metering)
     desk.shelf.fault = "the ledger cannot be written: disk full"
     report = desk.report(OnFailing.GATE)
@@ -223,7 +225,10 @@ async def test_stopped_loop_told(metering: "Metering") -> None:
     desk = Desk(metering)
     desk.running = False
     report = desk.report()
-    assert Verdict(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.") == report.alive()
+    assert (
+        ProbeAnswer(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.")
+        == report.alive()
+    )
     assert "stopped" == (await report.status()).metering
 
 
@@ -280,7 +285,7 @@ async def test_other_product_is_a_fault(metering: "Metering") -> None:
 
 
 async def test_crowd_shares_a_read(metering: "Metering") -> None:
-    """However many ask at once, the ledger is looked at once now and once more for all who asked meanwhile."""
+    """However many ask together, the ledger is read once, and once more for all who asked meanwhile."""
     desk = Desk(metering)
     desk.shelf.held = asyncio.Event()
     report = desk.report()
@@ -288,7 +293,7 @@ async def test_crowd_shares_a_read(metering: "Metering") -> None:
     await desk.shelf.looked.wait()
     desk.shelf.found = Progress(NOW, NOW, 7)
     crowd = [asyncio.create_task(report.status()) for _ in range(100)]
-    crowd[0].cancel()  # a client that hangs up takes the answer from nobody
+    crowd[0].cancel()  # a client that hangs up takes the answer from no other client
     await asyncio.sleep(0)
     desk.shelf.held.set()
     assert 0 == (await first).in_doubt
@@ -313,7 +318,7 @@ async def test_closed_report_looks_no_more(metering: "Metering") -> None:
 
 
 async def test_status_without_ledger(metering: "Metering") -> None:
-    """While the ledger cannot be read the status still answers, and says so."""
+    """While the ledger cannot be read the status still answers, and shows it."""
     desk = Desk(metering)
     desk.shelf.unreadable = True
     status = await desk.report().status()
@@ -322,7 +327,7 @@ async def test_status_without_ledger(metering: "Metering") -> None:
 
 
 async def test_counts_of_this_process(metering: "Metering") -> None:
-    """Accepted and repeated events of this process are told apart, and the last success with its time."""
+    """Accepted and repeated events of this process are distinguished, and the last success with its time."""
     desk = Desk(metering)
     await metering.start(AT_ONCE)
     metering.use(event("5"))
@@ -346,7 +351,7 @@ async def test_counts_of_this_process(metering: "Metering") -> None:
     ],
 )
 async def test_skew_is_told(metering: "Metering", skew: timedelta | None, words: str | None) -> None:
-    """A clock that is more than a minute off AWS's is a fault with a cure; before the first answer nothing is said."""
+    """A clock more than a minute off AWS's is a fault with a cure; before the first answer nothing is reported."""
     desk = Desk(metering)
     desk.skew = skew
     status = await desk.report().status()

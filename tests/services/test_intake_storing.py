@@ -1,4 +1,4 @@
-"""Usage is answered once it is on disk, many callers share a commit, and nobody waits without end."""
+"""Usage is answered once it is on disk, many callers share a commit, and no caller waits without end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -80,7 +80,7 @@ async def test_waiting_share_a_commit(desk: Desk) -> None:
 
 
 async def test_one_refused_alone(desk: Desk) -> None:
-    """A batch that the ledger refuses does not touch those beside it."""
+    """A batch that the ledger refuses does not touch those next to it."""
     first = await desk.busy()
     refused = IdReused([UsageFault(0, "quantity", "differs")])
     desk.store.refusals["bad"] = refused
@@ -93,7 +93,7 @@ async def test_one_refused_alone(desk: Desk) -> None:
 
 
 async def test_overload_refused(desk: Desk) -> None:
-    """Past its bound the intake says so at once, and takes more as soon as the disk has caught up."""
+    """Past its bound the intake shows it immediately, and takes more as soon as the disk has caught up."""
     first = await desk.busy()
     waiting = [desk.send(UsageBatch([event("1")] * 5)) for _ in range(2)]
     await desk.clock.settle()
@@ -112,7 +112,7 @@ async def test_large_batch_taken_alone(desk: Desk) -> None:
 
 
 async def test_commits_are_bounded(clock: "ManualClock") -> None:
-    """One commit holds a bounded number of events, so that nobody waits long behind others."""
+    """One commit holds a bounded number of events, so no caller waits long behind others."""
     desk = Desk(clock, most_waiting=MOST_TOGETHER * 9)
     first = await desk.busy()
     callers = [desk.send(UsageBatch([event("1")] * (MOST_TOGETHER // 2))) for _ in range(5)]
@@ -125,7 +125,7 @@ async def test_commits_are_bounded(clock: "ManualClock") -> None:
 
 
 async def test_full_disk_recovers(desk: Desk) -> None:
-    """While the disk is full every caller is told to come again; afterwards all goes on by itself."""
+    """While the disk is full every caller is told to come again; afterwards all continues by itself."""
     desk.store.full = True
     fates = await asyncio.gather(desk.send(), desk.send(), return_exceptions=True)
     assert [LedgerUnavailable, LedgerUnavailable] == [type(fate) for fate in fates]
@@ -136,7 +136,7 @@ async def test_full_disk_recovers(desk: Desk) -> None:
 
 
 async def test_cancelled_caller_is_stored(desk: Desk) -> None:
-    """A caller that goes away leaves its batch whole, and holds nobody up."""
+    """A caller that goes away leaves its batch whole, and delays no other caller."""
     first = await desk.busy()
     gone, stays = desk.send(UsageBatch([event("7")])), desk.send()
     await desk.clock.settle()
@@ -174,7 +174,7 @@ async def test_cancelled_caller_of_failed_commit(desk: Desk) -> None:
     ],
 )
 async def test_only_denied_refused(desk: Desk, state: State, taken: bool) -> None:  # noqa: FBT001 - a table's column
-    """Usage is refused only while AWS refuses the pod; nobody's silence costs the seller an event."""
+    """Usage is refused only while AWS refuses the pod; a silent AWS costs the seller no event."""
     desk.gate.state = state
     if taken:
         assert Receipt(1, 0) == await desk.intake.take(ONE)
@@ -198,7 +198,7 @@ async def test_closing_stores_what_waits(desk: Desk) -> None:
 
 
 async def test_idle_intake_closes(desk: Desk) -> None:
-    """An intake that nobody uses ends when it is closed."""
+    """An unused intake ends when it is closed."""
     await desk.clock.settle()
     desk.intake.close()
     await desk.writer

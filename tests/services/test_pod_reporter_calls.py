@@ -1,4 +1,4 @@
-"""What the cluster is told of one pod, over a fake of its object that fails on demand."""
+"""What the sidecar reports of one pod, over a fake of its object that fails on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ from sidecar.domain.pod.lifecycle import (
 )
 from sidecar.domain.pod.reports import Condition, PodEvent, Situation
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import Verdict
+from sidecar.domain.status import ProbeAnswer
 from sidecar.services.faults import FaultRegister
 from sidecar.services.pod_reporter import LONGEST_WAIT, PodReporter
 
@@ -108,7 +108,7 @@ class Stage:
 def situation(state: State, sentence: str = "Because.") -> Situation:
     """Return how a pod stands."""
     entitlement = Entitlement(state, "why", sentence, EntitlementSource.LIVE, "0abc123example", 1, SINCE)
-    return Situation(entitlement, Verdict(ok=entitlement.entitled, reason=state, sentence=sentence), False, None)  # noqa: FBT003 - no failing
+    return Situation(entitlement, ProbeAnswer(ok=entitlement.entitled, reason=state, sentence=sentence), False, None)  # noqa: FBT003 - no failing
 
 
 async def test_condition_follows_changes(clock: "ManualClock") -> None:
@@ -210,7 +210,7 @@ async def test_switches_are_kept(clock: "ManualClock") -> None:
 
 
 async def test_living_pod_is_told(clock: "ManualClock") -> None:
-    """A pod that shows no end goes on living; a deleted one ends, and what is left of its grace is handed on."""
+    """A pod without a sign of its end continues; a deleted one ends, and what is left of its grace is handed on."""
     stage = Stage(clock)
     assert PodEnd(ending=False) == await stage.reporter.ask_end()
     stage.pod.view = replace(POD, deleted=True, left=MINUTE)
@@ -218,7 +218,7 @@ async def test_living_pod_is_told(clock: "ManualClock") -> None:
 
 
 async def test_unknown_is_told(clock: "ManualClock") -> None:
-    """An API that refuses or is silent tells nothing, within the time, and says what is wrong and its cure."""
+    """An API that refuses or is silent shows nothing, within the time, and names the fault and its cure."""
     stage = Stage(clock, within=0.05)
     stage.pod.faults[Access.GET_POD] = Fault.FORBIDDEN
     assert await stage.reporter.ask_end() is None
@@ -231,7 +231,7 @@ async def test_unknown_is_told(clock: "ManualClock") -> None:
 
 
 async def test_late_completion_is_seen() -> None:
-    """A Job whose end the API shows a moment later is seen to end; one that goes on is a restart."""
+    """A Job whose end the API shows a moment later is seen to end; one that continues is a restart."""
     running = replace(POD, containers=[ContainerView(RestartPolicy.NEVER, None)])
     done = replace(POD, containers=[ContainerView(RestartPolicy.NEVER, 0)])
     stage = Stage(SystemClock())

@@ -130,7 +130,7 @@ async def test_lack_of_threads_ends_nothing(clock: "ManualClock", monkeypatch: p
 
 
 async def test_hanging_look_is_left(clock: "ManualClock") -> None:
-    """A look that hangs keeps nobody from ending: its thread is not waited for, and what it says at last is dropped."""
+    """A look that hangs keeps no process from ending: its thread is not waited for, and its result is dropped."""
     asked, released = threading.Event(), threading.Event()
 
     def look() -> Sequence[CheckResult]:

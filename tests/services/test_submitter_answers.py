@@ -55,7 +55,7 @@ TABLE: dict[str, tuple[MarketplaceError, tuple[str, str | None]]] = {
 }
 """What the client may raise, and where the record is found after it."""
 SILENT = {"InternalServiceErrorException", "NoAnswer", "UnknownAnswer", "SomethingNewException"}
-"""Those of which nobody knows whether AWS took the record."""
+"""Those without a known answer."""
 
 
 @pytest.fixture(autouse=True)
@@ -102,7 +102,7 @@ async def test_waiting_record_recovers(metering: "Metering", code: str) -> None:
 
 @pytest.mark.parametrize("code", ["CustomerNotEntitledException", "CustomerNotSubscribedException"])
 async def test_entitlement_told(metering: "Metering", code: str) -> None:
-    """A refusal of the buyer is told to the gate, and so is the record that AWS takes afterwards; nothing else is."""
+    """A refusal of the buyer is passed to the gate, and so is the record that AWS takes afterwards; nothing else is."""
     metering.marketplace.says("requests", ThrottlingException(), ERRORS[code]())
     await metering.start(AT_ONCE)
     metering.use(event("5"))
@@ -129,7 +129,7 @@ async def test_doubt_outweighs_refusal(metering: "Metering") -> None:
 
 
 async def test_same_fault_said_once(metering: "Metering") -> None:
-    """A fault that repeats is one warning and one finding since its first time, and its end is said."""
+    """A fault that repeats is one warning and one finding since its first time, and its end is reported."""
     metering.marketplace.says("requests", *[ThrottlingException()] * 5)
     await metering.start(AT_ONCE)
     metering.use(event("5"))
@@ -185,7 +185,7 @@ async def test_idle_pod_not_failing(metering: "Metering") -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_answers_counted_by_known_names(metering: "Metering", error: MarketplaceError, counted: str) -> None:
-    """An answer that nobody foresaw counts as its kind: there are no more names than the operator's table has."""
+    """An unforeseen answer counts as its kind: there are no more names than the operator's table has."""
     metering.marketplace.says("requests", error)
     await metering.start(AT_ONCE)
     metering.use(event("5"))

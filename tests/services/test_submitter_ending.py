@@ -30,7 +30,7 @@ async def test_drain_sends_ended_hours(metering: "Metering") -> None:
 
 
 async def test_ending_sends_open_hour(metering: "Metering") -> None:
-    """At the pod's end the open hour is sealed and sent too, for nobody else can do it later."""
+    """At the pod's end the open hour is sealed and sent too, because no later process can do it."""
     metering.use(event("5", at=NOW - HOUR), event("2"), event("3", dimension="peak"))
     await metering.submitter.drain(ending=True)
     assert [("peak", 10, "3"), ("requests", 9, "5"), ("requests", 10, "2")] == sorted(metering.sent)
@@ -147,7 +147,7 @@ async def test_clock_back_frees_back_off(metering: "Metering") -> None:
 
 
 async def test_clock_back_frees_pace(metering: "Metering") -> None:
-    """The pace that was kept by a clock that was ahead holds nobody once it has gone back."""
+    """The pace that was kept by a clock that was ahead delays no call once it has gone back."""
     names = [f"d{number}" for number in range(24)]
     rules = replace(AT_ONCE, dimensions=dict(RULES.dimensions) | {name: Dimension(name) for name in names})
     metering.books.rules = rules

@@ -1,4 +1,4 @@
-"""The app beside the sidecar: reports usage of every kind, repeats some, and believes only acknowledgements."""
+"""The app next to the sidecar: reports usage of every kind, repeats some, and believes only acknowledgements."""
 
 import asyncio
 from collections import Counter, deque
@@ -121,7 +121,7 @@ class App:
                 self._witness.fail(f"another event under a known id was taken: {changed}")
 
     def _fits(self, batch: UsageBatch) -> bool:
-        """Tell whether the API takes these events as the dimensions are configured now."""
+        """Return whether the API takes these events as the dimensions are configured now."""
         dimensions = self.rules.dimensions
         return all(
             event.dimension in dimensions
@@ -174,7 +174,7 @@ class App:
         )
 
     def _draw_quantity(self, random: Random, dimension: Dimension) -> int:
-        """The number of the event is added, so that no two quantities are the same."""
+        """The number of the event is added, so no two quantities are the same."""
         if dimension.aggregation is Aggregation.SUM and random.random() < 0.01:
             return random.choice([LARGEST, LARGEST_WHOLE * MILLION]) - 10**9
         return random.choice([0, 10**5, MILLION, 3 * MILLION, 10**9]) * random.randint(0, 9)

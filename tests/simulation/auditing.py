@@ -42,7 +42,7 @@ class Facts:
     policies: set[LatePolicy] = field(default_factory=set)
     codes: set[str] = field(default_factory=set)
     disturbed: bool = False
-    """A process died or failed to write, so that an answer may be lost after it had come."""
+    """A process died or failed to write, so an answer may be lost after it had come."""
 
 
 def accepted(connection: sqlite3.Connection) -> Counter[Product]:
@@ -115,7 +115,7 @@ def _taken(where: str, row: sqlite3.Row, record: MeteringRecord) -> Iterator[str
 
 
 def _is_justified(connection: sqlite3.Connection, row: sqlite3.Row, facts: Facts) -> bool:
-    """Tell whether a record is unbilled for a cause that the simulation knows of."""
+    """Return whether a record is unbilled for a cause that the simulation knows of."""
     reason, _, _ = row["reason"].partition(":")
     token = row["client_token"]
     answered = facts.answered[token]
@@ -125,7 +125,7 @@ def _is_justified(connection: sqlite3.Connection, row: sqlite3.Row, facts: Facts
         case "late":
             if LatePolicy.UNBILLED in facts.policies:
                 return True
-            # What was counted in an hour may be forgotten, so that what comes for it could be charged twice.
+            # What was counted in an hour may be forgotten, so what comes for it could be charged twice.
             horizon = proof.proved_from(connection)
             if row["aggregation"] == Aggregation.UNIQUE:
                 horizon = max(horizon, values_from(connection), hour_of_micros(row["sealed_at"] - REMEMBERED))

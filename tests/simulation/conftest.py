@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def silence() -> Iterator[None]:
-    """Nobody reads the log of a simulated sidecar."""
+    """The log of a simulated sidecar has no reader."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     yield
     structlog.reset_defaults()

@@ -202,7 +202,7 @@ class Life:
         self._service.stranger = None
 
     async def _go_without(self, fault: Fault, hours: float, random: Random) -> None:
-        """Let the service fail every call for some hours, in which the app goes on."""
+        """Let the service fail every call for some hours, in which the app continues."""
         self._change_weather({fault: 1.0}, random)
         ends_at = self._loop.time() + hours * 3600
         while self._loop.time() < ends_at:

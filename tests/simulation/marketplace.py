@@ -44,7 +44,7 @@ from tests.simulation.witness import Witness
 from tests.support.service_model import modelled
 
 FOREIGN = Quantity(7_777_777_123_456, decimal=True)
-"""What somebody else has reported under the pod's name."""
+"""What another process has reported under the pod's name."""
 NOTHING = Quantity(0, decimal=True)
 CLIENT_TIMEOUT = 20.0
 
@@ -103,7 +103,7 @@ class Service:
     stranger: int | None = None
     """Another process reports zeros as the pods, before they do: for each hour whose number this divides."""
     when_taken: Callable[[], None] | None = None
-    """Called once, when the next record has been taken and nobody has been told."""
+    """Called once, after the next record has been taken and before that is reported."""
 
     def subscribe(self, *, entitled: bool) -> None:
         """Let the buyer subscribe or unsubscribe."""

@@ -1,6 +1,6 @@
 """What happens in one simulated world, drawn from one integer: the product's rules and a list of actions.
 
-Every action carries a seed of its own, so that leaving one out changes nothing about the others.
+Every action carries a seed of its own, so leaving one out changes nothing about the others.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ class Kind(StrEnum):
     USE = "use"  # the app reports usage: fresh, late, early, repeated, changed
     REST = "rest"  # some hours without events
     WEATHER = "weather"  # the service fails in some ways for a while
-    OUTAGE = "outage"  # the service takes nothing for an hour or eight; usage goes on
+    OUTAGE = "outage"  # the service takes nothing for an hour or eight; usage continues
     UNSUBSCRIBE = "unsubscribe"  # the buyer does, for a while
     DISK = "disk"  # some statements fail
     CRASH = "crash"  # the process dies now

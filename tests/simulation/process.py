@@ -32,7 +32,7 @@ MAX_SIZE = 8 * 2**20
 class WatchedLedger(Ledger):
     """The real ledger; shows the batches of a transaction and their fates before it commits.
 
-    Events without an id leave no row, so that nothing else says which of them a commit holds.
+    Events without an id leave no row, so nothing else names which of them a commit holds.
     """
 
     def __init__(self, path: Path, rules: MeteringRules, disk: Disk, volume: Volume) -> None:
@@ -81,7 +81,7 @@ class PodGate:
         return self._verdicts[self._state]
 
     async def wait_while(self, state: State, timeout: timedelta) -> Entitlement:
-        """Return the entitlement at once: nobody waits here."""
+        """Return the entitlement immediately: there is no wait here."""
         return self.entitlement()
 
     async def attest(self, nonce: str) -> str:
@@ -179,7 +179,7 @@ class Process:
         submitter.cancel()
         await asyncio.wait([submitter])
         deadline = asyncio.get_running_loop().time() + SHUTDOWN.total_seconds()
-        # The process ends with its time, and with a disk that fails it; the next start goes on.
+        # The process ends with its time, and with a disk that fails it; the next start continues.
         with suppress(TimeoutError, LedgerUnavailable):
             async with asyncio.timeout_at(deadline):
                 with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""Runs simulated worlds by their seeds; a world that breaks a guarantee is shrunk and told in full."""
+"""Runs simulated worlds by their seeds; a world that breaks a guarantee is shrunk and reported in full."""
 
 import itertools
 from collections.abc import Callable, Iterable

@@ -1,8 +1,8 @@
 """A second book-keeping of accepted usage, made from the events alone and by other means than the ledger's.
 
 It learns of events when their transaction has been committed: of those with an id from their rows, of those without
-one from the batches that the transaction held. It refuses events that nobody sent, that were sent otherwise, or that
-were counted before.
+one from the batches that the transaction held. It refuses events that were never sent, that were sent otherwise, or
+that were counted before.
 """
 
 import json
@@ -83,7 +83,7 @@ class Tally:
                 self._sent.setdefault(event.id, event)
 
     def holds(self, batch: UsageBatch) -> bool:
-        """Tell whether every event of the batch has been committed."""
+        """Return whether every event of the batch has been committed."""
         return all(
             event.id in self._counted
             if event.id is not None
@@ -96,7 +96,7 @@ class Tally:
         self._latest_clock = max(self._latest_clock, clock)
 
     def remembers(self, at: int) -> bool:
-        """Tell whether what was taken at `at` by the pod's clock must still be recognized."""
+        """Return whether what was taken at `at` by the pod's clock must still be recognized."""
         return self._latest_clock - at < REMEMBERED
 
     def absorb(self, connection: sqlite3.Connection, clock: int, taken: Taken) -> None:

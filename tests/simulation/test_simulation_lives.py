@@ -36,7 +36,7 @@ def test_guarantees_hold_under_faults(part: int, folder: Path, total: Figures) -
 
 
 def test_same_seed_same_life(folder: Path) -> None:
-    """One integer decides everything that happens, so that a failure can be repeated."""
+    """One integer decides everything that happens, so a failure can be repeated."""
     first, second = run(draw_plan(7), folder), run(draw_plan(7), folder)
     assert first.trace == second.trace
     assert first.figures == second.figures
@@ -76,7 +76,7 @@ def test_same_life_in_another_process(tmp_path: Path) -> None:
 def test_guarantees_hold_for_long(folder: Path) -> None:
     """The same for as many pod-hours as are asked for, from a seed that is printed."""
     seed = int(os.environ.get("SOAK_SEED", random.SystemRandom().randrange(10**9)))
-    print(f"SOAK_SEED={seed}", flush=True)  # noqa: T201 - whoever sees it fail needs it
+    print(f"SOAK_SEED={seed}", flush=True)  # noqa: T201 - a person who sees it fail needs it
     pod_hours = float(os.environ.get("SOAK_POD_HOURS", "1000000"))
     figures = prove(seeds_from(seed), folder, pod_hours=pod_hours, passed=_show_progress)
     print(figures)  # noqa: T201

@@ -99,7 +99,7 @@ def test_every_kind_is_drawn() -> None:
 
 
 def test_spinning_is_noticed() -> None:
-    """A program that goes on without letting any time pass does not hang the simulation."""
+    """A program that continues without letting any time pass does not hang the simulation."""
     loop = SimulatedLoop(Random(0))
 
     async def spin() -> None:

@@ -1,6 +1,6 @@
 """Sees everything that is committed, sent, taken and answered, and knows what may never happen.
 
-The first breach ends the simulation; it is kept here, since whoever causes it may be dead by then.
+The first breach ends the simulation; it is kept here, since its cause may be dead by then.
 """
 
 import sqlite3
@@ -65,7 +65,7 @@ class Witness:
         self.facts.codes.add(rules.product_code)
 
     def fork(self) -> "Witness":
-        """Return a witness of a copy of the ledger: it knows what this one knows, and goes on by itself."""
+        """Return a witness of a copy of the ledger: it knows what this one knows, and continues by itself."""
         copy = Witness(deepcopy(self._tally), self.rules, self._clock, self)
         copy._frozen = dict(self._frozen)
         copy._owners = dict(self._owners)
@@ -134,7 +134,7 @@ class Witness:
         return number
 
     def _had_ended(self, hour: Hour) -> bool:
-        """Tell whether the hour had ended by the clock as it was a moment ago, before it was set."""
+        """Return whether the hour had ended by the clock as it was a moment ago, before it was set."""
         if self._stepped is None:
             return False
         at, difference = self._stepped

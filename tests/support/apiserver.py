@@ -100,7 +100,7 @@ class ApiServer:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What the pod's environment says."""
+        """The pod's environment."""
         return {
             "KUBERNETES_SERVICE_HOST": "127.0.0.1",
             "KUBERNETES_SERVICE_PORT": str(self._server.server_port),

@@ -31,7 +31,7 @@ class Aws:
     """
 
     program = (str(_LIVE_POD),)
-    """What a process runs to live in a pod beside it, in place of the product's module."""
+    """What a process runs to live in a pod next to it, in place of the product's module."""
 
     def __init__(self, folder: Path, emulator: int) -> None:
         folder.mkdir()
@@ -54,7 +54,7 @@ class Aws:
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What the environment of a pod says that meets this AWS."""
+        """The environment of a pod that meets this AWS."""
         return {"AWS_REGION": REGION, "AWS_CA_BUNDLE": str(self._bundle), "NAMES": str(self._names)}
 
     def trust(self, *, known: bool = True) -> None:
@@ -78,7 +78,7 @@ class Aws:
         hole.bind(("127.0.0.1", 0))
         hole.listen(0)
         for _ in range(_FULL):
-            # The kernel drops what comes once nobody has taken so many.
+            # The kernel drops what comes once so many wait.
             waiting = socket.socket()
             self._swallowing.append(waiting)
             waiting.settimeout(0)

@@ -6,16 +6,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sidecar.adapters.ledger import generations, handover, proof, pruning, queries, submitting, taking
+from sidecar.adapters.ledger import generations, handover, probe_slots, proof, pruning, queries, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, Tags, UsageBatch, UsageEvent, UsageRefused
 from sidecar.domain.metering.hours import Hour, hour_of, next_hour, to_micros
 from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.probes import settle_probe
 from sidecar.domain.metering.quantity import parse, render
 from sidecar.domain.metering.records import Answer, FrozenRecord, Record, SealedHour, expire, settle, window_closes_at
 from sidecar.domain.metering.rules import MeteringRules
-from sidecar.domain.policy import LatePolicy, QuantityKind
+from sidecar.domain.policy import LatePolicy, ProbeHour, QuantityKind
 from sidecar.domain.status import RecordQuery, RecordView, Terms
 
 NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
@@ -141,6 +142,40 @@ class Books:
                 zero_from=zero_from,
                 now=to_micros(self.now),
             )
+
+    def probe(
+        self, dimension: str = "requests", preferred: ProbeHour = ProbeHour.PREVIOUS, refused: Hour | None = None
+    ) -> Record | None:
+        """Return the start probe, frozen now unless one is."""
+        with self.store.transaction():
+            return probe_slots.freeze_probe(
+                self.store,
+                self.rules,
+                dimension,
+                preferred,
+                refused,
+                now=self.now,
+                new_token=self._token,
+            )
+
+    def answer_probe(self, record: Record, outcome: Outcome, words: str = "words") -> None:
+        """Try the probe once, and write the answer."""
+        frozen = self.begin(record)
+        assert frozen is not None
+        fate = settle_probe(frozen.unanswered, outcome, words)
+        with self.store.transaction():
+            answer = Answer(words, f"mr-{record.seq}" if outcome is Outcome.ACCEPTED else None)
+            probe_slots.settle_probe(self.store, record, fate, answer, to_micros(self.now))
+
+    def keep_probe_usage(self) -> dict[str, int]:
+        """Keep what the probe's slot leaves without an hour."""
+        with self.store.transaction():
+            return probe_slots.keep_probe_usage(self.store, to_micros(self.now))
+
+    def expire_probes(self) -> None:
+        """End the probes whose window has closed."""
+        with self.store.transaction():
+            probe_slots.expire_probes(self.store, self.rules, to_micros(self.now))
 
     def seal(self, hour: Hour | None = None, dimension: str = "requests") -> SealedHour | None:
         """Freeze one hour, the current one unless another is named."""

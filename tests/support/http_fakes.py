@@ -24,12 +24,12 @@ from sidecar.domain.status import (
     BucketView,
     Finding,
     Metering,
+    ProbeAnswer,
     RecordPage,
     RecordQuery,
     RecordView,
     Status,
     Terms,
-    Verdict,
 )
 
 NOW = datetime(2026, 11, 23, 10, 5, tzinfo=UTC)
@@ -93,6 +93,7 @@ STATUS = Status(
     accepted_events=7,
     duplicate_events=2,
     left_unsent={"requests": MILLION // 2},
+    lost_to_probe={"requests": MILLION // 4},
     in_doubt=1,
     oldest_open_hour=HOUR,
     window_closes_at=HOUR + timedelta(hours=6),
@@ -126,7 +127,7 @@ class FakeGate:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a long poll has ended, however it did."""
     patient: bool = True
-    """Long polls wait; otherwise they end at once."""
+    """Long polls wait; otherwise they end immediately."""
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def entitlement(self) -> Entitlement:
@@ -160,7 +161,7 @@ class FakeGate:
             await self.changed.wait_for(lambda: len(self.waits) >= count)
 
     async def attest(self, nonce: str) -> str:
-        """Note the nonce; refuse where the test says so."""
+        """Note the nonce; refuse where the test wants it."""
         self.nonces.append(nonce)
         if self.refusal is not None:
             raise self.refusal
@@ -178,7 +179,7 @@ class FakeIntake:
     """Batches wait for it where it is set."""
 
     async def take(self, batch: UsageBatch) -> Receipt:
-        """Note the batch; wait or refuse where the test says so."""
+        """Note the batch; wait or refuse where the test wants it."""
         self.entered.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -215,7 +216,9 @@ class FakeBooks:
 class FakeHealth:
     """Verdicts and a status that the test sets."""
 
-    verdict: Verdict = field(default_factory=lambda: Verdict(ok=True, reason="entitled", sentence="All is well."))
+    verdict: ProbeAnswer = field(
+        default_factory=lambda: ProbeAnswer(ok=True, reason="entitled", sentence="All is well.")
+    )
     refusal: Exception | None = None
     current: Status = STATUS
     gate: asyncio.Event | None = None
@@ -223,15 +226,15 @@ class FakeHealth:
     entered: asyncio.Event = field(default_factory=asyncio.Event)
     readings: int = 0
 
-    def alive(self) -> Verdict:
+    def alive(self) -> ProbeAnswer:
         """Return what the test has set."""
         return self.verdict
 
-    def started(self) -> Verdict:
+    def started(self) -> ProbeAnswer:
         """Return what the test has set."""
         return self.verdict
 
-    def ready(self) -> Verdict:
+    def ready(self) -> ProbeAnswer:
         """Return what the test has set."""
         return self.verdict
 
@@ -304,7 +307,7 @@ class Wire:
         return Answer(int(first.split()[1]), headers, await self._reader.readexactly(length))
 
     async def at_end(self) -> bool:
-        """Tell whether the server closes the connection without another byte."""
+        """Return whether the server closes the connection without another byte."""
         return await self.rest() == b""
 
     async def rest(self) -> bytes:

@@ -1,7 +1,7 @@
 """The product in a pod whose names are looked up in a table, and whose set-up is looked at every second.
 
-Names of AWS that the table (the file in NAMES: host to port of this machine) lacks have no address, so that nothing
-here ever reaches AWS; the lookup of one without a port never ends, which a file beside the table tells. The service
+Names of AWS that the table (the file in NAMES: host to port of this machine) lacks have no address, so nothing
+here ever reaches AWS; the lookup of one without a port never ends, which a file next to the table tells. The service
 account's files are in the folder in ACCOUNT. Run as a program, with the product's arguments.
 """
 

@@ -14,7 +14,7 @@ class Metric(NamedTuple):
     name: str
     kind: str
     label: str
-    """The label that tells its series apart; empty where there is one series."""
+    """The label that distinguishes its series; empty where there is one series."""
     meaning: str
 
 

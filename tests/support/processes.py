@@ -171,7 +171,7 @@ class Emulator(Running):
         return ask(self.port, "GET", f"/_emulator/{path}").document
 
     def post(self, path: str, **members: object) -> Any:
-        """Tell the control API something."""
+        """Send a command to the control API."""
         reply = ask(self.port, "POST", f"/_emulator/{path}", members)
         assert 200 == reply.status, reply.body
         return reply.document
@@ -370,7 +370,7 @@ class Sites:
     made: list[Site] = field(default_factory=list)
 
     def make(self, emulator: Emulator, **changes: Any) -> Site:
-        """Make a site beside an emulator."""
+        """Make a site next to an emulator."""
         self.made.append(Site(self.folder / f"site-{len(self.made)}", emulator, changes))
         return self.made[-1]
 

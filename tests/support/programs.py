@@ -1,7 +1,7 @@
 """Builds the Go programs that tests need, a Kubernetes node's, helm and Prometheus, once, into the user's cache.
 
 Refuses to keep anything in the repository and to build what is there in the right version. Invariant: a program appears
-in the folder only when it is whole, so that runs side by side cannot meet a half-written one.
+in the folder only when it is whole, so runs side by side cannot meet a half-written one.
 """
 
 import json

@@ -49,7 +49,7 @@ class Screen:
         self._master, slave = os.openpty()
         self._size(columns, lines)
         self.process = subprocess.Popen(
-            # A session of its own whose terminal this is, so that keys become signals.
+            # A session of its own whose terminal this is, so keys become signals.
             [sys.executable, "-c", _ON_A_TERMINAL, *arguments],
             stdin=slave,
             stdout=slave,

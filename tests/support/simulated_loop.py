@@ -1,7 +1,7 @@
 """An event loop without a clock, sockets or threads: time passes only when nothing else is left to do.
 
 The same calls give the same order on every run. Steps for a thread run here, one after the other, and take a simulated
-moment. It refuses to go on when nobody waits for anything, or when too much happens in a minute: something spins.
+moment. It refuses to go on when no task waits for anything, or when too much happens in a minute: something spins.
 """
 
 import asyncio
@@ -73,12 +73,12 @@ class SimulatedLoop(BaseEventLoop):
         """Do nothing: there are no sockets."""
 
     def _write_to_self(self) -> None:
-        """Do nothing: nobody sleeps who would have to be woken."""
+        """Do nothing: no sleeper has to be woken."""
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Arguments], Result], *args: *Arguments
     ) -> asyncio.Future[Result]:
-        """Run a step on the one simulated thread: most at once, some after a while; always in order."""
+        """Run a step on the one simulated thread: most immediately, some after a while; always in order."""
         self._count_turn()
         future: asyncio.Future[Result] = self.create_future()
         lasts = self._random.random() * _SLOWEST_STEP if self._random.random() < 0.1 else 0.0

@@ -1,4 +1,4 @@
-"""What tests need of the machine beside Python: programs, root, and time.
+"""What tests need of the machine next to Python: programs, root, and time.
 
 Refuses to install anything. `make test` runs every test that needs Python alone or a Go program, which tests/prepare.py
 builds. A test that needs root or a Debian package carries the mark `machine`, and `make test-cluster` runs it.

@@ -22,5 +22,5 @@ from sidecar.terminal.durations import format_duration
     ],
 )
 def test_two_units_are_enough(duration: timedelta, expected: str) -> None:
-    """A duration is told by its largest unit and the one below; never as less than nothing."""
+    """A duration is given by its largest unit and the one below; never as less than nothing."""
     assert expected == format_duration(duration)

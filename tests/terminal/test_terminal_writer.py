@@ -1,4 +1,4 @@
-"""The writer that waits for nobody, on a real terminal."""
+"""The writer that never waits, on a real terminal."""
 
 import os
 import termios
@@ -83,7 +83,7 @@ def test_same_line_is_not_drawn_again(terminal: Terminal, writer: TerminalWriter
 
 
 def test_end_removes_status(terminal: Terminal, writer: TerminalWriter) -> None:
-    """At the end what waits is written, the status line is gone, and later text goes out at once."""
+    """At the end what waits is written, the status line is gone, and later text goes out immediately."""
     writer.show(lambda _columns: "all is well")
     writer.write("last\n")
     writer.close()
@@ -95,7 +95,7 @@ def test_end_removes_status(terminal: Terminal, writer: TerminalWriter) -> None:
 
 
 def test_what_waits_is_bounded(terminal: Terminal, writer: TerminalWriter) -> None:
-    """A terminal that takes nothing costs a bounded number of lines; what is missing is said when it goes on."""
+    """A terminal that takes nothing costs a bounded number of lines; what is missing is reported when it continues."""
     termios.tcflow(terminal.slave, termios.TCOOFF)
     for number in range(5000):
         writer.write(f"line {number}\n")
@@ -107,7 +107,7 @@ def test_what_waits_is_bounded(terminal: Terminal, writer: TerminalWriter) -> No
 
 
 def test_gone_terminal_is_survived(writer: TerminalWriter, terminal: Terminal) -> None:
-    """A terminal that has gone away ends nobody."""
+    """A terminal that has gone away ends no process."""
     replaced = os.open(os.devnull, os.O_RDONLY)
     os.dup2(replaced, terminal.slave)
     os.close(replaced)

@@ -8,7 +8,7 @@ from sidecar.domain.entitlement.allowances import Allowance, CheckoutRequest
 from sidecar.domain.entitlement.checkouts import Checkout
 from sidecar.domain.entitlement.states import Entitlement, State
 from sidecar.domain.metering.events import Receipt, UsageBatch
-from sidecar.domain.status import BucketView, RecordPage, RecordQuery, Status, Verdict
+from sidecar.domain.status import BucketView, ProbeAnswer, RecordPage, RecordQuery, Status
 
 
 class Gate(Protocol):
@@ -80,13 +80,13 @@ class LedgerReader(Protocol):
 class Health(Protocol):
     """What the probes answer."""
 
-    def alive(self) -> Verdict:
+    def alive(self) -> ProbeAnswer:
         """Return whether the process and its loops run."""
 
-    def started(self) -> Verdict:
+    def started(self) -> ProbeAnswer:
         """Return whether the pod has been entitled once in this process's life."""
 
-    def ready(self) -> Verdict:
+    def ready(self) -> ProbeAnswer:
         """Return whether the pod is entitled now and not gated by metering or the ledger."""
 
     async def status(self) -> Status:

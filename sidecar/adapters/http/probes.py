@@ -15,7 +15,7 @@ from sidecar.adapters.http.probe_listener import ProbeListener
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
 from sidecar.adapters.http.replies import reply, reply_json
 from sidecar.domain.metering.events import LedgerUnavailable
-from sidecar.domain.status import Status, Verdict
+from sidecar.domain.status import ProbeAnswer, Status
 
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 """The Prometheus text format."""
@@ -92,7 +92,7 @@ class ProbeServer:
         return reply(self._expose(status), media_type=EXPOSITION)
 
 
-def _verdict(verdict: Verdict) -> web.Response:
+def _verdict(verdict: ProbeAnswer) -> web.Response:
     return reply_json(
         {
             "status": "ok" if verdict.ok else "fail",

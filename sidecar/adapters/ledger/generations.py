@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from sidecar.adapters.ledger.evidence import read_evidence
+from sidecar.adapters.ledger.probe_slots import retire_probe
 from sidecar.adapters.ledger.store import Move, Store, read_bucket
 from sidecar.adapters.ledger.submitting import close, pass_remainder, read_record, settle
 from sidecar.adapters.ledger.unsent import Left, keep_remainder, keep_unbilled
 from sidecar.domain.metering.hours import Hour, hour_of_micros
+from sidecar.domain.metering.probes import is_probe
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.records import Answer, CarryCause, foreign, of_other_product
 from sidecar.domain.metering.rules import MeteringRules
@@ -159,6 +161,9 @@ def _set_apart(store: Store, rules: MeteringRules, now: int) -> list[Foreign]:
     for row in store.rows(
         f"SELECT * FROM named_record WHERE status = 'sealed' AND dimension IN ({marks})", *dimensions
     ):
+        if is_probe(row["client_token"]):
+            retire_probe(store, row, "the product changed", now)
+            continue
         record = read_record(row)
         fate = foreign(record.unanswered, record.product_code)
         settle(store, record, fate, Answer(row["answer"] or "never sent"), now)

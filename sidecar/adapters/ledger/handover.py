@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from sidecar.adapters.ledger.courses import read_courses, write_course
+from sidecar.adapters.ledger.probe_slots import retire_probe, take_over_probe_usage
 from sidecar.adapters.ledger.store import Move, Store, read_bucket
 from sidecar.adapters.ledger.submitting import close, read_record, settle
 from sidecar.adapters.ledger.unsent import Left, keep_unbilled
@@ -18,6 +19,7 @@ from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import Aggregation
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, start_of, to_micros
+from sidecar.domain.metering.probes import is_probe
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.records import Answer, CarryCause, UnbilledReason, orphan, window_closes_at
 from sidecar.domain.metering.rules import MeteringRules, window_closed
@@ -71,6 +73,9 @@ def take_over(store: Store, rules: MeteringRules, now: int) -> int:
         keep_unbilled(store, lefts, UnbilledReason.EXPIRED.because(_closed_words(start_of(hour), rules)), now)
     records = store.rows("SELECT * FROM named_record WHERE status = 'sealed' AND pod <> ?", store.pod)
     for row in records:
+        if is_probe(row["client_token"]):
+            retire_probe(store, row, "its pod is gone", now)
+            continue
         record = read_record(row)
         closed = to_micros(window_closes_at(record, rules.window)) < now
         words = _closed_words(record.timestamp, rules) if closed else None
@@ -78,7 +83,7 @@ def take_over(store: Store, rules: MeteringRules, now: int) -> int:
             _note_due(store, record.dimension, from_micros(min(row["attempted_at"], now)), from_micros(now))
         fate = orphan(record.unanswered, row["uid"], late=rules.late, closed=words)
         settle(store, record, fate, Answer(row["answer"] or "pod gone"), now)
-    return len(buckets) + len(records)
+    return len(buckets) + len(records) + take_over_probe_usage(store, rules, now)
 
 
 def _note_due(store: Store, dimension: str, at: datetime, now: datetime) -> None:

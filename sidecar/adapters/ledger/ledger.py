@@ -11,7 +11,17 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sidecar.adapters.ledger import generations, handover, proof, pruning, queries, submitting, succeeding, taking
+from sidecar.adapters.ledger import (
+    generations,
+    handover,
+    probe_slots,
+    proof,
+    pruning,
+    queries,
+    submitting,
+    succeeding,
+    taking,
+)
 from sidecar.adapters.ledger.access import LedgerAccess
 from sidecar.adapters.ledger.checkouts import CheckoutTable
 from sidecar.adapters.ledger.courses import read_courses, write_course
@@ -26,10 +36,12 @@ from sidecar.domain.entitlement.states import Evidence
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, from_micros, to_micros
+from sidecar.domain.metering.probes import ProbeFate
 from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver
+from sidecar.domain.policy import ProbeHour
 from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
 
 
@@ -241,6 +253,7 @@ class Ledger(LedgerAccess):
 
         def prune(store: Store) -> bool:
             with store.transaction():
+                probe_slots.expire_probes(store, self.rules, to_micros(now))
                 more = pruning.prune(store, to_micros(now))
             if not more:
                 self._keep_reserve(store)
@@ -249,6 +262,34 @@ class Ledger(LedgerAccess):
             return more
 
         return await self._run(prune)
+
+    async def freeze_probe(
+        self, dimension: str, preferred: ProbeHour, refused: Hour | None, clock: Callable[[], datetime]
+    ) -> Record | None:
+        """Return the pod's start probe, frozen with its client token; None if no slot is free.
+
+        Args:
+            dimension: The dimension's name.
+            preferred: The hour that the seller chose.
+            refused: The newest hour that AWS refused as out of bounds.
+            clock: Returns the present instant; read inside the step, as in `seal`.
+        """
+
+        def freeze(store: Store) -> Record | None:
+            now = clock()
+            return probe_slots.freeze_probe(
+                store, self.rules, dimension, preferred, refused, now=now, new_token=lambda: str(uuid.uuid4())
+            )
+
+        return await self._write(freeze)
+
+    async def settle_probe(self, record: Record, fate: ProbeFate, answer: Answer, now: datetime) -> None:
+        """Write what became of a start probe."""
+        await self._write(lambda store: probe_slots.settle_probe(store, record, fate, answer, to_micros(now)))
+
+    async def keep_probe_usage(self, now: datetime) -> Mapping[str, int]:
+        """Keep as unbilled what the probe's slot leaves without an hour at the pod's end; millionths by dimension."""
+        return await self._write(lambda store: probe_slots.keep_probe_usage(store, to_micros(now)))
 
     async def load_evidence(self) -> Evidence | None:
         """Return the proof of registration kept last."""
@@ -259,8 +300,13 @@ class Ledger(LedgerAccess):
         await self._write(lambda store: write_evidence(store, evidence))
 
     async def last_accepted_at(self) -> datetime | None:
-        """Return when AWS last accepted a record of this pod under the configured product code."""
-        return await self._read(lambda connection: last_accepted_at(connection, self.pod, self.rules.product_code))
+        """Return when AWS last showed that it holds a record of this pod under the configured product code."""
+
+        def look(connection: sqlite3.Connection) -> datetime | None:
+            asked = (connection, self.pod, self.rules.product_code)
+            return max((at for at in (last_accepted_at(*asked), probe_slots.last_held_at(*asked)) if at), default=None)
+
+        return await self._read(look)
 
     async def open_buckets(self, after: str | None = None) -> Sequence[BucketView]:
         """Return open buckets, oldest hour first: `MOST_BUCKETS`, and one more where there are more."""

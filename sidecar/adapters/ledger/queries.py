@@ -13,12 +13,15 @@ from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.store import read_bucket, read_tags
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of, start_of
+from sidecar.domain.metering.probes import PROBE_MARK, is_probe
 from sidecar.domain.metering.quantity import parse_signed
 from sidecar.domain.metering.records import RecordKind, RecordStatus, UnbilledReason
 from sidecar.domain.status import AllocationView, BucketView, Progress, RecordPage, RecordQuery, RecordView
 
 _SHOWN_AS = {RecordKind.SLOT: "usage", RecordKind.UNSENT: "usage", RecordKind.LATE: "late"}
-"""What readers call the kinds of a record."""
+"""What readers call the kinds of a record; a slot of the start probe is `probe`."""
+_WAITING = f"status = 'sealed' AND client_token NOT GLOB '{PROBE_MARK}*'"
+"""A frozen start probe holds no usage that waits."""
 _UNDECIDED = "status = 'unbilled' AND resolved = 0"
 
 
@@ -147,7 +150,7 @@ def progress(connection: sqlite3.Connection) -> Progress:
     last = _value(connection, "SELECT max(settled_at) FROM record WHERE status = 'accepted' AND resolved = 0")
     oldest = connection.execute(
         "SELECT hour, min(timestamp) AS timestamp FROM record"
-        " WHERE status = 'sealed' AND hour = (SELECT min(hour) FROM record WHERE status = 'sealed')"
+        f" WHERE {_WAITING} AND hour = (SELECT min(hour) FROM record WHERE {_WAITING})"
     ).fetchone()
     opened = _value(connection, "SELECT min(hour) FROM bucket WHERE sealed = 0")
     in_doubt, _ = _undecided(connection, UnbilledReason.IN_DOUBT)
@@ -187,7 +190,7 @@ def overview(connection: sqlite3.Connection) -> Overview:
         pod_since=None if pod is None else from_micros(pod["first_seen_at"]),
         pods=_value(connection, "SELECT count(*) FROM pod") or 0,
         open_hours=[start_of(Hour(row["hour"])) for row in hours],
-        waiting=_value(connection, "SELECT count(*) FROM record WHERE status = 'sealed'") or 0,
+        waiting=_value(connection, f"SELECT count(*) FROM record WHERE {_WAITING}") or 0,
         events=(_value(connection, "SELECT count(*) FROM event") or 0) + digests.count(connection),
         oldest_event_at=None if oldest is None else from_micros(oldest),
         resolved=_value(connection, "SELECT count(*) FROM audit") or 0,
@@ -247,7 +250,7 @@ def _view(connection: sqlite3.Connection, row: sqlite3.Row) -> RecordView:
         sealed_at=from_micros(row["sealed_at"]),
         accepted_at=from_micros(row["settled_at"]) if row["status"] == RecordStatus.ACCEPTED else None,
         carried_to=None if row["carried_to"] is None else start_of(Hour(row["carried_to"])),
-        kind=_SHOWN_AS[RecordKind(row["kind"])],
+        kind="probe" if is_probe(row["client_token"]) else _SHOWN_AS[RecordKind(row["kind"])],
         product_code=row["product_code"],
     )
 

@@ -16,6 +16,7 @@ from sidecar.adapters.ledger.totals import OpenTotals
 from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import LedgerUnavailable, Tags
 from sidecar.domain.metering.hours import Hour, next_hour
+from sidecar.domain.metering.probes import is_probe
 from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.records import CarryCause
 
@@ -181,6 +182,14 @@ class Store:
         marks = ",".join("?" * len(family))
         statement = f"SELECT 1 FROM record WHERE pod = ? AND dimension IN ({marks}) AND hour = ? AND kind = 'slot'"
         return self.connection.execute(statement, (self.pod, *family, hour)).fetchone() is not None
+
+    def is_probed(self, dimension: int, hour: Hour) -> bool:
+        """Return whether the start probe of this pod has the slot of the hour."""
+        family = self.family(dimension)
+        marks = ",".join("?" * len(family))
+        statement = f"SELECT client_token FROM record WHERE pod = ? AND dimension IN ({marks}) AND hour = ?"
+        rows = self.rows(f"{statement} AND kind = 'slot'", self.pod, *family, hour)
+        return any(is_probe(row["client_token"]) for row in rows)
 
     def first_open(self, dimension: int, hour: Hour) -> Hour:
         """Return the first hour from `hour` on with a slot that is not frozen: a carried quantity goes there."""

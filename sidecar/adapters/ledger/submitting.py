@@ -10,6 +10,7 @@ from dataclasses import replace
 from sidecar.adapters.ledger.store import Move, Store, read_bucket, read_tags
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, next_hour
+from sidecar.domain.metering.probes import is_probe
 from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.records import (
     Accept,
@@ -77,7 +78,7 @@ def seal_hour(store: Store, name: str, hour: Hour, *, now: int, new_token: Calla
     current = store.dimension(name)
     reportable = store.rows("SELECT 1 FROM witnessed_hour WHERE pod = ? AND hour = ?", store.pod, hour)
     zero = bool(reportable) and hour < hour_of_micros(now)
-    opened = [each for each in store.family(current) if _open_shares(store, each, hour)]
+    opened = [each for each in store.family(current) if open_shares(store, each, hour)]
     sealed: SealedHour | None = None
     for dimension in opened:
         if sealed is None:
@@ -89,7 +90,7 @@ def seal_hour(store: Store, name: str, hour: Hour, *, now: int, new_token: Calla
     return sealed
 
 
-def _open_shares(store: Store, dimension: int, hour: Hour) -> dict[Tags, tuple[int, int]]:
+def open_shares(store: Store, dimension: int, hour: Hour) -> dict[Tags, tuple[int, int]]:
     """Return the row and the quantity of each tag set of an hour's open buckets."""
     return {
         read_tags(row["tags"]): (int(row["tag_set"]), read_bucket(row).quantity)
@@ -106,14 +107,14 @@ def _seal(
     store: Store, name: str, dimension: int, hour: Hour, *, now: int, new_token: Callable[[], str], zero: bool = False
 ) -> SealedHour | None:
     """Freeze the open buckets of one row of a dimension; close them unsent where they make nothing to send."""
-    shares = _open_shares(store, dimension, hour)
+    shares = open_shares(store, dimension, hour)
     row = store.one("SELECT remainder, whole FROM dimension WHERE id = ?", dimension)
     remainder, kind = parse_signed(row["remainder"]), QuantityKind.INTEGER if row["whole"] else QuantityKind.DECIMAL
     sealed = seal({tags: quantity for tags, (_, quantity) in shares.items()}, remainder=remainder, kind=kind)
     if not sealed.quantity and not zero:
         _close_unsent(store, dimension, hour, CarryCause.FRACTION, now)
         return None
-    seq = _insert_record(store, dimension, hour, sealed, kind, remainder, now=now, token=new_token())
+    seq = insert_record(store, dimension, hour, sealed, kind, remainder, now=now, token=new_token())
     store.connection.execute(
         "UPDATE bucket SET sealed = 1, record = ? WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
         (seq, store.pod, dimension, hour),
@@ -123,7 +124,7 @@ def _seal(
     if heir != dimension:
         pass_remainder(store, dimension, heir)
     if sealed.excess:
-        target = _open_hour_after(store, heir, hour, now)
+        target = open_hour_after(store, heir, hour, now)
         for tags, quantity in sealed.excess.items():
             tag_set = store.tag_set(tags)
             move = Move(CarryCause.OVER_LIMIT, seq, store.pod, hour, target, heir, tag_set, quantity, dimension)
@@ -139,7 +140,7 @@ def pass_remainder(store: Store, dimension: int, heir: int) -> int:
     return held
 
 
-def _open_hour_after(store: Store, dimension: int, hour: Hour, now: int) -> Hour:
+def open_hour_after(store: Store, dimension: int, hour: Hour, now: int) -> Hour:
     """Return the first hour after `hour` that takes usage, and never a past one.
 
     Quantities that moved one hour in each pass would stay as far behind as they began, until their window closes.
@@ -150,8 +151,8 @@ def _open_hour_after(store: Store, dimension: int, hour: Hour, now: int) -> Hour
 def _close_unsent(store: Store, dimension: int, hour: Hour, cause: CarryCause, now: int) -> None:
     """Close an hour that sends nothing of this row: its quantities move to an hour that is still open."""
     heir = store.heir(dimension)
-    target = _open_hour_after(store, heir, hour, now)
-    for tag_set, quantity in _open_shares(store, dimension, hour).values():
+    target = open_hour_after(store, heir, hour, now)
+    for tag_set, quantity in open_shares(store, dimension, hour).values():
         close(store, Move(cause, None, store.pod, hour, target, heir, tag_set, quantity, dimension), now)
 
 
@@ -192,7 +193,7 @@ def add_moved(store: Store, move: Move) -> None:
     store.connection.execute(f"UPDATE bucket SET moved = ? WHERE {where}", (render(moved + move.quantity), *key))
 
 
-def _insert_record(
+def insert_record(
     store: Store,
     dimension: int,
     hour: Hour,
@@ -203,6 +204,7 @@ def _insert_record(
     now: int,
     token: str,
 ) -> int:
+    """Freeze what a seal made, or a start probe, in the slot of its hour; return the record's number."""
     first_seen = store.one("SELECT first_seen_at FROM pod WHERE id = ?", store.pod)["first_seen_at"]
     # AWS refuses usage dated before the software started; inside the hour the time makes no difference to the slot.
     began_within = hour_of_micros(first_seen) == hour and first_seen <= now
@@ -235,9 +237,9 @@ def _insert_record(
 
 
 def waiting(store: Store) -> list[Record]:
-    """Return this pod's sealed records, oldest hour first."""
+    """Return this pod's sealed records, oldest hour first; the start probe is sent apart from them."""
     rows = store.rows("SELECT * FROM named_record WHERE status = 'sealed' AND pod = ? ORDER BY hour, name", store.pod)
-    return [read_record(row) for row in rows]
+    return [read_record(row) for row in rows if not is_probe(row["client_token"])]
 
 
 def read_record(row: sqlite3.Row) -> Record:

@@ -165,7 +165,9 @@ def _place_rows(store: Store, events: Sequence[UsageEvent], now: int) -> Iterato
         if event.timestamp is None:
             given, counted = None, now
             if dimension not in current:
-                current[dimension] = store.first_open(dimension, this_hour)
+                # An hour whose slot the start probe has keeps its own usage, which is carried as a visible entry.
+                probed = store.is_probed(dimension, this_hour)
+                current[dimension] = this_hour if probed else store.first_open(dimension, this_hour)
             hour = current[dimension]
         else:
             given = counted = to_micros(event.timestamp)
@@ -192,9 +194,19 @@ def _count(
     this_hour = hour_of_micros(now)
     found = store.bucket(dimension, hour, tag_set)
     sealed = store.is_sealed(dimension, hour)
+    probed = sealed and store.is_probed(dimension, hour)
     opened = found is not None and not found.sealed
     countable = is_countable(store, aggregation, hour, opened=opened, now=now)
-    where = placement(hour, found, now_micros=now, current=this_hour, sealed=sealed, countable=countable, rules=rules)
+    where = placement(
+        hour,
+        found,
+        now_micros=now,
+        current=this_hour,
+        sealed=sealed,
+        countable=countable,
+        rules=rules,
+        probed=probed,
+    )
     values = (row[4] for row in rows)
     distinct, elsewhere = count_distinct(store, aggregation, Slot(dimension, hour, tag_set), values)
     before = found or Bucket()
@@ -210,7 +222,8 @@ def _count(
     store.add_to(dimension, "accepted", added)
     if added and where is Placement.CARRIED:
         target = store.first_open(dimension, this_hour)
-        store.carry(Move(CarryCause.LATE, None, store.pod, hour, target, dimension, tag_set, added), now)
+        cause = CarryCause.PROBE if probed else CarryCause.LATE
+        store.carry(Move(cause, None, store.pod, hour, target, dimension, tag_set, added), now)
     elif added:
         _write_late(store, dimension, hour, added, now)
 

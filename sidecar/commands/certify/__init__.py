@@ -1,8 +1,8 @@
 """The `certify` command: sends what AWS requires before a listing goes public, and writes a report.
 
-One RegisterUsage with its signature verified, where the product registers, and one metering record for each dimension,
-from the seller's own account. Dry runs come first, and nothing is sent before a person has confirmed. Refuses to run in
-the pod of a sidecar.
+One RegisterUsage with its signature verified, where the product registers; an examination of its license, where it has
+a contract price; and one metering record for each dimension, from the seller's own account. Dry runs come first, and
+nothing is sent before a person has confirmed. Refuses to run in the pod of a sidecar.
 """
 
 import argparse
@@ -111,7 +111,7 @@ class _Run:
     async def make(self, calls: Callable[[Certifier], Awaitable[bool]]) -> bool:
         """Make some calls to AWS; return whether all of them succeeded."""
         async with clock_of(self.marketplace) as clock, MarketplaceMeteringClient(self.endpoint) as service:
-            return await calls(Certifier(self.file, service, self.keys, clock, self.retry_for))
+            return await calls(Certifier(self.endpoint, self.file, service, self.keys, clock, self.retry_for))
 
 
 def _work(certification: _Run, args: argparse.Namespace) -> bool:

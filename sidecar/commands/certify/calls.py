@@ -18,6 +18,7 @@ import structlog
 
 from sidecar.adapters.clock import EmulatorClock, SystemClock
 from sidecar.commands.certify.file import ReportFile
+from sidecar.commands.certify.license import examine_license
 from sidecar.commands.certify.report import Call, CallOutcome, Conclusion, DryRun, Frozen, RecordCall, RegistrationCall
 from sidecar.domain import timestamps
 from sidecar.domain.entitlement.token import FORGERY_CURE, Refusal
@@ -28,6 +29,7 @@ from sidecar.marketplace import (
     BackOff,
     Disposition,
     DuplicateRequestException,
+    Endpoint,
     IdempotencyConflictException,
     MarketplaceError,
     MarketplaceMetering,
@@ -64,6 +66,7 @@ _MAYBE_TAKEN = (
 class Certifier:
     """One run of calls; their answers go into `file`."""
 
+    endpoint: Endpoint
     file: ReportFile
     service: MarketplaceMetering
     signatures: SignatureCheck
@@ -75,28 +78,34 @@ class Certifier:
         report = self.file.report
         report.dry_runs = [DryRun(dimension=dimension) for dimension in report.subject.dimensions]
         for dry_run in report.dry_runs:
-            instant = await self._present()
+            instant = await self.present()
             dry_run.asked_at = timestamps.render(instant)
             request = self._request(dry_run.dimension, instant, str(uuid4()), dry_run=True)
             try:
-                result = await self._repeat(partial(self.service.meter_usage, request))
+                result = await self.repeat(partial(self.service.meter_usage, request))
             except MarketplaceError as error:
-                await self._note(dry_run, error, refused=error.disposition is not Disposition.RETRY)
+                await self.note(dry_run, error, refused=error.disposition is not Disposition.RETRY)
                 if error.disposition is not Disposition.GIVE_UP_RECORD:
                     return False
             else:
-                await self._take(dry_run, result.request_id)
+                await self.take(dry_run, result.request_id)
         return all(dry_run.accepted for dry_run in report.dry_runs)
 
     async def send_all(self) -> bool:
-        """Register if the product does, then send each open record; return whether AWS took everything."""
+        """Examine the license and register if the product has these, then send each open record.
+
+        Returns:
+            Whether AWS accepted everything.
+        """
         report = self.file.report
+        if report.license is not None and not report.license.accepted:
+            await examine_license(self, report.license)
         registration = report.registration
         if registration is None or registration.accepted or await self._register(registration):
             for record in report.records:
                 if record.outcome is None and not await self._send(record):
                     break
-        report.finished_at = timestamps.render(await self._present())
+        report.finished_at = timestamps.render(await self.present())
         self.file.save()
         return report.verdict is Conclusion.PASSED
 
@@ -105,24 +114,24 @@ class Certifier:
         prover = self._prover()
         # AWS meters the pod once, however often it registers: a new nonce each time keeps old answers out.
         nonce = secrets.token_urlsafe(_NONCE_BYTES)
-        registration.asked_at = timestamps.render(await self._present())
+        registration.asked_at = timestamps.render(await self.present())
         self.file.save()
         try:
-            answer = await self._repeat(partial(prover.ask, nonce))
+            answer = await self.repeat(partial(prover.ask, nonce))
         except MarketplaceError as error:
-            await self._note(registration, error, refused=error.disposition is not Disposition.RETRY)
+            await self.note(registration, error, refused=error.disposition is not Disposition.RETRY)
             return False
         registration.request_id = answer.result.request_id
         try:
             claims = prover.check(answer)
         except Refusal as refusal:
             registration.error, registration.cure = f"the signature is not valid: {refusal}", FORGERY_CURE
-            await self._conclude(registration, CallOutcome.REFUSED)
+            await self.conclude(registration, CallOutcome.REFUSED)
             return False
         registration.claims = {name: value for name, value in claims.items() if name.lower() in _SHOWN_CLAIMS}
         expired_at = answer.result.public_key_rotation_timestamp
         registration.key_expired_at = None if expired_at is None else timestamps.render(expired_at)
-        await self._take(registration, answer.result.request_id)
+        await self.take(registration, answer.result.request_id)
         return True
 
     def _prover(self) -> Prover:
@@ -143,21 +152,21 @@ class Certifier:
         # The process that froze it may have been killed before the answer came.
         attempted_before = record.request is not None
         if record.request is None:
-            instant = await self._present()
+            instant = await self.present()
             record.request = Frozen(timestamps.render(instant.replace(microsecond=0)), str(uuid4()))
             record.asked_at = timestamps.render(instant)
             self.file.save()
         request = self._request(record.dimension, record.request.instant, record.request.client_token)
         try:
-            result = await self._repeat(partial(self.service.meter_usage, request))
+            result = await self.repeat(partial(self.service.meter_usage, request))
         except MarketplaceError as error:
             given_up = error.disposition is Disposition.GIVE_UP_RECORD
             maybe_taken = attempted_before or error.taken is Taken.UNKNOWN
             extra = _MAYBE_TAKEN if given_up and maybe_taken and type(error) not in _MEANINGS else ""
-            await self._note(record, error, refused=given_up, extra=extra)
+            await self.note(record, error, refused=given_up, extra=extra)
             return given_up
         record.metering_record_id = result.metering_record_id
-        await self._take(record, result.request_id)
+        await self.take(record, result.request_id)
         return True
 
     def _request(
@@ -174,25 +183,30 @@ class Certifier:
             client_token=client_token,
         )
 
-    async def _repeat(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def repeat(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Return what `operation` returns, repeating it while its errors and the time limit allow."""
         back_off = BackOff(random.random)
         return await call(operation, deadline=self.clock.now() + self.retry_for, clock=self.clock, back_off=back_off)
 
-    async def _take(self, call: Call, request_id: str | None) -> None:
+    async def take(self, call: Call, request_id: str | None) -> None:
+        """Record that AWS accepted a call."""
         call.request_id, call.error, call.cure = request_id, None, None
-        await self._conclude(call, CallOutcome.ACCEPTED)
+        await self.conclude(call, CallOutcome.ACCEPTED)
 
-    async def _note(self, call: Call, error: MarketplaceError, *, refused: bool, extra: str = "") -> None:
+    async def note(self, call: Call, error: MarketplaceError, *, refused: bool, extra: str = "") -> None:
+        """Record the error of a call; one that is not refused stays open."""
         call.request_id, call.error = error.request_id, str(error)
         call.cure = f"{_MEANINGS.get(type(error), error.cure)} {extra}".rstrip()
-        await self._conclude(call, CallOutcome.REFUSED if refused else None)
+        await self.conclude(call, CallOutcome.REFUSED if refused else None)
 
-    async def _conclude(self, call: Call, outcome: CallOutcome | None) -> None:
-        call.answered_at = timestamps.render(await self._present())
+    async def conclude(self, call: Call, outcome: CallOutcome | None) -> None:
+        """Record the outcome of a call in the file."""
+        call.answered_at = timestamps.render(await self.present())
         call.outcome = outcome
         self.file.save()
 
-    async def _present(self) -> datetime:
+    async def present(self) -> datetime:
+        """Return the present time, of the emulator's clock if that is in force."""
         if isinstance(self.clock, EmulatorClock):
             await self.clock.refresh()
         return self.clock.now()

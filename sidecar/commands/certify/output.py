@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 
 from sidecar.commands.certify.file import ReportFile
-from sidecar.commands.certify.report import Call, Conclusion, RecordCall, Report
+from sidecar.commands.certify.report import Call, Conclusion, LicenseCall, RecordCall, Report
 from sidecar.commands.tables import print_line, print_table
 
 YES = "yes"
@@ -33,6 +33,11 @@ def announce(file: ReportFile) -> None:
     ]
     if report.registration is not None and not report.registration.accepted:
         lines.append("  RegisterUsage: from then on AWS meters this pod or task by the hour, until it ends")
+    if report.license is not None and not report.license.accepted:
+        lines.append(
+            f"  License Manager, for {report.license.sku}: two checkouts of an entitlement without a count, which"
+        )
+        lines.append("  take nothing and are returned")
     pending = [record for record in report.records if record.outcome is None]
     if pending:
         lines.append(f"  MeterUsage, one record of {subject.quantity} for each of:")
@@ -56,11 +61,15 @@ def summarize(file: ReportFile) -> None:
     ]
     if report.registration is not None:
         rows.append(("RegisterUsage", None, None, _state(report.registration), report.registration.request_id))
+    if report.license is not None:
+        rows.append(("License Manager", report.license.sku, None, _state(report.license), report.license.license_arn))
     quantity = report.subject.quantity
     rows += [("MeterUsage", each.dimension, quantity, _state(each), each.metering_record_id) for each in report.records]
     print_table(["call", "dimension", "quantity", "answer", "id"], rows)
     if report.registration is not None and report.registration.key_expired_at is not None:
         print_line(f"AWS rotated the public key: this version expired at {report.registration.key_expired_at}.")
+    if report.license is not None and report.license.accepted:
+        print_line(_findings(report.license))
     for name, call in _named(report):
         if call.error is not None:
             print_line(f"{name}: {call.error.rstrip('.')}.")
@@ -75,8 +84,20 @@ def _named(report: Report) -> Iterator[tuple[str, Call]]:
         yield f"dry run of {dry_run.dimension}", dry_run
     if report.registration is not None:
         yield "RegisterUsage", report.registration
+    if report.license is not None:
+        yield "License Manager", report.license
     for record in report.records:
         yield record.dimension, record
+
+
+def _findings(found: LicenseCall) -> str:
+    """Return what AWS's documents leave open, in a sentence each."""
+    carries = "carries" if found.carries_usage else "does not carry"
+    usage = f"The license {carries} AWS::Marketplace::Usage."
+    if found.same_consumption_token is None:
+        return f"{usage} It has no entitlement without a count, so no checkout was repeated."
+    same = "the same" if found.same_consumption_token else "another"
+    return f"{usage} A repeated client token gives {same} consumption token."
 
 
 def _state(call: Call) -> str:

@@ -112,6 +112,22 @@ class RecordCall(Call):
 
 
 @dataclass(slots=True)
+class LicenseCall(Call):
+    """What License Manager answers about the product's license. No consumption token is kept."""
+
+    sku: str = ""
+    region: str | None = None
+    """Where the license was found."""
+    license_arn: str | None = None
+    carries_usage: bool | None = None
+    """Whether the license has the entitlement `AWS::Marketplace::Usage`."""
+    entitlement: str | None = None
+    """What was checked out twice: an entitlement without a count; None if the license has no such entitlement."""
+    same_consumption_token: bool | None = None
+    """Whether the second checkout, by the same client token, gave the consumption token of the first."""
+
+
+@dataclass(slots=True)
 class Report:
     """The whole report, as in the file. Times are RFC 3339 in UTC; null means unknown, or not yet."""
 
@@ -122,19 +138,21 @@ class Report:
     dry_runs: list[DryRun] = field(default_factory=list)
     registration: RegistrationCall | None = None
     """None when the product does not register."""
+    license: LicenseCall | None = None
+    """None when no license decides on the product's entitlement."""
     records: list[RecordCall] = field(default_factory=list)
 
     @property
     def calls(self) -> list[Call]:
         """Every call, in order."""
-        registration = [] if self.registration is None else [self.registration]
-        return [*self.dry_runs, *registration, *self.records]
+        entitlement = [call for call in (self.registration, self.license) if call is not None]
+        return [*self.dry_runs, *entitlement, *self.records]
 
     @property
     def settled(self) -> bool:
         """Whether every call but the dry runs has its final answer."""
-        registered = self.registration is None or self.registration.accepted
-        return registered and all(record.outcome is not None for record in self.records)
+        entitled = all(call is None or call.accepted for call in (self.registration, self.license))
+        return entitled and all(record.outcome is not None for record in self.records)
 
     @property
     def verdict(self) -> Conclusion:
@@ -160,14 +178,16 @@ class Report:
         if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
             raise ValueError("not a report")
         document.pop("verdict", None)
+        document.setdefault("license", None)  # a report from before there were licenses is resumed
         members = _checked(cls, document)
-        registration = members["registration"]
+        registration, license_ = members["registration"], members["license"]
         report = cls(
             **{
                 **members,
                 "subject": Target(**_checked(Target, members["subject"])),
                 "dry_runs": [_call(DryRun, each) for each in members["dry_runs"]],
                 "registration": None if registration is None else _call(RegistrationCall, registration),
+                "license": None if license_ is None else _call(LicenseCall, license_),
                 "records": [_record(each) for each in members["records"]],
             }
         )

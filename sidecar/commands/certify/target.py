@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from sidecar import __version__
 from sidecar.checks.access import check_sts
 from sidecar.checks.identity import check_identity
-from sidecar.commands.certify.report import RecordCall, RegistrationCall, Report, Target
+from sidecar.commands.certify.report import LicenseCall, RecordCall, RegistrationCall, Report, Target
 from sidecar.domain import timestamps
 from sidecar.domain.check_result import CheckStatus
 from sidecar.domain.metering import quantity
-from sidecar.domain.policy import EntitlementCheck, QuantityKind
+from sidecar.domain.policy import EntitlementCheck, QuantityKind, StartProbe
 from sidecar.marketplace import Endpoint
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
 from sidecar.settings import Mode, Problem, Settings, SettingsError
@@ -66,7 +66,8 @@ def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, 
     """
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
     registers = settings.check is EntitlementCheck.REGISTER
-    if not dimensions and not registers:
+    sku = _licensed_product(settings)
+    if not dimensions and not registers and sku is None:
         raise NotReady("The product neither registers nor meters, so there is nothing to certify. Add its dimensions.")
     return Report(
         subject=Target(
@@ -85,8 +86,15 @@ def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, 
         sidecar_version=__version__,
         started_at=timestamps.render(present(settings.marketplace)),
         registration=RegistrationCall() if registers else None,
+        license=None if sku is None else LicenseCall(sku=sku),
         records=[RecordCall(dimension=dimension) for dimension in dimensions],
     )
+
+
+def _licensed_product(settings: Settings) -> str | None:
+    """Return the product ID if a license decides on the entitlement, by the price or by the start probe."""
+    by_probe = settings.check is EntitlementCheck.METER and settings.entitlement.probe is StartProbe.LICENSE
+    return settings.product.id if by_probe or settings.check is EntitlementCheck.LICENSE else None
 
 
 def read_quantity(text: str, settings: Settings) -> str:

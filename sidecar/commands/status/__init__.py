@@ -24,7 +24,7 @@ _EVERY = 2.0
 _SHORTEST = 0.2
 
 _EXPLANATION = """\
-Shows the status of the running sidecar on one screen.
+Show the status of the running sidecar on one screen.
 
 It lists the entitlement, metering, faults with their cures, and the place of every unit of usage. Exit codes: 0 if the
 status was shown, even if it has faults (`doctor` fails then, and a script can read --json); 1 if no sidecar answers; 2

@@ -207,6 +207,8 @@ def _judge_pair(submission: Submission, charge: Charge) -> tuple[Verdict, str]:
         case RecordStatus.UNBILLED:
             if submission.in_doubt:
                 return Verdict.SETTLED, ""
+            if not charge.quantity:
+                return Verdict.MATCHED, f"a zero, so nothing is charged; here it is unbilled ({submission.reason})"
     return Verdict.DIFFERENT, note
 
 

@@ -58,11 +58,34 @@ class Registration:
         """Since when MeterUsage refuses the pod."""
         return None if self.evidence is None else self.evidence.suspended_at
 
-    def recalled(self, evidence: Evidence, remember_for: timedelta, proved_at: datetime | None) -> Self:
-        """An earlier process of this pod left `evidence`, which AWS proved at `proved_at`, or which proves nothing."""
+    def recalled(
+        self,
+        evidence: Evidence,
+        remember_for: timedelta,
+        proved_at: datetime | None,
+        *,
+        trusted_at: datetime | None = None,
+    ) -> Self:
+        """An earlier process of this pod left `evidence`, which AWS proved at `proved_at`, or which proves nothing.
+
+        From `trusted_at` on it counts without a fault: AWS judges a pod once, so there is nothing to ask again.
+        """
         if proved_at is None or not remember_for:
             return replace(self, evidence=evidence, memory_from=None, memory_until=None)
-        return replace(self, evidence=evidence, memory_from=proved_at, memory_until=proved_at + remember_for)
+        return replace(
+            self,
+            evidence=evidence,
+            memory_from=proved_at,
+            memory_until=proved_at + remember_for,
+            faulted_at=trusted_at,
+        )
+
+    def remembers(self, now: datetime) -> bool:
+        """Return whether the memory counts at `now`, so that AWS is not asked yet."""
+        proved_at, until = self.memory_from, self.memory_until
+        if self.standing is not Standing.ASKING or self.faulted_at is None or proved_at is None or until is None:
+            return False
+        return _holds(proved_at, until, now)
 
     def granted(self, reason: Reason, detail: str, evidence: Evidence | None, now: datetime) -> Self:
         """AWS Marketplace granted the registration, as `evidence` proves; a suspension continues."""

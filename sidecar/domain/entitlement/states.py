@@ -33,7 +33,7 @@ class Reason(StrEnum):
     """Why the entitlement is what it is: stable words that apps and alerts may match."""
 
     REGISTERED = "registered"  # RegisterUsage answered with a right signature
-    METERED = "metered"  # MeterUsage took a dry run or a record
+    METERED = "metered"  # AWS holds a record of this pod; with `probe: dry-run` it may have taken a dry run alone
     NOT_CHECKED = "not-checked"  # the seller asks for no check
     REMEMBERED = "remembered"  # no answer, but an earlier process of this pod was registered
     REGISTERING = "registering"  # the first answer is awaited
@@ -51,6 +51,8 @@ class Reason(StrEnum):
     INVALID_REGION = "invalid-region"  # not the Region that the pod runs in
     INVALID_USAGE_DIMENSION = "invalid-usage-dimension"  # asked by `check: meter` only
     DISABLED_API = "disabled-api"  # switched off in this Region
+    LEDGER_UNAVAILABLE = "ledger-unavailable"  # the start probe cannot be stored before it is sent
+    NO_PROBE_SLOT = "no-probe-slot"  # the pod's own records take the hours in which a probe could lie
     SIGNATURE_INVALID = "signature-invalid"  # the answer is not AWS's, or not to this question
     LICENSED = "licensed"  # a good license grants what the product requires
     NO_LICENSE = "no-license"  # no license, or it lacks a required entitlement

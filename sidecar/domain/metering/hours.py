@@ -45,6 +45,11 @@ def end_of(hour: Hour) -> datetime:
     return _EPOCH + timedelta(seconds=hour + SECONDS)
 
 
+def previous_hour(hour: Hour) -> Hour:
+    """Return the hour before `hour`."""
+    return Hour(hour - SECONDS)
+
+
 def next_hour(hour: Hour) -> Hour:
     """Return the hour after `hour`."""
     return Hour(hour + SECONDS)

@@ -42,6 +42,7 @@ class UnbilledReason(StrEnum):
     LATE = "late"  # it came after its hour was closed
     OTHER_PRODUCT = "other-product"  # taken for a product that is not configured any more
     IN_DOUBT = "in-doubt"  # AWS may hold it
+    PROBE_SLOT = "probe-slot"  # the start probe took its slot, and the pod ended before the next hour
 
     def because(self, words: str) -> str:
         """Return the reason as a record keeps it."""
@@ -63,6 +64,7 @@ class CarryCause(StrEnum):
     FRACTION = "fraction"  # the hour makes no whole number
     TERMS = "terms"  # it was taken under other terms than the present ones
     RESOLVED = "resolved"  # a person decided so
+    PROBE = "probe"  # the start probe took the slot of its hour
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,11 +109,13 @@ def placement(
     sealed: bool,
     countable: bool,
     rules: MeteringRules,
+    probed: bool = False,
 ) -> Placement:
     """Decide where an event of `hour` goes.
 
     An hour that was sealed before it ended (the pod seemed to be ending, or the clock went back) is our own doing, so
-    what comes for it is carried whatever the policy.
+    what comes for it is carried whatever the policy. So is an hour whose slot the start probe has, while AWS would
+    still take it.
 
     Args:
         hour: The event's own.
@@ -124,6 +126,7 @@ def placement(
         countable: Whether it is still known what was counted in the hour; if not, charging for more could charge twice,
             in an open bucket too.
         rules: The product's.
+        probed: Whether the start probe has the hour's slot.
     """
     if not countable:
         return Placement.UNBILLED
@@ -131,7 +134,8 @@ def placement(
         return Placement.OPEN
     if not sealed and not window_closed(hour, rules, now_micros):
         return Placement.OPEN
-    if hour >= current or rules.late is LatePolicy.CARRY:
+    ours = hour >= current or (probed and not window_closed(hour, rules, now_micros))
+    if ours or rules.late is LatePolicy.CARRY:
         return Placement.CARRIED
     return Placement.UNBILLED
 

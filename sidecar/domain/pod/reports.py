@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
 from sidecar.domain.entitlement.states import Entitlement, State
-from sidecar.domain.status import Verdict
+from sidecar.domain.status import ProbeAnswer
 from sidecar.domain.timestamps import render
 
 EVENT_DISTANCE = timedelta(minutes=10)
@@ -25,7 +25,7 @@ class Situation:
     """The state of this pod at one instant."""
 
     entitlement: Entitlement
-    ready: Verdict
+    ready: ProbeAnswer
     failing: bool
     """Metering fails (sidecar.domain.metering.failing)."""
     rotation_due: datetime | None
@@ -80,7 +80,7 @@ class PodEvent:
     count: int = 1
 
 
-def condition(kind: str, ready: Verdict) -> Condition:
+def condition(kind: str, ready: ProbeAnswer) -> Condition:
     """Return the condition of type `kind` with the answer of the readiness probe."""
     return Condition(kind, ready.ok, _camel(ready.reason), ready.sentence)
 

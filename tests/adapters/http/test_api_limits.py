@@ -1,4 +1,4 @@
-"""What is let in at once, and for how long."""
+"""What is admitted at the same time, and for how long."""
 
 import asyncio
 import socket
@@ -47,7 +47,7 @@ async def test_chunked_large_body_refused(api: Api) -> None:
 
 
 async def test_chunked_body_taken(api: Api) -> None:
-    """A body in chunks is put together, and the connection goes on after it."""
+    """A body in chunks is put together, and the connection continues after it."""
     wire = await Wire.open(api.port)
     head = (
         b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -99,7 +99,7 @@ async def test_client_gone_in_mid_body(api: Api) -> None:
 
 
 async def test_too_many_requests_refused(api: Api) -> None:
-    """Beyond the limit a request is refused at once, while the entitlement is still told."""
+    """Beyond the limit a request is refused immediately, while the entitlement is still answered."""
     api.intake.gate = asyncio.Event()
     waiting = [asyncio.ensure_future(api.report(EVENT)) for _ in range(MOST_REQUESTS + 1)]
     done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +112,7 @@ async def test_too_many_requests_refused(api: Api) -> None:
 
 
 async def test_polls_do_not_starve_usage(api: Api) -> None:
-    """Long polls have a limit of their own; usage goes on when it is reached."""
+    """Long polls have a limit of their own; usage continues when it is reached."""
     waiting = [asyncio.ensure_future(api.get("/v1/entitlement?wait=5m")) for _ in range(MOST_POLLS)]
     await api.gate.until_waiting(MOST_POLLS)
     assert "overloaded" == (await api.get("/v1/entitlement?wait=5m")).problem

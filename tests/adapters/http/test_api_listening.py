@@ -35,7 +35,7 @@ async def test_foreign_address_named(host: str) -> None:
 
 
 async def test_unix_socket_beside_tcp(tmp_path: Path) -> None:
-    """The unix socket is for owner and group, serves beside TCP, and is gone after the end."""
+    """The unix socket is for owner and group, serves next to TCP, and is gone after the end."""
     path = tmp_path / "api.sock"
     running = Api(unix_socket=path)
     await running.start()
@@ -104,7 +104,7 @@ async def test_impossible_socket_named(path: str) -> None:
 
 
 async def test_stop_lets_requests_finish(api: Api) -> None:
-    """Usage that is being taken when the sidecar stops is still answered; nobody else gets in."""
+    """Usage that is being taken when the sidecar stops is still answered; no other request gets in."""
     api.intake.gate = asyncio.Event()
     port = api.port
     idle = await Wire.open(port)

@@ -141,7 +141,7 @@ async def test_attestation_needs_json(api: Api) -> None:
     ],
 )
 async def test_attestation_refused(api: Api, refusal: Exception, status: int, problem: str, retry_after: str) -> None:
-    """A refusal says when to ask again."""
+    """A refusal names when to ask again."""
     api.gate.refusal = refusal
     answer = await api.post("/v1/attestations", '{"nonce": "mine"}')
     assert (answer.status, answer.problem, answer.headers["retry-after"]) == (status, problem, retry_after)
@@ -163,7 +163,7 @@ async def test_buckets_rendered(api: Api) -> None:
 
 
 async def test_records_rendered(api: Api) -> None:
-    """A record has exactly the documented members, and the page says where the next one begins."""
+    """A record has exactly the documented members, and the page shows where the next one begins."""
     assert {
         "records": [
             {
@@ -316,7 +316,7 @@ async def test_other_methods_refused(api: Api, method: str, path: str, allow: st
 
 
 async def test_head_has_no_body(api: Api) -> None:
-    """HEAD answers as GET does, without the body, and the connection goes on."""
+    """HEAD answers as GET does, without the body, and the connection continues."""
     wire = await Wire.open(api.port)
     wire.send(request("HEAD", "/v1/entitlement") + request("GET", "/v1/entitlement"))
     head, whole = await wire.receive(body=False), await wire.receive()

@@ -186,7 +186,7 @@ async def test_large_batch_read_apart(api: Api) -> None:
 
 
 async def test_large_bad_batch_listed(api: Api) -> None:
-    """A large batch lists each of its bad events, and says nothing of more where there are none."""
+    """A large batch lists each of its bad events, and shows nothing of more where there are none."""
     answer = await api.report(json.dumps([{"dimension": "requests", "quantity": "-1", "id": "x" * 100}] * MOST_FAULTS))
     assert [(number, "quantity") for number in range(MOST_FAULTS)] == answer.faults
     assert answer.document["detail"] == f"{MOST_FAULTS} faults; nothing was stored"
@@ -194,7 +194,7 @@ async def test_large_bad_batch_listed(api: Api) -> None:
 
 @pytest.mark.parametrize("count", [MOST_FAULTS + 1, 4_000_000])
 async def test_fault_list_bounded(api: Api, count: int) -> None:
-    """The first fault too many ends the reading; the answer says that there are more."""
+    """The first fault too many ends the reading; the answer shows that there are more."""
     answer = await api.report(b"[" + b"1," * (count - 1) + b"1]")
     assert [(number, "item") for number in range(MOST_FAULTS)] == answer.faults
     assert f"more than {MOST_FAULTS} faults; the first {MOST_FAULTS} are listed" in answer.document["detail"]
@@ -306,7 +306,7 @@ async def test_reused_ids_listed(api: Api) -> None:
 
 
 async def test_unforeseen_fault_is_logged(api: Api) -> None:
-    """A fault that nobody foresaw is a 500 problem that shows nothing of itself, and one line in the log."""
+    """An unforeseen fault is a 500 problem that shows nothing of itself, and one line in the log."""
     api.intake.refusal = RuntimeError("secret")
     with capture_logs() as lines:
         answer = await api.report(EVENT)

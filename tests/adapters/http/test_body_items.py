@@ -100,7 +100,7 @@ def test_windows_cut_nothing(values: list[tuple[str, Any, str, bool]], *, wrappe
     ids=lambda value: repr(value[:30]) if isinstance(value, bytes) else value,
 )
 def test_edges_of_large_bodies(body: bytes, word: str) -> None:
-    """An item beyond its size is too large; a body that ends, goes on or breaks where it must not is malformed."""
+    """An item beyond its size is too large; a body that ends, continues or breaks where it must not is malformed."""
     assert word == outcome(decode_items, body)[0]
 
 
@@ -117,7 +117,7 @@ def test_items_come_before_the_end_is_read() -> None:
 
 
 def test_members_beside_events_named() -> None:
-    """Members beside `events` are refused whether they come before or after it."""
+    """Members next to `events` are refused whether they come before or after it."""
     for body in (b'{"id": 1, "events": [1]}', b'{"events": [1], "id": 1}', b'{"events": 1}'):
         with pytest.raises(InvalidUsage) as refused:
             list(decode_items(body))

@@ -99,7 +99,7 @@ def test_every_problem_described() -> None:
 
 
 def test_limits_agree_with_code() -> None:
-    """What the document says in words and patterns is what the code does."""
+    """The words and patterns of the document agree with the code."""
     document = describe()
     schemas = document["components"]["schemas"]
     assert list(State) == schemas["State"]["enum"]
@@ -128,7 +128,7 @@ async def test_wait_pattern_agrees_with_code(api: Api, wait: str) -> None:
 
 @pytest.mark.process
 async def test_api_keeps_its_description(api: Api, tmp_path: Path) -> None:
-    """Requests made from the document, good and bad, find the API doing what the document says."""
+    """Requests made from the document, good and bad, find the API doing what the document states."""
     api.gate.patient = False
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.adapters.http.schemathesis_hooks", "NO_COLOR": "1"}
     process = await asyncio.create_subprocess_exec(

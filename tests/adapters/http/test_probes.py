@@ -18,7 +18,7 @@ from sidecar.adapters.http.probe_listener import ProbeListener
 from sidecar.adapters.http.probes import ProbeServer
 from sidecar.adapters.http.replies import reply
 from sidecar.domain.metering.events import LedgerUnavailable
-from sidecar.domain.status import Status, Verdict
+from sidecar.domain.status import ProbeAnswer, Status
 from tests.support.http_fakes import Answer, FakeHealth, Wire, request
 
 
@@ -31,13 +31,13 @@ def expose(status: Status) -> bytes:
 class ThreeVerdicts(FakeHealth):
     """Health whose three verdicts differ."""
 
-    def started(self) -> Verdict:
+    def started(self) -> ProbeAnswer:
         """Tell that nothing has started."""
-        return Verdict(ok=False, reason="pending", sentence="AWS has not answered yet.")
+        return ProbeAnswer(ok=False, reason="pending", sentence="AWS has not answered yet.")
 
-    def ready(self) -> Verdict:
+    def ready(self) -> ProbeAnswer:
         """Tell that metering gates."""
-        return Verdict(ok=False, reason="metering-failing", sentence="No record was taken for 2 h.")
+        return ProbeAnswer(ok=False, reason="metering-failing", sentence="No record was taken for 2 h.")
 
 
 @dataclass
@@ -80,7 +80,7 @@ async def probes() -> AsyncIterator[Probes]:
     ],
 )
 async def test_verdicts_told(probes: Probes, path: str, status: int, document: dict[str, str]) -> None:
-    """Each probe tells its own verdict, the reason as a sentence, to any Host."""
+    """Each probe shows its own verdict, the reason as a sentence, to any Host."""
     answer = await probes.ask(path)
     assert (status, "application/json", document) == (answer.status, answer.headers["content-type"], answer.document)
     assert (await probes.ask(f"{path}?verbose", method="HEAD")).status == status
@@ -89,7 +89,7 @@ async def test_verdicts_told(probes: Probes, path: str, status: int, document: d
 async def test_verdict_judged_each_time(probes: Probes) -> None:
     """A verdict is never remembered."""
     assert 200 == (await probes.ask("/livez")).status
-    probes.health.verdict = Verdict(ok=False, reason="stalled", sentence="A loop has ended.")
+    probes.health.verdict = ProbeAnswer(ok=False, reason="stalled", sentence="A loop has ended.")
     assert 503 == (await probes.ask("/livez")).status
 
 
@@ -120,7 +120,7 @@ async def test_only_reads(probes: Probes) -> None:
 
 
 async def test_each_answer_ends_connection(probes: Probes) -> None:
-    """A connection carries one request: the answer says so, and requests after the first are not read."""
+    """A connection carries one request: the answer shows it, and requests after the first are not read."""
     wire = await Wire.open(probes.server.port)
     wire.send(request("GET", "/livez") * 3)
     answer = await wire.receive()
@@ -198,7 +198,7 @@ def test_any_bytes_leave_it_standing(data: bytes) -> None:
 
 
 async def test_fault_is_logged(probes: Probes) -> None:
-    """A fault that nobody foresaw is a 500 problem that shows nothing of itself, and one line in the log."""
+    """An unforeseen fault is a 500 problem that shows nothing of itself, and one line in the log."""
     probes.health.refusal = RuntimeError("secret")
     with capture_logs() as lines:
         answer = await probes.ask("/metrics")
@@ -208,7 +208,7 @@ async def test_fault_is_logged(probes: Probes) -> None:
 
 
 async def test_scrapes_share_one_reading(probes: Probes) -> None:
-    """Scrapes that come while one is running get its answer, so that they cost the ledger one reading."""
+    """Scrapes that come while one is running get its answer, so they cost the ledger one reading."""
     probes.health.gate = asyncio.Event()
     asked = [asyncio.ensure_future(probes.ask("/metrics")) for _ in range(20)]
     await probes.health.entered.wait()
@@ -256,7 +256,7 @@ async def test_oldest_idle_goes_first() -> None:
 
 
 async def test_oldest_goes_where_all_wait() -> None:
-    """Where every connection waits for its answer the oldest goes, so that a probe still gets in."""
+    """Where every connection waits for its answer the oldest goes, so a probe still gets in."""
 
     async def ask(_method: str, path: str) -> web.Response:
         if path == "/slow":

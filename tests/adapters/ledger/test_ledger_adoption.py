@@ -1,4 +1,4 @@
-"""A ledger that another pod left behind: what it never sent goes on, what it may have sent is in doubt."""
+"""A ledger that another pod left behind: what it never sent continues, what it may have sent is in doubt."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_successor_takes_over(
 
 
 def test_adopted_once(books: Books) -> None:
-    """Opening the ledger again adopts nothing twice; the number of entries is told at the first time."""
+    """Opening the ledger again adopts nothing twice; the number of entries is reported at the first time."""
     left_behind(books)
     books.restart("pod-2")
     first = books.adopted
@@ -68,7 +68,7 @@ def test_doubt_names_the_pod(books: Books) -> None:
 
 
 def test_due_time_outlives_pod(books: Books) -> None:
-    """A pod that dies before an answer leaves behind since when its record was due, so that failing counts from it."""
+    """A pod that dies before an answer leaves behind since when its record was due, so failing counts from it."""
     books.take(event("5"))
     books.pass_time(HOUR)
     books.seal_ended()
@@ -95,7 +95,7 @@ def test_slots_are_per_pod(books: Books) -> None:
 
 
 def test_restart_adopts_nothing(books: Books) -> None:
-    """A container that is restarted in the same pod goes on with its own records as they were."""
+    """A container that is restarted in the same pod continues with its own records as they were."""
     left_behind(books, Outcome.UNKNOWN)
     books.restart("pod-1")
     assert 0 == books.adopted
@@ -117,7 +117,7 @@ def test_pod_comes_back(books: Books) -> None:
 
 
 def test_remainder_is_the_ledgers(books: Books) -> None:
-    """A fraction that waits in the remainder goes on with the ledger, whichever pod holds it."""
+    """A fraction that waits in the remainder continues with the ledger, whichever pod holds it."""
     books.restart(rules=WHOLE)
     books.take(event("1.6"))
     books.pass_time(HOUR)

@@ -42,7 +42,7 @@ def test_only_nearer_hours_take(books: Books) -> None:
 
 
 def test_time_comes_again(books: Books) -> None:
-    """When the hour that was ahead comes at last, it takes usage as any other, beside what has moved out."""
+    """When the hour that was ahead comes at last, it takes usage as any other, next to what has moved out."""
     for dimension, quantity in (("requests", "5"), ("peak", "5"), ("level", "5")):
         books.pass_time(3 * HOUR)
         books.take(event(quantity, dimension=dimension))

@@ -122,7 +122,7 @@ def test_late_event_is_compacted_too(books: Books) -> None:
 
 
 def test_compaction_is_small_steps(books: Books) -> None:
-    """A step takes a bounded number of events, so that usage never waits long; the pass ends with all of them."""
+    """A step takes a bounded number of events, so usage never waits long; the pass ends with all of them."""
     for start in range(0, 1000, 500):
         books.take(*(event("1", id=str(start + number)) for number in range(500)))
     books.pass_time(HOUR)
@@ -155,7 +155,7 @@ def test_undone_step_is_done_again(books: Books) -> None:
 
 
 def test_lost_digest_is_named(books: Books) -> None:
-    """`ledger verify` names a digest that somebody removed, and one that is damaged."""
+    """`ledger verify` names a digest that was removed, and one that is damaged."""
     books.take(event("1", id="a"), event("1", id="b"))
     seal_and_prune(books)
     books.store.connection.execute("DELETE FROM event_digest WHERE id = (SELECT min(id) FROM event_digest)")

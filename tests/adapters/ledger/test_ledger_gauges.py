@@ -220,7 +220,7 @@ def test_leap_bills_no_gauge_twice(books: Books, pod: str, leap: timedelta) -> N
 
 
 def test_open_hour_outlives_leap(books: Books) -> None:
-    """Pruning spares what an open hour is compared with, whatever the clock says meanwhile."""
+    """Pruning spares what an open hour is compared with, at any time of the clock meanwhile."""
     report(books)
     drain(books)
     books.restart("pod-2")

@@ -109,7 +109,7 @@ def test_unbilled_says_why(open_books: OpenBooks) -> None:
 
 @pytest.mark.parametrize(("rules", "term"), [(RULES, "open"), (UNBILLED_LATE, "unbilled")])
 def test_older_than_window(open_books: OpenBooks, rules: MeteringRules, term: str) -> None:
-    """Usage older than the window is taken and goes by the policy, also for an hour that nobody ever sealed."""
+    """Usage older than the window is taken and goes by the policy, also for an hour that was never sealed."""
     books = open_books(rules)
     books.take(event("2", at=NOW - 3 * 24 * HOUR))
     assert {"accepted": "2", term: "2"} == books.shown()

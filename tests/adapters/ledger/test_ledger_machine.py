@@ -154,7 +154,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(data=st.data(), fresh=drafts)
     def repeat(self, data: st.DataObject, fresh: list[tuple[str, int, str, timedelta | None, Tags]]) -> None:
-        """Events that are still remembered count no second time beside new ones."""
+        """Events that are still remembered count no second time next to new ones."""
         events = self._remembered()
         if events:
             again = data.draw(st.lists(st.sampled_from(events), min_size=1, max_size=4))
@@ -178,7 +178,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(step=steps)
     def pass_time(self, step: timedelta) -> None:
-        """The clock goes on, leaps or steps back."""
+        """The clock continues, leaps or steps back."""
         self.books.pass_time(step)
         self.latest = max(self.latest, self.books.now)
         self.stepped_back = self.stepped_back or self.latest - self.books.now > timedelta(days=1)
@@ -320,7 +320,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def doubt_stays(self) -> None:
-        """A record with an attempt of which nobody knows is never carried."""
+        """A record with an unanswered attempt is never carried."""
         page = queries.records(self.books.store.connection, RecordQuery(status="carried", limit=1000))
         rows = self.books.store.rows("SELECT count(*) AS n FROM record WHERE status = 'carried' AND unanswered > 1")
         assert 0 == rows[0]["n"]

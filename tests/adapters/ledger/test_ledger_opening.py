@@ -33,7 +33,7 @@ async def hold():
 
 asyncio.run(hold())
 """
-"""A process that takes events one by one and tells of each once it is accepted."""
+"""A process that takes events one by one and shows each once it is accepted."""
 
 
 async def refusal(path: Path) -> LedgerUnusable:
@@ -64,7 +64,7 @@ def test_file_says_what_it_is(books: Books) -> None:
 
 
 async def test_second_process_refused(tmp_path: Path) -> None:
-    """A second process is refused while the first lives; SIGKILL frees the ledger, and all that was told is there."""
+    """A second process is refused while the first lives; SIGKILL frees the ledger, with everything accepted in it."""
     path = tmp_path / "ledger.db"
     holder = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLDER, str(path), stdout=subprocess.PIPE)
     assert holder.stdout is not None

@@ -40,7 +40,7 @@ def test_totals_survive(books: Books) -> None:
 
 
 def test_unbilled_never_dropped(open_books: Callable[[MeteringRules], Books]) -> None:
-    """What nobody was charged for stays in the ledger with its reason, however old."""
+    """Unbilled usage stays in the ledger with its reason, however old."""
     books = open_books(UNBILLED_LATE)
     hours_of_usage(books, 1)
     books.take(event("4", at=NOW))

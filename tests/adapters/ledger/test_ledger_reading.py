@@ -98,7 +98,7 @@ def test_records_found(books: Books, query: RecordQuery, found: list[str]) -> No
 
 
 def test_pages_lead_on(books: Books) -> None:
-    """Pages give every record once, and the last one says that it is the last, full or not."""
+    """Pages give every record once, and the last one shows that it is the last, full or not."""
     three_hours(books)
     for limit, pages in ((1, 4), (2, 2), (3, 2), (4, 1), (5, 1)):
         seen, after, count = list[str](), None, 0

@@ -90,7 +90,7 @@ async def test_limit_is_no_more_than_the_volume(tmp_path: Path) -> None:
 
 
 async def test_refusal_stores_nothing(ledger: Ledger) -> None:
-    """A refused batch says when to come again and leaves no trace; a smaller one is still taken."""
+    """A refused batch names when to come again and leaves no trace; a smaller one is still taken."""
     large = UsageBatch([event("1", id=f"{number:0200}") for number in range(20_000)])
     with pytest.raises(LedgerFull, match="for sealing and submitting") as refused:
         await ledger.take([large], NOW)
@@ -101,7 +101,7 @@ async def test_refusal_stores_nothing(ledger: Ledger) -> None:
 
 
 async def test_log_returns_to_its_size(ledger: Ledger) -> None:
-    """A log that grew beside a reader is cut to its bound at the next tidying, and keeps its room after that."""
+    """A log that grew next to a reader is cut to its bound at the next tidying, and keeps its room after that."""
     log = ledger.path.with_name("ledger.db-wal")
     bound = 512 * 1024
     with closing(open_for_reading(ledger.path)) as reader:

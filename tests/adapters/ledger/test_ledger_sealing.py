@@ -40,7 +40,7 @@ def test_frozen_against_everything(books: Books) -> None:
 
 
 def test_slot_frozen_once(books: Books) -> None:
-    """A (pod, dimension, hour) has one record for ever; what comes later goes to the next hour that is open."""
+    """A (pod, dimension, hour) never has a second record; what comes later goes to the next hour that is open."""
     books.take(event("5"))
     assert books.seal() is not None
     books.take(event("3"), event("2", at=NOW))
@@ -201,7 +201,7 @@ def test_timestamp_not_before_start(books: Books) -> None:
 
 
 def test_many_tag_sets_fold(books: Books) -> None:
-    """With more tag sets than AWS takes, all of the usage is still sent, and the record says how many were folded."""
+    """With more tag sets than AWS takes, all of the usage is still sent, and the record shows how many were folded."""
     books.take(*(event("2", tags=(("Id", str(number)),)) for number in range(2501)), event("1"))
     books.pass_time(HOUR)
     (made,) = books.seal_ended()

@@ -25,7 +25,7 @@ def filled(books: Books) -> Books:
 
 
 def holds_back(path: Path) -> bool:
-    """Tell whether some reader keeps the log from beginning anew."""
+    """Return whether some reader keeps the log from beginning anew."""
     with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
         other.execute("UPDATE dimension SET accepted = accepted")
         busy, _, _ = other.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
@@ -33,7 +33,7 @@ def holds_back(path: Path) -> bool:
 
 
 def test_slow_output_holds_no_instant(books: Books) -> None:
-    """However long a command computes and prints, the log goes on; it still sees one instant, and proves it."""
+    """However long a command computes and prints, the log continues; it still sees one instant, and proves it."""
     filled(books)
     with reading(books.path) as connection:
         connection.execute("SELECT * FROM record").fetchall()
@@ -48,7 +48,7 @@ def test_slow_output_holds_no_instant(books: Books) -> None:
 
 
 def test_long_look_is_ended(books: Books) -> None:
-    """A look that takes longer than 5 seconds beside a writer ends with the reason and the cure, and no traceback."""
+    """A look that takes longer than 5 seconds next to a writer ends with the reason and the cure, and no traceback."""
     filled(books)
     ticks = iter(range(0, 10**9, int(LONGEST_SECONDS)))
     with (
@@ -59,7 +59,7 @@ def test_long_look_is_ended(books: Books) -> None:
 
 
 def test_long_computation_on_the_copy_is_not_ended(books: Books) -> None:
-    """Beside a writer each look at the ledger has its 5 seconds; what a command computes from its copy is not timed."""
+    """Next to a writer each read of the ledger has 5 seconds; the work of a command on its copy is not timed."""
     filled(books)
     clock = [0.0]
     count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT max(i) FROM n"

@@ -37,7 +37,7 @@ def waiting_record(books: Books) -> None:
 def test_answer_finds_its_term(
     open_books: OpenBooks, outcome: Outcome, rules: MeteringRules, status: str, reason: str | None, term: str
 ) -> None:
-    """After any answer the quantity is in exactly one term, and an unbilled record says why in its first word."""
+    """After any answer the quantity is in exactly one term, and an unbilled record shows why in its first word."""
     books = open_books(rules)
     waiting_record(books)
     books.submit_all(outcome)
@@ -48,7 +48,7 @@ def test_answer_finds_its_term(
 
 
 def test_attempt_counted_before_answer(books: Books) -> None:
-    """A process that dies after the send leaves the attempt on disk, so that the next one knows AWS may hold it."""
+    """A process that dies after the send leaves the attempt on disk, so the next one knows AWS may hold it."""
     waiting_record(books)
     (record,) = books.waiting()
     books.begin(record)
@@ -103,7 +103,7 @@ def test_window_end_in_doubt(books: Books, before: list[Outcome], status: str, t
 
 
 def test_carry_keeps_shares(books: Books) -> None:
-    """A carried record arrives in the current hour share by share, and says where it went."""
+    """A carried record arrives in the current hour share by share, and shows where it went."""
     waiting_record(books)
     books.pass_time(timedelta(hours=6))
     books.expire()

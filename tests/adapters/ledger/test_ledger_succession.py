@@ -29,7 +29,7 @@ async def opened(path: Path, pod: str, place: PodPlace | None = None) -> tuple[L
 
 
 async def test_predecessor_is_named(tmp_path: Path) -> None:
-    """A successor asks for the pod that had the ledger last, by UID, namespace and name; a restart asks for nobody."""
+    """A successor asks for the pod that had the ledger last, by UID, namespace and name; a restart asks for none."""
     path = tmp_path / "ledger.db"
     assert [] == (await opened(path, "pod-1", PLACE))[1]
     assert [] == (await opened(path, "pod-1"))[1]

@@ -57,7 +57,7 @@ def test_id_counts_once_after_seal(books: Books) -> None:
 
 
 def test_id_remembered_for_a_day(books: Books) -> None:
-    """Pruning forgets no id within 24 h of its arrival, and in the end forgets it, so that the file stays bounded."""
+    """Pruning forgets no id within 24 h of its arrival, and in the end forgets it, so the file stays bounded."""
     event_now = replace_time(FIVE, None)
     books.take(event_now)
     books.pass_time(timedelta(hours=24))
@@ -125,7 +125,7 @@ def test_changed_value_refused(books: Books) -> None:
 
 
 def test_every_reuse_named(books: Books) -> None:
-    """All reused ids of a batch are listed at once, each with its first field that differs."""
+    """All reused ids of a batch are listed together, each with its first field that differs."""
     books.take(event("1", id="a"), event("1", id="b"), event("1", id="c"))
     batch = UsageBatch([event("2", id="a"), event("1", id="b"), event("1", id="c", tags=RED), event("1", id="d")])
     assert [(0, "quantity"), (2, "tags")] == faults(books.take_together(batch)[0])

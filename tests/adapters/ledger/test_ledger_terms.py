@@ -45,7 +45,7 @@ def decide(books: Books, record: str, action: Action) -> None:
 
 
 def test_record_keeps_product(books: Books) -> None:
-    """A record is sent under the code under which its usage was taken, and says so."""
+    """A record is sent under the code under which its usage was taken, and shows it."""
     books.take(event("5"))
     books.pass_time(HOUR)
     books.seal_ended()
@@ -141,7 +141,7 @@ def test_other_product_written_off(books: Books) -> None:
 
 
 def test_no_dimension_to_carry_into(books: Books) -> None:
-    """Usage of a dimension that the configured product lacks cannot be carried; the refusal says what to do."""
+    """Usage of a dimension that the configured product lacks cannot be carried; the refusal names the cure."""
     books.take(event("5"))
     books.restart(rules=replace(OTHER, dimensions={"users": RULES.dimensions["users"]}))
     with pytest.raises(NotResolvable, match=r"product 0other has no dimension requests; configure it"):
@@ -206,7 +206,7 @@ def test_ended_hours_keep_terms(books: Books) -> None:
 
 
 def test_slot_is_the_names(books: Books) -> None:
-    """An hour with usage under two terms makes one record; what it cannot hold goes on to the next hour."""
+    """An hour with usage under two terms makes one record; what it cannot hold continues to the next hour."""
     books.take(event("3"))
     books.pass_time(HOUR)
     books.restart(rules=metered_as(Aggregation.LAST))

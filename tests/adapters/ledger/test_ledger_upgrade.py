@@ -51,7 +51,7 @@ def total(books: Books, term: str) -> str:
     [(REGISTERED, "0registered", 0), (replace(WHOLE, product_code="0registered"), "0registered", 1)],
 )
 def test_old_rows_get_terms(tmp_path: Path, rules: MeteringRules, code: str, whole: int) -> None:
-    """Rows from before get the code of the kept evidence, and the configured aggregation and kind; it is said once."""
+    """Rows from before get the code of the kept evidence, and the configured aggregation and kind. One log line."""
     books = Books(old_ledger(tmp_path / "ledger.db"), rules, pod="pod-3", now=LEFT_AT)
     rows = books.store.rows("SELECT name, product_code, aggregation, whole FROM dimension ORDER BY name")
     first = books.change.filled
@@ -145,7 +145,7 @@ def test_upgrade_rewrites_nothing(tmp_path: Path) -> None:
 
 
 def test_old_version_refuses_newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The version before says that the ledger is newer, and leaves every byte of it as it is (`helm rollback`)."""
+    """The version before shows that the ledger is newer, and leaves every byte of it as it is (`helm rollback`)."""
     path = old_ledger(tmp_path / "ledger.db")
     Books(path, REGISTERED, pod="pod-3", now=LEFT_AT).close()
     before = path.read_bytes()

@@ -107,7 +107,7 @@ def test_carry_goes_to_present_pod(books: Books) -> None:
 
 
 def test_write_off_stays_unbilled(books: Books) -> None:
-    """A record that is written off stays where it is, says so, and is no longer in doubt."""
+    """A record that is written off stays where it is, shows it, and is no longer in doubt."""
     decide(doubtful(books), WRITE_OFF)
     (record,) = books.records()
     assert record.reason is not None
@@ -141,7 +141,7 @@ def test_second_decision_is_refused(books: Books, first: Resolution, second: Res
 
 
 def test_settled_records_are_refused(open_books: OpenBooks) -> None:
-    """A record that waits, was accepted or was carried has nothing to resolve, and each is told why."""
+    """A record that waits, was accepted or was carried has nothing to resolve, and each answer has the reason."""
     books = open_books(RULES)
     books.take(event("1"))
     books.seal()
@@ -167,7 +167,7 @@ def test_unknown_record_is_refused(books: Books, name: str) -> None:
 
 
 def test_unsent_is_not_accepted(open_books: OpenBooks) -> None:
-    """A record that was never sent cannot be at AWS, whatever somebody believes to have seen there."""
+    """A record that was never sent cannot be at AWS, whatever a person believes to have seen there."""
     books = open_books(UNBILLED_LATE)
     books.pass_time(24 * HOUR)
     books.take(event("3", at=NOW))
@@ -262,7 +262,7 @@ def test_killed_decision_leaves_nothing(books: Books) -> None:
 
 
 def test_reading_leaves_file_alone(books: Books) -> None:
-    """A reader beside the writer sees what is committed and cannot write."""
+    """A reader next to the writer sees what is committed and cannot write."""
     doubtful(books)
     with closing(open_for_reading(books.path)) as connection:
         assert 1 == connection.execute("SELECT count(*) FROM record").fetchone()[0]

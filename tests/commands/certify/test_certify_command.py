@@ -39,7 +39,7 @@ def certify(folder: Path, *arguments: str, kind: str = "decimal") -> int:
 def test_unfit_quantity_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], quantity: str, kind: str
 ) -> None:
-    """A quantity that AWS would not take in the product's kind is told with the cure."""
+    """A quantity that AWS would not take in the product's kind is reported with the cure."""
     assert 2 == certify(tmp_path, "--yes", f"--quantity={quantity}", kind=kind)
     assert f"--quantity = {quantity!r}: is not a valid quantity" in capsys.readouterr().err
 
@@ -59,7 +59,7 @@ def test_nobody_to_ask(
 
 
 def test_missing_key_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A signature that nobody can verify is not asked for."""
+    """A signature that cannot be verified is not asked for."""
     assert 2 == certify(tmp_path, "--yes")
     assert "1.pem: the file cannot be read" in capsys.readouterr().err
 
@@ -74,7 +74,7 @@ def test_bad_command_line_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_unreadable_ledger_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, seller: Signer
 ) -> None:
-    """Where nobody can tell whose usage lies on the ledger nothing is sent."""
+    """Where the owner of the usage on the ledger is unknown nothing is sent."""
     seller.write(tmp_path).rename(tmp_path / "1.pem")
     (tmp_path / "ledger.db").write_bytes(b"no ledger" * 1000)
     monkeypatch.setenv("POD_UID", "pod-1")

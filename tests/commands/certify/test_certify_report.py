@@ -2,6 +2,7 @@
 
 import json
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from sidecar.commands.certify.report import (
     Conclusion,
     DryRun,
     Frozen,
+    LicenseCall,
     RecordCall,
     RegistrationCall,
     Report,
@@ -74,10 +76,28 @@ def test_unasked_is_incomplete() -> None:
     assert begun.verdict is Conclusion.INCOMPLETE
 
 
-def test_report_reads_back() -> None:
+@pytest.mark.parametrize("license_", [None, LicenseCall(sku="prod-1"), LicenseCall(outcome=YES, carries_usage=True)])
+def test_report_reads_back(license_: LicenseCall | None) -> None:
     """What was written is read as it was."""
-    written = report(record=None)
+    written = replace(report(record=None), license=license_)
     assert Report.parse(json.loads(json.dumps(written.document()))) == written
+
+
+def test_report_without_licenses_is_resumed() -> None:
+    """A report from before there were licenses is read, and needs none."""
+    document = report().document()
+    del document["license"]
+    assert Report.parse(document).settled
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict", "settled"),
+    [(YES, Conclusion.PASSED, True), (NO, Conclusion.FAILED, False), (None, Conclusion.INCOMPLETE, False)],
+)
+def test_license_decides_as_well(outcome: CallOutcome | None, verdict: Conclusion, *, settled: bool) -> None:
+    """A license that was not examined, or was refused, keeps the certification from passing."""
+    examined = replace(report(), license=LicenseCall(sku="prod-1", outcome=outcome))
+    assert (verdict, settled) == (examined.verdict, examined.settled)
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -112,7 +132,7 @@ def test_edited_report_is_read_or_refused(path: tuple[Any, ...], junk: Any) -> N
 
 
 def test_lost_room_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A report that cannot be written anew stands as it was, and nothing else lies beside it."""
+    """A report that cannot be written anew stands as it was, and nothing else lies next to it."""
     path = tmp_path / "certify.json"
     with open_report(path, report(record=None)) as file:
         before = path.read_bytes()

@@ -123,7 +123,7 @@ def test_sdk_takes_it(ecs: Teller, arguments: tuple[str, ...]) -> None:
 
 
 def test_sdk_is_asked_in_earnest(ecs: Teller) -> None:
-    """What the model does not know would have been refused, so that the test before means something."""
+    """What the model does not know would have been refused, so the test before means something."""
     definition = ecs.define()
     containers(definition)[0]["healthcheck"] = {}
     with pytest.raises(ParamValidationError, match="healthcheck"):
@@ -166,7 +166,7 @@ def test_health_check_needs_no_shell(ecs: Teller, host: str, url: str) -> None:
 
 @pytest.mark.parametrize(("arguments", "longest"), [((), 120), (ON_EC2, 300)])
 def test_start_has_its_time(ecs: Teller, arguments: tuple[str, ...], longest: int) -> None:
-    """While the start may go on no failed check counts, so that the start's own limit is the one that ends a task."""
+    """While the start may go on no failed check counts, so the start's own limit is the one that ends a task."""
     sidecar, _ = containers(ecs.define(*arguments))
     check = sidecar["healthCheck"]
 

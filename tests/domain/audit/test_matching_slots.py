@@ -114,7 +114,7 @@ def test_unlike_is_not_paired(record: Submission, charge: Charge, expected: list
     ],
 )
 def test_sign_of_another_pod_settles_nothing(sign: Charge) -> None:
-    """Where charges of unknown origin are left over, a like one may be another pod's too: it is said, not settled."""
+    """With charges of unknown origin left over, an equal one may be another pod's too: it is reported, not settled."""
     found = reconcile([DOUBTED], [CHARGE, sign])
     assert "settled" not in verdicts(found)
     assert 3 == len(found.slots)
@@ -199,7 +199,7 @@ def test_more_registrations_are_a_sign(registrants: list[str], verdict: str) -> 
 
 
 def test_old_charge_is_told_apart() -> None:
-    """A charge of before the first record that is kept is said to be that, and not taken for somebody's bypass."""
+    """A charge of before the first record that is kept is reported as that, and not taken for a bypass."""
     old = replace(NAMED, metering_record_id="mr-0", hour=HOUR - timedelta(hours=1))
     notes = {slot.note for slot in reconcile([TAKEN], [CHARGE, old]).slots if slot.submission is None}
     assert {"before the first record that is still kept here; --from leaves such hours out"} == notes

@@ -35,6 +35,6 @@ def test_other_nonce_is_not_bound(nonce: str) -> None:
 
 
 def test_app_cannot_make_one() -> None:
-    """Every nonce that could be bound to a pod is reserved, so that no attestation becomes the proof of a pod."""
+    """Every nonce that could be bound to a pod is reserved, so no attestation becomes the proof of a pod."""
     assert is_reserved(bind("pod-1", RANDOM))
     assert not is_reserved("of-the-app")

@@ -45,7 +45,7 @@ def recalled(age: timedelta, remember_for: timedelta = REMEMBER_FOR) -> Registra
 
 
 def unreachable(registration: Registration, now: datetime = START) -> Registration:
-    """Return the pod after a call that nobody answered."""
+    """Return the pod after a call without an answer."""
     return registration.faulted(Reason.UNREACHABLE, "no route", now)
 
 
@@ -165,7 +165,7 @@ def test_state_follows(registration: Registration, later: timedelta, state: Stat
 
 
 def test_suspension_outlives_process() -> None:
-    """A restart does not lift a suspension, reached or not: its evidence tells of it."""
+    """A restart does not lift a suspension, reached or not: its evidence shows it."""
     kept = suspended(registered()).evidence
     assert kept is not None
     restarted = begin(START + MINUTE).recalled(kept, REMEMBER_FOR, kept.registered_at)
@@ -184,7 +184,7 @@ def test_refusal_voids_memory() -> None:
 
 
 def test_remembered_members() -> None:
-    """A remembered entitlement says so, since when and until when, and shows the signature that it rests on."""
+    """A remembered entitlement shows it, since when and until when, and shows the signature that it rests on."""
     entitlement = judge(unreachable(recalled(MINUTE), START + MINUTE), START + 2 * MINUTE)
 
     until = START - MINUTE + REMEMBER_FOR
@@ -233,7 +233,7 @@ def test_secrets_stay_out_of_repr() -> None:
     ids=["pending", "entitled", "denied", "memory that ends", "memory that begins"],
 )
 def test_time_changes_alone(registration: Registration, edges: list[timedelta]) -> None:
-    """Whoever waits for another state learns every instant at which time alone may bring it."""
+    """A caller that waits for another state learns every instant at which time alone may bring it."""
     now, found = START, []
     while (change := next_change(registration, now)) is not None:
         found.append(change - START)
@@ -265,7 +265,7 @@ class Pod(RuleBasedStateMachine):
 
     @rule()
     def fault(self) -> None:
-        """Nobody answers."""
+        """No answer comes."""
         self.registration = unreachable(self.registration, self.now)
         self.faulted = True
 
@@ -309,7 +309,7 @@ class Pod(RuleBasedStateMachine):
 
     @invariant()
     def agrees(self) -> None:
-        """The machine tells what the plain rules tell."""
+        """The machine agrees with the plain rules."""
         assert self.expected() is judge(self.registration, self.now).state
 
     @invariant()

@@ -75,7 +75,7 @@ def test_any_claims(members: dict[str, Any]) -> None:
 
 
 class Credulous:
-    """Believes every signature, so that the rules behind it are reached."""
+    """Believes every signature, so the rules behind it are reached."""
 
     def verify(self, signing_input: bytes, signature: bytes, version: int) -> bool:
         """Say yes."""

@@ -84,7 +84,7 @@ def test_late_adds_difference(
     own: int,
     added: int,
 ) -> None:
-    """Late events add what they would have added to their hour, never less than nothing, and it moves out at once."""
+    """Late events add what they would have added to their hour, never less than zero, and it moves out in that step."""
     after, difference = record_late(before, aggregation, arrived, distinct=distinct)
     assert added == difference
     assert (own, added, before.quantity) == (after.own, after.moved, after.quantity)

@@ -40,7 +40,7 @@ def test_failing_table(course: Course, expected: list[Cause]) -> None:
 
 
 def test_removed_dimension_is_not_judged() -> None:
-    """A dimension that is not configured and has no record left can never succeed, so that it fails nothing."""
+    """A dimension that is not configured and has no record left can never succeed, so it fails nothing."""
     failing = Course(due_since=NOON - 9 * HOUR)
     assert [] == causes(failing, NOON, "peak")
     assert [Cause.SILENCE] == causes(failing, NOON, "peak", "requests")

@@ -83,7 +83,7 @@ def test_closed_window_decides(unanswered: int, late: LatePolicy, fate: Fate) ->
 
 
 def test_orphan_in_doubt() -> None:
-    """A dead pod's record goes on under a new identity only if no attempt of it was left without an answer."""
+    """A dead pod's record continues under a new identity only if no attempt of it was left without an answer."""
     assert Carry(CarryCause.ADOPTED) == orphan(0, "pod-1")
     assert MarkUnbilled("in-doubt: pod pod-1 ended after an attempt without an answer") == orphan(1, "pod-1")
 

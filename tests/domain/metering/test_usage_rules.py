@@ -38,7 +38,7 @@ def requests(**members: object) -> dict[str, object]:
 
 
 def moved(by: timedelta) -> str:
-    """Return an instant beside `NOW` as text."""
+    """Return an instant next to `NOW` as text."""
     return timestamps.render(NOW + by)
 
 
@@ -228,7 +228,7 @@ def test_item_must_be_object(bad: object) -> None:
 
 
 def test_every_fault_listed() -> None:
-    """One refusal lists every fault of every bad item, in order, beside good ones."""
+    """One refusal lists every fault of every bad item, in order, next to good ones."""
     bad = {"id": "", "dimension": "requests", "quantity": "-1", "timestamp": "x", "tags": [], "who": "me"}
     expected = [(1, "who"), (1, "id"), (1, "quantity"), (1, "timestamp"), (1, "tags"), (3, "item")]
     assert expected == faults_of(requests(), bad, requests(), 7)

@@ -57,7 +57,7 @@ def view(
     ],
 )
 def test_end_needs_evidence(pod: PodView, ending: bool) -> None:  # noqa: FBT001 - a column of the table
-    """An end is claimed on a deletion, a terminal phase, a deadline, or when nobody starts anything again."""
+    """An end is claimed on a deletion, a terminal phase, a deadline, or when nothing is started again."""
     assert ending is is_ending(pod, "u-1", NOON)
 
 
@@ -91,7 +91,7 @@ def test_mixed_policies() -> None:
     ],
 )
 def test_completion_may_lag(pod: PodView, lags: bool) -> None:  # noqa: FBT001 - a column of the table
-    """Only a pod that can run to completion beside a native sidecar may have done so unseen."""
+    """Only a pod that can run to completion next to a native sidecar may have done so unseen."""
     assert lags is may_lag(pod)
 
 

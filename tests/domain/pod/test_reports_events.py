@@ -1,4 +1,4 @@
-"""What the cluster is told, and how often."""
+"""What the sidecar reports to the cluster, and how often."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -21,7 +21,7 @@ from sidecar.domain.pod.reports import (
     condition,
     events_of,
 )
-from sidecar.domain.status import Verdict
+from sidecar.domain.status import ProbeAnswer
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -42,7 +42,7 @@ def situation(
         nonce="the-nonce",
         signature="eyJhbGciOiJQUzI1NiJ9.e30.c2ln",
     )
-    return Situation(entitlement, Verdict(ok=True, reason=reason, sentence="."), failing, rotation_due)
+    return Situation(entitlement, ProbeAnswer(ok=True, reason=reason, sentence="."), failing, rotation_due)
 
 
 PENDING, ENTITLED, DENIED = situation(State.PENDING), situation(State.ENTITLED), situation(State.DENIED)
@@ -74,7 +74,7 @@ FAILING, ROTATED = situation(State.ENTITLED, failing=True), situation(State.ENTI
     ],
 )
 def test_changes_become_events(before: Situation | None, after: Situation, reasons: list[str]) -> None:
-    """Each change that somebody should know of is one event; what stays is none, and no event has a secret."""
+    """Each change of interest is one event; what stays is none, and no event has a secret."""
     events = events_of(before, after, NOON)
     assert reasons == [event.reason.value for event in events]
     assert all("the-nonce" not in event.message and "eyJ" not in event.message for event in events)
@@ -100,7 +100,7 @@ def test_warnings_are_what_needs_somebody() -> None:
 )
 def test_condition_follows_readiness(ok: bool, reason: str, spelled: str) -> None:  # noqa: FBT001 - a column of the table
     """The condition says what the readiness probe says, the reason in the cluster's spelling."""
-    assert Condition("gate", ok, spelled, "Because.") == condition("gate", Verdict(ok, reason, "Because."))
+    assert Condition("gate", ok, spelled, "Because.") == condition("gate", ProbeAnswer(ok, reason, "Because."))
 
 
 def event(reason: EventReason, at: datetime) -> PodEvent:
@@ -124,7 +124,7 @@ def test_same_reason_waits() -> None:
 
 
 def test_unwritten_event_stays() -> None:
-    """An event that could not be written is due again at once; how soon it is tried is not its business."""
+    """An event that could not be written is due again immediately; how soon it is tried is not its business."""
     queue = EventQueue()
     queue.put(event(EventReason.DENIED, NOON))
     assert queue.due(NOON) == queue.due(NOON + MINUTE) == [event(EventReason.DENIED, NOON)]

@@ -1,4 +1,4 @@
-"""A ledger that passes from pod to pod: which pod certainly runs, and what is said of what is taken over."""
+"""A ledger that passes from pod to pod: which pod certainly runs, and what is reported of what is taken over."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

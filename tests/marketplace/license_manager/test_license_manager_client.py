@@ -155,7 +155,7 @@ async def test_check_in_returns(peer: "Peer", manager: LicenseManagerClient) -> 
     peer.answers = [peer.says({})]
     response = await manager.check_in_license(replace(CHECK_IN, beneficiary="b"))
     assert [("CheckInLicense", {"LicenseConsumptionToken": "secret-token", "Beneficiary": "b"})] == sent(peer)
-    assert response.request_id == "request-1"
+    assert "request-1" == response.request_id
 
 
 async def test_extend_returns_the_new_token(peer: "Peer", manager: LicenseManagerClient) -> None:
@@ -401,7 +401,7 @@ async def test_redirect_names_a_region(
         await manager.checkout_license(CHECKOUT)
     error = caught.value
     assert (region, Taken.NO, "Wrong Region") == (error.location, error.taken, error.message)
-    assert len(peer.requests) == 1
+    assert 1 == len(peer.requests)
     for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
         assert region == twin.location
 
@@ -420,7 +420,7 @@ async def test_invalid_request_is_not_sent(peer: "Peer", manager: LicenseManager
         await manager.checkout_license(replace(CHECKOUT, client_token="with space"))
     with pytest.raises(InvalidRequest, match="MaxResults"):
         await manager.list_received_licenses(ListReceivedLicensesRequest(max_results=0))
-    assert peer.requests == []
+    assert [] == peer.requests
 
 
 async def test_one_layer_retries(peer: "Peer", manager: LicenseManagerClient) -> None:
@@ -435,8 +435,8 @@ async def test_one_layer_retries(peer: "Peer", manager: LicenseManagerClient) ->
             back_off=BackOff(draw=lambda: 0.5),
         )
     assert Taken.UNKNOWN is caught.value.taken
-    assert len(peer.requests) == 3
-    assert len(set(peer.bodies)) == 1
+    assert 3 == len(peer.requests)
+    assert 1 == len(set(peer.bodies))
 
 
 async def test_lost_answer_is_told_from_an_unsent_call(peer: "Peer", manager: LicenseManagerClient) -> None:
@@ -457,4 +457,4 @@ async def test_call_is_signed_for_the_service(peer: "Peer", manager: LicenseMana
     await manager.list_received_licenses(ListReceivedLicensesRequest())
     (request,) = peer.requests
     assert "/us-east-1/license-manager/aws4_request" in request.headers["Authorization"]
-    assert request.content_type == "application/x-amz-json-1.1"
+    assert "application/x-amz-json-1.1" == request.content_type

@@ -1,41 +1,16 @@
 """Where the calls of License Manager go without an emulator."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from botocore.awsrequest import AWSResponse
 
 from sidecar.marketplace import Endpoint
 from sidecar.marketplace.license_manager.client import LICENSE_MANAGER
 from sidecar.marketplace.sdk import Connection
+from tests.marketplace.canned import GRANTED, canned
 
 EVIL = "https://evil.example"
-GRANTED = b"""<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
-<AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>secret</SecretAccessKey>
-<SessionToken>token</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>
-</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"""
-
-
-class _Body:
-    """The raw body of an answer."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def stream(self) -> Iterator[bytes]:
-        yield self._content
-
-
-def answering(content: bytes, urls: list[str]) -> Callable[..., AWSResponse]:
-    """Return a hook that answers in the network's place and keeps the address that was called."""
-
-    def answer(request: Any, **_: object) -> AWSResponse:
-        urls.append(request.url)
-        return AWSResponse(request.url, 200, {}, _Body(content))
-
-    return answer
 
 
 @pytest.fixture(autouse=True)
@@ -61,10 +36,10 @@ def test_configured_endpoints_are_ignored(environ: dict[str, str], monkeypatch: 
         monkeypatch.setenv(name, value)
     connection = Connection(Endpoint.live({"AWS_REGION": "eu-west-1"}), service=LICENSE_MANAGER)
     urls: list[str] = []
-    connection.session.register("before-send.sts", answering(GRANTED, urls))
-    connection.session.register("before-send.license-manager", answering(b'{"Licenses": []}', urls))
+    connection.session.register("before-send.sts", canned(GRANTED, urls))
+    connection.session.register("before-send.license-manager", canned(b'{"Licenses": []}', urls))
     connection.send("ListReceivedLicenses", {})
-    assert urls == ["https://sts.eu-west-1.amazonaws.com/", "https://license-manager.eu-west-1.amazonaws.com/"]
+    assert ["https://sts.eu-west-1.amazonaws.com/", "https://license-manager.eu-west-1.amazonaws.com/"] == urls
 
 
 def test_model_is_loaded_by_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +57,6 @@ def test_model_is_loaded_by_the_first_call(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(loader, "load_service_model", load_noted)
     connection.credentials()
-    assert loaded == []
+    assert [] == loaded
     connection.make_client("license-manager", aws_access_key_id="a", aws_secret_access_key="b")
-    assert set(loaded) == {"license-manager"}
+    assert {"license-manager"} == set(loaded)

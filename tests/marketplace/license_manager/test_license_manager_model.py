@@ -168,4 +168,4 @@ def test_import_leaves_the_rest_unloaded() -> None:
         "import sidecar.marketplace.license_manager; print(loaded, {'boto3', 'botocore'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "False set()"
+    assert "False set()" == done.stdout.strip()

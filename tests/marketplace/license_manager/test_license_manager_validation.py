@@ -69,7 +69,7 @@ def listed(**members: Any) -> ListReceivedLicensesRequest:
 )
 def test_valid_requests_have_no_fault(request_: Request) -> None:
     """What the model allows, and what is at a bound, may be sent."""
-    assert faults(request_) == []
+    assert [] == faults(request_)
 
 
 @pytest.mark.parametrize(

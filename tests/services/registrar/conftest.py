@@ -1,4 +1,4 @@
-"""A pod whose registrar talks to a scripted metering service, with a clock that stands still and a store in memory."""
+"""A pod whose registrar talks to a scripted metering service, with a clock that does not move and a store in memory."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ class Marketplace:
         self.script = [answer(error) for error in errors]
 
     async def register_usage(self, request: RegisterUsageRequest) -> RegisterUsageResult:
-        """Sign, or raise what the script says."""
+        """Sign, or raise what the script names."""
         self.registrations.append(request)
         await self._follow_script()
         claims = {
@@ -65,7 +65,7 @@ class Marketplace:
         return RegisterUsageResult(signature=token, public_key_rotation_timestamp=self.rotation)
 
     async def meter_usage(self, request: MeterUsageRequest) -> MeterUsageResult:
-        """Take it, or raise what the script says."""
+        """Take it, or raise what the script names."""
         self.metered.append(request)
         await self._follow_script()
         return MeterUsageResult(metering_record_id=None)
@@ -188,7 +188,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(clock: "ManualClock", seller: "Signer") -> AsyncIterator[Scene]:
-    """A pod that AWS registers unless the script says otherwise."""
+    """A pod that AWS registers unless the script has it otherwise."""
     scene = Scene(clock, seller)
     yield scene
     await scene.stop()

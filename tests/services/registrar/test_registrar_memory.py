@@ -106,7 +106,7 @@ def forget_signature(kept: Evidence) -> Evidence:
     ],
 )
 async def test_evidence_that_proves_nothing(scene: "Scene", change: Callable[[Evidence], Evidence]) -> None:
-    """Evidence of another pod, product or key, or whose signature or time does not fit, lets nobody in."""
+    """Evidence of another pod, product or key, or whose signature or time does not fit, admits no pod."""
     await scene.start()
     assert scene.shelf.kept is not None
     scene.shelf.kept = change(scene.shelf.kept)
@@ -118,7 +118,7 @@ async def test_evidence_that_proves_nothing(scene: "Scene", change: Callable[[Ev
 
 
 async def test_edited_name_opens_no_other_pod(scene: "Scene") -> None:
-    """A copied signature beside which another pod's name is written does not let that pod in: AWS signed the name."""
+    """A copied signature next to which another pod's name is written does not let that pod in: AWS signed the name."""
     await scene.start()
     assert scene.shelf.kept is not None
     scene.shelf.kept = replace(scene.shelf.kept, pod="pod-2")
@@ -145,7 +145,7 @@ async def test_proof_of_earlier_version_is_made_anew(scene: "Scene", seller: "Si
 
 
 async def test_frozen_clock_keeps_memory(scene: "Scene") -> None:
-    """The memory runs out by the clock of this machine alone: while that stands still, it does not."""
+    """The memory runs out by the clock of this machine alone: while that does not move, it does not."""
     await scene.start()
     scene.marketplace.says(NoAnswer())
     registrar = await scene.start()

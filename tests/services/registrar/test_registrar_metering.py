@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.domain.entitlement.states import State
-from sidecar.domain.policy import EntitlementCheck, OnDenied
+from sidecar.domain.policy import EntitlementCheck, OnDenied, StartProbe
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import (
     CustomerNotEntitledException,
@@ -88,7 +88,7 @@ async def test_usage_refused_ends_process(scene: "Scene") -> None:
 
 async def test_check_meter(scene: "Scene") -> None:
     """With check: meter a dry run for every dimension proves the entitlement, and nothing is registered."""
-    registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.METER))
+    registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.METER, probe=StartProbe.DRY_RUN))
 
     asked = [(request.usage_dimension, request.dry_run, request.timestamp) for request in scene.marketplace.metered]
     assert [("requests", True, scene.clock.now()), ("seats", True, scene.clock.now())] == asked
@@ -100,7 +100,7 @@ async def test_check_meter(scene: "Scene") -> None:
 async def test_check_meter_follows_answers(scene: "Scene") -> None:
     """With check: meter a refused dry run denies, a record that is taken entitles, a refused one suspends."""
     scene.marketplace.says(None, CustomerNotEntitledException())
-    registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.METER))
+    registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.METER, probe=StartProbe.DRY_RUN))
     states = [registrar.entitlement().state]
     for accepted in (True, False, True):
         await registrar.on_submission(accepted)
@@ -114,7 +114,7 @@ async def test_check_meter_follows_answers(scene: "Scene") -> None:
 
 async def test_dry_run_does_not_lift_suspension(scene: "Scene") -> None:
     """A dry run checks the permission only: after a restart the pod stays suspended until a record is taken."""
-    settings = replace(SETTINGS, check=EntitlementCheck.METER)
+    settings = replace(SETTINGS, check=EntitlementCheck.METER, probe=StartProbe.DRY_RUN)
     registrar = await scene.start(settings)
     await registrar.on_submission(accepted=False)
     restarted = await scene.start(settings)
@@ -123,7 +123,7 @@ async def test_dry_run_does_not_lift_suspension(scene: "Scene") -> None:
 
 
 async def test_check_none(scene: "Scene") -> None:
-    """With check: none the gate is open at once, nobody is asked, and no answer closes it."""
+    """With check: none the gate is open immediately, no call is made, and no answer closes it."""
     registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.NONE))
     await registrar.on_submission(accepted=False)
     await scene.clock.advance(timedelta(hours=1))

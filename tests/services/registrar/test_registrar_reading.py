@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sidecar.domain.entitlement.states import AttestationFailed, SlowDown, State
-from sidecar.domain.policy import EntitlementCheck
+from sidecar.domain.policy import EntitlementCheck, StartProbe
 from sidecar.marketplace.service_errors import (
     ThrottlingException,
 )
@@ -35,7 +35,7 @@ async def test_attestation(scene: "Scene") -> None:
 
 
 async def test_attestations_are_spaced(scene: "Scene") -> None:
-    """The first attestation comes at once, the next after 10 real seconds, whatever became of the one before."""
+    """The first attestation comes immediately, the next after 10 real seconds, whatever became of the one before."""
     registrar = await scene.start()
     scene.marketplace.says(ThrottlingException(), None)
     with pytest.raises(AttestationFailed):
@@ -64,7 +64,7 @@ async def test_attestation_that_is_wrong(scene: "Scene") -> None:
 @pytest.mark.parametrize("check", [EntitlementCheck.METER, EntitlementCheck.NONE])
 async def test_attestation_without_registration(scene: "Scene", check: EntitlementCheck) -> None:
     """Where nothing is registered nothing is signed, and AWS is not asked."""
-    registrar = await scene.start(replace(SETTINGS, check=check))
+    registrar = await scene.start(replace(SETTINGS, check=check, probe=StartProbe.DRY_RUN))
 
     with pytest.raises(AttestationFailed, match=r"entitlement\.check"):
         await registrar.attest("the app's own")
@@ -72,7 +72,7 @@ async def test_attestation_without_registration(scene: "Scene", check: Entitleme
 
 
 async def test_waiter_sees_answer(scene: "Scene") -> None:
-    """Whoever waits for another state gets it as soon as AWS has answered."""
+    """A caller that waits for another state gets it as soon as AWS has answered."""
     scene.marketplace.hold.clear()
     registrar = await scene.start()
     waiters = [asyncio.create_task(registrar.wait_while(State.PENDING, timedelta(minutes=1))) for _ in range(3)]
@@ -84,7 +84,7 @@ async def test_waiter_sees_answer(scene: "Scene") -> None:
 
 
 async def test_waiter_sees_time(scene: "Scene") -> None:
-    """Whoever waits learns of a change that only time brings, though no call has ended."""
+    """A caller that waits learns of a change that only time brings, though no call has ended."""
     scene.marketplace.hold.clear()
     registrar = await scene.start()
     waiter = asyncio.create_task(registrar.wait_while(State.PENDING, timedelta(minutes=1)))
@@ -94,7 +94,7 @@ async def test_waiter_sees_time(scene: "Scene") -> None:
 
 
 async def test_waiter_gives_up(scene: "Scene") -> None:
-    """A wait ends after its real time with the entitlement as it is, and at once if the state differs already."""
+    """A wait ends after its real time with the entitlement as it is, and immediately if the state differs already."""
     registrar = await scene.start()
 
     unchanged = await registrar.wait_while(State.ENTITLED, timedelta(milliseconds=20))

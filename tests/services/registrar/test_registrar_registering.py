@@ -51,7 +51,7 @@ async def test_registers_at_once(scene: "Scene") -> None:
 
 
 async def test_emulator_source(scene: "Scene") -> None:
-    """An entitlement that the emulator gave says so."""
+    """An entitlement that the emulator gave shows it."""
     registrar = await scene.start(replace(SETTINGS, emulator=True))
 
     assert EntitlementSource.EMULATOR is registrar.entitlement().source
@@ -119,7 +119,7 @@ async def test_back_off(scene: "Scene") -> None:
 
 
 async def test_lasting_fault_is_logged_seldom(scene: "Scene") -> None:
-    """Equal faults make one line at once and then one a minute; the end makes one that counts them."""
+    """Equal faults make one line immediately and then one a minute; the end makes one that counts them."""
     scene.marketplace.says(ThrottlingException())
     await scene.start()
     await scene.clock.advance(4 * MINUTE)
@@ -143,7 +143,7 @@ async def test_lasting_fault_is_logged_seldom(scene: "Scene") -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_refusals_deny(scene: "Scene", error: MarketplaceError, reason: str, cure: str) -> None:
-    """An explicit refusal denies at once, says what to do, and is asked again every 5 minutes until AWS says yes."""
+    """An explicit refusal denies immediately, names the cure, and is asked again every 5 minutes until AWS says yes."""
     scene.marketplace.says(error)
     registrar = await scene.start()
     denied = registrar.entitlement()
@@ -166,7 +166,7 @@ async def test_clock_back_prolongs_no_wait(scene: "Scene") -> None:
     registrar = await scene.start()
     scene.clock.step(timedelta(days=-3))
     async with asyncio.timeout(PATIENCE):
-        while scene.clock.next_instant() != scene.clock.now() + 5 * MINUTE:  # noqa: ASYNC110 - the sleeper tells nobody
+        while scene.clock.next_instant() != scene.clock.now() + 5 * MINUTE:  # noqa: ASYNC110 - the sleeper sends no signal
             await asyncio.sleep(0.001)
     await scene.clock.advance(5 * MINUTE)
 
@@ -207,7 +207,7 @@ async def test_exit_when_denied(scene: "Scene") -> None:
     ids=["nonce", "product", "version", "time"],
 )
 async def test_wrong_claims_deny(scene: "Scene", claims: dict[str, object], rule: str) -> None:
-    """A signed answer to another question denies, and says which claim was wrong."""
+    """A signed answer to another question denies, and names which claim was wrong."""
     scene.marketplace.claims = claims
     registrar = await scene.start()
 
@@ -217,7 +217,7 @@ async def test_wrong_claims_deny(scene: "Scene", claims: dict[str, object], rule
 
 
 async def test_wrong_signature_is_not_retried_quickly(scene: "Scene", stranger: "Signer") -> None:
-    """Somebody else's signature denies; only a right one over a fresh nonce, 5 minutes later, lets the pod in."""
+    """A foreign signature denies; only a right one over a fresh nonce, 5 minutes later, lets the pod in."""
     right, scene.marketplace.seller = scene.marketplace.seller, stranger
     registrar = await scene.start()
     await scene.clock.advance(5 * MINUTE)
@@ -248,7 +248,7 @@ async def test_no_secret_is_logged(scene: "Scene") -> None:
 
 
 async def test_key_rotation(scene: "Scene") -> None:
-    """A key version that has expired is told once, loudly, with its date, and the pod is entitled."""
+    """A key version that has expired is reported once, loudly, with its date, and the pod is entitled."""
     scene.marketplace.rotation = ROTATED
     registrar = await scene.start()
     await registrar.attest("the app's own")

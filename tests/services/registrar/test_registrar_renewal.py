@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.domain.entitlement.binding import is_bound
 from sidecar.domain.entitlement.states import EntitlementSource, State
-from sidecar.domain.policy import EntitlementCheck, OnDenied
+from sidecar.domain.policy import EntitlementCheck, OnDenied, StartProbe
 from sidecar.marketplace.errors import MarketplaceError, NoAnswer
 from sidecar.marketplace.service_errors import (
     CustomerNotEntitledException,
@@ -83,7 +83,7 @@ async def test_failed_renewal_changes_nothing(scene: "Scene", error: Marketplace
 
 
 async def test_wrong_renewal_changes_nothing(scene: "Scene", stranger: "Signer") -> None:
-    """A renewal that somebody else signed neither denies the pod nor replaces its proof."""
+    """A renewal that another key signed neither denies the pod nor replaces its proof."""
     registrar = await scene.start()
     before, proof = registrar.entitlement(), scene.shelf.kept
     scene.marketplace.seller = stranger
@@ -111,7 +111,7 @@ async def test_renewal_keeps_suspension(scene: "Scene") -> None:
         replace(SETTINGS, remember_for=timedelta()),
         replace(SETTINGS, remember_for=HOUR),
         replace(SETTINGS, check=EntitlementCheck.NONE),
-        replace(SETTINGS, check=EntitlementCheck.METER),
+        replace(SETTINGS, check=EntitlementCheck.METER, probe=StartProbe.DRY_RUN),
     ],
     ids=["never", "short", "no check", "meter"],
 )
@@ -152,7 +152,7 @@ async def test_clock_stepped_during_renewal(scene: "Scene", step: timedelta) -> 
 
 
 async def test_memory_counts_from_signed_time(scene: "Scene") -> None:
-    """The memory counts from the time that AWS signed, not from the time that stands beside the signature."""
+    """The memory counts from the time that AWS signed, not from the time that stands next to the signature."""
     await scene.start()
     assert scene.shelf.kept is not None
     signed_at = scene.shelf.kept.registered_at
@@ -163,7 +163,7 @@ async def test_memory_counts_from_signed_time(scene: "Scene") -> None:
     assert signed_at + DAY == registrar.entitlement().until
 
 
-METER = replace(SETTINGS, check=EntitlementCheck.METER)
+METER = replace(SETTINGS, check=EntitlementCheck.METER, probe=StartProbe.DRY_RUN)
 
 
 async def test_accepted_record_is_remembered(scene: "Scene") -> None:

@@ -1,0 +1,161 @@
+"""The start probe in the ledger: its row, and the usage whose slot it takes.
+
+A probe is a `slot` record, so one index holds both to one record for each slot; an older sidecar on the ledger submits
+a frozen probe as the zero that it is. Its client token tells it apart.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from datetime import datetime
+
+from sidecar.adapters.ledger.store import Move, Store, read_bucket
+from sidecar.adapters.ledger.submitting import (
+    carry_record,
+    close,
+    insert_record,
+    open_hour_after,
+    open_shares,
+    read_record,
+    settle,
+)
+from sidecar.adapters.ledger.unsent import Left, keep_unbilled
+from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, to_micros
+from sidecar.domain.metering.probes import PROBE_MARK, Drop, ProbeFate, hours_to_probe, repeats, retire
+from sidecar.domain.metering.quantity import parse_signed
+from sidecar.domain.metering.records import Answer, CarryCause, Record, UnbilledReason
+from sidecar.domain.metering.rules import MeteringRules, window_closed
+from sidecar.domain.metering.sealing import Seal
+from sidecar.domain.policy import ProbeHour, QuantityKind
+
+_NOTHING = Seal(quantity=0, allocations={}, gathered=0, remainder=0, excess={}, folded=0)
+_LIVE = (
+    "SELECT * FROM named_record WHERE client_token >= ? AND client_token < ? || '~' AND status = 'sealed' ORDER BY seq"
+)
+
+
+def freeze_probe(
+    store: Store,
+    rules: MeteringRules,
+    name: str,
+    preferred: ProbeHour,
+    refused: Hour | None,
+    *,
+    now: datetime,
+    new_token: Callable[[], str],
+) -> Record | None:
+    """Return the pod's probe: the frozen one while it repeats, else a new one; None if no slot is free.
+
+    Args:
+        store: The ledger.
+        rules: The product's.
+        name: The dimension of a new probe.
+        preferred: The hour that the seller chose.
+        refused: The newest hour that AWS refused as out of bounds.
+        now: The present instant.
+        new_token: Makes the unique part of a client token.
+    """
+    micros = to_micros(now)
+    dimension = store.dimension(name)
+    for row in _live(store):
+        record = read_record(row)
+        if row["pod"] == store.pod and row["dimension"] == dimension and repeats(record, now, rules.window):
+            return record
+        retire_probe(store, row, "another probe takes its place", micros)
+    for hour in hours_to_probe(preferred, now, refused):
+        if not store.is_sealed(dimension, hour):
+            seq = _insert(store, dimension, hour, micros, PROBE_MARK + new_token())
+            return read_record(store.one("SELECT * FROM named_record WHERE seq = ?", seq))
+    return None
+
+
+def _insert(store: Store, dimension: int, hour: Hour, now: int, token: str) -> int:
+    whole = store.one("SELECT whole FROM dimension WHERE id = ?", dimension)["whole"]
+    kind = QuantityKind.INTEGER if whole else QuantityKind.DECIMAL
+    seq = insert_record(store, dimension, hour, _NOTHING, kind, 0, now=now, token=token)
+    heir = store.heir(dimension)
+    for each in store.family(dimension):
+        target = open_hour_after(store, heir, hour, now)
+        for tag_set, quantity in open_shares(store, each, hour).values():
+            close(store, Move(CarryCause.PROBE, None, store.pod, hour, target, heir, tag_set, quantity, each), now)
+    return seq
+
+
+def settle_probe(store: Store, record: Record, fate: ProbeFate, answer: Answer, now: int) -> None:
+    """Write what became of a probe."""
+    if isinstance(fate, Drop):
+        store.connection.execute("DELETE FROM record WHERE seq = ? AND status = 'sealed'", (record.seq,))
+    else:
+        settle(store, record, fate, answer, now)
+
+
+def retire_probe(store: Store, row: sqlite3.Row, words: str, now: int) -> None:
+    """End a frozen probe that is not sent again, of whichever pod."""
+    record = read_record(row)
+    settle_probe(store, record, retire(record.unanswered, words), Answer(row["answer"] or words), now)
+
+
+def expire_probes(store: Store, rules: MeteringRules, now: int) -> None:
+    """End the probes whose window has closed: a pod that is entitled otherwise does not send its probe again."""
+    for row in _live(store):
+        if window_closed(Hour(row["hour"]), rules, now):
+            retire_probe(store, row, "the submission window closed", now)
+
+
+def keep_probe_usage(store: Store, now: int) -> dict[str, int]:
+    """Close the hours to come that hold usage of a probe's hour: the pod ends, and no record takes it.
+
+    Returns:
+        How much that was, by dimension.
+    """
+    this_hour = hour_of_micros(now)
+    kept: dict[str, int] = {}
+    opened = store.rows("SELECT * FROM named_bucket WHERE sealed = 0 AND pod = ? AND hour > ?", store.pod, this_hour)
+    for row in opened:
+        if not store.is_probed(row["dimension"], this_hour):
+            continue
+        left = Left(row["pod"], row["dimension"], Hour(row["hour"]), row["tag_set"], read_bucket(row).quantity)
+        reason = UnbilledReason.PROBE_SLOT.because("the start probe took the slot of the pod's last hour")
+        kept[row["name"]] = kept.get(row["name"], 0) + keep_unbilled(store, [left], reason, now)
+    return {name: quantity for name, quantity in kept.items() if quantity}
+
+
+def take_over_probe_usage(store: Store, rules: MeteringRules, now: int) -> int:
+    """Carry what ended pods kept for want of a next hour: this pod has one. Returns how many records that were."""
+    rows = store.rows(
+        "SELECT * FROM named_record WHERE status = 'unbilled' AND resolved = 0 AND product_code = ? AND pod <> ?"
+        " AND reason >= ? AND reason < ? || '~'",
+        rules.product_code,
+        store.pod,
+        UnbilledReason.PROBE_SLOT,
+        UnbilledReason.PROBE_SLOT,
+    )
+    carried = 0
+    for row in rows:
+        hour, quantity = Hour(row["hour"]), parse_signed(row["quantity"])
+        if window_closed(hour, rules, now):
+            continue
+        heir = store.heir(row["dimension"])
+        target = store.first_open(heir, hour_of_micros(now))
+        store.connection.execute(
+            "UPDATE record SET status = 'carried', reason = NULL, settled_at = ?, carried_to = ? WHERE seq = ?",
+            (now, target, row["seq"]),
+        )
+        store.add_to(row["dimension"], "unbilled", -quantity)
+        move = Move(CarryCause.ADOPTED, row["seq"], row["pod"], hour, target, heir, 0, quantity, row["dimension"])
+        carry_record(store, move, now)
+        carried += 1
+    return carried
+
+
+def _live(store: Store) -> list[sqlite3.Row]:
+    return store.rows(_LIVE, PROBE_MARK, PROBE_MARK)
+
+
+def last_held_at(connection: sqlite3.Connection, pod: str, product_code: str) -> datetime | None:
+    """Return when AWS last answered a probe of the pod with DuplicateRequest: it holds a record of the pod."""
+    row = connection.execute(
+        "SELECT max(settled_at) AS at FROM named_record WHERE client_token >= ?1 AND client_token < ?1 || '~'"
+        " AND status = 'unbilled' AND reason_word = ?2 AND uid = ?3 AND product_code = ?4",
+        (PROBE_MARK, UnbilledReason.DUPLICATE, pod, product_code),
+    ).fetchone()
+    return None if row["at"] is None else from_micros(row["at"])

@@ -1,0 +1,118 @@
+"""The start probe of a custom price: asks AWS by one real record of quantity 0 whether the buyer has a subscription.
+
+The ledger freezes the record and counts each attempt before it is sent; a repeat sends exactly the same, also after a
+restart. One call here is one attempt, or two where AWS takes no usage of the previous hour. The registrar decides when
+to ask, and what an answer means for the entitlement.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from sidecar.domain import timestamps
+from sidecar.domain.metering.hours import Hour, hour_of, start_of
+from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.probes import ProbeFate, settle_probe
+from sidecar.domain.metering.records import Answer, FrozenRecord, Record, Wait
+from sidecar.domain.policy import ProbeHour
+from sidecar.domain.ports import Clock
+from sidecar.marketplace import MarketplaceError, MarketplaceMetering
+from sidecar.services.failed_calls import outcome_of
+from sidecar.services.meter_request import meter_request
+from sidecar.services.ports import NoFreeSlot
+
+log = structlog.get_logger()
+
+
+class ProbeStore(Protocol):
+    """What the probe needs of the ledger."""
+
+    async def freeze_probe(
+        self, dimension: str, preferred: ProbeHour, refused: Hour | None, clock: Callable[[], datetime]
+    ) -> Record | None:
+        """Return the pod's start probe, frozen with its client token; None if no slot is free."""
+
+    async def begin(self, record: Record, now: datetime) -> FrozenRecord | None:
+        """Count an attempt durably and return what it sends; None when the record no longer waits."""
+
+    async def settle_probe(self, record: Record, fate: ProbeFate, answer: Answer, now: datetime) -> None:
+        """Write what became of a start probe."""
+
+
+class StartProbe:
+    """The probe of one pod. Implements `sidecar.services.ports.SubscriptionProbe`.
+
+    Args:
+        store: Freezes the record.
+        client: The metering service.
+        clock: Decides the hour.
+        dimension: The dimension of the record; None if the product has none, and then nothing is ever asked.
+        preferred: The hour that the seller chose.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ProbeStore,
+        client: MarketplaceMetering,
+        clock: Clock,
+        dimension: str | None,
+        preferred: ProbeHour,
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._clock = clock
+        self._dimension = dimension
+        self._preferred = preferred
+        self._refused: Hour | None = None
+        """The newest hour that AWS refused as out of bounds."""
+
+    async def ask(self) -> None:
+        """Return once AWS holds a record of this pod: it took the probe, or has another record in its slot.
+
+        Raises:
+            MarketplaceError: AWS did not take the probe; the next call sends the same again.
+            NoFreeSlot: The hours that a probe may lie in have records of this pod already.
+            LedgerUnavailable: The probe could not be frozen.
+        """
+        while True:
+            record = await self._freeze()
+            frozen = await self._store.begin(record, self._clock.now())
+            if frozen is None:
+                continue  # settled meanwhile, for its window closed
+            try:
+                result = await self._client.meter_usage(meter_request(record, frozen))
+            except MarketplaceError as error:
+                outcome = outcome_of(error)
+                await self._settle(record, frozen, outcome, Answer(str(error), None, error.request_id))
+                if outcome is Outcome.DUPLICATE:
+                    return
+                if outcome is Outcome.EXPIRED and record.hour < hour_of(self._clock.now()):
+                    self._refused = max(record.hour, self._refused or record.hour)
+                    continue
+                raise
+            answer = Answer("accepted", result.metering_record_id, result.request_id)
+            await self._settle(record, frozen, Outcome.ACCEPTED, answer)
+            return
+
+    async def _freeze(self) -> Record:
+        if self._dimension is None:
+            raise NoFreeSlot("the product has no dimension")
+        record = await self._store.freeze_probe(self._dimension, self._preferred, self._refused, self._clock.now)
+        if record is None:
+            raise NoFreeSlot(f"dimension {self._dimension} has a record of each hour that a start probe may lie in")
+        return record
+
+    async def _settle(self, record: Record, frozen: FrozenRecord, outcome: Outcome, answer: Answer) -> None:
+        fate = settle_probe(frozen.unanswered, outcome, answer.words)
+        await self._store.settle_probe(record, fate, answer, self._clock.now())
+        method = log.debug if isinstance(fate, Wait) else log.info
+        method(
+            "metering.probe_answered",
+            dimension=record.dimension,
+            hour=timestamps.render(start_of(record.hour)),
+            outcome=outcome,
+            metering_record_id=answer.metering_record_id,
+        )
