@@ -1,5 +1,7 @@
 """A contract price over sockets: gated, started by a grant, seats of two pods, expiry, kills, checkouts of the app."""
 
+import subprocess
+import sys
 import uuid
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -50,6 +52,13 @@ def held(emulator: "Emulator", entitlement: str) -> int:
 def start(site: "Site", pod: str = "pod-1", **changes: Any) -> "Sidecar":
     """Start a pod."""
     return site.start(variables={"POD_UID": pod}, **changes)
+
+
+def test_other_prices_load_no_license_manager() -> None:
+    """The client of License Manager costs memory, so it is loaded for contract prices alone."""
+    program = "import sys, sidecar.commands.run; print([name for name in sys.modules if 'license_manager' in name])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "[]\n" == done.stdout
 
 
 def test_gated_then_started_by_a_grant(sites: "Sites", emulator: "Emulator") -> None:
