@@ -50,6 +50,7 @@ class _Snapshot(Collector):
             {state.value: int(status.entitlement.state is state) for state in State},
         )
         yield _gauge("marketplace_entitled", "1 while the app may run.", int(status.entitlement.entitled))
+        yield from _license(status)
         yield from _progress(status)
         yield from _usage(status)
         yield from _intake(status)
@@ -59,6 +60,27 @@ class _Snapshot(Collector):
             "code",
             dict.fromkeys(sorted({finding.kind or finding.code for finding in status.findings}), 1),
         )
+
+
+def _license(status: Status) -> Iterator[Metric]:
+    license_ = status.entitlement.license
+    if license_ is None:
+        return
+    if license_.end is not None:
+        yield _gauge("marketplace_license_end_timestamp_seconds", "When the contract ends.", license_.end.timestamp())
+    counted = [each for each in license_.entitlements if each.max is not None]
+    yield _labeled(
+        "marketplace_license_seats_held",
+        "How many of an entitlement this pod holds.",
+        "entitlement",
+        {each.name: each.held for each in counted},
+    )
+    yield _labeled(
+        "marketplace_license_seats_max",
+        "How many of an entitlement the contract grants.",
+        "entitlement",
+        {each.name: each.max for each in counted if each.max is not None},
+    )
 
 
 def _progress(status: Status) -> Iterator[Metric]:

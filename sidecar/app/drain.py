@@ -93,9 +93,7 @@ class Drain:
                 # The whole, shortened to the rest of the grace period. It may have passed already; then the open hour
                 # is cut off at its first wait.
                 whole.reschedule(await end_at())
-                ending = (await answer).ending
-                seats = () if self.seats is None else (self.seats.drain(ending=ending),)
-                await asyncio.gather(self.submitter.drain(ending=ending), *seats)
+                await self._end(ending=(await answer).ending)
         except TimeoutError:
             log.warning("shutdown.incomplete", cure="The rest is in the ledger; the next start on it submits it.")
         except LedgerUnavailable as error:
@@ -108,6 +106,20 @@ class Drain:
             # A deadline that passed during `await self.storing` has cancelled it: what it still held was not
             # acknowledged. Otherwise the intake stores the rest, without a deadline, because a write ends by itself.
             await asyncio.wait([self.storing, answer])
+
+    async def _end(self, *, ending: bool) -> None:
+        """Submit the open hour, and return the seats meanwhile: neither waits for the other's service."""
+        seats = asyncio.create_task(self._return_seats(ending=ending))
+        try:
+            await self.submitter.drain(ending=ending)
+            await seats
+        finally:
+            seats.cancel()
+            await asyncio.wait([seats])
+
+    async def _return_seats(self, *, ending: bool) -> None:
+        if self.seats is not None:
+            await self.seats.drain(ending=ending)
 
     async def _submit_ended_hours(self, began_at: float, end_at: Callable[[], Awaitable[float]]) -> None:
         """Submit the ended hours and wait until the app is quiet, at most until the first deadline."""

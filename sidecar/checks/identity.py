@@ -16,7 +16,11 @@ _NODE_ROLE = "iam-role"
 
 
 def check_identity(
-    mode: Mode, environ: Mapping[str, str], method: Callable[[], str | None] | None = None
+    mode: Mode,
+    environ: Mapping[str, str],
+    method: Callable[[], str | None] | None = None,
+    *,
+    meters: bool = True,
 ) -> CheckResult:
     """Judge the identity that wins in the SDK's order.
 
@@ -25,12 +29,15 @@ def check_identity(
         environ: The process's environment.
         method: Asks the SDK where it found credentials; called only when the environment names no source, because the
             node's role answers over the network. None makes no call.
+        meters: AWS Marketplace Metering is called. License Manager accepts any identity.
     """
     identity = find_identity(environ, read=read_file)
     if mode is Mode.EMULATOR:
         return IDENTITY.ok(f"{identity.kind}: {identity.detail}; an emulator takes any")
     if identity.kind is IdentityKind.NONE and method is not None and _node_role(method):
         identity = find_identity(environ, read=read_file, node_role=True)
+    if not meters and identity.kind is not IdentityKind.NONE:
+        return IDENTITY.ok(f"{identity.kind}: {identity.detail}; License Manager accepts any")
     return judge_identity(identity, name_account())
 
 

@@ -19,6 +19,7 @@ RESTS_ON: Mapping[str, tuple[str, ...]] = {
     "endpoint": (*_WAY, "certificates", "dns"),
     "clock": (*_WAY, "certificates", "dns", "endpoint"),
     "sts": (*_WAY, "certificates", "dns", "token"),
+    "license": ("variables", "region", "proxy", "certificates", "token"),
     "permission": (*_WAY, "certificates", "dns", "token", "sts"),
 }
 """By the name of a check, the checks without which it would only repeat their fault; the deepest first."""

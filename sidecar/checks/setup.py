@@ -59,7 +59,8 @@ def check_service(
 ) -> list[CheckResult]:
     """Judge the way to AWS step by step, up to the first fault: what rests on it would only repeat it.
 
-    Asks nothing of an emulator, because its faults and records belong to its user. AWS is asked by one dry run
+    Asks nothing of an emulator, because its faults and records belong to its user, and nothing for a contract without
+    dimensions, because Metering is not called then. AWS is asked by one dry run
     for one dimension, because policies know no dimensions and the quota is the whole account's; by none where the
     entitlement is asked for in the same way. Blocks for `within` seconds at most.
 
@@ -69,7 +70,7 @@ def check_service(
         make_probe: Finds the way to AWS; may raise `ProbeFailed`.
         within: Seconds for everything.
     """
-    if settings.marketplace.mode is Mode.EMULATOR:
+    if settings.marketplace.mode is Mode.EMULATOR or not settings.meters:
         return []
     judged = []
     for result in run_checks([CheckRun(SERVICE, lambda: _way(settings, environ, make_probe))], within):

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
-from sidecar.checks import access, cluster, environment, identity, keys, network, ports, volume
+from sidecar.checks import access, cluster, environment, identity, keys, licenses, network, ports, volume
 from sidecar.checks.check_run import CheckRun, run_checks
 from sidecar.checks.configuration import CONFIGURATION, check_configuration, refuse_configuration
 from sidecar.checks.pod import POD, check_pod
@@ -74,7 +74,8 @@ def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str])
         CheckRun([SIDECAR], lambda: [check_sidecar(running)]),
         *_of_setup(settings, environ, running),
     ]
-    alone = CheckRun([identity.IDENTITY], lambda: [identity.check_identity(settings.marketplace.mode, environ)])
+    mode, meters = settings.marketplace.mode, settings.meters
+    alone = CheckRun([identity.IDENTITY], lambda: [identity.check_identity(mode, environ, meters=meters)])
     try:
         probe = ServiceProbe(endpoint_of(settings.marketplace, environ))
     except UnsupportedRegion:
@@ -87,7 +88,7 @@ def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str])
 
 def _unasked(words: str, *told: CheckResult) -> list[CheckResult]:
     known = {diagnosis.name: diagnosis for diagnosis in told}
-    return [known.get(subject.name, subject.skipped(words)) for subject in SERVICE]
+    return [known.get(subject.name, subject.skipped(words)) for subject in (*SERVICE, licenses.LICENSE)]
 
 
 def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[CheckRun]:
@@ -119,12 +120,19 @@ def _of_pod(settings: Settings, environ: Mapping[str, str], running: RunningSide
 
 def _of_service(settings: Settings, environ: Mapping[str, str], probe: ServiceProbe) -> Iterator[CheckRun]:
     """Yield what asks AWS, or the node's metadata service."""
-    code = settings.product.code
+    code, mode, meters = settings.product.code, settings.marketplace.mode, settings.meters
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
     yield CheckRun(
         [identity.IDENTITY],
-        lambda: [identity.check_identity(settings.marketplace.mode, environ, probe.credentials_method)],
+        lambda: [identity.check_identity(mode, environ, probe.credentials_method, meters=meters)],
     )
+    endpoint = endpoint_of(settings.marketplace, environ)
+    yield CheckRun([licenses.LICENSE], lambda: [licenses.check_license(settings, endpoint)])
+    if not meters:
+        yield CheckRun([access.STS], lambda: [access.check_sts(probe)])
+        unneeded = (network.DNS, network.ENDPOINT, network.CLOCK, access.PERMISSION)
+        yield CheckRun(unneeded, lambda: [each.skipped("AWS Marketplace Metering is not called") for each in unneeded])
+        return
     yield CheckRun([network.DNS], lambda: [network.look_up(probe)])
     yield CheckRun([network.ENDPOINT, network.CLOCK], lambda: network.check_endpoint(probe))
     yield CheckRun([access.STS], lambda: [access.check_sts(probe)])

@@ -93,6 +93,7 @@ class AppCheckouts:
             LedgerUnavailable: The ledger cannot be used (sidecar.domain.metering.events).
         """
         async with self._lock(request.id):
+            await self._checkouts.reload_doubts()
             known = await self._store.find_checkout(request.id)
             if known is not None and not _is_same(known, request):
                 raise CheckoutReused(f"the id {request.id} belongs to a checkout with other content; use another id")
@@ -196,6 +197,7 @@ class AppCheckouts:
                 raise LicenseUnavailable("License Manager has not answered; send the same request again")
 
     async def _known(self, id_: str) -> Checkout:
+        await self._checkouts.reload_doubts()
         known = await self._store.find_checkout(id_)
         if known is None:
             raise UnknownCheckout(f"there is no checkout {id_}")

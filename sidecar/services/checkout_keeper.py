@@ -300,7 +300,8 @@ class CheckoutKeeper:
         before = self._live[key].state
         after = await self._apply(key, transition, *args, **kwargs)
         if after.state is not before:
-            self._log.info(f"checkout.{after.state}", kind=after.kind, entitlement=after.entitlement, count=after.count)
+            event = f"checkout.{after.state}".replace("-", "_")
+            self._log.info(event, kind=after.kind, entitlement=after.entitlement, count=after.count)
         return after
 
     def _fail(self, key: Key, error: MarketplaceError) -> None:

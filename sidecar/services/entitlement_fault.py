@@ -7,7 +7,7 @@ from sidecar.domain.entitlement.states import Entitlement, Reason, State
 from sidecar.domain.status import Finding
 from sidecar.services.failed_calls import cure_of
 
-_LICENSE_CURES: Final[Mapping[str, str]] = {
+LICENSE_CURES: Final[Mapping[str, str]] = {
     Reason.NO_LICENSE: "Subscribe to the product in AWS Marketplace with the account that runs this pod; if there is a "
     "subscription, check product.id and the entitlements of the contract.",
     Reason.LICENSE_PENDING: "Accept the grant in License Manager (Granted licenses), or wait for the contract's start.",
@@ -20,7 +20,7 @@ _AGAIN = "The sidecar asks again by itself; no restart is needed."
 def entitlement_fault(entitlement: Entitlement, *, emulator: bool) -> Finding | None:
     """Return the fault that a closed gate is; None while it is open or AWS has not answered yet."""
     detail = f"{entitlement.reason}: {entitlement.detail}"
-    known = _LICENSE_CURES.get(entitlement.reason)
+    known = LICENSE_CURES.get(entitlement.reason)
     cure = f"{known or cure_of(entitlement.reason, emulator=emulator)} {_AGAIN}".lstrip()
     match entitlement.state:
         case State.DENIED:

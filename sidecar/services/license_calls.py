@@ -32,11 +32,11 @@ class LicenseCalls:
     def __init__(self, connect: Callable[[str], Awaitable[LicenseManager]]) -> None:
         self._connect = connect
 
-    async def list_licenses(self, region: str, sku: str) -> list[License]:
-        """Return every license of a product that the account has received; raises MarketplaceError."""
+    async def list_licenses(self, region: str, sku: str | None) -> list[License]:
+        """Return every license that the account has received, of one product or of all; raises MarketplaceError."""
         client = await self._connect(region)
-        wanted = Filter(name=FilterName.PRODUCT_SKU, values=(sku,))
-        answer = await client.list_received_licenses(ListReceivedLicensesRequest(filters=(wanted,)))
+        wanted = None if sku is None else (Filter(name=FilterName.PRODUCT_SKU, values=(sku,)),)
+        answer = await client.list_received_licenses(ListReceivedLicensesRequest(filters=wanted))
         return [_license(each) for each in answer.licenses]
 
     async def check_out(self, checkout: Checkout) -> Grant:

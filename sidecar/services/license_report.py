@@ -52,6 +52,15 @@ def view(license_: License | None, policy: LicensePolicy, held: Mapping[str, int
     )
 
 
+def wrong_unit(license_: License, policy: LicensePolicy) -> str:
+    """Return which entitlement the seller wants to hold though it has no count; empty if there is none."""
+    for required in policy.require:
+        granted = license_.entitlement(required.name)
+        if required.hold and granted is not None and not granted.counted:
+            return f"license.require holds {required.hold} of {required.name}, and its unit in the license is None"
+    return ""
+
+
 class LicenseFaults:
     """The faults of a license and of its seats.
 
@@ -81,18 +90,11 @@ class LicenseFaults:
         self._set("license-expiring", words if expiring else "", EXPIRING_CURE, now)
         missing = granted and evidence is not None and evidence.missing_at is not None
         self._set("license-missing", licensing.detail if missing else "", MISSING_CURE, now)
-        self._set("license-wrong-unit", self._wrong_unit(license_), UNIT_CURE, now)
+        self._set("license-wrong-unit", "" if license_ is None else wrong_unit(license_, self._policy), UNIT_CURE, now)
         self._set("seats-taken", self._taken(licensing, checkouts), TAKEN_CURE, now)
         ids = ", ".join(f"checkout-{each.seq}" for each in checkouts.in_doubt.values())
         doubt = f"AWS may or may not hold these draw-downs: {ids}" if ids else ""
         self._set("checkout-in-doubt", doubt, DOUBT_CURE, now)
-
-    def _wrong_unit(self, license_: License | None) -> str:
-        for required in self._policy.require:
-            granted = None if license_ is None else license_.entitlement(required.name)
-            if required.hold and granted is not None and not granted.counted:
-                return f"license.require holds {required.hold} of {required.name}, and its unit in the license is None"
-        return ""
 
     def _taken(self, licensing: Licensing, checkouts: CheckoutKeeper) -> str:
         if licensing.standing is not Standing.GRANTED or licensing.license is None:

@@ -20,6 +20,20 @@ NEVER = 1e6
 
 
 @dataclass
+class Seats:
+    """The seats of a contract price."""
+
+    process: "Process"
+
+    async def drain(self, *, ending: bool) -> None:
+        """Return them, as the license keeper does."""
+        assert self.process.seats_take is not None
+        self.process.note("seats" if ending else "seats stay")
+        await asyncio.sleep(self.process.seats_take)
+        self.process.note("seats returned")
+
+
+@dataclass
 class Process:
     """A process whose steps last as long as a test wants, and what it did at which second."""
 
@@ -30,6 +44,8 @@ class Process:
     storing_takes: float = 0.0
     usage_until: float = float("-inf")
     """The app reports usage in every second until this one."""
+    seats_take: float | None = None
+    """How long the return of the seats takes; None for a product without a contract price."""
     fails: bool = False
     done: list[tuple[float, str]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
@@ -78,6 +94,7 @@ class Process:
             stop_api=self._stop_api,
             timeout=TIMEOUT,
             ask_end=self._ask_end,
+            seats=None if self.seats_take is None else Seats(self),
         ).run()
         self.note("over")
 
@@ -189,3 +206,22 @@ def test_failed_intake_is_raised() -> None:
     process._store = fail  # type: ignore[method-assign]
     with pytest.raises(ValueError, match="a bug"):
         process.run()
+
+
+def test_seats_return_beside_the_open_hour() -> None:
+    """Neither service delays the other: the seats return while the open hour is submitted."""
+    steps = Process(seats_take=1.0, open_hour_takes=3.0).run()
+    assert ["open hour", "seats", "seats returned", "submitted", "over"] == steps[-5:]
+
+
+def test_restarted_container_keeps_its_seats() -> None:
+    """Only the end of the pod returns the seats."""
+    assert "seats stay" in Process(seats_take=0.0, end=PodEnd(ending=False)).run()
+
+
+@pytest.mark.parametrize("takes", [NEVER, 20.0])
+def test_silent_license_manager_ends_with_the_whole(takes: float) -> None:
+    """A return without an answer holds the process up no longer than its time."""
+    process = Process(seats_take=takes, ended_hours_take=NEVER)
+    assert "seats returned" not in process.run()
+    assert TIMEOUT.total_seconds() == process.done[-1][0]

@@ -118,6 +118,13 @@ RULES: list[tuple[str, Values, str]] = [
         "sidecar.config.product.id: is missing, and contract prices need it",
     ),
     (
+        "waiting for a seat in a rolling update",
+        config(
+            product={"pricing": "contract", "id": "prod-abc"}, license={"on_taken": "wait"}, metering={"dimensions": []}
+        ),
+        "sidecar.config.license.on_taken: wait keeps the new pod of a rolling update from starting",
+    ),
+    (
         "license probe without an ID",
         config(product={"pricing": "custom"}, entitlement={"probe": "license"}),
         "sidecar.config.product.id: is missing, and entitlement.probe: license needs it",
@@ -369,6 +376,16 @@ def test_all_problems_at_once(helm: Helm) -> None:
         config(product={"code": ""}), sidecar(serviceAccount={"roleArn": ""}, terminationGracePeriodSeconds=1)
     )
     assert 4 == len(_refusal(helm, "marketplace-product", merge(PRODUCT, {**changes, "containers": []})))
+
+
+@pytest.mark.parametrize(
+    "strategy", [{"type": "Recreate"}, {"rollingUpdate": {"maxSurge": 0}}, {"rollingUpdate": {"maxSurge": "0%"}}]
+)
+def test_waiting_for_a_seat_needs_no_surge(helm: Helm, strategy: dict[str, Any]) -> None:
+    """Where the old pod ends first, the new one may wait for its seat."""
+    contract = {"product": {"pricing": "contract", "id": "prod-abc"}, "license": {"on_taken": "wait"}}
+    changes = merge(config(**contract, metering={"dimensions": []}), {"strategy": strategy})
+    assert helm.render("marketplace-product", merge(PRODUCT, changes))
 
 
 def test_pod_identity_is_named(helm: Helm) -> None:

@@ -118,6 +118,16 @@ def break_permission(pod: Pod) -> None:
     pod.changes["ledger"] = {"path": str(folder / "ledger.db")}
 
 
+def lose_license(pod: Pod) -> None:
+    """Give the account a license of another product than the configured one."""
+    pod.emulator.post("licenses", action="grant", sku="prod-other", entitlements=[{"Name": "users", "Unit": "None"}])
+    pod.site.changes = {
+        "product": {"pricing": "contract", "id": "prod-abcdefghijklm", "public_keys": {}},
+        "metering": {"dimensions": []},
+        "marketplace": {"mode": "emulator", "endpoint_url": pod.emulator.url},
+    }
+
+
 def break_key(pod: Pod) -> None:
     """Let another key stand where the registered one was, next to an emulator that was left in the configuration."""
     pod.site.changes = {"marketplace": {"mode": "emulator", "endpoint_url": pod.emulator.url}}

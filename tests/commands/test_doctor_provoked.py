@@ -30,6 +30,7 @@ from tests.commands.pods import (
     claim,
     deny,
     leave_account,
+    lose_license,
     move_away,
     outlive_grace,
     pad_values,
@@ -133,6 +134,11 @@ SICKNESSES = {
             "ledger volume": Told("warn", "tmpfs at /dev/shm", "Use an emptyDir"),
         },
     ),
+    "no-license": Sickness(
+        lose_license,
+        1,
+        {"license": Told("fail", "licenses of other products: prod-other", "Subscribe to the product")},
+    ),
     "other-key": Sickness(
         break_key,
         0,
@@ -200,8 +206,8 @@ def test_healthy_pod_is_clean(pod: Pod) -> None:
     """In the pod in which the faults are provoked nothing is wrong before, so each is the provoked one."""
     code, told = examine(pod)
     unsound = {name for name, check in told.items() if check["status"] in {"fail", "skipped"}}
-    # Nothing was registered yet that could tell of a rotation, and no sidecar runs.
-    assert (0, {"key rotation", "sidecar"}) == (code, unsound), told
+    # Nothing was registered yet that could tell of a rotation, no sidecar runs, and the price is not a contract.
+    assert (0, {"key rotation", "sidecar", "license"}) == (code, unsound), told
 
 
 @pytest.mark.parametrize("name", SICKNESSES)

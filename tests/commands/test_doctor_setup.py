@@ -75,6 +75,13 @@ def test_identity_is_judged(
     assert "of-somebody" not in str(diagnosis)
 
 
+@pytest.mark.parametrize("environ", [KEYS, POD_IDENTITY])
+def test_license_manager_accepts_ordinary_credentials(environ: Mapping[str, str]) -> None:
+    """A contract without dimensions never calls Metering, and License Manager has no rule about identities."""
+    assert CheckStatus.OK is check_identity(Mode.LIVE, {**NOWHERE, **environ}, meters=False).status
+    assert CheckStatus.FAIL is check_identity(Mode.LIVE, NOWHERE, meters=False).status
+
+
 def test_node_role_is_told() -> None:
     """Credentials that nothing in the environment explains come from the node, whose role is not taken."""
     diagnosis = check_identity(Mode.LIVE, NOWHERE, lambda: "iam-role")

@@ -48,25 +48,21 @@ def test_sound_setup_has_none(tmp_path: Path) -> None:
     assert [] == list(obstacles(load(str(path), {}), {"AWS_REGION": "eu-west-1"}))
 
 
-PRICES = [
-    ("product: {code: 0abc, pricing: contract, id: prod-abc}", "entitlement.check"),
-    (
-        "product: {code: 0abc, id: prod-abc}\nmetering: {dimensions: [{name: a}]}\nentitlement: {probe: license}",
-        "entitlement.probe",
-    ),
-]
-
-
-@pytest.mark.parametrize(("price", "key"), PRICES)
-def test_license_check_is_refused(tmp_path: Path, price: str, key: str) -> None:
-    """A check that this version cannot ask ends the start, under the setting that chooses it."""
+def test_license_probe_is_refused(tmp_path: Path) -> None:
+    """A probe that this version cannot ask ends the start, under the setting that chooses it."""
     path = tmp_path / "config.yaml"
+    price = "product: {code: 0abc, id: prod-abc}\nmetering: {dimensions: [{name: a}]}\nentitlement: {probe: license}"
     path.write_text(f"{price}\napi: {{port: 0}}\nprobes: {{port: 0}}\n")
     (found,) = obstacles(load(str(path), {}), {"AWS_REGION": "eu-west-1"})
-    assert (key, f"{key} is license, and this version of the sidecar does not ask License Manager") == (
-        found.key,
-        found.found,
-    )
+    words = "entitlement.probe is license, and this version of the sidecar does not ask License Manager for it"
+    assert ("entitlement.probe", words) == (found.key, found.found)
+
+
+def test_contract_price_is_no_obstacle(tmp_path: Path) -> None:
+    """A contract needs neither a key nor a dimension."""
+    path = tmp_path / "config.yaml"
+    path.write_text("product: {code: 0abc, pricing: contract, id: prod-abc}\napi: {port: 0}\nprobes: {port: 0}\n")
+    assert [] == list(obstacles(load(str(path), {}), {"AWS_REGION": "eu-west-1"}))
 
 
 @pytest.mark.parametrize("command", ["run", "doctor"])

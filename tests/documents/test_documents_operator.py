@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from sidecar.checks.setup import CHECKS
+from sidecar.domain.entitlement.checkouts import CheckoutState
 from sidecar.domain.entitlement.states import Reason, State
 from sidecar.domain.pod.lifecycle import Fault
 from sidecar.domain.status import Metering
@@ -112,7 +113,8 @@ def test_every_event_is_explained() -> None:
         for text in texts(arguments)
         if _EVENT.fullmatch(text)
     }
-    states = {f"registration.{state}" for state in State}
+    states = {f"{gate}.{state}" for gate in ("registration", "license") for state in State}
+    states |= {f"checkout.{state}".replace("-", "_") for state in CheckoutState if state is not CheckoutState.INTENDED}
 
     explained = {word for word in words_of_tables("Log events") if _EVENT.fullmatch(word)}
     assert logged | chosen_events() | states == explained

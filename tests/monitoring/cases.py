@@ -270,6 +270,13 @@ CASES = (
     Case("another fault", "60m", _fault("kubernetes-forbidden", "1x600"), near="MarketplacePublicKeyRotated"),
     Case("static keys", "6m", _fault("identity-not-accepted", "1x600"), ("MarketplaceIdentityNotAccepted",)),
     Case("replaced at once", "3m", _fault("identity-not-accepted", "1x3 stale"), near="MarketplaceIdentityNotAccepted"),
+    Case("contract ends soon", "6m", _fault("license-expiring", "1x600"), ("MarketplaceLicenseExpiring",)),
+    Case("contract is over", "6m", _fault("license-expired", "1x600"), ("MarketplaceLicenseExpiring",)),
+    Case("contract was renewed", "6m", _fault("license-expiring", "1x3 stale"), near="MarketplaceLicenseExpiring"),
+    Case("no seat", "31m", _fault("seats-taken", "1x600"), ("MarketplaceSeatsTaken",)),
+    Case("rolling update on one seat", "29m", _fault("seats-taken", "1x600"), near="MarketplaceSeatsTaken"),
+    Case("draw-down in doubt", "6m", _fault("checkout-in-doubt", "1x600"), ("MarketplaceCheckoutInDoubt",)),
+    Case("draw-down settled", "6m", _fault("checkout-in-doubt", "1x4 stale"), near="MarketplaceCheckoutInDoubt"),
     # The metrics themselves
     Case(
         "probes unreachable",

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.adapters.http.api import Address, ApiServer, Services
-from sidecar.adapters.http.ports import Licenses
-from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
+from sidecar.domain.entitlement.allowances import Allowance, CheckoutRefused, CheckoutRequest, UnknownCheckout
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState
+from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, EntitlementView, LicenseView, State
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch
 from sidecar.domain.metering.quantity import MILLION
@@ -49,6 +50,7 @@ ENTITLED = Entitlement(
     nonce="the-nonce",
     signature="header.body.signature",
 )
+LICENSE = LicenseView("arn", "AVAILABLE", NOW, NOW, None, (EntitlementView("users", "Count", 5, 2),))
 RECORD = RecordView(
     id="r1",
     dimension="requests",
@@ -335,6 +337,63 @@ def request(
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
+class FakeLicenses:
+    """A license that grants every entitlement but `unknown`, and checkouts in memory."""
+
+    def __init__(self) -> None:
+        self.refusal: CheckoutRefused | None = None
+        """What the next calls raise."""
+        self.held: dict[str, Checkout] = {}
+
+    def allowance(self, name: str, requested: int) -> Allowance:
+        """Grant up to five."""
+        self._refuse()
+        return Allowance(name, requested <= 5, 5, 0, None, NOW)
+
+    async def check_out(self, request: CheckoutRequest) -> tuple[Checkout, bool]:
+        """Hold it."""
+        self._refuse()
+        made = request.id not in self.held
+        self.held[request.id] = Checkout(
+            id=request.id,
+            kind=CheckoutKind.APP,
+            sku="prod-1",
+            issuer="aws",
+            entitlement=request.entitlement,
+            unit="Count",
+            count=request.count,
+            drawdown=request.drawdown,
+            client_token="token",
+            region="us-east-1",
+            state=CheckoutState.HELD,
+            intended_at=NOW,
+            expires_at=NOW,
+        )
+        return self.held[request.id], made
+
+    async def confirm(self, id_: str) -> Checkout:
+        """Return it."""
+        self._refuse()
+        if id_ not in self.held:
+            raise UnknownCheckout("unknown")
+        return self.held[id_]
+
+    async def give_back(self, id_: str) -> None:
+        """Forget it."""
+        self._refuse()
+        if id_ not in self.held:
+            raise UnknownCheckout("unknown")
+        del self.held[id_]
+
+    async def listing(self) -> list[Checkout]:
+        """Return what is held."""
+        return list(self.held.values())[:1000]
+
+    def _refuse(self) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+
 @dataclass
 class Api:
     """A running API and the services behind it."""
@@ -344,7 +403,7 @@ class Api:
     books: FakeBooks = field(default_factory=FakeBooks)
     health: FakeHealth = field(default_factory=FakeHealth)
     refused: Counter[str] = field(default_factory=Counter)
-    licenses: Licenses | None = None
+    licenses: FakeLicenses | None = field(default_factory=FakeLicenses)
     unix_socket: Path | None = None
     token_file: Path | None = None
 

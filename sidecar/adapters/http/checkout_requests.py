@@ -20,7 +20,8 @@ MOST_COUNT: Final = 2**31 - 1
 LARGEST_BODY: Final = 16 * 1024
 """Bytes of a body; the longest texts, every character of them escaped, have less than that."""
 _MEMBERS = ("id", "entitlement", "count", "drawdown")
-_COUNT = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+_COUNT = re.compile(r"([1-9][0-9]{0,9})(?:\.0+)?", re.ASCII)
+"""JSON knows no integers: 2.0 is 2."""
 
 
 async def read_checkout(request: web.BaseRequest, memory: MemoryBudget) -> CheckoutRequest:
@@ -71,8 +72,9 @@ def _is_utf8(request: web.BaseRequest) -> bool:
 
 
 def _count(given: object, faults: list[UsageFault]) -> int:
-    if isinstance(given, NumberText) and _COUNT.fullmatch(given) is not None and int(given) <= MOST_COUNT:
-        return int(given)
+    match = _COUNT.fullmatch(given) if isinstance(given, NumberText) else None
+    if match is not None and int(match[1]) <= MOST_COUNT:
+        return int(match[1])
     faults.append(UsageFault(0, "count", f"must be a whole number from 1 to {MOST_COUNT}"))
     return 1
 

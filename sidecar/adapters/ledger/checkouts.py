@@ -132,6 +132,33 @@ def write(store: Store, checkout: Checkout) -> Checkout:
     return replace(checkout, seq=found.lastrowid or 0)
 
 
+def read_decisions(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
+    """Return who has decided about a draw-down in doubt, and why, by row."""
+    rows = connection.execute("SELECT seq, resolved_by, resolved_reason FROM checkout WHERE resolved_by IS NOT NULL")
+    return {row["seq"]: (row["resolved_by"], row["resolved_reason"]) for row in rows}
+
+
+def resolve(store: Store, seq: int, *, drawn: bool, who: str, reason: str, now: datetime) -> Checkout:
+    """Write a person's decision about a draw-down in doubt, inside the caller's transaction.
+
+    Raises:
+        LookupError: There is no such draw-down in doubt; names what there is.
+    """
+    row = store.connection.execute("SELECT * FROM checkout WHERE seq = ?", (seq,)).fetchone()
+    if row is None:
+        raise LookupError(f"there is no checkout-{seq}; `ledger licenses` lists the checkouts")
+    checkout = read_checkout(row)
+    if checkout.state is not CheckoutState.IN_DOUBT:
+        raise LookupError(f"checkout-{seq} is {checkout.state}, not in doubt, so there is nothing to resolve")
+    resolved = checkout.resolved(drawn=drawn, now=now)
+    store.connection.execute(
+        "UPDATE checkout SET state = ?, unanswered = 0, settled_at = ?, resolved_by = ?, resolved_reason = ?"
+        " WHERE seq = ?",
+        (resolved.state, _micros(resolved.settled_at), who, reason, seq),
+    )
+    return resolved
+
+
 def prune(store: Store, now: int) -> int:
     """Drop checkouts that were settled long ago; how many that were."""
     return store.connection.execute(

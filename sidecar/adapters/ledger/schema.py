@@ -147,7 +147,10 @@ _CHECKOUTS = """
         expires_at INTEGER,
         confirmed_at INTEGER,
         unwanted INTEGER NOT NULL,
-        settled_at INTEGER
+        settled_at INTEGER,
+        -- The person who has decided about a draw-down in doubt, and why.
+        resolved_by TEXT,
+        resolved_reason TEXT
     ) STRICT;
     CREATE UNIQUE INDEX checkout_live ON checkout (kind, id) WHERE state IN ('intended', 'held', 'in-doubt');
     CREATE INDEX checkout_id ON checkout (id);

@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from sidecar.adapters.ledger.file import LedgerUnusable
-from sidecar.commands.ledger import events, export, reconcile, records, resolve, status, verify
+from sidecar.commands.ledger import events, export, licenses, reconcile, records, resolve, status, verify
 from sidecar.commands.ledger.source import add_source
 from sidecar.commands.subcommands import Subcommand, add_subcommands, run_subcommand
 from sidecar.exit_codes import ExitCode
@@ -19,6 +19,7 @@ _COMMANDS = (
         "events", "list the usage events that the ledger still keeps", events, "events --dimension requests --limit 20"
     ),
     Subcommand("records", "list the metering records", records, "records --status unbilled"),
+    Subcommand("licenses", "show the license and its checkouts", licenses, "licenses --json"),
     Subcommand("verify", "prove conservation from the rows of the ledger; exit 1 if it fails", verify, "verify --all"),
     Subcommand(
         "export",
@@ -28,7 +29,7 @@ _COMMANDS = (
     ),
     Subcommand(
         "resolve",
-        "decide about unbilled records: accept, carry or write off",
+        "decide about unbilled records, or draw-downs in doubt: accept, carry or write off",
         resolve,
         'resolve rec-7 accept --metering-record-id 4f1c2d --reason "seen in CloudTrail"',
     ),

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from sidecar.adapters.ledger.queries import Choice
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve_all_in
+from sidecar.commands.ledger.resolve_checkout import is_checkout, resolve_checkout
 from sidecar.commands.ledger.source import find_source, hour, utf8
 from sidecar.commands.tables import print_json, print_line
 from sidecar.domain import timestamps
@@ -34,14 +35,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "records",
         metavar="RECORD_ID",
         type=_records,
-        help="id of an unbilled record: rec-7, or rec-7,rec-9 for several; or all: every unbilled record without a"
+        help="id of a draw-down in doubt: checkout-7; or of an unbilled record:"
+        " rec-7, or rec-7,rec-9 for several; or all: every unbilled record without a"
         " decision that matches --reason-kind, --dimension, --from and --until",
     )
     parser.add_argument(
         "action",
         choices=[str(action) for action in Action],
-        help="accept: AWS holds the record, as --metering-record-id proves; carry: AWS does not hold it, its quantity"
-        " is added to the current hour; write-off: it is never billed",
+        help="accept: AWS holds the record, as --metering-record-id proves, or the"
+        " draw-down; carry: AWS does not hold it, its quantity"
+        " is added to the current hour; write-off: it is never billed, or AWS does not hold the draw-down",
     )
     parser.add_argument(
         "--metering-record-id",
@@ -63,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Resolve the records; 0, or 1 if one of them cannot be resolved this way."""
     action = Action(args.action)
+    if is_checkout(args.records):
+        return resolve_checkout(args, action, user())
     if (args.metering_record_id is not None) != (action is Action.ACCEPT):
         sys.stderr.write(
             "ledger resolve: --metering-record-id is required with accept, and not allowed with carry or write-off\n"

@@ -176,7 +176,7 @@ class Licensing:
             proof = self._proof(expired[1], region, now, seated=True)
             return self._granted(expired[1], proof, now, Reason.LICENSE_EXPIRED, detail)
         best = found.best(Finding.LACKING, Finding.SUSPENDED, Finding.PENDING, Finding.EXPIRED, Finding.GONE)
-        reason, detail = _refusal(best, self.terms)
+        reason, detail = refusal(best, self.terms.sku, self.terms.policy)
         return replace(
             self,
             standing=Standing.REFUSED,
@@ -206,7 +206,7 @@ class Licensing:
         )
 
     def _suspended(self, best: tuple[Finding, License] | None, evidence: LicenseEvidence, now: datetime) -> Self:
-        reason, detail = _refusal(best, self.terms)
+        reason, detail = refusal(best, self.terms.sku, self.terms.policy)
         return replace(
             self,
             standing=Standing.SUSPENDED,
@@ -320,10 +320,16 @@ def _edges(licensing: Licensing) -> Iterator[datetime]:
         yield _admitted_until(licensing, unseated_at)
 
 
-def _refusal(best: tuple[Finding, License] | None, terms: Terms) -> tuple[Reason, str]:
-    """Return why a look closes the gate."""
+def refusal(best: tuple[Finding, License] | None, sku: str, policy: LicensePolicy) -> tuple[Reason, str]:
+    """Return why a look without a good license closes the gate.
+
+    Args:
+        best: The license that comes nearest, with its finding; None if there is none.
+        sku: The product ID.
+        policy: What the seller requires.
+    """
     if best is None:
-        detail = f"This AWS account has received no license of AWS Marketplace for product {terms.sku}."
+        detail = f"This AWS account has received no license of AWS Marketplace for product {sku}."
         return Reason.NO_LICENSE, detail
     finding, license_ = best
     name = f"The license {license_.arn}"
@@ -339,7 +345,7 @@ def _refusal(best: tuple[Finding, License] | None, terms: Terms) -> tuple[Reason
             begin = "later" if license_.begin is None else f"on {render(license_.begin)}"
             reason, detail = Reason.LICENSE_PENDING, f"{name} begins {begin}."
         case Finding.LACKING:
-            reason, detail = Reason.NO_LICENSE, shortfall(license_, terms.policy)
+            reason, detail = Reason.NO_LICENSE, shortfall(license_, policy)
         case Finding.GOOD | Finding.GONE | Finding.FOREIGN:
             state = f"its status is {license_.status}, its grant is {license_.received}"
             reason, detail = Reason.NO_LICENSE, f"{name} gives no right: {state}."

@@ -1,0 +1,77 @@
+"""Whether the account has a license that gives the pod its right. Reads the list of licenses and takes nothing."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from sidecar.domain import timestamps
+from sidecar.domain.check_result import Check, CheckResult
+from sidecar.domain.entitlement.licenses import Finding, License, Survey, judge, survey
+from sidecar.domain.entitlement.licensing import refusal
+from sidecar.marketplace import Endpoint, MarketplaceError
+from sidecar.services.entitlement_fault import LICENSE_CURES
+from sidecar.services.license_calls import LicenseCalls
+from sidecar.services.license_clients import RegionalClients
+from sidecar.services.license_looks import HOME_REGION
+from sidecar.services.license_report import EXPIRING_CURE, UNIT_CURE, wrong_unit
+from sidecar.settings import EntitlementCheck, Mode, Settings
+from sidecar.settings.values import AUTO
+from sidecar.upstream import present
+
+LICENSE = Check("license", "With a contract price each pod is admitted by a license of the account that runs it.")
+_WITHIN: Final = timedelta(seconds=2)
+"""For connecting, and for an answer."""
+
+
+def check_license(settings: Settings, endpoint: Endpoint) -> CheckResult:
+    """Judge the licenses that the account has received, in the pod's Region and in us-east-1."""
+    if settings.check is not EntitlementCheck.LICENSE:
+        return LICENSE.skipped("the entitlement does not rest on a license")
+    try:
+        licenses = asyncio.run(_list(settings, replace(endpoint, connect_timeout=_WITHIN, read_timeout=_WITHIN)))
+    except MarketplaceError as error:
+        return LICENSE.fail(str(error), error.cure)
+    now = present(settings.marketplace)
+    sku, any_issuer = settings.product.id or "", settings.marketplace.mode is Mode.EMULATOR
+    found = survey(licenses, sku, settings.license, now, any_issuer=any_issuer)
+    good = found.best(Finding.GOOD)
+    return _refuse(settings, found, licenses, now) if good is None else _accept(settings, good[1], now)
+
+
+async def _list(settings: Settings, endpoint: Endpoint) -> list[License]:
+    clients = RegionalClients(endpoint, None)
+    calls = LicenseCalls(clients.connect)
+    own = endpoint.region if settings.license.region == AUTO else settings.license.region
+    found: dict[str, License] = {}
+    try:
+        for region in dict.fromkeys([own, HOME_REGION]):
+            found |= {each.arn: each for each in await calls.list_licenses(region, None)}
+    finally:
+        await clients.close()
+    return list(found.values())
+
+
+def _accept(settings: Settings, license_: License, now: datetime) -> CheckResult:
+    names = ", ".join(each.name for each in license_.entitlements)
+    end = "" if license_.end is None else f" until {timestamps.render(license_.end)}"
+    words = f"the license {license_.arn} is good{end}; it grants {names}"
+    unit = wrong_unit(license_, settings.license)
+    if unit:
+        return LICENSE.warn(f"{words}. {unit}", UNIT_CURE)
+    if license_.end is not None and license_.end - now < settings.license.warn_before:
+        return LICENSE.warn(words, EXPIRING_CURE)
+    return LICENSE.ok(words)
+
+
+def _refuse(settings: Settings, found: Survey, licenses: Sequence[License], now: datetime) -> CheckResult:
+    sku = settings.product.id or ""
+    order = (Finding.LACKING, Finding.SUSPENDED, Finding.PENDING, Finding.EXPIRED, Finding.GONE)
+    reason, detail = refusal(found.best(*order), sku, settings.license)
+    others = {each.sku for each in licenses if judge(each, each.sku, settings.license, now) is not Finding.FOREIGN} - {
+        sku
+    }
+    if others:
+        detail += f" It has licenses of other products: {', '.join(sorted(others))}."
+    return LICENSE.fail(f"{reason}: {detail}", LICENSE_CURES[reason])

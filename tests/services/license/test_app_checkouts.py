@@ -1,0 +1,182 @@
+"""What the app asks of its license, and what it is answered when AWS answers, refuses or is silent."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.domain.entitlement.allowances import (
+    CheckoutInDoubt,
+    CheckoutNotEntitled,
+    CheckoutRefused,
+    CheckoutRequest,
+    CheckoutReused,
+    LicenseUnavailable,
+    NotReturnable,
+    SeatsTaken,
+    UnknownCheckout,
+    UnknownEntitlement,
+)
+from sidecar.domain.entitlement.checkouts import CheckoutState
+from sidecar.domain.entitlement.licenses import LicenseEntitlement
+from tests.support.license_manager import HOME, Trouble, World
+from tests.support.licensed_pods import REGION, Pod
+from tests.support.licenses import ARN, FEATURE, GOOD, PRO, USERS
+
+if TYPE_CHECKING:
+    from tests.conftest import ManualClock
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+REPORTS = LicenseEntitlement("reports", "Count", 3)
+LICENSE = replace(GOOD, end=None, entitlements=(USERS, REPORTS, PRO, FEATURE))
+SEAT = CheckoutRequest("session-1", "users", 2)
+ORDER = CheckoutRequest("order-1", "reports", 1, drawdown=True)
+MakePod = Callable[..., Pod]
+
+
+@pytest.fixture
+async def pod(world: World, make_pod: MakePod) -> Pod:
+    """A pod that is entitled."""
+    world.grant(LICENSE)
+    return await make_pod().start()
+
+
+async def refusal(call: object) -> type[CheckoutRefused]:
+    """Return how a call is refused."""
+    with pytest.raises(CheckoutRefused) as refused:
+        await call  # type: ignore[misc]
+    return refused.type
+
+
+async def test_seat_lives_while_the_app_confirms(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """A seat is extended while the app confirms it within an hour, and lapses without."""
+    checkout, made = await pod.app.check_out(SEAT)
+    assert (CheckoutState.HELD, True, 2) == (checkout.state, made, world.held("users"))
+    for _ in range(6):
+        await clock.advance(50 * MINUTE)
+        await pod.app.confirm("session-1")
+        assert 2 == world.held("users")
+    await clock.advance(3 * HOUR)
+    assert 0 == world.held("users")
+    assert [CheckoutState.LAPSED] == [each.state for each in await pod.app.listing()]
+    assert CheckoutState.LAPSED is (await pod.app.confirm("session-1")).state
+    assert (await pod.app.check_out(SEAT))[1]
+
+
+async def test_same_id_is_the_same_checkout(world: World, pod: Pod) -> None:
+    """The same content is one checkout; other content under the id is refused, also after its end."""
+    await pod.app.check_out(SEAT)
+    assert not (await pod.app.check_out(SEAT))[1]
+    assert CheckoutReused is await refusal(pod.app.check_out(replace(SEAT, count=3)))
+    await pod.app.give_back("session-1")
+    await pod.app.give_back("session-1")
+    assert 0 == world.held("users")
+    assert CheckoutReused is await refusal(pod.app.check_out(replace(SEAT, drawdown=True)))
+    assert (await pod.app.check_out(SEAT))[1]
+
+
+async def test_refusals_have_their_kind(world: World, pod: Pod) -> None:
+    """No seat left, no such entitlement, no good license and no such id are different answers."""
+    assert SeatsTaken is await refusal(pod.app.check_out(replace(SEAT, count=501)))
+    await pod.app.check_out(replace(SEAT, id="all", count=500))
+    assert SeatsTaken is await refusal(pod.app.check_out(SEAT))
+    assert CheckoutNotEntitled is await refusal(pod.app.check_out(replace(SEAT, entitlement="gold", id="x")))
+    assert CheckoutNotEntitled is await refusal(pod.app.check_out(CheckoutRequest("y", "pro", 2)))
+    assert UnknownCheckout is await refusal(pod.app.confirm("none"))
+    assert UnknownCheckout is await refusal(pod.app.give_back("none"))
+    await pod.app.check_out(ORDER)
+    assert NotReturnable is await refusal(pod.app.give_back("order-1"))
+
+
+async def test_closed_gate_takes_nothing(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """Once AWS has stopped the license nothing is checked out."""
+    world.change(ARN, status="SUSPENDED")
+    await clock.advance(15 * MINUTE)
+    assert CheckoutNotEntitled is await refusal(pod.app.check_out(SEAT))
+    assert not pod.app.allowance("users", 1).allowed
+
+
+async def test_silence_is_unavailable_and_repeated(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """Without an answer the app asks again; the sidecar has repeated the same request meanwhile."""
+    world.troubles.append(Trouble.LOST)
+    assert LicenseUnavailable is await refusal(pod.app.check_out(SEAT))
+    await clock.advance(MINUTE)
+    checkout, made = await pod.app.check_out(SEAT)
+    assert (CheckoutState.HELD, False, 2) == (checkout.state, made, world.held("users"))
+
+
+async def test_lost_return_is_repeated(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """A return without an answer is repeated by the sidecar, and the seat is not extended meanwhile."""
+    await pod.app.check_out(SEAT)
+    world.troubles.append(Trouble.DROPPED)
+    assert LicenseUnavailable is await refusal(pod.app.give_back("session-1"))
+    await clock.advance(MINUTE)
+    assert 0 == world.held("users")
+    assert [CheckoutState.RETURNED] == [each.state for each in await pod.app.listing()]
+
+
+async def test_license_without_returns(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """Where the license takes nothing back, the seat ends by itself."""
+    world.grant(replace(LICENSE, entitlements=(replace(USERS, allow_check_in=False), FEATURE)))
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    assert NotReturnable is await refusal(pod.app.give_back("session-1"))
+    await clock.advance(61 * MINUTE)
+    assert 0 == world.held("users")
+
+
+@pytest.mark.parametrize("restart", [True, False])
+async def test_lost_drawdown_is_never_drawn_twice(
+    clock: "ManualClock", world: World, pod: Pod, *, restart: bool
+) -> None:
+    """A draw-down whose answer was lost for longer than AWS knows its token waits for a person."""
+    world.troubles.append(Trouble.LOST)
+    assert LicenseUnavailable is await refusal(pod.app.check_out(ORDER))
+    world.down = {HOME, REGION}
+    if restart:
+        await pod.start()
+    await clock.advance(2 * HOUR)
+    world.down = set()
+    await clock.advance(HOUR)
+    assert CheckoutInDoubt is await refusal(pod.app.check_out(ORDER))
+    assert {"checkout-in-doubt"} == pod.codes()
+    assert 1 == world.held("reports")
+    # A person finds it at AWS: the same request is answered, and nothing more is drawn.
+    (row,) = [each for each in pod.store.rows.values() if each.drawdown]
+    pod.store.rows[row.seq] = row.resolved(drawn=True, now=clock.now())
+    assert (CheckoutState.HELD, False) == ((found := await pod.app.check_out(ORDER))[0].state, found[1])
+    await clock.advance(16 * MINUTE)
+    assert (1, set()) == (world.held("reports"), pod.codes())
+
+
+async def test_lost_ledger_draws_nothing_twice(world: World, pod: Pod, make_pod: MakePod) -> None:
+    """The client token of a draw-down is a digest, so a pod with an empty ledger makes the same request."""
+    await pod.app.check_out(ORDER)
+    other = await make_pod(name="pod-2").start()
+    assert CheckoutState.HELD is (await other.app.check_out(ORDER))[0].state
+    assert 1 == world.held("reports")
+
+
+async def test_allowance_from_memory(world: World, pod: Pod) -> None:
+    """An entitlement is answered without a call, with what this pod holds."""
+    await pod.app.check_out(SEAT)
+    world.calls.clear()
+    found = pod.app.allowance("users", 500)
+    assert (True, 500, 2, None, None) == (found.allowed, found.max, found.held, found.tier, found.until)
+    assert not pod.app.allowance("users", 501).allowed
+    assert ("pro", None) == ((tier := pod.app.allowance("basic", 1)).tier, tier.max)
+    with pytest.raises(UnknownEntitlement):
+        pod.app.allowance("gold", 1)
+    assert [] == world.calls
+
+
+async def test_allowance_before_the_first_answer(world: World, make_pod: MakePod) -> None:
+    """Before License Manager has answered nothing is known, which is not a refusal."""
+    world.down = {HOME, REGION}
+    pod = await make_pod().start()
+    with pytest.raises(LicenseUnavailable):
+        pod.app.allowance("users", 1)
+    assert LicenseUnavailable is await refusal(pod.app.check_out(SEAT))
