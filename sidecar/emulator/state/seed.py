@@ -7,7 +7,7 @@ dimension is taken.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -15,6 +15,8 @@ from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.shapes import CUSTOMER, REQUESTS, Flag, Structure, check
 from sidecar.emulator.state.customers import Name, named_customer
 from sidecar.emulator.state.entries import Customer
+
+Pricing = Literal["hourly", "custom", "contract"]
 
 
 class SeedError(Exception):
@@ -34,6 +36,7 @@ class Seed:
         dimensions: None takes any dimension.
         public_key_version: Key pairs 1 to this one exist.
         entitled: The account that the pods run in is entitled.
+        pricing: The kind of price; None takes every operation.
     """
 
     product_code: str | None = None
@@ -41,6 +44,7 @@ class Seed:
     public_key_version: int = 1
     customers: tuple[Customer, ...] = ()
     entitled: bool = True
+    pricing: Pricing | None = None
 
     @property
     def resolved_product_code(self) -> str:
@@ -79,11 +83,14 @@ def make_seed(document: object) -> Seed:
     version = _checked("PublicKeyVersion", product.get("public_key_version"), "product.public_key_version", problems)
     if isinstance(version, int) and version > 100:
         problems.append("product.public_key_version: the emulator makes a key pair per version, at most 100")
+    pricing = product.get("pricing")
+    if pricing is not None and pricing not in get_args(Pricing):
+        problems.append(f"product.pricing: {pricing!r}: must be one of {', '.join(get_args(Pricing))}, or null")
     dimensions = _read_dimensions(metering.get("dimensions"), problems)
     customers, entitled = _read_customers(configuration.get("customers"), problems)
     if problems:
         raise SeedError(problems)
-    return Seed(code, dimensions, version or 1, customers, entitled)
+    return Seed(code, dimensions, version or 1, customers, entitled, pricing)
 
 
 def _mapping(value: object, field: str, problems: list[str]) -> dict[str, Any]:
