@@ -262,7 +262,7 @@ class Ledger(LedgerAccess):
 
         def prune(store: Store) -> bool:
             with store.transaction():
-                probe_slots.expire_probes(store, self.rules, to_micros(now))
+                probe_slots.expire_probes(store, to_micros(now))
                 more = pruning.prune(store, to_micros(now))
             if not more:
                 self._keep_reserve(store)
@@ -287,7 +287,7 @@ class Ledger(LedgerAccess):
         def freeze(store: Store) -> Record | None:
             now = clock()
             return probe_slots.freeze_probe(
-                store, self.rules, dimension, preferred, refused, now=now, new_token=lambda: str(uuid.uuid4())
+                store, dimension, preferred, refused, now=now, new_token=lambda: str(uuid.uuid4())
             )
 
         return await self._write(freeze)
