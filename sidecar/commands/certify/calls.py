@@ -18,6 +18,7 @@ import structlog
 
 from sidecar.adapters.clock import EmulatorClock, SystemClock
 from sidecar.commands.certify.file import ReportFile
+from sidecar.commands.certify.findings import find_out
 from sidecar.commands.certify.report import Call, CallOutcome, Conclusion, DryRun, Frozen, RecordCall, RegistrationCall
 from sidecar.domain import timestamps
 from sidecar.domain.entitlement.token import Refusal
@@ -79,11 +80,11 @@ class Certifier:
         report = self.file.report
         report.dry_runs = [DryRun(dimension=dimension) for dimension in report.subject.dimensions]
         for dry_run in report.dry_runs:
-            instant = await self._present()
+            instant = await self.present()
             dry_run.asked_at = timestamps.render(instant)
             request = self._request(dry_run.dimension, instant, str(uuid4()), dry_run=True)
             try:
-                result = await self._repeat(partial(self.service.meter_usage, request))
+                result = await self.repeat(partial(self.service.meter_usage, request))
             except MarketplaceError as error:
                 await self._note(dry_run, error, refused=error.disposition is not Disposition.RETRY)
                 if error.disposition is not Disposition.GIVE_UP_RECORD:
@@ -95,24 +96,25 @@ class Certifier:
     async def send_all(self) -> bool:
         """Register if the product does, then send each open record; return whether AWS took everything."""
         report = self.file.report
+        await find_out(self)
         registration = report.registration
         if registration is None or registration.accepted or await self._register(registration):
             for record in report.records:
                 if record.outcome is None and not await self._send(record):
                     break
-        report.finished_at = timestamps.render(await self._present())
+        report.finished_at = timestamps.render(await self.present())
         self.file.save()
         return report.verdict is Conclusion.PASSED
 
     async def _register(self, registration: RegistrationCall) -> bool:
         """Register the pod; return whether AWS accepted it and its signature is right."""
-        prover = self._prover()
+        prover = self.make_prover()
         # AWS meters the pod once, however often it registers: a new nonce each time keeps old answers out.
         nonce = secrets.token_urlsafe(_NONCE_BYTES)
-        registration.asked_at = timestamps.render(await self._present())
+        registration.asked_at = timestamps.render(await self.present())
         self.file.save()
         try:
-            answer = await self._repeat(partial(prover.ask, nonce))
+            answer = await self.repeat(partial(prover.ask, nonce))
         except MarketplaceError as error:
             await self._note(registration, error, refused=error.disposition is not Disposition.RETRY)
             return False
@@ -129,7 +131,8 @@ class Certifier:
         await self._take(registration, answer.result.request_id)
         return True
 
-    def _prover(self) -> Prover:
+    def make_prover(self) -> Prover:
+        """Return what asks for the registration of this pod."""
         target = self.file.report.subject
         return Prover(
             pod=target.pod or "",
@@ -147,13 +150,13 @@ class Certifier:
         # The process that froze it may have been killed before the answer came.
         attempted_before = record.request is not None
         if record.request is None:
-            instant = await self._present()
+            instant = await self.present()
             record.request = Frozen(timestamps.render(instant.replace(microsecond=0)), str(uuid4()))
             record.asked_at = timestamps.render(instant)
             self.file.save()
         request = self._request(record.dimension, record.request.instant, record.request.client_token)
         try:
-            result = await self._repeat(partial(self.service.meter_usage, request))
+            result = await self.repeat(partial(self.service.meter_usage, request))
         except MarketplaceError as error:
             given_up = error.disposition is Disposition.GIVE_UP_RECORD
             maybe_taken = attempted_before or error.taken is Taken.UNKNOWN
@@ -178,7 +181,8 @@ class Certifier:
             client_token=client_token,
         )
 
-    async def _repeat(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def repeat(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Return the answer to a call, made again while AWS gives none and `retry_for` lasts."""
         back_off = BackOff(random.random)
         return await call(operation, deadline=self.clock.now() + self.retry_for, clock=self.clock, back_off=back_off)
 
@@ -192,11 +196,12 @@ class Certifier:
         await self._conclude(call, CallOutcome.REFUSED if refused else None)
 
     async def _conclude(self, call: Call, outcome: CallOutcome | None) -> None:
-        call.answered_at = timestamps.render(await self._present())
+        call.answered_at = timestamps.render(await self.present())
         call.outcome = outcome
         self.file.save()
 
-    async def _present(self) -> datetime:
+    async def present(self) -> datetime:
+        """Return the present instant."""
         if isinstance(self.clock, EmulatorClock):
             await self.clock.refresh()
         return self.clock.now()

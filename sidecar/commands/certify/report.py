@@ -111,6 +111,20 @@ class RecordCall(Call):
     metering_record_id: str | None = None
 
 
+class Question(StrEnum):
+    """What AWS's documents leave open, and the seller's first run finds out."""
+
+    ZERO_BEFORE_START = "zero-record-before-start"  # whether AWS takes a zero record of the hour before the first call
+    REGISTER_USAGE = "register-usage-of-custom-price"  # what RegisterUsage answers for a product with a custom price
+
+
+@dataclass(slots=True)
+class Finding(RecordCall):
+    """The answer to a question. It decides nothing about the verdict: each answer is a good one."""
+
+    question: str = ""
+
+
 @dataclass(slots=True)
 class Report:
     """The whole report, as in the file. Times are RFC 3339 in UTC; null means unknown, or not yet."""
@@ -123,6 +137,8 @@ class Report:
     registration: RegistrationCall | None = None
     """None when the product does not register."""
     records: list[RecordCall] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    """Empty unless the check is `meter`."""
 
     @property
     def calls(self) -> list[Call]:
@@ -160,6 +176,7 @@ class Report:
         if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
             raise ValueError("not a report")
         document.pop("verdict", None)
+        document.setdefault("findings", [])  # of a version that asked no questions
         members = _checked(cls, document)
         registration = members["registration"]
         report = cls(
@@ -168,7 +185,8 @@ class Report:
                 "subject": Target(**_checked(Target, members["subject"])),
                 "dry_runs": [_call(DryRun, each) for each in members["dry_runs"]],
                 "registration": None if registration is None else _call(RegistrationCall, registration),
-                "records": [_record(each) for each in members["records"]],
+                "records": [_record(RecordCall, each) for each in members["records"]],
+                "findings": [_record(Finding, each) for each in members["findings"]],
             }
         )
         if [record.dimension for record in report.records] != report.subject.dimensions:
@@ -182,8 +200,8 @@ def _call(kind: type[Any], document: Any) -> Any:
     return kind(**{**members, "outcome": None if outcome is None else CallOutcome(outcome)})
 
 
-def _record(document: Any) -> RecordCall:
-    record: RecordCall = _call(RecordCall, document)
+def _record(kind: type[Any], document: Any) -> Any:
+    record = _call(kind, document)
     if record.request is not None:
         record.request = Frozen(**_checked(Frozen, record.request))
         # Read now: an edited timestamp must be found before the first call.
