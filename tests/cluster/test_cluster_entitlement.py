@@ -94,3 +94,36 @@ def _endpoints(stage: Stage) -> tuple[list[str], list[str]]:
     for endpoint in [endpoint for one in slices for endpoint in one.endpoints or []]:
         ready[0 if endpoint.conditions.ready else 1].append(endpoint.target_ref.name)
     return ready
+
+
+def test_custom_price_without_subscription_never_starts(product: Product, stage: Stage) -> None:
+    """With a custom price the probe is a real record: without a subscription the app never starts, in any new pod."""
+    product.emulator.unsubscribe()
+    product.install({"sidecar": {"config": {"product": {"pricing": "custom"}}}})
+    for _ in range(2):
+        (pod,) = stage.await_pods(SELECTOR, "running the sidecar", lambda pod: is_running(pod, SIDECAR_CONTAINER))
+        await_for("the refusal", partial(_is_denied, stage, pod))
+        product.emulator.advance(ASK_AGAIN)
+        await_for("more failed probes", partial(_has_failed, stage, pod))
+        assert not is_running(stage.read(pod), APP)
+        stage.delete(pod)
+        stage.await_gone(pod)
+    assert [] == product.emulator.records()
+
+
+def test_custom_price_starts_by_probe(product: Product, stage: Stage) -> None:
+    """With a custom price and a subscription one zero record of the pod opens the gate."""
+    product.install({"sidecar": {"config": {"product": {"pricing": "custom"}}}})
+    (pod,) = product.await_ready()
+    assert ("metered", "0") == (
+        product.ask(pod, "/v1/entitlement")["reason"],
+        product.emulator.records()[0]["UsageQuantity"],
+    )
+
+
+def _is_denied(stage: Stage, pod: Any) -> bool:
+    return _refusal(stage.read(pod), "denied") is not None
+
+
+def _has_failed(stage: Stage, pod: Any) -> bool:
+    return _failed_probes(stage, pod) >= 5

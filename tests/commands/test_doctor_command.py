@@ -20,7 +20,7 @@ from tests.support.tools import PATIENCE
 pytestmark = pytest.mark.process
 
 NAMES = [
-    *("configuration", "variables", "sidecar", "keys", "key rotation", "region", "pod", "token", "proxy"),
+    *("configuration", "variables", "sidecar", "price", "keys", "key rotation", "region", "pod", "token", "proxy"),
     *("certificates", "sdk variables"),
     *("ledger", "ledger volume", "ledger room", "api port", "api token", "probe port"),
     *("kubernetes", "kubernetes role", "shutdown", "identity", "dns", "endpoint", "clock", "sts", "permission"),

@@ -16,15 +16,15 @@ import pytest
 
 from sidecar.commands.demo.environment import free_port, wait_for
 from tests.support.identity import KEYS
-from tests.support.processes import environment
+from tests.support.processes import environment, launch_emulator
 from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
-    from tests.support.processes import Emulator, Site
+    from tests.support.processes import Emulator, Site, Sites
 
 pytestmark = pytest.mark.process
 
-HOUR = "2026-11-23T10:00:00Z"
+HOUR, BEFORE = "2026-11-23T10:00:00Z", "2026-11-23T09:00:00Z"
 PRODUCT: dict[str, Any] = {"metering": {"dimensions": [{"name": "requests"}, {"name": "gigabytes"}]}}
 ONE_EACH = {(HOUR, "requests"): "1", (HOUR, "gigabytes"): "1"}
 SELLER = {"AWS_ACCESS_KEY_ID": "seller", "AWS_SECRET_ACCESS_KEY": "any"}
@@ -440,8 +440,29 @@ def test_unsubscribed_record_stays_open(certification: Certification, emulator: 
     done = certification.run("--yes", **only_metered)
     assert (1, True) == (done.returncode, "Subscribe to the product" in done.stdout)
     emulator.post("customers", action="entitle")
-    assert 0 == certification.run("--yes", **only_metered).returncode
-    assert (ONE_EACH, []) == (emulator.held(), emulator.calls("RegisterUsage"))
+    done = certification.run("--yes", **only_metered)
+    assert (0, {**ONE_EACH, (BEFORE, "requests"): "0"}) == (done.returncode, emulator.held())
+    findings = {each["question"]: each["outcome"] for each in certification.document["findings"]}
+    assert {"zero-record-before-start": "accepted", "register-usage-of-custom-price": "accepted"} == findings
+    assert "found out, zero-record-before-start: accepted." in done.stdout
+
+
+@pytest.mark.process
+def test_open_questions_are_answered(sites: "Sites", tmp_path: Path) -> None:
+    """What AWS refuses is an answer, too: it is written down, and the certification passes."""
+    seed = tmp_path / "seed.yaml"
+    seed.write_text("product: {code: 0abc123example, pricing: custom}\n")
+    emulator = launch_emulator(tmp_path / "emulator.log", "--from-first-call", "--seed-config", str(seed))
+    try:
+        emulator.begin()
+        certification = Certification(sites.make(emulator), tmp_path / "certify.json")
+        done = certification.run("--yes", product={"pricing": "custom", "public_keys": {}})
+        errors = {each["question"]: each["error"].split(":")[0] for each in certification.document["findings"]}
+    finally:
+        emulator.kill()
+    assert (0, ONE_EACH) == (done.returncode, {(HOUR, name): "1" for _, name in ONE_EACH})
+    assert "TimestampOutOfBoundsException" in errors["zero-record-before-start"]
+    assert "InvalidProductCodeException" in errors["register-usage-of-custom-price"]
 
 
 def test_filled_slot_is_explained(certification: Certification, emulator: "Emulator", tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import structlog
 
 from sidecar.adapters.clock import EmulatorClock, SystemClock
 from sidecar.commands.certify.file import ReportFile
+from sidecar.commands.certify.findings import find_out
 from sidecar.commands.certify.license import examine_license
 from sidecar.commands.certify.report import Call, CallOutcome, Conclusion, DryRun, Frozen, RecordCall, RegistrationCall
 from sidecar.domain import timestamps
@@ -100,6 +101,7 @@ class Certifier:
         report = self.file.report
         if report.license is not None and not report.license.accepted:
             await examine_license(self, report.license)
+        await find_out(self)
         registration = report.registration
         if registration is None or registration.accepted or await self._register(registration):
             for record in report.records:
@@ -111,7 +113,7 @@ class Certifier:
 
     async def _register(self, registration: RegistrationCall) -> bool:
         """Register the pod; return whether AWS accepted it and its signature is right."""
-        prover = self._prover()
+        prover = self.make_prover()
         # AWS meters the pod once, however often it registers: a new nonce each time keeps old answers out.
         nonce = secrets.token_urlsafe(_NONCE_BYTES)
         registration.asked_at = timestamps.render(await self.present())
@@ -134,7 +136,8 @@ class Certifier:
         await self.take(registration, answer.result.request_id)
         return True
 
-    def _prover(self) -> Prover:
+    def make_prover(self) -> Prover:
+        """Return what asks for the registration of this pod."""
         target = self.file.report.subject
         return Prover(
             pod=target.pod or "",

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 
 from sidecar.commands.certify.file import ReportFile
-from sidecar.commands.certify.report import Call, Conclusion, LicenseCall, RecordCall, Report
+from sidecar.commands.certify.findings import open_questions
+from sidecar.commands.certify.report import Call, Conclusion, LicenseCall, Question, RecordCall, Report
 from sidecar.commands.tables import print_line, print_table
 
 YES = "yes"
@@ -16,6 +17,12 @@ _ENDS = {
     Conclusion.FAILED: "AWS refused something; see above.",
     Conclusion.INCOMPLETE: "At least one call is open. Run the same command again: it resumes, and repeats "
     "unanswered calls unchanged.",
+}
+
+
+_ASKED = {
+    Question.ZERO_BEFORE_START: "MeterUsage of 0 for the hour before: finds out whether AWS takes it from a new pod",
+    Question.REGISTER_USAGE: "RegisterUsage: finds out what AWS answers for a custom price",
 }
 
 
@@ -38,6 +45,7 @@ def announce(file: ReportFile) -> None:
             f"  License Manager, for {report.license.sku}: two checkouts of an entitlement without a count, which"
         )
         lines.append("  take nothing and are returned")
+    lines += [f"  {_ASKED[question]}" for question in open_questions(file)]
     pending = [record for record in report.records if record.outcome is None]
     if pending:
         lines.append(f"  MeterUsage, one record of {subject.quantity} for each of:")
@@ -70,6 +78,9 @@ def summarize(file: ReportFile) -> None:
         print_line(f"AWS rotated the public key: this version expired at {report.registration.key_expired_at}.")
     if report.license is not None and report.license.accepted:
         print_line(_findings(report.license))
+    for finding in report.findings:
+        answer = (finding.error or _state(finding)).rstrip(".")
+        print_line(f"found out, {finding.question}: {answer}.")
     for name, call in _named(report):
         if call.error is not None:
             print_line(f"{name}: {call.error.rstrip('.')}.")

@@ -111,6 +111,20 @@ class RecordCall(Call):
     metering_record_id: str | None = None
 
 
+class Question(StrEnum):
+    """What AWS's documents leave open, and the seller's first run finds out."""
+
+    ZERO_BEFORE_START = "zero-record-before-start"  # whether AWS takes a zero record of the hour before the first call
+    REGISTER_USAGE = "register-usage-of-custom-price"  # what RegisterUsage answers for a product with a custom price
+
+
+@dataclass(slots=True)
+class Finding(RecordCall):
+    """The answer to a question. It decides nothing about the verdict: each answer is a good one."""
+
+    question: str = ""
+
+
 @dataclass(slots=True)
 class LicenseCall(Call):
     """What License Manager answers about the product's license. No consumption token is kept."""
@@ -141,6 +155,8 @@ class Report:
     license: LicenseCall | None = None
     """None when no license decides on the product's entitlement."""
     records: list[RecordCall] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    """Empty unless the check is `meter`."""
 
     @property
     def calls(self) -> list[Call]:
@@ -179,6 +195,7 @@ class Report:
             raise ValueError("not a report")
         document.pop("verdict", None)
         document.setdefault("license", None)  # a report from before there were licenses is resumed
+        document.setdefault("findings", [])  # of a version that asked no questions
         members = _checked(cls, document)
         registration, license_ = members["registration"], members["license"]
         report = cls(
@@ -188,7 +205,8 @@ class Report:
                 "dry_runs": [_call(DryRun, each) for each in members["dry_runs"]],
                 "registration": None if registration is None else _call(RegistrationCall, registration),
                 "license": None if license_ is None else _call(LicenseCall, license_),
-                "records": [_record(each) for each in members["records"]],
+                "records": [_record(RecordCall, each) for each in members["records"]],
+                "findings": [_record(Finding, each) for each in members["findings"]],
             }
         )
         if [record.dimension for record in report.records] != report.subject.dimensions:
@@ -202,8 +220,8 @@ def _call(kind: type[Any], document: Any) -> Any:
     return kind(**{**members, "outcome": None if outcome is None else CallOutcome(outcome)})
 
 
-def _record(document: Any) -> RecordCall:
-    record: RecordCall = _call(RecordCall, document)
+def _record(kind: type[Any], document: Any) -> Any:
+    record = _call(kind, document)
     if record.request is not None:
         record.request = Frozen(**_checked(Frozen, record.request))
         # Read now: an edited timestamp must be found before the first call.

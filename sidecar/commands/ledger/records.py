@@ -2,7 +2,7 @@
 
 import argparse
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from sidecar.adapters.ledger.auditing import AuditView, audit
@@ -46,10 +46,16 @@ def run(args: argparse.Namespace) -> int:
         for members in found:
             print_json(members)
     else:
-        print_table(_SHOWN, [[members[column] for column in _SHOWN] for members in found])
+        print_table(_SHOWN, [[_shown(members, column) for column in _SHOWN] for members in found])
     if page.next is not None:
         note_more(f"continue with --after {page.next}, or use `ledger export`")
     return ExitCode.CLEAN
+
+
+def _shown(members: Mapping[str, object], column: str) -> object:
+    """Return a cell of the table; where nothing is wrong with a start probe, its reason is what it is."""
+    probe = column == "reason" and members["kind"] == "probe" and members["reason"] is None
+    return "probe" if probe else members[column]
 
 
 def every_record(connection: sqlite3.Connection) -> Iterator[RecordView]:
