@@ -69,7 +69,7 @@ def test_licenses_are_listed(ledger: Path, capsys: pytest.CaptureFixture[str]) -
     """License and checkouts are shown, the newest first, and no consumption token."""
     assert 0 == main(["ledger", "licenses", "--ledger", str(ledger)])
     text = capsys.readouterr().out
-    assert [ARN in text, "checkout-2" in text, "in-doubt" in text, "a-secret" in text] == [True, True, True, False]
+    assert [True, True, True, False] == [ARN in text, "checkout-2" in text, "in-doubt" in text, "a-secret" in text]
     assert 0 == main(["ledger", "licenses", "--json", "--ledger", str(ledger)])
     document = json.loads(capsys.readouterr().out)
     assert (ARN, True) == (document["license"]["arn"], document["license"]["seated"])

@@ -163,7 +163,7 @@ def test_request_is_as_modelled(operation: str) -> None:
 def test_words_are_the_models() -> None:
     """Units, states of a grant and its types are the service model's."""
     assert SHAPES["EntitlementUnit"]["enum"] == SHAPES["EntitlementDataUnit"]["enum"] == list(UNITS)
-    assert SHAPES["ReceivedStatus"]["enum"] == list(RECEIVED)
+    assert list(RECEIVED) == SHAPES["ReceivedStatus"]["enum"]
     assert SHAPES["GrantType"]["enum"] == [each for each in GRANT_TYPES if each is not None]
 
 

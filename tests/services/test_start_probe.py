@@ -129,7 +129,7 @@ async def test_fallback_to_current_hour(pod: Pod) -> None:
     pod.aws.always_fault = None
     await pod.pass_time(3 * HOUR)
 
-    assert pod.aws.zeros == [10]
+    assert [10] == pod.aws.zeros
     await pod.end()
     assert pod.reported == pod.aws.held
 

@@ -192,7 +192,7 @@ def test_other_product_ends_probe(books: Books) -> None:
     books.rules = replace(RULES, product_code="0def456example")
 
     assert [] == books.records()
-    assert books.change.foreign == []
+    assert [] == books.change.foreign
 
 
 def test_pod_ends_before_next_hour(books: Books) -> None:

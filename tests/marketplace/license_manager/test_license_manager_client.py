@@ -139,7 +139,7 @@ async def test_checkout_sends_the_frozen_request(peer: "Peer", manager: LicenseM
         response.request_id,
     )
     assert response.entitlements_allowed == CHECKOUT.entitlements
-    assert response.expiration == datetime(2026, 11, 23, 11, 0, 0, 500_000, tzinfo=UTC)
+    assert datetime(2026, 11, 23, 11, 0, 0, 500_000, tzinfo=UTC) == response.expiration
     assert "secret" not in f"{response!r} {EXTEND!r} {CHECK_IN!r}"
 
 

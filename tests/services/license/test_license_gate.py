@@ -211,7 +211,7 @@ async def test_expiry_while_running(clock: "ManualClock", world: World, make_pod
     world.grant(RENEWED)
     await clock.advance(15 * MINUTE)
     assert [State.ENTITLED] * 3 == [pod.state(), other.state(), warned.state()]
-    assert {"license-expired"} & pod.codes() == set()
+    assert set() == {"license-expired"} & pod.codes()
 
 
 async def test_unreachable_after_restart(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
