@@ -166,8 +166,9 @@ def _place_rows(store: Store, events: Sequence[UsageEvent], now: int) -> Iterato
             given, counted = None, now
             if dimension not in current:
                 # An hour whose slot the start probe has keeps its own usage, which is carried as a visible entry.
-                probed = store.is_probed(dimension, this_hour)
-                current[dimension] = this_hour if probed else store.first_open(dimension, this_hour)
+                opened = store.first_open(dimension, this_hour)
+                probed = opened != this_hour and store.is_probed(dimension, this_hour)
+                current[dimension] = this_hour if probed else opened
             hour = current[dimension]
         else:
             given = counted = to_micros(event.timestamp)
