@@ -24,7 +24,9 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.metrics import expose
 from sidecar.adapters.signature import PublicKeys
 from sidecar.checks.identity import judge_identity, read_file
+from sidecar.checks.price import check_price
 from sidecar.checks.sdk_variables import find_ignored
+from sidecar.domain.check_result import CheckStatus
 from sidecar.domain.metering.rules import MeteringPolicy, MeteringRules
 from sidecar.domain.policy import StartProbe as StartProbeKind
 from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
@@ -106,6 +108,7 @@ def assemble(
     identity = find_identity(environ, read=read_file)
     _judge_identity(settings, identity, faults, clock.now())
     _name_ignored(settings, environ)
+    _name_price(settings)
     health = HealthReport(
         setting=Setting(
             settings=settings,
@@ -216,6 +219,13 @@ def _name_ignored(settings: Settings, environ: Mapping[str, str]) -> None:
     names = find_ignored(environ)
     if names:
         log.warning("aws.settings_ignored", names=names, cure="Remove them: calls go to AWS's own hosts by https.")
+
+
+def _name_price(settings: Settings) -> None:
+    """Log a price that the configuration leaves in doubt."""
+    result = check_price(settings)
+    if result.status is CheckStatus.WARN:
+        log.warning("product.price_in_doubt", detail=result.found, cure=result.cure)
 
 
 def _versions() -> dict[str, str]:

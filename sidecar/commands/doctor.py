@@ -14,6 +14,7 @@ from sidecar.checks import access, cluster, environment, identity, keys, license
 from sidecar.checks.check_run import CheckRun, run_checks
 from sidecar.checks.configuration import CONFIGURATION, check_configuration, refuse_configuration
 from sidecar.checks.pod import POD, check_pod
+from sidecar.checks.price import PRICE, check_price
 from sidecar.checks.region import REGION, check_region
 from sidecar.checks.reliance import skip_repeated
 from sidecar.checks.running import RunningSidecar, find_running
@@ -95,6 +96,7 @@ def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSi
     """Yield what needs no network beyond the pod and its cluster."""
     path, mode = settings.ledger.path, settings.marketplace.mode
     ours = running is not None and running.uses(path)
+    yield CheckRun([PRICE], lambda: [check_price(settings)])
     yield CheckRun([keys.KEYS], lambda: [keys.check_keys(settings.product, settings.marketplace)])
     yield CheckRun([keys.ROTATION], lambda: [keys.check_rotation(settings, running)])
     yield CheckRun([REGION], lambda: [check_region(settings.marketplace, environ)])

@@ -32,14 +32,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed-config",
         type=Path,
         metavar="FILE",
-        help="sidecar configuration that names the product and its dimensions, plus lists `customers` and `licenses` "
-        "(default: take any product and dimension)",
+        help="sidecar configuration that names the product, its price and its dimensions, plus lists `customers` and "
+        "`licenses` (default: take any product and dimension)",
     )
     parser.add_argument(
         "--identity",
         choices=("any", "irsa-only"),
         default="any",
         help="irsa-only: refuse every pod that does not come by IAM roles for service accounts (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--any-operation",
+        action="store_true",
+        help="take operations that do not belong to the price of the --seed-config, too (default: "
+        "InvalidProductCodeException)",
+    )
+    parser.add_argument(
+        "--from-first-call",
+        action="store_true",
+        help="refuse usage of hours before the pod's first call with TimestampOutOfBoundsException",
     )
     parser.add_argument(
         "--quotas",
@@ -60,7 +71,17 @@ def run(args: argparse.Namespace) -> int:
     """Run the emulator until a signal ends it; returns the exit code."""
     try:
         seed = NO_SEED if args.seed_config is None else read_seed(args.seed_config)
-        options = Options(args.host, args.port, args.state, seed, args.identity, args.quotas, args.license_region)
+        options = Options(
+            host=args.host,
+            port=args.port,
+            state_file=args.state,
+            seed=seed,
+            identity=args.identity,
+            quotas=args.quotas,
+            license_region=args.license_region,
+            any_operation=args.any_operation,
+            from_first_call=args.from_first_call,
+        )
         asyncio.run(_serve_until_signal(options))
     except SeedError as error:
         return _refuse([f"--seed-config: {problem}" for problem in error.problems])

@@ -58,6 +58,7 @@ class Control:
             {
                 **self._clock(),
                 "product_code": state.seed.product_code,
+                "pricing": state.seed.pricing,
                 "dimensions": None if dimensions is None else sorted(dimensions),
                 "entitled": state.entitled,
                 "customers": [_show_customer(customer) for customer in state.customers.values()],
@@ -79,6 +80,7 @@ class Control:
                 "identity": service.options.identity,
                 "quotas": service.quotas.enforced,
                 "license_region": service.options.license_region,
+                "from_first_call": service.options.from_first_call,
             }
         )
 

@@ -6,7 +6,7 @@ Refuses to know HTTP. Invariant: what `settle` returned for is on disk, when the
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,8 @@ class Options:
         identity: `irsa-only` takes RegisterUsage and MeterUsage only with credentials of the token service.
         quotas: Throttle at AWS's published rates.
         license_region: `home` finds a license in its home Region alone; CheckoutLicense elsewhere is redirected.
+        any_operation: Take operations that do not belong to the seed's price, too.
+        from_first_call: Refuse usage of hours before the pod's first call.
     """
 
     host: str = "127.0.0.1"
@@ -42,6 +44,8 @@ class Options:
     identity: Identity = "any"
     quotas: bool = False
     license_region: LicenseRegion = "any"
+    any_operation: bool = False
+    from_first_call: bool = False
 
 
 class Service:
@@ -52,7 +56,8 @@ class Service:
         self._journal = None if options.state_file is None else Journal(options.state_file)
         self._unsaved: list[Entry] = []
         self._saving = asyncio.Lock()
-        self.state = State(options.seed, None if self._journal is None else self._unsaved.append)
+        seed = replace(options.seed, pricing=None) if options.any_operation else options.seed
+        self.state = State(seed, None if self._journal is None else self._unsaved.append)
         self.clock = Clock()
         self.faults = Faults()
         self.quotas = Quotas(enforced=options.quotas)

@@ -34,8 +34,8 @@ def model() -> dict[str, Any]:
     return found
 
 
-def called_operations() -> set[str]:
-    """Return the operations that the sidecar calls through the metering client, in the model's spelling."""
+def called_operations(model: dict[str, Any]) -> set[str]:
+    """Return the operations of a service that the sidecar calls through the library, in the model's spelling."""
     methods = {
         node.func.attr
         for path in CALLERS
@@ -43,7 +43,7 @@ def called_operations() -> set[str]:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
     names = {"".join(part.capitalize() for part in method.split("_")) for method in methods}
-    return names & set(model()["operations"])
+    return names & set(model["operations"])
 
 
 def test_policy_is_the_least() -> None:
@@ -51,13 +51,13 @@ def test_policy_is_the_least() -> None:
     (statement,) = statements("policy.json")
     prefix = model()["metadata"]["signingName"]
 
-    assert sorted(f"{prefix}:{operation}" for operation in called_operations()) == statement["Action"]
+    assert sorted(f"{prefix}:{operation}" for operation in called_operations(model())) == statement["Action"]
     assert ("Allow", "*") == (statement["Effect"], statement["Resource"])
 
 
 def test_saas_is_left_out() -> None:
     """The service has operations for SaaS back ends that a pod's role does not get."""
-    assert {"BatchMeterUsage", "ResolveCustomer"} == set(model()["operations"]) - called_operations()
+    assert {"BatchMeterUsage", "ResolveCustomer"} == set(model()["operations"]) - called_operations(model())
 
 
 def test_license_policy_is_what_a_license_takes() -> None:
@@ -67,6 +67,8 @@ def test_license_policy_is_what_a_license_takes() -> None:
 
     assert [f"{prefix}:{name}" for name in sorted({*LICENSE_OPERATIONS} - {"GetLicenseUsage"})] == statement["Action"]
     assert ("Allow", "*") == (statement["Effect"], statement["Resource"])
+    called = called_operations(LICENSE_MODEL) & {*LICENSE_OPERATIONS}
+    assert [] == [name for name in called if f"{prefix}:{name}" not in statement["Action"]]
     cure = AuthorizationException.cure
     assert [] == [action for action in statement["Action"] if action.removeprefix(f"{prefix}:") not in cure]
 

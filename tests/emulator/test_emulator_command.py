@@ -17,7 +17,8 @@ from sidecar.emulator.state.seed import Seed, SeedError, make_seed
 from tests.support.tools import PATIENCE
 
 SEED = """
-product: {code: 0abc123example, public_key_version: 2, public_keys: {1: /nowhere/1.pem}, trusted_codes: []}
+product:
+  {code: 0abc123example, pricing: custom, public_key_version: 2, public_keys: {1: /nowhere/1.pem}, trusted_codes: []}
 metering: {dimensions: [{name: requests, aggregation: sum}, {name: users}], settle: 2m}
 api: {port: 8787}
 customers: [{CustomerIdentifier: c-1}, {CustomerAWSAccountId: "123456789012", entitled: false}]
@@ -45,6 +46,7 @@ def test_command_announces_and_ends(tmp_path: Path, number: signal.Signals) -> N
         assert 0 == process.wait(PATIENCE)
     assert ("0abc123example", 2) == (state["product_code"], state["public_key_version"])
     assert ["requests", "users"] == state["dimensions"]
+    assert ("custom", False) == (state["pricing"], state["from_first_call"])
 
 
 def test_port_in_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,11 +68,12 @@ def test_bad_flag_is_refused(arguments: list[str]) -> None:
 def test_bad_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A seed or state file that cannot be used is named with its flag, every fault on its line."""
     seed = tmp_path / "seed.yaml"
-    seed.write_text("product: {code: 'a b', public_key_version: 0}\ncustomers: [{name: x}]\n")
+    seed.write_text("product: {code: 'a b', pricing: daily, public_key_version: 0}\ncustomers: [{name: x}]\n")
     assert 2 == main(["--seed-config", str(seed)])
     assert [
         "product.code",
         "product.public_key_version",
+        "product.pricing",
         "customers[0]",
     ] == [line.split(":")[1].strip() for line in capsys.readouterr().err.splitlines()]
     assert 2 == main(["--seed-config", str(tmp_path / "missing")])
@@ -101,6 +104,8 @@ def test_seed_is_read() -> None:
         ({}, Seed()),
         ({"customers": []}, Seed()),
         ({"customers": [{"entitled": False}]}, Seed(entitled=False)),
+        ({"product": {"pricing": "contract"}}, Seed(pricing="contract")),
+        ({"product": {"pricing": None}}, Seed()),
         ({"metering": {"dimensions": []}}, Seed(dimensions=frozenset())),
     ],
 )

@@ -11,6 +11,7 @@ from sidecar.adapters.ledger.pruning import values_from
 from sidecar.domain import timestamps
 from sidecar.domain.metering.events import Aggregation
 from sidecar.domain.metering.hours import Hour, hour_of_micros, start_of, to_micros
+from sidecar.domain.metering.probes import PROBE_MARK, is_probe
 from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy
@@ -108,16 +109,20 @@ def _taken(where: str, row: sqlite3.Row, record: MeteringRecord) -> Iterator[str
             if not row["unanswered"]:
                 yield f"{where}: the service holds it, and the ledger does not think it possible"
         case "unbilled":
-            if not row["reason"].startswith("in-doubt"):
+            # A start probe is nothing, whether or not the service holds it.
+            if not row["reason"].startswith("in-doubt") and not is_probe(row["client_token"]):
                 yield f"{where}: the service holds it, but the reason is {row['reason']}"
         case _:
             yield f"{where}: the service holds it, and its quantity went elsewhere too"
 
 
-def _is_justified(connection: sqlite3.Connection, row: sqlite3.Row, facts: Facts) -> bool:
+def _is_justified(connection: sqlite3.Connection, row: sqlite3.Row, facts: Facts) -> bool:  # noqa: PLR0911 - a table
     """Return whether a record is unbilled for a cause that the simulation knows of."""
     reason, _, _ = row["reason"].partition(":")
     token = row["client_token"]
+    if is_probe(token) and reason != "duplicate":
+        conflict = reason == "rejected" and "IdempotencyConflictException" in row["reason"]
+        return conflict or (reason == "expired" and bool(row["unanswered"]))
     answered = facts.answered[token]
     match reason:
         case "expired":
@@ -133,6 +138,8 @@ def _is_justified(connection: sqlite3.Connection, row: sqlite3.Row, facts: Facts
         case "in-doubt":
             unclear = facts.attempts[token] > facts.denials[token] or facts.disturbed
             return (row["unanswered"] > 0 and unclear) or "IdempotencyConflictException" in answered
+        case "probe-slot":
+            return any(map(is_probe, tokens(connection)))
         case "other-product":
             return len(facts.codes) > 1
         case _:
@@ -144,8 +151,8 @@ def misjudged(connection: sqlite3.Connection, failing: set[str], rules: Metering
     for name in rules.dimensions:
         rows = connection.execute(
             "SELECT record.* FROM record JOIN dimension ON dimension.id = record.dimension"
-            " WHERE name = ? AND record.kind = 'slot' ORDER BY settled_at",
-            (name,),
+            " WHERE name = ? AND record.kind = 'slot' AND NOT client_token GLOB ? ORDER BY settled_at",
+            (name, f"{PROBE_MARK}*"),
         ).fetchall()
         success = max((row["settled_at"] for row in rows if row["status"] == "accepted"), default=0)
         duplicates = [row["settled_at"] for row in rows if (row["reason"] or "").startswith("duplicate")]

@@ -302,6 +302,9 @@ class Life:
         starved = None if self._process is None else self._process.disk.starved
         if starved is not None and self.witness.breach is None:
             self.witness.fail(f"no room on the full volume for {starved}")
+        process = self._process
+        if process is not None and process.is_admitted and not self._service.knows(process.pod):
+            self.witness.fail(f"the gate of {process.pod} is open, and the service holds no record of it")
         if self.witness.breach is not None:
             raise Breach(self.witness.breach)
 
@@ -324,6 +327,7 @@ class Life:
             draw=self._random.random,
             longest_sleep=self._plan.longest_sleep,
             volume=self._volume,
+            probing=self._plan.probing,
         )
         self.witness.reconfigure(self._rules)
         self._app.rules = self._rules

@@ -109,6 +109,10 @@ class Service:
         """Let the buyer subscribe or unsubscribe."""
         self.state.keep(Subscription(entitled))
 
+    def knows(self, pod: str) -> bool:
+        """Tell whether the service holds a record of a pod."""
+        return any(identity == pod for _, identity, _, _ in self.state.slots)
+
     def draw_fault(self) -> Fault | None:
         """Decide what happens to the next call."""
         left = self.random.random()

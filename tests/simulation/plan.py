@@ -10,7 +10,7 @@ from random import Random
 
 from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.domain.metering.rules import MeteringRules
-from sidecar.domain.policy import LatePolicy, OnFailing, QuantityKind
+from sidecar.domain.policy import LatePolicy, OnFailing, ProbeHour, QuantityKind
 from tests.simulation.marketplace import Fault
 
 PRODUCT = "0abc123example"
@@ -87,6 +87,8 @@ class Plan:
     longest_sleep: timedelta
     """How long the submitter rests at most."""
     actions: tuple[Action, ...]
+    probing: ProbeHour | None = None
+    """The pods prove the subscription by a start probe of this hour; None leaves the gate to the simulation."""
 
 
 def draw_rules(random: Random) -> MeteringRules:
@@ -153,6 +155,7 @@ def draw_plan(seed: int, actions: int = 60) -> Plan:
         rules=rules,
         longest_sleep=timedelta(minutes=random.choice([10, 60, 60, 60, 60, 60])),
         actions=tuple(Action(_draw_gap(random), kind, random.getrandbits(48)) for kind in kinds),
+        probing=Random(f"probing {seed}").choice([None, None, *ProbeHour]),
     )
 
 

@@ -6,18 +6,24 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import structlog
+
 from sidecar.adapters.ledger import taking
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.space import Space
 from sidecar.adapters.ledger.store import Store
+from sidecar.adapters.signature import PublicKeys
 from sidecar.app.drain import OPEN_HOUR_RESERVE
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, EntitlementSource, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.rules import MeteringRules
+from sidecar.domain.policy import EntitlementCheck, ProbeHour
 from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
+from sidecar.services.registrar import Registrar, RegistrarSettings
+from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
 from tests.simulation.clocks import PodClock
 from tests.simulation.disk import Crash, Disk, Volume
@@ -112,6 +118,7 @@ class Process:
         draw: Callable[[], float],
         longest_sleep: timedelta,
         volume: Volume,
+        probing: ProbeHour | None = None,
     ) -> None:
         self.pod = pod
         self.disk = Disk(witness.see_commit, witness.see_disturbance, self._die, volume)
@@ -120,12 +127,43 @@ class Process:
         self._client = client
         self._witness = witness
         self._ledger = WatchedLedger(path, rules, self.disk, volume)
-        self._gate = gate
+        self._registrar = None if probing is None else self._probe_by(probing, rules, draw)
+        self._gate: PodGate | Registrar = self._registrar or gate
         self._rules = rules
         self._draw = draw
         self._longest_sleep = longest_sleep
-        self._intake = UsageIntake(store=self._ledger, gate=gate, clock=clock)
+        self._intake = UsageIntake(store=self._ledger, gate=self._gate, clock=clock)
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _probe_by(self, hour: ProbeHour, rules: MeteringRules, draw: Callable[[], float]) -> Registrar:
+        """Return the real registrar, which opens the gate by a start probe of the first dimension."""
+        settings = RegistrarSettings(
+            product_code=rules.product_code, public_key_version=1, check=EntitlementCheck.METER, probe_hour=hour
+        )
+        probe = StartProbe(
+            store=self._ledger,
+            client=self._client,
+            clock=self._clock,
+            dimension=next(iter(rules.dimensions)),
+            preferred=hour,
+        )
+        return Registrar(
+            settings=settings,
+            client=self._client,
+            signatures=PublicKeys({}),
+            clock=self._clock,
+            evidence=self._ledger,
+            pod=self.pod,
+            probe=probe,
+            random=draw,
+            log=structlog.get_logger(),
+            recheck_after=timedelta(hours=1),
+        )
+
+    @property
+    def is_admitted(self) -> bool:
+        """The gate was opened by the start probe, and is open."""
+        return self._registrar is not None and self._registrar.entitlement().entitled
 
     async def start(self) -> None:
         """Open the ledger and run; an unusable ledger ends the process."""
@@ -147,7 +185,10 @@ class Process:
             faults=FaultRegister(),
             longest_sleep=self._longest_sleep,
         )
-        for loop in (self._intake.run(), self._submitter.run()):
+        loops = [self._intake.run(), self._submitter.run()]
+        if self._registrar is not None:
+            loops.append(self._registrar.run())
+        for loop in loops:
             task = asyncio.create_task(loop)
             task.add_done_callback(self._watch)
             self._tasks.append(task)
@@ -175,9 +216,10 @@ class Process:
     async def drain(self) -> None:
         """End in order, as a signal makes it do."""
         self._witness.draining = True
-        intake, submitter = self._tasks
-        submitter.cancel()
-        await asyncio.wait([submitter])
+        intake, *others = self._tasks
+        for task in others:
+            task.cancel()
+        await asyncio.wait(others)
         deadline = asyncio.get_running_loop().time() + SHUTDOWN.total_seconds()
         # The process ends with its time, and with a disk that fails it; the next start continues.
         with suppress(TimeoutError, LedgerUnavailable):

@@ -150,7 +150,6 @@ class Books:
         with self.store.transaction():
             return probe_slots.freeze_probe(
                 self.store,
-                self.rules,
                 dimension,
                 preferred,
                 refused,
@@ -175,7 +174,7 @@ class Books:
     def expire_probes(self) -> None:
         """End the probes whose window has closed."""
         with self.store.transaction():
-            probe_slots.expire_probes(self.store, self.rules, to_micros(self.now))
+            probe_slots.expire_probes(self.store, to_micros(self.now))
 
     def seal(self, hour: Hour | None = None, dimension: str = "requests") -> SealedHour | None:
         """Freeze one hour, the current one unless another is named."""

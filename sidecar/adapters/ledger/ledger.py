@@ -122,6 +122,7 @@ class Ledger(LedgerAccess):
                 self.taken_over = succeeding.find_unfinished(store)
                 self.adopted = handover.take_over(store, self.rules, now)
                 self.courses = read_courses(store.connection)
+                self.room_watch.load(store.connection)
             # The process reads these later: a row that cannot be read ends the start here.
             proof.terms(store.connection)
             submitting.waiting(store)
@@ -163,10 +164,17 @@ class Ledger(LedgerAccess):
             room = self._space.admit(store.connection, batches, store.totals.buckets(store.connection))
         except LedgerFull as full:
             self.room_watch.refuse(str(full), now, full.more)
+            self._keep_refusal(store)
             raise
         except (sqlite3.Error, OSError) as error:
             raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
         self.room_watch.see(room, now)
+        self._keep_refusal(store)
+
+    def _keep_refusal(self, store: Store) -> None:
+        # A disk that fails is reported by the step itself; the next batch or look tries again.
+        with suppress(sqlite3.Error, LedgerUnavailable):
+            self.room_watch.keep(store)
 
     async def room(self, now: datetime) -> Room:
         """Return the room of the ledger, and note how full it is."""
@@ -182,6 +190,7 @@ class Ledger(LedgerAccess):
     def _look_at_room(self, store: Store, now: datetime) -> Room:
         room = self._space.measure(store.connection, store.totals.buckets(store.connection))
         self.room_watch.look(room, now)
+        self._keep_refusal(store)
         return room
 
     async def mark_reportable(self, hour: Hour) -> None:
@@ -253,7 +262,7 @@ class Ledger(LedgerAccess):
 
         def prune(store: Store) -> bool:
             with store.transaction():
-                probe_slots.expire_probes(store, self.rules, to_micros(now))
+                probe_slots.expire_probes(store, to_micros(now))
                 more = pruning.prune(store, to_micros(now))
             if not more:
                 self._keep_reserve(store)
@@ -278,7 +287,7 @@ class Ledger(LedgerAccess):
         def freeze(store: Store) -> Record | None:
             now = clock()
             return probe_slots.freeze_probe(
-                store, self.rules, dimension, preferred, refused, now=now, new_token=lambda: str(uuid.uuid4())
+                store, dimension, preferred, refused, now=now, new_token=lambda: str(uuid.uuid4())
             )
 
         return await self._write(freeze)

@@ -20,7 +20,7 @@ from sidecar.adapters.ledger.submitting import (
 )
 from sidecar.adapters.ledger.unsent import Left, keep_unbilled
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, to_micros
-from sidecar.domain.metering.probes import PROBE_MARK, Drop, ProbeFate, hours_to_probe, repeats, retire
+from sidecar.domain.metering.probes import PROBE_MARK, Drop, ProbeFate, closed_at, hours_to_probe, repeats, retire
 from sidecar.domain.metering.quantity import parse_signed
 from sidecar.domain.metering.records import Answer, CarryCause, Record, UnbilledReason
 from sidecar.domain.metering.rules import MeteringRules, window_closed
@@ -35,7 +35,6 @@ _LIVE = (
 
 def freeze_probe(
     store: Store,
-    rules: MeteringRules,
     name: str,
     preferred: ProbeHour,
     refused: Hour | None,
@@ -47,7 +46,6 @@ def freeze_probe(
 
     Args:
         store: The ledger.
-        rules: The product's.
         name: The dimension of a new probe.
         preferred: The hour that the seller chose.
         refused: The newest hour that AWS refused as out of bounds.
@@ -58,7 +56,7 @@ def freeze_probe(
     dimension = store.dimension(name)
     for row in _live(store):
         record = read_record(row)
-        if row["pod"] == store.pod and row["dimension"] == dimension and repeats(record, now, rules.window):
+        if row["pod"] == store.pod and row["dimension"] == dimension and repeats(record, now):
             return record
         retire_probe(store, row, "another probe takes its place", micros)
     for hour in hours_to_probe(preferred, now, refused):
@@ -94,10 +92,10 @@ def retire_probe(store: Store, row: sqlite3.Row, words: str, now: int) -> None:
     settle_probe(store, record, retire(record.unanswered, words), Answer(row["answer"] or words), now)
 
 
-def expire_probes(store: Store, rules: MeteringRules, now: int) -> None:
+def expire_probes(store: Store, now: int) -> None:
     """End the probes whose window has closed: a pod that is entitled otherwise does not send its probe again."""
     for row in _live(store):
-        if window_closed(Hour(row["hour"]), rules, now):
+        if to_micros(closed_at(read_record(row))) <= now:
             retire_probe(store, row, "the submission window closed", now)
 
 

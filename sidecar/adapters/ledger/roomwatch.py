@@ -1,11 +1,16 @@
 """Reports how full the ledger is: one log line at each limit, and a fault with its beginning."""
 
+import json
+import sqlite3
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
 
 from sidecar.adapters.ledger.space import RETRY_AFTER, WARN_FROM, Room, describe
+from sidecar.adapters.ledger.store import Store
+from sidecar.domain.metering.hours import from_micros, to_micros
 from sidecar.domain.status import Finding
 
 CURE = (
@@ -21,7 +26,10 @@ log = structlog.get_logger()
 
 
 class RoomWatch:
-    """Remembers since when the ledger is nearly full, and since when it refuses usage."""
+    """Remembers since when the ledger is nearly full, and since when it refuses usage.
+
+    The ledger keeps the second, because a restart is no end of refusing: see `load` and `keep`.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -34,6 +42,31 @@ class RoomWatch:
         self._refused_bytes = 0
         """What the usage that was refused last may have taken."""
         self._detail = ""
+        self._kept: tuple[datetime | None, int] = (None, 0)
+        """What the ledger holds of `refusing_since`, and of the bytes that were refused then."""
+
+    def load(self, connection: sqlite3.Connection) -> None:
+        """Continue a refusal that the ledger keeps from an earlier process; a damaged row keeps none."""
+        row = connection.execute("SELECT value FROM meta WHERE key = 'refusing-since'").fetchone()
+        if row is None:
+            return
+        with suppress(ValueError, TypeError, OverflowError):
+            since, more = json.loads(row["value"])
+            self._kept = (None if since is None else from_micros(since)), int(more)
+            self.refusing_since, self._refused_bytes = self._kept
+
+    def keep(self, store: Store) -> None:
+        """Store the beginning or the end of refusing, if the ledger does not hold it yet."""
+        if self.refusing_since == self._kept[0]:
+            return
+        found = self.refusing_since, self._refused_bytes
+        since = None if found[0] is None else to_micros(found[0])
+        with store.transaction():
+            store.connection.execute(
+                "INSERT INTO meta VALUES ('refusing-since', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+                (json.dumps([since, found[1]]),),
+            )
+        self._kept = found
 
     def refuse(self, detail: str, now: datetime, more: int = 0) -> None:
         """Note that usage was refused that may take `more` bytes."""

@@ -86,7 +86,7 @@ def _certify(settings: Settings, args: argparse.Namespace, amount: str) -> int:
     endpoint = endpoint_of(settings.marketplace, os.environ)
     pod = pod_identity(os.environ)
     uid = None if pod is None else pod.uid
-    require_pod(settings.marketplace.mode, uid)
+    require_pod(settings, uid)
     with exclusive_pod(settings.api, settings.ledger, uid):
         caller = find_caller(settings, endpoint, os.environ)
         with open_report(args.report, begin(settings, endpoint, caller, uid, amount)) as file:

@@ -23,13 +23,13 @@ class NotReady(Exception):  # noqa: N818 - what is the case, as the seller reads
     """The certification cannot start here; the message has the reason and the cure."""
 
 
-def require_pod(mode: Mode, pod: str | None) -> None:
+def require_pod(settings: Settings, pod: str | None) -> None:
     """Refuse a process without the identity of a pod or task.
 
     Raises:
         NotReady: It has none, and AWS requires one.
     """
-    if pod is None and mode is Mode.LIVE:
+    if pod is None and settings.marketplace.mode is Mode.LIVE and _calls_metering(settings):
         raise NotReady(
             "The identity of this pod or task is unknown, and AWS accepts records from pods and tasks only. Run it "
             "on EKS with POD_UID from the downward API, or on ECS (docs/seller.md, section 7)."
@@ -41,6 +41,7 @@ def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, st
 
     Raises:
         NotReady: Marketplace does not accept the identity, there is none, or the AWS token service does not answer.
+            License Manager accepts any identity, so a product that calls nothing else may use any.
     """
     try:
         probe = ServiceProbe(endpoint)
@@ -48,7 +49,7 @@ def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, st
         raise NotReady(f"The SDK does not start: {broken}. Correct its files, or unset AWS_PROFILE.") from broken
     try:
         identity = check_identity(settings.marketplace.mode, environ, probe.credentials_method)
-        if identity.status is CheckStatus.FAIL:
+        if identity.status is CheckStatus.FAIL and _calls_metering(settings):
             raise NotReady(f"AWS Marketplace does not accept this identity: {identity.found}. {identity.cure}")
         sts = check_sts(probe)
         if sts.status is not CheckStatus.OK:
@@ -67,7 +68,7 @@ def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, 
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
     registers = settings.check is EntitlementCheck.REGISTER
     sku = _licensed_product(settings)
-    if not dimensions and not registers and sku is None:
+    if not _calls_metering(settings) and sku is None:
         raise NotReady("The product neither registers nor meters, so there is nothing to certify. Add its dimensions.")
     return Report(
         subject=Target(
@@ -89,6 +90,10 @@ def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, 
         license=None if sku is None else LicenseCall(sku=sku),
         records=[RecordCall(dimension=dimension) for dimension in dimensions],
     )
+
+
+def _calls_metering(settings: Settings) -> bool:
+    return bool(settings.metering.dimensions) or settings.check is EntitlementCheck.REGISTER
 
 
 def _licensed_product(settings: Settings) -> str | None:

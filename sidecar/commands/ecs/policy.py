@@ -1,6 +1,6 @@
-"""`ecs policy`: the permissions policy of the task role, and its trust policy.
+"""`ecs policy`: the permissions policies of the task role, and its trust policy.
 
-Both documents are files of the package, and the same as those in docs/iam. Placeholders are replaced only with values
+The documents are files of the package, and the same as those in docs/iam. Placeholders are replaced only with values
 that the options name, because a guess could trust a foreign account.
 """
 
@@ -20,17 +20,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust", action="store_true", help="print the trust policy, which names the tasks that may assume the role"
     )
+    parser.add_argument(
+        "--license-manager",
+        action="store_true",
+        help="print the permissions policy for License Manager, which a contract price needs",
+    )
     parser.add_argument("--account", metavar="ID", type=_account, help="with --trust: the account that runs the tasks")
     parser.add_argument("--region", metavar="R", type=region, help="with --trust: the Region that runs the tasks")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the document; 0, or 2 when an option does not fit."""
+    if args.trust and args.license_manager:
+        sys.stderr.write("ecs policy: --trust and --license-manager are two documents; give one of them\n")
+        return ExitCode.BAD_COMMAND
     if not args.trust:
         if args.account or args.region:
             sys.stderr.write("ecs policy: --account and --region belong to --trust; add --trust\n")
             return ExitCode.BAD_COMMAND
-        sys.stdout.write(read("policy.json"))
+        sys.stdout.write(read("license-manager-policy.json" if args.license_manager else "policy.json"))
         return ExitCode.CLEAN
     text = read("ecs-task-trust-policy.json")
     for placeholder, value in (("ACCOUNT_ID", args.account), ("REGION", args.region)):

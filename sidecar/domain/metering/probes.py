@@ -6,12 +6,13 @@ repeated verbatim. It differs in its end: its quantity is nothing, so a probe th
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, assert_never
 
 from sidecar.domain.metering.hours import Hour, hour_of, previous_hour
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.records import Accept, MarkUnbilled, Record, UnbilledReason, Wait, window_closes_at
+from sidecar.domain.metering.rules import LONGEST_WINDOW
 from sidecar.domain.policy import ProbeHour
 
 PROBE_MARK: Final = "probe-"
@@ -45,7 +46,12 @@ def hours_to_probe(preferred: ProbeHour, now: datetime, refused: Hour | None) ->
     yield this
 
 
-def repeats(probe: Record, now: datetime, window: timedelta) -> bool:
+def closed_at(probe: Record) -> datetime:
+    """Return when AWS no longer takes the probe, whatever window the seller has set for usage."""
+    return window_closes_at(probe, LONGEST_WINDOW)
+
+
+def repeats(probe: Record, now: datetime) -> bool:
     """Return whether the same probe is sent again; if not, a new one takes its place.
 
     A probe that AWS may hold is repeated until its window closes. One that AWS certainly does not hold gives way once
@@ -53,7 +59,7 @@ def repeats(probe: Record, now: datetime, window: timedelta) -> bool:
     """
     this = hour_of(now)
     if probe.unanswered:
-        return now < window_closes_at(probe, window)
+        return now < closed_at(probe)
     return previous_hour(this) <= probe.hour <= this
 
 

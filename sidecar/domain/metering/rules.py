@@ -11,6 +11,8 @@ from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.hours import Hour, start_of, to_micros
 from sidecar.domain.policy import LatePolicy, OnFailing, QuantityKind
 
+LONGEST_WINDOW = timedelta(hours=6)
+"""How old usage may be when AWS takes it."""
 _MOST_DELAY = {
     "least": timedelta(),
     "most": timedelta(minutes=59),
@@ -51,7 +53,7 @@ class MeteringPolicy:
             "Maximum age of a record at its submission, counted from the start of its hour; AWS refuses older "
             "usage. It must be longer than one hour, `settle` and `spread` together.",
             least=timedelta(hours=1),
-            most=timedelta(hours=6),
+            most=LONGEST_WINDOW,
             because="AWS refuses usage older than 6h, and hours are reported when they ended",
         ),
     )

@@ -26,6 +26,7 @@ from sidecar.emulator.rules.meter_usage import meter_usage
 from sidecar.emulator.rules.register_usage import register_usage
 from sidecar.emulator.rules.resolve_customer import resolve_customer
 from sidecar.emulator.service import Service
+from sidecar.emulator.state.entries import FirstCall
 
 _LARGEST_BATCH = 1024 * 1024
 
@@ -44,6 +45,7 @@ async def perform(service: Service, call: Call) -> CallAnswer:
         request = read_request(call.operation, members)
         answer.parameters = describe(request)
         _check_call(service, call, request)
+        _note_first_call(service, call, request)
         match request:
             case RegisterUsageRequest():
                 await _register_usage(service, call, request, answer)
@@ -81,6 +83,13 @@ def _check_call(service: Service, call: Call, request: MeteringRequest) -> None:
             "PlatformNotSupportedException",
             "Only IAM roles for service accounts are supported, not keys of the caller's own.",
         )
+
+
+def _note_first_call(service: Service, call: Call, request: MeteringRequest) -> None:
+    if not service.options.from_first_call or not isinstance(request, RegisterUsageRequest | MeterUsageRequest):
+        return
+    if call.caller.identity not in service.state.first_calls:
+        service.state.keep(FirstCall(call.caller.identity, service.clock.now()))
 
 
 async def _register_usage(service: Service, call: Call, request: RegisterUsageRequest, answer: CallAnswer) -> None:

@@ -1,8 +1,9 @@
 """MeterUsage: one record per product, pod, dimension and UTC hour, permanently.
 
-Refuses usage older than six hours and usage of the future. Invariant: a slot that is filled never changes; its exact
-repeat gets the same metering record id, everything else for it is a duplicate. Reporting an hour before it has ended
-therefore burns it.
+Refuses usage older than six hours, usage of the future, and, where first calls are known, of hours before the pod's.
+A dry run says nothing about the subscription: it is never judged. Invariant: a slot that is filled never changes; its
+exact repeat gets the same metering record id, everything else for it is a duplicate. Reporting an hour before it has
+ended therefore burns it.
 """
 
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from sidecar.emulator.protocol.requests import MeterUsageRequest
 from sidecar.emulator.rules.usage_rules import (
     check_allocations,
     check_dimension,
+    check_price,
     check_product,
     is_same_usage,
     record_id,
@@ -36,10 +38,12 @@ def meter_usage(state: State, now: datetime, identity: str, request: MeterUsageR
         raise ServiceError("DryRunOperation", "Request would have succeeded, but DryRun flag is set.")
     _check_client_token(state, identity, request)
     check_product(state.seed, request.product_code)
+    check_price(state.seed, "MeterUsage")
     check_dimension(state.seed, request.dimension)
     if not state.entitled:
         raise ServiceError("CustomerNotEntitledException", "The customer has no subscription for the product.")
     check_window(now, request.timestamp)
+    _check_first_call(state, identity, request)
     check_allocations(request.quantity, request.allocations)
     record = _fill_slot(state, now, identity, request)
     if request.client_token is not None and (identity, request.client_token) not in state.used_tokens:
@@ -57,6 +61,12 @@ def check_window(now: datetime, timestamp: datetime) -> None:
         raise ServiceError("TimestampOutOfBoundsException", "The timestamp lies in the future.")
     if now - timestamp > WINDOW:
         raise ServiceError("TimestampOutOfBoundsException", "The timestamp is more than six hours old.")
+
+
+def _check_first_call(state: State, identity: str, request: MeterUsageRequest) -> None:
+    first = state.first_calls.get(identity)
+    if first is not None and hour_of(request.timestamp) < hour_of(first):
+        raise ServiceError("TimestampOutOfBoundsException", "The timestamp is before the start of the software.")
 
 
 def _check_client_token(state: State, identity: str, request: MeterUsageRequest) -> None:

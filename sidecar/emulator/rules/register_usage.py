@@ -10,7 +10,7 @@ from typing import Any
 
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.requests import RegisterUsageRequest
-from sidecar.emulator.rules.usage_rules import check_product
+from sidecar.emulator.rules.usage_rules import check_price, check_product
 from sidecar.emulator.state.entries import Registration
 from sidecar.emulator.state.store import State
 
@@ -36,6 +36,7 @@ def register_usage(state: State, now: datetime, identity: str, request: Register
         ServiceError: The refusal.
     """
     check_product(state.seed, request.product_code)
+    check_price(state.seed, "RegisterUsage")
     key = state.keys.get(request.public_key_version)
     if key is None:
         raise ServiceError("InvalidPublicKeyVersionException", "The product has no such public key version.")

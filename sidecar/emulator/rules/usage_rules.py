@@ -32,6 +32,21 @@ def check_product(seed: Seed, product_code: str) -> None:
         raise ServiceError("InvalidProductCodeException", "The product code does not match a published product.")
 
 
+def check_price(seed: Seed, operation: str) -> None:
+    """Refuse an operation that does not belong to the price of the seeded product.
+
+    With a contract price MeterUsage is for what exceeds the contract.
+
+    Raises:
+        ServiceError: InvalidProductCodeException.
+    """
+    belonging = {"hourly": "RegisterUsage", "custom": "MeterUsage", "contract": "MeterUsage"}
+    if seed.pricing is not None and belonging[seed.pricing] != operation:
+        raise ServiceError(
+            "InvalidProductCodeException", f"{operation} does not belong to a product with the price {seed.pricing}."
+        )
+
+
 def check_dimension(seed: Seed, dimension: str) -> None:
     """Refuse a dimension that the seeded product does not have.
 

@@ -55,6 +55,14 @@ class Registration:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstCall:
+    """When a pod first called an operation of container products."""
+
+    identity: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Customer:
     """A buyer of the SaaS product.
 
@@ -144,6 +152,7 @@ Entry = (
     MeteringRecord
     | UsedToken
     | Registration
+    | FirstCall
     | Customer
     | RegistrationToken
     | Subscription

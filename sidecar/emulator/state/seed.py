@@ -7,7 +7,7 @@ product and any dimension is taken, and there is no license.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import yaml
 
@@ -18,6 +18,8 @@ from sidecar.emulator.state.entries import Customer
 from sidecar.emulator.state.grants import seeded_license
 from sidecar.emulator.state.license_entries import License
 from sidecar.emulator.state.license_members import GrantError
+
+Pricing = Literal["hourly", "custom", "contract"]
 
 
 class SeedError(Exception):
@@ -38,6 +40,7 @@ class Seed:
         public_key_version: Key pairs 1 to this one exist.
         entitled: The account that the pods run in is entitled.
         product_id: The SKU of a license that names none.
+        pricing: The kind of price; None takes every operation.
     """
 
     product_code: str | None = None
@@ -47,6 +50,7 @@ class Seed:
     entitled: bool = True
     product_id: str | None = None
     licenses: tuple[License, ...] = ()
+    pricing: Pricing | None = None
 
     @property
     def resolved_product_code(self) -> str:
@@ -85,13 +89,25 @@ def make_seed(document: object) -> Seed:
     version = _checked("PublicKeyVersion", product.get("public_key_version"), "product.public_key_version", problems)
     if isinstance(version, int) and version > 100:
         problems.append("product.public_key_version: the emulator makes a key pair per version, at most 100")
+    pricing = product.get("pricing")
+    if pricing is not None and pricing not in get_args(Pricing):
+        problems.append(f"product.pricing: {pricing!r}: must be one of {', '.join(get_args(Pricing))}, or null")
     dimensions = _read_dimensions(metering.get("dimensions"), problems)
     customers, entitled = _read_customers(configuration.get("customers"), problems)
     product_id = _read_product_id(product.get("id"), problems)
     licenses = _read_licenses(configuration.get("licenses"), product_id, problems)
     if problems:
         raise SeedError(problems)
-    return Seed(code, dimensions, version or 1, customers, entitled, product_id, licenses)
+    return Seed(
+        product_code=code,
+        dimensions=dimensions,
+        public_key_version=version or 1,
+        customers=customers,
+        entitled=entitled,
+        product_id=product_id,
+        licenses=licenses,
+        pricing=pricing,
+    )
 
 
 def _mapping(value: object, field: str, problems: list[str]) -> dict[str, Any]:

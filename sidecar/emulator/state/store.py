@@ -13,6 +13,7 @@ from sidecar.emulator.state.entries import (
     ClockSetting,
     Customer,
     Entry,
+    FirstCall,
     MeteringRecord,
     Registration,
     RegistrationToken,
@@ -43,6 +44,7 @@ class State:
         customer_slots: Records of BatchMeterUsage, by product or license, customer, dimension and hour.
         records: All of them, in the order in which they were accepted.
         used_tokens: What each pod's client tokens stood for.
+        first_calls: When each pod first called; empty unless the emulator refuses the hours before.
         keys: The product's key pairs by version; the highest is the current one.
         licenses: What the account has received, by ARN, in the order of arrival.
         checkouts: What is or was checked out, by client token.
@@ -62,6 +64,7 @@ class State:
         self.customer_slots: dict[Slot, MeteringRecord] = {}
         self.records: list[MeteringRecord] = []
         self.used_tokens: dict[tuple[str, str], MeterUsageRequest] = {}
+        self.first_calls: dict[str, datetime] = {}
         self.registrations: dict[tuple[str, str], Registration] = {}
         self.customers = {customer.license_arn: customer for customer in self.seed.customers}
         self.registration_tokens: dict[str, RegistrationToken] = {}
@@ -100,6 +103,8 @@ class State:
                 self.used_tokens[entry.identity, entry.request.client_token or ""] = entry.request
             case Registration():
                 self.registrations[entry.product_code, entry.identity] = entry
+            case FirstCall():
+                self.first_calls[entry.identity] = entry.at
             case Customer():
                 self.customers[entry.license_arn] = entry
             case RegistrationToken():
@@ -141,6 +146,7 @@ class State:
         yield Subscription(self.entitled)
         yield from self.records
         yield from (UsedToken(identity, request) for (identity, _), request in self.used_tokens.items())
+        yield from (FirstCall(identity, at) for identity, at in self.first_calls.items())
         yield from self.registrations.values()
         yield from self.registration_tokens.values()
         yield from self.licenses.values()

@@ -1,5 +1,6 @@
 """How the ledger's room is judged, and what the operator hears of it."""
 
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -154,6 +155,24 @@ async def test_room_is_found_without_usage(ledger: Ledger) -> None:
         pass
     assert None is ledger.room_watch.refusing_since
     assert [] == ledger.room_watch.findings()
+
+
+async def test_restart_does_not_end_refusing(tmp_path: Path) -> None:
+    """A refusal continues in the next process, until there is room for what was refused; then it is over for good."""
+    first = Ledger(tmp_path / "ledger.db", RULES, max_size=4 * MEBIBYTE)
+    await first.open("pod-1", "downward-api", NOW)
+    await fill(first)
+    await first.close()
+    found = []
+    for hours, size in ((1, 4), (2, 16), (3, 16)):
+        ledger = Ledger(tmp_path / "ledger.db", RULES, max_size=size * MEBIBYTE)
+        await ledger.open("pod-1", "downward-api", NOW + hours * HOUR)
+        found.append(ledger.room_watch.refusing_since)
+        await ledger.close()
+    assert [NOW, None, None] == found
+    with closing(open_for_reading(tmp_path / "ledger.db")) as connection:
+        (kept,) = connection.execute("SELECT value FROM meta WHERE key = 'refusing-since'")
+    assert None is json.loads(kept["value"])[0]
 
 
 async def test_room_is_known_from_the_start(tmp_path: Path) -> None:

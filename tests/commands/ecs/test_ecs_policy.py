@@ -8,7 +8,14 @@ from sidecar import cli
 from tests.support.reading import ROOT
 
 
-@pytest.mark.parametrize(("arguments", "file"), [((), "policy.json"), (("--trust",), "ecs-task-trust-policy.json")])
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        ((), "policy.json"),
+        (("--license-manager",), "license-manager-policy.json"),
+        (("--trust",), "ecs-task-trust-policy.json"),
+    ],
+)
 def test_policy_is_the_documented_one(
     capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], file: str
 ) -> None:
@@ -31,6 +38,8 @@ def test_trust_is_filled_in(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "words"),
     [
         (("--account", "111122223333"), "belong to --trust"),
+        (("--license-manager", "--region", "eu-west-1"), "belong to --trust"),
+        (("--trust", "--license-manager"), "are two documents"),
         (("--trust", "--account", "1111"), "is not an account id"),
         (("--trust", "--region", "Ireland"), "is not the name of a Region"),
     ],

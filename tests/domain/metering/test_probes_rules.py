@@ -13,7 +13,6 @@ from sidecar.domain.policy import ProbeHour
 NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 THIS = hour_of(NOW)
 BEFORE = previous_hour(THIS)
-WINDOW = timedelta(hours=6)
 HOURS = [
     (ProbeHour.PREVIOUS, None, [BEFORE, THIS]),
     (ProbeHour.PREVIOUS, previous_hour(BEFORE), [BEFORE, THIS]),
@@ -48,7 +47,7 @@ REPEATS = [
 @pytest.mark.parametrize(("hour", "unanswered", "later", "expected"), REPEATS)
 def test_same_probe_is_repeated(hour: Hour, unanswered: int, later: timedelta, expected: bool) -> None:  # noqa: FBT001 - a row
     """What AWS may hold is sent until its window closes; what it does not hold, while its hour is the previous one."""
-    assert expected is repeats(probe(hour, unanswered), NOW + later, WINDOW)
+    assert expected is repeats(probe(hour, unanswered), NOW + later)
 
 
 FATES = [
