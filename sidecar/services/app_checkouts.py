@@ -179,11 +179,16 @@ class AppCheckouts:
         """Make the call, and wait for its answer for a while; it continues without the request."""
         call = asyncio.create_task(self._checkouts.advance(CheckoutKind.APP, id_), name="checkout")
         self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        call.add_done_callback(self._forget)
         await asyncio.wait([call], timeout=ANSWER_WITHIN.total_seconds())
         after = call.result() if call.done() else None
         self._keeper.changes.wake()
         return after or await self._known(id_)
+
+    def _forget(self, call: asyncio.Task[Checkout | None]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled():
+            call.exception()  # of a request that did not wait for it; the ledger has logged it
 
     def _held(self, checkout: Checkout, entitlement: str) -> Checkout:
         match checkout.state:

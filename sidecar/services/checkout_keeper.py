@@ -6,7 +6,7 @@ without an answer is repeated with the same request. What the answers mean is de
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, Protocol
 from weakref import WeakValueDictionary
@@ -104,10 +104,12 @@ class CheckoutKeeper:
         self.in_doubt: dict[Key, Checkout] = {}
         """Draw-downs that wait for a person."""
 
-    async def load(self) -> None:
-        """Take over what an earlier process left."""
+    async def load(self, seats: Container[str]) -> None:
+        """Take over what an earlier process left, and give up seats of entitlements that are no longer in `seats`."""
         for checkout in await self._store.load_checkouts():
             self._note(checkout)
+            if checkout.kind is CheckoutKind.SEAT and checkout.id not in seats:
+                await self.give_up(checkout.kind, checkout.id)
 
     def find(self, kind: CheckoutKind, id_: str) -> Checkout | None:
         """Return the live checkout; None if there is none."""

@@ -5,7 +5,6 @@ the pod ends. What the answers mean is decided in `sidecar.domain.entitlement.li
 """
 
 import asyncio
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,9 +12,7 @@ from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
-from sidecar.domain.entitlement.license_policy import RequiredEntitlement
-from sidecar.domain.entitlement.licenses import License, LicenseEntitlement, proof_entitlement
+from sidecar.domain.entitlement.licenses import License
 from sidecar.domain.entitlement.licensing import Licensing, Standing, Terms, judge, next_change
 from sidecar.domain.entitlement.states import (
     CLOCK_SKEW,
@@ -34,6 +31,7 @@ from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.gate_changes import GateChanges
 from sidecar.services.license_failures import explain
 from sidecar.services.license_looks import LicenseLooks
+from sidecar.services.license_proof import LicenseProver, Outcome
 from sidecar.services.license_report import LicenseFaults, view
 from sidecar.services.registrar import DeniedExit
 from sidecar.services.retry_schedule import RetrySchedule
@@ -120,6 +118,7 @@ class LicenseKeeper:
         self._trouble = FaultRegister(log)
         self._report = LicenseFaults(faults, self._policy, log)
         self._ending = False
+        self._prover = LicenseProver(checkouts, self._policy)
         self.checkouts = checkouts
         self.entitled_once = False
         """Whether the pod has been entitled in this process's life."""
@@ -231,110 +230,37 @@ class LicenseKeeper:
         return min([due, *(edge for edge in edges if edge is not None and edge > now)])
 
     def _proof_due_at(self) -> datetime | None:
-        if self._good is None or self._ending or not self._unproved(self._good[0]):
+        """Return when the proof is due, or a seat that is still missing; None while neither is."""
+        if self._good is None or self._ending:
             return None
-        waits = [self._retries.not_before(_PROOF)]
-        waits += [
-            self.checkouts.not_before(CheckoutKind.SEAT, required.name)
-            for required, _ in self._seats(self._good[0])
-            if self.checkouts.find(CheckoutKind.SEAT, required.name) is None
-        ]
-        return max((wait for wait in waits if wait is not None), default=self._clock.now())
-
-    def _unproved(self, license_: License) -> bool:
-        """Return whether a proof, or a seat, is still missing."""
-        return self._licensing.standing is not Standing.GRANTED or any(
-            not self._is_held(required) for required, _ in self._seats(license_)
-        )
-
-    def _is_held(self, required: RequiredEntitlement) -> bool:
-        found = self.checkouts.find(CheckoutKind.SEAT, required.name)
-        return found is not None and found.state is CheckoutState.HELD and found.count == required.hold
-
-    def _seats(self, license_: License) -> list[tuple[RequiredEntitlement, LicenseEntitlement]]:
-        """Return the entitlements of which this pod holds seats. One without a count has none to hold."""
-        found = ((required, license_.entitlement(required.name)) for required in self._policy.require if required.hold)
-        return [(required, granted) for required, granted in found if granted is not None and granted.counted]
+        license_ = self._good[0]
+        if self._licensing.standing is Standing.GRANTED and self._prover.holds_all(license_):
+            return None
+        now = self._clock.now()
+        if self._prover.is_answered(license_):
+            return now
+        waits = (self._retries.not_before(_PROOF), self._prover.not_before(license_))
+        return max((wait for wait in waits if wait is not None), default=now)
 
     async def _prove(self) -> None:
         due = self._proof_due_at()
         if self._good is None or due is None or due > self._clock.now():
             return
         license_, region = self._good
-        seats = self._seats(license_)
-        if not seats:
-            await self._prove_without_seat(license_, region)
-            return
-        results = [await self._hold(license_, required, granted) for required, granted in seats]
+        outcome, error = await self._prover.prove(license_)
         now = self._clock.now()
-        if all(result is CheckoutState.HELD for result in results):
-            self._succeed(_PROOF)
-            await self._move(self._licensing.proven(license_, region, now))
-        elif any(result is CheckoutState.REFUSED for result in results):
-            self._succeed(_PROOF)
-            await self._move(self._licensing.unseated(license_, region, now))
-        else:
-            errors = (self.checkouts.errors.get((CheckoutKind.SEAT, required.name)) for required, _ in seats)
-            await self._unproven(next((error for error in errors if error is not None), None), now)
-
-    async def _hold(
-        self, license_: License, required: RequiredEntitlement, granted: LicenseEntitlement
-    ) -> CheckoutState:
-        """Hold the seats of one entitlement; return what AWS answered in this process, `intended` if nothing."""
-        key = (CheckoutKind.SEAT, required.name)
-        live = self.checkouts.find(*key)
-        if live is not None and (live.count != required.hold or live.sku != license_.sku):
-            # The configuration has changed since.
-            await self.checkouts.give_up(*key)
-            live = await self.checkouts.advance(*key)
-            if live is not None and live.state.live:
-                return CheckoutState.INTENDED
-        if live is not None and live.state is CheckoutState.HELD:
-            if key in self.checkouts.confirmed:
-                return CheckoutState.HELD
-            live = await self.checkouts.confirm_held(*key)
-            if live is not None and live.state.live:
-                return live.state if key in self.checkouts.confirmed else CheckoutState.INTENDED
-        if self.checkouts.find(*key) is None:
-            await self.checkouts.intend(
-                *key,
-                granted,
-                sku=license_.sku,
-                issuer=license_.issuer,
-                count=required.hold,
-                client_token=str(uuid.uuid4()),
-            )
-        after = await self.checkouts.advance(*key)
-        return CheckoutState.INTENDED if after is None else after.state
-
-    async def _prove_without_seat(self, license_: License, region: str) -> None:
-        """Prove the right by a checkout that takes nothing; a license without such an entitlement is proof itself."""
-        entitlement = proof_entitlement(license_, self._policy)
-        if entitlement is None:
-            await self._move(self._licensing.proven(license_, region, self._clock.now()))
-            return
-        key = (CheckoutKind.PROBE, entitlement.name)
-        if self.checkouts.find(*key) is None:
-            await self.checkouts.intend(
-                *key,
-                entitlement,
-                sku=license_.sku,
-                issuer=license_.issuer,
-                count=1,
-                client_token=str(uuid.uuid4()),
-            )
-        await self.checkouts.advance(*key)
-        now = self._clock.now()
-        if key in self.checkouts.confirmed:
-            self._succeed(_PROOF)
-            await self._move(self._licensing.proven(license_, region, now))
-        else:
-            await self._unproven(self.checkouts.errors.get(key), now)
-
-    async def _unproven(self, error: MarketplaceError | None, now: datetime) -> None:
-        if error is not None:
-            self._fail(_PROOF, error)
-            await self._move(self._faulted(error, now))
+        match outcome:
+            case Outcome.PROVEN:
+                self._succeed(_PROOF)
+                await self._move(self._licensing.proven(license_, region, now))
+            case Outcome.UNSEATED:
+                self._succeed(_PROOF)
+                await self._move(self._licensing.unseated(license_, region, now))
+            case Outcome.UNANSWERED if error is not None:
+                self._fail(_PROOF, error)
+                await self._move(self._faulted(error, now))
+            case Outcome.UNANSWERED:
+                self._retries.failed(_PROOF, now)  # something has lapsed, or is being returned first
 
     def _faulted(self, error: MarketplaceError, now: datetime) -> Licensing:
         meaning = explain(error, self._choices.service_account)
@@ -360,7 +286,7 @@ class LicenseKeeper:
     async def _recall(self) -> None:
         try:
             evidence = await self._store.load_license()
-            await self.checkouts.load()
+            await self.checkouts.load({required.name for required in self._policy.require if required.hold})
         except LedgerUnavailable as error:
             self._log.error("license.evidence_not_read", detail=str(error))
             return

@@ -201,6 +201,26 @@ async def test_changed_hold_replaces_the_seat(world: World, make_pod: MakePod) -
     assert [CheckoutState.RETURNED, CheckoutState.HELD] == states(pod)
 
 
+async def test_seat_that_is_not_required_any_more(world: World, make_pod: MakePod) -> None:
+    """A restart with a configuration without the seat returns it."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    pod.policy = LicensePolicy()
+    await pod.start()
+    assert (State.ENTITLED, 0) == (pod.state(), world.held("seats"))
+
+
+async def test_late_answer_opens_immediately(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A checkout that succeeds at its own repetition opens the gate then, not at the next attempt of the proof."""
+    world.grant(GOOD, REGION)
+    world.troubles.extend([None, Trouble.DROPPED, Trouble.DROPPED, Trouble.DROPPED, Trouble.DROPPED])
+    pod = await make_pod(HOLD_ONE).start()
+    while not world.held("seats"):
+        assert State.PENDING is pod.state()
+        await clock.advance(timedelta(seconds=1))
+    assert State.ENTITLED is pod.state()
+
+
 async def test_renewal_takes_a_seat_of_the_new_license(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """After a renewal the seat of the old license ends, and one of the new license follows without a gap."""
     world.grant(GOOD)

@@ -1,0 +1,136 @@
+"""Proves the right of a licensed pod: by the seats that it holds, or by a checkout that takes none.
+
+One call tries each missing checkout once. What follows from the outcome is decided in
+`sidecar.domain.entitlement.licensing`.
+"""
+
+import uuid
+from datetime import datetime
+from enum import StrEnum
+
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState
+from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEntitlement
+from sidecar.domain.entitlement.licenses import License, LicenseEntitlement, proof_entitlement
+from sidecar.marketplace.errors import MarketplaceError
+from sidecar.services.checkout_keeper import CheckoutKeeper
+
+
+class Outcome(StrEnum):
+    """What AWS has answered in this process."""
+
+    PROVEN = "proven"  # it granted every seat, or the checkout that takes none
+    UNSEATED = "unseated"  # it refused a seat
+    UNANSWERED = "unanswered"
+
+
+class LicenseProver:
+    """The proof of one pod.
+
+    Args:
+        checkouts: Makes the checkouts.
+        policy: What the seller requires.
+    """
+
+    def __init__(self, checkouts: CheckoutKeeper, policy: LicensePolicy) -> None:
+        self._checkouts = checkouts
+        self._policy = policy
+
+    def holds_all(self, license_: License) -> bool:
+        """Return whether the pod holds every seat that it requires."""
+        return all(self._is_held(required) for required, _ in self._seats(license_))
+
+    def is_answered(self, license_: License) -> bool:
+        """Return whether AWS has granted meanwhile what the proof waits for."""
+        seats = self._seats(license_)
+        if seats:
+            keys = [(CheckoutKind.SEAT, required.name) for required, _ in seats]
+            return self.holds_all(license_) and self._checkouts.confirmed.issuperset(keys)
+        entitlement = proof_entitlement(license_, self._policy)
+        return entitlement is not None and (CheckoutKind.PROBE, entitlement.name) in self._checkouts.confirmed
+
+    def not_before(self, license_: License) -> datetime | None:
+        """Return when a refused seat may be asked for again; None if none was refused."""
+        missing = [
+            required.name
+            for required, _ in self._seats(license_)
+            if self._checkouts.find(CheckoutKind.SEAT, required.name) is None
+        ]
+        waits = (self._checkouts.not_before(CheckoutKind.SEAT, name) for name in missing)
+        return max((wait for wait in waits if wait is not None), default=None)
+
+    async def prove(self, license_: License) -> tuple[Outcome, MarketplaceError | None]:
+        """Try each missing checkout once; return the outcome, and why one has no answer.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used (sidecar.domain.metering.events).
+        """
+        seats = self._seats(license_)
+        if not seats:
+            return await self._prove_without_seat(license_)
+        results = [await self._hold(license_, required, granted) for required, granted in seats]
+        if all(result is CheckoutState.HELD for result in results):
+            return Outcome.PROVEN, None
+        if any(result is CheckoutState.REFUSED for result in results):
+            return Outcome.UNSEATED, None
+        errors = (self._checkouts.errors.get((CheckoutKind.SEAT, required.name)) for required, _ in seats)
+        return Outcome.UNANSWERED, next((error for error in errors if error is not None), None)
+
+    async def _prove_without_seat(self, license_: License) -> tuple[Outcome, MarketplaceError | None]:
+        """Make a checkout that takes nothing; a license without such an entitlement is proof itself."""
+        entitlement = proof_entitlement(license_, self._policy)
+        if entitlement is None:
+            return Outcome.PROVEN, None
+        key = (CheckoutKind.PROBE, entitlement.name)
+        if key not in self._checkouts.confirmed:
+            if self._checkouts.find(*key) is None:
+                await self._intend(CheckoutKind.PROBE, license_, entitlement, 1)
+            await self._checkouts.advance(*key)
+        if key in self._checkouts.confirmed:
+            self._checkouts.confirmed.discard(key)
+            return Outcome.PROVEN, None
+        return Outcome.UNANSWERED, self._checkouts.errors.get(key)
+
+    async def _hold(
+        self, license_: License, required: RequiredEntitlement, granted: LicenseEntitlement
+    ) -> CheckoutState:
+        """Hold the seats of one entitlement; return what AWS answered in this process, `intended` if nothing."""
+        key = (CheckoutKind.SEAT, required.name)
+        live = self._checkouts.find(*key)
+        if live is not None and (live.count != required.hold or live.sku != license_.sku):
+            # The configuration has changed since.
+            await self._checkouts.give_up(*key)
+            live = await self._checkouts.advance(*key)
+            if live is not None and live.state.live:
+                return CheckoutState.INTENDED
+        if live is not None and live.state is CheckoutState.HELD:
+            if key in self._checkouts.confirmed:
+                return CheckoutState.HELD
+            live = await self._checkouts.confirm_held(*key)
+            if live is not None and live.state.live:
+                return live.state if key in self._checkouts.confirmed else CheckoutState.INTENDED
+        if self._checkouts.find(*key) is None:
+            await self._intend(CheckoutKind.SEAT, license_, granted, required.hold)
+        after = await self._checkouts.advance(*key)
+        return CheckoutState.INTENDED if after is None else after.state
+
+    async def _intend(
+        self, kind: CheckoutKind, license_: License, entitlement: LicenseEntitlement, count: int
+    ) -> Checkout:
+        return await self._checkouts.intend(
+            kind,
+            entitlement.name,
+            entitlement,
+            sku=license_.sku,
+            issuer=license_.issuer,
+            count=count,
+            client_token=str(uuid.uuid4()),
+        )
+
+    def _is_held(self, required: RequiredEntitlement) -> bool:
+        found = self._checkouts.find(CheckoutKind.SEAT, required.name)
+        return found is not None and found.state is CheckoutState.HELD and found.count == required.hold
+
+    def _seats(self, license_: License) -> list[tuple[RequiredEntitlement, LicenseEntitlement]]:
+        """Return the entitlements of which this pod holds seats. One without a count has none to hold."""
+        found = ((required, license_.entitlement(required.name)) for required in self._policy.require if required.hold)
+        return [(required, granted) for required, granted in found if granted is not None and granted.counted]
