@@ -29,6 +29,7 @@ def test_rows_follow_the_work() -> None:
     titles = [(panel["type"] == "row", panel["title"]) for panel in load()["panels"]]
     assert [
         "Entitlement",
+        "Contract",
         "Metering progress",
         "Conservation by dimension",
         "AWS's answers",

@@ -1,7 +1,7 @@
 """The metrics, the rules and the dashboard's queries in a real Prometheus, which scrapes real sidecars.
 
 One pod with an emulator meters, is refused, throttled and restarted. Another, in live mode, reaches its AWS through a
-proxy that changes the dates.
+proxy that changes the dates. A third one has a contract price.
 """
 
 import math
@@ -32,14 +32,15 @@ def server(shared_emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("monitoring")
     own = launch_emulator(folder / "live.log")
     live, site = Site(folder / "live", own), Site(folder / "site", shared_emulator)
+    contract = Site(folder / "contract", own)
     (folder / "prometheus").mkdir()
     try:
         with Gateway(folder, own.port, OFF) as gateway, Prometheus(folder / "prometheus") as prometheus:
-            play(prometheus, site, shared_emulator, start_live(live, gateway))
+            play(prometheus, site, shared_emulator, start_live(live, gateway), start_licensed(contract))
             yield prometheus
     finally:
-        live.close()
-        site.close()
+        for each in (live, site, contract):
+            each.close()
         own.kill()
 
 
@@ -56,11 +57,23 @@ def start_live(site: Site, gateway: Gateway) -> Target:
     return Target("shop-live", sidecar.probes)
 
 
-def play(prometheus: Prometheus, site: Site, emulator: Emulator, live: Target) -> None:
+def start_licensed(site: Site) -> Target:
+    """Start a sidecar with a contract price, which holds a seat."""
+    seats = {"Name": "seats", "Unit": "Count", "MaxCount": 2, "Overage": False, "AllowCheckIn": True}
+    site.emulator.post("licenses", action="grant", sku="prod-contract", entitlements=[seats])
+    sidecar = site.start_entitled(
+        product={"pricing": "contract", "id": "prod-contract", "public_keys": {}},
+        metering={"dimensions": []},
+        license={"require": [{"name": "seats", "hold": 1}]},
+    )
+    return Target("shop-contract", sidecar.probes)
+
+
+def play(prometheus: Prometheus, site: Site, emulator: Emulator, *others: Target) -> None:
     """Let everything happen that a dashboard shows, each with a scrape behind it."""
     emulator.begin()
     sidecar = site.start_entitled()
-    prometheus.watch(Target("shop", sidecar.probes), live)
+    prometheus.watch(Target("shop", sidecar.probes), *others)
     prometheus.await_query('marketplace_entitled{pod="shop"} == 1')
     for number in range(3):
         event = {"id": f"evt-{number}", "dimension": "requests", "quantity": "2"}
@@ -87,7 +100,7 @@ def play(prometheus: Prometheus, site: Site, emulator: Emulator, live: Target) -
     prometheus.await_query('marketplace_usage_sealed{pod="shop"} == 4')
     sidecar.kill()
     sidecar = site.start_entitled()
-    prometheus.watch(Target("shop", sidecar.probes), live)
+    prometheus.watch(Target("shop", sidecar.probes), *others)
     emulator.order("MeterUsage", "throttle", 0)
     site.advance(sidecar, "10m")
     prometheus.await_query('marketplace_usage_submitted{pod="shop"} == 10')
@@ -104,7 +117,7 @@ def shown(prometheus: Prometheus, expression: str) -> list[float]:
 @pytest.mark.parametrize("query", list(queries()), ids=lambda query: query.title)
 def test_panel_shows_something(server: Prometheus, query: Query) -> None:
     """Each query of each panel is one that Prometheus takes, and finds numbers among real metrics."""
-    assert shown(server, filled(query.expression, interval="5s", namespace="acme", pod="shop|shop-live"))
+    assert shown(server, filled(query.expression, interval="5s", namespace="acme", pod="shop|shop-live|shop-contract"))
 
 
 @pytest.mark.parametrize("query", list(queries()), ids=lambda query: query.title)
@@ -122,7 +135,7 @@ def test_variables_offer_choices(server: Prometheus) -> None:
         assert variable["query"]["query"] == variable["definition"]
         selector = filled(found[1], interval="", namespace="acme")
         offered[variable["name"]] = server.ask(f"label/{found[2]}/values", **{"match[]": selector})
-    assert {"namespace": ["acme"], "pod": ["shop", "shop-live"]} == offered
+    assert {"namespace": ["acme"], "pod": ["shop", "shop-contract", "shop-live"]} == offered
 
 
 def test_rules_are_evaluated(server: Prometheus) -> None:
@@ -168,8 +181,7 @@ def test_every_metric_is_documented(server: Prometheus) -> None:
         labels = series.keys() - {"__name__", "namespace", "pod", "job", "instance"}
         exposed.setdefault(series["__name__"], set()).update(labels)
     documented: dict[str, set[str]] = {}
-    # These products have no contract price; tests/documents compares the metrics of one.
-    for metric in (each for each in table() if not each.name.startswith("marketplace_license_")):
+    for metric in table():
         own = {metric.label} if metric.label else set()
         if metric.kind == "histogram":
             documented |= {f"{metric.name}_{part}": own for part in ("sum", "count")}
