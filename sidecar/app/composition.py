@@ -108,7 +108,6 @@ def assemble(
     identity = find_identity(environ, read=read_file)
     _judge_identity(settings, identity, faults, clock.now())
     _name_ignored(settings, environ)
-    _name_price(settings)
     health = HealthReport(
         setting=Setting(
             settings=settings,
@@ -221,7 +220,7 @@ def _name_ignored(settings: Settings, environ: Mapping[str, str]) -> None:
         log.warning("aws.settings_ignored", names=names, cure="Remove them: calls go to AWS's own hosts by https.")
 
 
-def _name_price(settings: Settings) -> None:
+def name_price(settings: Settings) -> None:
     """Log a price that the configuration leaves in doubt."""
     result = check_price(settings)
     if result.status is CheckStatus.WARN:

@@ -21,7 +21,7 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.pod import PodIdentity, pod_identity
 from sidecar.adapters.signature import PublicKeys
 from sidecar.app.cluster import Cluster
-from sidecar.app.composition import assemble, rules_of
+from sidecar.app.composition import assemble, name_price, rules_of
 from sidecar.app.drain import Drain
 from sidecar.app.setup_watches import watch_setup
 from sidecar.domain.pod.reports import EventReason
@@ -112,6 +112,7 @@ async def run(
             pricing=settings.product.pricing,
             check=settings.check,
         )
+        name_price(settings)
         await _prove(ledger)
         await components.client.open()
         stack.push_async_callback(components.client.close)
