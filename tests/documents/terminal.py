@@ -26,8 +26,8 @@ TOOLS = {
     "node": "nodejs",
 }
 """The programs of the documents that only a Debian package brings, each with its package."""
-PORTS = ("8787", "8788", "8789")
-"""The ports in the documents: the API's, the probes', the emulator's."""
+PORTS = ("8787", "8788", "8789", "8797", "8798", "8790")
+"""The ports in the documents: the API's, the probes', the emulator's; then those of the contract price's example."""
 NOT_RUN = {
     "aws": "there is no account here; the SDK's model judges what is handed to it",
     "make": "the target is looked up; what it runs has tests of its own, and would install packages here",

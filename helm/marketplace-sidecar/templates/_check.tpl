@@ -232,8 +232,11 @@ found.
 {{- define "marketplace-sidecar.problems.workload" -}}
 {{- $sidecar := .context.Values.sidecar -}}
 {{- $volume := ($sidecar.ledger).volume | default "" -}}
+{{- $waits := false -}}
+{{- if kindIs "map" $sidecar.config -}}
 {{- $config := include "marketplace-sidecar.config" .context | fromYaml -}}
-{{- $waits := and (eq (($config).license).on_taken "wait") (eq (include "marketplace-sidecar.checkInForce" $config) "license") -}}
+{{- $waits = and (eq (($config).license).on_taken "wait") (eq (include "marketplace-sidecar.checkInForce" $config) "license") -}}
+{{- end -}}
 {{- $surge := ternary (.surge | toString) "25%" (hasKey . "surge") -}}
 {{- if and $waits (eq .kind "Deployment") (ne .strategy "Recreate") (not (has $surge (list "0" "0%"))) }}
 sidecar.config.license.on_taken: wait keeps the new pod of a rolling update from starting while the old one has the seat; set strategy.type to Recreate or strategy.rollingUpdate.maxSurge to 0, or use admit
