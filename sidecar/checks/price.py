@@ -15,7 +15,10 @@ _HOURLY = (
     "AWS documents MeterUsage for products that are priced by dimensions, and refuses it for others. Remove "
     "metering.dimensions, or set product.pricing to custom."
 )
-_DRY_RUN = "Set entitlement.probe to record, or to license for pods that live for less than an hour."
+_DRY_RUN = (
+    "Set entitlement.probe to record; for pods that live for less than an hour name a dimension without a price in "
+    "entitlement.probe_dimension."
+)
 
 
 def check_price(settings: Settings) -> CheckResult:

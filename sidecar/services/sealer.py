@@ -23,10 +23,7 @@ from sidecar.domain.status import Terms
 from sidecar.services.course_keeper import CourseKeeper
 from sidecar.services.ports import EntitlementReader
 
-PROBE_SLOT_CURE = (
-    "Set entitlement.probe_dimension to a dimension without a price, or entitlement.probe to license. A pod that takes "
-    "over the ledger carries this usage."
-)
+PROBE_SLOT_CURE = "Set entitlement.probe_dimension to a dimension without a price. A pod that takes over the ledger carries this usage."
 
 log = structlog.get_logger()
 

@@ -128,9 +128,9 @@ class EntitlementSettings:
         default=StartProbe.RECORD,
         metadata=setting(
             "How `check: meter` proves the subscription when a pod starts. `record` submits a real record of "
-            "quantity 0. `license` asks for the entitlement `AWS::Marketplace::Usage` of the license; use it for pods "
-            "that live for less than an hour. `dry-run` checks the permission only, so a pod of an account without a "
-            "subscription runs until its first record is refused."
+            "quantity 0. `license` (not in this version) asks for the entitlement `AWS::Marketplace::Usage` of the "
+            "license. `dry-run` checks the permission only, so a pod of an account without a subscription runs until "
+            "its first record is refused."
         ),
     )
     probe_dimension: str | None = field(
