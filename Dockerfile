@@ -21,12 +21,13 @@ RUN tools/bin/pip wheel --quiet --no-cache-dir --no-deps --no-build-isolation --
     && tools/bin/pip --python /opt/marketplace-sidecar/bin/python install --quiet --no-cache-dir --no-compile \
         --no-deps wheels/*.whl
 
-# What this product can never call: the models of all AWS services but the two it talks to (their common files stay),
+# What this product can never call: the models of all AWS services but the three it talks to (their common files stay),
 # and the second, asynchronous copy of the Kubernetes client, which nothing of the first one imports.
 # Byte code is compiled once, here, and never compared with its source again: the root file system is read-only.
 # The command starts Python isolated (-I), as the entry point below does.
 RUN cd /opt/marketplace-sidecar/lib/python3*/site-packages \
-    && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name meteringmarketplace ! -name sts -exec rm -r {} + \
+    && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name meteringmarketplace ! -name license-manager \
+        ! -name sts -exec rm -r {} + \
     && rm -r kubernetes/aio \
     && /opt/marketplace-sidecar/bin/python -m compileall -q -f --invalidation-mode unchecked-hash . \
     && sed -i '1s|.*|#!/opt/marketplace-sidecar/bin/python -IBu|' /opt/marketplace-sidecar/bin/marketplace-sidecar \

@@ -23,7 +23,10 @@ from sidecar.domain.status import Terms
 from sidecar.services.course_keeper import CourseKeeper
 from sidecar.services.ports import EntitlementReader
 
-PROBE_SLOT_CURE = "Set entitlement.probe_dimension to a dimension without a price. A pod that takes over the ledger carries this usage."
+PROBE_SLOT_CURE = (
+    "Set entitlement.probe_dimension to a dimension without a price. The next pod on the ledger carries this usage, "
+    "if the submission window is still open."
+)
 
 log = structlog.get_logger()
 

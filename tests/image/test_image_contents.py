@@ -86,7 +86,7 @@ def test_only_locked_packages(built: "Image") -> None:
 def test_only_callable_services(built: "Image") -> None:
     """Of the SDK's service models only those that the product talks to are kept."""
     data = built.packages / "botocore" / "data"
-    assert {"meteringmarketplace", "sts"} == {path.name for path in data.iterdir() if path.is_dir()}
+    assert {"license-manager", "meteringmarketplace", "sts"} == {path.name for path in data.iterdir() if path.is_dir()}
 
 
 def test_nothing_of_the_build(built: "Image") -> None:
