@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RESOLVE := --universal --generate-hashes --no-strip-extras --no-header --quiet
 # Minutes of kills and simulated pods; a coverage measurement would triple them.
-LONG := tests/simulation tests/process/test_process_kills.py
+LONG := tests/simulation tests/process/test_process_kills.py tests/process/test_process_license_kills.py
 # Rules and services: no process, no socket, no other program.
 INNER := tests/domain tests/services tests/terminal $(wildcard tests/test_settings_*.py)
 # Most tests wait for processes, so one worker more than there are cores. Each target provides what its tests need, so a
@@ -48,7 +48,7 @@ test-cluster: $(VENV)/development ## what needs root and Debian packages: image,
 	@SKIP=never $(BIN)/python -m pytest tests/cluster
 
 soak: $(VENV)/development ## hours of kills and simulated pods; the seed of a failure is printed
-	@KILLS=10000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest $(LONG) -m '' -s --timeout 0
+	@KILLS=10000 LICENSE_KILLS=2000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest $(LONG) -m '' -s --timeout 0
 
 image: $(VENV)/development ## the image; BASE=image@sha256:... pins the base
 	@buildah bud $(if $(BASE),--build-arg BASE=$(BASE)) --tag marketplace-sidecar \

@@ -252,7 +252,7 @@ def test_lost_drawdown_waits_for_a_person(sites: "Sites", emulator: "Emulator") 
     order = {"id": str(uuid.uuid4()), "entitlement": "reports", "count": 1, "drawdown": True}
     assert 503 == sidecar.post("/v1/checkouts", order).status
     emulator.post("clock", advance="61m")
-    sidecar.await_for("the doubt", lambda: "checkout.in-doubt" in sidecar.log)
+    sidecar.await_for("the doubt", lambda: "checkout.in_doubt" in sidecar.log)
     emulator.order("CheckoutLicense", "drop-response", 0)
     refused = sidecar.post("/v1/checkouts", order)
     assert (409, True) == (refused.status, refused.document["type"].endswith(":in-doubt"))
