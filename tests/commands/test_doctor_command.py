@@ -23,7 +23,18 @@ NAMES = [
     *("configuration", "variables", "sidecar", "price", "keys", "key rotation", "region", "pod", "token", "proxy"),
     *("certificates", "sdk variables"),
     *("ledger", "ledger volume", "ledger room", "api port", "api token", "probe port"),
-    *("kubernetes", "kubernetes role", "shutdown", "identity", "dns", "endpoint", "clock", "sts", "permission"),
+    *(
+        "kubernetes",
+        "kubernetes role",
+        "shutdown",
+        "identity",
+        "license",
+        "sts",
+        "dns",
+        "endpoint",
+        "clock",
+        "permission",
+    ),
 ]
 
 

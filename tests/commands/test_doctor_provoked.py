@@ -86,6 +86,7 @@ SICKNESSES = {
             "kubernetes": Told("warn", "KUBERNETES_SERVICE_HOST is not set", "kubernetes.enabled to false"),
             "shutdown": Told("fail", "shutdown.timeout is 25s", "terminationGracePeriodSeconds"),
             "identity": Told("fail", "it hides irsa", "Unset AWS_ACCESS_KEY_ID"),
+            "price": Told("warn", "does not name the price", "Set product.pricing to hourly or custom"),
         },
     ),
     "no-names": Sickness(

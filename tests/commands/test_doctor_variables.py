@@ -92,6 +92,7 @@ def test_known_checks_rest_on_known_checks() -> None:
         "keys",
         "key rotation",
         "identity",
+        "license",
         "kubernetes",
         "kubernetes role",
     }
