@@ -223,7 +223,7 @@ COMBINATIONS = [
     ({"product.pricing": "hourly", "entitlement.check": "meter"}, ["entitlement.check"]),
     ({"product.pricing": "custom", "entitlement.check": "register"}, ["entitlement.check"]),
     ({"product.pricing": "custom", "entitlement.check": "license"}, ["entitlement.check"]),
-    ({"product.pricing": "contract", "entitlement.check": "meter"}, ["entitlement.check"]),
+    ({"product.pricing": "contract", "entitlement.check": "meter"}, ["entitlement.check", "product.id"]),
     (
         {"entitlement.check": "meter", "entitlement.probe": "license", "metering.dimensions": "[{name: a}]"},
         ["product.id"],

@@ -161,9 +161,11 @@ class AppCheckouts:
         """Return what a checkout may take from, by the last look."""
         license_, gate = self._keeper.good_license, self._keeper.entitlement()
         if license_ is None:
-            if gate.state in _CLOSED or gate.entitled:
+            shown = self._keeper.license
+            expired = shown is not None and shown.has_expired(self._clock.now())
+            if gate.state in _CLOSED or expired:
                 raise CheckoutNotEntitled(f"no good license grants {request.entitlement}. {gate.detail}")
-            raise LicenseUnavailable("License Manager has not answered yet, so no license is known; try again")
+            raise LicenseUnavailable("License Manager shows no good license at the moment; try again")
         granted = license_.entitlement(request.entitlement)
         if granted is None:
             raise CheckoutNotEntitled(f"the license has no entitlement {request.entitlement}")

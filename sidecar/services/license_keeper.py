@@ -224,7 +224,9 @@ class LicenseKeeper:
         due = now + policy.refresh
         if self._licensing.standing in {Standing.REFUSED, Standing.SUSPENDED}:
             due = min(due, now + ASK_AGAIN)
-        edges = [] if license_ is None else [license_.begin, license_.end and license_.end + CLOCK_SKEW]
+        edges = [] if license_ is None else [license_.begin]
+        if license_ is not None and license_.end is not None and license_.end < due:
+            edges.append(license_.end + CLOCK_SKEW)
         if evidence is not None and evidence.missing_at is not None:
             edges.append(evidence.missing_at + policy.refresh)
         return min([due, *(edge for edge in edges if edge is not None and edge > now)])

@@ -80,7 +80,7 @@ class LicenseFaults:
         license_, evidence = licensing.license, licensing.evidence
         granted = licensing.standing is Standing.GRANTED
         end = None if license_ is None or not granted else license_.end
-        expired = granted and license_ is not None and _has_expired(license_, now)
+        expired = granted and license_ is not None and license_.has_expired(now)
         left = None if end is None else end - now
         expiring = left is not None and not expired and left < self._policy.warn_before
         words = "The contract has no end" if end is None else f"The contract ends on {render(end)}"
@@ -113,7 +113,3 @@ class LicenseFaults:
             self._faults.observe(code, detail, cure, now, report=report)
         else:
             self._faults.clear(code, now)
-
-
-def _has_expired(license_: License, now: datetime) -> bool:
-    return license_.status == LicenseStatus.EXPIRED or (license_.end is not None and now >= license_.end)

@@ -179,9 +179,8 @@ class Registrar:
                 # A clock that has stepped back must not make the wait longer than the longest there is.
                 due = min(due, now + ASK_AGAIN)
                 await self._pause(due, self._recheck_after.total_seconds())
-            elif self._probe is not None and self._registration.remembers(now):
-                # AWS judges a pod by its first record: a restarted container has nothing to ask while that counts.
-                await self._pause(self._registration.memory_until, self._recheck_after.total_seconds())
+            elif self._probe is not None and (ask_at := self._remembers_until(now)) is not None:
+                await self._pause(ask_at, self._recheck_after.total_seconds())
             else:
                 await self._ask()
                 due = self._next_ask(self._clock.now())
@@ -248,6 +247,12 @@ class Registrar:
             else:
                 await self._fault(meaning.reason, meaning.detail, error.code)
         except NoFreeSlot as none:
+            held_at = await self._held_at()
+            if held_at is not None:
+                # AWS holds records of this pod in those very hours, which is what DuplicateRequest would prove.
+                self._trouble.clear(_REGISTRATION, self._clock.now())
+                await self._move(_grant(self._registration, self._settings, self._prover.metered(held_at)))
+                return
             detail = f"The start probe waits for the next hour: {none}. A record that AWS takes opens the gate earlier."
             await self._fault(Reason.NO_PROBE_SLOT, detail, Reason.NO_PROBE_SLOT)
         except LedgerUnavailable as error:
@@ -259,6 +264,30 @@ class Registrar:
             registration = _grant(self._registration, self._settings, evidence)
             # A probe is a record: one that AWS takes ends a suspension, as any other.
             await self._move(registration if self._probe is None else registration.restored(now))
+
+    def _remembers_until(self, now: datetime) -> datetime | None:
+        """Return until when a restarted container has nothing to ask; None once it has.
+
+        AWS judges a pod by its first record. The probe asks again after half of the memory, so that the gate does not
+        wait for an answer when the memory ends.
+        """
+        begin, end = self._registration.memory_from, self._registration.memory_until
+        if begin is None or end is None or not self._registration.remembers(now):
+            return None
+        half = begin + (end - begin) / 2
+        return half if now < half else None
+
+    async def _held_at(self) -> datetime | None:
+        """Return when AWS last took a record of this pod, unless it has refused the pod since."""
+        try:
+            accepted_at = await self._store.last_accepted_at()
+        except LedgerUnavailable:
+            return None  # the ledger logs it
+        evidence = self._registration.evidence
+        refused_at = None if evidence is None else evidence.refused_at
+        if accepted_at is None or (refused_at is not None and accepted_at <= refused_at):
+            return None
+        return accepted_at
 
     async def _refuse(self, reason: Reason, detail: str) -> None:
         await self._move(self._registration.refused(reason, detail, self._clock.now()))

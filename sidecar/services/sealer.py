@@ -24,8 +24,8 @@ from sidecar.services.course_keeper import CourseKeeper
 from sidecar.services.ports import EntitlementReader
 
 PROBE_SLOT_CURE = (
-    "Set entitlement.probe_dimension to a dimension without a price. The next pod on the ledger carries this usage, "
-    "if the submission window is still open."
+    "Set entitlement.probe_dimension to a dimension without a price. The next process on the ledger carries this "
+    "usage, if the submission window is still open."
 )
 
 log = structlog.get_logger()
@@ -47,6 +47,9 @@ class HourStore(Protocol):
         self, hour: Hour, dimension: str, clock: Callable[[], datetime], settle: timedelta | None
     ) -> SealedHour | None:
         """Freeze one dimension's hour; None when there is nothing to send, or it is too early by the clock."""
+
+    async def drop_unsent_probes(self, now: datetime) -> None:
+        """Free the slots of this pod's start probes that AWS certainly did not take."""
 
     async def keep_probe_usage(self, now: datetime) -> Mapping[str, int]:
         """Keep as unbilled what the start probe's slot leaves without an hour; millionths by dimension."""
@@ -87,6 +90,7 @@ class Sealer:
     async def seal_for_end(self, now: datetime, *, ending: bool) -> None:
         """Seal the hours that have ended at `now`, and the open hour too if the pod itself is `ending`."""
         if ending:
+            await self._store.drop_unsent_probes(now)
             # What is dated a few minutes ahead can only be reported with the hour that is open now.
             await self._store.rebook_future_hours(after=hour_of(now), now=now)
             await self._seal(before=next_hour(hour_of(now)), settle=None)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sidecar.domain import durations
 from sidecar.domain.entitlement.price import contradict
-from sidecar.domain.policy import EntitlementCheck, StartProbe
+from sidecar.domain.policy import EntitlementCheck, Pricing, StartProbe
 from sidecar.settings.groups import (
     ApiSettings,
     MarketplaceSettings,
@@ -52,6 +52,8 @@ def _entitlement(settings: Settings, reading: Reading) -> None:
             f"is not the check of product.pricing: {product.pricing}",
             "remove it (auto takes the check of the price), or correct product.pricing",
         )
+        if product.pricing is Pricing.CONTRACT:
+            _sku(product, reading, "contract prices need it")
         return
     match settings.check:
         case EntitlementCheck.REGISTER:

@@ -94,6 +94,10 @@ class Shelf:
                 write_course(books.store, record.dimension, course)
             return submitting.settle(books.store, record, fate, answer, to_micros(now))
 
+    async def drop_unsent_probes(self, now: datetime) -> None:
+        """Free the slots of probes that AWS did not take."""
+        self._step("drop_unsent_probes", now).drop_unsent_probes()
+
     async def keep_probe_usage(self, now: datetime) -> dict[str, int]:
         """Keep what the probe leaves."""
         return self._step("keep_probe_usage", now).keep_probe_usage()

@@ -173,6 +173,28 @@ async def test_memory_that_ran_out_is_asked_anew(pod: Pod) -> None:
     assert [(9, "accepted"), (10, "accepted")] == probes(pod)
 
 
+@pytest.mark.parametrize("remember_for", [timedelta(), 30 * MINUTE])
+async def test_pod_with_records_is_never_locked_out(pod: Pod, remember_for: timedelta) -> None:
+    """Where no slot is free for another probe, the records in them prove as much: AWS holds them for this pod."""
+    pod.settings = replace(SETTINGS, remember_for=remember_for)
+    for _ in range(4):
+        await pod.start()
+        assert State.ENTITLED is pod.state
+    await pod.pass_time(30 * MINUTE, MINUTE)
+    assert State.ENTITLED is pod.state
+
+
+async def test_probe_is_asked_before_the_memory_ends(pod: Pod) -> None:
+    """A restarted container asks again after half of its memory, so silence at its end closes nothing."""
+    pod.settings = replace(SETTINGS, remember_for=4 * HOUR)
+    await pod.start()
+    await pod.start()
+    assert EntitlementSource.REMEMBERED is pod.registrar.entitlement().source
+    await pod.pass_time(2 * HOUR + MINUTE, MINUTE)
+
+    assert (State.ENTITLED, EntitlementSource.LIVE) == (pod.state, pod.registrar.entitlement().source)
+
+
 async def test_evidence_of_dry_run_counts_as_none(pod: Pod) -> None:
     """What an older version kept after a dry run opens nothing, and a refusal denies."""
     pod.aws.subscribe(entitled=False)

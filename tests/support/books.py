@@ -166,6 +166,11 @@ class Books:
             answer = Answer(words, f"mr-{record.seq}" if outcome is Outcome.ACCEPTED else None)
             probe_slots.settle_probe(self.store, record, fate, answer, to_micros(self.now))
 
+    def drop_unsent_probes(self) -> None:
+        """Free the slots of probes that AWS did not take."""
+        with self.store.transaction():
+            probe_slots.drop_unsent_probes(self.store, to_micros(self.now))
+
     def keep_probe_usage(self) -> dict[str, int]:
         """Keep what the probe's slot leaves without an hour."""
         with self.store.transaction():

@@ -17,8 +17,8 @@ from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, Checkou
 from sidecar.domain.entitlement.states import LicenseEvidence
 from sidecar.domain.metering.hours import from_micros, to_micros
 
-KEPT_FOR = timedelta(days=30)
-"""How long a settled checkout is kept; that of a draw-down is kept without end."""
+KEPT_FOR = timedelta(hours=26)
+"""How long the newest checkout of an id is kept once it is settled; that of a draw-down is kept without end."""
 _LIVE = ", ".join(f"'{state}'" for state in CheckoutState if state.live)
 _MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = (
@@ -60,9 +60,17 @@ class Read(Protocol):
 class CheckoutTable:
     """The checkouts as the services use them."""
 
-    def __init__(self, write: Write, read: Read) -> None:
+    def __init__(self, write: Write, read: Read, admit: Callable[[Store], None]) -> None:
+        """Make the table.
+
+        Args:
+            write: Does a step in a transaction.
+            read: Reads at one instant.
+            admit: Raises LedgerFull while the ledger takes no more of the app.
+        """
         self._write = write
         self._read = read
+        self._admit = admit
 
     async def load_checkouts(self) -> list[Checkout]:
         """Return every checkout of which something may still be held."""
@@ -77,8 +85,18 @@ class CheckoutTable:
         return await self._read(lambda connection: read_app(connection, limit))
 
     async def save_checkout(self, checkout: Checkout) -> Checkout:
-        """Keep a checkout durably, and return it with its row."""
-        return await self._write(lambda store: write(store, checkout))
+        """Keep a checkout durably, and return it with its row.
+
+        Raises:
+            LedgerFull: It is a new one of the app, and a full ledger needs its room for accepted usage.
+        """
+
+        def step(store: Store) -> Checkout:
+            if not checkout.seq and checkout.kind is CheckoutKind.APP:
+                self._admit(store)
+            return write(store, checkout)
+
+        return await self._write(step)
 
     async def load_license(self) -> LicenseEvidence | None:
         """Return the evidence that was kept last, whichever pod and product it names."""
@@ -127,6 +145,11 @@ def write(store: Store, checkout: Checkout) -> Checkout:
         settings = ", ".join(f"{name} = ?" for name in _COLUMNS)
         store.connection.execute(f"UPDATE checkout SET {settings} WHERE seq = ?", (*values, checkout.seq))
         return checkout
+    # Only the newest checkout of an id is read. An app that asks for a taken seat again and again fills no disk.
+    store.connection.execute(
+        f"DELETE FROM checkout WHERE kind = ? AND id = ? AND drawdown = 0 AND state NOT IN ({_LIVE})",
+        (checkout.kind, checkout.id),
+    )
     marks = ", ".join("?" * len(_COLUMNS))
     found = store.connection.execute(f"INSERT INTO checkout ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
     return replace(checkout, seq=found.lastrowid or 0)

@@ -83,7 +83,8 @@ def take_over(store: Store, rules: MeteringRules, now: int) -> int:
             _note_due(store, record.dimension, from_micros(min(row["attempted_at"], now)), from_micros(now))
         fate = orphan(record.unanswered, row["uid"], late=rules.late, closed=words)
         settle(store, record, fate, Answer(row["answer"] or "pod gone"), now)
-    return len(buckets) + len(records) + take_over_probe_usage(store, rules, now)
+    usage = sum(not is_probe(row["client_token"]) for row in records)
+    return len(buckets) + usage + take_over_probe_usage(store, rules, now)
 
 
 def _note_due(store: Store, dimension: str, at: datetime, now: datetime) -> None:

@@ -30,7 +30,7 @@ from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writ
 from sidecar.adapters.ledger.generations import report_change
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.roomwatch import RoomWatch
-from sidecar.adapters.ledger.space import Room, Space
+from sidecar.adapters.ledger.space import RETRY_AFTER, Room, Space, describe
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement.states import Evidence
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Receipt, UsageBatch, UsageRefused
@@ -68,7 +68,7 @@ class Ledger(LedgerAccess):
         """How the submissions of each dimension had gone when the ledger was opened."""
         self.rules = rules
         self.room_watch = RoomWatch(path)
-        self.checkouts = CheckoutTable(self._write, self._read)
+        self.checkouts = CheckoutTable(self._write, self._read, self._admit_checkout)
         """What License Manager holds for this pod."""
 
     async def open(
@@ -170,6 +170,11 @@ class Ledger(LedgerAccess):
             raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
         self.room_watch.see(room, now)
         self._keep_refusal(store)
+
+    def _admit_checkout(self, store: Store) -> None:
+        room = self._space.measure(store.connection, store.totals.buckets(store.connection))
+        if not room.takes(0):
+            raise LedgerFull(describe(room), RETRY_AFTER, 0)
 
     def _keep_refusal(self, store: Store) -> None:
         # A disk that fails is reported by the step itself; the next batch or look tries again.
@@ -295,6 +300,10 @@ class Ledger(LedgerAccess):
     async def settle_probe(self, record: Record, fate: ProbeFate, answer: Answer, now: datetime) -> None:
         """Write what became of a start probe."""
         await self._write(lambda store: probe_slots.settle_probe(store, record, fate, answer, to_micros(now)))
+
+    async def drop_unsent_probes(self, now: datetime) -> None:
+        """Free the slots of this pod's start probes that AWS certainly did not take."""
+        await self._write(lambda store: probe_slots.drop_unsent_probes(store, to_micros(now)))
 
     async def keep_probe_usage(self, now: datetime) -> Mapping[str, int]:
         """Keep as unbilled what the probe's slot leaves without an hour at the pod's end; millionths by dimension."""

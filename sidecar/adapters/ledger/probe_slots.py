@@ -99,6 +99,13 @@ def expire_probes(store: Store, now: int) -> None:
             retire_probe(store, row, "the submission window closed", now)
 
 
+def drop_unsent_probes(store: Store, now: int) -> None:
+    """Free the slots of this pod's probes that AWS certainly did not take: the pod ends, and its usage needs them."""
+    for row in _live(store):
+        if row["pod"] == store.pod and not row["unanswered"]:
+            retire_probe(store, row, "the pod ends", now)
+
+
 def keep_probe_usage(store: Store, now: int) -> dict[str, int]:
     """Close the hours to come that hold usage of a probe's hour: the pod ends, and no record takes it.
 
@@ -118,12 +125,15 @@ def keep_probe_usage(store: Store, now: int) -> dict[str, int]:
 
 
 def take_over_probe_usage(store: Store, rules: MeteringRules, now: int) -> int:
-    """Carry what ended pods kept for want of a next hour: this pod has one. Returns how many records that were."""
+    """Carry what was kept for want of a next hour: this pod has one, also if it is the same pod that goes on.
+
+    Returns:
+        How many records of other pods that were.
+    """
     rows = store.rows(
-        "SELECT * FROM named_record WHERE status = 'unbilled' AND resolved = 0 AND product_code = ? AND pod <> ?"
+        "SELECT * FROM named_record WHERE status = 'unbilled' AND resolved = 0 AND product_code = ?"
         " AND reason >= ? AND reason < ? || '~'",
         rules.product_code,
-        store.pod,
         UnbilledReason.PROBE_SLOT,
         UnbilledReason.PROBE_SLOT,
     )
@@ -141,7 +151,7 @@ def take_over_probe_usage(store: Store, rules: MeteringRules, now: int) -> int:
         store.add_to(row["dimension"], "unbilled", -quantity)
         move = Move(CarryCause.ADOPTED, row["seq"], row["pod"], hour, target, heir, 0, quantity, row["dimension"])
         carry_record(store, move, now)
-        carried += 1
+        carried += row["pod"] != store.pod
     return carried
 
 

@@ -154,6 +154,7 @@ _CHECKOUTS = """
     ) STRICT;
     CREATE UNIQUE INDEX checkout_live ON checkout (kind, id) WHERE state IN ('intended', 'held', 'in-doubt');
     CREATE INDEX checkout_id ON checkout (id);
+    CREATE INDEX checkout_settled ON checkout (settled_at) WHERE drawdown = 0;
     """
 
 MIGRATIONS = (

@@ -93,6 +93,10 @@ class License:
         """Return the entitlement of that name; None if the license has none."""
         return next((each for each in self.entitlements if each.name == name), None)
 
+    def has_expired(self, now: datetime) -> bool:
+        """Return whether its time is over, by AWS's status or by this machine's clock."""
+        return self.status == LicenseStatus.EXPIRED or (self.end is not None and now >= self.end)
+
 
 @dataclass(frozen=True, slots=True)
 class Survey:
@@ -155,10 +159,11 @@ def _judge_status(license_: License, policy: LicensePolicy, now: datetime) -> Fi
 
 
 def _judge_validity(license_: License, policy: LicensePolicy, now: datetime) -> Finding:
-    # This machine's clock may be off; AWS's own status follows within minutes.
-    if license_.begin is not None and now < license_.begin - CLOCK_SKEW:
+    # This machine's clock may be off; AWS's own status follows within minutes. The skew is added to the present: a
+    # license without an end in practice ends where the calendar does.
+    if license_.begin is not None and now + CLOCK_SKEW < license_.begin:
         return Finding.PENDING
-    if license_.end is not None and now >= license_.end + CLOCK_SKEW:
+    if license_.end is not None and now - CLOCK_SKEW >= license_.end:
         return Finding.EXPIRED
     return Finding.LACKING if shortfall(license_, policy) else Finding.GOOD
 

@@ -158,7 +158,10 @@ class Licensing:
             return self._suspended(own, evidence, now)
         if own is not None and own[0] is Finding.EXPIRED and evidence.closed_at is None:
             detail = "The license has expired. This pod keeps running until it is replaced."
-            return self._granted(own[1], replace(evidence, missing_at=None), now, detail=detail)
+            after_end = evidence.end is not None and evidence.proved_at >= evidence.end
+            warned = after_end or self.reason is Reason.LICENSE_EXPIRED
+            reason = Reason.LICENSE_EXPIRED if warned else Reason.LICENSED
+            return self._granted(own[1], replace(evidence, missing_at=None), now, reason, detail)
         missing_at = now if evidence.missing_at is None else min(evidence.missing_at, now)
         evidence = replace(evidence, missing_at=missing_at)
         if evidence.closed_at is None and now - missing_at < self.terms.policy.refresh:

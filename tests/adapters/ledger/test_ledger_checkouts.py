@@ -1,18 +1,23 @@
 """Checkouts and the evidence of a license in the ledger: what one process leaves and the next one finds."""
 
 import sqlite3
-from contextlib import closing
+import uuid
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from sidecar.adapters.ledger import checkouts, integrity
+from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
+from sidecar.adapters.ledger.space import MEBIBYTE
 from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, Grant
 from sidecar.domain.entitlement.states import LicenseEvidence
+from sidecar.domain.metering.events import LedgerFull, UsageBatch
 from sidecar.domain.metering.hours import to_micros
 from tests.support.books import NOW, RULES, Books, event
 from tests.support.licenses import GOOD, SKU, START
@@ -98,6 +103,38 @@ async def test_newest_checkout_of_an_id(tmp_path: Path) -> None:
     await ledger.close()
 
 
+async def test_repeated_refusals_take_no_room(tmp_path: Path) -> None:
+    """A seat that is refused again and again is one row; the draw-downs of an id stay."""
+    ledger = await opened(tmp_path / "ledger.db")
+    for _ in range(3):
+        asked = await ledger.checkouts.save_checkout(BY_APP)
+        await ledger.checkouts.save_checkout(asked.attempting("us-east-1", START).refused(START))
+        drawn = await ledger.checkouts.save_checkout(replace(BY_APP, id="order-1", drawdown=True))
+        await ledger.checkouts.save_checkout(drawn.attempting("us-east-1", START).refused(START))
+    with closing(open_for_reading(ledger.path)) as connection:
+        rows = [each.id for each in checkouts.read_all(connection, 10)]
+    assert ["order-1", "session-1", "order-1", "order-1"] == rows
+    await ledger.close()
+
+
+async def test_full_ledger_takes_no_checkout(tmp_path: Path) -> None:
+    """A full ledger refuses new checkouts of the app, and still stores what becomes of the others."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES, max_size=4 * MEBIBYTE)
+    await ledger.open("pod-1", "downward-api", NOW)
+    seat = await ledger.checkouts.save_checkout(BY_APP)
+    with suppress(LedgerFull):
+        for number in count():
+            await ledger.take([UsageBatch([event("1", id=f"{number:0200}")])], NOW)
+    while (await ledger.room(NOW)).takes(0):
+        await ledger.checkouts.save_checkout(replace(BY_APP, id=str(uuid.uuid4()) * 100))
+    with pytest.raises(LedgerFull):
+        await ledger.checkouts.save_checkout(replace(BY_APP, id="session-2"))
+    held = await ledger.checkouts.save_checkout(seat.attempting("us-east-1", START))
+    assert held == await ledger.checkouts.find_checkout("session-1")
+    assert "seats" == (await ledger.checkouts.save_checkout(SEAT)).id
+    await ledger.close()
+
+
 async def test_one_live_checkout_of_an_id(tmp_path: Path) -> None:
     """The ledger itself refuses a second live checkout of one id: two rows would be two seats."""
     ledger = await opened(tmp_path / "ledger.db")
@@ -125,7 +162,7 @@ async def test_evidence_of_license(tmp_path: Path) -> None:
 
 
 def test_settled_checkouts_age_out(books: Books) -> None:
-    """A settled checkout is dropped after 30 days; a draw-down and what is live never."""
+    """A settled checkout is dropped after 26 hours; a draw-down and what is live never."""
     settled = replace(SEAT, state=CheckoutState.RETURNED, settled_at=books.now)
     with books.store.transaction():
         for checkout in (

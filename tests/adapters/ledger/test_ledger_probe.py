@@ -208,17 +208,41 @@ def test_pod_ends_before_next_hour(books: Books) -> None:
     assert [] == books.breaches()
 
 
-def test_successor_carries_probe_slot(books: Books) -> None:
-    """The next pod on the ledger has a next hour, and carries what its predecessor could not submit."""
+@pytest.mark.parametrize(("pod", "adopted", "hour"), [("pod-2", 1, 10), ("pod-1", 0, 11)])
+def test_next_process_carries_probe_slot(books: Books, pod: str, adopted: int, hour: int) -> None:
+    """The next process on the ledger has a next hour, and carries what the last one could not submit."""
     books.answer_probe(frozen(books, preferred=ProbeHour.CURRENT), Outcome.ACCEPTED)
     books.take(event("4"))
     books.keep_probe_usage()
     books.pass_time(10 * MINUTE)
-    books.restart("pod-2")
+    books.restart(pod)
 
+    assert adopted == books.adopted
     assert {"accepted": "4", "open": "4"} == books.shown()
+    assert {("requests", hour, ()): "4"} == books.buckets()
+    assert [] == books.breaches()
+
+
+@pytest.mark.parametrize("outcome", [None, Outcome.RETRY, Outcome.NOT_ENTITLED])
+def test_unsent_probe_gives_way_at_the_end(books: Books, outcome: Outcome | None) -> None:
+    """A probe that AWS certainly did not take leaves the pod's last hour to its usage."""
+    probe = frozen(books, preferred=ProbeHour.CURRENT)
+    if outcome is not None:
+        books.answer_probe(probe, outcome)
+    books.take(event("4"))
+    books.drop_unsent_probes()
+    books.rebook_future_hours(timedelta())
+
+    assert {} == books.keep_probe_usage()
     assert {("requests", 10, ()): "4"} == books.buckets()
     assert [] == books.breaches()
+
+
+def test_probe_alone_is_no_take_over(books: Books) -> None:
+    """A pod that left nothing but a probe left no usage, which a successor would report."""
+    frozen(books)
+    books.restart("pod-2")
+    assert 0 == books.adopted
 
 
 def test_pod_with_previous_hour_loses_nothing(books: Books) -> None:

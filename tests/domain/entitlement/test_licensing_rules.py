@@ -1,7 +1,7 @@
 """The entitlement under a contract price, as it follows from looks, checkouts, silence and time."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -173,8 +173,24 @@ def test_expiry_does_not_lift_a_suspension() -> None:
 
 
 def test_expired_license_admits_where_the_seller_wants() -> None:
-    """`on_expired: warn` lets a new pod in, with the reason."""
-    assert (State.ENTITLED, Reason.LICENSE_EXPIRED) == state(look(begin(terms(on_expired=OnExpired.WARN)), EXPIRED))
+    """`on_expired: warn` lets a new pod in, with the reason, also at the next look and after a container restart."""
+    over = replace(EXPIRED, end=START - HOUR)
+    warned = look(begin(terms(on_expired=OnExpired.WARN)), over)
+    expected = (State.ENTITLED, Reason.LICENSE_EXPIRED)
+    assert [expected] * 3 == [
+        state(warned),
+        state(look(warned, over, at=HOUR), HOUR),
+        state(look(restart(warned), over, at=HOUR), HOUR),
+    ]
+
+
+def test_license_ends_with_the_calendar() -> None:
+    """A license that begins or ends where the calendar does is judged as any other."""
+    endless = replace(GOOD, begin=datetime.min.replace(tzinfo=UTC), end=datetime.max.replace(tzinfo=UTC))
+    proven = look(begin(), endless).proven(endless, REGION, START)
+    assert State.ENTITLED is state(look(proven, endless, at=HOUR), HOUR)[0]
+    later = replace(GOOD, begin=datetime.max.replace(tzinfo=UTC))
+    assert (State.DENIED, Reason.LICENSE_PENDING) == state(look(begin(), later))
 
 
 def test_renewal_without_a_gap() -> None:

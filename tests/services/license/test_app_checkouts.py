@@ -21,6 +21,7 @@ from sidecar.domain.entitlement.allowances import (
 )
 from sidecar.domain.entitlement.checkouts import CheckoutState
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
+from sidecar.domain.entitlement.states import State
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
 from tests.support.licenses import ARN, FEATURE, GOOD, PRO, USERS
@@ -97,6 +98,22 @@ async def test_closed_gate_takes_nothing(clock: "ManualClock", world: World, pod
     await clock.advance(15 * MINUTE)
     assert CheckoutNotEntitled is await refusal(pod.app.check_out(SEAT))
     assert not pod.app.allowance("users", 1).allowed
+
+
+async def test_checkout_of_a_remembered_pod_is_no_refusal(world: World, pod: Pod, clock: "ManualClock") -> None:
+    """A pod that runs on its memory, or after one look without its license, is told to try again."""
+    await pod.kill()
+    world.down = {HOME, REGION}
+    await pod.start()
+    await clock.advance(MINUTE)
+    assert State.ENTITLED is pod.state()
+    assert LicenseUnavailable is await refusal(pod.app.check_out(SEAT))
+    world.down = set()
+    await clock.advance(2 * MINUTE)
+    world.licenses.clear()
+    await clock.advance(15 * MINUTE)
+    assert State.ENTITLED is pod.state()
+    assert LicenseUnavailable is await refusal(pod.app.check_out(SEAT))
 
 
 async def test_silence_is_unavailable_and_repeated(clock: "ManualClock", world: World, pod: Pod) -> None:
