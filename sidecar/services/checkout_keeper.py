@@ -19,6 +19,7 @@ from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError, Taken
 from sidecar.marketplace.license_manager import (
     InvalidParameterValueException,
+    LicenseManagerError,
     NoEntitlementsAllowedException,
     RedirectException,
     ResourceNotFoundException,
@@ -275,21 +276,32 @@ class CheckoutKeeper:
         return await self._conclude(key, Checkout.refused, self._clock.now()) if refused else None
 
     async def _call(self, key: Key, call: Callable[[Checkout], Awaitable[Grant | None]]) -> Checkout | None:
-        now = self._clock.now()
-        checkout = await self._apply(key, Checkout.extending, now)
+        earlier = self._live[key].attempted_at
+        checkout = await self._apply(key, Checkout.extending, self._clock.now())
         try:
             grant = await call(checkout)
         except _GONE as error:
-            self._log.warning(
-                "checkout.lost", kind=key[0], entitlement=checkout.entitlement, code=error.code, detail=str(error)
-            )
-            return await self._conclude(key, Checkout.lapsed, self._clock.now())
+            return await self._lose(key, error)
         except MarketplaceError as error:
             self._fail(key, error)
-            return None
+            if error.taken is not Taken.NO:
+                return None
+            return await self._lose_if_over(key, await self._apply(key, Checkout.not_extended, earlier), error)
         if grant is None:
             return await self._answered(key, Checkout.returned, self._clock.now())
         return await self._answered(key, Checkout.granted, grant, self._clock.now())
+
+    async def _lose_if_over(self, key: Key, checkout: Checkout, error: MarketplaceError) -> Checkout | None:
+        """Lapse a seat that AWS has returned meanwhile, and whose request it refuses; None if it may still be held."""
+        # A call that did not reach AWS shows nothing: the clock may have jumped, and the next answer decides.
+        if not isinstance(error, LicenseManagerError) or not checkout.is_over(self._clock.now()):
+            return None
+        return await self._lose(key, error)
+
+    async def _lose(self, key: Key, error: MarketplaceError) -> Checkout:
+        entitlement = self._live[key].entitlement
+        self._log.warning("checkout.lost", kind=key[0], entitlement=entitlement, code=error.code, detail=str(error))
+        return await self._conclude(key, Checkout.lapsed, self._clock.now())
 
     async def _answered(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
         if key[0] is not CheckoutKind.APP:

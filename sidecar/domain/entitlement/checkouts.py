@@ -83,7 +83,7 @@ class Checkout:
     intended_at: datetime
     first_attempt_at: datetime | None = None
     attempted_at: datetime | None = None
-    """The last attempt of any call."""
+    """The last attempt of any call that AWS may have processed; for a draw-down, the last attempt."""
     unanswered: int = 0
     """Checkout attempts that AWS may have processed without an answer."""
     consumption_token: str | None = field(default=None, repr=False)
@@ -140,6 +140,10 @@ class Checkout:
         """An extension or a return is about to be sent."""
         return replace(self, attempted_at=now)
 
+    def not_extended(self, earlier: datetime | None) -> Self:
+        """AWS certainly did not process the last extension or return; `earlier` is the attempt before it."""
+        return replace(self, attempted_at=earlier)
+
     def confirmed(self, now: datetime) -> Self:
         """The app uses it."""
         return replace(self, confirmed_at=now)
@@ -195,6 +199,14 @@ class Checkout:
                 return self.state is CheckoutState.INTENDED
             case CheckoutKind.APP:
                 return self.confirmed_at is not None and now < self.confirmed_at + IN_USE_FOR
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether AWS holds the seat no more, by this machine's clock.
+
+        The clock may be wrong, so only together with a refusal by AWS is a seat that is wanted lapsed.
+        """
+        until = self.may_be_held_until()
+        return until is not None and now >= until + MARGIN
 
     def may_be_held_until(self) -> datetime | None:
         """Return the last instant at which AWS may hold the seat if no call follows; None if it holds none."""

@@ -121,6 +121,15 @@ def test_lost_extension_uses_the_old_token() -> None:
     assert (Step.EXTEND, "consumption") == (step[0], held.consumption_token)
 
 
+def test_refused_extension_does_not_move_the_end() -> None:
+    """An attempt that AWS certainly did not process extends nothing; one without an answer may have."""
+    held, tried_at = hold(), START + 40 * MINUTE
+    over = START + TIME_TO_LIVE + MARGIN
+    refused = held.extending(tried_at).not_extended(held.attempted_at)
+    assert (False, True) == (refused.is_over(over - MINUTE), refused.is_over(over))
+    assert not held.extending(tried_at).is_over(over)
+
+
 def test_seat_of_app_lapses_without_its_word() -> None:
     """A seat that the app has not confirmed for an hour is not extended, and lapses."""
     held = hold(BY_APP)

@@ -12,6 +12,7 @@ from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEnt
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.entitlement.states import Reason, State
 from sidecar.domain.policy import OnTaken
+from sidecar.marketplace.license_manager import AccessDeniedException
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
 from tests.support.licenses import ARN, GOOD, HOLD_ONE, RENEWED, SEATS
@@ -249,3 +250,31 @@ async def test_clock_step_loses_no_seat(clock: "ManualClock", world: World, make
         await clock.advance(15 * MINUTE)
         assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
     assert 1 == len(world.checkouts)
+
+
+async def test_refused_extension_loses_the_seat_in_time(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A seat whose extension AWS refuses is not shown as held for ever: AWS returns it, and a new one follows."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    world.refused["ExtendLicenseConsumption"] = AccessDeniedException("no permission")
+    await clock.advance(64 * MINUTE)
+    assert [CheckoutState.HELD] == states(pod)
+    for _ in range(5):
+        await clock.advance(3 * MINUTE)
+        assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
+    assert [CheckoutState.LAPSED, CheckoutState.HELD] == states(pod)
+
+
+async def test_refused_extension_and_a_wrong_clock(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A clock that jumps ahead while AWS cannot be reached takes no second seat."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=5),)))
+    shift = 3 * HOUR
+    pod = await make_pod(HOLD_ONE).start()
+    world.now = lambda: clock.now() - shift
+    world.down = {HOME, REGION}
+    clock.step(shift)
+    pod.keeper.changes.wake()
+    await clock.advance(5 * MINUTE)
+    world.down = set()
+    await clock.advance(5 * MINUTE)
+    assert (1, 1) == (world.held("seats"), len(world.checkouts))
