@@ -258,6 +258,7 @@ class CheckoutKeeper:
         while regions := [region for region in dict.fromkeys(regions) if region not in tried]:
             region, now = regions[0], self._clock.now()
             tried.add(region)
+            earlier = self._live[key].attempted_at
             checkout = await self._apply(key, Checkout.attempting, region, now)
             try:
                 grant = await self._service.check_out(checkout)
@@ -268,7 +269,9 @@ class CheckoutKeeper:
                 refused = refused or isinstance(error, NoEntitlementsAllowedException)
                 if refused and checkout.unanswered > 1:
                     break
-                await self._apply(key, Checkout.not_taken)
+                checkout = await self._apply(key, Checkout.not_taken, earlier)
+                if (lost := await self._lose_if_over(key, checkout, error)) is not None:
+                    return lost
                 regions = _elsewhere(error, regions)
             else:
                 return await self._answered(key, Checkout.granted, grant, self._clock.now())
@@ -292,7 +295,10 @@ class CheckoutKeeper:
         return await self._answered(key, Checkout.granted, grant, self._clock.now())
 
     async def _lose_if_over(self, key: Key, checkout: Checkout, error: MarketplaceError) -> Checkout | None:
-        """Lapse a seat that AWS has returned meanwhile, and whose request it refuses; None if it may still be held."""
+        """Lapse a seat that AWS has returned meanwhile, and whose request it refuses; None if it may still be held.
+
+        A checkout whose repetition AWS refuses is over by then too, and a new one with another client token may follow.
+        """
         # A call that did not reach AWS shows nothing: the clock may have jumped, and the next answer decides.
         if not isinstance(error, LicenseManagerError) or not checkout.is_over(self._clock.now()):
             return None

@@ -110,10 +110,16 @@ class Checkout:
             unanswered=self.unanswered + 1,
         )
 
-    def not_taken(self) -> Self:
-        """AWS certainly did not process the last attempt."""
+    def not_taken(self, earlier: datetime | None) -> Self:
+        """AWS certainly did not process the last attempt; `earlier` is the attempt before it."""
         unanswered = max(self.unanswered - 1, 0)
-        return replace(self, unanswered=unanswered, first_attempt_at=self.first_attempt_at if unanswered else None)
+        return replace(
+            self,
+            unanswered=unanswered,
+            first_attempt_at=self.first_attempt_at if unanswered else None,
+            # That of a draw-down shows whether the clock went back.
+            attempted_at=self.attempted_at if self.drawdown else earlier,
+        )
 
     def granted(self, grant: Grant, now: datetime) -> Self:
         """AWS holds it, by its answer to a checkout or an extension."""
@@ -201,11 +207,11 @@ class Checkout:
                 return self.confirmed_at is not None and now < self.confirmed_at + IN_USE_FOR
 
     def is_over(self, now: datetime) -> bool:
-        """Return whether AWS holds the seat no more, by this machine's clock.
+        """Return whether AWS holds the seat no more, by this machine's clock; False for a draw-down.
 
         The clock may be wrong, so only together with a refusal by AWS is a seat that is wanted lapsed.
         """
-        until = self.may_be_held_until()
+        until = None if self.drawdown else self.may_be_held_until()
         return until is not None and now >= until + MARGIN
 
     def may_be_held_until(self) -> datetime | None:

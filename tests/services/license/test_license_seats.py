@@ -12,7 +12,13 @@ from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEnt
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.entitlement.states import Reason, State
 from sidecar.domain.policy import OnTaken
-from sidecar.marketplace.license_manager import AccessDeniedException
+from sidecar.marketplace.errors import MarketplaceError
+from sidecar.marketplace.license_manager import (
+    AccessDeniedException,
+    ConflictException,
+    InvalidParameterValueException,
+    ValidationException,
+)
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
 from tests.support.licenses import ARN, GOOD, HOLD_ONE, RENEWED, SEATS
@@ -263,6 +269,26 @@ async def test_refused_extension_loses_the_seat_in_time(clock: "ManualClock", wo
         await clock.advance(3 * MINUTE)
         assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
     assert [CheckoutState.LAPSED, CheckoutState.HELD] == states(pod)
+
+
+@pytest.mark.parametrize("error", [InvalidParameterValueException, ValidationException, ConflictException])
+async def test_refused_repetition_ends_in_time(
+    clock: "ManualClock", world: World, make_pod: MakePod, error: type[MarketplaceError]
+) -> None:
+    """A lost answer and then a refused client token: once AWS cannot hold the seat a new checkout follows."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=5),)), REGION)
+    world.troubles.extend([None, Trouble.LOST])
+    pod = await make_pod(HOLD_ONE).start()
+    world.refused["CheckoutLicense"] = error("ClientToken was used")
+    await clock.advance(64 * MINUTE)
+    assert [CheckoutState.INTENDED] == states(pod)
+    assert 1 == len({each.client_token for each in world.checkouts})
+    await clock.advance(3 * MINUTE)
+    del world.refused["CheckoutLicense"]
+    await clock.advance(2 * MINUTE)
+    assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
+    assert [CheckoutState.LAPSED, CheckoutState.HELD] == states(pod)
+    assert 2 == len({each.client_token for each in world.checkouts})
 
 
 async def test_refused_extension_and_a_wrong_clock(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
