@@ -272,7 +272,9 @@ class CheckoutKeeper:
                 checkout = await self._apply(key, Checkout.not_taken, earlier)
                 if (lost := await self._lose_if_over(key, checkout, error)) is not None:
                     return lost
-                regions = _elsewhere(error, regions)
+                current, now = self._live[key], self._clock.now()
+                # The app may have given it up during the call.
+                regions = _elsewhere(error, regions) if current.settled_by(now) is current else []
             else:
                 return await self._answered(key, Checkout.granted, grant, self._clock.now())
         # Where the Region that lists the license has refused, another one that cannot be reached adds nothing.

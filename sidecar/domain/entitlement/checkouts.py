@@ -180,7 +180,8 @@ class Checkout:
         match self.state:
             case CheckoutState.INTENDED if self.unanswered and self.drawdown:
                 return self if self._may_repeat_drawdown(now) else self.doubted(now)
-            case CheckoutState.INTENDED if not self.drawdown and not self.wanted(now):
+            case CheckoutState.INTENDED if not self.wanted(now):
+                # The case before has every draw-down that AWS may have processed.
                 until = self.may_be_held_until()
                 return self.lapsed(now) if until is None or now >= until + MARGIN else self
             case CheckoutState.HELD if not self.drawdown and not self.wanted(now):
