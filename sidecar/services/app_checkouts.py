@@ -124,10 +124,12 @@ class AppCheckouts:
             return confirmed or known
 
     async def give_back(self, id_: str) -> None:
-        """Return a seat; raises as `check_out` does."""
+        """Return a seat, or give up a draw-down that AWS has certainly not made; raises as `check_out` does."""
         async with self._lock(id_):
             known = await self._known(id_)
             if known.drawdown:
+                if await self._withdraw(known):
+                    return
                 raise NotReturnable(f"checkout {id_} is a draw-down: what is used up does not return")
             if not known.state.live:
                 return
@@ -141,6 +143,14 @@ class AppCheckouts:
             after = await self._advance(id_)
             if after.state.live:
                 raise LicenseUnavailable("License Manager has not answered; the sidecar repeats the return by itself")
+
+    async def _withdraw(self, known: Checkout) -> bool:
+        """Give up a draw-down of which AWS has processed no attempt; return whether nothing is drawn."""
+        current = self._checkouts.find(CheckoutKind.APP, known.id) or known
+        if current.state is CheckoutState.INTENDED and not current.unanswered:
+            await self._checkouts.give_up(CheckoutKind.APP, known.id)
+            current = await self._advance(known.id)
+        return not current.state.live
 
     async def listing(self) -> Sequence[Checkout]:
         """Return the app's checkouts, those that are live first."""

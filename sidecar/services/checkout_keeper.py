@@ -19,6 +19,7 @@ from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError, Taken
 from sidecar.marketplace.license_manager import (
     InvalidParameterValueException,
+    LicenseManagerError,
     NoEntitlementsAllowedException,
     RedirectException,
     ResourceNotFoundException,
@@ -257,6 +258,7 @@ class CheckoutKeeper:
         while regions := [region for region in dict.fromkeys(regions) if region not in tried]:
             region, now = regions[0], self._clock.now()
             tried.add(region)
+            earlier = self._live[key].attempted_at
             checkout = await self._apply(key, Checkout.attempting, region, now)
             try:
                 grant = await self._service.check_out(checkout)
@@ -267,29 +269,47 @@ class CheckoutKeeper:
                 refused = refused or isinstance(error, NoEntitlementsAllowedException)
                 if refused and checkout.unanswered > 1:
                     break
-                await self._apply(key, Checkout.not_taken)
-                regions = _elsewhere(error, regions)
+                checkout = await self._apply(key, Checkout.not_taken, earlier)
+                if (lost := await self._lose_if_over(key, checkout, error)) is not None:
+                    return lost
+                current, now = self._live[key], self._clock.now()
+                # The app may have given it up during the call.
+                regions = _elsewhere(error, regions) if current.settled_by(now) is current else []
             else:
                 return await self._answered(key, Checkout.granted, grant, self._clock.now())
         # Where the Region that lists the license has refused, another one that cannot be reached adds nothing.
         return await self._conclude(key, Checkout.refused, self._clock.now()) if refused else None
 
     async def _call(self, key: Key, call: Callable[[Checkout], Awaitable[Grant | None]]) -> Checkout | None:
-        now = self._clock.now()
-        checkout = await self._apply(key, Checkout.extending, now)
+        earlier = self._live[key].attempted_at
+        checkout = await self._apply(key, Checkout.extending, self._clock.now())
         try:
             grant = await call(checkout)
         except _GONE as error:
-            self._log.warning(
-                "checkout.lost", kind=key[0], entitlement=checkout.entitlement, code=error.code, detail=str(error)
-            )
-            return await self._conclude(key, Checkout.lapsed, self._clock.now())
+            return await self._lose(key, error)
         except MarketplaceError as error:
             self._fail(key, error)
-            return None
+            if error.taken is not Taken.NO:
+                return None
+            return await self._lose_if_over(key, await self._apply(key, Checkout.not_extended, earlier), error)
         if grant is None:
             return await self._answered(key, Checkout.returned, self._clock.now())
         return await self._answered(key, Checkout.granted, grant, self._clock.now())
+
+    async def _lose_if_over(self, key: Key, checkout: Checkout, error: MarketplaceError) -> Checkout | None:
+        """Lapse a seat that AWS has returned meanwhile, and whose request it refuses; None if it may still be held.
+
+        A checkout whose repetition AWS refuses is over by then too, and a new one with another client token may follow.
+        """
+        # A call that did not reach AWS shows nothing: the clock may have jumped, and the next answer decides.
+        if not isinstance(error, LicenseManagerError) or not checkout.is_over(self._clock.now()):
+            return None
+        return await self._lose(key, error)
+
+    async def _lose(self, key: Key, error: MarketplaceError) -> Checkout:
+        entitlement = self._live[key].entitlement
+        self._log.warning("checkout.lost", kind=key[0], entitlement=entitlement, code=error.code, detail=str(error))
+        return await self._conclude(key, Checkout.lapsed, self._clock.now())
 
     async def _answered(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
         if key[0] is not CheckoutKind.APP:

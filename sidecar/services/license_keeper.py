@@ -249,7 +249,8 @@ class LicenseKeeper:
         if self._good is None or due is None or due > self._clock.now():
             return
         license_, region = self._good
-        outcome, error = await self._prover.prove(license_)
+        evidence = self._licensing.evidence
+        outcome, error = await self._prover.prove(license_, seated=evidence is not None and evidence.seated)
         now = self._clock.now()
         match outcome:
             case Outcome.PROVEN:

@@ -1,10 +1,11 @@
 """Proves the right of a licensed pod: by the seats that it holds, or by a checkout that takes none.
 
-One call tries each missing checkout once. What follows from the outcome is decided in
-`sidecar.domain.entitlement.licensing`.
+One call tries the missing checkouts in one order, each once, and stops at the first that AWS does not grant. So no two
+pods wait for each other's seats. What follows from the outcome is decided in `sidecar.domain.entitlement.licensing`.
 """
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -58,8 +59,12 @@ class LicenseProver:
         waits = (self._checkouts.not_before(CheckoutKind.SEAT, name) for name in missing)
         return max((wait for wait in waits if wait is not None), default=None)
 
-    async def prove(self, license_: License) -> tuple[Outcome, MarketplaceError | None]:
-        """Try each missing checkout once; return the outcome, and why one has no answer.
+    async def prove(self, license_: License, *, seated: bool) -> tuple[Outcome, MarketplaceError | None]:
+        """Try the missing checkouts up to the first without a grant; return the outcome, and why one has no answer.
+
+        Args:
+            license_: Grants them.
+            seated: The pod has had all its seats. Another pod returns later seats if AWS refuses it an earlier one.
 
         Raises:
             LedgerUnavailable: The ledger cannot be used (sidecar.domain.metering.events).
@@ -67,13 +72,22 @@ class LicenseProver:
         seats = self._seats(license_)
         if not seats:
             return await self._prove_without_seat(license_)
-        results = [await self._hold(license_, required, granted) for required, granted in seats]
-        if all(result is CheckoutState.HELD for result in results):
-            return Outcome.PROVEN, None
-        if any(result is CheckoutState.REFUSED for result in results):
-            return Outcome.UNSEATED, None
-        errors = (self._checkouts.errors.get((CheckoutKind.SEAT, required.name)) for required, _ in seats)
-        return Outcome.UNANSWERED, next((error for error in errors if error is not None), None)
+        for place, (required, granted) in enumerate(seats):
+            match await self._hold(license_, required, granted):
+                case CheckoutState.HELD:
+                    continue
+                case CheckoutState.REFUSED:
+                    if not seated:
+                        await self._give_up(seats[place + 1 :])
+                    return Outcome.UNSEATED, None
+                case _:
+                    return Outcome.UNANSWERED, self._checkouts.errors.get((CheckoutKind.SEAT, required.name))
+        return Outcome.PROVEN, None
+
+    async def _give_up(self, seats: Iterable[tuple[RequiredEntitlement, LicenseEntitlement]]) -> None:
+        for required, _ in seats:
+            await self._checkouts.give_up(CheckoutKind.SEAT, required.name)
+            await self._checkouts.advance(CheckoutKind.SEAT, required.name)
 
     async def _prove_without_seat(self, license_: License) -> tuple[Outcome, MarketplaceError | None]:
         """Make a checkout that takes nothing; a license without such an entitlement is proof itself."""
@@ -96,8 +110,8 @@ class LicenseProver:
         """Hold the seats of one entitlement; return what AWS answered in this process, `intended` if nothing."""
         key = (CheckoutKind.SEAT, required.name)
         live = self._checkouts.find(*key)
-        if live is not None and (live.count != required.hold or live.sku != license_.sku):
-            # The configuration has changed since.
+        if live is not None and (live.returning or live.count != required.hold or live.sku != license_.sku):
+            # It was given up, or the configuration has changed since.
             await self._checkouts.give_up(*key)
             live = await self._checkouts.advance(*key)
             if live is not None and live.state.live:
@@ -128,9 +142,11 @@ class LicenseProver:
 
     def _is_held(self, required: RequiredEntitlement) -> bool:
         found = self._checkouts.find(CheckoutKind.SEAT, required.name)
-        return found is not None and found.state is CheckoutState.HELD and found.count == required.hold
+        if found is None or found.state is not CheckoutState.HELD or found.returning:
+            return False
+        return found.count == required.hold
 
     def _seats(self, license_: License) -> list[tuple[RequiredEntitlement, LicenseEntitlement]]:
-        """Return the entitlements of which this pod holds seats. One without a count has none to hold."""
-        found = ((required, license_.entitlement(required.name)) for required in self._policy.require if required.hold)
+        """Return the entitlements of which this pod holds seats, by name. One without a count has none to hold."""
+        found = ((required, license_.entitlement(required.name)) for required in self._policy.seats)
         return [(required, granted) for required, granted in found if granted is not None and granted.counted]

@@ -6,7 +6,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.domain.entitlement.checkouts import CheckoutKind
+from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
 from sidecar.domain.entitlement.license_policy import LicensePolicy
 from sidecar.domain.entitlement.licenses import License, LicenseStatus, tier_of
 from sidecar.domain.entitlement.licensing import Licensing, Standing
@@ -99,12 +99,15 @@ class LicenseFaults:
     def _taken(self, licensing: Licensing, checkouts: CheckoutKeeper) -> str:
         if licensing.standing is not Standing.GRANTED or licensing.license is None:
             return ""
-        for required in self._policy.require:
+        for required in self._policy.seats:
             granted = licensing.license.entitlement(required.name)
-            if not required.hold or granted is None or not granted.counted:
+            if granted is None or not granted.counted:
                 continue
-            if checkouts.find(CheckoutKind.SEAT, required.name) is None:
+            found = checkouts.find(CheckoutKind.SEAT, required.name)
+            if found is None:
                 return f"This pod holds no seat of {required.name}: all {granted.max_count} are taken"
+            if found.state is not CheckoutState.HELD:
+                return ""  # the next seats are asked for after this one
         return ""
 
     def _set(self, code: str, detail: str, cure: str, now: datetime) -> None:

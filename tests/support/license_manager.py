@@ -78,6 +78,8 @@ class World:
     """What happens to the next calls, one each; None is nothing."""
     down: set[str] = field(default_factory=set)
     """Regions that cannot be reached."""
+    refused: dict[str, MarketplaceError] = field(default_factory=dict)
+    """What is answered to every call of an operation; nothing is processed."""
     redirects: dict[str, str] = field(default_factory=dict)
     new_tokens: bool = False
     """An extension returns another token, and the old one is not known any more."""
@@ -127,6 +129,8 @@ class _Region:
         trouble = world.troubles.popleft() if world.troubles else None
         if isinstance(trouble, MarketplaceError):
             raise trouble
+        if operation in world.refused:
+            raise world.refused[operation]
         if trouble is Trouble.UNSENT:
             raise NotSent("no route")
         if trouble is Trouble.DROPPED:

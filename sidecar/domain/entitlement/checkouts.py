@@ -83,7 +83,7 @@ class Checkout:
     intended_at: datetime
     first_attempt_at: datetime | None = None
     attempted_at: datetime | None = None
-    """The last attempt of any call."""
+    """The last attempt of any call that AWS may have processed; for a draw-down, the last attempt."""
     unanswered: int = 0
     """Checkout attempts that AWS may have processed without an answer."""
     consumption_token: str | None = field(default=None, repr=False)
@@ -110,10 +110,16 @@ class Checkout:
             unanswered=self.unanswered + 1,
         )
 
-    def not_taken(self) -> Self:
-        """AWS certainly did not process the last attempt."""
+    def not_taken(self, earlier: datetime | None) -> Self:
+        """AWS certainly did not process the last attempt; `earlier` is the attempt before it."""
         unanswered = max(self.unanswered - 1, 0)
-        return replace(self, unanswered=unanswered, first_attempt_at=self.first_attempt_at if unanswered else None)
+        return replace(
+            self,
+            unanswered=unanswered,
+            first_attempt_at=self.first_attempt_at if unanswered else None,
+            # That of a draw-down shows whether the clock went back.
+            attempted_at=self.attempted_at if self.drawdown else earlier,
+        )
 
     def granted(self, grant: Grant, now: datetime) -> Self:
         """AWS holds it, by its answer to a checkout or an extension."""
@@ -139,6 +145,10 @@ class Checkout:
     def extending(self, now: datetime) -> Self:
         """An extension or a return is about to be sent."""
         return replace(self, attempted_at=now)
+
+    def not_extended(self, earlier: datetime | None) -> Self:
+        """AWS certainly did not process the last extension or return; `earlier` is the attempt before it."""
+        return replace(self, attempted_at=earlier)
 
     def confirmed(self, now: datetime) -> Self:
         """The app uses it."""
@@ -170,7 +180,8 @@ class Checkout:
         match self.state:
             case CheckoutState.INTENDED if self.unanswered and self.drawdown:
                 return self if self._may_repeat_drawdown(now) else self.doubted(now)
-            case CheckoutState.INTENDED if not self.drawdown and not self.wanted(now):
+            case CheckoutState.INTENDED if not self.wanted(now):
+                # The case before has every draw-down that AWS may have processed.
                 until = self.may_be_held_until()
                 return self.lapsed(now) if until is None or now >= until + MARGIN else self
             case CheckoutState.HELD if not self.drawdown and not self.wanted(now):
@@ -195,6 +206,14 @@ class Checkout:
                 return self.state is CheckoutState.INTENDED
             case CheckoutKind.APP:
                 return self.confirmed_at is not None and now < self.confirmed_at + IN_USE_FOR
+
+    def is_over(self, now: datetime) -> bool:
+        """Return whether AWS holds the seat no more, by this machine's clock; False for a draw-down.
+
+        The clock may be wrong, so only together with a refusal by AWS is a seat that is wanted lapsed.
+        """
+        until = None if self.drawdown else self.may_be_held_until()
+        return until is not None and now >= until + MARGIN
 
     def may_be_held_until(self) -> datetime | None:
         """Return the last instant at which AWS may hold the seat if no call follows; None if it holds none."""

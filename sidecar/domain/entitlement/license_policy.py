@@ -68,3 +68,8 @@ class LicensePolicy:
             because="a contract of a year would be reported from its start",
         ),
     )
+
+    @property
+    def seats(self) -> list[RequiredEntitlement]:
+        """The entitlements of which each pod holds seats, in the order in which every pod takes them."""
+        return sorted((each for each in self.require if each.hold), key=lambda each: each.name)

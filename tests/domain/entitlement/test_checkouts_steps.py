@@ -51,9 +51,9 @@ def lose(checkout: Checkout = INTENDED, at: timedelta = timedelta()) -> Checkout
 
 def test_attempt_is_counted_before_its_answer() -> None:
     """From the moment of the attempt on AWS may hold it; only an answer takes that back."""
-    assert (1, 0) == (lose().unanswered, lose().not_taken().unanswered)
-    assert (START, None) == (lose().first_attempt_at, lose().not_taken().first_attempt_at)
-    assert 1 == lose(lose()).not_taken().unanswered
+    assert (1, 0) == (lose().unanswered, lose().not_taken(None).unanswered)
+    assert (START, None) == (lose().first_attempt_at, lose().not_taken(None).first_attempt_at)
+    assert 1 == lose(lose()).not_taken(START).unanswered
 
 
 def test_repeat_keeps_the_request() -> None:
@@ -119,6 +119,31 @@ def test_lost_extension_uses_the_old_token() -> None:
     step = next_step(held, late)
     assert step is not None
     assert (Step.EXTEND, "consumption") == (step[0], held.consumption_token)
+
+
+def test_refused_extension_does_not_move_the_end() -> None:
+    """An attempt that AWS certainly did not process extends nothing; one without an answer may have."""
+    held, tried_at = hold(), START + 40 * MINUTE
+    over = START + TIME_TO_LIVE + MARGIN
+    refused = held.extending(tried_at).not_extended(held.attempted_at)
+    assert (False, True) == (refused.is_over(over - MINUTE), refused.is_over(over))
+    assert not held.extending(tried_at).is_over(over)
+
+
+@pytest.mark.parametrize("checkout", [INTENDED, BY_APP, PROBE])
+def test_refused_repetition_does_not_move_the_end(checkout: Checkout) -> None:
+    """AWS may hold the seat for its time after the last attempt that it may have processed."""
+    over = START + TIME_TO_LIVE + MARGIN
+    refused = lose(lose(checkout), 40 * MINUTE).not_taken(START)
+    assert (False, True) == (refused.is_over(over - MINUTE), refused.is_over(over))
+    assert not lose(checkout).not_taken(None).is_over(over)
+
+
+def test_refused_drawdown_shows_a_clock_that_went_back() -> None:
+    """The last attempt of a draw-down is kept: an earlier one would hide a step of the clock."""
+    refused = lose(lose(DRAWDOWN), 40 * MINUTE).not_taken(START)
+    assert not refused.is_over(START + 3 * HOUR)
+    assert CheckoutState.IN_DOUBT is refused.settled_by(START + 34 * MINUTE).state
 
 
 def test_seat_of_app_lapses_without_its_word() -> None:

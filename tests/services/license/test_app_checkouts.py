@@ -19,7 +19,7 @@ from sidecar.domain.entitlement.allowances import (
     UnknownCheckout,
     UnknownEntitlement,
 )
-from sidecar.domain.entitlement.checkouts import CheckoutState
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.entitlement.states import State
 from tests.support.license_manager import HOME, Trouble, World
@@ -167,6 +167,64 @@ async def test_lost_drawdown_is_never_drawn_twice(
     assert (CheckoutState.HELD, False) == ((found := await pod.app.check_out(ORDER))[0].state, found[1])
     await clock.advance(16 * MINUTE)
     assert (1, set()) == (world.held("reports"), pod.codes())
+
+
+async def test_undrawn_drawdown_is_given_up(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """A draw-down that never reached AWS can be given up, and the same one may be asked for again."""
+    world.down = {HOME, REGION}
+    assert LicenseUnavailable is await refusal(pod.app.check_out(ORDER))
+    await pod.app.give_back("order-1")
+    await pod.app.give_back("order-1")
+    world.down = set()
+    await clock.advance(10 * MINUTE)
+    assert (0, [CheckoutState.LAPSED]) == (world.held("reports"), [each.state for each in await pod.app.listing()])
+    assert CheckoutState.HELD is (await pod.app.check_out(ORDER))[0].state
+    assert NotReturnable is await refusal(pod.app.give_back("order-1"))
+    assert 1 == world.held("reports")
+
+
+async def test_lost_drawdown_is_not_given_up(world: World, pod: Pod) -> None:
+    """A draw-down that AWS may have made is used up until an answer shows the contrary."""
+    world.troubles.append(Trouble.DROPPED)
+    assert LicenseUnavailable is await refusal(pod.app.check_out(ORDER))
+    assert NotReturnable is await refusal(pod.app.give_back("order-1"))
+    assert CheckoutState.HELD is (await pod.app.check_out(ORDER))[0].state
+
+
+@pytest.mark.parametrize("restart", [True, False])
+async def test_forgotten_drawdown_is_not_drawn_later(
+    clock: "ManualClock", world: World, pod: Pod, *, restart: bool
+) -> None:
+    """What the app has not asked for during an hour is not drawn when AWS can be reached again."""
+    world.down = {HOME, REGION}
+    assert LicenseUnavailable is await refusal(pod.app.check_out(ORDER))
+    await clock.advance(59 * MINUTE)
+    assert [CheckoutState.INTENDED] == [each.state for each in await pod.app.listing()]
+    if restart:
+        await pod.kill()
+    await clock.advance(2 * MINUTE)
+    world.down = set()
+    if restart:
+        await pod.start()
+    await clock.advance(2 * MINUTE)
+    assert (0, [CheckoutState.LAPSED]) == (world.held("reports"), [each.state for each in await pod.app.listing()])
+
+
+async def test_drawdown_given_up_during_its_call(world: World, pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draw-down that is given up while one Region's answer is written is not drawn in the next Region."""
+    world.grant(LICENSE, REGION)
+    world.redirects = {HOME: REGION}
+    save = pod.store.save_checkout
+
+    async def save_and_give_up(checkout: Checkout) -> Checkout:
+        saved = await save(checkout)
+        if checkout.attempted_at is not None and not checkout.unanswered and not checkout.returning:
+            await pod.checkouts.give_up(CheckoutKind.APP, checkout.id)
+        return saved
+
+    monkeypatch.setattr(pod.store, "save_checkout", save_and_give_up)
+    assert LicenseUnavailable is await refusal(pod.app.check_out(ORDER))
+    assert 0 == world.held("reports")
 
 
 async def test_lost_ledger_draws_nothing_twice(world: World, pod: Pod, make_pod: MakePod) -> None:

@@ -1,5 +1,6 @@
 """Seats that a pod holds: taken once, extended in time, taken over, returned; and what a missing one means."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +13,13 @@ from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEnt
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.entitlement.states import Reason, State
 from sidecar.domain.policy import OnTaken
+from sidecar.marketplace.errors import MarketplaceError
+from sidecar.marketplace.license_manager import (
+    AccessDeniedException,
+    ConflictException,
+    InvalidParameterValueException,
+    ValidationException,
+)
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
 from tests.support.licenses import ARN, GOOD, HOLD_ONE, RENEWED, SEATS
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 WAIT = replace(HOLD_ONE, on_taken=OnTaken.WAIT)
+A, B = LicenseEntitlement("a", "Count", 1), LicenseEntitlement("b", "Count", 1)
+TWO = LicensePolicy(require=(RequiredEntitlement("a", 1), RequiredEntitlement("b", 1)))
 MakePod = Callable[..., Pod]
 
 
@@ -249,3 +259,79 @@ async def test_clock_step_loses_no_seat(clock: "ManualClock", world: World, make
         await clock.advance(15 * MINUTE)
         assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
     assert 1 == len(world.checkouts)
+
+
+async def test_refused_extension_loses_the_seat_in_time(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A seat whose extension AWS refuses is not shown as held for ever: AWS returns it, and a new one follows."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    world.refused["ExtendLicenseConsumption"] = AccessDeniedException("no permission")
+    await clock.advance(64 * MINUTE)
+    assert [CheckoutState.HELD] == states(pod)
+    for _ in range(5):
+        await clock.advance(3 * MINUTE)
+        assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
+    assert [CheckoutState.LAPSED, CheckoutState.HELD] == states(pod)
+
+
+@pytest.mark.parametrize("error", [InvalidParameterValueException, ValidationException, ConflictException])
+async def test_refused_repetition_ends_in_time(
+    clock: "ManualClock", world: World, make_pod: MakePod, error: type[MarketplaceError]
+) -> None:
+    """A lost answer and then a refused client token: once AWS cannot hold the seat a new checkout follows."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=5),)), REGION)
+    world.troubles.extend([None, Trouble.LOST])
+    pod = await make_pod(HOLD_ONE).start()
+    world.refused["CheckoutLicense"] = error("ClientToken was used")
+    await clock.advance(64 * MINUTE)
+    assert [CheckoutState.INTENDED] == states(pod)
+    assert 1 == len({each.client_token for each in world.checkouts})
+    await clock.advance(3 * MINUTE)
+    del world.refused["CheckoutLicense"]
+    await clock.advance(2 * MINUTE)
+    assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
+    assert [CheckoutState.LAPSED, CheckoutState.HELD] == states(pod)
+    assert 2 == len({each.client_token for each in world.checkouts})
+
+
+async def test_two_seats_never_deadlock(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """Two pods that each need two seats take them in one order, so one of them gets both, and the other then."""
+    world.grant(replace(GOOD, entitlements=(A, B)))
+    pods = [make_pod(TWO), make_pod(replace(TWO, require=TWO.require[::-1]), name="pod-2")]
+    for pod in pods:
+        pod.process = asyncio.create_task(pod.keeper.run())
+    await clock.settle()
+    first, second = sorted(pods, key=lambda pod: len(pod.checkouts.held()), reverse=True)
+    assert ({"a": 1, "b": 1}, {}) == (first.checkouts.held(), second.checkouts.held())
+    assert ["This pod holds no seat of a: all 1 are taken"] == [each.detail for each in second.faults.findings]
+    await first.stop()
+    await clock.advance(2 * MINUTE)
+    assert ({"a": 1, "b": 1}, set()) == (second.checkouts.held(), second.codes())
+
+
+async def test_later_seat_without_an_earlier_one_returns(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A pod that takes over one of two seats, and is refused the other, returns it to the pod that has the other."""
+    world.grant(replace(GOOD, entitlements=(A, B)))
+    lost = await make_pod(replace(TWO, require=TWO.require[1:])).start()
+    await lost.kill()
+    other = await make_pod(TWO, name="pod-2").start()
+    assert {"a": 1} == other.checkouts.held()
+    heir = await make_pod(TWO, name="pod-3", store=lost.store).start()
+    assert {} == heir.checkouts.held()
+    await clock.advance(2 * MINUTE)
+    assert ({"a": 1, "b": 1}, State.ENTITLED) == (other.checkouts.held(), other.state())
+
+
+async def test_refused_extension_and_a_wrong_clock(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A clock that jumps ahead while AWS cannot be reached takes no second seat."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=5),)))
+    shift = 3 * HOUR
+    pod = await make_pod(HOLD_ONE).start()
+    world.now = lambda: clock.now() - shift
+    world.down = {HOME, REGION}
+    clock.step(shift)
+    pod.keeper.changes.wake()
+    await clock.advance(5 * MINUTE)
+    world.down = set()
+    await clock.advance(5 * MINUTE)
+    assert (1, 1) == (world.held("seats"), len(world.checkouts))
