@@ -255,6 +255,7 @@ class Life:
         self._relieve()
         self._set_clock(timedelta())
         self._running().disk.heal()
+        self._running().resubscribe()
         await self._pass_time((RECOVERY_OF_CLOCK if self._leapt else RECOVERY).total_seconds())
         self._running().disk.heal()
         failing = self._running().fails()

@@ -101,6 +101,11 @@ class PodGate:
         elif self._state is State.ENTITLED:
             self._state = State.SUSPENDED
 
+    def ask_again(self) -> None:
+        """Open a gate that was denied: a subscribed pod registers within minutes, without any usage."""
+        if self._state is State.DENIED:
+            self._state = State.ENTITLED
+
 
 class Process:
     """A sidecar that runs until it dies, fails or is told to end."""
@@ -202,6 +207,11 @@ class Process:
         """The ledger was another pod's, and that is reported with what was left unfinished in it."""
         ledger = self._ledger
         return ledger.predecessor is not None and ledger.adopted > 0 and bool(ledger.taken_over)
+
+    def resubscribe(self) -> None:
+        """Let the pod learn that the buyer has subscribed; a real registrar asks by itself."""
+        if isinstance(self._gate, PodGate):
+            self._gate.ask_again()
 
     def fails(self) -> set[str]:
         """Return the dimensions whose metering fails, by what the submitter says."""

@@ -8,7 +8,7 @@ from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, QuantityKind
 from tests.simulation.marketplace import Fault
-from tests.simulation.plan import PRODUCT, Action, Kind, Plan
+from tests.simulation.plan import PRODUCT, Action, Kind, Plan, draw_plan
 from tests.simulation.running import run
 
 _RULES = MeteringRules(
@@ -58,4 +58,22 @@ def test_disk_fails_while_reopening(folder: Path) -> None:
     dimensions = {f"d{number}-unique": Dimension(f"d{number}-unique", Aggregation.UNIQUE) for number in (1, 2)}
     rules = replace(_RULES, dimensions={**_RULES.dimensions, **dimensions}, window=timedelta(hours=6))
     plan = Plan(seed=122, rules=rules, longest_sleep=timedelta(hours=1), actions=actions)
+    assert run(plan, folder).breach is None
+
+
+def test_denied_pod_recovers(folder: Path) -> None:
+    """A pod that started without a subscription, hours ahead of AWS, submits again once both are mended."""
+    actions = (
+        Action(23499.633971, Kind.STEP, 101906364530333),
+        Action(5.416289, Kind.STEP, 81478892596737),
+        Action(9713.763042, Kind.REST, 77422920292637),
+        Action(3206.461372, Kind.STEP, 143102385666103),
+        Action(20277.941756, Kind.CRASH_AT_STATEMENT, 189432006453210),
+        Action(2259.119954, Kind.USE, 254441576754929),
+        Action(377.091573, Kind.CRASH_AT_STATEMENT, 39668442921042),
+        Action(994.475407, Kind.UNSUBSCRIBE, 52076893060806),
+        Action(3.781911, Kind.CRASH_AT_STATEMENT, 137932781352257),
+        Action(8236.115810, Kind.USE, 32742927115672),
+    )
+    plan = replace(draw_plan(20000489), actions=actions)
     assert run(plan, folder).breach is None
