@@ -102,6 +102,8 @@ class CheckoutKeeper:
         """Why the last call of a checkout has no answer that decides."""
         self.confirmed: set[Key] = set()
         """The seats and probes for which AWS has answered in this process."""
+        self.refused: set[Key] = set()
+        """Checkouts that one Region has refused in this process while another has not answered."""
         self.in_doubt: dict[Key, Checkout] = {}
         """Draw-downs that wait for a person."""
 
@@ -150,6 +152,7 @@ class CheckoutKeeper:
         """Freeze a checkout durably. No call is made yet."""
         now = self._clock.now()
         self.confirmed.discard((kind, id_))
+        self.refused.discard((kind, id_))
         checkout = Checkout(
             id=id_,
             kind=kind,
@@ -265,6 +268,8 @@ class CheckoutKeeper:
             except MarketplaceError as error:
                 self._fail(key, error)
                 if error.taken is not Taken.NO:
+                    if refused:
+                        self.refused.add(key)
                     return None
                 refused = refused or isinstance(error, NoEntitlementsAllowedException)
                 if refused and checkout.unanswered > 1:

@@ -50,12 +50,8 @@ class LicenseProver:
         return entitlement is not None and (CheckoutKind.PROBE, entitlement.name) in self._checkouts.confirmed
 
     def not_before(self, license_: License) -> datetime | None:
-        """Return when a refused seat may be asked for again; None if none was refused."""
-        missing = [
-            required.name
-            for required, _ in self._seats(license_)
-            if self._checkouts.find(CheckoutKind.SEAT, required.name) is None
-        ]
+        """Return when a seat that is not held may be asked for again; None if no call for one has failed."""
+        missing = [required.name for required, _ in self._seats(license_) if not self._is_held(required)]
         waits = (self._checkouts.not_before(CheckoutKind.SEAT, name) for name in missing)
         return max((wait for wait in waits if wait is not None), default=None)
 
@@ -80,8 +76,11 @@ class LicenseProver:
                     if not seated:
                         await self._give_up(seats[place + 1 :])
                     return Outcome.UNSEATED, None
+                case _ if (key := (CheckoutKind.SEAT, required.name)) in self._checkouts.refused:
+                    # Where the seats are taken, the silence of another Region must not keep the pod out.
+                    return Outcome.UNSEATED, None
                 case _:
-                    return Outcome.UNANSWERED, self._checkouts.errors.get((CheckoutKind.SEAT, required.name))
+                    return Outcome.UNANSWERED, self._checkouts.errors.get(key)
         return Outcome.PROVEN, None
 
     async def _give_up(self, seats: Iterable[tuple[RequiredEntitlement, LicenseEntitlement]]) -> None:

@@ -13,7 +13,7 @@ from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEnt
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.entitlement.states import Reason, State
 from sidecar.domain.policy import OnTaken
-from sidecar.marketplace.errors import MarketplaceError
+from sidecar.marketplace.errors import MarketplaceError, NoAnswer
 from sidecar.marketplace.license_manager import (
     AccessDeniedException,
     ConflictException,
@@ -320,6 +320,19 @@ async def test_later_seat_without_an_earlier_one_returns(clock: "ManualClock", w
     assert {} == heir.checkouts.held()
     await clock.advance(2 * MINUTE)
     assert ({"a": 1, "b": 1}, State.ENTITLED) == (other.checkouts.held(), other.state())
+
+
+async def test_refused_seat_and_a_silent_region(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """Seats that are taken in one Region admit the pod although the other Region fails; the request is repeated."""
+    world.grant(GOOD, REGION)
+    await make_pod(HOLD_ONE).start()
+    world.troubles.extend([None, None, *[NoAnswer("timed out")] * 40])
+    new = await make_pod(HOLD_ONE, name="pod-2").start()
+    assert [CheckoutState.INTENDED] == states(new)
+    assert State.ENTITLED is new.state()
+    await clock.advance(2 * MINUTE)
+    assert State.ENTITLED is new.state()
+    assert 3 < world.calls.count((HOME, "CheckoutLicense")) < 20
 
 
 async def test_refused_extension_and_a_wrong_clock(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
