@@ -1,6 +1,6 @@
 """The start probe in the ledger: frozen once, repeated across restarts, and what becomes of the usage of its slot."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,8 +20,10 @@ MakeBooks = Callable[..., Books]
 
 
 @pytest.fixture(name="books")
-def _books(tmp_path: Path) -> Books:
-    return Books(tmp_path / "ledger.db", durable=False)
+def _books(tmp_path: Path) -> Iterator[Books]:
+    books = Books(tmp_path / "ledger.db", durable=False)
+    yield books
+    books.close()
 
 
 def frozen(books: Books, **choice: object) -> Record:
