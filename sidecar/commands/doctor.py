@@ -89,7 +89,7 @@ def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str])
 
 def _unasked(words: str, *told: CheckResult) -> list[CheckResult]:
     known = {diagnosis.name: diagnosis for diagnosis in told}
-    return [known.get(subject.name, subject.skipped(words)) for subject in (*SERVICE, licenses.LICENSE)]
+    return [known.get(subject.name, subject.skipped(words)) for subject in (licenses.LICENSE, *SERVICE)]
 
 
 def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSidecar | None) -> Iterator[CheckRun]:

@@ -29,10 +29,10 @@ NAMES = [
         "shutdown",
         "identity",
         "license",
-        "sts",
         "dns",
         "endpoint",
         "clock",
+        "sts",
         "permission",
     ),
 ]
