@@ -7,7 +7,6 @@ a signature is ever logged.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from sidecar.marketplace.service_errors import CustomerNotEntitledException
 from sidecar.services.attestation import Attestor
 from sidecar.services.failed_calls import explain_refusal, interpret
 from sidecar.services.faults import FaultLog, FaultRegister
+from sidecar.services.gate_changes import GateChanges
 from sidecar.services.ports import EvidenceStore, NoFreeSlot, SubscriptionProbe
 from sidecar.services.proof import Prover
 from sidecar.services.renewing import Renewal
@@ -132,8 +132,13 @@ class Registrar:
         self._registration = _begin(settings, clock.now())
         self.entitled_once = False
         """Whether the pod has been entitled in this process's life."""
-        self._reported = _report(self.entitlement())
-        self._moved = asyncio.Event()
+        self._changes = GateChanges(
+            read=self.entitlement,
+            next_change=lambda now: next_change(self._registration, now),
+            clock=clock,
+            log=log,
+            name=_REGISTRATION,
+        )
         self._keeping = asyncio.Lock()
         self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
         # Of its own: what is retried is no fault yet, the entitlement is one once it is unavailable.
@@ -152,14 +157,7 @@ class Registrar:
 
     async def wait_while(self, state: State, timeout: timedelta) -> Entitlement:
         """Return the entitlement as soon as its state differs from `state`, or after `timeout` of real time."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout.total_seconds()
-        while True:
-            entitlement = self.entitlement()
-            left = deadline - loop.time()
-            if entitlement.state is not state or left <= 0:
-                return entitlement
-            await self._pause(next_change(self._registration, self._clock.now()), left)
+        return await self._changes.wait_while(state, timeout)
 
     async def run(self) -> None:
         """Ask until AWS accepts, then keep the proof recent. Never returns.
@@ -178,9 +176,9 @@ class Registrar:
             elif (now := self._clock.now()) < due:
                 # A clock that has stepped back must not make the wait longer than the longest there is.
                 due = min(due, now + ASK_AGAIN)
-                await self._pause(due, self._recheck_after.total_seconds())
+                await self._changes.pause(due, self._recheck_after.total_seconds())
             elif self._probe is not None and (ask_at := self._remembers_until(now)) is not None:
-                await self._pause(ask_at, self._recheck_after.total_seconds())
+                await self._changes.pause(ask_at, self._recheck_after.total_seconds())
             else:
                 await self._ask()
                 due = self._next_ask(self._clock.now())
@@ -196,7 +194,7 @@ class Registrar:
             raise AttestationFailed("entitlement.check is not register, so AWS Marketplace signs nothing for this pod")
         return await self._attestor.attest(nonce)
 
-    async def on_submission(self, accepted: bool) -> None:  # noqa: FBT001 - the only argument
+    async def on_submission(self, *, accepted: bool) -> None:
         """MeterUsage took a record of this pod, or refused it because the buyer is not entitled."""
         check = self._settings.check
         if check is EntitlementCheck.NONE:
@@ -217,9 +215,9 @@ class Registrar:
         """Return once the proof has been renewed, or anything has moved meanwhile."""
         due = self._renewal.due_at(now := self._clock.now())
         if due is None:
-            await self._pause(None)
+            await self._changes.pause(None)
         elif now < due:
-            await self._pause(due, self._recheck_after.total_seconds())
+            await self._changes.pause(due, self._recheck_after.total_seconds())
         else:
             evidence = await self._renewal.renew(self._clock.now)
             if evidence is not None:
@@ -349,9 +347,7 @@ class Registrar:
 
     def _change(self, registration: Registration) -> None:
         self._registration = registration
-        self._moved.set()
-        self._moved = asyncio.Event()
-        self._report_change()
+        self._changes.note()
 
     async def _keep(self, evidence: Evidence) -> None:
         """Store `evidence`, or what has replaced it while the store was busy; the entitlement holds without."""
@@ -360,41 +356,6 @@ class Registrar:
                 await self._store.save_evidence(self._registration.evidence or evidence)
             except LedgerUnavailable as error:
                 self._log.error("registration.evidence_not_kept", detail=str(error))
-
-    async def _pause(self, until: datetime | None, timeout: float | None = None) -> None:
-        """Return when the clock has reached `until`, the registration has moved, or `timeout` real seconds are over."""
-        waits: list[asyncio.Task[object]] = [asyncio.create_task(self._moved.wait())]
-        if until is not None:
-            waits.append(asyncio.create_task(self._clock.sleep_until(until)))
-        try:
-            done, _ = await asyncio.wait(waits, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
-            for wait in done:
-                wait.result()
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.wait(waits)
-
-    def _report_change(self) -> None:
-        entitlement = self.entitlement()
-        report = _report(entitlement)
-        if report == self._reported:
-            return
-        self._reported = report
-        if entitlement.state in {State.DENIED, State.SUSPENDED}:
-            level = logging.ERROR
-        elif entitlement.entitled and entitlement.source is not EntitlementSource.REMEMBERED:
-            level = logging.INFO
-        else:
-            level = logging.WARNING
-        self._log.log(
-            level,
-            f"registration.{entitlement.state}",
-            reason=entitlement.reason,
-            detail=entitlement.detail,
-            source=entitlement.source,
-            until=None if entitlement.until is None else entitlement.until.isoformat(),
-        )
 
 
 def _begin(settings: RegistrarSettings, now: datetime) -> Registration:
@@ -421,9 +382,3 @@ def _grant(
     else:
         reason, detail = Reason.METERED, _RECORDED
     return registration.granted(reason, detail, evidence, evidence.registered_at)
-
-
-def _report(entitlement: Entitlement) -> tuple[State, EntitlementSource, str]:
-    """Return what makes a change worth a line; reasons of waiting have lines of their own."""
-    reason = entitlement.reason if entitlement.state is State.DENIED else ""
-    return entitlement.state, entitlement.source, reason

@@ -103,7 +103,7 @@ async def test_check_meter_follows_answers(scene: "Scene") -> None:
     registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.METER, probe=StartProbe.DRY_RUN))
     states = [registrar.entitlement().state]
     for accepted in (True, False, True):
-        await registrar.on_submission(accepted)
+        await registrar.on_submission(accepted=accepted)
         states.append(registrar.entitlement().state)
 
     assert [State.DENIED, State.ENTITLED, State.SUSPENDED, State.ENTITLED] == states
