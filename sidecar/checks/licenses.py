@@ -8,17 +8,17 @@ from typing import Final
 
 from sidecar.domain import timestamps
 from sidecar.domain.check_result import Check, CheckResult
-from sidecar.domain.entitlement.licenses import Finding, License, Survey, judge, survey
+from sidecar.domain.entitlement.licenses import Finding, License, Survey, judge
 from sidecar.domain.entitlement.licensing import refusal
 from sidecar.marketplace import Endpoint, MarketplaceError
 from sidecar.services.entitlement_fault import LICENSE_CURES
 from sidecar.services.license_calls import LicenseCalls
 from sidecar.services.license_clients import RegionalClients
-from sidecar.services.license_looks import HOME_REGION
+from sidecar.services.license_looks import LicenseLooks, Look
 from sidecar.services.license_report import EXPIRING_CURE, UNIT_CURE, wrong_unit
 from sidecar.settings import EntitlementCheck, Mode, Settings
 from sidecar.settings.values import AUTO
-from sidecar.upstream import present
+from sidecar.upstream import clock_of
 
 LICENSE = Check("license", "With a contract price each pod is admitted by a license of the account that runs it.")
 _WITHIN: Final = timedelta(seconds=2)
@@ -26,31 +26,46 @@ _WITHIN: Final = timedelta(seconds=2)
 
 
 def check_license(settings: Settings, endpoint: Endpoint) -> CheckResult:
-    """Judge the licenses that the account has received, in the pod's Region and in us-east-1."""
+    """Judge the licenses that the account has received, in the Regions that the running sidecar asks."""
     if settings.check is not EntitlementCheck.LICENSE:
         return LICENSE.skipped("the entitlement does not rest on a license")
     try:
-        licenses = asyncio.run(_list(settings, replace(endpoint, connect_timeout=_WITHIN, read_timeout=_WITHIN)))
+        look, others, now = asyncio.run(
+            _look(settings, replace(endpoint, connect_timeout=_WITHIN, read_timeout=_WITHIN))
+        )
     except MarketplaceError as error:
         return LICENSE.fail(str(error), error.cure)
-    now = present(settings.marketplace)
-    sku, any_issuer = settings.product.id or "", settings.marketplace.mode is Mode.EMULATOR
-    found = survey(licenses, sku, settings.license, now, any_issuer=any_issuer)
-    good = found.best(Finding.GOOD)
-    return _refuse(settings, found, licenses, now) if good is None else _accept(settings, good[1], now)
+    good = look.survey.best(Finding.GOOD)
+    if good is not None:
+        return _accept(settings, good[1], now)
+    if look.error is not None:
+        return LICENSE.fail(str(look.error), look.error.cure)
+    return _refuse(settings, look.survey, others, now)
 
 
-async def _list(settings: Settings, endpoint: Endpoint) -> list[License]:
+async def _look(settings: Settings, endpoint: Endpoint) -> tuple[Look, Sequence[License], datetime]:
+    """Return what the sidecar would see; without a good license also the licenses of other products."""
     clients = RegionalClients(endpoint, None)
     calls = LicenseCalls(clients.connect)
-    own = endpoint.region if settings.license.region == AUTO else settings.license.region
-    found: dict[str, License] = {}
+    policy = settings.license
+    others: list[License] = []
     try:
-        for region in dict.fromkeys([own, HOME_REGION]):
-            found |= {each.arn: each for each in await calls.list_licenses(region, None)}
+        async with clock_of(settings.marketplace) as clock:
+            looks = LicenseLooks(
+                lister=calls,
+                sku=settings.product.id or "",
+                policy=policy,
+                region=endpoint.region if policy.region == AUTO else policy.region,
+                clock=clock,
+                any_issuer=settings.marketplace.mode is Mode.EMULATOR,
+            )
+            look = await looks.look(Finding.GOOD)
+            if look.survey.best(Finding.GOOD) is None and look.error is None:
+                for region in looks.regions:
+                    others += await calls.list_licenses(region, None)
+            return look, others, clock.now()
     finally:
         await clients.close()
-    return list(found.values())
 
 
 def _accept(settings: Settings, license_: License, now: datetime) -> CheckResult:

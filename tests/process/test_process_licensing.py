@@ -1,5 +1,6 @@
 """A contract price over sockets: gated, started by a grant, seats of two pods, expiry, kills, checkouts of the app."""
 
+import json
 import subprocess
 import sys
 import uuid
@@ -7,6 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.support.processes import environment
 
 if TYPE_CHECKING:
     from tests.support.processes import Ask, Emulator, Sidecar, Site, Sites
@@ -258,3 +261,22 @@ def test_lost_drawdown_waits_for_a_person(sites: "Sites", emulator: "Emulator") 
     assert (409, True) == (refused.status, refused.document["type"].endswith(":in-doubt"))
     assert "checkout-in-doubt" in {fault["code"] for fault in sidecar.get("/v1/status")["faults"]}
     assert 1 == held(emulator, "reports")
+
+
+def test_doctor_judges_as_the_pod_does(site: "Site", emulator: "Emulator") -> None:
+    """A Region that gives no answer is no fault while the other one has a good license."""
+    grant(emulator)
+    config = site.write(**CONTRACT, marketplace={"region": "eu-west-1"})
+    found = []
+    for count in (1, 2):
+        emulator.post("faults", operation="ListReceivedLicenses", fault="throttle", count=count)
+        done = subprocess.run(
+            [sys.executable, "-m", "sidecar", "doctor", "--json", "--config", str(config)],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (check,) = (each for each in json.loads(done.stdout)["checks"] if each["name"] == "license")
+        found.append((check["status"], "is good" in check["found"]))
+    assert [("ok", True), ("fail", False)] == found
