@@ -145,6 +145,7 @@ def test_what_the_license_lacks_is_refused(
         ([("users", "Count", "-1")], "InvalidParameterValueException"),
         ([("users", "Count", "1.5")], "InvalidParameterValueException"),
         ([("users", "Count", "NaN")], "InvalidParameterValueException"),
+        ([("users", "Count", "1e999999999")], "InvalidParameterValueException"),
         ([("users", "Count", "one")], "InvalidParameterValueException"),
         ([("users", "Count", "1"), ("users", "Count", "1")], "InvalidParameterValueException"),
     ],

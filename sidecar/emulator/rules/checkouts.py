@@ -18,6 +18,7 @@ from sidecar.emulator.state.store import State
 
 TIME_TO_LIVE = timedelta(minutes=60)
 """How long a provisional checkout lasts from its begin or its last extension."""
+_MOST_DIGITS = 18
 
 
 def checkout_license(
@@ -137,7 +138,10 @@ def _read_amount(asked: EntitlementAsked) -> Decimal:
         amount = Decimal(asked.value)
     except InvalidOperation as error:
         raise ServiceError("InvalidParameterValueException", "Entitlements: Value is not a number.") from error
-    if not amount.is_finite() or amount <= 0 or (asked.unit == "Count" and amount != int(amount)):
+    # An exponent of a thousand million digits must not become a number.
+    if not amount.is_finite() or amount.adjusted() > _MOST_DIGITS or amount <= 0:
+        raise ServiceError("InvalidParameterValueException", "Entitlements: Value is not a positive number.")
+    if asked.unit == "Count" and amount != int(amount):
         raise ServiceError("InvalidParameterValueException", "Entitlements: Value is not a positive number.")
     return amount
 
