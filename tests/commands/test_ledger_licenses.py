@@ -9,25 +9,17 @@ import pytest
 
 from sidecar.adapters.ledger import checkouts
 from sidecar.cli import main
-from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState
+from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
 from sidecar.domain.entitlement.states import LicenseEvidence
 from tests.support.books import Books
-from tests.support.licenses import ARN, GOOD, SKU, START
+from tests.support.licenses import ARN, CHECKOUT, SKU, START
 
-SEAT = Checkout(
-    id="seats",
-    kind=CheckoutKind.SEAT,
-    sku=SKU,
-    issuer=GOOD.issuer,
-    entitlement="seats",
-    unit="Count",
-    count=1,
-    client_token="token",
-    region="us-east-1",
+SEAT = replace(
+    CHECKOUT,
     state=CheckoutState.HELD,
     consumption_token="a-secret",
-    intended_at=START,
     expires_at=START + timedelta(hours=1),
+    confirmed_at=None,
 )
 DOUBT = replace(
     SEAT,

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind
 from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEntitlement
 from sidecar.domain.entitlement.licenses import (
     MARKETPLACE_FINGERPRINT,
@@ -37,6 +38,20 @@ GOOD = License(
     home_region="us-east-1",
     entitlements=(SEATS, USERS, FEATURE),
 )
+CHECKOUT = Checkout(
+    id="seats",
+    kind=CheckoutKind.SEAT,
+    sku=SKU,
+    issuer=MARKETPLACE_FINGERPRINT,
+    entitlement="seats",
+    unit="Count",
+    count=1,
+    client_token="token",
+    region="us-east-1",
+    intended_at=START,
+    confirmed_at=START,
+)
+"""A seat of the pod, intended and not attempted yet."""
 RENEWED = replace(
     GOOD,
     arn=f"{ARN}-renewed",

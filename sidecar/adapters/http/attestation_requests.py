@@ -3,18 +3,14 @@
 from aiohttp import web
 
 from sidecar.adapters.http.admission import MemoryBudget
-from sidecar.adapters.http.bodies import read_body
-from sidecar.adapters.http.decoding import decode_document
-from sidecar.adapters.http.media import Media, media_of
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
+from sidecar.adapters.http.small_documents import read_document
 from sidecar.domain.entitlement.binding import PREFIX, is_reserved
 from sidecar.domain.metering.events import UsageFault
 from sidecar.domain.metering.validation import fault_of_text
 
 LONGEST_NONCE = 255
 """RegisterUsage's Nonce."""
-LARGEST_BODY = 16 * 1024
-"""Bytes of a body; the longest nonce, every character of it escaped, has a quarter of that."""
 
 
 async def read_nonce(request: web.BaseRequest, memory: MemoryBudget) -> str:
@@ -23,11 +19,7 @@ async def read_nonce(request: web.BaseRequest, memory: MemoryBudget) -> str:
     Raises:
         HttpProblem: malformed, unsupported-media-type, too-large, or invalid-nonce with every fault.
     """
-    if media_of(request) is not Media.JSON:
-        raise HttpProblem(ProblemKind.UNSUPPORTED_MEDIA_TYPE, "send the header `Content-Type: application/json`")
-    body = await read_body(request, memory, most=LARGEST_BODY)
-    memory.release(len(body))
-    document = decode_document(body)
+    document = await read_document(request, memory)
     if not isinstance(document, dict):
         raise _invalid([UsageFault(0, "item", "must be an object with `nonce`")])
     faults = [UsageFault(0, name, "unknown member") for name in document if name != "nonce"]

@@ -7,18 +7,14 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from sidecar.adapters.http.admission import MemoryBudget
-from sidecar.adapters.http.bodies import read_body
-from sidecar.adapters.http.decoding import decode_document
-from sidecar.adapters.http.media import Media, media_of
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
+from sidecar.adapters.http.small_documents import read_document
 from sidecar.domain.entitlement.allowances import CheckoutRequest
 from sidecar.domain.metering.events import NumberText, UsageFault
 from sidecar.domain.metering.validation import fault_of_text
 
 LONGEST_ID: Final = 255
 MOST_COUNT: Final = 2**31 - 1
-LARGEST_BODY: Final = 16 * 1024
-"""Bytes of a body; the longest texts, every character of them escaped, have less than that."""
 _MEMBERS = ("id", "entitlement", "count", "drawdown")
 _COUNT = re.compile(r"([1-9][0-9]{0,9})(?:\.0+)?", re.ASCII)
 """JSON knows no integers: 2.0 is 2."""
@@ -30,11 +26,7 @@ async def read_checkout(request: web.BaseRequest, memory: MemoryBudget) -> Check
     Raises:
         HttpProblem: malformed, unsupported-media-type, too-large, or invalid-checkout with every fault.
     """
-    if media_of(request) is not Media.JSON:
-        raise HttpProblem(ProblemKind.UNSUPPORTED_MEDIA_TYPE, "send the header `Content-Type: application/json`")
-    body = await read_body(request, memory, most=LARGEST_BODY)
-    memory.release(len(body))
-    document = decode_document(body)
+    document = await read_document(request, memory)
     if not isinstance(document, dict):
         raise _invalid([UsageFault(0, "item", "must be an object with `id` and `entitlement`")])
     faults = [UsageFault(0, name, "unknown member") for name in document if name not in _MEMBERS]

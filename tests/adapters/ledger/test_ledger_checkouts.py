@@ -15,26 +15,14 @@ from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
 from sidecar.adapters.ledger.space import MEBIBYTE
-from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, Grant
+from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState, Grant
 from sidecar.domain.entitlement.states import LicenseEvidence
 from sidecar.domain.metering.events import LedgerFull, UsageBatch
 from sidecar.domain.metering.hours import to_micros
 from tests.support.books import NOW, RULES, Books, event
-from tests.support.licenses import GOOD, SKU, START
+from tests.support.licenses import CHECKOUT, GOOD, SKU, START
 
-SEAT = Checkout(
-    id="seats",
-    kind=CheckoutKind.SEAT,
-    sku=SKU,
-    issuer=GOOD.issuer,
-    entitlement="seats",
-    unit="Count",
-    count=1,
-    client_token="token",
-    region="eu-west-1",
-    intended_at=START,
-    confirmed_at=START,
-)
+SEAT = replace(CHECKOUT, region="eu-west-1")
 BY_APP = replace(SEAT, id="session-1", kind=CheckoutKind.APP)
 EVIDENCE = LicenseEvidence(
     pod="pod-1",

@@ -16,23 +16,11 @@ from sidecar.domain.entitlement.checkouts import (
     drawdown_token,
     next_step,
 )
-from tests.support.licenses import GOOD, SKU, START
+from tests.support.licenses import CHECKOUT, GOOD, SKU, START
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-INTENDED = Checkout(
-    id="seats",
-    kind=CheckoutKind.SEAT,
-    sku=SKU,
-    issuer=GOOD.issuer,
-    entitlement="seats",
-    unit="Count",
-    count=1,
-    client_token="token",
-    region="us-east-1",
-    intended_at=START,
-    confirmed_at=START,
-)
+INTENDED = CHECKOUT
 DRAWDOWN = replace(INTENDED, id="order-1", kind=CheckoutKind.APP, drawdown=True)
 BY_APP = replace(INTENDED, id="session-1", kind=CheckoutKind.APP)
 PROBE = replace(INTENDED, kind=CheckoutKind.PROBE)
