@@ -1,7 +1,7 @@
 """Hours of a real sidecar's /metrics as series for promtool, one value for each minute of the emulated clock.
 
-The clock runs fast, and minutes may pass without a scrape; they repeat what was seen last, for a machine that stalls a
-moment must not look like a sidecar that does.
+The clock goes on in steps, each once the sidecar has followed the last one: a machine that stalls must not look like a
+sidecar that does.
 """
 
 from collections.abc import Callable
@@ -9,16 +9,19 @@ from datetime import datetime, timedelta
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sidecar.commands.demo.environment import wait_for
 from tests.monitoring.cases import POD
 from tests.support.processes import Emulator, Sidecar, parse
 
 _MINUTE = timedelta(minutes=1)
+_STEP = 2
+"""Minutes, well below the shortest range of an alert, 15 minutes."""
 
 Samples = dict[str, float]
 
 
 def record(emulator: Emulator, sidecar: Sidecar, until: datetime, each_time: Callable[[], object]) -> dict[str, str]:
-    """Scrape the sidecar until the emulated clock shows an instant, and return what promtool takes.
+    """Step the emulated clock to an instant, scrape the sidecar at each step, and return what promtool takes.
 
     Args:
         emulator: Its clock is the one that counts.
@@ -26,16 +29,19 @@ def record(emulator: Emulator, sidecar: Sidecar, until: datetime, each_time: Cal
         until: When to stop.
         each_time: Is called before every scrape.
     """
-    began = now = parse(emulator.get("clock")["now"])
+    began = now = parse(emulator.post("clock", speed=0)["now"])
     minutes: dict[int, Samples] = {}
     while now < until:
-        minute = (now - began) // _MINUTE
-        if minute not in minutes:
-            each_time()
-            minutes[minute] = {f"up{{{POD}}}": 1, **scrape(sidecar)}
-        now = parse(emulator.get("clock")["now"])
+        each_time()
+        minutes[(now - began) // _MINUTE] = {f"up{{{POD}}}": 1, **scrape(sidecar)}
+        now = parse(emulator.post("clock", advance=f"{_STEP}m")["now"])
+        _await_clock(sidecar, now)
     series = {name for samples in minutes.values() for name in samples}
     return {name: _notation(name, minutes) for name in sorted(series)}
+
+
+def _await_clock(sidecar: Sidecar, instant: datetime) -> None:
+    wait_for(f"the sidecar's clock to show {instant}", lambda: instant <= parse(sidecar.get("/v1/status")["now"]))
 
 
 def scrape(sidecar: Sidecar) -> Samples:
@@ -49,7 +55,7 @@ def scrape(sidecar: Sidecar) -> Samples:
 
 
 def _notation(name: str, minutes: dict[int, Samples]) -> str:
-    """Return a value for each minute. A series that a scrape does not have any more is stale, not merely missing."""
+    """Return a value for each minute; one between two scrapes repeats the earlier. A series that has gone is stale."""
     values, samples, there = [], Samples(), False
     for minute in range(max(minutes) + 1):
         samples = minutes.get(minute, samples)

@@ -10,12 +10,9 @@ from tests.monitoring.recording import record
 from tests.monitoring.rules import judge
 from tests.support.processes import Emulator, Sidecar, Sites, parse
 
-_SPEED = 1200
-"""Emulated seconds in one real second: a scrape a minute or two."""
-
 
 class Hours:
-    """A pod on an emulator whose clock is about to run fast."""
+    """A pod on an emulator whose clock is about to be stepped."""
 
     def __init__(self, sites: Sites, emulator: Emulator, folder: Path) -> None:
         self.emulator = emulator
@@ -32,7 +29,6 @@ class Hours:
 
     def pass_by(self, hours: float, each_time: Callable[[], object]) -> dict[str, str]:
         """Record so many hours."""
-        self.emulator.post("clock", speed=_SPEED)
         series = record(self.emulator, self.sidecar, self.began + timedelta(hours=hours), each_time)
         self.emulator.post("clock", speed=1)
         return series
