@@ -14,7 +14,7 @@ A ring imports the rings below it, never those above; the contracts in pyproject
     serializers                 what the ledger and the sidecar show of themselves, as JSON members
     settings, logs, terminal    configuration, log lines, what people see
     domain                      the rules, pure: entitlement, metering, audit, pod
-    http_client, durable_files  one small HTTP client; complete files and locks
+    http_client, durable_files, system_clock  one small HTTP client; complete files and locks; the machine's clock
 """
 
 __version__ = "0.1.0"

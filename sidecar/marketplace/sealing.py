@@ -43,9 +43,9 @@ def seal(session: Any, endpoint: Endpoint) -> None:
     settings = session.get_component("config_store")
     for name, (_, value) in PINNED.items():
         settings.set_config_variable(name, value)
-    if endpoint.emulator_url is None:
-        suffix = _suffix(loader.load_data("partitions"), endpoint.region)
-        hosts = {service: f"{prefix}.{endpoint.region}.{suffix}" for service, prefix in HOSTS.items()}
+    if endpoint.endpoint_url is None:
+        suffix = _suffix(loader.load_data("partitions"), endpoint.region_name)
+        hosts = {service: f"{prefix}.{endpoint.region_name}.{suffix}" for service, prefix in HOSTS.items()}
         session.register("before-send", _Guard(hosts))
 
 
