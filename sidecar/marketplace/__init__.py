@@ -1,8 +1,9 @@
 """The AWS Marketplace Metering Service as an asyncio library.
 
 Open a `MarketplaceMeteringClient` on an `Endpoint` and call the four operations; `call` and `submit_batch` retry
-them; docs/library.md has a program for each. Importing this package does not load the AWS SDK. The package
-`license_manager` inside it has AWS License Manager, and is loaded only by its own name.
+them; docs/library.md has a program for each. Importing this package does not load the AWS SDK. The packages
+`license_manager` and `entitlements` inside it have AWS License Manager and the AWS Marketplace Entitlement Service, and
+are loaded only by their own names.
 """
 # ruff: noqa: F403 - errors and types that are added to their modules are exported without another list
 

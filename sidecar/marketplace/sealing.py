@@ -22,6 +22,7 @@ HOSTS: Final[Mapping[str, str]] = {
     "marketplace-metering": "metering.marketplace",
     "sts": "sts",
     "license-manager": "license-manager",
+    "marketplace-entitlement-service": "entitlement.marketplace",
 }
 """Every service that is called: its id in the SDK's events, and how its host begins."""
 _HTTPS_PORT = 443

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sidecar.marketplace
-from sidecar.marketplace import license_manager
+from sidecar.marketplace import entitlements, license_manager
 from tests.support.processes import Emulator, environment, launch_emulator
 from tests.support.reading import ROOT, Block, blocks, pattern
 from tests.support.tools import PATIENCE
@@ -57,6 +57,8 @@ def test_program_runs(name: str, emulator: Emulator, tmp_path: Path) -> None:
     arguments: list[str] = []
     if name == "resolve_customer.py":
         arguments = [emulator.post("customers", **body("customer.json"))["RegistrationToken"]]
+    if name == "get_entitlements.py":
+        emulator.post("customers", **body("customer.json"))
     if name == "licenses.py":
         emulator.post("licenses", **body("license.json"))
     program = PROGRAMS[name]
@@ -80,7 +82,11 @@ def test_program_runs(name: str, emulator: Emulator, tmp_path: Path) -> None:
 def test_each_operation_has_a_program() -> None:
     """Every operation that the library offers is called by a program of the document."""
     text = "".join(program.text for program in PROGRAMS.values())
-    protocols = (sidecar.marketplace.MarketplaceMetering, license_manager.LicenseManager)
+    protocols = (
+        sidecar.marketplace.MarketplaceMetering,
+        license_manager.LicenseManager,
+        entitlements.EntitlementService,
+    )
     operations = {name for protocol in protocols for name in vars(protocol) if not name.startswith("_")}
     assert set() == {name for name in operations - {"batch_meter_usage"} if f".{name}(" not in text}
     assert "submit_batch(" in text
