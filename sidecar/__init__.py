@@ -3,6 +3,7 @@
 A ring imports the rings below it, never those above; the contracts in pyproject.toml check that.
 
     cli, completion             the command line
+    testing                     pytest fixtures for the tests of products: an emulator and a sidecar as processes
     commands                    one module or package for each command, loaded when it is called
     app                         the life of the process: composition, start, drain, connection to the cluster
     checks                      what must be right before the first call; `doctor` and the running sidecar use it
