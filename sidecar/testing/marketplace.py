@@ -128,10 +128,14 @@ class MarketplaceSidecar:
         return self._child.wait_for("the entitlement", look)
 
     def wait_records(self, count: int = 1) -> list[dict[str, Any]]:
-        """Return the records that AWS's side accepted once there are `count` of them. Move the clock before."""
+        """Return the accepted records of usage once there are `count` of them. Move the clock before.
+
+        The start probe of a custom price is not among them.
+        """
 
         def look() -> list[dict[str, Any]] | None:
-            found: list[dict[str, Any]] = self.get("/v1/records?status=accepted")["records"]
+            records = self.get("/v1/records?status=accepted")["records"]
+            found: list[dict[str, Any]] = [record for record in records if record["kind"] != "probe"]
             return found if len(found) >= count else None
 
         return self._child.wait_for(f"{count} accepted records", look)

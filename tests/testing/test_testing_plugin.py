@@ -14,6 +14,8 @@ pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.process
 
 DOCUMENT = "docs/testing.md"
+CONTAINERS = "test_container.py"
+PROGRAMS = ("conftest.py", "test_usage.py")
 
 
 @pytest.fixture
@@ -37,15 +39,67 @@ def run(project: "Pytester", *arguments: str) -> "RunResult":
     return project.runpytest_subprocess("-v", *(f"-pno:{name}" for name in blocked), *arguments)
 
 
-def test_program_of_the_document_runs(project: "Pytester") -> None:
-    """Every test that the document shows passes as it is."""
+@pytest.mark.parametrize("names", [PROGRAMS[1:], PROGRAMS], ids=["default-product", "custom-price"])
+def test_program_of_the_document_runs(project: "Pytester", names: tuple[str, ...]) -> None:
+    """Every test that the document shows passes as it is, with its own product and with the document's conftest."""
     for block in blocks(DOCUMENT):
-        if block.language == "python" and block.name and block.name.startswith("test_"):
+        if block.name in names:
             (project.path / block.name).write_text(block.text)
-    result = run(project)
-    assert 0 == result.ret
-    passed = result.parseoutcomes()["passed"]
-    assert sum(block.text.count("\ndef test_") for block in blocks(DOCUMENT)) == passed
+    assert {"passed": 3} == run(project).parseoutcomes()
+
+
+STANDIN = """
+import subprocess
+import sys
+import time
+
+
+class DockerContainer:
+    def __init__(self, image):
+        assert image == "marketplace-sidecar"
+
+    def with_exposed_ports(self, port):
+        self.port = port
+        return self
+
+    def with_command(self, command):
+        self.command = command.replace(f"--port {self.port}", "--port 0").split()
+        return self
+
+    def __enter__(self):
+        command = [sys.executable, "-m", "sidecar", *self.command]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.communicate()
+
+    def get_container_host_ip(self):
+        return "127.0.0.1"
+
+    def get_exposed_port(self, port):
+        assert port == self.port
+        return self.actual
+
+
+def wait_for_logs(container, text):
+    for line in container.process.stdout:
+        if text in line:
+            container.actual = line.rpartition(":")[2].strip().strip("/")
+            return
+    raise AssertionError("the container has ended")
+"""
+"""What the document uses of Testcontainers, with a process in a container's place: no engine is needed."""
+
+
+def test_program_with_containers_runs(project: "Pytester") -> None:
+    """The Testcontainers example starts the emulator by its command, waits for its log line and reaches its port."""
+    (program,) = (block for block in blocks(DOCUMENT) if block.name == CONTAINERS)
+    project.makepyfile(**{"testcontainers/__init__": "", "testcontainers/core/__init__": ""})
+    project.makepyfile(**{f"testcontainers/core/{name}": STANDIN for name in ("container", "waiting_utils")})
+    (project.path / CONTAINERS).write_text(program.text)
+    assert {"passed": 1} == run(project, CONTAINERS).parseoutcomes()
 
 
 def test_processes_are_kept_apart_from_tests(project: "Pytester") -> None:
