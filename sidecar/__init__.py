@@ -3,6 +3,7 @@
 A ring imports the rings below it, never those above; the contracts in pyproject.toml check that.
 
     cli, completion             the command line
+    testing                     pytest fixtures for the tests of products: an emulator and a sidecar as processes
     commands                    one module or package for each command, loaded when it is called
     app                         the life of the process: composition, start, drain, connection to the cluster
     checks                      what must be right before the first call; `doctor` and the running sidecar use it
@@ -14,7 +15,7 @@ A ring imports the rings below it, never those above; the contracts in pyproject
     serializers                 what the ledger and the sidecar show of themselves, as JSON members
     settings, logs, terminal    configuration, log lines, what people see
     domain                      the rules, pure: entitlement, metering, audit, pod
-    http_client, durable_files  one small HTTP client; complete files and locks
+    http_client, durable_files, system_clock  one small HTTP client; complete files and locks; the machine's clock
 """
 
 __version__ = "0.1.0"

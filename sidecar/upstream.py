@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from sidecar.adapters.clock import EmulatorClock, SystemClock
+from sidecar.adapters.clock import EmulatorClock
 from sidecar.marketplace import Endpoint
 from sidecar.settings import MarketplaceSettings, Mode
+from sidecar.system_clock import SystemClock
 
 
 def emulator_url(marketplace: MarketplaceSettings) -> str | None:

@@ -1,6 +1,6 @@
-"""Wall time and waiting: the system's clock, and the emulator's, which can be set, stepped, frozen or sped up.
+"""Wall time and waiting by the emulator's clock, which can be set, stepped, frozen or sped up.
 
-Waits end by the clock's own time, never by a duration computed once. The emulator's clock is polled; between two
+Waits end by the clock's own time, never by a duration computed once. The clock is polled; between two
 answers it is extrapolated with the monotonic clock. It does not fail once started: if the emulator stops answering, the
 last answer remains valid.
 """
@@ -14,9 +14,8 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 from sidecar.http_client import Listener, Response
+from sidecar.system_clock import LONGEST_NAP, SystemClock
 
-_LONGEST_NAP = 30.0
-"""Seconds of real time after which every wait reads the clock again: it may be stepped, the machine suspended."""
 _POLL = 0.25
 """Seconds of real time between two requests to the emulator."""
 _TIMEOUT = 2.0
@@ -25,25 +24,6 @@ _LARGEST = 4096
 """Bytes of an answer that are read."""
 _JSON = {"Accept": "application/json"}
 _LATEST = datetime.max.replace(tzinfo=UTC)
-
-
-class SystemClock:
-    """The wall clock of the machine."""
-
-    def __init__(self, longest_nap: float = _LONGEST_NAP) -> None:
-        """Read the clock again after `longest_nap` seconds of a wait."""
-        self._longest_nap = longest_nap
-
-    def now(self) -> datetime:
-        """Return the present instant, aware, in UTC."""
-        return datetime.now(UTC)
-
-    async def sleep_until(self, instant: datetime) -> None:
-        """Return once `now()` has reached `instant`; the clock is read again after every nap."""
-        # Even a wait for a past instant gives other tasks a turn.
-        await asyncio.sleep(0)
-        while (left := (instant - self.now()).total_seconds()) > 0:  # noqa: ASYNC110 - no event reports a stepped clock
-            await asyncio.sleep(min(left, self._longest_nap))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +92,7 @@ class EmulatorClock:
         await asyncio.sleep(0)
         while (left := (instant - self.now()).total_seconds()) > 0:
             speed = 1.0 if self._reading is None else self._reading.speed
-            real = min(left / speed, _LONGEST_NAP) if speed else _LONGEST_NAP
+            real = min(left / speed, LONGEST_NAP) if speed else LONGEST_NAP
             try:
                 async with asyncio.timeout(real):
                     await self._changed.wait()

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import structlog
 
-from sidecar.adapters.clock import SystemClock
 from sidecar.adapters.kubernetes.address import ACCOUNT, NotInCluster, locate_pod
 from sidecar.adapters.kubernetes.pod import KubernetesPod
 from sidecar.domain.pod.lifecycle import ClusterFailed, Fault, PodEnd
@@ -25,6 +24,7 @@ from sidecar.domain.pod.succession import Predecessor, still_runs
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.pod_reporter import PodReporter
 from sidecar.settings import KubernetesSettings, KubernetesUse
+from sidecar.system_clock import SystemClock
 
 PREDECESSOR_WITHIN = timedelta(seconds=10)
 """Real time for the question whether the ledger's earlier pod still runs, with its repetitions, without loading."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from sidecar import __version__
-from sidecar.adapters.clock import EmulatorClock, SystemClock
+from sidecar.adapters.clock import EmulatorClock
 from sidecar.adapters.http.api import Address, ApiServer, Services
 from sidecar.adapters.http.probes import ProbeServer
 from sidecar.adapters.kubernetes.account import name_account
@@ -38,6 +38,7 @@ from sidecar.services.registrar import Registrar, RegistrarSettings
 from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
 from sidecar.settings import EntitlementCheck, EntitlementSettings, Mode, Settings
+from sidecar.system_clock import SystemClock
 
 if TYPE_CHECKING:
     from sidecar.app.license_gate import LicenseGate
@@ -84,7 +85,7 @@ def assemble(
         running: Returns whether the intake accepts usage.
     """
     # An emulator's answers are dated by its machine, and its own clock may run elsewhere.
-    client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.emulator_url is None else None)
+    client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.endpoint_url is None else None)
     refused: Counter[str] = Counter()
     licensed: LicenseGate | None = None
     if settings.check is EntitlementCheck.LICENSE:
@@ -112,7 +113,7 @@ def assemble(
         setting=Setting(
             settings=settings,
             versions=_versions(),
-            region=endpoint.region,
+            region=endpoint.region_name,
             credentials=identity.kind,
             started_at=clock.now(),
         ),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from sidecar.adapters.clock import EmulatorClock, SystemClock
+from sidecar.adapters.clock import EmulatorClock
 from sidecar.adapters.kubernetes.account import name_account
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.entitlement.licensing import Terms
@@ -20,6 +20,7 @@ from sidecar.services.license_keeper import LicenseChoices, LicenseKeeper
 from sidecar.services.license_looks import LicenseLooks
 from sidecar.settings import Mode, Settings
 from sidecar.settings.values import AUTO
+from sidecar.system_clock import SystemClock
 
 log = structlog.get_logger()
 
@@ -50,7 +51,7 @@ def assemble_license(
         lister=calls,
         sku=sku,
         policy=policy,
-        region=endpoint.region if policy.region == AUTO else policy.region,
+        region=endpoint.region_name if policy.region == AUTO else policy.region,
         clock=clock,
         any_issuer=emulated,
     )

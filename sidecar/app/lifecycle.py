@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 
 from sidecar import __version__
-from sidecar.adapters.clock import EmulatorClock, SystemClock
+from sidecar.adapters.clock import EmulatorClock
 from sidecar.adapters.kubernetes.address import ACCOUNT, place_of
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
@@ -31,6 +31,7 @@ from sidecar.services.faults import FaultRegister
 from sidecar.services.health import HealthReport
 from sidecar.services.registrar import DeniedExit
 from sidecar.settings import Settings
+from sidecar.system_clock import SystemClock
 from sidecar.upstream import clock_of, endpoint_of
 
 LISTENERS_STOP = timedelta(seconds=1)
@@ -107,7 +108,7 @@ async def run(
             probes=authority(settings.probes.host, components.probes.port),
             pod=ledger.pod,
             pod_source=ledger.pod_source,
-            region=endpoint.region,
+            region=endpoint.region_name,
             mode=settings.marketplace.mode,
             pricing=settings.product.pricing,
             check=settings.check,

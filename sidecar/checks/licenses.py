@@ -55,7 +55,7 @@ async def _look(settings: Settings, endpoint: Endpoint) -> tuple[Look, Sequence[
                 lister=calls,
                 sku=settings.product.id or "",
                 policy=policy,
-                region=endpoint.region if policy.region == AUTO else policy.region,
+                region=endpoint.region_name if policy.region == AUTO else policy.region,
                 clock=clock,
                 any_issuer=settings.marketplace.mode is Mode.EMULATOR,
             )

@@ -23,6 +23,7 @@ from sidecar.emulator.rules.resolve_customer import issue_token
 from sidecar.emulator.service import Service
 from sidecar.emulator.state.account import change_customers
 from sidecar.emulator.state.customers import Name
+from sidecar.emulator.state.entitlement_members import read_entitlements, show_entitlement
 from sidecar.emulator.state.entries import Customer, MeteringRecord
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -116,13 +117,16 @@ class Control:
         return respond(self._clock())
 
     async def _change_customers(self, request: web.Request) -> web.Response:
-        members = await read_members(request, {"action", *CUSTOMER})
+        members = await read_members(request, {"action", "entitlements", *CUSTOMER})
         action = members.pop("action", None)
         if action not in ("entitle", "unsubscribe"):
             raise ControlError("action: must be entitle or unsubscribe")
+        if "entitlements" in members and action != "entitle":
+            raise ControlError("entitlements: are for the action entitle")
         try:
             name = Name.of(check(Structure(CUSTOMER), members))
-            customer = change_customers(self._service.state, name, entitled=action == "entitle")
+            given = read_entitlements(members["entitlements"]) if "entitlements" in members else None
+            customer = change_customers(self._service.state, name, entitled=action == "entitle", entitlements=given)
         except (ServiceError, ValueError) as error:
             raise ControlError(str(getattr(error, "message", error))) from error
         token = None
@@ -193,6 +197,7 @@ def _show_customer(customer: Customer) -> dict[str, Any]:
         "LicenseArn": customer.license_arn,
         "AgreementId": customer.agreement_id,
         "entitled": customer.entitled,
+        "entitlements": [show_entitlement(each) for each in customer.entitlements],
     }
 
 

@@ -8,11 +8,17 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sidecar.emulator.protocol.errors import LICENSE_MODELLED, MODELLED, STS_MODELLED, UNMODELLED
+from sidecar.emulator.protocol.errors import (
+    ENTITLEMENT_MODELLED,
+    LICENSE_MODELLED,
+    MODELLED,
+    STS_MODELLED,
+    UNMODELLED,
+)
 
 ANY = "*"
 STS_OPERATION = "AssumeRoleWithWebIdentity"
-OPERATIONS = (*MODELLED, *LICENSE_MODELLED, STS_OPERATION)
+OPERATIONS = (*MODELLED, *LICENSE_MODELLED, *ENTITLEMENT_MODELLED, STS_OPERATION)
 
 _EVERYWHERE = frozenset(OPERATIONS)
 _SIGNED = frozenset({"RegisterUsage"})
@@ -48,7 +54,12 @@ BEHAVIOURS = {
 """The faults that are no plain error, with the operations that they can happen to."""
 
 ERROR_NAMES = frozenset(
-    {name for modelled in (MODELLED, LICENSE_MODELLED) for names in modelled.values() for name in names}
+    {
+        name
+        for modelled in (MODELLED, LICENSE_MODELLED, ENTITLEMENT_MODELLED)
+        for names in modelled.values()
+        for name in names
+    }
     | {*STS_MODELLED, *UNMODELLED}
 )
 """The errors that can be asked for by name, with or without `Exception` at the end."""

@@ -74,7 +74,7 @@ class ServiceProbe:
     ) -> None:
         bounded = replace(endpoint, connect_timeout=CONNECT_WITHIN, read_timeout=within)
         self._connection = _told(lambda: Connection(bounded)) if connection is None else connection
-        self._emulator_url = endpoint.emulator_url
+        self._endpoint_url = endpoint.endpoint_url
         self._timeout = (CONNECT_WITHIN.total_seconds(), within.total_seconds())
         # As the SDK: its own setting, or that of a profile, before the one that it shares with other programs.
         # Asked for as a whole first: a profile that is not there would only show in the middle of a call.
@@ -88,12 +88,12 @@ class ServiceProbe:
     @property
     def emulated(self) -> bool:
         """An emulator is asked in AWS's place."""
-        return self._emulator_url is not None
+        return self._endpoint_url is not None
 
     def address(self, service: str) -> str:
         """Return the URL of a service, `meteringmarketplace` or `sts`. Needs no credentials."""
-        if self._emulator_url is not None:
-            return self._emulator_url
+        if self._endpoint_url is not None:
+            return self._endpoint_url
         options = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
         client = self._connection.make_client(service, **options)
         return str(client.meta.endpoint_url)
@@ -161,7 +161,7 @@ class ServiceProbe:
                 raise
 
     def _require_proxy(self, url: str) -> None:
-        if self._emulator_url is not None:
+        if self._endpoint_url is not None:
             return
         try:
             require_usable_proxy(url)
@@ -170,14 +170,14 @@ class ServiceProbe:
 
     def _proxies(self, url: str) -> Mapping[str, str]:
         # Calls to an emulator go past every proxy.
-        return {} if self._emulator_url is not None else get_environ_proxies(url)
+        return {} if self._endpoint_url is not None else get_environ_proxies(url)
 
     def _caller(self) -> str | None:
         credentials = self._connection.credentials()
         if credentials is None:
             return None
         credentials.get_frozen_credentials()
-        sts = self._connection.make_client("sts", endpoint_url=self._emulator_url)
+        sts = self._connection.make_client("sts", endpoint_url=self._endpoint_url)
         try:
             arn = str(sts.get_caller_identity()["Arn"])
         finally:

@@ -1,28 +1,33 @@
-"""The one layer that repeats calls, until a deadline that the caller gives.
+"""The one layer that repeats calls, until a deadline.
 
 Only errors whose disposition is `retry` are repeated, always with the very same request. It refuses to begin an attempt
 after the deadline, and to wait beyond it.
 """
 
+import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.ports import Clock
-from sidecar.marketplace.client import MarketplaceMetering
-from sidecar.marketplace.errors import Disposition, InvalidRequest, MarketplaceError, Taken
-from sidecar.marketplace.types import BatchMeterUsageRequest, UsageRecord, UsageRecordResult
+from sidecar.marketplace.errors import Disposition, MarketplaceError, Taken
+from sidecar.system_clock import SystemClock
 
 T = TypeVar("T")
+
+RETRY_FOR: Final = timedelta(minutes=30)
+"""How long calls are repeated if the caller gives no deadline: as long as AWS's guide advises for RegisterUsage."""
+SYSTEM_CLOCK: Final = SystemClock()
+"""The clock of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackOff:
     """The windows that waits are drawn from, and where the draws come from (uniform, 0 <= draw < 1)."""
 
-    draw: Callable[[], float]
+    draw: Callable[[], float] = random.random
     base: timedelta = timedelta(seconds=1)
     cap: timedelta = timedelta(minutes=1)
 
@@ -31,13 +36,30 @@ class BackOff:
         return now + full_jitter(attempt, base=self.base, cap=self.cap, draw=self.draw())
 
 
-async def call(operation: Callable[[], Awaitable[T]], *, deadline: datetime, clock: Clock, back_off: BackOff) -> T:
+BACK_OFF: Final = BackOff()
+"""Full jitter in windows of 1 s, 2 s, 4 s and so on, up to a minute."""
+
+
+async def call(
+    operation: Callable[[], Awaitable[T]],
+    *,
+    deadline: datetime | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    back_off: BackOff = BACK_OFF,
+) -> T:
     """Return what `operation` returns, repeating it while its errors and the deadline allow.
+
+    Args:
+        operation: Makes one attempt, always with the same request.
+        deadline: After it no attempt begins; None: 30 minutes from now.
+        clock: Tells the time and waits.
+        back_off: How long the waits are.
 
     Raises:
         MarketplaceError: The last one, when it is not to be repeated or the next attempt would be too late. Its
             `taken` is that of all attempts together: a refusal proves nothing about an earlier one that was lost.
     """
+    until = deadline_of(deadline, clock)
     attempt = 0
     taken = Taken.NO
     while True:
@@ -46,70 +68,13 @@ async def call(operation: Callable[[], Awaitable[T]], *, deadline: datetime, clo
         except MarketplaceError as error:
             taken = Taken.UNKNOWN if error.taken is Taken.UNKNOWN else taken
             wake_at = back_off.wake_at(clock.now(), attempt)
-            if error.disposition is not Disposition.RETRY or wake_at > deadline:
+            if error.disposition is not Disposition.RETRY or wake_at > until:
                 error.taken = taken
                 raise
         await clock.sleep_until(wake_at)
         attempt += 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubmittedBatch:
-    """What became of a batch by the deadline; each of the caller's records is in exactly one of the two."""
-
-    results: tuple[UsageRecordResult, ...]
-    unprocessed_records: tuple[UsageRecord, ...]
-    in_doubt: tuple[UsageRecord, ...] = ()
-    """Those of `unprocessed_records` that an attempt may have brought to AWS; only the same record may follow."""
-    error: MarketplaceError | None = None
-    """Why the last attempt settled nothing, if that is how it ended."""
-
-
-async def submit_batch(
-    service: MarketplaceMetering,
-    request: BatchMeterUsageRequest,
-    *,
-    deadline: datetime,
-    clock: Clock,
-    back_off: BackOff,
-) -> SubmittedBatch:
-    """Send `request`, and what comes back unprocessed as it is, until all is settled or the deadline is near.
-
-    A failure never hides what earlier attempts settled: the result holds both.
-
-    Raises:
-        InvalidRequest: The request itself is faulty; nothing was sent.
-    """
-    settled: dict[int, UsageRecordResult] = {}
-    pending = list(range(len(request.usage_records)))
-    doubtful: set[int] = set()
-    attempt = 0
-    while True:
-        error = None
-        try:
-            answer = await service.batch_meter_usage(
-                replace(request, usage_records=tuple(request.usage_records[index] for index in pending))
-            )
-        except InvalidRequest:
-            raise
-        except MarketplaceError as failure:
-            error = failure
-            if error.taken is Taken.UNKNOWN:
-                doubtful.update(pending)
-        else:
-            results = iter(answer.results)
-            # Equal records share one fate, so membership is enough to find the settled indices.
-            open_records = answer.unprocessed_records
-            settled |= {index: next(results) for index in pending if request.usage_records[index] not in open_records}
-            pending = [index for index in pending if index not in settled]
-            doubtful.update(index for index in pending if request.usage_records[index] in answer.in_doubt)
-        wake_at = back_off.wake_at(clock.now(), attempt)
-        if not pending or (error and error.disposition is not Disposition.RETRY) or wake_at > deadline:
-            return SubmittedBatch(
-                results=tuple(settled[index] for index in sorted(settled)),
-                unprocessed_records=tuple(request.usage_records[index] for index in pending),
-                in_doubt=tuple(request.usage_records[index] for index in pending if index in doubtful),
-                error=error,
-            )
-        await clock.sleep_until(wake_at)
-        attempt += 1
+def deadline_of(deadline: datetime | None, clock: Clock) -> datetime:
+    """Return the caller's deadline, by default `RETRY_FOR` from now."""
+    return clock.now() + RETRY_FOR if deadline is None else deadline

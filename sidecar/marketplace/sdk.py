@@ -57,17 +57,17 @@ class Connection:
         self._config = Config(
             connect_timeout=endpoint.connect_timeout.total_seconds(),
             read_timeout=endpoint.read_timeout.total_seconds(),
-            max_pool_connections=endpoint.connections,
+            max_pool_connections=endpoint.max_pool_connections,
             retries={"total_max_attempts": 1, "mode": "standard"},
             ignore_configured_endpoint_urls=True,
             parameter_validation=False,  # checked before, and more strictly
             user_agent_extra=f"marketplace-sidecar/{__version__}",
-            **({} if endpoint.emulator_url is None else {"proxies": {}}),
+            **({} if endpoint.endpoint_url is None else {"proxies": {}}),
         )
         # The session's default reaches the STS client that the SDK's credential chain makes for itself.
         self.session.set_default_client_config(self._config)
-        self.session.set_config_variable("region", endpoint.region)
-        if endpoint.emulator_url is not None:
+        self.session.set_config_variable("region", endpoint.region_name)
+        if endpoint.endpoint_url is not None:
             self.session.register_component("credential_provider", self._emulated_credentials())
         # Two locks, because the source of the credentials may be silent for long.
         self._lock = threading.Lock()
@@ -81,8 +81,8 @@ class Connection:
         Raises:
             MarketplaceError: Any of them but `InvalidRequest`.
         """
-        if self._endpoint.emulator_url is None:
-            require_usable_proxy(f"https://{HOSTS[self._service.event_id]}.{self._endpoint.region}.amazonaws.com")
+        if self._endpoint.endpoint_url is None:
+            require_usable_proxy(f"https://{HOSTS[self._service.event_id]}.{self._endpoint.region_name}.amazonaws.com")
         failure: MarketplaceError | None = None
         answer: Mapping[str, Any] = {}
         try:
@@ -125,7 +125,7 @@ class Connection:
     def _explain(
         self, failure: MarketplaceError, error: Exception, *, for_credentials: bool = False
     ) -> MarketplaceError:
-        return explain(failure, error, self._endpoint.emulator_url, for_credentials=for_credentials)
+        return explain(failure, error, self._endpoint.endpoint_url, for_credentials=for_credentials)
 
     def _call_error(
         self, client: Any, operation: str, members: Mapping[str, Any], error: Exception, call: Passage
@@ -187,7 +187,7 @@ class Connection:
         with self._making:
             if self._client is None:
                 self._client = boto3.Session(botocore_session=self.session).client(
-                    self._service.name, endpoint_url=self._endpoint.emulator_url
+                    self._service.name, endpoint_url=self._endpoint.endpoint_url
                 )
                 self._watched = watch(self._client)
             return self._client
@@ -197,7 +197,7 @@ class Connection:
         profile = self.session.get_config_variable("profile") or "default"
 
         def sts(service: str, **options: Any) -> Any:
-            return self.session.create_client(service, endpoint_url=self._endpoint.emulator_url, **options)
+            return self.session.create_client(service, endpoint_url=self._endpoint.endpoint_url, **options)
 
         return botocore.credentials.CredentialResolver(
             [

@@ -22,6 +22,7 @@ HOSTS: Final[Mapping[str, str]] = {
     "marketplace-metering": "metering.marketplace",
     "sts": "sts",
     "license-manager": "license-manager",
+    "marketplace-entitlement-service": "entitlement.marketplace",
 }
 """Every service that is called: its id in the SDK's events, and how its host begins."""
 _HTTPS_PORT = 443
@@ -43,9 +44,9 @@ def seal(session: Any, endpoint: Endpoint) -> None:
     settings = session.get_component("config_store")
     for name, (_, value) in PINNED.items():
         settings.set_config_variable(name, value)
-    if endpoint.emulator_url is None:
-        suffix = _suffix(loader.load_data("partitions"), endpoint.region)
-        hosts = {service: f"{prefix}.{endpoint.region}.{suffix}" for service, prefix in HOSTS.items()}
+    if endpoint.endpoint_url is None:
+        suffix = _suffix(loader.load_data("partitions"), endpoint.region_name)
+        hosts = {service: f"{prefix}.{endpoint.region_name}.{suffix}" for service, prefix in HOSTS.items()}
         session.register("before-send", _Guard(hosts))
 
 

@@ -40,7 +40,7 @@ class ServiceClient:
     async def open(self) -> None:
         """Load the SDK on a worker thread. Makes no network call."""
         if self._running is None:
-            threads = ThreadPoolExecutor(self.endpoint.connections, thread_name_prefix=CALL_THREADS)
+            threads = ThreadPoolExecutor(self.endpoint.max_pool_connections, thread_name_prefix=CALL_THREADS)
             connection = await asyncio.get_running_loop().run_in_executor(
                 threads, _connect, self.endpoint, self._service_clock, self._service
             )

@@ -69,14 +69,14 @@ def require_usable_proxy(url: str) -> None:
 
 
 def explain(
-    failure: MarketplaceError, error: Exception, emulator_url: str | None, *, for_credentials: bool
+    failure: MarketplaceError, error: Exception, endpoint_url: str | None, *, for_credentials: bool
 ) -> MarketplaceError:
     """Return `failure` with address and cause, as the kind whose cure fits; unchanged if no connection failed.
 
     Args:
         failure: The error of the call so far; a kind that may have been sent stays that kind.
         error: What the SDK raised.
-        emulator_url: The emulator that is called, None for AWS.
+        endpoint_url: The emulator that is called, None for AWS.
         for_credentials: The call asked the token service; the request itself never left.
     """
     if isinstance(error, Misdirected):
@@ -92,7 +92,7 @@ def explain(
     kind: type[NotSent] = NotSent
     if certificate_fault(error) is not None:
         kind = CertificateRefused
-    elif emulator_url is not None:
+    elif endpoint_url is not None:
         kind = EmulatorUnreachable
     elif isinstance(error, botocore.exceptions.ProxyConnectionError):
         kind = ProxyUnreachable

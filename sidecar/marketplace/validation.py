@@ -5,10 +5,12 @@ clock, the entitlement or the product, which only AWS knows. Sums are exact.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 from sidecar.marketplace.errors import RequestFault
 from sidecar.marketplace.limits import (
+    Limit,
     check_flag,
     check_items,
     check_text,
@@ -46,7 +48,10 @@ def faults(request: Request) -> list[RequestFault]:
         case MeterUsageRequest():
             return list(_meter_usage(request))
         case BatchMeterUsageRequest():
-            return list(_batch(request))
+            wrong = list(_batch(request, "UsageRecordList"))
+            if not wrong and request_size(request) >= LARGEST_BATCH:
+                wrong = [RequestFault("UsageRecords", f"must be less than {LARGEST_BATCH} bytes of JSON together")]
+            return wrong
         case ResolveCustomerRequest():
             return list(check_text("RegistrationToken", request.registration_token, "NonEmptyString"))
 
@@ -66,18 +71,26 @@ def _meter_usage(request: MeterUsageRequest) -> Iterator[RequestFault]:
     yield from check_text("ClientToken", request.client_token, "ClientToken")
 
 
-def _batch(request: BatchMeterUsageRequest) -> Iterator[RequestFault]:
-    yield from check_text("ProductCode", request.product_code, "ProductCode", optional=True)
-    wrong = list(check_items("UsageRecords", request.usage_records, "UsageRecordList", UsageRecord))
+def submission_faults(request: BatchMeterUsageRequest) -> list[RequestFault]:
+    """Return everything that is wrong with records that may be sent in several calls.
+
+    Their number and their size together have no bound, but a record alone must fit into a call.
+    """
+    wrong = list(_batch(request, Limit()))
     if not wrong:
-        wrong = [
-            fault
-            for index, record in enumerate(request.usage_records)
-            for fault in _usage_record(f"UsageRecords[{index}]", record)
-        ]
+        for index, record in enumerate(request.usage_records):
+            if request_size(replace(request, usage_records=(record,))) >= LARGEST_BATCH:
+                wrong.append(RequestFault(f"UsageRecords[{index}]", f"must be less than {LARGEST_BATCH} bytes of JSON"))
+    return wrong
+
+
+def _batch(request: BatchMeterUsageRequest, number: str | Limit) -> Iterator[RequestFault]:
+    yield from check_text("ProductCode", request.product_code, "ProductCode", optional=True)
+    wrong = list(check_items("UsageRecords", request.usage_records, number, UsageRecord))
+    if not wrong:
+        for index, record in enumerate(request.usage_records):
+            wrong += _usage_record(f"UsageRecords[{index}]", record)
         wrong += _identities(request)
-        if not wrong and request_size(request) >= LARGEST_BATCH:
-            wrong = [RequestFault("UsageRecords", f"must be less than {LARGEST_BATCH} bytes of JSON together")]
     yield from wrong
 
 

@@ -28,7 +28,7 @@ class RegionalClients:
         async with self._opening:
             client = self._clients.get(region)
             if client is None:
-                client = LicenseManagerClient(replace(self._endpoint, region=region), self._now)
+                client = LicenseManagerClient(replace(self._endpoint, region_name=region), self._now)
                 await client.open()
                 self._clients[region] = client
             return client

@@ -51,7 +51,7 @@ class Service(ThreadingHTTPServer):
 
 def probe(url: str, within: float = 2) -> ServiceProbe:
     """Return the way to a service that stands at `url`."""
-    return ServiceProbe(Endpoint(region="eu-west-1", emulator_url=url), timedelta(seconds=within))
+    return ServiceProbe(Endpoint(region_name="eu-west-1", endpoint_url=url), timedelta(seconds=within))
 
 
 def ask(url: str) -> tuple[CheckResult, CheckResult]:
@@ -192,7 +192,7 @@ def test_plain_service_is_no_tls() -> None:
 def test_dead_proxy_is_told(monkeypatch: pytest.MonkeyPatch, closed_port: int) -> None:
     """Live calls go through the proxy; a dead one is named, without its password."""
     monkeypatch.setenv("HTTPS_PROXY", f"http://me:hidden@127.0.0.1:{closed_port}")
-    live = ServiceProbe(Endpoint(region="eu-west-1"))
+    live = ServiceProbe(Endpoint(region_name="eu-west-1"))
     endpoint, _ = check_endpoint(live)
     assert (CheckStatus.FAIL, True) == (endpoint.status, f"through http://127.0.0.1:{closed_port}" in endpoint.found)
     assert "hidden" not in str(endpoint)
@@ -201,7 +201,7 @@ def test_dead_proxy_is_told(monkeypatch: pytest.MonkeyPatch, closed_port: int) -
 
 def test_addresses_are_the_regions() -> None:
     """The services are asked in the Region of the endpoint, whatever is configured elsewhere."""
-    live = ServiceProbe(Endpoint(region="eu-west-1"))
+    live = ServiceProbe(Endpoint(region_name="eu-west-1"))
     assert "https://metering.marketplace.eu-west-1.amazonaws.com" == live.address("meteringmarketplace")
     assert "https://sts.eu-west-1.amazonaws.com" == live.address("sts")
 
@@ -209,7 +209,7 @@ def test_addresses_are_the_regions() -> None:
 def test_proxy_can_be_excepted(monkeypatch: pytest.MonkeyPatch) -> None:
     """NO_PROXY counts as it does for the SDK."""
     monkeypatch.setenv("HTTPS_PROXY", "proxy.corp:3128")
-    live = ServiceProbe(Endpoint(region="eu-west-1"))
+    live = ServiceProbe(Endpoint(region_name="eu-west-1"))
     url = live.address("sts")
     assert "http://proxy.corp:3128" == live.proxy(url)
     monkeypatch.setenv("NO_PROXY", ".amazonaws.com")
@@ -220,4 +220,4 @@ def test_unknown_profile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A profile that is not there is found before any call."""
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     with pytest.raises(ProbeFailed, match="AWS_PROFILE is 'nobody', which the SDK refuses"):
-        ServiceProbe(Endpoint(region="eu-west-1"))
+        ServiceProbe(Endpoint(region_name="eu-west-1"))

@@ -204,7 +204,7 @@ async def test_calls_run_at_once(peer: "Peer", client: MarketplaceMeteringClient
     """As many calls as there are threads run side by side; none waits for another's answer."""
     peer.silent = True
     peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
-    calls = [asyncio.create_task(client.meter_usage(USAGE)) for _ in range(client.endpoint.connections)]
+    calls = [asyncio.create_task(client.meter_usage(USAGE)) for _ in range(client.endpoint.max_pool_connections)]
     while len(peer.requests) < len(calls):
         peer.heard.clear()
         await peer.heard.wait()

@@ -45,7 +45,7 @@ def test_no_region_is_refused(region: str) -> None:
 @pytest.mark.parametrize("region", ["eu-south-1", "us-gov-west-1", "cn-north-1", "mars-north-1"])
 def test_unlisted_region_is_called(region: str) -> None:
     """A Region that AWS does not list is called, because AWS adds Regions on request, and differs from the others."""
-    assert region == Endpoint.live({"AWS_REGION": region}).region
+    assert region == Endpoint.live({"AWS_REGION": region}).region_name
     assert not is_listed(region)
     assert region in unlisted(region)
     assert all(map(is_listed, REGIONS))
@@ -70,7 +70,7 @@ def test_missing_region_is_refused() -> None:
 )
 def test_emulator_stands_anywhere(environ: dict[str, str], region: str | None, expected: str) -> None:
     """An emulator takes any Region, and us-east-1 when none is named."""
-    assert expected == Endpoint.emulated("http://localhost:1", environ, region).region
+    assert expected == Endpoint.emulated("http://localhost:1", environ, region).region_name
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8080", "file:///etc/passwd"])

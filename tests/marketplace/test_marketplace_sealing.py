@@ -152,7 +152,7 @@ def test_expected_host_is_the_sdks_own(region: str, service: str, monkeypatch: p
     """The host that a request must have is the one that the SDK's own rules give, in every partition."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    connection = Connection(Endpoint(region=region))
+    connection = Connection(Endpoint(region_name=region))
     client = connection.make_client(service)
     sent: list[str] = []
     connection.session.register("before-send", lambda request, **_: sent.append(request.url))

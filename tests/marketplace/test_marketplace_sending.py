@@ -68,13 +68,15 @@ def direct(
 ) -> Connection:
     """Return the SDK's way to a front without a proxy."""
     url = f"https://{host}:{port}"
-    _made.append(Connection(Endpoint(region="eu-west-1", emulator_url=url, connect_timeout=connect, read_timeout=read)))
+    _made.append(
+        Connection(Endpoint(region_name="eu-west-1", endpoint_url=url, connect_timeout=connect, read_timeout=read))
+    )
     return _made[-1]
 
 
 def live(*, connect: timedelta = PATIENT, read: timedelta = PATIENT) -> Connection:
     """Return the SDK's way to AWS, which HTTPS_PROXY leads elsewhere."""
-    _made.append(Connection(Endpoint(region="eu-west-1", connect_timeout=connect, read_timeout=read)))
+    _made.append(Connection(Endpoint(region_name="eu-west-1", connect_timeout=connect, read_timeout=read)))
     return _made[-1]
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from sidecar.adapters.clock import SystemClock
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.pod.lifecycle import (
     Access,
@@ -26,6 +25,7 @@ from sidecar.domain.ports import Clock
 from sidecar.domain.status import ProbeAnswer
 from sidecar.services.faults import FaultRegister
 from sidecar.services.pod_reporter import LONGEST_WAIT, PodReporter
+from sidecar.system_clock import SystemClock
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock

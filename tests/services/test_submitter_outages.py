@@ -59,7 +59,7 @@ def provoke(step: Step, authority: Authority) -> MarketplaceError:
     """Return the error that the client makes of a front that does this."""
     request = MeterUsageRequest(product_code="code", timestamp=NOW, usage_dimension="requests")
     with Front(step, context=authority.context("localhost")) as front:
-        endpoint = Endpoint(region="eu-west-1", emulator_url=f"https://localhost:{front.port}")
+        endpoint = Endpoint(region_name="eu-west-1", endpoint_url=f"https://localhost:{front.port}")
         with closing(Connection(endpoint)) as connection, pytest.raises(MarketplaceError) as caught:
             meter_usage_result(request, connection.send("MeterUsage", members(request)))
     return caught.value

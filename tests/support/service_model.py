@@ -8,6 +8,8 @@ MODEL: dict[str, Any] = botocore.loaders.Loader().load_service_model("meteringma
 """AWS Marketplace Metering."""
 LICENSE_MODEL: dict[str, Any] = botocore.loaders.Loader().load_service_model("license-manager", "service-2")
 """AWS License Manager."""
+ENTITLEMENT_MODEL: dict[str, Any] = botocore.loaders.Loader().load_service_model("marketplace-entitlement", "service-2")
+"""AWS Marketplace Entitlement Service."""
 LICENSE_OPERATIONS = (
     "CheckoutLicense",
     "CheckInLicense",

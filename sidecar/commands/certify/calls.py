@@ -5,7 +5,6 @@ has an answer is never made again. After a refusal of one record the next one fo
 because the next call would meet it too.
 """
 
-import random
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from uuid import uuid4
 
 import structlog
 
-from sidecar.adapters.clock import EmulatorClock, SystemClock
+from sidecar.adapters.clock import EmulatorClock
 from sidecar.commands.certify.file import ReportFile
 from sidecar.commands.certify.findings import find_out
 from sidecar.commands.certify.license import examine_license
@@ -27,7 +26,6 @@ from sidecar.domain.metering import quantity
 from sidecar.domain.policy import QuantityKind
 from sidecar.domain.ports import SignatureCheck
 from sidecar.marketplace import (
-    BackOff,
     Disposition,
     DuplicateRequestException,
     Endpoint,
@@ -41,6 +39,7 @@ from sidecar.marketplace import (
 )
 from sidecar.services.meter_request import build_request
 from sidecar.services.proof import Prover
+from sidecar.system_clock import SystemClock
 
 T = TypeVar("T")
 
@@ -188,8 +187,7 @@ class Certifier:
 
     async def repeat(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Return what `operation` returns, repeating it while its errors and the time limit allow."""
-        back_off = BackOff(random.random)
-        return await call(operation, deadline=self.clock.now() + self.retry_for, clock=self.clock, back_off=back_off)
+        return await call(operation, deadline=self.clock.now() + self.retry_for, clock=self.clock)
 
     async def take(self, call: Call, request_id: str | None) -> None:
         """Record that AWS accepted a call."""

@@ -48,8 +48,8 @@ async def examine_license(certifier: "Certifier", found: LicenseCall) -> bool:
     found.asked_at = timestamps.render(await certifier.present())
     seen: list[GrantedLicense] = []
     try:
-        for region in dict.fromkeys((certifier.endpoint.region, _HOME_REGION)):
-            async with LicenseManagerClient(replace(certifier.endpoint, region=region)) as manager:
+        for region in dict.fromkeys((certifier.endpoint.region_name, _HOME_REGION)):
+            async with LicenseManagerClient(replace(certifier.endpoint, region_name=region)) as manager:
                 licenses = await _list(certifier, manager, found.sku)
                 seen += licenses
                 good = next((each for each in licenses if _gives_right(each)), None)

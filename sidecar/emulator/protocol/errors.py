@@ -1,7 +1,7 @@
 """The errors that the emulated service answers with, by their names on the wire.
 
-Refuses to know why an error is raised: rules raise, this module only names. Invariant: every name under `MODELLED`
-and `LICENSE_MODELLED` is one that an SDK turns into an exception class of its own.
+Refuses to know why an error is raised: rules raise, this module only names. Invariant: every name under `MODELLED`,
+`LICENSE_MODELLED` and `ENTITLEMENT_MODELLED` is one that an SDK turns into an exception class of its own.
 """
 
 from collections.abc import Mapping
@@ -76,6 +76,11 @@ LICENSE_MODELLED: Mapping[str, tuple[str, ...]] = {
     "ListReceivedLicenses": (*_LICENSE_COMMON, "ResourceLimitExceededException"),
 }
 """The errors of each License Manager operation, as the service model lists them."""
+
+ENTITLEMENT_MODELLED: Mapping[str, tuple[str, ...]] = {
+    "GetEntitlements": ("InvalidParameterException", "ThrottlingException", "InternalServiceErrorException"),
+}
+"""The errors of the Entitlement Service's operation, as the service model lists them."""
 
 STS_MODELLED = ("InvalidIdentityToken", "IDPRejectedClaim", "IDPCommunicationError", "ExpiredTokenException")
 """The errors of AssumeRoleWithWebIdentity that a caller can meet."""

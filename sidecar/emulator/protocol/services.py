@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
-from sidecar.emulator.protocol import licensing, metering
+from sidecar.emulator.protocol import entitlements, licensing, metering
 from sidecar.emulator.protocol.calls import Call, CallAnswer
-from sidecar.emulator.protocol.errors import LICENSE_MODELLED, MODELLED
-from sidecar.emulator.protocol.trail import EVENT_SOURCE, LICENSE_EVENT_SOURCE
+from sidecar.emulator.protocol.errors import ENTITLEMENT_MODELLED, LICENSE_MODELLED, MODELLED
+from sidecar.emulator.protocol.trail import ENTITLEMENT_EVENT_SOURCE, EVENT_SOURCE, LICENSE_EVENT_SOURCE
 from sidecar.emulator.service import Service
 
 
@@ -43,11 +43,20 @@ LICENSE_MANAGER = JsonService(
     internal_error="ServerInternalException",
     perform=licensing.perform,
 )
+ENTITLEMENT_SERVICE = JsonService(
+    target_prefix="AWSMPEntitlementService.",
+    signing_name="aws-marketplace",
+    operations=ENTITLEMENT_MODELLED,
+    event_source=ENTITLEMENT_EVENT_SOURCE,
+    message_member="message",
+    internal_error="InternalServiceErrorException",
+    perform=entitlements.perform,
+)
 
 
 def find_service(target: str) -> JsonService | None:
     """Return the service of an X-Amz-Target; None if it is of none, or names no operation of it."""
-    for service in (METERING, LICENSE_MANAGER):
+    for service in (METERING, LICENSE_MANAGER, ENTITLEMENT_SERVICE):
         if target.startswith(service.target_prefix):
             return service if target.removeprefix(service.target_prefix) in service.operations else None
     return None

@@ -46,18 +46,23 @@ class Instant:
 
 @dataclass(frozen=True)
 class Many:
-    """A list of at most `most` items."""
+    """A list of `least` to `most` items."""
 
     item: "Shape"
     most: int | None = None
+    least: int = 0
 
 
 @dataclass(frozen=True)
 class Structure:
-    """An object; members that it does not name are ignored, as the service ignores them."""
+    """An object; members that it does not name are ignored, as the service ignores them.
+
+    A closed one is a map with known keys: it takes no other.
+    """
 
     members: Mapping[str, "Shape"]
     required: frozenset[str] = field(default_factory=frozenset)
+    closed: bool = False
 
 
 Shape = Text | Whole | Flag | Instant | Many | Structure
@@ -190,6 +195,8 @@ def _check_many(shape: Many, value: Any, path: str, faults: list[str]) -> list[A
         raise _wrong_type(path, "a list")
     if shape.most is not None and len(value) > shape.most:
         faults.append(f"Value at '{path}' must have at most {shape.most} items")
+    if len(value) < shape.least:
+        faults.append(f"Value at '{path}' must have at least {shape.least} items")
     return [_check(shape.item, item, f"{path}[{index}]", faults) for index, item in enumerate(value)]
 
 
@@ -197,6 +204,8 @@ def _check_structure(shape: Structure, value: Any, path: str, faults: list[str])
     if not isinstance(value, dict):
         raise _wrong_type(path, "an object")
     checked = {}
+    if shape.closed and value.keys() - shape.members.keys():
+        faults.append(f"Value at '{path}' must have no key but {', '.join(shape.members)}")
     for name, member in shape.members.items():
         where = f"{path}.{name}" if path else name
         if value.get(name) is not None:

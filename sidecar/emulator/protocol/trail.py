@@ -6,6 +6,7 @@ Refuses to hold a consumption token, a registration token, a nonce, a signature 
 from datetime import datetime
 from typing import Any
 
+from sidecar.emulator.protocol.entitlement_requests import GetEntitlementsRequest
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import format_instant
 from sidecar.emulator.protocol.license_requests import (
@@ -29,6 +30,7 @@ from sidecar.emulator.state.entries import TrailEvent
 
 EVENT_SOURCE = "metering-marketplace.amazonaws.com"
 LICENSE_EVENT_SOURCE = "license-manager.amazonaws.com"
+ENTITLEMENT_EVENT_SOURCE = "marketplaceentitlementservice.amazonaws.com"
 _READING = ("Get", "List")
 """How the names of operations begin that change nothing."""
 
@@ -87,6 +89,12 @@ def describe_license_request(request: LicenseRequest) -> dict[str, Any]:
         case ListReceivedLicensesRequest():
             filters = [{"name": name, "values": list(values)} for name, values in request.filters]
             return {"licenseArns": request.arns, "filters": filters, "maxResults": request.page_size}
+
+
+def describe_entitlement_request(request: GetEntitlementsRequest) -> dict[str, Any]:
+    """Return what the log shows of a request to the Entitlement Service."""
+    filters = {name: list(values) for name, values in request.filters.items()}
+    return {"productCode": request.product_code, "filter": filters, "maxResults": request.page_size}
 
 
 def make_event(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.emulator.state.entries import Customer
+from sidecar.emulator.state.entries import Customer, CustomerEntitlement
 
 RUNNING_ACCOUNT = "111122223333"
 """The AWS account that the pods run in."""
@@ -42,7 +42,7 @@ class Name:
         )
 
 
-def named_customer(name: Name, *, entitled: bool) -> Customer:
+def named_customer(name: Name, *, entitled: bool, entitlements: tuple[CustomerEntitlement, ...] = ()) -> Customer:
     """Make a buyer of this name, with what was not named made up from what was."""
     parts = "|".join(part or "" for part in (name.customer_identifier, name.aws_account_id, name.license_arn))
     digest = hashlib.sha256(parts.encode()).hexdigest()
@@ -54,6 +54,7 @@ def named_customer(name: Name, *, entitled: bool) -> Customer:
         agreement_id=f"agmt-{digest[:24]}",
         entitled=entitled,
         ever_entitled=entitled,
+        entitlements=entitlements,
     )
 
 

@@ -63,6 +63,21 @@ class FirstCall:
 
 
 @dataclass(frozen=True, slots=True)
+class CustomerEntitlement:
+    """What a customer may use of one dimension of a SaaS contract.
+
+    Attributes:
+        kind: AWS's member for the value, such as IntegerValue.
+        expires_at: None is valid until it is changed.
+    """
+
+    dimension: str
+    kind: str
+    value: int | float | bool | str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Customer:
     """A buyer of the SaaS product.
 
@@ -77,6 +92,7 @@ class Customer:
     agreement_id: str
     entitled: bool
     ever_entitled: bool
+    entitlements: tuple[CustomerEntitlement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

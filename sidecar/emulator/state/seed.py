@@ -14,6 +14,7 @@ import yaml
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.shapes import CUSTOMER, REQUESTS, Flag, Structure, check
 from sidecar.emulator.state.customers import Name, named_customer
+from sidecar.emulator.state.entitlement_members import read_entitlements
 from sidecar.emulator.state.entries import Customer
 from sidecar.emulator.state.grants import seeded_license
 from sidecar.emulator.state.license_entries import License
@@ -147,17 +148,20 @@ def _read_customers(value: object, problems: list[str]) -> tuple[tuple[Customer,
     account_entitled = True
     customers = []
     for index, item in enumerate(value):
-        if not isinstance(item, dict) or item.keys() - {*CUSTOMER, "entitled"}:
-            problems.append(f"customers[{index}]: takes only {', '.join(CUSTOMER)} and entitled")
+        if not isinstance(item, dict) or item.keys() - {*CUSTOMER, "entitled", "entitlements"}:
+            problems.append(f"customers[{index}]: takes only {', '.join(CUSTOMER)}, entitled and entitlements")
             continue
         try:
             members = check(Structure({**CUSTOMER, "entitled": Flag()}), item)
-        except ServiceError as error:
-            problems.append(f"customers[{index}]: {error.message}")
+            entitlements = read_entitlements(item.get("entitlements", []))
+        except (ServiceError, ValueError) as error:
+            problems.append(f"customers[{index}]: {getattr(error, 'message', error)}")
             continue
         entitled = members.pop("entitled", True)
         if members:
-            customers.append(named_customer(Name.of(members), entitled=entitled))
+            customers.append(named_customer(Name.of(members), entitled=entitled, entitlements=entitlements))
+        elif entitlements:
+            problems.append(f"customers[{index}]: entitlements need one of {', '.join(CUSTOMER)}")
         else:
             # As in the control API, an empty name means the account that the pods run in.
             account_entitled = entitled

@@ -164,6 +164,6 @@ async def test_redirect_leads_home() -> None:
         with pytest.raises(RedirectException) as redirected:
             await client.checkout_license(CHECKOUT)
         assert "us-east-1" == redirected.value.location
-        home = Endpoint.emulated(client.endpoint.emulator_url or "", {}, redirected.value.location)
+        home = Endpoint.emulated(client.endpoint.endpoint_url or "", {}, redirected.value.location)
         async with LicenseManagerClient(home) as there:
             assert (await there.checkout_license(CHECKOUT)).license_arn

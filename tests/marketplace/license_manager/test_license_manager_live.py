@@ -44,8 +44,8 @@ def test_configured_endpoints_are_ignored(environ: dict[str, str], monkeypatch: 
 
 def test_model_is_loaded_by_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that is open and unused has not loaded its service; two Regions share what is loaded."""
-    connection = Connection(Endpoint(region="eu-west-1"), service=LICENSE_MANAGER)
-    other = Connection(Endpoint(region="us-east-1"), service=LICENSE_MANAGER)
+    connection = Connection(Endpoint(region_name="eu-west-1"), service=LICENSE_MANAGER)
+    other = Connection(Endpoint(region_name="us-east-1"), service=LICENSE_MANAGER)
     loader = connection.session.get_component("data_loader")
     assert loader is other.session.get_component("data_loader")
     loaded: list[str] = []

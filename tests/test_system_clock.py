@@ -3,8 +3,8 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 
-from sidecar.adapters.clock import SystemClock
 from sidecar.domain.ports import Clock
+from sidecar.system_clock import SystemClock
 from tests.support.tools import PATIENCE
 
 

@@ -1,0 +1,76 @@
+"""GetEntitlements: what the customers of a SaaS contract are entitled to.
+
+Only subscribed customers have entitlements, and each until its expiration date. What AWS answers after that date is
+documented nowhere; an entitlement that is gone is the stricter test for a product.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from sidecar.emulator.protocol.entitlement_requests import GetEntitlementsRequest
+from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.state.entries import Customer, CustomerEntitlement
+from sidecar.emulator.state.store import State
+
+
+@dataclass(frozen=True, slots=True)
+class GrantedEntitlement:
+    """An entitlement and its customer."""
+
+    customer: Customer
+    entitlement: CustomerEntitlement
+
+
+def get_entitlements(
+    state: State, now: datetime, request: GetEntitlementsRequest
+) -> tuple[list[GrantedEntitlement], str | None]:
+    """Return one page, and the token of the next one.
+
+    Raises:
+        ServiceError: InvalidParameterException for an unknown product, two names of the customer, or a foreign token.
+    """
+    if state.seed.product_code not in (None, request.product_code):
+        raise _invalid("ProductCode: there is no such product.")
+    if {"CUSTOMER_IDENTIFIER", "CUSTOMER_AWS_ACCOUNT_ID"} <= request.filters.keys():
+        raise _invalid("Filter: give CUSTOMER_IDENTIFIER or CUSTOMER_AWS_ACCOUNT_ID, not both.")
+    start = _read_token(request.next_token)
+    found = [
+        each
+        for each in _granted(state, now)
+        if all(_property(each, name) in values for name, values in request.filters.items())
+    ]
+    end = start + request.page_size
+    return found[start:end], f"page-{end}" if end < len(found) else None
+
+
+def _granted(state: State, now: datetime) -> Iterator[GrantedEntitlement]:
+    for customer in state.customers.values():
+        for entitlement in customer.entitlements if customer.entitled else ():
+            if entitlement.expires_at is None or now < entitlement.expires_at:
+                yield GrantedEntitlement(customer, entitlement)
+
+
+def _property(granted: GrantedEntitlement, name: str) -> str | None:
+    match name:
+        case "CUSTOMER_IDENTIFIER":
+            return granted.customer.customer_identifier
+        case "CUSTOMER_AWS_ACCOUNT_ID":
+            return granted.customer.aws_account_id
+        case "LICENSE_ARN":
+            return granted.customer.license_arn
+        case _:
+            return granted.entitlement.dimension
+
+
+def _read_token(token: str | None) -> int:
+    if token is None:
+        return 0
+    number = token.removeprefix("page-")
+    if not token.startswith("page-") or not number.isascii() or not number.isdecimal() or len(number) > 9:
+        raise _invalid("NextToken: is not a token of this list.")
+    return int(number)
+
+
+def _invalid(message: str) -> ServiceError:
+    return ServiceError("InvalidParameterException", message)

@@ -1,0 +1,161 @@
+"""Submits any number of SaaS usage records: in parts that AWS takes, until each record has its outcome.
+
+One call takes 25 records and less than 1 MB. The parts are sent one after another, so one caller stays far below the
+quota of 10 calls a second. It refuses to send anything of a faulty request. No failure of a part hides what other
+parts settled.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sidecar.domain.ports import Clock
+from sidecar.marketplace.client import MarketplaceMetering
+from sidecar.marketplace.errors import Disposition, InvalidRequest, MarketplaceError, Taken
+from sidecar.marketplace.limits import LIMITS
+from sidecar.marketplace.retrying import BACK_OFF, SYSTEM_CLOCK, BackOff, deadline_of
+from sidecar.marketplace.types import BatchMeterUsageRequest, BatchMeterUsageResult, UsageRecord, UsageRecordResult
+from sidecar.marketplace.validation import LARGEST_BATCH, submission_faults
+from sidecar.marketplace.wire import request_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedPart:
+    """Records that were sent together, and the error of their last attempt."""
+
+    usage_records: tuple[UsageRecord, ...]
+    error: MarketplaceError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmittedBatch:
+    """What became of the records by the deadline; each is in `results` or in `unprocessed_records`, in your order."""
+
+    results: tuple[UsageRecordResult, ...]
+    unprocessed_records: tuple[UsageRecord, ...]
+    in_doubt: tuple[UsageRecord, ...] = ()
+    """Those of `unprocessed_records` that an attempt may have brought to AWS; only the same record may follow."""
+    failed: tuple[FailedPart, ...] = ()
+    """Why records are unprocessed: each part whose last attempt failed. AWS refuses a part whole for one bad record."""
+
+
+async def submit_batch(
+    service: MarketplaceMetering,
+    request: BatchMeterUsageRequest,
+    *,
+    deadline: datetime | None = None,
+    clock: Clock = SYSTEM_CLOCK,
+    back_off: BackOff = BACK_OFF,
+) -> SubmittedBatch:
+    """Send the records of `request`, and those that come back unprocessed again, until all have their outcome.
+
+    An error that may pass is repeated. A part that AWS refuses is given up, the others are sent. An error that concerns
+    the caller, such as a missing permission, ends the submission. None of them is raised: see `SubmittedBatch.failed`.
+
+    Args:
+        service: The client.
+        request: Any number of records.
+        deadline: After it no attempt begins; None: 30 minutes from now.
+        clock: Tells the time and waits.
+        back_off: How long the waits are.
+
+    Raises:
+        InvalidRequest: A record or the request is faulty; nothing was sent.
+    """
+    found = submission_faults(request)
+    if found:
+        raise InvalidRequest(found)
+    until = deadline_of(deadline, clock)
+    submission = _Submission(service, request)
+    attempt = 0
+    while True:
+        await submission.send_pending(lambda: clock.now() <= until)
+        wake_at = back_off.wake_at(clock.now(), attempt)
+        if submission.is_over or wake_at > until:
+            return submission.outcome()
+        await clock.sleep_until(wake_at)
+        attempt += 1
+
+
+class _Submission:
+    """The records by their place in the caller's order: settled, pending, given up."""
+
+    def __init__(self, service: MarketplaceMetering, request: BatchMeterUsageRequest) -> None:
+        self._service = service
+        self._request = request
+        self._records = request.usage_records
+        self._sizes = [request_size(self._part([index])) for index in range(len(self._records))]
+        self._pending = list(range(len(self._records)))
+        self._settled: dict[int, UsageRecordResult] = {}
+        self._doubtful: set[int] = set()
+        self._refused: list[tuple[list[int], MarketplaceError]] = []
+        self._waiting: tuple[list[int], MarketplaceError] | None = None
+        self._ended = False
+
+    @property
+    def is_over(self) -> bool:
+        """No further attempt can change anything."""
+        return self._ended or not self._pending
+
+    async def send_pending(self, may_send: Callable[[], bool]) -> None:
+        """Send the pending records once, up to the first error that may pass, or that concerns the caller."""
+        self._waiting = None
+        for number, part in enumerate(list(self._parts())):
+            if number and not may_send():
+                return
+            try:
+                answer = await self._service.batch_meter_usage(self._part(part))
+            except MarketplaceError as error:
+                if error.taken is Taken.UNKNOWN:
+                    self._doubtful.update(part)
+                match error.disposition:
+                    case Disposition.RETRY:
+                        self._waiting = part, error
+                        return
+                    case Disposition.GIVE_UP_RECORD:
+                        self._refused.append((part, error))
+                        self._pending = [index for index in self._pending if index not in part]
+                    case Disposition.STOP | Disposition.FIX_SETUP:
+                        self._waiting = part, error
+                        self._ended = True
+                        return
+            else:
+                self._take(part, answer)
+
+    def outcome(self) -> SubmittedBatch:
+        """Return what became of each record so far."""
+        failures = [*self._refused, *([] if self._waiting is None else [self._waiting])]
+        left = [index for index in range(len(self._records)) if index not in self._settled]
+        return SubmittedBatch(
+            results=tuple(self._settled[index] for index in sorted(self._settled)),
+            unprocessed_records=self._part(left).usage_records,
+            in_doubt=self._part([index for index in left if index in self._doubtful]).usage_records,
+            failed=tuple(
+                FailedPart(usage_records=self._part(part).usage_records, error=error)
+                for part, error in sorted(failures, key=lambda failure: failure[0])
+            ),
+        )
+
+    def _parts(self) -> Iterator[list[int]]:
+        part: list[int] = []
+        size = 0
+        for index in self._pending:
+            full = len(part) == LIMITS["UsageRecordList"].maximum or size + self._sizes[index] >= LARGEST_BATCH
+            if part and full:
+                yield part
+                part, size = [], 0
+            part.append(index)
+            size += self._sizes[index]
+        if part:
+            yield part
+
+    def _part(self, indices: list[int]) -> BatchMeterUsageRequest:
+        return replace(self._request, usage_records=tuple(self._records[index] for index in indices))
+
+    def _take(self, part: list[int], answer: BatchMeterUsageResult) -> None:
+        results = iter(answer.results)
+        # Equal records share one fate, so membership is enough to find the settled indices.
+        settled = {index: next(results) for index in part if self._records[index] not in answer.unprocessed_records}
+        self._settled |= settled
+        self._pending = [index for index in self._pending if index not in settled]
+        self._doubtful.update(index for index in part if self._records[index] in answer.in_doubt)

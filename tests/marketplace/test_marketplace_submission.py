@@ -1,0 +1,234 @@
+"""Any number of usage records, in parts, until each has its outcome."""
+
+from datetime import timedelta
+
+import pytest
+
+from sidecar.marketplace import (
+    AccessDenied,
+    BatchMeterUsageRequest,
+    BatchMeterUsageResult,
+    FailedPart,
+    InvalidRequest,
+    InvalidUsageDimensionException,
+    MarketplaceError,
+    MeterUsageRequest,
+    MeterUsageResult,
+    NoAnswer,
+    NotSent,
+    RegisterUsageRequest,
+    RegisterUsageResult,
+    ResolveCustomerRequest,
+    ResolveCustomerResult,
+    Tag,
+    ThrottlingException,
+    UsageAllocation,
+    UsageRecord,
+    UsageRecordResult,
+    UsageRecordResultStatus,
+    submit_batch,
+)
+from tests.marketplace.waiting import HALF, START, FakeClock
+
+RECORDS = tuple(
+    UsageRecord(timestamp=START, dimension="requests", quantity=number, customer_identifier="buyer")
+    for number in range(3)
+)
+REQUEST = BatchMeterUsageRequest(usage_records=(*RECORDS, RECORDS[0]), product_code="code")
+
+
+class FakeService:
+    """A metering service whose batches leave the named quantities unprocessed, or fail; without answers all settle."""
+
+    def __init__(self, *answers: set[int] | MarketplaceError) -> None:
+        self.batches: list[list[int | None]] = []
+        self._answers = list(answers)
+
+    async def batch_meter_usage(self, request: BatchMeterUsageRequest) -> BatchMeterUsageResult:
+        """Give the next answer."""
+        self.batches.append([record.quantity for record in request.usage_records])
+        answer = self._answers.pop(0) if self._answers else set()
+        if isinstance(answer, MarketplaceError):
+            raise answer
+        return BatchMeterUsageResult(
+            results=tuple(settled(record) for record in request.usage_records if record.quantity not in answer),
+            unprocessed_records=tuple(record for record in request.usage_records if record.quantity in answer),
+        )
+
+    async def register_usage(self, request: RegisterUsageRequest) -> RegisterUsageResult:
+        """Refuse: no batch."""
+        raise NotImplementedError
+
+    async def meter_usage(self, request: MeterUsageRequest) -> MeterUsageResult:
+        """Refuse: no batch."""
+        raise NotImplementedError
+
+    async def resolve_customer(self, request: ResolveCustomerRequest) -> ResolveCustomerResult:
+        """Refuse: no batch."""
+        raise NotImplementedError
+
+
+def settled(record: UsageRecord) -> UsageRecordResult:
+    """Return the success of one record."""
+    return UsageRecordResult(
+        usage_record=record, status=UsageRecordResultStatus.SUCCESS, metering_record_id=f"id-{record.quantity}"
+    )
+
+
+async def test_unprocessed_records_are_resent() -> None:
+    """Only what came back unprocessed is sent again, as it is, and the results keep the caller's order."""
+    service = FakeService({0, 2}, ThrottlingException(), {0}, set())
+    clock = FakeClock()
+    done = await submit_batch(service, REQUEST, deadline=START + timedelta(hours=1), clock=clock, back_off=HALF)
+    assert [[0, 1, 2, 0], [0, 2, 0], [0, 2, 0], [0, 0]] == service.batches
+    assert tuple(settled(record) for record in REQUEST.usage_records) == done.results
+    assert ((), ()) == (done.unprocessed_records, done.failed)
+    assert [0.5, 1.0, 2.0] == clock.waits
+
+
+async def test_deadline_returns_the_rest() -> None:
+    """At the deadline what was settled is returned next to what was not, which can be sent again later."""
+    service = FakeService(*[{0}] * 10)
+    done = await submit_batch(service, REQUEST, deadline=START + timedelta(seconds=1), clock=FakeClock(), back_off=HALF)
+    assert (settled(RECORDS[1]), settled(RECORDS[2])) == done.results
+    assert (RECORDS[0], RECORDS[0]) == done.unprocessed_records
+    assert 2 == len(service.batches)
+
+
+async def test_failure_keeps_what_was_settled() -> None:
+    """An error on a later attempt is returned next to the earlier results and does not hide them."""
+    refusal = InvalidUsageDimensionException("no such dimension")
+    service = FakeService({2}, refusal)
+    done = await submit_batch(service, REQUEST, deadline=START + timedelta(hours=1), clock=FakeClock(), back_off=HALF)
+    assert [0, 1, 0] == [result.usage_record.quantity for result in done.results]
+    assert (RECORDS[2],) == done.unprocessed_records
+    assert (FailedPart(usage_records=(RECORDS[2],), error=refusal),) == done.failed
+
+
+async def test_lost_batch_is_in_doubt() -> None:
+    """What a lost answer may have settled stays in doubt until an answer settles it; what never left does not."""
+    service = FakeService({0, 2}, NoAnswer(), {0}, ThrottlingException())
+    done = await submit_batch(service, REQUEST, deadline=START + timedelta(seconds=5), clock=FakeClock(), back_off=HALF)
+    assert ((RECORDS[0], RECORDS[0]), (RECORDS[0], RECORDS[0])) == (done.unprocessed_records, done.in_doubt)
+    service = FakeService({0, 2}, NotSent(), {0}, ThrottlingException())
+    done = await submit_batch(service, REQUEST, deadline=START + timedelta(seconds=5), clock=FakeClock(), back_off=HALF)
+    assert ((RECORDS[0], RECORDS[0]), ()) == (done.unprocessed_records, done.in_doubt)
+
+
+MANY = BatchMeterUsageRequest(
+    usage_records=tuple(
+        UsageRecord(timestamp=START, dimension="requests", quantity=number, customer_identifier="buyer")
+        for number in range(60)
+    ),
+    product_code="code",
+)
+
+
+async def test_many_records_go_in_parts() -> None:
+    """AWS takes 25 records in one call: 60 are three calls, and the results keep the caller's order."""
+    service = FakeService()
+    done = await submit_batch(service, MANY)
+    assert [list(range(25)), list(range(25, 50)), list(range(50, 60))] == service.batches
+    assert tuple(settled(record) for record in MANY.usage_records) == done.results
+    assert ((), (), ()) == (done.unprocessed_records, done.in_doubt, done.failed)
+
+
+async def test_refused_part_costs_no_other() -> None:
+    """A part that AWS refuses is given up with its error; the parts before and after it are settled."""
+    refusal = InvalidUsageDimensionException("no such dimension")
+    service = FakeService(set(), refusal, {55})
+    done = await submit_batch(service, MANY, clock=FakeClock(), back_off=HALF)
+    assert [25, 25, 10, 1] == [len(batch) for batch in service.batches]
+    assert [*range(25), *range(50, 60)] == [result.usage_record.quantity for result in done.results]
+    assert MANY.usage_records[25:50] == done.unprocessed_records
+    assert (FailedPart(usage_records=MANY.usage_records[25:50], error=refusal),) == done.failed
+
+
+async def test_throttled_part_is_repeated_with_the_rest() -> None:
+    """An error that may pass ends the round: after the wait the open records go, regrouped, and nothing twice."""
+    service = FakeService({3, 4}, ThrottlingException())
+    clock = FakeClock()
+    done = await submit_batch(service, MANY, clock=clock, back_off=HALF)
+    assert [25, 25, 25, 12] == [len(batch) for batch in service.batches]
+    assert [3, 4, *range(25, 48)] == service.batches[2]
+    assert tuple(settled(record) for record in MANY.usage_records) == done.results
+    assert [0.5] == clock.waits
+
+
+async def test_missing_permission_ends_the_submission() -> None:
+    """An error that concerns the caller would meet every part: the rest is not sent, and is not in doubt."""
+    denied = AccessDenied("no permission")
+    service = FakeService(set(), denied)
+    done = await submit_batch(service, MANY, clock=FakeClock(), back_off=HALF)
+    assert 2 == len(service.batches)
+    assert (MANY.usage_records[25:], ()) == (done.unprocessed_records, done.in_doubt)
+    assert (FailedPart(usage_records=MANY.usage_records[25:50], error=denied),) == done.failed
+
+
+async def test_deadline_ends_between_parts() -> None:
+    """No part begins after the deadline; the parts that were sent keep their results."""
+
+    class SlowService(FakeService):
+        async def batch_meter_usage(self, request: BatchMeterUsageRequest) -> BatchMeterUsageResult:
+            await clock.sleep_until(clock.now() + timedelta(seconds=10))
+            return await super().batch_meter_usage(request)
+
+    clock = FakeClock()
+    service = SlowService()
+    done = await submit_batch(service, MANY, deadline=START + timedelta(seconds=15), clock=clock, back_off=HALF)
+    assert 2 == len(service.batches)
+    assert (50, MANY.usage_records[50:]) == (len(done.results), done.unprocessed_records)
+
+
+async def test_large_records_go_apart() -> None:
+    """A part stays under AWS's megabyte, two of these records fit."""
+    allocations = tuple(
+        UsageAllocation(allocated_usage_quantity=1, tags=(Tag("tenant", f"{number:0256}"),)) for number in range(1500)
+    )
+    record = UsageRecord(
+        timestamp=START,
+        dimension="requests",
+        quantity=1500,
+        customer_identifier="buyer",
+        usage_allocations=allocations,
+    )
+    service = FakeService()
+    done = await submit_batch(service, BatchMeterUsageRequest(usage_records=(record,) * 3, product_code="code"))
+    assert [2, 1] == [len(batch) for batch in service.batches]
+    assert 3 == len(done.results)
+
+
+async def test_faulty_record_is_raised_before_anything_is_sent() -> None:
+    """One faulty record among many is named by its place, and no part is sent."""
+    service = FakeService()
+    records = (*MANY.usage_records, UsageRecord(timestamp=START, dimension="", quantity=1, customer_identifier="buyer"))
+    with pytest.raises(InvalidRequest, match=r"UsageRecords\[60\]\.Dimension") as caught:
+        await submit_batch(service, BatchMeterUsageRequest(usage_records=records, product_code="code"))
+    assert 1 == len(caught.value.faults)
+    assert [] == service.batches
+
+
+async def test_record_over_a_megabyte_is_faulty() -> None:
+    """A record that fits into no call is refused."""
+    tags = tuple(Tag(f"key-{number}", "v" * 256) for number in range(5))
+    allocations = tuple(
+        UsageAllocation(allocated_usage_quantity=1, tags=(*tags[:4], Tag("key-4", f"{number:0256}")))
+        for number in range(2500)
+    )
+    record = UsageRecord(
+        timestamp=START,
+        dimension="requests",
+        quantity=2500,
+        customer_identifier="buyer",
+        usage_allocations=allocations,
+    )
+    with pytest.raises(InvalidRequest, match=r"UsageRecords\[0\] must be less than 1000000 bytes"):
+        await submit_batch(FakeService(), BatchMeterUsageRequest(usage_records=(record,), product_code="code"))
+
+
+async def test_no_records_need_no_call() -> None:
+    """An empty submission is over without a call."""
+    service = FakeService()
+    done = await submit_batch(service, BatchMeterUsageRequest(usage_records=()))
+    assert ((), ()) == (done.results, done.unprocessed_records)
+    assert [] == service.batches

@@ -1,0 +1,25 @@
+"""Waits without time: a clock that moves by waiting alone, and a back-off without chance."""
+
+from datetime import UTC, datetime
+
+from sidecar.marketplace import BackOff
+
+START = datetime(2026, 11, 23, 10, tzinfo=UTC)
+HALF = BackOff(draw=lambda: 0.5)
+
+
+class FakeClock:
+    """Time that passes only by waiting."""
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+        self._now = START
+
+    def now(self) -> datetime:
+        """Return the instant to which waiting has led."""
+        return self._now
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Be at `instant`."""
+        self.waits.append((instant - self._now).total_seconds())
+        self._now = max(self._now, instant)
