@@ -180,6 +180,16 @@ def status_members(status: Status) -> Members:
             "balanced": status.balanced,
             "dimensions": {name: terms_members(terms) for name, terms in status.conservation.items()},
         },
+        "sources": [
+            {
+                "dimension": source.dimension,
+                "state": source.state,
+                "last_sample_at": _time(source.last_sample_at),
+                "series": source.series,
+                "detail": source.detail,
+            }
+            for source in status.sources
+        ],
     }
 
 

@@ -4,6 +4,7 @@ Waits end by the clock's own time, never by a duration computed once.
 """
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import Final
 
@@ -21,6 +22,10 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the present instant, aware, in UTC."""
         return datetime.now(UTC)
+
+    def measured_ns(self) -> int:
+        """Return nanoseconds of monotonic time, from any start: what measured usage is billed by."""
+        return time.monotonic_ns()
 
     async def sleep_until(self, instant: datetime) -> None:
         """Return once `now()` has reached `instant`; the clock is read again after every nap."""

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.domain.metering.events import Aggregation, Dimension
+from sidecar.domain.metering.sources import CountWhile, PodTime, Resource, ResourceBound, ResourceKind
 from sidecar.settings import Problem, SettingsError, load
 
 GOOD = {
@@ -93,6 +95,34 @@ UNFIT = [
     ("metering.dimensions", "[{name: a, agregation: sum}]", "is not a setting"),
     ("metering.dimensions", "[{name: a}, {name: a}]", "is given twice"),
     ("metering.dimensions", f"[{', '.join(f'{{name: d{n}}}' for n in range(25))}]", "is more than 24, AWS's limit"),
+    ("metering.dimensions", "[{name: a, source: null}]", "is not a mapping with one kind of source"),
+    ("metering.dimensions", "[{name: a, source: pod_time}]", "is not a mapping with one kind of source"),
+    ("metering.dimensions", "[{name: a, source: {}}]", "is not a mapping with one kind of source"),
+    ("metering.dimensions", "[{name: a, source: {pod_time: {}, resource: {}}}]", "is not a mapping with one kind"),
+    ("metering.dimensions", "[{name: a, source: {pod-time: {}}}]", "is not a kind of source"),
+    (
+        "metering.dimensions",
+        "[{name: a, source: {prometheus: {url: x}}}]",
+        "is not measured yet: this version measures",
+    ),
+    ("metering.dimensions", "[{name: a, source: {otlp: {metric: x}}}]", "is not measured yet: this version measures"),
+    ("metering.dimensions", "[{name: a, source: {pod_time: entitled}}]", "is not a mapping"),
+    ("metering.dimensions", "[{name: a, source: {pod_time: {while: running}}}]", "is not one of entitled, ready"),
+    ("metering.dimensions", "[{name: a, source: {pod_time: {until: ready}}}]", "is not a setting"),
+    ("metering.dimensions", "[{name: a, source: {resource: {container: app}}}]", "is missing"),
+    ("metering.dimensions", "[{name: a, source: {resource: {what: cpu}}}]", "is missing"),
+    ("metering.dimensions", "[{name: a, source: {resource: {what: disk, container: b}}}]", "is not one of cpu, memory"),
+    (
+        "metering.dimensions",
+        "[{name: a, source: {resource: {what: cpu, by: usage, container: b}}}]",
+        "is not one of limit, request",
+    ),
+    (
+        "metering.dimensions",
+        "[{name: a, source: {resource: {what: cpu, container: ../b}}}]",
+        "is not the name of a container",
+    ),
+    ("metering.dimensions", "[{name: a, aggregation: max, source: {pod_time: {}}}]", "is of a dimension with a source"),
     ("metering.quantity", "float", "is not one of decimal, integer"),
     ("metering.settle", "1h", "is out of range"),
     ("metering.spread", "60m", "is out of range"),
@@ -161,6 +191,30 @@ def test_unfit_value_is_refused(tmp_path: Path, key: str, value: str, reason: st
     assert problem.key.startswith(key.partition(".")[0])
     assert problem.reason.startswith(reason)
     assert problem.cure
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("{pod_time: }", PodTime(CountWhile.ENTITLED)),
+        ("{pod_time: {while: ready}}", PodTime(CountWhile.READY)),
+        (
+            "{resource: {what: cpu, container: app}}",
+            Resource(ResourceKind.CPU, ResourceBound.LIMIT, "app"),
+        ),
+        (
+            "{resource: {what: memory, by: request, container: app-1}}",
+            Resource(ResourceKind.MEMORY, ResourceBound.REQUEST, "app-1"),
+        ),
+    ],
+)
+def test_source_is_read(tmp_path: Path, text: str, source: PodTime | Resource) -> None:
+    """A source has the members of its kind; its aggregation is sum, named or not."""
+    path = tmp_path / "config.yaml"
+    for aggregation in ("", "aggregation: sum, "):
+        dimensions = f"[{{name: a, {aggregation}source: {text}}}]"
+        path.write_text(f"product: {{code: 0abc}}\nmetering: {{dimensions: {dimensions}}}\n")
+        assert (Dimension("a", Aggregation.SUM, source),) == load(str(path), {}).metering.dimensions
 
 
 FIT = [

@@ -31,6 +31,14 @@ def test_now_is_aware() -> None:
     assert now.tzinfo is UTC
 
 
+def test_measured_time_is_monotonic() -> None:
+    """A step of the wall clock does not change what is measured."""
+    clock = SteppedClock()
+    before = clock.measured_ns()
+    clock.step = timedelta(days=-1)
+    assert 0 <= clock.measured_ns() - before < 3600 * 10**9
+
+
 async def test_wait_reaches_instant() -> None:
     """A wait does not end before its instant."""
     clock = SystemClock()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
+from sidecar.domain.metering.hours import to_micros
 from sidecar.http_client import Listener, Response
 from sidecar.system_clock import LONGEST_NAP, SystemClock
 
@@ -86,6 +87,12 @@ class EmulatorClock:
         if self._reading is None:
             return self._system.now()
         return self._reading.at(time.monotonic())
+
+    def measured_ns(self) -> int | None:
+        """Return nanoseconds of the emulator's time, which measured usage follows; None before the first answer."""
+        if self._absent:
+            return self._system.measured_ns()
+        return None if self._reading is None else to_micros(self.now()) * 1000
 
     async def sleep_until(self, instant: datetime) -> None:
         """Return once `now()` has reached `instant`; each answer with a step or another speed counts."""

@@ -54,6 +54,7 @@ class _Snapshot(Collector):
         yield from _progress(status)
         yield from _usage(status)
         yield from _intake(status)
+        yield from _sources(status)
         yield _labeled(
             "marketplace_faults",
             "1 for each fault an operator can act on.",
@@ -201,6 +202,23 @@ def _intake(status: Status) -> Iterator[Metric]:
             "From handing usage to the ledger to its durable commit, in this process.",
             status.committing,
         )
+
+
+def _sources(status: Status) -> Iterator[Metric]:
+    if not status.sources:
+        return
+    yield _counted(
+        "marketplace_source_observed_seconds",
+        "Time that a source of this process has counted.",
+        "dimension",
+        {source.dimension: source.observed for source in status.sources},
+    )
+    yield _counted(
+        "marketplace_source_missed_seconds",
+        "Time that a source of this process should have counted and has not observed; it is never billed.",
+        "dimension",
+        {source.dimension: source.missed for source in status.sources},
+    )
 
 
 def _since(name: str, meaning: str, instant: datetime, now: datetime) -> Iterator[Metric]:

@@ -6,6 +6,7 @@ Starts nothing and makes no call; `sidecar.app.lifecycle` runs the components.
 import logging
 import platform
 import random
+import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -22,6 +23,7 @@ from sidecar.adapters.http.probes import ProbeServer
 from sidecar.adapters.kubernetes.account import name_account
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.metrics import expose
+from sidecar.adapters.resource_files import ResourceFiles
 from sidecar.adapters.signature import PublicKeys
 from sidecar.checks.identity import judge_identity, read_file
 from sidecar.checks.price import check_price
@@ -33,6 +35,7 @@ from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, f
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
+from sidecar.services.measuring import Measuring
 from sidecar.services.ports import Gatekeeper
 from sidecar.services.registrar import Registrar, RegistrarSettings
 from sidecar.services.start_probe import StartProbe
@@ -56,6 +59,7 @@ class Components:
     """The gate of a contract price; None for every other one."""
     submitter: Submitter
     intake: UsageIntake
+    measuring: Measuring
     health: HealthReport
     api: ApiServer
     probes: ProbeServer
@@ -106,6 +110,16 @@ def assemble(
         courses=ledger.courses,
         refusing_since=lambda: ledger.room_watch.refusing_since,
     )
+    measuring = Measuring(
+        dimensions=settings.metering.dimensions,
+        store=ledger,
+        clock=clock,
+        is_entitled=lambda: gate.entitlement().entitled,
+        is_ready=lambda: health.ready().ok,
+        read=ResourceFiles(),
+        faults=faults,
+        run=secrets.token_hex(8),
+    )
     identity = find_identity(environ, read=read_file)
     _judge_identity(settings, identity, faults, clock.now())
     _name_ignored(settings, environ)
@@ -128,6 +142,7 @@ def assemble(
         faults=faults,
         room=lambda: ledger.room_watch.room,
         room_findings=ledger.room_watch.findings,
+        sources=lambda: measuring.views,
     )
     return Components(
         client=client,
@@ -135,6 +150,7 @@ def assemble(
         licensed=licensed,
         submitter=submitter,
         intake=intake,
+        measuring=measuring,
         health=health,
         api=ApiServer(
             Address(settings.api.host, settings.api.port, settings.api.socket, settings.api.token_file),

@@ -36,6 +36,13 @@ class Draining(Protocol):
         """Submit until nothing waits; with the open hour if the pod itself is `ending`."""
 
 
+class Finishing(Protocol):
+    """What the drain needs of the sources."""
+
+    async def finish(self) -> None:
+        """Take the last sample, once, and store what is not in the ledger yet."""
+
+
 class Returning(Protocol):
     """What the drain needs of the gate of a contract price."""
 
@@ -60,6 +67,7 @@ class Drain:
 
     submitter: Draining
     intake: Closing
+    sources: Finishing
     storing: asyncio.Task[None]
     """Stores what the intake holds, and ends after `intake.close()` once all of it is stored."""
     stop_api: Callable[[], Awaitable[None]]
@@ -85,6 +93,8 @@ class Drain:
         try:
             # The whole. It holds without an answer as well: nothing here waits longer for the cluster.
             async with asyncio.timeout_at(began_at + self.timeout.total_seconds()) as whole:
+                # Measured time ends with the signal: the containers of the app have ended, or end now.
+                await self.sources.finish()
                 await self._submit_ended_hours(began_at, end_at)
                 # From here on no usage may come, or the open hour would be sealed without it.
                 await self.stop_api()
@@ -93,6 +103,8 @@ class Drain:
                 # The whole, shortened to the rest of the grace period. It may have passed already; then the open hour
                 # is cut off at its first wait.
                 whole.reschedule(await end_at())
+                # Again, because the ledger may have refused the last sample before.
+                await self.sources.finish()
                 await self._end(ending=(await answer).ending)
         except TimeoutError:
             log.warning("shutdown.incomplete", cure="The rest is in the ledger; the next start on it submits it.")

@@ -124,6 +124,7 @@ async def run(
             _watch(intake),
             components.gate.run(),
             components.submitter.run(),
+            components.measuring.run(),
             *(each.run(clock) for each in watch_setup(settings, environ, components.client, faults)),
             cluster.report(components.health.situation),
             _end(stop),
@@ -140,6 +141,7 @@ async def run(
             drain = Drain(
                 submitter=components.submitter,
                 intake=components.intake,
+                sources=components.measuring,
                 storing=intake,
                 stop_api=partial(components.api.stop, LISTENERS_STOP),
                 timeout=settings.shutdown.timeout,

@@ -1,9 +1,10 @@
 """The checks that a running sidecar makes of its own set-up: what is here, and the way to AWS.
 
 Of `doctor`'s checks these are left out, each for its reason: configuration, keys, the API's token and ports, because
-without them there would be no process to ask; key rotation, identity, the ledger and the cluster, because the process
-meets them in its work and reports them itself (`public-key-rotated`, `identity-not-accepted`, `ledger-unavailable`,
-`kubernetes-...`); the SDK's variables, because they have no effect, which the process logs at its start.
+without them there would be no process to ask; key rotation, identity, the ledger, sources and the cluster, because the
+process meets them in its work and reports them itself (`public-key-rotated`, `identity-not-accepted`,
+`ledger-unavailable`, `source-unreadable`, `kubernetes-...`); the SDK's variables, because they have no effect, which
+the process logs at its start.
 """
 
 from collections.abc import Callable, Iterator, Mapping

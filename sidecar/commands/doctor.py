@@ -22,6 +22,7 @@ from sidecar.checks.sdk_variables import SDK_VARIABLES, check_sdk_variables
 from sidecar.checks.setup import SERVICE
 from sidecar.checks.shutdown import SHUTDOWN, check_shutdown
 from sidecar.checks.sidecar import SIDECAR, check_sidecar
+from sidecar.checks.sources import SOURCES, check_sources
 from sidecar.checks.token import TOKEN, check_token
 from sidecar.checks.variables import VARIABLES, check_variables
 from sidecar.commands.arguments import add_config
@@ -97,6 +98,7 @@ def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSi
     path, mode = settings.ledger.path, settings.marketplace.mode
     ours = running is not None and running.uses(path)
     yield CheckRun([PRICE], lambda: [check_price(settings)])
+    yield CheckRun([SOURCES], lambda: [check_sources(settings.metering.dimensions)])
     yield CheckRun([keys.KEYS], lambda: [keys.check_keys(settings.product, settings.marketplace)])
     yield CheckRun([keys.ROTATION], lambda: [keys.check_rotation(settings, running)])
     yield CheckRun([REGION], lambda: [check_region(settings.marketplace, environ)])

@@ -12,6 +12,7 @@ from sidecar.domain.entitlement.states import Entitlement
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.failing import Cause
+from sidecar.domain.metering.measuring import SourceView
 from sidecar.domain.metering.records import RecordStatus
 from sidecar.domain.policy import EntitlementCheck, Pricing
 
@@ -210,6 +211,8 @@ class Status:
     ledger_limit: int | None = None
     committing: Distribution | None = None
     """How long the ledger took for each durable commit of usage, in this process."""
+    sources: Sequence[SourceView] = ()
+    """The dimensions that the sidecar measures itself."""
 
     @property
     def balanced(self) -> bool:

@@ -15,6 +15,7 @@ from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Failure, describe
+from sidecar.domain.metering.measuring import SourceView
 from sidecar.domain.pod.reports import Situation
 from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
@@ -93,6 +94,7 @@ class HealthReport:
         faults: FaultRegister,
         room: Callable[[], Room | None] = lambda: None,
         room_findings: Callable[[], Sequence[Finding]] = tuple,
+        sources: Callable[[], Sequence[SourceView]] = tuple,
     ) -> None:
         """Make the report.
 
@@ -109,6 +111,7 @@ class HealthReport:
             faults: Receives what the report finds, and holds what the other services have found.
             room: Returns how full the ledger is, as it was measured last.
             room_findings: Returns the faults of a ledger that fills.
+            sources: Returns the dimensions that the sidecar measures itself.
         """
         self._setting = setting
         self._settings = setting.settings
@@ -123,6 +126,7 @@ class HealthReport:
         self._faults = faults
         self._room = room
         self._room_findings = room_findings
+        self._sources = sources
         self._reading: asyncio.Task[Status] | None = None
         self._next_read: asyncio.Task[Status] | None = None
 
@@ -268,6 +272,7 @@ class HealthReport:
             refused=dict(self._refused),
             taking=self._intake.taking.distribution(),
             committing=self._intake.committing.distribution(),
+            sources=self._sources(),
         )
 
     def _entitlement(self) -> ProbeAnswer:

@@ -11,6 +11,7 @@ from sidecar.settings import values
 from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.groups import LARGEST_VERSION
 from sidecar.settings.section import Reading, Section
+from sidecar.settings.sources import read_source
 
 _MOST_DIMENSIONS = 24
 _MOST_SEATS = 2**31 - 1
@@ -59,10 +60,14 @@ def dimensions(reading: Reading, section: Section) -> tuple[Dimension, ...]:
         dimension = Dimension(
             member.demand("name", "", values.dimension_name, "set the dimension's API name from the listing"),
             member.read("aggregation", Aggregation.SUM, values.choice(Aggregation)),
+            read_source(reading, member),
         )
         member.close()
         if dimension.name and any(dimension.name == other.name for other in found):
             reading.complain(f"{key}.name", item.members["name"], "is given twice", "name each dimension once")
+        if "source" in item.members and dimension.aggregation is not Aggregation.SUM:
+            aggregation = item.members["aggregation"]
+            reading.complain(f"{key}.aggregation", aggregation, "is of a dimension with a source", "remove it")
         found.append(dimension)
     return tuple(found)
 

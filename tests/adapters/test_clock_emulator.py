@@ -127,7 +127,19 @@ async def test_system_clock_before_answer(server: Server) -> None:
     clock = EmulatorClock(server.url)
     before = datetime.now(UTC)
     assert before <= clock.now() <= datetime.now(UTC)
+    assert clock.measured_ns() is None
     await clock.close()
+
+
+async def test_measured_time_is_the_emulators(clock: EmulatorClock, emulated: Emulated) -> None:
+    """What is measured follows the emulator's time, a step included."""
+    before = clock.measured_ns()
+    emulated.set(START + HOUR, 0)
+    await clock.refresh()
+    shown = clock.measured_ns()
+    assert before is not None
+    assert shown is not None
+    assert 3600 * 10**9 == shown - before
 
 
 async def test_step_is_seen(clock: EmulatorClock, emulated: Emulated) -> None:
@@ -204,6 +216,10 @@ async def test_not_found_means_system(clock: EmulatorClock, emulated: Emulated) 
         await waiting
     before = datetime.now(UTC)
     assert before <= clock.now() <= datetime.now(UTC)
+    earliest = time.monotonic_ns()
+    measured = clock.measured_ns()
+    assert measured is not None
+    assert earliest <= measured <= time.monotonic_ns()
     emulated.status = 200
     asked = len(emulated.asked)
     await clock.refresh()

@@ -72,6 +72,10 @@ class Process:
         """Close the intake, as often as it is asked."""
         self._closed.set()
 
+    async def finish(self) -> None:
+        """Take the last sample of the sources."""
+        self.note("measured")
+
     async def _store(self) -> None:
         await self._closed.wait()
         await asyncio.sleep(self.storing_takes)
@@ -90,6 +94,7 @@ class Process:
         await Drain(
             submitter=self,
             intake=self,
+            sources=self,
             storing=asyncio.create_task(self._store()),
             stop_api=self._stop_api,
             timeout=TIMEOUT,
@@ -116,8 +121,8 @@ def test_order_of_a_drain() -> None:
     """The cluster is asked first, usage is stored before the open hour is sealed, and nothing waits in vain."""
     process = Process()
     steps = process.run()
-    assert {"asked", "ended hours"} == set(steps[:2])
-    assert ["submitted", "api stopped", "stored", "open hour", "submitted", "over"] == steps[2:]
+    assert {"asked", "measured", "ended hours"} == set(steps[:3])
+    assert ["submitted", "api stopped", "stored", "measured", "open hour", "submitted", "over"] == steps[3:]
     assert (0.0, ["sidecar.stopped"]) == (process.second_of("over"), process.events)
 
 

@@ -30,7 +30,14 @@ if TYPE_CHECKING:
     from tests.conftest import Signer
 
 _EMULATOR = config(marketplace={"mode": "emulator", "endpoint_url": "http://10.0.0.5:8789"})
+_VCPU = config(metering={"dimensions": [{"name": "vcpu", "source": {"resource": {"what": "cpu", "container": "app"}}}]})
 _CLAIM = sidecar(ledger={"volume": "existingClaim", "existingClaim": "ledger"})
+
+
+def _app(resources: Values) -> Values:
+    """Return the container of the product with resources."""
+    return {"containers": [{**PRODUCT["containers"][0], "resources": resources}]}
+
 
 RULES: list[tuple[str, Values, str]] = [
     # The product.
@@ -101,6 +108,31 @@ RULES: list[tuple[str, Values, str]] = [
         "dimension twice",
         config(metering={"dimensions": [{"name": "requests"}, {"name": "requests"}]}),
         "sidecar.config.metering.dimensions: names requests twice",
+    ),
+    (
+        "aggregation of a source",
+        config(metering={"dimensions": [{"name": "a", "aggregation": "max", "source": {"pod_time": {}}}]}),
+        "sidecar.config.metering.dimensions: gives a the aggregation max, and the sidecar adds up what it measures",
+    ),
+    (
+        "resource of no container",
+        config(metering={"dimensions": [{"name": "a", "source": {"resource": {"what": "cpu", "container": "web"}}}]}),
+        "sidecar.config.metering.dimensions: measures the container web, which the pod does not have",
+    ),
+    (
+        "resource without a limit",
+        merge(_VCPU, _app({"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}})),
+        "sidecar.config.metering.dimensions: measures the cpu limit of container app, which has none, and Kubernetes",
+    ),
+    (
+        "resource with a limit of none",
+        merge(_VCPU, _app({"limits": {"cpu": 0}})),
+        "sidecar.config.metering.dimensions: measures the cpu limit of container app, which has none, and Kubernetes",
+    ),
+    (
+        "files without an image",
+        sidecar(resourceFiles=[{"what": "cpu", "container": "app"}]),
+        "sidecar.resourceFiles: is for an image with its own configuration",
     ),
     (
         "meter without dimensions",
@@ -330,6 +362,7 @@ RULES: list[tuple[str, Values, str]] = [
     ("strategy of a Job", {"kind": "Job", "strategy": {"type": "Recreate"}}, "strategy: a Job is not updated"),
 ]
 _ELSEWHERE = {
+    "sidecar.config.metering.dimensions: measures ",
     "sidecar.mode: native needs Kubernetes 1.29, and this is ",
     "product.yaml: has unknown keys: ",
 }
@@ -354,7 +387,7 @@ def test_every_rule_has_a_case() -> None:
     """No sentence of the charts is without a case above."""
     told = [rule[2] for rule in RULES] + sorted(_ELSEWHERE)
     without = []
-    for file in (*CHARTS.glob("*/templates/_check.tpl"), *CHARTS.glob("*/templates/_plain.tpl")):
+    for file in (each for name in ("check", "plain", "sources") for each in CHARTS.glob(f"*/templates/_{name}.tpl")):
         for line in file.read_text(encoding="utf-8").splitlines():
             if found := re.match(r"[a-zA-Z.]+: [^{]*", line):
                 sentence = found[0]

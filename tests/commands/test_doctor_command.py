@@ -20,8 +20,8 @@ from tests.support.tools import PATIENCE
 pytestmark = pytest.mark.process
 
 NAMES = [
-    *("configuration", "variables", "sidecar", "price", "keys", "key rotation", "region", "pod", "token", "proxy"),
-    *("certificates", "sdk variables"),
+    *("configuration", "variables", "sidecar", "price", "sources", "keys", "key rotation", "region", "pod"),
+    *("token", "proxy", "certificates", "sdk variables"),
     *("ledger", "ledger volume", "ledger room", "api port", "api token", "probe port"),
     *(
         "kubernetes",

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.commands.status.screen import Page, compose
+from sidecar.domain.metering.measuring import SourceState, SourceView
 from sidecar.domain.status import Finding, Terms
 from sidecar.terminal.colors import Paint
 from sidecar.terminal.text import width
@@ -64,6 +65,20 @@ def test_trouble_comes_first() -> None:
         "              `marketplace-sidecar ledger resolve`.",
         "last success  2026-11-23T10:03:05Z (17m ago)",
     ] == shown[6:12]
+
+
+def test_sources_are_shown() -> None:
+    """Each dimension that the sidecar measures has a line after the state of metering."""
+    sources = [
+        SourceView("pod_hours", SourceState.MEASURING, NOW, "counts hours of the pod", 1800, 0),
+        SourceView("vcpu_hours", SourceState.FAULTY, NOW, "app.limits.cpu cannot be read", 0, 60),
+    ]
+    assert [
+        "metering      ok",
+        "sources       measuring: pod_hours counts hours of the pod",
+        "              faulty: vcpu_hours app.limits.cpu cannot be read",
+        "faults        none",
+    ] == lines(served(replace(WELL, sources=sources)))[5:9]
 
 
 def test_faults_alike_are_told_once() -> None:

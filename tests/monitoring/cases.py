@@ -96,6 +96,7 @@ _OPEN_AGE = series("marketplace_oldest_open_hour_age_seconds")
 _UNBILLED = series("marketplace_usage_unbilled", dimension="requests")
 _REFUSED = "marketplace_usage_requests_refused_total"
 _SKEW = series("marketplace_clock_skew_seconds")
+_MISSED = series("marketplace_source_missed_seconds_total", dimension="vcpu_hours")
 _THROTTLED = series("marketplace_submission_answers_total", answer="ThrottlingException")
 _NO_USAGE: dict[str, str | None] = {
     name: None
@@ -277,6 +278,10 @@ CASES = (
     Case("rolling update on one seat", "29m", _fault("seats-taken", "1x600"), near="MarketplaceSeatsTaken"),
     Case("draw-down in doubt", "6m", _fault("checkout-in-doubt", "1x600"), ("MarketplaceCheckoutInDoubt",)),
     Case("draw-down settled", "6m", _fault("checkout-in-doubt", "1x4 stale"), near="MarketplaceCheckoutInDoubt"),
+    # Measured dimensions
+    Case("resource unreadable", "30m", {_MISSED: "0+60x600"}, ("MarketplaceSourceMissesTime",)),
+    Case("a sample lost now and then", "60m", {_MISSED: "0+12x600"}, near="MarketplaceSourceMissesTime"),
+    Case("suspended for six minutes", "12m", {_MISSED: "0x4 0+60x6 360x600"}, near="MarketplaceSourceMissesTime"),
     # The metrics themselves
     Case(
         "probes unreachable",

@@ -45,7 +45,7 @@ def server(shared_emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def start_live(site: Site, gateway: Gateway) -> Target:
-    """Start a sidecar in live mode, by static keys and through a proxy."""
+    """Start a sidecar in live mode, by static keys and through a proxy, which measures a dimension itself."""
     variables = {
         "AWS_ACCESS_KEY_ID": "AKIASTATIC",
         "AWS_SECRET_ACCESS_KEY": "secret",
@@ -53,7 +53,8 @@ def start_live(site: Site, gateway: Gateway) -> Target:
         "HTTPS_PROXY": gateway.url,
     }
     live = {"mode": "live", "endpoint_url": None, "region": "us-east-1"}
-    sidecar = site.start_entitled(variables=variables, marketplace=live)
+    metering = {"dimensions": [{"name": "requests"}, {"name": "pod_hours", "source": {"pod_time": {}}}]}
+    sidecar = site.start_entitled(variables=variables, marketplace=live, metering=metering)
     return Target("shop-live", sidecar.probes)
 
 

@@ -81,6 +81,27 @@ _IMAGE_IDENTITY = merge(
     config(product={"code": "", "public_keys": None}, metering={"dimensions": []}),
 )
 
+_SOURCES = merge(
+    config(
+        metering={
+            "dimensions": [
+                {"name": "pod_hours", "source": {"pod_time": {"while": "ready"}}},
+                {"name": "vcpu_hours", "source": {"resource": {"what": "cpu", "by": "limit", "container": "app"}}},
+                {"name": "gib_hours", "source": {"resource": {"what": "memory", "by": "request", "container": "app"}}},
+            ]
+        }
+    ),
+    {
+        "containers": [
+            {
+                "name": "app",
+                "image": {"repository": "acme/shop", "tag": "2.1"},
+                "resources": {"requests": {"memory": "512Mi"}, "limits": {"cpu": "1500m"}},
+            }
+        ]
+    },
+)
+
 VARIANTS = (
     _product("product-deployment"),
     _product("product-everything", _EVERYTHING),
@@ -104,6 +125,7 @@ VARIANTS = (
             podMonitor={"enabled": True}, monitoring={"prometheusRule": {"enabled": True, "labels": {"release": "p"}}}
         ),
     ),
+    _product("product-sources", _SOURCES),
     _product("product-without-cluster", config(kubernetes={"enabled": False})),
     _example("example-deployment"),
     _example("example-plain", _PLAIN, _EMULATOR, kubernetes=PLAIN_ONLY),

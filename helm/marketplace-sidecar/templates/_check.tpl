@@ -14,7 +14,7 @@ and report all problems together, each in a sentence with key and cure. Of the c
 {{- $absent := include "marketplace-sidecar.problems.groups" . | trim }}
 {{ $absent }}
 {{- if not $absent }}
-{{- range $part := list "plain" "seller" "product" "license" "metering" "identity" "pod" }}
+{{- range $part := list "plain" "seller" "product" "license" "metering" "sources" "identity" "pod" }}
 {{ include (printf "marketplace-sidecar.problems.%s" $part) $ }}
 {{- end }}
 {{- end }}
@@ -220,9 +220,9 @@ sidecar.networkPolicy.egress: blocks traffic to the emulator at {{ $config.marke
 {{- end }}
 
 {{/*
-All of the above, and what depends on the workload. Takes {context, kind, replicas, strategy, problems}: replicas are
-pods at one time, null if an autoscaler decides; strategy is the Deployment's, problems are those that the calling chart
-found.
+All of the above, and what depends on the workload. Takes {context, kind, replicas, strategy, containers, problems}:
+replicas are pods at one time, null if an autoscaler decides; strategy is the Deployment's, containers are those of the
+pod, and problems are those that the calling chart found.
 */}}
 {{- define "marketplace-sidecar.checkWorkload" -}}
 {{- $problems := list (include "marketplace-sidecar.problems" .context) (include "marketplace-sidecar.problems.workload" .) (.problems | default "") -}}
@@ -240,6 +240,9 @@ found.
 {{- $surge := ternary (.surge | toString) "25%" (hasKey . "surge") -}}
 {{- if and $waits (eq .kind "Deployment") (ne .strategy "Recreate") (not (has $surge (list "0" "0%"))) }}
 sidecar.config.license.on_taken: wait keeps the new pod of a rolling update from starting while the old one has the seat; set strategy.type to Recreate or strategy.rollingUpdate.maxSurge to 0, or use admit
+{{- end }}
+{{- if kindIs "map" $sidecar.config }}
+{{- include "marketplace-sidecar.problems.resources" . }}
 {{- end }}
 {{- if and (eq .kind "Job") (eq $sidecar.mode "plain") }}
 sidecar.mode: a Job never completes while a plain sidecar container runs; use native, on Kubernetes 1.29 or newer

@@ -22,17 +22,27 @@ readinessGates:
 {{- define "marketplace-sidecar.volumes" -}}
 {{- include "marketplace-sidecar.check" . -}}
 {{- $sidecar := .Values.sidecar -}}
+{{- $files := (include "marketplace-sidecar.resources" . | fromYaml).files }}
 {{- if not $sidecar.productFromImage }}
 - name: marketplace-config
+  {{- if $files }}
+  # One volume, because no other one can be mounted inside a volume that is read-only.
+  projected:
+    sources:
+      - configMap:
+          {{- include "marketplace-sidecar.configItems" . | nindent 10 }}
+      - downwardAPI:
+          items:
+            {{- include "marketplace-sidecar.resourceItems" (dict "files" $files "folder" "resources/") | trim | nindent 12 }}
+  {{- else }}
   configMap:
-    name: {{ include "marketplace-sidecar.name" . | quote }}
+    {{- include "marketplace-sidecar.configItems" . | nindent 4 }}
+  {{- end }}
+{{- else if $files }}
+- name: marketplace-resources
+  downwardAPI:
     items:
-      - key: config.yaml
-        path: config.yaml
-      {{- range $version, $_ := (include "marketplace-sidecar.product" . | fromYaml).public_keys }}
-      - key: {{ $version }}.pem
-        path: keys/{{ $version }}.pem
-      {{- end }}
+      {{- include "marketplace-sidecar.resourceItems" (dict "files" $files "folder" "") | trim | nindent 6 }}
 {{- end }}
 {{- if eq $sidecar.ledger.volume "emptyDir" }}
 - name: marketplace-ledger
@@ -84,11 +94,27 @@ readinessGates:
 {{- end }}
 {{- end }}
 
+{{/* Name and items of the configuration's config map in a volume. */}}
+{{- define "marketplace-sidecar.configItems" -}}
+name: {{ include "marketplace-sidecar.name" . | quote }}
+items:
+  - key: config.yaml
+    path: config.yaml
+  {{- range $version, $_ := (include "marketplace-sidecar.product" . | fromYaml).public_keys }}
+  - key: {{ $version }}.pem
+    path: keys/{{ $version }}.pem
+  {{- end }}
+{{- end }}
+
 {{- define "marketplace-sidecar.volumeMounts" -}}
 {{- $sidecar := .Values.sidecar -}}
 {{- if not $sidecar.productFromImage }}
 - name: marketplace-config
   mountPath: /etc/marketplace-sidecar
+  readOnly: true
+{{- else if $sidecar.resourceFiles }}
+- name: marketplace-resources
+  mountPath: /etc/marketplace-sidecar/resources
   readOnly: true
 {{- end }}
 - name: marketplace-ledger

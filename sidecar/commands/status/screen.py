@@ -18,8 +18,8 @@ from sidecar.terminal.text import pad, printable, width, wrap
 _LABEL = 14
 _NARROWEST = 24
 """Fewer columns than this for the text, and the label gets a line of its own."""
-_GOOD = frozenset({"entitled", "ok"})
-_DOUBTFUL = frozenset({"pending", "unavailable", "failing"})
+_GOOD = frozenset({"entitled", "ok", "measuring"})
+_DOUBTFUL = frozenset({"pending", "unavailable", "failing", "waiting"})
 _TERMS = ("accepted", "open", "sealed", "submitted", "unbilled", "remainder")
 _KILO = 1000
 
@@ -43,6 +43,7 @@ def compose(document: Mapping[str, Any], page: Page) -> list[str]:
         "",
         *_entitlement(document, page, now),
         *_metering(document, page),
+        *_sources(document, page),
         *_faults(document, page, now),
         *_progress(document, page, now),
         *_surroundings(document, page),
@@ -99,6 +100,14 @@ def _metering(document: Mapping[str, Any], page: Page) -> Iterator[str]:
         "stopped": ": the process is ending, or a loop has stopped",
     }
     yield from row(page, "metering", words.get(state, ""), state, _color(state))
+
+
+def _sources(document: Mapping[str, Any], page: Page) -> Iterator[str]:
+    sources = document.get("sources")
+    for number, source in enumerate(sources if isinstance(sources, list) else []):
+        state = _text(source, "state")
+        text = f": {_text(source, 'dimension')} {_text(source, 'detail')}"
+        yield from row(page, "" if number else "sources", text, state, _color(state))
 
 
 def _faults(document: Mapping[str, Any], page: Page, now: datetime | None) -> Iterator[str]:

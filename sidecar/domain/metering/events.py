@@ -10,6 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from sidecar.domain.metering.sources import Source
+
 Tags = tuple[tuple[str, str], ...]
 """A tag set: (key, value) pairs sorted by key; empty for untagged usage."""
 
@@ -29,6 +31,8 @@ class Dimension:
 
     name: str
     aggregation: Aggregation = Aggregation.SUM
+    source: Source | None = None
+    """What measures it; None if the app reports its usage."""
 
 
 class NumberText(str):

@@ -32,6 +32,7 @@ LONGEST_ID = 255
 LARGEST_TAG_SET = 5
 MOST_FAULTS = 1000
 """Faults of one batch that are listed; the first one beyond them ends the reading."""
+MEASURED = "the sidecar measures this dimension (metering.dimensions has a source for it); send no events for it"
 _LONGEST_NAME = 100
 """Characters of a member's name that a fault repeats."""
 
@@ -130,6 +131,8 @@ class _Rules:
         dimension = self.dimensions.get(name) if type(name) is str else None
         if dimension is None:
             self._refuse_dimension(index, item)
+        elif dimension.source is not None:
+            self.found.add(index, "dimension", MEASURED)
         value = item.get("value")
         if dimension is not None and dimension.aggregation is Aggregation.UNIQUE:
             self._check_value(index, item)

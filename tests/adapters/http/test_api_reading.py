@@ -267,6 +267,15 @@ async def test_status_rendered(api: Api) -> None:
                 }
             },
         },
+        "sources": [
+            {
+                "dimension": "pod_hours",
+                "state": "measuring",
+                "last_sample_at": "2026-11-23T10:05:00Z",
+                "series": 1,
+                "detail": "counts hours of the pod",
+            }
+        ],
     } == (await api.get("/v1/status")).document
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.domain import timestamps
 from sidecar.domain.metering.events import Aggregation, Dimension, InvalidUsage, NumberText, UsageEvent
+from sidecar.domain.metering.sources import PodTime
 from sidecar.domain.metering.validation import read_batch
 
 NOW = datetime(2026, 11, 23, 10, 5, tzinfo=UTC)
@@ -16,6 +17,7 @@ DIMENSIONS = {
     "requests": Dimension("requests"),
     "peak": Dimension("peak", Aggregation.MAX),
     "users": Dimension("users", Aggregation.UNIQUE),
+    "pod_hours": Dimension("pod_hours", source=PodTime()),
 }
 TAG_CHARACTERS = "azAZ09 +-=._:\\/@"
 
@@ -133,6 +135,11 @@ def test_id_refused(bad: object) -> None:
 def test_dimension_refused(bad: object) -> None:
     """A dimension is one of the product's, to the letter."""
     assert [(0, "dimension")] == faults_of({"dimension": bad})
+
+
+def test_measured_dimension_takes_no_events() -> None:
+    """A dimension with a source is the sidecar's own: an event for it would be counted on top."""
+    assert [(0, "dimension")] == faults_of({"dimension": "pod_hours", "quantity": "1"})
 
 
 def test_dimension_required() -> None:

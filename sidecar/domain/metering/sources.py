@@ -1,0 +1,107 @@
+"""Sources: usage that the sidecar measures itself, as the seller declares it for a dimension.
+
+A source counts time that a pod has something: the pod itself, cores or memory. `measuring` has the arithmetic.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+NANOSECONDS = 1_000_000_000
+_MILLIONTH_OF_HOUR = 3_600_000
+"""Nanoseconds of a millionth of an hour."""
+_WHOLE = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+
+class CountWhile(StrEnum):
+    """When the time of a pod counts."""
+
+    ENTITLED = "entitled"  # while the pod may run
+    READY = "ready"  # while the sidecar's /readyz succeeds: entitled, and not gated by metering
+
+
+class ResourceKind(StrEnum):
+    """What a container has."""
+
+    CPU = "cpu"
+    MEMORY = "memory"
+
+
+class ResourceBound(StrEnum):
+    """Which of a container's two figures counts."""
+
+    LIMIT = "limit"
+    REQUEST = "request"
+
+
+@dataclass(frozen=True, slots=True)
+class PodTime:
+    """Hours of the pod."""
+
+    count_while: CountWhile = CountWhile.ENTITLED
+
+    @property
+    def unit(self) -> int:
+        """Nanoseconds of the pod in a millionth of an hour."""
+        return _MILLIONTH_OF_HOUR
+
+    @property
+    def counts(self) -> str:
+        """What is counted, for a person."""
+        return f"hours of the pod while it is {self.count_while}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Hours of a container's cores or GiB while the pod is entitled."""
+
+    what: ResourceKind
+    by: ResourceBound
+    container: str
+
+    @property
+    def file_name(self) -> str:
+        """The file of the downward API, such as `app.limits.cpu`; it holds millicores or bytes."""
+        return f"{self.container}.{self.by}s.{self.what}"
+
+    @property
+    def unit(self) -> int:
+        """Nanoseconds times millicores, or times bytes, in a millionth of a core's or GiB's hour."""
+        return _MILLIONTH_OF_HOUR * self._whole
+
+    @property
+    def counts(self) -> str:
+        """What is counted, for a person."""
+        name = "cores" if self.what is ResourceKind.CPU else "GiB"
+        return f"hours times {name} of the {self.what} {self.by} of container {self.container}"
+
+    @property
+    def most(self) -> int:
+        """The largest believable amount: 10,000 cores, or 1 PiB."""
+        return 10_000 * self._whole if self.what is ResourceKind.CPU else 2**20 * self._whole
+
+    def parse(self, text: str) -> int:
+        """Return the millicores or bytes that the text of the file holds.
+
+        Raises:
+            ValueError: The text is not a positive whole number, or too large to be true; the message says which.
+        """
+        number = text.removesuffix("\n")
+        if not _WHOLE.fullmatch(number):
+            raise ValueError("does not hold a positive whole number")
+        if int(number) > self.most:
+            raise ValueError(f"holds {number}, which is more than a container can have")
+        return int(number)
+
+    @property
+    def _whole(self) -> int:
+        """Millicores of a core, or bytes of a GiB."""
+        return 1000 if self.what is ResourceKind.CPU else 2**30
+
+
+class ResourceUnreadable(Exception):  # noqa: N818 - named for what happened, as the fault is
+    """What a container has cannot be read; the message is a sentence without a period."""
+
+
+Source = PodTime | Resource
+"""What measures a dimension."""
