@@ -22,13 +22,18 @@ RUN tools/bin/pip wheel --quiet --no-cache-dir --no-deps --no-build-isolation --
         --no-deps wheels/*.whl
 
 # What this product can never call: the models of all AWS services but the three it talks to (their common files stay),
-# and the second, asynchronous copy of the Kubernetes client, which nothing of the first one imports.
+# and all of the Kubernetes client but its HTTP client: sidecar/adapters/kubernetes/package.py loads nothing else of it.
 # Byte code is compiled once, here, and never compared with its source again: the root file system is read-only.
 # The command starts Python isolated (-I), as the entry point below does.
 RUN cd /opt/marketplace-sidecar/lib/python3*/site-packages \
     && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name meteringmarketplace ! -name license-manager \
         ! -name sts -exec rm -r {} + \
-    && rm -r kubernetes/aio \
+    && find kubernetes -type f ! -path kubernetes/__init__.py \
+        ! -path kubernetes/client/__init__.py ! -path kubernetes/client/configuration.py \
+        ! -path kubernetes/client/exceptions.py ! -path kubernetes/client/rest.py \
+        ! -path kubernetes/utils/__init__.py ! -path kubernetes/utils/_retry_base.py \
+        ! -path kubernetes/utils/keepalive.py ! -path kubernetes/utils/retry.py -delete \
+    && find kubernetes -type d -empty -delete \
     && /opt/marketplace-sidecar/bin/python -m compileall -q -f --invalidation-mode unchecked-hash . \
     && sed -i '1s|.*|#!/opt/marketplace-sidecar/bin/python -IBu|' /opt/marketplace-sidecar/bin/marketplace-sidecar \
     && mkdir -p /build/lib/marketplace-sidecar && chmod 0770 /build/lib/marketplace-sidecar
@@ -42,7 +47,8 @@ LABEL org.opencontainers.image.title="marketplace-sidecar" \
       org.opencontainers.image.source="https://github.com/marketplace-sidecar/marketplace-sidecar" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-ENV PATH=/opt/marketplace-sidecar/bin:$PATH
+# One heap for all threads: the interpreter's lock lets one of them run, and each further heap keeps 2 MiB.
+ENV PATH=/opt/marketplace-sidecar/bin:$PATH MALLOC_ARENA_MAX=1
 COPY --from=build /opt/marketplace-sidecar /opt/marketplace-sidecar
 # The one place that is written to. A volume belongs here; without one it serves the image's own user, and any other
 # user of group 0, which is how OpenShift starts images.

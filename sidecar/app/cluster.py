@@ -5,7 +5,6 @@ and the end of the process counts as the pod's own end.
 """
 
 import asyncio
-import gc
 import logging
 import random
 from collections.abc import Callable, Mapping
@@ -84,8 +83,7 @@ class Cluster:
                 now = self._clock.now()
                 self._faults.observe("kubernetes-unavailable", str(missing), missing.cure, now, report=report)
             return None
-        # The package's thousands of types are never freed, and a garbage collection over them would delay requests.
-        pod = KubernetesPod(address, on_loaded=gc.freeze)
+        pod = KubernetesPod(address)
         reporter = PodReporter(
             api=pod,
             faults=self._faults,

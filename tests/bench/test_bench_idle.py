@@ -1,6 +1,7 @@
 """What a sidecar costs that has nothing to do: memory next to a process with the same libraries, and processor time."""
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from sidecar.commands.demo.environment import Environment, request, wait_for
-from tests.bench.conftest import until_ready
+from tests.bench.conftest import process_of, until_ready
 from tests.bench.measuring import at_most, compare, cpu_seconds, judge, memory, tell
 from tests.bench.starting import LIBRARIES, SDK
+from tests.support.apiserver import POD, ApiServer
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -81,6 +83,43 @@ def test_idle_memory(environment: Environment) -> None:
             bare.append(theirs[kind])
     for kind, sides in measured.items():
         compare(f"idle memory, {kind}", "MiB", at_most(1.25), sides)
+
+
+def test_pod_memory(environment: Environment) -> None:
+    """Registered in a pod, after the first requests to the cluster's API; beside the same process outside a cluster."""
+    inside: list[float] = []
+    outside: list[float] = []
+    for number in range(ROUNDS):
+        server = ApiServer(environment.folder / f"account-{number}")
+        try:
+            with _in_pod(environment, server) as pid:
+                server.wait_for(POD)
+                time.sleep(SETTLED)
+                inside.append(memory(pid)["Rss"])
+        finally:
+            server.close()
+        environment.start_sidecar()
+        until_ready(environment)
+        time.sleep(SETTLED)
+        outside.append(memory(process_of(environment).pid)["Rss"])
+        environment.kill_sidecar()
+    judge("memory in a pod, Rss", "MiB", statistics.median(inside), at_most(80))
+    compare("the cluster's client, Rss", "MiB", at_most(1.05), (inside, outside))
+
+
+@contextmanager
+def _in_pod(environment: Environment, server: ApiServer) -> Iterator[int]:
+    """A sidecar that reports to an API server; its id."""
+    path = environment.write_configuration()
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.live_pod", "run", "--config", str(path)],
+        env={**os.environ, **server.environ, "ACCOUNT": str(server.account), "NAMES": os.devnull},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        until_ready(environment)
+        yield process.pid
+        process.kill()
 
 
 def test_idle_processor(environment: Environment) -> None:

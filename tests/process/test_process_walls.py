@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from resource import RLIMIT_NOFILE, prlimit
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import pytest
 
 from sidecar.adapters.http.items import MOST_ITEMS
 from sidecar.commands.demo.environment import wait_for
-from tests.process.walls import JSON, MANY, Cost, answers, connections, post_bytes, push
+from tests.process.walls import JSON, Cost, answers, connections, keep_alive, post_bytes, push
 
 if TYPE_CHECKING:
     from tests.support.processes import Ask, Reply, Site
@@ -94,11 +95,39 @@ def test_storm_of_connections_is_weathered(site: "Site") -> None:
     assert cost.mebibytes < PROBE_LIMIT
 
 
+POLL = b"GET /v1/entitlement?wait=5m HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def test_long_polls_leave_room_at_the_api(site: "Site") -> None:
+    """700 long polls, sent again when refused, keep out neither usage nor a probe; usage keeps its connection."""
+    sidecar = site.start_entitled()
+    cost = Cost(sidecar.process.pid)
+    with ExitStack() as stack, keep_alive(sidecar.api) as usage:
+        for _ in range(7):
+            for one in stack.enter_context(connections(sidecar.api, 100)):
+                push(one, POLL)
+            assert 202 == usage()
+            assert 200 == answers(sidecar.api, "/v1/entitlement")
+            assert 200 == answers(sidecar.probes, "/readyz")
+    assert cost.mebibytes < PROBE_LIMIT
+
+
+def test_clients_that_never_read_leave_room_at_the_api(site: "Site") -> None:
+    """512 clients that ask and never read keep out neither usage nor a probe."""
+    sidecar = site.start_entitled()
+    with connections(sidecar.api, window=1024) as attackers:
+        for one in attackers:
+            push(one, b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 32)
+        with keep_alive(sidecar.api) as usage:
+            assert [202] * 3 == [usage() for _ in range(3)]
+        assert 200 == answers(sidecar.probes, "/readyz")
+
+
 def test_unfinished_heads_at_the_api(site: "Site") -> None:
     """On the API, too, a head that does not end is refused, while 8 KiB of baggage pass."""
     sidecar = site.start()
     cost = Cost(sidecar.process.pid)
-    with connections(sidecar.api, MANY - 12) as attackers:
+    with connections(sidecar.api) as attackers:
         for number in range(64):
             header = b"X-%d: %s\r\n" % (number, b"a" * 8000)
             for one in attackers:

@@ -4,7 +4,7 @@ import http.client
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -77,6 +77,25 @@ def push(one: socket.socket, data: bytes) -> bool:
 def answers(port: int, path: str = "/livez") -> int:
     """Return the status of a request on a connection of its own."""
     return ask(port, "GET", path).status
+
+
+@contextmanager
+def keep_alive(port: int) -> Iterator[Callable[[], int]]:
+    """One connection that is never opened again; each call reports an event on it and returns the status."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    connection.connect()
+    connection.auto_open = 0
+
+    def report() -> int:
+        connection.request("POST", "/v1/usage", b'{"dimension": "requests"}', {"Content-Type": JSON})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+    try:
+        yield report
+    finally:
+        connection.close()
 
 
 def post_bytes(port: int, body: bytes, media: str = JSON) -> Reply:

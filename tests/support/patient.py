@@ -11,8 +11,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-import kubernetes.client  # noqa: F401 - seconds of loading on a busy machine, not within a check's limit
-
 from sidecar import api_client as local_api
 from sidecar.adapters.kubernetes.pod import KubernetesPod
 from sidecar.checks import access, check_run

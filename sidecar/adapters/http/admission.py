@@ -8,11 +8,12 @@ from types import TracebackType
 from sidecar.adapters.http.problems import ProblemKind, busy
 
 MOST_CONNECTIONS = 512
-"""Open connections of one listener; the ledger needs file descriptors too."""
+"""Open connections of one listener; the ledger needs file descriptors too. Where all are taken, one that waits for its
+client gives way to a new one."""
 MOST_REQUESTS = 256
-"""Requests that wait for the disk or for AWS."""
-MOST_POLLS = 256
-"""Long polls, counted separately because they must not keep usage out."""
+"""Requests that wait for the disk or for AWS. A request whose body has not arrived does not count."""
+MOST_POLLS = MOST_CONNECTIONS - MOST_REQUESTS
+"""Long polls of all listeners: they leave a place for each of the other requests."""
 MOST_BYTES = 32 * 1024 * 1024
 """Bytes of request bodies in memory."""
 
@@ -22,9 +23,11 @@ _RETRY_AFTER = 1
 class ConcurrencyLimit:
     """The concurrent uses of one thing; each is a context."""
 
-    def __init__(self, limit: int, what: str) -> None:
+    def __init__(self, limit: int, what: str, *, closes: bool = False) -> None:
+        """Make the limit; `closes` takes the connection from a client that asks for more."""
         self._limit = limit
         self._what = what
+        self._closes = closes
         self._taken = 0
 
     def __enter__(self) -> None:
@@ -34,7 +37,8 @@ class ConcurrencyLimit:
             Problem: overloaded.
         """
         if self._taken >= self._limit:
-            raise busy(ProblemKind.OVERLOADED, f"{self._limit} {self._what} are already running", _RETRY_AFTER)
+            detail = f"{self._limit} {self._what} are already running"
+            raise busy(ProblemKind.OVERLOADED, detail, _RETRY_AFTER, closes=self._closes)
         self._taken += 1
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:

@@ -21,8 +21,9 @@ from sidecar.adapters.http.access import BearerToken, check_host
 from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, ConcurrencyLimit, MemoryBudget
 from sidecar.adapters.http.attestation_requests import read_nonce
 from sidecar.adapters.http.bodies import read_body
+from sidecar.adapters.http.client_connection import ClientConnection
 from sidecar.adapters.http.licenses import CHECKOUTS, ENTITLEMENTS, ONE_CHECKOUT, LicensePaths
-from sidecar.adapters.http.listening import ClientConnection, Handler, Listener
+from sidecar.adapters.http.listening import Handler, Listener
 from sidecar.adapters.http.openapi import describe
 from sidecar.adapters.http.ports import Gate, Health, Intake, LedgerReader, Licenses
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
@@ -108,7 +109,7 @@ class ApiServer:
         self._reader = UsageReader(dimensions)
         self._memory = MemoryBudget()
         self._requests = ConcurrencyLimit(MOST_REQUESTS, "requests")
-        self._poll_limit = ConcurrencyLimit(MOST_POLLS, "long polls")
+        self._poll_limit = ConcurrencyLimit(MOST_POLLS, "long polls", closes=True)
         self._polls: set[asyncio.Task[Entitlement]] = set()
         self._listeners: list[Listener] = []
         self._stopping = False
@@ -236,8 +237,8 @@ class ApiServer:
 
     async def _attest(self, request: web.BaseRequest) -> web.Response:
         refuse_query(request)
+        nonce = await read_nonce(request, self._memory)
         with self._requests:
-            nonce = await read_nonce(request, self._memory)
             try:
                 return reply_json({"signature": await self._gate.attest(nonce)}, status=201)
             except SlowDown as refusal:
@@ -247,15 +248,15 @@ class ApiServer:
 
     async def _take_usage(self, request: web.BaseRequest) -> web.Response:
         refuse_query(request)
-        with self._requests:
-            body = await read_body(request, self._memory)
-            size = len(body)
-            try:
+        body = await read_body(request, self._memory)
+        size = len(body)
+        try:
+            with self._requests:
                 batch = await self._reader.read(request, body, self._clock.now())
                 del body  # its size stays counted: the texts of the events take as much until they are on disk
                 receipt = await self._intake.take(batch)
-            finally:
-                self._memory.release(size)
+        finally:
+            self._memory.release(size)
         return reply(b'{"accepted": %d, "duplicates": %d}\n' % (receipt.accepted, receipt.duplicates), status=202)
 
     async def _open_buckets(self, request: web.BaseRequest) -> web.Response:

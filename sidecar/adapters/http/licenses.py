@@ -74,8 +74,8 @@ class LicensePaths:
         """Answer `POST /v1/checkouts`."""
         licenses = self._services()
         refuse_query(request)
+        wanted = await read_checkout(request, self._memory)
         with self._requests:
-            wanted = await read_checkout(request, self._memory)
             try:
                 checkout, made = await licenses.check_out(wanted)
             except CheckoutRefused as refusal:

@@ -1,8 +1,8 @@
 """Sockets and connections of a listener, below any path.
 
-Owns what HTTP itself asks for: addresses, limits on connections, headers and idle time, answers to requests that cannot
-be parsed, and an ending that waits for running requests. A connection that trickles its headers ends with the idle
-time; one that trickles its body is `bodies`' business.
+Owns addresses, the number of connections, and an ending that waits for running requests. A connection that trickles its
+headers ends with the idle time. Where all places are taken, a connection that waits for its client gives way to a new
+one.
 """
 
 import asyncio
@@ -11,37 +11,28 @@ import socket
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from pathlib import Path
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from sidecar.adapters.http import sockets
 from sidecar.adapters.http.admission import MOST_CONNECTIONS
-from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy, document_of
+from sidecar.adapters.http.client_connection import (
+    LARGEST_HEADER,
+    LARGEST_LINE,
+    MOST_HEADERS,
+    ClientConnection,
+    raw_answer,
+)
+from sidecar.adapters.http.problems import ProblemKind, busy
 
 IDLE_SECONDS = 75
 """How long a connection may wait for its next request to be complete; longer than the minute at which apps report."""
 
-LARGEST_HEADER = 8704
-"""Bytes of one header: 8 KiB of baggage, which the W3C allows, and its name."""
-LARGEST_HEAD = 32 * 1024
-"""Bytes of request line and headers together; a sender that never ends them is refused, so 512 of them cost little."""
-MOST_HEADERS = 96
-WRITE_SECONDS = 30.0
-"""How long a client may leave an answer unread."""
-
-_LARGEST_LINE = 8190
-_SLICE = 16 * 1024
-"""Bytes that are parsed at a time, so a head cannot exceed `LARGEST_HEAD` by more."""
 _LINGER_SECONDS = 2.0
 _SOCKET_MODE = 0o660
-_RAW = (
-    b"HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n%s"
-)
+_RETRY_AFTER = 1
 
 _ABSENT_CURE = "Nothing, if the pod is not meant to have this address; else correct the name's addresses."
 
@@ -62,99 +53,6 @@ class PortInUse(CannotListen):
         self.host = host
         self.port = port
         self.key = key
-
-
-class ClientConnection(web.RequestHandler):
-    """One connection; knows the long poll that waits on it, and bounds what its client makes it keep."""
-
-    __slots__ = ("_body", "_head", "_unread", "poll")
-
-    poll: asyncio.Task[object] | None
-    _body: StreamReader
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin without a long poll."""
-        self.poll = None
-        self._head = 0
-        self._body = EMPTY_PAYLOAD
-        self._unread: asyncio.TimerHandle | None = None
-        super().connection_made(transport)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """End the long poll of a client that is gone."""
-        if self.poll is not None:
-            self.poll.cancel()
-        if self._unread is not None:
-            self._unread.cancel()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Parse what has come, and refuse a head that does not end."""
-        if len(data) <= _SLICE:
-            self._receive(data)
-            return
-        for start in range(0, len(data), _SLICE):
-            self._receive(data[start : start + _SLICE])
-
-    def _receive(self, data: bytes) -> None:
-        in_body = not self._body.is_eof()
-        requests = self._request_count
-        super().data_received(data)
-        if self._request_count != requests:
-            self._head = 0
-            self._body = self._messages[-1][1]
-        elif not in_body and not self._close and not self._force_close:
-            self._head += len(data)
-            if self._head > LARGEST_HEAD:
-                self._refuse_head()
-
-    def _refuse_head(self) -> None:
-        if self.transport is not None and not self._request_in_progress:
-            problem = HttpProblem(ProblemKind.HEADERS_TOO_LARGE, f"the limit is {LARGEST_HEAD} bytes in all")
-            self.transport.write(raw_answer(problem))
-        self.force_close()
-
-    def pause_writing(self) -> None:
-        """Give the client its time to read."""
-        super().pause_writing()
-        if self.transport is not None:
-            self._unread = self._loop.call_later(WRITE_SECONDS, self.transport.abort)
-
-    def resume_writing(self) -> None:
-        """Go on: the client has read."""
-        if self._unread is not None:
-            self._unread.cancel()
-        super().resume_writing()
-
-    def force_close(self) -> None:
-        """Close; what the client has not read by then keeps the connection for its time only."""
-        transport = self.transport
-        super().force_close()
-        if transport is not None and transport.get_write_buffer_size():
-            self._loop.call_later(WRITE_SECONDS, transport.abort)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,  # noqa: ARG002 - it quotes the request
-    ) -> web.StreamResponse:
-        """Answer what HTTP's parser refused, and what no handler foresaw, with a problem document."""
-        if isinstance(exc, ConnectionError):
-            raise exc  # the client is gone
-        if request.writer.output_size > 0:
-            raise ConnectionError("part of another answer is already sent")
-        if isinstance(exc, LineTooLong):
-            problem = HttpProblem(ProblemKind.HEADERS_TOO_LARGE, f"the limit is {exc.args[1]} bytes")
-        elif status < 500:
-            problem = HttpProblem(ProblemKind.MALFORMED, "this is not an HTTP request")
-        else:
-            _log.error("api.request_failed", method=request.method, path=request.path, exc_info=exc)
-            problem = HttpProblem(ProblemKind.INTERNAL_ERROR, "the log has the reason")
-        response = answer(problem)
-        response.force_close()
-        return response
 
 
 class Accepting(ABC):
@@ -226,7 +124,7 @@ class Listener(Accepting, web.Server):
             loop=self._running,
             keepalive_timeout=self._idle_seconds,
             access_log=None,  # type: ignore[arg-type]  # taken since 3.0, though not annotated
-            max_line_size=_LARGEST_LINE,
+            max_line_size=LARGEST_LINE,
             max_field_size=LARGEST_HEADER,
             max_headers=MOST_HEADERS,
             lingering_time=_LINGER_SECONDS,
@@ -234,13 +132,26 @@ class Listener(Accepting, web.Server):
         )
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Accept a connection, or answer that there are too many."""
+        """Accept a connection; where all places are taken, make room, or answer that there are too many."""
         super().connection_made(handler, transport)
-        if len(self.connections) > self._most_connections:
-            transport.write(
-                raw_answer(busy(ProblemKind.OVERLOADED, f"{self._most_connections} connections are open", 1))
-            )
-            transport.close()
+        if not self._make_room():
+            problem = busy(ProblemKind.OVERLOADED, f"{self._most_connections} requests are running", _RETRY_AFTER)
+            transport.write(raw_answer(problem))
+            # The task of the new connection begins in the next turn of the loop, and must find it open.
+            self._running.call_soon(transport.close)
+
+    def _make_room(self) -> bool:
+        """Cut a connection if there is one too many; return False if all of them have a running request."""
+        if len(self.connections) <= self._most_connections:
+            return True
+        open_ = [each for each in self.connections if isinstance(each, ClientConnection) and not each.is_cut]
+        if len(open_) <= self._most_connections:
+            return True
+        waiting = [each for each in open_ if each.awaits_client]
+        if not waiting:
+            return False
+        min(waiting, key=lambda each: each.requested_at).cut()
+        return True
 
     async def listen_unix(self, path: Path, key: str) -> None:
         """Start on a unix socket, for the owner and the group; a stale one at `path` is replaced.
@@ -264,14 +175,6 @@ class Listener(Accepting, web.Server):
         await self.shutdown(seconds / 2)  # waits twice: for the answers, then for the connections
         if self._path is not None:
             await asyncio.to_thread(self._path.unlink, missing_ok=True)
-
-
-def raw_answer(problem: HttpProblem) -> bytes:
-    """Return the response that carries `problem`, for a connection without a request."""
-    status = problem.kind.status
-    headers = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items()).encode()
-    body = document_of(problem)
-    return _RAW % (status, HTTPStatus(status).phrase.encode(), headers, len(body), body)
 
 
 def _bind(path: Path) -> socket.socket:

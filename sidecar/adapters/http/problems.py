@@ -68,22 +68,28 @@ class HttpProblem(Exception):  # noqa: N818 - named as RFC 9457 names it
         *,
         faults: Sequence[UsageFault] | None = None,
         headers: Mapping[str, str] | None = None,
+        closes: bool = False,
     ) -> None:
+        """Describe the problem; `closes` ends the connection after the answer."""
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.faults = faults
         self.headers = headers or {}
+        self.closes = closes
 
 
-def busy(kind: ProblemKind, detail: str, retry_after: int) -> HttpProblem:
+def busy(kind: ProblemKind, detail: str, retry_after: int, *, closes: bool = False) -> HttpProblem:
     """Return a problem of a request that may succeed when it is sent again after `retry_after` seconds."""
-    return HttpProblem(kind, detail, headers={"Retry-After": str(retry_after)})
+    return HttpProblem(kind, detail, headers={"Retry-After": str(retry_after)}, closes=closes)
 
 
 def answer(problem: HttpProblem) -> web.Response:
     """Return the response that carries `problem`."""
-    return reply(document_of(problem), status=problem.kind.status, media_type=MEDIA_TYPE, headers=problem.headers)
+    response = reply(document_of(problem), status=problem.kind.status, media_type=MEDIA_TYPE, headers=problem.headers)
+    if problem.closes:
+        response.force_close()
+    return response
 
 
 def document_of(problem: HttpProblem) -> bytes:

@@ -14,6 +14,10 @@ from sidecar.domain.pod.reports import Condition, PodEvent
 
 COMPONENT = "marketplace-sidecar"
 """Who reports the events."""
+STRATEGIC_MERGE = "application/strategic-merge-patch+json"
+"""The type of a patch that finds the members of a list by their type or name."""
+LONGEST_DETAIL = 300
+"""Characters of a failure's words."""
 _LONGEST_NAME = 220
 """Characters of the pod's name that an event's name takes up; the whole may have 253."""
 

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
 
 from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, MemoryBudget
 from sidecar.adapters.http.bodies import MOST_BODY, read_body
+from sidecar.adapters.http.client_connection import ClientConnection
 from sidecar.adapters.http.listening import Listener
 from sidecar.adapters.http.problems import HttpProblem, answer
 from sidecar.adapters.http.replies import reply
@@ -115,7 +116,12 @@ async def test_polls_do_not_starve_usage(api: Api) -> None:
     """Long polls have a limit of their own; usage continues when it is reached."""
     waiting = [asyncio.ensure_future(api.get("/v1/entitlement?wait=5m")) for _ in range(MOST_POLLS)]
     await api.gate.until_waiting(MOST_POLLS)
-    assert "overloaded" == (await api.get("/v1/entitlement?wait=5m")).problem
+    refused = await Wire.open(api.port)
+    refused.send(request("GET", "/v1/entitlement?wait=5m"))
+    answer = await refused.receive()
+    assert ("overloaded", "close") == (answer.problem, answer.headers["connection"])
+    assert await refused.at_end()
+    await refused.close()
     assert 200 == (await api.get("/v1/entitlement")).status
     assert 202 == (await api.report(EVENT)).status
     await api.stop()
@@ -272,7 +278,7 @@ async def test_large_bodies_are_no_headers(api: Api) -> None:
 
 async def test_unread_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that leaves a large answer unread loses the connection."""
-    monkeypatch.setattr("sidecar.adapters.http.listening.WRITE_SECONDS", 0.05)
+    monkeypatch.setattr("sidecar.adapters.http.client_connection.WRITE_SECONDS", 0.05)
     lost = asyncio.Event()
 
     class Watched(Listener):
@@ -292,16 +298,101 @@ async def test_unread_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     await listener.stop(1)
 
 
-async def test_too_many_connections_told() -> None:
-    """A connection beyond the limit hears why and is closed; one that ends makes room."""
-    async with listening(lambda incoming: read_body(incoming, MemoryBudget()), most_connections=1) as port:
+async def test_running_requests_keep_their_places() -> None:
+    """Where each place has a running request, a new connection is told so and closed; one that ends makes room."""
+    running, release = asyncio.Event(), asyncio.Event()
+
+    async def read(incoming: web.BaseRequest) -> bytes:
+        running.set()
+        await release.wait()
+        return await read_body(incoming, MemoryBudget())
+
+    async with listening(read, most_connections=1) as port:
         first = await Wire.open(port)
         first.send(request("GET", "/"))
-        assert 200 == (await first.receive()).status
+        await running.wait()
         second = await Wire.open(port)
-        assert "overloaded" == (await second.receive()).problem
+        answer = await second.receive()
+        assert ("overloaded", "1") == (answer.problem, answer.headers["retry-after"])
         assert await second.at_end()
         await second.close()
-        first.send(request("GET", "/"))
+        release.set()
         assert 200 == (await first.receive()).status
         await first.close()
+        third = await Wire.open(port)
+        third.send(request("GET", "/"))
+        assert 200 == (await third.receive()).status
+        await third.close()
+
+
+LARGE = b"x" * 20_000_000
+
+
+def _awaits_client(listener: Listener) -> bool:
+    return any(isinstance(each, ClientConnection) and each.awaits_client for each in listener.connections)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: local",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345",
+        request("GET", "/large"),
+    ],
+    ids=["idle", "head", "body", "unread answer"],
+)
+async def test_connection_that_waits_gives_way(begun: bytes) -> None:
+    """A connection that waits for its client loses its place to a new one."""
+
+    async def handle(incoming: web.BaseRequest) -> web.Response:
+        if incoming.path == "/large":
+            return reply(LARGE)
+        return reply(await read_body(incoming, MemoryBudget()))
+
+    listener = Listener(handle, most_connections=1)
+    await listener.listen_tcp("127.0.0.1", 0, "api.port")
+    first = socket.create_connection(("127.0.0.1", listener.port))
+    first.sendall(begun)
+    async with asyncio.timeout(PATIENCE):
+        while not _awaits_client(listener):  # noqa: ASYNC110 - the server sends no signal
+            await asyncio.sleep(0.001)
+    second = await Wire.open(listener.port)
+    second.send(request("POST", "/", "12345678"))
+    answer = await second.receive()
+    assert (200, b"12345678") == (answer.status, answer.body)
+    await second.close()
+    await listener.stop(1)
+    first.settimeout(PATIENCE)
+    with first, suppress(ConnectionError):
+        received = 0
+        while part := first.recv(1_000_000):
+            received += len(part)
+        assert received < len(LARGE)
+
+
+async def test_oldest_request_gives_way() -> None:
+    """The connection goes whose last request is the oldest, whenever it connected."""
+    async with listening(lambda incoming: read_body(incoming, MemoryBudget()), most_connections=2) as port:
+        old, new = await Wire.open(port), await Wire.open(port)
+        for one in (new, old):
+            one.send(request("GET", "/"))
+            assert 200 == (await one.receive()).status
+        third = await Wire.open(port)
+        third.send(request("GET", "/"))
+        assert 200 == (await third.receive()).status
+        assert await new.at_end()
+        old.send(request("GET", "/"))
+        assert 200 == (await old.receive()).status
+        for one in (old, new, third):
+            await one.close()
+
+
+async def test_slow_bodies_take_no_requests(api: Api) -> None:
+    """Requests whose body has not arrived leave the places of those that wait for the disk."""
+    slow = [await Wire.open(api.port) for _ in range(MOST_REQUESTS)]
+    for one in slow:
+        one.send(request("POST", "/v1/usage", EVENT, headers=["Content-Type: application/json"])[:-1])
+    assert 202 == (await api.report(EVENT)).status
+    for one in slow:
+        await one.close()
