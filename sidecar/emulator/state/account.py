@@ -27,7 +27,7 @@ def change_customers(state: State, name: Name, *, entitled: bool) -> Customer:
     if not fitting:
         fitting = [named_customer(name, entitled=False)]
         if fitting[0].license_arn in state.customers:
-            raise ValueError("LicenseArn: belongs to another customer")
+            raise ValueError(f"LicenseArn: {name.license_arn!r}: belongs to another customer")
     for customer in fitting:
         ever_entitled = customer.ever_entitled or (entitled and is_named)
         state.keep(replace(customer, entitled=entitled, ever_entitled=ever_entitled))
