@@ -55,10 +55,10 @@ class Clock:
         """
         chosen = self._speed if speed is None else speed
         if not 0 <= chosen <= FASTEST:
-            raise ValueError(f"speed: must be from 0 to {FASTEST:.0f}")
+            raise ValueError(f"speed: {chosen}: must be from 0 to {FASTEST:.0f}")
         base = (self.now() if now is None else now) + advance
         if not _EARLIEST <= base <= _LATEST:
-            raise ValueError("now: must lie in the years 1970 to 2999")
+            raise ValueError(f"now: {base.isoformat()}: must lie in the years 1970 to 2999")
         self._base = base
         self._base_ns = self._monotonic_ns()
         self._speed = float(chosen)

@@ -1,19 +1,25 @@
 """The command `emulator`: its flags, its start and its end.
 
-Prints one line with the address once it takes connections. Ends cleanly on SIGTERM and SIGINT.
+Prints its addresses and the environment of an SDK to standard output once it takes connections, and then one line to
+standard error for each call. Ends cleanly on SIGTERM and SIGINT.
 """
 
 import argparse
 import asyncio
+import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from sidecar.emulator.call_log import LoggedCall
 from sidecar.emulator.server import serve
 from sidecar.emulator.service import Options
 from sidecar.emulator.state.journal import StateFileError
 from sidecar.emulator.state.seed import NO_SEED, SeedError, read_seed
+
+DOCUMENT = "https://github.com/marketplace-sidecar/marketplace-sidecar/blob/main/docs/emulator.md"
 
 EXIT_CLEAN = 0
 EXIT_CONFIGURATION = 2
@@ -65,6 +71,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="home: a license is found in its home Region alone, and CheckoutLicense elsewhere is redirected "
         "(default: %(default)s)",
     )
+    parser.add_argument(
+        "--log",
+        choices=("text", "json"),
+        default="text",
+        help="how to write each call of an SDK to standard error, one line a call (default: %(default)s)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -82,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
             any_operation=args.any_operation,
             from_first_call=args.from_first_call,
         )
-        asyncio.run(_serve_until_signal(options))
+        asyncio.run(_serve_until_signal(options, _FORMS[args.log]))
     except SeedError as error:
         return _refuse([f"--seed-config: {problem}" for problem in error.problems])
     except StateFileError as error:
@@ -101,17 +113,54 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(parser.parse_args(argv))
 
 
-async def _serve_until_signal(options: Options) -> None:
+async def _serve_until_signal(options: Options, form: Callable[[LoggedCall], str]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(options, announce=_announce, stop=stop)
+    await serve(options, announce=_announce, stop=stop, log=lambda call: _write_call(form(call)))
 
 
 def _announce(url: str) -> None:
-    sys.stdout.write(f"emulator listening on {url}\n")
+    near = reachable(url)
+    lines = (
+        f"emulator listening on {url}",
+        f"console: {near}/",
+        f"document: {DOCUMENT}",
+        "environment of an AWS SDK, or of the AWS CLI:",
+        f"  export {' '.join(f'{name}={value}' for name, value in environment(near).items())}",
+    )
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
+
+
+def reachable(url: str) -> str:
+    """Return the URL with an address of this machine in place of "every address"."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+
+
+def environment(url: str) -> dict[str, str]:
+    """Return the variables that make an AWS SDK call the emulator at `url`. Any key and secret will do."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",  # boto3 does not read AWS_REGION
+        "AWS_ACCESS_KEY_ID": "laptop",
+        "AWS_SECRET_ACCESS_KEY": "any",
+    }
+
+
+def _write_call(line: str) -> None:
+    # A terminal that is gone must not end the emulator.
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+
+_FORMS: Mapping[str, Callable[[LoggedCall], str]] = {
+    "text": LoggedCall.line,
+    "json": lambda call: json.dumps(call.document()),
+}
 
 
 def _refuse(problems: list[str]) -> int:

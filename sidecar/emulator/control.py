@@ -4,7 +4,6 @@ Refuses unknown members, because a misspelled one would silently have no effect.
 `application/problem+json`. Shows no secret: neither private keys nor handed-out credentials.
 """
 
-import math
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
@@ -12,8 +11,9 @@ from typing import Any
 
 from aiohttp import web
 
-from sidecar.emulator.control_requests import ControlError, parse_member, read_members
-from sidecar.emulator.faults import ANY
+from sidecar.emulator.clock import FASTEST
+from sidecar.emulator.control_requests import ControlError, parse_member, read_choice, read_count, read_members
+from sidecar.emulator.faults import ANY, MOST, OPERATIONS, known_faults
 from sidecar.emulator.license_control import LicenseControl
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import format_instant, parse_duration, parse_instant
@@ -47,6 +47,7 @@ class Control:
             web.post("/_emulator/faults", self._add_fault),
             web.get("/_emulator/records", self._show_records),
             web.get("/_emulator/events", self._show_events),
+            web.get("/_emulator/calls", self._show_calls),
             web.post("/_emulator/keys", self._rotate_keys),
             *LicenseControl(self._service).routes(),
             web.get(r"/_emulator/public-keys/{version:\d{1,9}}.pem", self._show_public_key),
@@ -86,6 +87,7 @@ class Control:
         )
 
     async def _reset(self, request: web.Request) -> web.Response:
+        await read_members(request, (), optional=True)
         self._service.reset()
         await self._service.settle()
         return await self._show_state(request)
@@ -94,9 +96,9 @@ class Control:
         return respond(self._clock())
 
     async def _change_clock(self, request: web.Request) -> web.Response:
-        members = await read_members(request, {"now", "advance", "speed"})
+        members = await read_members(request, ("now", "advance", "speed"))
         if not members:
-            raise ControlError("give now, advance or speed")
+            raise ControlError("no member is given; allowed: advance, now, speed")
         now: datetime | None = None
         advance = timedelta()
         if "now" in members:
@@ -104,29 +106,37 @@ class Control:
         if "advance" in members:
             advance = parse_member(members, "advance", parse_duration)
         speed = members.get("speed")
-        if "speed" in members and (isinstance(speed, bool) or not isinstance(speed, int | float)):
-            raise ControlError("speed: must be a number")
-        if isinstance(speed, float) and not math.isfinite(speed):
-            raise ControlError("speed: must be a finite number")
+        if "speed" in members and (
+            isinstance(speed, bool) or not isinstance(speed, int | float) or not 0 <= speed <= FASTEST
+        ):
+            raise ControlError(f"speed: {speed!r:.100}: must be a number from 0 to {FASTEST:.0f}")
         try:
             setting = self._service.clock.change(now=now, advance=advance, speed=speed)
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             raise ControlError(str(error)) from error
+        except OverflowError as error:
+            raise ControlError(f"advance: {members['advance']!r}: leads outside the years 1970 to 2999") from error
         self._service.state.keep(setting)
         await self._service.settle()
         return respond(self._clock())
 
     async def _change_customers(self, request: web.Request) -> web.Response:
         members = await read_members(request, {"action", "entitlements", *CUSTOMER})
-        action = members.pop("action", None)
-        if action not in ("entitle", "unsubscribe"):
-            raise ControlError("action: must be entitle or unsubscribe")
-        if "entitlements" in members and action != "entitle":
+        action = read_choice(members, "action", ("entitle", "unsubscribe"))
+        del members["action"]
+        listed = members.pop("entitlements", None)
+        if listed is not None and action != "entitle":
             raise ControlError("entitlements: are for the action entitle")
+        for member, value in members.items():
+            try:
+                check(Structure({member: CUSTOMER[member]}), {member: value})
+            except ServiceError as error:
+                raise ControlError(f"{member}: {value!r:.100}: {error.message}") from error
         try:
-            name = Name.of(check(Structure(CUSTOMER), members))
-            given = read_entitlements(members["entitlements"]) if "entitlements" in members else None
-            customer = change_customers(self._service.state, name, entitled=action == "entitle", entitlements=given)
+            given = None if listed is None else read_entitlements(listed)
+            customer = change_customers(
+                self._service.state, Name.of(members), entitled=action == "entitle", entitlements=given
+            )
         except (ServiceError, ValueError) as error:
             raise ControlError(str(getattr(error, "message", error))) from error
         token = None
@@ -140,28 +150,34 @@ class Control:
         return respond({"faults": list(self._service.faults.pending())})
 
     async def _add_fault(self, request: web.Request) -> web.Response:
-        members = await read_members(request, {"operation", "fault", "count"})
-        operation, fault, count = members.get("operation", ANY), members.get("fault"), members.get("count", 1)
+        members = await read_members(request, ("operation", "fault", "count"))
+        operation = read_choice({"operation": ANY, **members}, "operation", (ANY, *OPERATIONS))
+        fault, count = members.get("fault"), members.get("count", 1)
+        if not isinstance(fault, str):
+            given = f"{fault!r:.100}: must be" if "fault" in members else "is missing; give"
+            raise ControlError(f"fault: {given} one of {', '.join(known_faults())}")
         if not isinstance(count, int) or isinstance(count, bool):
-            raise ControlError("count: must be an integer")
-        if not isinstance(operation, str) or not isinstance(fault, str):
-            raise ControlError("operation and fault: must be strings")
+            raise ControlError(f"count: {count!r:.100}: must be a whole number from 0 to {MOST}")
         try:
             self._service.faults.add(operation, fault, count)
         except ValueError as error:
             raise ControlError(str(error)) from error
         return await self._show_faults(request)
 
-    async def _show_records(self, _: web.Request) -> web.Response:
-        return respond({"records": [_show_record(record) for record in self._service.state.records]})
+    async def _show_records(self, request: web.Request) -> web.Response:
+        last, records = read_count(request, "last"), self._service.state.records
+        shown = records if last is None else records[len(records) - min(last, len(records)) :]
+        return respond({"records": [_show_record(record) for record in shown]})
+
+    async def _show_calls(self, request: web.Request) -> web.Response:
+        calls = self._service.calls.after(read_count(request, "after") or 0)
+        return respond({"calls": [call.document() for call in calls]})
 
     async def _show_events(self, _: web.Request) -> web.Response:
         return respond({"Records": [event.record for event in self._service.state.trail]})
 
     async def _rotate_keys(self, request: web.Request) -> web.Response:
-        members = await read_members(request, {"rotate"})
-        if members != {"rotate": True}:
-            raise ControlError("rotate: must be true")
+        read_choice(await read_members(request, ("rotate",)), "rotate", (True,))
         await self._service.keys.prepare(self._service.keys.rotate(self._service.clock.now()))
         await self._service.settle()
         return respond(self._keys())

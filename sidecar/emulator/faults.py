@@ -64,7 +64,8 @@ ERROR_NAMES = frozenset(
 )
 """The errors that can be asked for by name, with or without `Exception` at the end."""
 
-_MOST = 1_000_000
+MOST = 1_000_000
+"""The largest count of a fault."""
 
 
 @dataclass(slots=True)
@@ -87,12 +88,12 @@ class Faults:
             ValueError: The operation or fault is unknown, does not fit, or the count is out of range.
         """
         if operation not in (ANY, *OPERATIONS):
-            raise ValueError(f"operation: must be one of {', '.join((ANY, *OPERATIONS))}")
+            raise ValueError(f"operation: {operation!r:.100}: must be one of {', '.join((ANY, *OPERATIONS))}")
         name = _known_name(fault)
         if operation != ANY and operation not in BEHAVIOURS.get(name, _EVERYWHERE):
-            raise ValueError(f"fault: {fault} can happen only to {', '.join(sorted(BEHAVIOURS[name]))}")
-        if not 0 <= count <= _MOST:
-            raise ValueError(f"count: must be from 0 to {_MOST}")
+            raise ValueError(f"fault: {fault!r}: can happen only to {', '.join(sorted(BEHAVIOURS[name]))}")
+        if not 0 <= count <= MOST:
+            raise ValueError(f"count: {count}: must be from 0 to {MOST}")
         if count == 0:
             self._orders = deque(order for order in self._orders if (order.operation, order.fault) != (operation, name))
         else:
@@ -123,5 +124,9 @@ def _known_name(fault: str) -> str:
     for name in (fault, f"{fault}Exception"):
         if name in BEHAVIOURS or name in ERROR_NAMES:
             return name
-    known = ", ".join((*BEHAVIOURS, *sorted(ERROR_NAMES)))
-    raise ValueError(f"fault: unknown; known are {known}")
+    raise ValueError(f"fault: {fault!r:.100}: must be one of {', '.join(known_faults())}")
+
+
+def known_faults() -> list[str]:
+    """Return the name of every fault."""
+    return [*BEHAVIOURS, *sorted(ERROR_NAMES)]

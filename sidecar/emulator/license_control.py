@@ -35,7 +35,7 @@ class LicenseControl:
         return respond({"licenses": licenses})
 
     async def _change_license(self, request: web.Request) -> web.Response:
-        members = await read_members(request, {"action", *NAMES})
+        members = await read_members(request, ("action", *NAMES))
         action = members.pop("action", None)
         now = self._service.clock.now()
         try:

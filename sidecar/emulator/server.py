@@ -8,22 +8,30 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
+from sidecar.emulator.browsers import find_fault
+from sidecar.emulator.call_log import LoggedCall
 from sidecar.emulator.control import Control, Handler
-from sidecar.emulator.control_requests import ControlError
+from sidecar.emulator.control_requests import ControlError, check_query
 from sidecar.emulator.protocol.wire import LARGEST_BODY, answer
 from sidecar.emulator.responses import respond
 from sidecar.emulator.service import Options, Service
 
 
-def create_app(options: Options) -> web.Application:
-    """Make the application; it opens the state file when it starts up.
+def ignore(_: LoggedCall) -> None:
+    """Log no call."""
+
+
+def create_app(options: Options, log: Callable[[LoggedCall], object] = ignore) -> web.Application:
+    """Make the application; it opens the state file when it starts up. `log` gets each call of an SDK.
 
     Raises:
         StateFileError: At start-up, if the state file cannot be used.
     """
     service = Service(options)
-    app = web.Application(middlewares=[_answer_problems], client_max_size=LARGEST_BODY)
+    service.calls.listen(log)
+    app = web.Application(middlewares=[_answer_problems, _admit(options.host)], client_max_size=LARGEST_BODY)
 
     async def answer_call(request: web.Request) -> web.StreamResponse:
         return await answer(service, request)
@@ -39,15 +47,27 @@ def create_app(options: Options) -> web.Application:
     return app
 
 
-async def serve(options: Options, *, announce: Callable[[str], None], stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; `announce` gets the base URL once the port takes connections.
+async def serve(
+    options: Options,
+    *,
+    announce: Callable[[str], None],
+    stop: asyncio.Event,
+    log: Callable[[LoggedCall], object] = ignore,
+) -> None:
+    """Serve until `stop` is set.
+
+    Args:
+        options: How to run.
+        announce: Gets the base URL once the port takes connections.
+        stop: Ends it.
+        log: Gets each call of an SDK.
 
     Raises:
         StateFileError: The state file cannot be used.
         OSError: The address cannot be listened on.
     """
     # Bodies stay as they were signed: no decompression. Calls held by a fault do not delay the end.
-    runner = web.AppRunner(create_app(options), access_log=None, shutdown_timeout=0.5, auto_decompress=False)
+    runner = web.AppRunner(create_app(options, log), access_log=None, shutdown_timeout=0.5, auto_decompress=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, options.host, options.port).start()
@@ -58,12 +78,27 @@ async def serve(options: Options, *, announce: Callable[[str], None], stop: asyn
         await runner.cleanup()
 
 
+def _admit(listens_on: str) -> Middleware:
+    """Return the middleware that refuses pages of other origins, and queries that a path does not have."""
+
+    @web.middleware
+    async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+        fault = find_fault(request.headers, listens_on)
+        if fault is not None:
+            raise ControlError(fault, status=403, kind="foreign-page")
+        if request.path.startswith("/_emulator/"):
+            check_query(request)
+        return await handler(request)
+
+    return admit
+
+
 @web.middleware
 async def _answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ControlError as error:
-        return _problem(400, "malformed", str(error))
+        return _problem(error.status, error.kind, str(error))
     except web.HTTPException as error:
         return _problem(error.status, error.reason.lower().replace(" ", "-"), f"{request.method}: {error.reason}")
     except OSError as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sidecar.emulator.call_log import CallLog
 from sidecar.emulator.clock import Clock
 from sidecar.emulator.faults import Faults
 from sidecar.emulator.protocol.quotas import Quotas
@@ -62,6 +63,7 @@ class Service:
         self.faults = Faults()
         self.quotas = Quotas(enforced=options.quotas)
         self.keys = KeyRing(self.state)
+        self.calls = CallLog()
 
     async def open(self) -> None:
         """Take the state file's content in.
@@ -107,6 +109,7 @@ class Service:
         self.clock.reset()
         self.faults.clear()
         self.quotas.reset()
+        self.calls.clear()
 
     async def close(self) -> None:
         """Close the state file."""

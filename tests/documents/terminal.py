@@ -40,7 +40,9 @@ _INSTALLED = (
 )
 """What an upgrade reuses: the values with which the seller's document installs."""
 _EXEC = re.compile(r"^kubectl .*?\bexec\b.*? -- ")
-_READING = re.compile(r"^(curl -s (?!.* -d )|marketplace-sidecar (status|ledger (status|records|verify)|healthcheck))")
+_READING = re.compile(
+    r"^(curl -s (?!.* (-d|--json) )|marketplace-sidecar (status|ledger (status|records|verify)|healthcheck))"
+)
 _PAUSE = 0.1
 
 

@@ -97,6 +97,9 @@ def test_clock_runs_fast(emulator: "RunningEmulator") -> None:
         ("faults", {"operation": None, "fault": "throttle"}),
         ("keys", {}),
         ("keys", {"rotate": False}),
+        ("keys", {"rotate": 1}),
+        ("reset", {"everything": True}),
+        ("reset", []),
     ],
 )
 def test_malformed_control_is_refused(emulator: "RunningEmulator", path: str, members: object) -> None:
@@ -106,6 +109,67 @@ def test_malformed_control_is_refused(emulator: "RunningEmulator", path: str, me
     assert (400, 400) == (status, problem["status"])
     assert problem["detail"]
     assert before == {name: value for name, value in emulator.get("state").items() if name != "now"}
+
+
+@pytest.mark.parametrize(
+    ("path", "members", "expected"),
+    [
+        ("reset", {"hard": True}, ["hard", "True", "no member is allowed"]),
+        ("clock", {"sped": 9}, ["sped", "9", "advance, now, speed"]),
+        ("clock", {"now": "yesterday"}, ["now", "'yesterday'", "RFC 3339"]),
+        ("clock", {"speed": -7}, ["speed", "-7", "0 to 100000"]),
+        ("clock", {"now": "0001-01-01T00:00:00Z"}, ["now", "0001", "1970 to 2999"]),
+        ("clock", {"advance": "99999999h", "now": "2998-01-01T00:00:00Z"}, ["99999999h", "1970 to 2999"]),
+        ("customers", {"action": "forget"}, ["action", "'forget'", '"entitle", "unsubscribe"']),
+        ("customers", {"action": "entitle", "CustomerAWSAccountId": "me"}, ["CustomerAWSAccountId", "'me'", "[0-9]+"]),
+        ("faults", {"operation": "Nothing", "fault": "throttle"}, ["operation", "'Nothing'", "CheckoutLicense"]),
+        ("faults", {"operation": "RegisterUsage", "fault": "unprocessed"}, ["'unprocessed'", "BatchMeterUsage"]),
+        ("faults", {}, ["fault", "missing", "throttle"]),
+        ("faults", {"fault": "throttle", "count": 1.5}, ["count", "1.5", "0 to 1000000"]),
+        ("keys", {"rotate": "yes"}, ["rotate", "'yes'", "true"]),
+        ("licenses", {"action": "lend"}, ["action", "'lend'", "grant"]),
+    ],
+)
+def test_refusal_names_member_value_and_allowed(
+    emulator: "RunningEmulator", path: str, members: dict[str, Any], expected: list[str]
+) -> None:
+    """A refused control request names the member, its value and what is allowed."""
+    status, problem = emulator.try_post(path, members)
+    assert 400 == status
+    assert [] == [part for part in expected if part not in problem["detail"]], problem["detail"]
+
+
+@pytest.mark.parametrize("path", ["state?full=1", "records?first=2", "records?last=x", "clock?now=1", "events?last=1"])
+def test_unknown_query_is_refused(emulator: "RunningEmulator", path: str) -> None:
+    """A query parameter that a path does not have would silently have no effect, so it is refused."""
+    assert 400 == emulator.send("GET", f"/_emulator/{path}")[0]
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+def test_body_of_another_type_is_refused(emulator: "RunningEmulator", media_type: str) -> None:
+    """A body that a foreign page may send without asking is refused, and the message has curl's option."""
+    status, body = emulator.send("POST", "/_emulator/reset", b"{}", {"Content-Type": media_type})
+    assert 415 == status
+    assert "--json" in json.loads(body)["detail"]
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
+def test_json_body_is_taken(emulator: "RunningEmulator", media_type: str) -> None:
+    """The media type is compared without its parameters and case; a reset needs no body."""
+    assert 200 == emulator.send("POST", "/_emulator/reset", b"{}", {"Content-Type": media_type})[0]
+    assert 200 == emulator.send("POST", "/_emulator/reset")[0]
+
+
+def test_newest_records(emulator: "RunningEmulator", connect: "Connect") -> None:
+    """A reader of many records may ask for the newest ones alone."""
+    client = connect(emulator)
+    emulator.freeze("2026-11-23T10:00:00Z")
+    for name in ("a", "b", "c"):
+        client.meter_usage(ProductCode="p", Timestamp=datetime(2026, 11, 23, 10, tzinfo=UTC), UsageDimension=name)
+    found = {
+        last: [each["UsageDimension"] for each in emulator.get(f"records?last={last}")["records"]] for last in (0, 2, 9)
+    }
+    assert {0: [], 2: ["b", "c"], 9: ["a", "b", "c"]} == found
 
 
 def test_unknown_fault_lists_known(emulator: "RunningEmulator") -> None:

@@ -263,11 +263,11 @@ def test_every_fault_is_taken(fault: str) -> None:
 @pytest.mark.parametrize(
     ("operation", "fault", "count", "expected"),
     [
-        ("Meter", "throttle", 1, "operation: must be one of"),
-        ("MeterUsage", "trottle", 1, "known are throttle"),
+        ("Meter", "throttle", 1, "operation: 'Meter': must be one of"),
+        ("MeterUsage", "trottle", 1, "must be one of throttle"),
         ("MeterUsage", "hs256", 1, "can happen only to RegisterUsage"),
-        ("MeterUsage", "throttle", -1, "count: must be"),
-        ("MeterUsage", "throttle", 1_000_001, "count: must be"),
+        ("MeterUsage", "throttle", -1, "count: -1: must be"),
+        ("MeterUsage", "throttle", 1_000_001, "count: 1000001: must be"),
     ],
 )
 def test_fault_is_refused(operation: str, fault: str, count: int, expected: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, DecimalException
 from typing import Any, NoReturn
 
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.shapes import Structure, check
 from sidecar.emulator.protocol.sigv4 import Caller
@@ -29,12 +30,14 @@ class CallAnswer:
         result: The answer's members; empty when there is an error.
         parameters: What the log may show of the request; None when it could not be read.
         elements: What the log may show of the result.
+        rule: The rule that decided, where there is no error.
     """
 
     result: dict[str, Any] = field(default_factory=dict, repr=False)
     parameters: dict[str, Any] | None = None
     elements: dict[str, Any] | None = None
     error: ServiceError | None = None
+    rule: Rule = Rule.SHAPE
 
 
 def read_body(call: Call, requests: Mapping[str, Structure]) -> dict[str, Any]:

@@ -6,6 +6,9 @@ Refuses to know why an error is raised: rules raise, this module only names. Inv
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Self
+
+from sidecar.emulator.protocol.decisions import BY_ERROR, Rule
 
 MODELLED: Mapping[str, tuple[str, ...]] = {
     "RegisterUsage": (
@@ -110,14 +113,28 @@ class ServiceError(Exception):
     Attributes:
         code: The name on the wire, for example `ThrottlingException`.
         message: A sentence for a person. Never holds a nonce, a token or a signature.
-        members: What the error says beside its message.
+        members: The other members of the answer.
+        rule: The rule that decided.
     """
 
-    def __init__(self, code: str, message: str, *, members: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        members: Mapping[str, str] = MappingProxyType({}),
+        rule: Rule | None = None,
+    ) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
         self.members = members
+        self.rule = BY_ERROR.get(code, Rule.SHAPE) if rule is None else rule
+
+    @classmethod
+    def of_fault(cls, code: str, message: str = "This fault was armed.", **members: str) -> Self:
+        """Return the refusal that a fault of the control API causes."""
+        return cls(code, message, members=members, rule=Rule.FAULT)
 
     @property
     def status(self) -> int:

@@ -5,6 +5,7 @@ Applies the faults that change an answer or refuse a call, then the rules. Refus
 
 from sidecar.emulator.faults import ERROR_NAMES
 from sidecar.emulator.protocol.calls import Call, CallAnswer, read_body
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import format_instant
 from sidecar.emulator.protocol.license_answers import (
@@ -37,6 +38,17 @@ _REFUSALS = {
 }
 
 
+_DECIDING = {
+    "CheckoutLicense": Rule.SEATS,
+    "CheckInLicense": Rule.CHECKOUT,
+    "ExtendLicenseConsumption": Rule.CHECKOUT,
+    "GetLicense": Rule.LICENSE,
+    "GetLicenseUsage": Rule.SEATS,
+    "ListReceivedLicenses": Rule.LICENSE,
+}
+"""The rule behind an answer that is no refusal."""
+
+
 async def perform(service: Service, call: Call) -> CallAnswer:
     """Perform a call. Never raises a ServiceError: a refusal is an answer, too."""
     answer = CallAnswer()
@@ -54,11 +66,11 @@ async def perform(service: Service, call: Call) -> CallAnswer:
 
 def _check_call(service: Service, call: Call) -> None:
     if call.fault == "RedirectException":
-        raise ServiceError(call.fault, "This fault was asked for.", members={"Location": "us-east-1"})
+        raise ServiceError.of_fault(call.fault, Location="us-east-1")
     if call.fault in ERROR_NAMES or call.fault in _REFUSALS:
-        raise ServiceError(_REFUSALS.get(call.fault, call.fault), "This fault was asked for.")
+        raise ServiceError.of_fault(_REFUSALS.get(call.fault, call.fault))
     if call.fault == "access-denied":
-        raise ServiceError(
+        raise ServiceError.of_fault(
             "AccessDeniedException",
             f"User: {call.caller.arn} is not authorized to perform: license-manager:{call.operation}",
         )
@@ -68,6 +80,7 @@ def _check_call(service: Service, call: Call) -> None:
 
 def _answer_request(service: Service, call: Call, request: LicenseRequest, answer: CallAnswer) -> None:
     state, now = service.state, service.clock.now()
+    answer.rule = _DECIDING[call.operation]
     region = call.caller.region if service.options.license_region == "home" else None
     match request:
         case CheckoutLicenseRequest():

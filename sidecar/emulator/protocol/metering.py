@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from sidecar.emulator.faults import ERROR_NAMES
 from sidecar.emulator.protocol.calls import Call, CallAnswer, read_body
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import epoch_seconds
 from sidecar.emulator.protocol.requests import (
@@ -68,10 +69,10 @@ def _read_members(call: Call) -> dict[str, Any]:
 
 def _check_call(service: Service, call: Call, request: MeteringRequest) -> None:
     if call.fault in ERROR_NAMES or call.fault in _REFUSALS:
-        raise ServiceError(_REFUSALS.get(call.fault, call.fault), "This fault was asked for.")
+        raise ServiceError.of_fault(_REFUSALS.get(call.fault, call.fault))
     if call.fault == "access-denied":
         dry_run = isinstance(request, MeterUsageRequest) and request.dry_run
-        raise ServiceError(
+        raise ServiceError.of_fault(
             "UnauthorizedException" if dry_run else "AccessDeniedException",
             f"User: {call.caller.arn} is not authorized to perform: aws-marketplace:{call.operation}",
         )
@@ -94,6 +95,7 @@ def _note_first_call(service: Service, call: Call, request: MeteringRequest) -> 
 
 async def _register_usage(service: Service, call: Call, request: RegisterUsageRequest, answer: CallAnswer) -> None:
     await service.keys.prepare(request.public_key_version, fault=call.fault)
+    answer.rule = Rule.REGISTRATION
     granted = register_usage(service.state, service.clock.now(), call.caller.identity, request)
     answer.result = {"Signature": service.keys.sign(granted.key_version, granted.claims, fault=call.fault)}
     if granted.rotated_at is not None:
@@ -104,7 +106,9 @@ def _meter_usage(service: Service, call: Call, request: MeterUsageRequest, answe
     if request.dry_run and call.fault == "dry-run-success":
         answer.result = {"MeteringRecordId": str(uuid4())}
         return
+    held = len(service.state.records)
     record = meter_usage(service.state, service.clock.now(), call.caller.identity, request)
+    answer.rule = Rule.HOUR_SLOT if len(service.state.records) > held else Rule.REPEAT
     answer.elements = {"meteringRecordId": record.metering_record_id}
     if call.fault != "no-record-id":
         answer.result = {"MeteringRecordId": record.metering_record_id}
@@ -118,6 +122,7 @@ def _batch_meter_usage(
         answer.result = {"Results": [], "UnprocessedRecords": sent}
         return
     outcomes = batch_meter_usage(service.state, service.clock.now(), call.caller.identity, request)
+    answer.rule = Rule.CUSTOMER_SLOT
     results: list[dict[str, Any]] = []
     for record, outcome in zip(sent, outcomes, strict=True):
         result = {"UsageRecord": record, "Status": outcome.status}
@@ -132,6 +137,7 @@ def _batch_meter_usage(
 
 def _resolve_customer(service: Service, request: ResolveCustomerRequest, answer: CallAnswer) -> None:
     customer = resolve_customer(service.state, service.clock.now(), request.token)
+    answer.rule = Rule.REGISTRATION_TOKEN
     answer.result = {
         "ProductCode": service.state.seed.resolved_product_code,
         "CustomerAWSAccountId": customer.aws_account_id,

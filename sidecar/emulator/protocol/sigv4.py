@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, quote
 
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.state.customers import RUNNING_ACCOUNT
 from sidecar.emulator.state.entries import Session
@@ -112,7 +113,9 @@ def authenticate(request: SignedRequest, service: str, sessions: Mapping[str, Se
             "InvalidSignatureException", "The request signature we calculated does not match the one you provided."
         )
     if system_now >= session.expires_at:
-        raise ServiceError("ExpiredTokenException", "The security token included in the request is expired.")
+        raise ServiceError(
+            "ExpiredTokenException", "The security token included in the request is expired.", rule=Rule.SIGNATURE
+        )
     return Caller(session.identity, session.access_key_id, authorization.region, session)
 
 

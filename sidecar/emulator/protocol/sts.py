@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from xml.sax.saxutils import escape
 
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import format_instant
 from sidecar.emulator.protocol.sigv4 import SESSION_KEY_PREFIX, Caller
@@ -120,7 +121,7 @@ def _read_claims(token: str) -> dict[str, Any]:
 def _check_claims(claims: dict[str, Any], system_now: datetime) -> None:
     expiry = claims.get("exp")
     if isinstance(expiry, int | float) and not expiry > system_now.timestamp():
-        raise ServiceError("ExpiredTokenException", "The web identity token has expired.")
+        raise ServiceError("ExpiredTokenException", "The web identity token has expired.", rule=Rule.WEB_IDENTITY)
     audience = claims.get("aud", AUDIENCE)
     if audience != AUDIENCE and not (isinstance(audience, list) and AUDIENCE in audience):
         raise ServiceError("InvalidIdentityToken", f"Incorrect token audience: it must be {AUDIENCE}.")

@@ -13,9 +13,11 @@ from uuid import uuid4
 
 from aiohttp import web
 
+from sidecar.emulator.call_log import CallNotes
 from sidecar.emulator.clock import system_now
 from sidecar.emulator.faults import ERROR_NAMES, STS_OPERATION
 from sidecar.emulator.protocol.calls import Call
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.services import JsonService, find_service
 from sidecar.emulator.protocol.sigv4 import SignedRequest, authenticate
@@ -48,13 +50,18 @@ _STS_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class _Exchange:
-    """One HTTP request and the id of its answer."""
+    """One HTTP request and what is noted of it."""
 
     service: Service
     request: web.Request
-    request_id: str
+    notes: CallNotes
+
+    @property
+    def request_id(self) -> str:
+        return self.notes.request_id
 
     def json_answer(self, status: int, members: dict[str, Any]) -> web.Response:
+        self.notes.status = status
         return web.Response(
             status=status,
             body=json.dumps(members).encode(),
@@ -62,14 +69,28 @@ class _Exchange:
         )
 
     def json_error(self, error: ServiceError, message_member: str = "message") -> web.Response:
+        self.note(error)
         return self.json_answer(error.status, {"__type": error.code, message_member: error.message, **error.members})
 
     def xml_answer(self, status: int, document: str) -> web.Response:
+        self.notes.status = status
         return web.Response(
             status=status,
             body=document.encode(),
             headers={"Content-Type": "text/xml", "x-amzn-RequestId": self.request_id},
         )
+
+    def log(self) -> None:
+        self.service.calls.add(self.notes, self.service.clock.now())
+
+    def note(self, error: ServiceError) -> None:
+        self.notes.error, self.notes.message, self.notes.rule = error.code, error.message, error.rule
+
+    def take_fault(self, operation: str) -> str | None:
+        """Return the fault that is armed for this call."""
+        fault = self.service.faults.take(operation)
+        self.notes.fault = fault
+        return fault
 
     def signed(self, body: bytes) -> SignedRequest:
         headers = {name.lower(): ",".join(self.request.headers.getall(name)) for name in self.request.headers}
@@ -78,9 +99,13 @@ class _Exchange:
 
     async def misbehave(self, fault: str | None) -> web.Response | None:
         """Carry out a fault that keeps the call from being processed."""
+        if fault in ("garbage", "timeout", "disconnect"):
+            self.notes.rule = Rule.FAULT
         if fault == "garbage":
+            self.notes.status = 200
             return web.Response(body=b"<html>\xff\x00 this is no answer", headers={"Content-Type": "text/html"})
         if fault == "timeout":
+            self.log()
             await self._hold()
         if fault in ("timeout", "disconnect"):
             return self.hang_up()
@@ -98,6 +123,8 @@ class _Exchange:
 
     def hang_up(self) -> web.Response:
         # The connection goes before the answer does, so the client sees the end of the stream and no status.
+        self.notes.status = None
+        self.notes.rule = Rule.FAULT
         if self.request.transport is not None:
             self.request.transport.close()
         return web.Response(status=499)
@@ -105,28 +132,41 @@ class _Exchange:
 
 async def answer(service: Service, request: web.Request) -> web.StreamResponse:
     """Answer a call of either protocol."""
-    exchange = _Exchange(service, request, str(uuid4()))
+    exchange = _Exchange(service, request, CallNotes("unknown", str(uuid4())))
+    try:
+        return await _answer(exchange)
+    finally:
+        if exchange.notes.fault != "timeout":  # logged before its wait
+            exchange.log()
+
+
+async def _answer(exchange: _Exchange) -> web.StreamResponse:
+    request = exchange.request
     target = request.headers.get("X-Amz-Target")
     if target is None and request.content_type == "application/x-www-form-urlencoded":
         try:
             return await _answer_sts(exchange)
         except ServiceError as error:
+            exchange.note(error)
             return exchange.xml_answer(error.status, error_xml(error, exchange.request_id))
     called = find_service(target or "")
     if called is None:
         unknown = "X-Amz-Target names no operation of a service that the emulator plays."
         return exchange.json_error(ServiceError("UnknownOperationException", unknown))
+    exchange.notes.operation = (target or "").removeprefix(called.target_prefix)
     try:
-        return await _answer_json(exchange, called, (target or "").removeprefix(called.target_prefix))
+        return await _answer_json(exchange, called)
     except ServiceError as error:
         return exchange.json_error(error, called.message_member)
 
 
-async def _answer_json(exchange: _Exchange, called: JsonService, operation: str) -> web.StreamResponse:
-    service = exchange.service
+async def _answer_json(exchange: _Exchange, called: JsonService) -> web.StreamResponse:
+    service, notes = exchange.service, exchange.notes
+    operation = notes.operation
     body = await _read_body(exchange.request)
     caller = authenticate(exchange.signed(body), called.signing_name, service.state.sessions, system_now())
-    fault = service.faults.take(operation)
+    notes.identity, notes.region = caller.identity, caller.region
+    fault = exchange.take_fault(operation)
     unanswered = await exchange.misbehave(fault)
     if unanswered is not None:
         return unanswered
@@ -143,11 +183,13 @@ async def _answer_json(exchange: _Exchange, called: JsonService, operation: str)
             error=answer.error,
         )
     )
+    notes.parameters, notes.elements = answer.parameters, answer.elements
+    notes.rule = answer.rule if fault is None else Rule.FAULT
     await _settle(service, called.internal_error)
     if fault in ("drop-response", "drop-new-token"):
         return exchange.hang_up()
     if fault == "internal-taken":
-        raise ServiceError(called.internal_error, "This fault was asked for.")
+        raise ServiceError.of_fault(called.internal_error)
     if answer.error is not None:
         raise answer.error
     return exchange.json_answer(200, answer.result)
@@ -161,8 +203,10 @@ async def _answer_sts(exchange: _Exchange) -> web.StreamResponse:
         raise ServiceError("ValidationError", "The body is not a form.") from error
     match form.get("Action"):
         case "AssumeRoleWithWebIdentity":
+            exchange.notes.operation = STS_OPERATION
             return await _assume_role(exchange, form)
         case "GetCallerIdentity":
+            exchange.notes.operation = "GetCallerIdentity"
             return _get_caller_identity(exchange, body)
         case _:
             raise ServiceError("InvalidAction", "Action names no operation of this service.")
@@ -172,24 +216,27 @@ def _get_caller_identity(exchange: _Exchange, body: bytes) -> web.StreamResponse
     try:
         caller = authenticate(exchange.signed(body), "sts", exchange.service.state.sessions, system_now())
     except ServiceError as error:
-        raise ServiceError(_STS_NAMES.get(error.code, error.code), error.message) from error
+        raise ServiceError(_STS_NAMES.get(error.code, error.code), error.message, rule=error.rule) from error
+    exchange.notes.identity, exchange.notes.rule = caller.identity, Rule.SIGNATURE
     return exchange.xml_answer(200, caller_xml(caller, exchange.request_id))
 
 
 async def _assume_role(exchange: _Exchange, form: dict[str, str]) -> web.StreamResponse:
-    service = exchange.service
-    fault = service.faults.take(STS_OPERATION)
+    service, notes = exchange.service, exchange.notes
+    notes.parameters = {"roleArn": form.get("RoleArn"), "roleSessionName": form.get("RoleSessionName")}
+    fault = exchange.take_fault(STS_OPERATION)
     unanswered = await exchange.misbehave(fault)
     if unanswered is not None:
         return unanswered
     if fault in ERROR_NAMES or fault in _STS_REFUSALS:
-        raise ServiceError(_STS_REFUSALS.get(fault, fault), "This fault was asked for.")
+        raise ServiceError.of_fault(_STS_REFUSALS.get(fault, fault))
     session, subject = assume_role(service.state, system_now(), form)
+    notes.identity, notes.rule = session.identity, Rule.WEB_IDENTITY
     await _settle(service, "InternalServiceErrorException")
     if fault == "drop-response":
         return exchange.hang_up()
     if fault == "internal-taken":
-        raise ServiceError(_STS_REFUSALS["internal"], "This fault was asked for.")
+        raise ServiceError.of_fault(_STS_REFUSALS["internal"])
     return exchange.xml_answer(200, credentials_xml(session, subject, exchange.request_id))
 
 
@@ -204,4 +251,4 @@ async def _settle(service: Service, internal_error: str) -> None:
     try:
         await service.settle()
     except OSError as error:
-        raise ServiceError(internal_error, f"The state file: {error.strerror}") from error
+        raise ServiceError(internal_error, f"The state file: {error.strerror}", rule=Rule.STATE_FILE) from error

@@ -7,6 +7,7 @@ has been judged.
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import hour_of
 from sidecar.emulator.protocol.requests import BatchMeterUsageRequest, UsageRecord
@@ -67,7 +68,9 @@ def check_window(now: datetime, timestamp: datetime) -> None:
     month_start = hour_of(now).replace(day=1, hour=0)
     if timestamp < month_start and now - month_start >= MONTH_END_GRACE:
         raise ServiceError(
-            "TimestampOutOfBoundsException", "Usage of last month is taken until 06:00 UTC on the first of the month."
+            "TimestampOutOfBoundsException",
+            "Usage of last month is taken until 06:00 UTC on the first of the month.",
+            rule=Rule.MONTH_END,
         )
 
 
@@ -75,19 +78,29 @@ def _check_customer(state: State, product_code: str | None, record: UsageRecord)
     if record.customer_identifier is not None:
         if record.license_arn is not None or record.aws_account_id is not None:
             raise ServiceError(
-                "ValidationException", "Name a customer by CustomerIdentifier or by LicenseArn, not both."
+                "ValidationException",
+                "Name a customer by CustomerIdentifier or by LicenseArn, not both.",
+                rule=Rule.CUSTOMER,
             )
         if product_code is None:
-            raise ServiceError("ValidationException", "CustomerIdentifier needs ProductCode on the request.")
+            raise ServiceError(
+                "ValidationException", "CustomerIdentifier needs ProductCode on the request.", rule=Rule.CUSTOMER
+            )
         if not record.customer_identifier:
             raise ServiceError("InvalidCustomerIdentifierException", "The CustomerIdentifier does not exist.")
         return
     if record.license_arn is None or record.aws_account_id is None:
         raise ServiceError(
-            "ValidationException", "Name a customer by CustomerIdentifier, or by CustomerAWSAccountId and LicenseArn."
+            "ValidationException",
+            "Name a customer by CustomerIdentifier, or by CustomerAWSAccountId and LicenseArn.",
+            rule=Rule.CUSTOMER,
         )
     if product_code is not None:
-        raise ServiceError("ValidationException", "ProductCode must not be sent with LicenseArn: that bills twice.")
+        raise ServiceError(
+            "ValidationException",
+            "ProductCode must not be sent with LicenseArn: that bills twice.",
+            rule=Rule.CUSTOMER,
+        )
     by_license = find_customers(state.customers.values(), Name(license_arn=record.license_arn))
     by_account = find_customers(state.customers.values(), Name(aws_account_id=record.aws_account_id))
     # Either the license is known and another customer's, or the account is known and has other licenses.

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.license_requests import PERPETUAL, CheckoutLicenseRequest, EntitlementAsked
 from sidecar.emulator.rules.licenses import NO_COUNT, amount_held, gives_right, is_held, newest_license
@@ -40,7 +41,9 @@ def checkout_license(
     if earlier is not None:
         if earlier.request != request:
             raise ServiceError(
-                "InvalidParameterValueException", "The ClientToken was used for a checkout with other parameters."
+                "InvalidParameterValueException",
+                "The ClientToken was used for a checkout with other parameters.",
+                rule=Rule.CHECKOUT,
             )
         return earlier
     names = [asked.name for asked in request.entitlements]
@@ -48,7 +51,7 @@ def checkout_license(
         raise ServiceError("InvalidParameterValueException", "Entitlements: each entitlement must be named once.")
     license_ = newest_license(state, now, request.sku, request.fingerprint)
     if license_ is None:
-        raise _no_entitlements("No license of this product gives the right.")
+        raise _no_entitlements("No license of this product gives the right.", Rule.LICENSE)
     check_region(license_, region)
     for asked in request.entitlements:
         _check_entitlement(state, now, license_, asked)
@@ -74,7 +77,9 @@ def check_in_license(state: State, now: datetime, token: str, *, region: str | N
     license_ = state.licenses[checkout.license_arn]
     fixed = {terms.name for terms in license_.entitlements if terms.allow_check_in is False}
     if checkout.expires_at is None or fixed & {asked.name for asked in checkout.request.entitlements}:
-        raise ServiceError("InvalidParameterValueException", "The checkout does not allow a check-in.")
+        raise ServiceError(
+            "InvalidParameterValueException", "The checkout does not allow a check-in.", rule=Rule.CHECKOUT
+        )
     state.keep(replace(checkout, returned_at=now))
 
 
@@ -88,9 +93,13 @@ def extend_license_consumption(
     """
     checkout = _find(state, now, token, region)
     if checkout.expires_at is None:
-        raise ServiceError("InvalidParameterValueException", "A perpetual checkout cannot be extended.")
+        raise ServiceError(
+            "InvalidParameterValueException", "A perpetual checkout cannot be extended.", rule=Rule.CHECKOUT
+        )
     if not gives_right(state.licenses[checkout.license_arn], now):
-        raise ServiceError("ResourceNotFoundException", "The license of the checkout is not available.")
+        raise ServiceError(
+            "ResourceNotFoundException", "The license of the checkout is not available.", rule=Rule.LICENSE
+        )
     extensions = checkout.extensions + 1 if new_token else checkout.extensions
     extended = replace(
         checkout,
@@ -119,12 +128,12 @@ def check_region(license_: License, region: str | None) -> None:
 def _check_entitlement(state: State, now: datetime, license_: License, asked: EntitlementAsked) -> None:
     terms = next((each for each in license_.entitlements if each.name == asked.name), None)
     if terms is None or terms.unit != asked.unit:
-        raise _no_entitlements("The license has no such entitlement in this unit.")
+        raise _no_entitlements("The license has no such entitlement in this unit.", Rule.UNIT)
     if terms.unit != NO_COUNT:
         amount = _read_amount(asked)
         held = amount_held(state.checkouts.values(), license_.arn, asked.name, now)
         if not _has_room(terms, held + amount):
-            raise _no_entitlements("The maximum count of the entitlement is reached.")
+            raise _no_entitlements("The maximum count of the entitlement is reached.", Rule.SEATS)
 
 
 def _has_room(terms: EntitlementTerms, amount: Decimal) -> bool:
@@ -133,7 +142,7 @@ def _has_room(terms: EntitlementTerms, amount: Decimal) -> bool:
 
 def _read_amount(asked: EntitlementAsked) -> Decimal:
     if asked.value is None:
-        raise ServiceError("ValidationException", "Entitlements: a counted entitlement needs a Value.")
+        raise ServiceError("ValidationException", "Entitlements: a counted entitlement needs a Value.", rule=Rule.UNIT)
     try:
         amount = Decimal(asked.value)
     except InvalidOperation as error:
@@ -151,7 +160,9 @@ def _find(state: State, now: datetime, token: str, region: str | None) -> Checko
     if checkout is None or not is_held(checkout, now):
         raise ServiceError("ResourceNotFoundException", "The consumption token is unknown, or its checkout has ended.")
     if region not in (None, state.licenses[checkout.license_arn].home_region):
-        raise ServiceError("ResourceNotFoundException", "The consumption token is unknown in this Region.")
+        raise ServiceError(
+            "ResourceNotFoundException", "The consumption token is unknown in this Region.", rule=Rule.HOME_REGION
+        )
     return checkout
 
 
@@ -159,5 +170,5 @@ def _consumption_token(client_token: str, extensions: int) -> str:
     return hashlib.sha256(f"{client_token}\x1f{extensions}".encode()).hexdigest()
 
 
-def _no_entitlements(message: str) -> ServiceError:
-    return ServiceError("NoEntitlementsAllowedException", message)
+def _no_entitlements(message: str, rule: Rule) -> ServiceError:
+    return ServiceError("NoEntitlementsAllowedException", message, rule=rule)

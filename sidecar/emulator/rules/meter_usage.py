@@ -8,6 +8,7 @@ ended therefore burns it.
 
 from datetime import datetime, timedelta
 
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import hour_of
 from sidecar.emulator.protocol.requests import MeterUsageRequest
@@ -66,7 +67,11 @@ def check_window(now: datetime, timestamp: datetime) -> None:
 def _check_first_call(state: State, identity: str, request: MeterUsageRequest) -> None:
     first = state.first_calls.get(identity)
     if first is not None and hour_of(request.timestamp) < hour_of(first):
-        raise ServiceError("TimestampOutOfBoundsException", "The timestamp is before the start of the software.")
+        raise ServiceError(
+            "TimestampOutOfBoundsException",
+            "The timestamp is before the start of the software.",
+            rule=Rule.FIRST_CALL,
+        )
 
 
 def _check_client_token(state: State, identity: str, request: MeterUsageRequest) -> None:

@@ -6,6 +6,7 @@ other. Only one that was removed is not.
 
 from datetime import datetime
 
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.license_requests import GetLicenseRequest, ListReceivedLicensesRequest
 from sidecar.emulator.rules.licenses import license_status
@@ -24,9 +25,13 @@ def get_license(state: State, request: GetLicenseRequest, *, region: str | None 
     """
     license_ = state.licenses.get(request.arn)
     if license_ is None or license_.removed or region not in (None, license_.home_region):
-        raise ServiceError("InvalidParameterValueException", "LicenseArn: the account has no such license.")
+        raise ServiceError(
+            "InvalidParameterValueException", "LicenseArn: the account has no such license.", rule=Rule.LICENSE
+        )
     if request.version not in (None, str(license_.version)):
-        raise ServiceError("InvalidParameterValueException", "Version: the license has no such version.")
+        raise ServiceError(
+            "InvalidParameterValueException", "Version: the license has no such version.", rule=Rule.LICENSE
+        )
     return license_
 
 

@@ -5,6 +5,7 @@ Refuses tokens that it did not make and those past their hour.
 
 from datetime import datetime, timedelta
 
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.state.entries import Customer, RegistrationToken
 from sidecar.emulator.state.store import State
@@ -23,7 +24,9 @@ def resolve_customer(state: State, now: datetime, token: str) -> Customer:
     if known is None:
         raise ServiceError("InvalidTokenException", "The registration token is invalid.")
     if now >= known.expires_at:
-        raise ServiceError("ExpiredTokenException", "The submitted registration token has expired.")
+        raise ServiceError(
+            "ExpiredTokenException", "The submitted registration token has expired.", rule=Rule.REGISTRATION_TOKEN
+        )
     return state.customers[known.license_arn]
 
 

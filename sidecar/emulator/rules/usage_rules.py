@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from uuid import UUID, uuid5
 
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.requests import Allocation, Tag
 from sidecar.emulator.rules.quantities import Quantity
@@ -43,7 +44,9 @@ def check_price(seed: Seed, operation: str) -> None:
     belonging = {"hourly": "RegisterUsage", "custom": "MeterUsage", "contract": "MeterUsage"}
     if seed.pricing is not None and belonging[seed.pricing] != operation:
         raise ServiceError(
-            "InvalidProductCodeException", f"{operation} does not belong to a product with the price {seed.pricing}."
+            "InvalidProductCodeException",
+            f"{operation} does not belong to a product with the price {seed.pricing}.",
+            rule=Rule.PRICE,
         )
 
 

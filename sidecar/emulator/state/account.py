@@ -30,7 +30,7 @@ def change_customers(
     if not fitting:
         fitting = [named_customer(name, entitled=False)]
         if fitting[0].license_arn in state.customers:
-            raise ValueError("LicenseArn: belongs to another customer")
+            raise ValueError(f"LicenseArn: {name.license_arn!r}: belongs to another customer")
     for customer in fitting:
         ever_entitled = customer.ever_entitled or (entitled and is_named)
         changed = replace(customer, entitled=entitled, ever_entitled=ever_entitled)
