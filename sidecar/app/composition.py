@@ -237,6 +237,7 @@ def rules_of(settings: Settings) -> MeteringRules:
     return MeteringRules(
         product_code=settings.product.code,
         dimensions={dimension.name: dimension for dimension in settings.metering.dimensions},
+        overage=settings.check is EntitlementCheck.LICENSE,
         **_copied(settings.metering, MeteringPolicy),
     )
 
