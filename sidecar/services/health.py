@@ -240,6 +240,7 @@ class HealthReport:
             started_at=self._setting.started_at,
             check=self._settings.check,
             pricing=self._settings.product.pricing,
+            product_id=self._settings.product.id,
             entitlement=self._gate.entitlement(),
             metering=self._metering(),
             last_success_at=self._submitter.last_success_at,
