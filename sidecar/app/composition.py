@@ -33,14 +33,14 @@ from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, f
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
-from sidecar.services.ports import Gatekeeper
+from sidecar.services.ports import Gatekeeper, SubscriptionProbe
 from sidecar.services.registrar import Registrar, RegistrarSettings
 from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
 from sidecar.settings import EntitlementCheck, EntitlementSettings, Mode, Settings
 
 if TYPE_CHECKING:
-    from sidecar.app.license_gate import LicenseGate
+    from sidecar.app.license_gate import LicensedStart, LicenseGate
 
 log = structlog.get_logger()
 
@@ -53,6 +53,8 @@ class Components:
     gate: Gatekeeper
     licensed: "LicenseGate | None"
     """The gate of a contract price; None for every other one."""
+    licensed_start: "LicensedStart | None"
+    """The start probe by license of a custom price; None for every other probe."""
     submitter: Submitter
     intake: UsageIntake
     health: HealthReport
@@ -87,11 +89,19 @@ def assemble(
     client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.emulator_url is None else None)
     refused: Counter[str] = Counter()
     licensed: LicenseGate | None = None
-    if settings.check is EntitlementCheck.LICENSE:
-        from sidecar.app.license_gate import assemble_license  # noqa: PLC0415 - for contract prices alone
+    licensed_start: LicensedStart | None = None
+    if settings.asks_license:
+        from sidecar.app import license_gate  # noqa: PLC0415 - only where License Manager is called
 
-        licensed = assemble_license(settings, endpoint, clock, ledger, faults)
-    gate: Gatekeeper = _make_registrar(settings, client, keys, clock, ledger) if licensed is None else licensed.keeper
+        if settings.probes_license:
+            licensed_start = license_gate.assemble_license_probe(settings, endpoint, clock, ledger)
+        else:
+            licensed = license_gate.assemble_license(settings, endpoint, clock, ledger, faults)
+    if licensed is None:
+        probe = _record_probe(settings, ledger, client, clock) if licensed_start is None else licensed_start.probe
+        gate: Gatekeeper = _make_registrar(settings, client, keys, clock, ledger, probe)
+    else:
+        gate = licensed.keeper
     intake = UsageIntake(store=ledger, gate=gate, clock=clock)
     submitter = Submitter(
         store=ledger,
@@ -132,6 +142,7 @@ def assemble(
         client=client,
         gate=gate,
         licensed=licensed,
+        licensed_start=licensed_start,
         submitter=submitter,
         intake=intake,
         health=health,
@@ -158,6 +169,7 @@ def _make_registrar(
     keys: PublicKeys,
     clock: SystemClock | EmulatorClock,
     ledger: Ledger,
+    probe: SubscriptionProbe | None,
 ) -> Registrar:
     product = settings.product
     return Registrar(
@@ -174,14 +186,14 @@ def _make_registrar(
         clock=clock,
         evidence=ledger,
         pod=ledger.pod,
-        probe=_probe(settings, ledger, client, clock),
+        probe=probe,
         random=random.random,
         log=log,
         refresh_clock=clock.refresh if isinstance(clock, EmulatorClock) else None,
     )
 
 
-def _probe(
+def _record_probe(
     settings: Settings, ledger: Ledger, client: MarketplaceMeteringClient, clock: SystemClock | EmulatorClock
 ) -> StartProbe | None:
     """Return the start probe of a custom price, where a record proves the subscription."""
