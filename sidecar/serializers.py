@@ -150,7 +150,8 @@ def status_members(status: Status) -> Members:
         "versions": dict(status.versions),
         "now": timestamps.render(status.now),
         "started_at": timestamps.render(status.started_at),
-        "entitlement": entitlement | {"check": status.check, "pricing": status.pricing},
+        "entitlement": entitlement
+        | {"check": status.check, "pricing": status.pricing, "product_id": status.product_id},
         "metering": {
             "state": status.metering,
             "last_success_at": _time(status.last_success_at),

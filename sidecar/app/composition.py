@@ -36,7 +36,7 @@ from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.measuring import Measuring
-from sidecar.services.ports import Gatekeeper
+from sidecar.services.ports import Gatekeeper, SubscriptionProbe
 from sidecar.services.registrar import Registrar, RegistrarSettings
 from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
@@ -44,7 +44,7 @@ from sidecar.settings import EntitlementCheck, EntitlementSettings, Mode, Settin
 from sidecar.system_clock import SystemClock
 
 if TYPE_CHECKING:
-    from sidecar.app.license_gate import LicenseGate
+    from sidecar.app.license_gate import LicensedStart, LicenseGate
 
 log = structlog.get_logger()
 
@@ -57,6 +57,8 @@ class Components:
     gate: Gatekeeper
     licensed: "LicenseGate | None"
     """The gate of a contract price; None for every other one."""
+    licensed_start: "LicensedStart | None"
+    """The start probe by license of a custom price; None for every other probe."""
     submitter: Submitter
     intake: UsageIntake
     measuring: Measuring
@@ -92,11 +94,19 @@ def assemble(
     client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.endpoint_url is None else None)
     refused: Counter[str] = Counter()
     licensed: LicenseGate | None = None
-    if settings.check is EntitlementCheck.LICENSE:
-        from sidecar.app.license_gate import assemble_license  # noqa: PLC0415 - for contract prices alone
+    licensed_start: LicensedStart | None = None
+    if settings.asks_license:
+        from sidecar.app import license_gate  # noqa: PLC0415 - only where License Manager is called
 
-        licensed = assemble_license(settings, endpoint, clock, ledger, faults)
-    gate: Gatekeeper = _make_registrar(settings, client, keys, clock, ledger) if licensed is None else licensed.keeper
+        if settings.probes_license:
+            licensed_start = license_gate.assemble_license_probe(settings, endpoint, clock, ledger)
+        else:
+            licensed = license_gate.assemble_license(settings, endpoint, clock, ledger, faults)
+    if licensed is None:
+        probe = _record_probe(settings, ledger, client, clock) if licensed_start is None else licensed_start.probe
+        gate: Gatekeeper = _make_registrar(settings, client, keys, clock, ledger, probe)
+    else:
+        gate = licensed.keeper
     intake = UsageIntake(store=ledger, gate=gate, clock=clock)
     submitter = Submitter(
         store=ledger,
@@ -148,6 +158,7 @@ def assemble(
         client=client,
         gate=gate,
         licensed=licensed,
+        licensed_start=licensed_start,
         submitter=submitter,
         intake=intake,
         measuring=measuring,
@@ -175,6 +186,7 @@ def _make_registrar(
     keys: PublicKeys,
     clock: SystemClock | EmulatorClock,
     ledger: Ledger,
+    probe: SubscriptionProbe | None,
 ) -> Registrar:
     product = settings.product
     return Registrar(
@@ -191,14 +203,14 @@ def _make_registrar(
         clock=clock,
         evidence=ledger,
         pod=ledger.pod,
-        probe=_probe(settings, ledger, client, clock),
+        probe=probe,
         random=random.random,
         log=log,
         refresh_clock=clock.refresh if isinstance(clock, EmulatorClock) else None,
     )
 
 
-def _probe(
+def _record_probe(
     settings: Settings, ledger: Ledger, client: MarketplaceMeteringClient, clock: SystemClock | EmulatorClock
 ) -> StartProbe | None:
     """Return the start probe of a custom price, where a record proves the subscription."""
@@ -254,6 +266,7 @@ def rules_of(settings: Settings) -> MeteringRules:
     return MeteringRules(
         product_code=settings.product.code,
         dimensions={dimension.name: dimension for dimension in settings.metering.dimensions},
+        overage=settings.check is EntitlementCheck.LICENSE,
         **_copied(settings.metering, MeteringPolicy),
     )
 

@@ -1,4 +1,7 @@
-"""Puts the gate of a contract price together. Loaded for contract prices alone, because it brings more of the SDK."""
+"""Puts together what asks License Manager: the gate of a contract price, and the start probe by license.
+
+Loaded where one of them is configured, because it brings more of the SDK.
+"""
 
 import random
 from dataclasses import dataclass
@@ -18,6 +21,7 @@ from sidecar.services.license_calls import LicenseCalls
 from sidecar.services.license_clients import RegionalClients
 from sidecar.services.license_keeper import LicenseChoices, LicenseKeeper
 from sidecar.services.license_looks import LicenseLooks
+from sidecar.services.license_probe import LicenseProbe
 from sidecar.settings import Mode, Settings
 from sidecar.settings.values import AUTO
 from sidecar.system_clock import SystemClock
@@ -34,6 +38,14 @@ class LicenseGate:
     clients: RegionalClients
 
 
+@dataclass(frozen=True, slots=True)
+class LicensedStart:
+    """The start probe by license, and the clients that it calls by."""
+
+    probe: LicenseProbe
+    clients: RegionalClients
+
+
 def assemble_license(
     settings: Settings,
     endpoint: Endpoint,
@@ -45,24 +57,8 @@ def assemble_license(
     emulated = settings.marketplace.mode is Mode.EMULATOR
     sku = settings.product.id or ""
     policy = settings.license
-    clients = RegionalClients(endpoint, None if emulated else clock.now)
-    calls = LicenseCalls(clients.connect)
-    looks = LicenseLooks(
-        lister=calls,
-        sku=sku,
-        policy=policy,
-        region=endpoint.region_name if policy.region == AUTO else policy.region,
-        clock=clock,
-        any_issuer=emulated,
-    )
-    checkouts = CheckoutKeeper(
-        store=ledger.checkouts,
-        service=calls,
-        clock=clock,
-        random=random.random,
-        log=log,
-        regions=lambda: looks.checkout_regions,
-    )
+    clients = _make_clients(settings, endpoint, clock)
+    looks, checkouts = _make_calls(settings, endpoint, clients, clock, ledger)
     keeper = LicenseKeeper(
         choices=LicenseChoices(
             terms=Terms(
@@ -88,3 +84,46 @@ def assemble_license(
     )
     app = AppCheckouts(keeper=keeper, store=ledger.checkouts, clock=clock, sku=sku, tiers=policy.tiers)
     return LicenseGate(keeper, app, clients)
+
+
+def assemble_license_probe(
+    settings: Settings, endpoint: Endpoint, clock: SystemClock | EmulatorClock, ledger: Ledger
+) -> LicensedStart:
+    """Make the start probe of a custom price; the arguments are those of `sidecar.app.composition.assemble`."""
+    clients = _make_clients(settings, endpoint, clock)
+    looks, checkouts = _make_calls(settings, endpoint, clients, clock, ledger)
+    sku, policy = settings.product.id or "", settings.license
+    probe = LicenseProbe(looks=looks, checkouts=checkouts, sku=sku, policy=policy, clock=clock)
+    return LicensedStart(probe, clients)
+
+
+def _make_clients(settings: Settings, endpoint: Endpoint, clock: SystemClock | EmulatorClock) -> RegionalClients:
+    return RegionalClients(endpoint, None if settings.marketplace.mode is Mode.EMULATOR else clock.now)
+
+
+def _make_calls(
+    settings: Settings,
+    endpoint: Endpoint,
+    clients: RegionalClients,
+    clock: SystemClock | EmulatorClock,
+    ledger: Ledger,
+) -> tuple[LicenseLooks, CheckoutKeeper]:
+    calls = LicenseCalls(clients.connect)
+    policy = settings.license
+    looks = LicenseLooks(
+        lister=calls,
+        sku=settings.product.id or "",
+        policy=policy,
+        region=endpoint.region_name if policy.region == AUTO else policy.region,
+        clock=clock,
+        any_issuer=settings.marketplace.mode is Mode.EMULATOR,
+    )
+    checkouts = CheckoutKeeper(
+        store=ledger.checkouts,
+        service=calls,
+        clock=clock,
+        random=random.random,
+        log=log,
+        regions=lambda: looks.checkout_regions,
+    )
+    return looks, checkouts

@@ -117,14 +117,16 @@ async def run(
         await _prove(ledger)
         await components.client.open()
         stack.push_async_callback(components.client.close)
-        if components.licensed is not None:
-            stack.push_async_callback(components.licensed.clients.close)
+        for asking in (components.licensed, components.licensed_start):
+            if asking is not None:
+                stack.push_async_callback(asking.clients.close)
         denied: DeniedExit | None = None
         loops = (
             _watch(intake),
             components.gate.run(),
             components.submitter.run(),
             components.measuring.run(),
+            *(() if components.licensed_start is None else (components.licensed_start.probe.run(),)),
             *(each.run(clock) for each in watch_setup(settings, environ, components.client, faults)),
             cluster.report(components.health.situation),
             _end(stop),

@@ -16,18 +16,21 @@ from sidecar.services.license_calls import LicenseCalls
 from sidecar.services.license_clients import RegionalClients
 from sidecar.services.license_looks import LicenseLooks, Look
 from sidecar.services.license_report import EXPIRING_CURE, UNIT_CURE, wrong_unit
-from sidecar.settings import EntitlementCheck, Mode, Settings
+from sidecar.settings import Mode, Settings
 from sidecar.settings.values import AUTO
 from sidecar.upstream import clock_of
 
-LICENSE = Check("license", "With a contract price each pod is admitted by a license of the account that runs it.")
+LICENSE = Check(
+    "license",
+    "With a contract price, or entitlement.probe: license, a license of the account that runs the pod admits it.",
+)
 _WITHIN: Final = timedelta(seconds=2)
 """For connecting, and for an answer."""
 
 
 def check_license(settings: Settings, endpoint: Endpoint) -> CheckResult:
     """Judge the licenses that the account has received, in the Regions that the running sidecar asks."""
-    if settings.check is not EntitlementCheck.LICENSE:
+    if not settings.asks_license:
         return LICENSE.skipped("the entitlement does not rest on a license")
     try:
         look, others, now = asyncio.run(

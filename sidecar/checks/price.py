@@ -16,8 +16,8 @@ _HOURLY = (
     "metering.dimensions, or set product.pricing to custom."
 )
 _DRY_RUN = (
-    "Set entitlement.probe to record; for pods that live for less than an hour name a dimension without a price in "
-    "entitlement.probe_dimension."
+    "Set entitlement.probe to record. For pods that live for less than an hour set it to license, or name a dimension "
+    "without a price in entitlement.probe_dimension."
 )
 
 

@@ -12,7 +12,7 @@ from sidecar.checks import ports
 from sidecar.checks.running import find_running
 from sidecar.domain.check_result import CheckResult, CheckStatus
 from sidecar.marketplace import UnsupportedRegion
-from sidecar.settings import EntitlementCheck, Problem, Settings, SettingsError, StartProbe
+from sidecar.settings import Problem, Settings, SettingsError
 from sidecar.upstream import endpoint_of
 
 
@@ -46,8 +46,6 @@ def obstacles(settings: Settings, environ: Mapping[str, str], faulty: Collection
     def sound(*keys: str) -> bool:
         return not any(each == key or each.startswith((f"{key}.", f"{key}[")) for each in faulty for key in keys)
 
-    if sound("product.pricing", "product.public_keys", "entitlement.check", "entitlement.probe"):
-        yield from _license_probe(settings)
     if sound("product.public_keys"):
         yield from _keys(settings)
     if sound("marketplace.mode", "marketplace.region", "marketplace.endpoint_url"):
@@ -77,13 +75,6 @@ def refuse_all(error: SettingsError, environ: Mapping[str, str], *, diagnosing: 
     ours = {"api.port", "probes.port"} if diagnosing and find_running(error.partial.api) is not None else set()
     more = [each.problem for each in obstacles(error.partial, environ, error.faulty) if each.key not in ours]
     return SettingsError([*error.problems, *more]) if more else error
-
-
-def _license_probe(settings: Settings) -> Iterator[Obstacle]:
-    """Refuse what this version cannot ask yet."""
-    if settings.check is EntitlementCheck.METER and settings.entitlement.probe is StartProbe.LICENSE:
-        found = "entitlement.probe is license, and this version of the sidecar does not ask License Manager for it"
-        yield Obstacle("entitlement.probe", found, "Install a version that does, or use another probe.")
 
 
 def _keys(settings: Settings) -> Iterator[Obstacle]:

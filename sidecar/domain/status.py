@@ -182,6 +182,8 @@ class Status:
     ledger_path: str
     ledger_bytes: int | None
     conservation: Mapping[str, Terms]
+    product_id: str | None = None
+    """product.id; None if it is not configured."""
     findings: Sequence[Finding] = ()
     answers: Mapping[str, int] = field(default_factory=dict)
     """Attempts of this process by AWS's answer."""

@@ -83,6 +83,8 @@ class CourseKeeper:
                 return course.succeeded(now)
             case Outcome.DUPLICATE:
                 return course.duplicated(now)
+            case Outcome.NOT_ENTITLED:
+                return course.not_entitled(now)
             case _:
                 return course
 

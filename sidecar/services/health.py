@@ -14,10 +14,9 @@ from sidecar.domain import skew, timestamps
 from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
-from sidecar.domain.metering.failing import Failure, describe
+from sidecar.domain.metering.failing import Failure, closes_gate, describe
 from sidecar.domain.metering.measuring import SourceView
 from sidecar.domain.pod.reports import Situation
-from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Metering, ProbeAnswer, Progress, Status, Terms
 from sidecar.services.entitlement_fault import entitlement_fault
@@ -25,7 +24,7 @@ from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
 from sidecar.services.ports import PodGate
 from sidecar.services.submitter import Submitter
-from sidecar.settings import Mode, Settings
+from sidecar.settings import EntitlementCheck, Mode, Settings
 
 _FAILING_CURE = (
     "Follow the cure of the other faults. It ends with the next record of the dimension that AWS takes, or once there "
@@ -150,8 +149,9 @@ class HealthReport:
             return verdict
         failures = self._failures()
         if failures:
-            gated = self._settings.metering.on_failing is OnFailing.GATE
-            return ProbeAnswer(ok=not gated, reason="metering-failing", sentence=describe(failures))
+            return ProbeAnswer(
+                ok=not self._closes_gate(failures), reason="metering-failing", sentence=describe(failures)
+            )
         if self._ledger.fault is not None:
             words = (
                 f"Usage is refused for now: {self._ledger.fault}. The sidecar accepts it again once the cause is gone."
@@ -244,6 +244,7 @@ class HealthReport:
             started_at=self._setting.started_at,
             check=self._settings.check,
             pricing=self._settings.product.pricing,
+            product_id=self._settings.product.id,
             entitlement=self._gate.entitlement(),
             metering=self._metering(),
             last_success_at=self._submitter.last_success_at,
@@ -286,9 +287,14 @@ class HealthReport:
     def _metering(self) -> Metering:
         if not self._running():
             return Metering.STOPPED
-        if not self._failures():
+        failures = self._failures()
+        if not failures:
             return Metering.OK
-        return Metering.GATED if self._settings.metering.on_failing is OnFailing.GATE else Metering.FAILING
+        return Metering.GATED if self._closes_gate(failures) else Metering.FAILING
+
+    def _closes_gate(self, failures: Sequence[Failure]) -> bool:
+        settings = self._settings
+        return closes_gate(failures, settings.metering.on_failing, overage=settings.check is EntitlementCheck.LICENSE)
 
 
 def _after(instant: datetime | None, window: timedelta) -> datetime | None:

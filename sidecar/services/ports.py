@@ -3,7 +3,9 @@
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from sidecar.domain.entitlement.states import Entitlement, Evidence, State
+from sidecar.domain.entitlement.states import Entitlement, Evidence, Reason, State
+from sidecar.marketplace.errors import MarketplaceError
+from sidecar.services.failed_calls import Explanation
 
 
 class EvidenceStore(Protocol):
@@ -23,16 +25,38 @@ class NoFreeSlot(Exception):  # noqa: N818 - a state that the next hour ends
     """A start probe has no hour to lie in: this pod has records of them already."""
 
 
+class NoSubscription(Exception):  # noqa: N818 - an answer of AWS
+    """AWS has answered a start probe that the buyer has no right to the product."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
 class SubscriptionProbe(Protocol):
-    """Asks AWS by a real record whether the buyer has a subscription."""
+    """Asks AWS whether the buyer has a subscription: by a real record, or by a license."""
+
+    @property
+    def proves_record(self) -> bool:
+        """Whether AWS holds a record of this pod once the probe has succeeded."""
 
     async def ask(self) -> None:
-        """Return once AWS holds a record of this pod.
+        """Return once AWS has proved the subscription.
 
         Raises:
+            NoSubscription: AWS has answered that there is none.
             MarketplaceError: AWS did not take the probe; the next call sends the same again.
             NoFreeSlot: No record can be sent in this hour.
             LedgerUnavailable: The probe could not be frozen.
+        """
+
+    def explain(self, error: MarketplaceError, service_account: str | None) -> Explanation:
+        """Return what a failed call of `ask` means for the entitlement.
+
+        Args:
+            error: What `ask` raised.
+            service_account: What the pod runs as in its cluster, namespace/name.
         """
 
 

@@ -27,7 +27,7 @@ from sidecar.services.attestation import Attestor
 from sidecar.services.failed_calls import explain_refusal, interpret
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.gate_changes import GateChanges
-from sidecar.services.ports import EvidenceStore, NoFreeSlot, SubscriptionProbe
+from sidecar.services.ports import EvidenceStore, NoFreeSlot, NoSubscription, SubscriptionProbe
 from sidecar.services.proof import Prover
 from sidecar.services.renewing import Renewal
 from sidecar.services.retry_schedule import RetrySchedule
@@ -43,6 +43,7 @@ LOG_AGAIN = timedelta(minutes=1)
 """Between two lines about calls that fail for the same reason."""
 _REGISTRATION = "registration"
 _RECORDED = "AWS Marketplace takes this pod's usage."
+_LICENSED = "A license of AWS Marketplace gives this account the right to the product (entitlement.probe: license)."
 _DRY_RUN = (
     "AWS Marketplace takes a dry run of this pod's usage. It checks the permission only: whether the account has a "
     "subscription is not known before the first record (entitlement.probe: dry-run)."
@@ -207,7 +208,7 @@ class Registrar:
             return
         if check is EntitlementCheck.METER and registration.standing is not Standing.GRANTED:
             registration = _grant(registration, self._settings, self._prover.metered(), recorded=True)
-        elif registration.detail == _DRY_RUN:
+        elif registration.detail in {_DRY_RUN, _LICENSED}:
             registration = replace(registration, detail=_RECORDED)
         await self._move(registration.restored(now))
 
@@ -224,23 +225,16 @@ class Registrar:
                 await self._move(self._registration.renewed(evidence))
 
     async def _ask(self) -> None:
-        check = self._settings.check
         try:
-            if self._probe is not None:
-                await self._probe.ask()
-                evidence = self._prover.metered()
-            elif check is EntitlementCheck.METER:
-                evidence = await self._prover.meter(self._settings.dimensions)
-            else:
-                evidence = await self._prover.register_pod()
-                self._renewal.begin(self._clock.now())
+            evidence = await self._obtain()
         except Refusal as refusal:
             await self._refuse(Reason.SIGNATURE_INVALID, explain_refusal(refusal))
+        except NoSubscription as none:
+            await self._refuse(none.reason, none.detail)
         except MarketplaceError as error:
-            meaning = interpret(error, self._settings.service_account)
-            # Of a probe only one answer is about the subscription; a wrong set-up locks out no buyer for good.
-            refused = meaning.refused and (self._probe is None or meaning.reason is Reason.CUSTOMER_NOT_ENTITLED)
-            if refused:
+            explain = interpret if self._probe is None else self._probe.explain
+            meaning = explain(error, self._settings.service_account)
+            if meaning.refused:
                 await self._refuse(meaning.reason, meaning.detail)
             else:
                 await self._fault(meaning.reason, meaning.detail, error.code)
@@ -260,8 +254,20 @@ class Registrar:
             now = self._clock.now()
             self._trouble.clear(_REGISTRATION, now)
             registration = _grant(self._registration, self._settings, evidence)
-            # A probe is a record: one that AWS takes ends a suspension, as any other.
-            await self._move(registration if self._probe is None else registration.restored(now))
+            # A record that AWS takes ends a suspension, also that of a probe; a license does not.
+            recorded = self._probe is not None and self._probe.proves_record
+            await self._move(registration.restored(now) if recorded else registration)
+
+    async def _obtain(self) -> Evidence:
+        """Return the proof of one attempt, by the configured check."""
+        if self._probe is not None:
+            await self._probe.ask()
+            return self._prover.metered() if self._probe.proves_record else self._prover.licensed()
+        if self._settings.check is EntitlementCheck.METER:
+            return await self._prover.meter(self._settings.dimensions)
+        evidence = await self._prover.register_pod()
+        self._renewal.begin(self._clock.now())
+        return evidence
 
     def _remembers_until(self, now: datetime) -> datetime | None:
         """Return until when a restarted container has nothing to ask; None once it has.
@@ -315,18 +321,24 @@ class Registrar:
             self._log.error("registration.evidence_not_read", detail=str(error))
             return
         if self._probe is not None:
-            self._recall_records(evidence, accepted_at)
+            self._recall_probed(self._probe, evidence, accepted_at)
         elif evidence is not None and self._prover.concerns(evidence):
             proved_at = self._proved_at(evidence, accepted_at)
             self._change(self._registration.recalled(evidence, self._settings.remember_for, proved_at))
 
-    def _recall_records(self, evidence: Evidence | None, accepted_at: datetime | None) -> None:
-        """Recall what AWS took of this pod. Evidence without a record is a dry run's, and counts as none."""
-        if accepted_at is None:
+    def _recall_probed(self, probe: SubscriptionProbe, evidence: Evidence | None, accepted_at: datetime | None) -> None:
+        """Recall what AWS took of this pod, or the license that proved the subscription.
+
+        Evidence without either is a dry run's, and counts as none.
+        """
+        if evidence is not None and not self._prover.concerns(evidence):
+            evidence = None
+        licensed_at = None if evidence is None or probe.proves_record else evidence.licensed_at
+        newest = max((proof for proof in (accepted_at, licensed_at) if proof is not None), default=None)
+        if newest is None:
             return
-        if evidence is None or not self._prover.concerns(evidence):
-            evidence = self._prover.metered(accepted_at)
-        proved_at = self._proved_at(evidence, accepted_at)
+        evidence = evidence or self._prover.metered(newest)
+        proved_at = self._proved_at(evidence, newest)
         now = self._clock.now()
         recalled = self._registration.recalled(evidence, self._settings.remember_for, proved_at, trusted_at=now)
         self._change(recalled)
@@ -379,6 +391,8 @@ def _grant(
         reason, detail = Reason.REGISTERED, "AWS Marketplace has registered this pod, and its signature is right."
     elif settings.probe is StartProbe.DRY_RUN and not recorded:
         reason, detail = Reason.METERED, _DRY_RUN
+    elif settings.probe is StartProbe.LICENSE and not recorded:
+        reason, detail = Reason.METERED, _LICENSED
     else:
         reason, detail = Reason.METERED, _RECORDED
     return registration.granted(reason, detail, evidence, evidence.registered_at)

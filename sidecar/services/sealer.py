@@ -12,12 +12,12 @@ import structlog
 
 from sidecar.domain import timestamps
 from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.failing import closes_gate
 from sidecar.domain.metering.hours import Hour, hour_of, next_hour, start_of
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.records import SealedHour
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.validation import MAX_FUTURE
-from sidecar.domain.policy import OnFailing
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import Terms
 from sidecar.services.course_keeper import CourseKeeper
@@ -106,13 +106,14 @@ class Sealer:
         entitlement = self._gate.entitlement()
         # While suspended only an accepted record can show that the buyer is back. While metering holds the gate closed
         # the app reports nothing: only a zero can be the success that opens it.
-        gated = self._rules.on_failing is OnFailing.GATE and bool(self._courses.failures(now))
+        rules = self._rules
+        gated = closes_gate(self._courses.failures(now), rules.on_failing, overage=rules.overage)
         reported = entitlement.state is State.SUSPENDED or (
-            entitlement.state is State.ENTITLED and (self._rules.report_zero or gated)
+            entitlement.state is State.ENTITLED and (rules.report_zero or gated)
         )
         if not reported:
             return
-        hour = min(max(hour_of(entitlement.since), last, hour_of(now - self._rules.window)), this)
+        hour = min(max(hour_of(entitlement.since), last, hour_of(now - rules.window)), this)
         while hour <= this:
             await self._store.mark_reportable(hour)
             hour = next_hour(hour)

@@ -6,12 +6,14 @@ to ask, and what an answer means for the entitlement.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 
 from sidecar.domain import timestamps
+from sidecar.domain.entitlement.states import Reason
 from sidecar.domain.metering.hours import Hour, hour_of, start_of
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.probes import ProbeFate, settle_probe
@@ -19,7 +21,7 @@ from sidecar.domain.metering.records import Answer, FrozenRecord, Record, Wait
 from sidecar.domain.policy import ProbeHour
 from sidecar.domain.ports import Clock
 from sidecar.marketplace import MarketplaceError, MarketplaceMetering
-from sidecar.services.failed_calls import outcome_of
+from sidecar.services.failed_calls import Explanation, interpret, outcome_of
 from sidecar.services.meter_request import meter_request
 from sidecar.services.ports import NoFreeSlot
 
@@ -69,6 +71,9 @@ class StartProbe:
         self._refused: Hour | None = None
         """The newest hour that AWS refused as out of bounds."""
 
+    proves_record = True
+    """AWS holds a record of this pod after it."""
+
     async def ask(self) -> None:
         """Return once AWS holds a record of this pod: it took the probe, or has another record in its slot.
 
@@ -96,6 +101,14 @@ class StartProbe:
             answer = Answer("accepted", result.metering_record_id, result.request_id)
             await self._settle(record, frozen, Outcome.ACCEPTED, answer)
             return
+
+    def explain(self, error: MarketplaceError, service_account: str | None) -> Explanation:
+        """Return what a failed call of `ask` means. Only one answer is about the subscription.
+
+        A wrong set-up locks out no buyer for good.
+        """
+        meaning = interpret(error, service_account)
+        return replace(meaning, refused=meaning.refused and meaning.reason is Reason.CUSTOMER_NOT_ENTITLED)
 
     async def _freeze(self) -> Record:
         if self._dimension is None:

@@ -128,9 +128,9 @@ class EntitlementSettings:
         default=StartProbe.RECORD,
         metadata=setting(
             "How `check: meter` proves the subscription when a pod starts. `record` submits a real record of "
-            "quantity 0. `license` (not in this version) asks for the entitlement `AWS::Marketplace::Usage` of the "
-            "license. `dry-run` checks the permission only, so a pod of an account without a subscription runs until "
-            "its first record is refused."
+            "quantity 0. `license` proves it by the license of the subscription and reports nothing; use it for pods "
+            "that live for less than an hour. `dry-run` checks the permission only, so a pod of an account without a "
+            "subscription runs until its first record is refused."
         ),
     )
     probe_dimension: str | None = field(
@@ -384,6 +384,16 @@ class Settings:
     def check(self) -> EntitlementCheck:
         """The check of the entitlement in force: `auto` is decided here, and only here."""
         return resolve(self.entitlement.check, self.product.pricing, has_public_key=bool(self.product.public_keys))
+
+    @property
+    def probes_license(self) -> bool:
+        """Whether a license proves the subscription when a pod with a custom price starts."""
+        return self.check is EntitlementCheck.METER and self.entitlement.probe is StartProbe.LICENSE
+
+    @property
+    def asks_license(self) -> bool:
+        """Whether License Manager is called: for a contract, or by the start probe of a custom price."""
+        return self.check is EntitlementCheck.LICENSE or self.probes_license
 
     @property
     def meters(self) -> bool:

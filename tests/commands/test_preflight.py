@@ -48,16 +48,6 @@ def test_sound_setup_has_none(tmp_path: Path) -> None:
     assert [] == list(obstacles(load(str(path), {}), {"AWS_REGION": "eu-west-1"}))
 
 
-def test_license_probe_is_refused(tmp_path: Path) -> None:
-    """A probe that this version cannot ask ends the start, under the setting that chooses it."""
-    path = tmp_path / "config.yaml"
-    price = "product: {code: 0abc, id: prod-abc}\nmetering: {dimensions: [{name: a}]}\nentitlement: {probe: license}"
-    path.write_text(f"{price}\napi: {{port: 0}}\nprobes: {{port: 0}}\n")
-    (found,) = obstacles(load(str(path), {}), {"AWS_REGION": "eu-west-1"})
-    words = "entitlement.probe is license, and this version of the sidecar does not ask License Manager for it"
-    assert ("entitlement.probe", words) == (found.key, found.found)
-
-
 def test_contract_price_is_no_obstacle(tmp_path: Path) -> None:
     """A contract needs neither a key nor a dimension."""
     path = tmp_path / "config.yaml"

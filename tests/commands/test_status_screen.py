@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.commands.status.screen import Page, compose
 from sidecar.domain.metering.measuring import SourceState, SourceView
+from sidecar.domain.policy import EntitlementCheck
 from sidecar.domain.status import Finding, Terms
 from sidecar.terminal.colors import Paint
 from sidecar.terminal.text import width
@@ -51,6 +52,13 @@ def test_screen_is_one() -> None:
     """A product with a few dimensions fits 80x24."""
     assert SCREEN == "\n".join(lines(served()))
     assert len(lines(served())) <= 24
+
+
+def test_contract_shows_its_product_id() -> None:
+    """License Manager knows the product ID and no public key."""
+    contract = replace(WELL, check=EntitlementCheck.LICENSE, product_id="prod-abcdefghijklm")
+    shown = [line for line in lines(served(contract)) if line.startswith("product")]
+    assert ["product       0abc123example, product ID prod-abcdefghijklm"] == shown
 
 
 def test_trouble_comes_first() -> None:

@@ -188,7 +188,8 @@ def test_suspension_closes_the_gate(sites: "Sites", emulator: "Emulator") -> Non
 def test_overage_beside_the_contract(sites: "Sites", emulator: "Emulator") -> None:
     """Metered dimensions work beside the contract, and CustomerNotEntitled for them never touches the gate."""
     grant(emulator)
-    metered = {**CONTRACT, "metering": {"dimensions": [{"name": "requests", "aggregation": "sum"}]}}
+    metering = {"dimensions": [{"name": "requests", "aggregation": "sum"}], "on_failing": "gate", "failing_after": "1s"}
+    metered = {**CONTRACT, "metering": metering}
     sidecar = start(sites.make(emulator, **metered))
     sidecar.await_entitlement(entitled=True)
     emulator.order("MeterUsage", "CustomerNotEntitledException")
@@ -196,7 +197,7 @@ def test_overage_beside_the_contract(sites: "Sites", emulator: "Emulator") -> No
     emulator.post("clock", advance="1h")
     sidecar.await_for("the refusal", lambda: "CustomerNotEntitledException" in sidecar.log)
     codes = {fault["code"] for fault in sidecar.get("/v1/status")["faults"]}
-    assert "CustomerNotEntitledException" in codes
+    assert {"CustomerNotEntitledException", "metering-failing"} <= codes
     assert ("entitled", 200) == (sidecar.get("/v1/entitlement")["state"], sidecar.probe("readyz").status)
     emulator.order("MeterUsage", "CustomerNotEntitledException", 0)
     emulator.post("clock", advance="30m")

@@ -115,12 +115,3 @@ def test_unnamed_price_is_logged(site: Site) -> None:
     (line,) = sidecar.events("product.price_in_doubt")
     assert "does not say what RegisterUsage answers" in line["cure"]
     assert "registered" == sidecar.get("/v1/entitlement")["reason"]
-
-
-def test_license_probe_ends_start(site: Site) -> None:
-    """A start probe by license ends the start of this version with code 2 and a sentence."""
-    product = {"pricing": "custom", "id": "prod-abcdefghijklm", "public_keys": {}}
-    code, told = site.refuse(site.write(product=product, entitlement={"probe": "license"}))
-
-    assert 2 == code
-    assert "entitlement.probe is license, and this version of the sidecar does not ask License Manager" in told

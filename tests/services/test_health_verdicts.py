@@ -15,9 +15,10 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Cause
-from sidecar.domain.policy import EntitlementCheck, OnFailing, StartProbe
+from sidecar.domain.policy import EntitlementCheck, OnFailing, Pricing, StartProbe
 from sidecar.domain.status import ProbeAnswer, Progress, Terms
-from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
+from sidecar.marketplace.errors import MarketplaceError
+from sidecar.marketplace.service_errors import ERRORS, CustomerNotEntitledException, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
@@ -92,12 +93,12 @@ class Desk:
             log=structlog.wrap_logger(None, processors=[drop]),
         )
 
-    def report(self, on_failing: OnFailing = OnFailing.WARN) -> HealthReport:
+    def report(self, on_failing: OnFailing = OnFailing.WARN, pricing: Pricing | None = None) -> HealthReport:
         """Make the report."""
         return HealthReport(
             setting=Setting(
                 Settings(
-                    product=Product("0abc123example"),
+                    product=Product("0abc123example", pricing=pricing),
                     metering=MeteringSettings(on_failing=on_failing),
                     ledger=LedgerSettings(Path("/ledger.db")),
                 ),
@@ -117,9 +118,9 @@ class Desk:
             faults=self.metering.faults,
         )
 
-    async def fail(self) -> None:
+    async def fail(self, error: MarketplaceError | None = None) -> None:
         """Let no record be taken for longer than metering may be silent."""
-        self.metering.marketplace.always["requests"] = ThrottlingException("slow down")
+        self.metering.marketplace.always["requests"] = error or ThrottlingException("slow down")
         await self.metering.start(AT_ONCE)
         self.metering.use(event("5"))
         await self.metering.until(14)
@@ -208,6 +209,24 @@ async def test_failing_gates_if_asked(
     await metering.until(14, 10)
     desk.shelf.fault = None
     assert ("not-checked", "ok") == (report.ready().reason, (await report.status()).metering)
+
+
+@pytest.mark.parametrize(
+    ("error", "ready", "metering_state"),
+    [(CustomerNotEntitledException(), True, "failing"), (ThrottlingException(), False, "gated")],
+)
+async def test_refused_overage_leaves_the_pod_ready(
+    metering: "Metering",
+    error: MarketplaceError,
+    ready: bool,  # noqa: FBT001 - a table's column
+    metering_state: str,
+) -> None:
+    """Beside a contract `on_failing: gate` closes nothing when AWS refuses the overage, and closes for a fault."""
+    desk = Desk(metering)
+    await desk.fail(error)
+    report = desk.report(OnFailing.GATE, Pricing.CONTRACT)
+    assert (ready, "metering-failing") == (report.ready().ok, report.ready().reason)
+    assert metering_state == (await report.status()).metering
 
 
 async def test_ledger_fault_locks_nobody_out(metering: "Metering") -> None:

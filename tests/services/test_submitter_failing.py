@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import Dimension
-from sidecar.domain.metering.failing import Cause
+from sidecar.domain.metering.failing import Cause, closes_gate
 from sidecar.domain.policy import LatePolicy, OnFailing
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
@@ -145,6 +145,33 @@ async def test_closed_gate_gets_its_success(metering: "Metering") -> None:
     await metering.clock.advance(5 * HOUR)
     # The hour that was open when the gate opened is reported, and then the idle product reports nothing again.
     assert 1 >= len(metering.sent)
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+async def test_refused_overage_closes_no_gate(metering: "Metering", *, restarted: bool) -> None:
+    """Beside a contract refused overage fails metering and closes nothing; another cause does, after a success."""
+    contract = replace(PATIENT, overage=True)
+    metering.gate.state = State.ENTITLED
+    metering.marketplace.always["requests"] = ERRORS["CustomerNotEntitledException"]()
+    await metering.start(contract)
+    metering.use(event("5"))
+    await metering.clock.advance(10 * HOUR)
+    if restarted:
+        # Nothing waits any more that AWS could refuse once more.
+        metering.marketplace.always["requests"] = ThrottlingException()
+        await metering.start(contract)
+    failures = metering.submitter.courses.failures(metering.clock.now())
+    assert [Cause.SILENCE] == [failure.cause for failure in failures]
+    closed = [closes_gate(failures, OnFailing.GATE, overage=overage) for overage in (True, False)]
+    assert [False, True] == closed
+    metering.marketplace.always.clear()
+    metering.use(event("5"))
+    await metering.clock.advance(2 * HOUR)
+    assert [] == causes(metering)
+    metering.marketplace.always["requests"] = ThrottlingException()
+    metering.use(event("5"))
+    await metering.clock.advance(10 * HOUR)
+    assert closes_gate(metering.submitter.courses.failures(metering.clock.now()), OnFailing.GATE, overage=True)
 
 
 async def test_warning_sends_no_zero(metering: "Metering") -> None:

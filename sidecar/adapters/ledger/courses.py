@@ -1,4 +1,4 @@
-"""How the submissions of each dimension have gone, kept in the ledger: last success, due since, duplicates."""
+"""How the submissions of each dimension have gone, kept in the ledger: success, due time, duplicates, refusals."""
 
 import sqlite3
 from datetime import datetime
@@ -6,6 +6,9 @@ from datetime import datetime
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import from_micros, to_micros
+
+_NOT_ENTITLED = "not-entitled "
+"""Before the dimension, the key of since when AWS refuses it."""
 
 
 def read_courses(connection: sqlite3.Connection) -> dict[str, Course]:
@@ -17,12 +20,17 @@ def read_courses(connection: sqlite3.Connection) -> dict[str, Course]:
     duplicates: dict[str, tuple[datetime, ...]] = {}
     for row in connection.execute("SELECT dimension, at FROM duplicate_answer ORDER BY dimension, number"):
         duplicates[row["dimension"]] = (*duplicates.get(row["dimension"], ()), from_micros(row["at"]))
+    refused = {
+        row["key"].removeprefix(_NOT_ENTITLED): from_micros(int(row["value"]))
+        for row in connection.execute("SELECT key, value FROM meta WHERE key GLOB ?", (f"{_NOT_ENTITLED}*",))
+    }
     return {
         row["dimension"]: Course(
             last_success_at=_instant(row["last_success_at"]),
             due_since=_instant(row["due_since"]),
             duplicates=duplicates.get(row["dimension"], ()),
             disputed_since=_instant(row["disputed_since"]),
+            not_entitled_since=refused.get(row["dimension"]),
         )
         for row in connection.execute("SELECT * FROM progress")
     }
@@ -36,6 +44,11 @@ def write_course(store: Store, dimension: str, course: Course) -> None:
         " disputed_since = excluded.disputed_since",
         (dimension, _micros(course.last_success_at), _micros(course.due_since), _micros(course.disputed_since)),
     )
+    # Beside the table, which older programs write with four columns.
+    key = f"{_NOT_ENTITLED}{dimension}"
+    store.connection.execute("DELETE FROM meta WHERE key = ?", (key,))
+    if course.not_entitled_since is not None:
+        store.connection.execute("INSERT INTO meta VALUES (?, ?)", (key, str(to_micros(course.not_entitled_since))))
     store.connection.execute("DELETE FROM duplicate_answer WHERE dimension = ?", (dimension,))
     store.connection.executemany(
         "INSERT INTO duplicate_answer VALUES (?, ?, ?)",

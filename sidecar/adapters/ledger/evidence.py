@@ -17,7 +17,7 @@ def read_evidence(connection: sqlite3.Connection) -> Evidence | None:
         return None
     try:
         kept = json.loads(row["value"])
-        suspended, refused = kept["suspended_at"], kept.get("refused_at")
+        suspended, refused, licensed = kept["suspended_at"], kept.get("refused_at"), kept.get("licensed_at")
         return Evidence(
             pod=str(kept["pod"]),
             product_code=str(kept["product_code"]),
@@ -27,6 +27,7 @@ def read_evidence(connection: sqlite3.Connection) -> Evidence | None:
             signature=str(kept["signature"]),
             suspended_at=None if suspended is None else datetime.fromisoformat(suspended),
             refused_at=None if refused is None else datetime.fromisoformat(refused),
+            licensed_at=None if licensed is None else datetime.fromisoformat(licensed),
         )
     except (ValueError, KeyError, TypeError):
         return None
@@ -53,6 +54,7 @@ def write_evidence(store: Store, evidence: Evidence) -> None:
         "signature": evidence.signature,
         "suspended_at": None if evidence.suspended_at is None else timestamps.render(evidence.suspended_at),
         "refused_at": None if evidence.refused_at is None else timestamps.render(evidence.refused_at),
+        "licensed_at": None if evidence.licensed_at is None else timestamps.render(evidence.licensed_at),
     }
     store.connection.execute(
         "INSERT INTO meta VALUES ('evidence', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (json.dumps(kept),)

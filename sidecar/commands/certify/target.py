@@ -12,7 +12,7 @@ from sidecar.commands.certify.report import LicenseCall, RecordCall, Registratio
 from sidecar.domain import timestamps
 from sidecar.domain.check_result import CheckStatus
 from sidecar.domain.metering import quantity
-from sidecar.domain.policy import EntitlementCheck, QuantityKind, StartProbe
+from sidecar.domain.policy import EntitlementCheck, QuantityKind
 from sidecar.marketplace import Endpoint
 from sidecar.marketplace.probing import ProbeFailed, ServiceProbe
 from sidecar.settings import Mode, Problem, Settings, SettingsError
@@ -98,8 +98,7 @@ def _calls_metering(settings: Settings) -> bool:
 
 def _licensed_product(settings: Settings) -> str | None:
     """Return the product ID if a license decides on the entitlement, by the price or by the start probe."""
-    by_probe = settings.check is EntitlementCheck.METER and settings.entitlement.probe is StartProbe.LICENSE
-    return settings.product.id if by_probe or settings.check is EntitlementCheck.LICENSE else None
+    return settings.product.id if settings.asks_license else None
 
 
 def read_quantity(text: str, settings: Settings) -> str:

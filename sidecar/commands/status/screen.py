@@ -11,6 +11,7 @@ from typing import Any
 
 from sidecar.domain import timestamps
 from sidecar.domain.metering import quantity
+from sidecar.domain.policy import EntitlementCheck
 from sidecar.terminal.colors import Color, Paint
 from sidecar.terminal.durations import format_duration
 from sidecar.terminal.text import pad, printable, width, wrap
@@ -156,8 +157,7 @@ def _unsent(hour: datetime | None, window: timedelta, now: datetime | None) -> t
 
 
 def _surroundings(document: Mapping[str, Any], page: Page) -> Iterator[str]:
-    code, version = (_text(document, "entitlement", name) for name in ("product_code", "public_key_version"))
-    yield from row(page, "product", f"{code}, public key version {version}")
+    yield from row(page, "product", _product(document))
     region, identity, mode = (_text(document, "marketplace", name) for name in ("region", "credentials", "mode"))
     yield from row(page, "marketplace", f"{mode}, Region {region}, credentials {identity}")
     yield from row(page, "api", page.place)
@@ -165,6 +165,14 @@ def _surroundings(document: Mapping[str, Any], page: Page) -> Iterator[str]:
     size = _at(document, "ledger", "bytes")
     shown = _bytes(size) if isinstance(size, int) else "cannot be seen"
     yield from row(page, "ledger", f"{_text(document, 'ledger', 'path')}, {shown}")
+
+
+def _product(document: Mapping[str, Any]) -> str:
+    """Return the code with what proves the right: License Manager knows the product ID and no public key."""
+    code = _text(document, "entitlement", "product_code")
+    if _at(document, "entitlement", "check") == EntitlementCheck.LICENSE:
+        return f"{code}, product ID {_text(document, 'entitlement', 'product_id')}"
+    return f"{code}, public key version {_text(document, 'entitlement', 'public_key_version')}"
 
 
 def _conservation(document: Mapping[str, Any], page: Page) -> Iterator[str]:

@@ -33,7 +33,7 @@ class Reason(StrEnum):
     """Why the entitlement is what it is: stable words that apps and alerts may match."""
 
     REGISTERED = "registered"  # RegisterUsage answered with a right signature
-    METERED = "metered"  # AWS holds a record of this pod; with `probe: dry-run` it may have taken a dry run alone
+    METERED = "metered"  # by the start probe: AWS holds a record of this pod, has a license, or has taken a dry run
     NOT_CHECKED = "not-checked"  # the seller asks for no check
     REMEMBERED = "remembered"  # no answer, but an earlier process of this pod was registered
     REGISTERING = "registering"  # the first answer is awaited
@@ -77,6 +77,8 @@ class Evidence:
     """Since when AWS refuses the pod's usage; a later RegisterUsage of the same pod does not lift it."""
     refused_at: datetime | None = None
     """When AWS last refused the pod outright; records that AWS accepted before that are no proof."""
+    licensed_at: datetime | None = None
+    """When a license last proved the subscription, with `probe: license`; None where none has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

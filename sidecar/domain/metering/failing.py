@@ -10,12 +10,13 @@ dimension ends either. The third cause belongs to no dimension: usage has been r
 The rules take instants and return values; the ledger keeps each `Course` over a restart.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Self
 
+from sidecar.domain.policy import OnFailing
 from sidecar.domain.timestamps import render
 
 DUPLICATES = 3
@@ -37,6 +38,8 @@ class Course:
     """The latest DuplicateRequest answers, at most `DUPLICATES`, oldest first."""
     disputed_since: datetime | None = None
     """When so many of them came within `WITHIN`; None after the next success."""
+    not_entitled_since: datetime | None = None
+    """When AWS first answered CustomerNotEntitled after the last success; None while it has not."""
 
     def due(self, at: datetime, now: datetime) -> Self:
         """Return the course once a record is due since `at`; an earlier due time is kept.
@@ -49,7 +52,7 @@ class Course:
 
     def succeeded(self, now: datetime) -> Self:
         """Return the course after AWS took a record."""
-        return replace(self, last_success_at=now, due_since=None, disputed_since=None)
+        return replace(self, last_success_at=now, due_since=None, disputed_since=None, not_entitled_since=None)
 
     def duplicated(self, now: datetime) -> Self:
         """Return the course after AWS answered DuplicateRequest."""
@@ -58,6 +61,10 @@ class Course:
         latest = (*known, now)[-DUPLICATES:]
         disputed = len(latest) == DUPLICATES and now - latest[0] <= WITHIN
         return replace(self, duplicates=latest, disputed_since=self.disputed_since or (now if disputed else None))
+
+    def not_entitled(self, now: datetime) -> Self:
+        """Return the course after AWS answered CustomerNotEntitled."""
+        return replace(self, not_entitled_since=self.not_entitled_since or now)
 
     def recent_duplicates(self, now: datetime) -> list[datetime]:
         """Return the latest DuplicateRequest answers that are not older than `WITHIN`."""
@@ -80,6 +87,8 @@ class Failure:
     dimension: str | None
     """None where it is not about a dimension."""
     since: datetime
+    not_entitled: bool = False
+    """AWS has refused the dimension's usage since the last success, because the buyer is not entitled to it."""
 
     @property
     def sentence(self) -> str:
@@ -129,12 +138,25 @@ def find_failures(
     return found
 
 
+def closes_gate(failures: Iterable[Failure], on_failing: OnFailing, *, overage: bool) -> bool:
+    """Return whether failing metering closes `/readyz`.
+
+    Args:
+        failures: Why metering fails.
+        on_failing: The seller's choice.
+        overage: MeterUsage bills what exceeds a contract. That AWS refuses it says nothing about the contract.
+    """
+    if on_failing is not OnFailing.GATE:
+        return False
+    return any(not (overage and failure.not_entitled) for failure in failures)
+
+
 def _of(name: str, course: Course, failing_after: timedelta, now: datetime) -> Iterator[Failure]:
     if course.disputed_since is not None:
         yield Failure(Cause.DUPLICATES, name, course.disputed_since)
     since = _silent_since(course, failing_after)
     if since is not None and now - since > failing_after:
-        yield Failure(Cause.SILENCE, name, since)
+        yield Failure(Cause.SILENCE, name, since, not_entitled=course.not_entitled_since is not None)
 
 
 def _silent_since(course: Course, failing_after: timedelta) -> datetime | None:

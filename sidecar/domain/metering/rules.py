@@ -92,6 +92,8 @@ class MeteringRules(MeteringPolicy):
 
     product_code: str
     dimensions: Mapping[str, Dimension]
+    overage: bool = False
+    """The price is a contract, and the dimensions bill what exceeds it."""
 
 
 class Placement(StrEnum):

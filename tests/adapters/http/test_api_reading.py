@@ -229,6 +229,7 @@ async def test_status_rendered(api: Api) -> None:
             "until": None,
             "check": "register",
             "pricing": None,
+            "product_id": None,
         },
         "metering": {
             "state": "ok",
