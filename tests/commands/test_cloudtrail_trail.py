@@ -21,9 +21,17 @@ TWO = metered(2, "2026-11-23T11:00:00Z", "mr-2")
 OTHER = event("PutObject", {"bucketName": "b"}, None, eventSource="s3.amazonaws.com")
 
 
-def trail_of(*paths: Path) -> Trail:
+class Listed(Trail):
+    """A trail that keeps its charges."""
+
+    def __init__(self) -> None:
+        self.charges: list[Charge] = []
+        super().__init__(CODE, self.charges.append)
+
+
+def trail_of(*paths: Path) -> Listed:
     """Read files or folders."""
-    trail = Trail(CODE)
+    trail = Listed()
     trail.read(find_files(paths))
     return trail
 

@@ -50,6 +50,23 @@ class AuditView:
     after: dict[str, str | None]
 
 
+SUBMISSION_COLUMNS = (
+    "seq",
+    "uid",
+    "name",
+    "hour",
+    "quantity",
+    "status",
+    "reason",
+    "client_token",
+    "metering_record_id",
+    "resolved",
+    "sealed_at",
+    "attempted_at",
+)
+"""What a submission is made of, by the names of the ledger's view."""
+
+
 def submissions(connection: sqlite3.Connection, path: Path, product_code: str | None = None) -> Iterator[Submission]:
     """Yield the records of every pod that were made to be submitted, whatever became of them, in order of their seal.
 
@@ -58,25 +75,43 @@ def submissions(connection: sqlite3.Connection, path: Path, product_code: str | 
         path: The ledger, as the submissions shall name it.
         product_code: Only records of this product, and those from before products were kept; None for all.
     """
+    for row in submission_rows(connection, product_code):
+        yield read_submission(row, str(path))
+
+
+def submission_rows(connection: sqlite3.Connection, product_code: str | None = None) -> Iterator[sqlite3.Row]:
+    """Yield the rows of `submissions`.
+
+    Raises:
+        ValueError: A row has a status or a quantity that this program does not write.
+    """
     for row in connection.execute(
-        "SELECT * FROM named_record WHERE kind = ? AND ifnull(product_code = ?, 1) ORDER BY seq",
+        f"SELECT {', '.join(SUBMISSION_COLUMNS)} FROM named_record WHERE kind = ? AND ifnull(product_code = ?, 1)"
+        " ORDER BY seq",
         (RecordKind.SLOT, product_code),
     ):
-        yield Submission(
-            id=record_id(row["seq"]),
-            ledger=str(path),
-            pod=row["uid"],
-            dimension=row["name"],
-            hour=start_of(Hour(row["hour"])),
-            quantity=parse_signed(row["quantity"]),
-            status=RecordStatus(row["status"]),
-            reason=row["reason"],
-            client_token=row["client_token"],
-            metering_record_id=row["metering_record_id"],
-            resolved=bool(row["resolved"]),
-            sealed_at=from_micros(row["sealed_at"]),
-            attempted_at=None if row["attempted_at"] is None else from_micros(row["attempted_at"]),
-        )
+        RecordStatus(row["status"])
+        parse_signed(row["quantity"])
+        yield row
+
+
+def read_submission(row: sqlite3.Row, ledger: str) -> Submission:
+    """Return the submission that a row with its columns describes."""
+    return Submission(
+        id=record_id(row["seq"]),
+        ledger=ledger,
+        pod=row["uid"],
+        dimension=row["name"],
+        hour=start_of(Hour(row["hour"])),
+        quantity=parse_signed(row["quantity"]),
+        status=RecordStatus(row["status"]),
+        reason=row["reason"],
+        client_token=row["client_token"],
+        metering_record_id=row["metering_record_id"],
+        resolved=bool(row["resolved"]),
+        sealed_at=from_micros(row["sealed_at"]),
+        attempted_at=None if row["attempted_at"] is None else from_micros(row["attempted_at"]),
+    )
 
 
 def pods(connection: sqlite3.Connection) -> Iterator[str]:

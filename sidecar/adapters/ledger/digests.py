@@ -116,7 +116,7 @@ def tally(store: Rows, key: BucketKey, events: int, quantity: int) -> None:
     )
 
 
-def compact(store: Rows, progress: Progress, *, now: int, before: int) -> bool:
+def compact(store: Rows, progress: Progress, *, now: int, before: int, tallied_from: int = 0) -> bool:
     """Replace one step's worth of whole events by digests; whether there may be more.
 
     Events of open buckets stay whole. A pass goes through all whole events once, in order of arrival; the next one
@@ -127,6 +127,7 @@ def compact(store: Rows, progress: Progress, *, now: int, before: int) -> bool:
         progress: Where the pass is.
         now: Epoch microseconds.
         before: What was taken earlier than this instant (epoch microseconds) needs no digest any more.
+        tallied_from: Hours earlier than this one have no bucket any more, and need no tally.
     """
     if progress.compacted_to is None:
         reason = _reason_to_compact(store, now)
@@ -144,6 +145,8 @@ def compact(store: Rows, progress: Progress, *, now: int, before: int) -> bool:
     kept = [row for row in going if row["id"] is not None and row["taken_at"] >= before]
     sums: dict[BucketKey, list[int]] = defaultdict(lambda: [0, 0])
     for row in going:
+        if row["hour"] < tallied_from and row["closed"] is None:
+            continue
         made = sums[row["pod"], row["dimension"], row["hour"], row["tag_set"]]
         made[0] += 1
         made[1] += row["millionths"]

@@ -233,6 +233,8 @@ def cure_for(error: BaseException | None) -> str:
             return "Another command is writing to it; try again."
         case "SQLITE_FULL":
             return "Make room on the volume."
+        case "SQLITE_IOERR_GETTEMPPATH":
+            return "Set TMPDIR to a writable folder with as much room as the ledger takes."
         case "SQLITE_READONLY" | "SQLITE_CANTOPEN" | "SQLITE_READONLY_DIRECTORY":
             return "Make the file and its folder writable for the sidecar's user."
         case _:

@@ -114,7 +114,7 @@ def keep_probe_usage(store: Store, now: int) -> dict[str, int]:
     """
     this_hour = hour_of_micros(now)
     kept: dict[str, int] = {}
-    opened = store.rows("SELECT * FROM named_bucket WHERE sealed = 0 AND pod = ? AND hour > ?", store.pod, this_hour)
+    opened = store.rows("SELECT * FROM named_bucket WHERE sealed = 0 AND +pod = ? AND hour > ?", store.pod, this_hour)
     for row in opened:
         if not store.is_probed(row["dimension"], this_hour):
             continue

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sidecar.adapters.ledger import digests
-from sidecar.adapters.ledger.store import read_bucket, read_tags
+from sidecar.adapters.ledger.store import read_tags
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of, start_of
 from sidecar.domain.metering.probes import PROBE_MARK, is_probe
@@ -97,20 +97,21 @@ def open_buckets(connection: sqlite3.Connection, *, limit: int = -1, after: str 
     """
     # In the order of the index of open buckets: a page costs as much as it shows.
     rows = connection.execute(
-        "SELECT * FROM named_bucket WHERE sealed = 0 AND (hour, pod, dimension, tag_set) > (?, ?, ?, ?)"
+        "SELECT hour, pod, dimension, tag_set, name, tags, own, carried, moved, events FROM named_bucket"
+        " WHERE sealed = 0 AND (hour, pod, dimension, tag_set) > (?, ?, ?, ?)"
         " ORDER BY hour, pod, dimension, tag_set LIMIT ?",
         (*_position(after), limit),
     )
     found = [
         BucketView(
-            dimension=row["name"],
-            hour=start_of(Hour(row["hour"])),
-            quantity=read_bucket(row).quantity,
-            tags=read_tags(row["tags"]),
-            events=row["events"],
-            key=".".join(str(row[column]) for column in ("hour", "pod", "dimension", "tag_set")),
+            dimension=name,
+            hour=start_of(Hour(hour)),
+            quantity=parse_signed(own) + parse_signed(carried) - parse_signed(moved),
+            tags=read_tags(tags),
+            events=events,
+            key=f"{hour}.{pod}.{dimension}.{tag_set}",
         )
-        for row in rows
+        for hour, pod, dimension, tag_set, name, tags, own, carried, moved, events in rows
     ]
     return sorted(found, key=lambda view: (view.hour, view.dimension, view.tags))
 

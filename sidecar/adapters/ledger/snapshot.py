@@ -3,7 +3,7 @@
 While a reader holds an instant, the write-ahead log of a running sidecar cannot begin anew and takes room from usage.
 So a command that reads much copies the small tables into temporary ones of its own connection, where every statement
 finds them by the same names, and gives the instant back before it computes or prints. Temporary tables lie in memory up
-to 32 MiB and in a temporary file beyond it. A ledger that no process writes has no log, and no limit.
+to 16 MiB and in a temporary file beyond it. A ledger that no process writes has no log, and no limit.
 """
 
 import sqlite3
@@ -21,6 +21,9 @@ _INSTRUCTIONS = 5000
 """Of SQLite's machine between two looks at the time: a fraction of a millisecond."""
 _LARGE = frozenset({"event", "event_digest", "key_digest", "batch", "distinct_value", "reserve"})
 """Tables that grow with events; statements about them read the ledger itself, each at its own instant."""
+
+_CACHE_KIBIBYTES = 16 * 1024
+"""Of the temporary tables: the command may run next to the sidecar, within the sidecar's memory limit."""
 
 _START = "Start the sidecar on it once."
 
@@ -44,7 +47,7 @@ def copy_of(
     """
     with reading(path, read_only=read_only, now=now) as connection:
         if not read_only:
-            connection.execute("PRAGMA temp.cache_size = -32768")
+            connection.execute(f"PRAGMA temp.cache_size = -{_CACHE_KIBIBYTES}")
             for kind in ("table", "view"):
                 _copy(connection, kind, events=events)
             connection.execute("COMMIT")

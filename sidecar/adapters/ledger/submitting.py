@@ -4,7 +4,7 @@ Every function is one step inside a transaction of the caller's; what it decides
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from sidecar.adapters.ledger.store import Move, Store, read_bucket, read_tags
@@ -28,6 +28,8 @@ from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.sealing import Seal, seal
 from sidecar.domain.policy import QuantityKind
 
+_NEXT_OPEN = "SELECT min(hour) AS hour FROM bucket WHERE sealed = 0 AND hour > ? AND hour < ?"
+
 
 def mark_reportable(store: Store, hour: Hour) -> None:
     """Note that `hour` is to be reported even if nothing is used in it."""
@@ -39,15 +41,7 @@ def sealable(store: Store, rules: MeteringRules, *, before: Hour, zero_from: Hou
 
     An hour without events is named only when it was marked as reportable, is `zero_from` or later, and has ended.
     """
-    found = {
-        (Hour(row["hour"]), str(row["name"]))
-        for row in store.rows(
-            "SELECT DISTINCT hour, name FROM bucket JOIN dimension ON dimension.id = bucket.dimension"
-            " WHERE sealed = 0 AND pod = ? AND hour < ?",
-            store.pod,
-            before,
-        )
-    }
+    found = {(hour, name) for hour in _open_hours(store, before) for name in _open_dimensions(store, hour)}
     ended = min(before, hour_of_micros(now))
     for row in store.rows(
         "SELECT hour FROM witnessed_hour WHERE pod = ? AND hour < ? AND hour >= ?", store.pod, ended, zero_from
@@ -55,6 +49,27 @@ def sealable(store: Store, rules: MeteringRules, *, before: Hour, zero_from: Hou
         hour = Hour(row["hour"])
         found |= {(hour, name) for name in rules.dimensions if not store.is_sealed(store.dimension(name), hour)}
     return sorted(found)
+
+
+def _open_hours(store: Store, before: Hour) -> Iterator[Hour]:
+    """Yield the hours earlier than `before` with open buckets, of whichever pod.
+
+    One search for each hour: an hour may have a hundred thousand buckets, and the kept hours have millions.
+    """
+    hour = -1
+    while (found := store.one(_NEXT_OPEN, hour, before)["hour"]) is not None:
+        yield (hour := Hour(found))
+
+
+def _open_dimensions(store: Store, hour: Hour) -> Iterator[str]:
+    """Yield the names of the dimensions of which this pod has open buckets in an hour."""
+    for row in store.rows(
+        "SELECT name FROM dimension WHERE EXISTS (SELECT 1 FROM bucket WHERE sealed = 0 AND hour = ? AND pod = ?"
+        " AND dimension = dimension.id)",
+        hour,
+        store.pod,
+    ):
+        yield row["name"]
 
 
 def forget_reportable(store: Store, *, before: Hour) -> None:
@@ -78,19 +93,23 @@ def seal_hour(store: Store, name: str, hour: Hour, *, now: int, new_token: Calla
     current = store.dimension(name)
     reportable = store.rows("SELECT 1 FROM witnessed_hour WHERE pod = ? AND hour = ?", store.pod, hour)
     zero = bool(reportable) and hour < hour_of_micros(now)
-    opened = [each for each in store.family(current) if open_shares(store, each, hour)]
+    opened = {each: shares for each in store.family(current) if (shares := open_shares(store, each, hour))}
     sealed: SealedHour | None = None
-    for dimension in opened:
+    for dimension, shares in opened.items():
         if sealed is None:
-            sealed = _seal(store, name, dimension, hour, now=now, new_token=new_token)
+            sealed = _seal(store, name, dimension, hour, shares, now=now, new_token=new_token)
         else:
             _close_unsent(store, dimension, hour, CarryCause.TERMS, now)
     if sealed is None and zero and not store.is_sealed(current, hour):
-        sealed = _seal(store, name, current, hour, now=now, new_token=new_token, zero=True)
+        sealed = _seal(store, name, current, hour, {}, now=now, new_token=new_token, zero=True)
     return sealed
 
 
-def open_shares(store: Store, dimension: int, hour: Hour) -> dict[Tags, tuple[int, int]]:
+_Shares = dict[Tags, tuple[int, int]]
+"""The row and the quantity of each tag set."""
+
+
+def open_shares(store: Store, dimension: int, hour: Hour) -> _Shares:
     """Return the row and the quantity of each tag set of an hour's open buckets."""
     return {
         read_tags(row["tags"]): (int(row["tag_set"]), read_bucket(row).quantity)
@@ -104,10 +123,17 @@ def open_shares(store: Store, dimension: int, hour: Hour) -> dict[Tags, tuple[in
 
 
 def _seal(
-    store: Store, name: str, dimension: int, hour: Hour, *, now: int, new_token: Callable[[], str], zero: bool = False
+    store: Store,
+    name: str,
+    dimension: int,
+    hour: Hour,
+    shares: _Shares,
+    *,
+    now: int,
+    new_token: Callable[[], str],
+    zero: bool = False,
 ) -> SealedHour | None:
     """Freeze the open buckets of one row of a dimension; close them unsent where they make nothing to send."""
-    shares = open_shares(store, dimension, hour)
     row = store.one("SELECT remainder, whole FROM dimension WHERE id = ?", dimension)
     remainder, kind = parse_signed(row["remainder"]), QuantityKind.INTEGER if row["whole"] else QuantityKind.DECIMAL
     sealed = seal({tags: quantity for tags, (_, quantity) in shares.items()}, remainder=remainder, kind=kind)
@@ -119,6 +145,11 @@ def _seal(
         "UPDATE bucket SET sealed = 1, record = ? WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
         (seq, store.pod, dimension, hour),
     )
+    # The rows of the tag sets are at hand: their search by text would take as long as the rest of the seal.
+    rows = [(seq, shares.get(tags, (0, 0))[0], render(quantity)) for tags, quantity in sealed.allocations.items()]
+    for _, tag_set, _ in rows:
+        store.sweep.note(tag_set)
+    store.connection.executemany("INSERT INTO allocation VALUES (?, ?, ?)", rows)
     store.add_to(dimension, "remainder", sealed.remainder - remainder)
     heir = store.heir(dimension)
     if heir != dimension:
@@ -172,7 +203,8 @@ def rebook_future_hours(store: Store, *, after: Hour, now: int) -> int:
 
     Such hours come from a clock that was ahead and has gone back; waiting for them could take years.
     """
-    rows = store.rows("SELECT * FROM bucket WHERE sealed = 0 AND pod = ? AND hour > ?", store.pod, after)
+    # The plus keeps SQLite from the primary key, which holds every bucket of the pod: the index has the open ones.
+    rows = store.rows("SELECT * FROM bucket WHERE sealed = 0 AND +pod = ? AND hour > ?", store.pod, after)
     moved = 0
     for row in rows:
         dimension, hour, tag_set = int(row["dimension"]), Hour(row["hour"]), int(row["tag_set"])
@@ -204,7 +236,10 @@ def insert_record(
     now: int,
     token: str,
 ) -> int:
-    """Freeze what a seal made, or a start probe, in the slot of its hour; return the record's number."""
+    """Freeze what a seal made, or a start probe, in the slot of its hour; return the record's number.
+
+    The allocations are the caller's to write.
+    """
     first_seen = store.one("SELECT first_seen_at FROM pod WHERE id = ?", store.pod)["first_seen_at"]
     # AWS refuses usage dated before the software started; inside the hour the time makes no difference to the slot.
     began_within = hour_of_micros(first_seen) == hour and first_seen <= now
@@ -228,12 +263,7 @@ def insert_record(
             now,
         ),
     )
-    seq = int(cursor.lastrowid or 0)
-    store.connection.executemany(
-        "INSERT INTO allocation VALUES (?, ?, ?)",
-        [(seq, store.tag_set(tags), render(quantity)) for tags, quantity in sealed.allocations.items()],
-    )
-    return seq
+    return int(cursor.lastrowid or 0)
 
 
 def waiting(store: Store) -> list[Record]:

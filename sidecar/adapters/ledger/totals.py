@@ -70,8 +70,10 @@ class OpenTotals:
         if version == self._version:
             return
         self._quantities, self._buckets = defaultdict(int), 0
-        for row in connection.execute("SELECT dimension, own, carried, moved FROM bucket WHERE sealed = 0"):
-            self._quantities[row[0]] += parse_signed(row[1]) + parse_signed(row[2]) - parse_signed(row[3])
+        for dimension, own, carried, moved in connection.execute(
+            "SELECT dimension, own, carried, moved FROM bucket WHERE sealed = 0"
+        ):
+            self._quantities[dimension] += parse_signed(own) + parse_signed(carried) - parse_signed(moved)
             self._buckets += 1
         self._version = version
 

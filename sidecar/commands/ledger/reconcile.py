@@ -8,11 +8,12 @@ If a file cannot be read it settles nothing.
 import argparse
 import sys
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 from sidecar.adapters.ledger.auditing import pods, submissions
+from sidecar.adapters.ledger.charges import ChargeTable
 from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
 from sidecar.adapters.ledger.snapshot import reading
@@ -23,7 +24,7 @@ from sidecar.commands.ledger.resolve import user
 from sidecar.commands.ledger.source import Source, find_source, hour, utf8
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.audit.matching import reconcile
-from sidecar.domain.audit.slots import Reconciliation, Slot, Span, Submission, Verdict
+from sidecar.domain.audit.slots import NOTHING_LEFT_OUT, Reconciliation, Slot, Span, Submission, Verdict
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.policy import LatePolicy
 from sidecar.exit_codes import ExitCode
@@ -86,13 +87,14 @@ def run(args: argparse.Namespace) -> int:
     if code is None:
         sys.stderr.write("The ledger does not name its product. Name it with --product-code.\n")
         return ExitCode.BAD_COMMAND
-    trail = Trail(code)
-    try:
-        trail.read(find_files(args.cloudtrail))
-    except TrailUnreadable as error:
-        sys.stderr.write(f"{error} Nothing was settled.\n")
-        return ExitCode.BAD_COMMAND
-    found = _reconcile(paths.values(), trail, Span(args.since, args.until))
+    with closing(ChargeTable()) as table:
+        trail = Trail(code, table.add)
+        try:
+            trail.read(find_files(args.cloudtrail))
+        except TrailUnreadable as error:
+            sys.stderr.write(f"{error} Nothing was settled.\n")
+            return ExitCode.BAD_COMMAND
+        found = _reconcile(paths.values(), trail, table, Span(args.since, args.until), every_slot=args.all)
     uncharged = _action(args.settle_not_charged, source)
     if not args.dry_run and any(slot.to_settle for slot in found.slots):
         now = to_micros(present(source.marketplace))
@@ -113,14 +115,18 @@ def _product_code(source: Source) -> str | None:
     return None if evidence is None else evidence.product_code
 
 
-def _reconcile(paths: Iterable[Path], trail: Trail, span: Span) -> Reconciliation:
-    """Compare the ledgers, each at one instant, with the log."""
+def _reconcile(
+    paths: Iterable[Path], trail: Trail, table: ChargeTable, span: Span, *, every_slot: bool
+) -> Reconciliation:
+    """Compare the ledgers, each at one instant, with the log; without `every_slot` matched slots are only counted."""
     with ExitStack() as stack:
         opened = [(stack.enter_context(reading(path)), path) for path in paths]
-        held = [record for connection, path in opened for record in submissions(connection, path, trail.product_code)]
-        owners = [uid for connection, _ in opened for uid in pods(connection)]
+        for connection, path in opened:
+            table.add_records(connection, path, trail.product_code)
+        owners = {uid for connection, _ in opened for uid in pods(connection)}
     registrants = set(filter(None, trail.registrations.values()))
-    return reconcile(held, trail.charges, owners, registrants, span, trail.activity)
+    left_out = NOTHING_LEFT_OUT if every_slot else table.leave_out(owners, span)
+    return reconcile(table.submissions(), table.charges(), owners, registrants, span, trail.activity, left_out)
 
 
 def _action(wanted: str | None, source: Source) -> Action | None:

@@ -104,7 +104,8 @@ def _is_missing(slot: Slot) -> bool:
 
 def _warning(found: Reconciliation, trail: Trail) -> str:
     """Return what a person must know before carrying records in doubt: a wrong carry charges the buyer twice."""
-    if not any(slot.submission is not None and slot.charge is not None for slot in found.slots):
+    paired = any(slot.submission is not None and slot.charge is not None for slot in found.slots)
+    if not found.matched and not paired:
         return (
             "Carry nothing because of this: the files show no other record of the ledger either. Check that "
             f"{trail.product_code} is the product, and that the files come from the account and Region of the pods."
@@ -137,6 +138,9 @@ def _totals(found: Reconciliation, *, dry_run: bool) -> dict[str, dict[str, str]
             here[slot.submission.dimension] += slot.submission.quantity
         if slot.charge is not None:
             there[slot.charge.dimension] += slot.charge.quantity
+    for name, (_, matched) in found.matched.items():
+        here[name] += matched
+        there[name] += matched
     names = {slot.submission.dimension for slot in found.slots if slot.submission is not None} | there.keys()
     return {
         name: {
@@ -158,7 +162,7 @@ def _is_submitted(slot: Slot, *, dry_run: bool) -> bool:
 
 def _summary(found: Reconciliation, *, dry_run: bool) -> str:
     counts = found.counts
-    if not found.slots:
+    if not found.size:
         return "Nothing to compare: these hours have neither a record nor a charge."
     words = {verdict: verdict.replace("-", " ") for verdict in Verdict}
     if dry_run:
@@ -168,7 +172,7 @@ def _summary(found: Reconciliation, *, dry_run: bool) -> str:
     settled = " Nothing was settled: --dry-run." if dry_run and counts[Verdict.SETTLED] else ""
     differing = sum(counts[verdict] for verdict in DIFFERENCES)
     if differing:
-        return f"DIFFERENT: {pluralize(differing, 'slot')} of {len(found.slots)}{listed}.{settled}"
+        return f"DIFFERENT: {pluralize(differing, 'slot')} of {found.size}{listed}.{settled}"
     differences = _differences(found, dry_run=dry_run)
     if differences:
         amounts = ", ".join(f"{name} {amount}" for name, amount in differences.items())

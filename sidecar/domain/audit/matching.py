@@ -11,7 +11,17 @@ from datetime import datetime
 from sidecar.domain import timestamps
 from sidecar.domain.audit.coverage import Log, gap
 from sidecar.domain.audit.sessions import names_some_pod, pod_named
-from sidecar.domain.audit.slots import EVERY_HOUR, Charge, Reconciliation, Slot, Span, Submission, Verdict
+from sidecar.domain.audit.slots import (
+    EVERY_HOUR,
+    NOTHING_LEFT_OUT,
+    Charge,
+    LeftOut,
+    Reconciliation,
+    Slot,
+    Span,
+    Submission,
+    Verdict,
+)
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.records import RecordStatus
 
@@ -26,6 +36,7 @@ def reconcile(
     registrants: Collection[str] = (),
     span: Span = EVERY_HOUR,
     log: Log | None = None,
+    left_out: LeftOut = NOTHING_LEFT_OUT,
 ) -> Reconciliation:
     """Pair records and charges of one product and judge every pair and every single one.
 
@@ -37,8 +48,9 @@ def reconcile(
         registrants: The sessions under which pods have registered: more of them than pods are a sign of another pod.
         span: The hours to return slots of.
         log: When AWS's log has events, by place; without it no absence means anything.
+        left_out: Pairs, and charges of other pods, that were found before and are not among these.
     """
-    pairing = _Pairing(list(submissions), _distinct(charges), pods)
+    pairing = _Pairing(list(submissions), _distinct(charges), pods, left_out)
     pairing.pair_by_identifier()
     pairing.pair_by_token()
     pairing.pair_by_pod()
@@ -49,7 +61,10 @@ def reconcile(
 class _Pairing:
     """The records and charges that are not paired yet, and the slots that are."""
 
-    def __init__(self, submissions: list[Submission], charges: list[Charge], pods: Collection[str]) -> None:
+    def __init__(
+        self, submissions: list[Submission], charges: list[Charge], pods: Collection[str], left_out: LeftOut
+    ) -> None:
+        self._left_out = left_out
         self._submissions = dict.fromkeys(submissions)
         self._charges = dict.fromkeys(charges)
         self._all_submissions = submissions
@@ -110,7 +125,10 @@ class _Pairing:
             for slot, found in unknown.items()
             if len(found) == 1 and len(open_ended[slot]) == 1 and _may_be(open_ended[slot][0], found[0])
         ]
-        places = {charge.account_region for charge in self._all_charges if not self._is_foreign(charge)}
+        origins = {(charge.session, charge.account_region) for charge in self._all_charges}.union(
+            self._left_out.origins
+        )
+        places = {place for session, place in origins if not self._is_strange(session)}
         nameless = {session for session in registrants if not names_some_pod(session)}
         alone = len(places) <= 1 and len(nameless) <= len(self._pods)
         if alone and len(pairs) == sum(map(len, unknown.values())):
@@ -133,18 +151,20 @@ class _Pairing:
             if submission.in_doubt and (submission.dimension, submission.hour) not in open_slots:
                 verdict, note = _judge_absence(submission, places[submission.ledger], log)
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
-        first = min((submission.hour for submission in self._all_submissions), default=None)
+        first = self._left_out.first_hour or min((each.hour for each in self._all_submissions), default=None)
         for charge in self._charges:
             kept = first is None or charge.hour >= first
             note = self._notes.get(charge, _NOBODYS if kept else _OLD)
             self._slots.append(Slot(Verdict.MISSING_HERE, None, charge, note))
         judged = [slot for slot in self._slots if any(map(span.holds, slot.hours))]
-        strangers = sum(span.holds(charge.hour) for charge in foreign)
-        return Reconciliation(sorted(judged, key=lambda slot: slot.key), strangers)
+        strangers = sum(span.holds(charge.hour) for charge in foreign) + self._left_out.of_other_pods
+        return Reconciliation(sorted(judged, key=lambda slot: slot.key), strangers, self._left_out.matched)
 
     def _places(self) -> dict[str, set[str]]:
         """Return where the records of each ledger are charged, as far as the log shows."""
         found: dict[str, set[str]] = defaultdict(set)
+        for ledger, place in self._left_out.places:
+            found[ledger].add(place)
         for slot in self._slots:
             if slot.submission is not None and slot.charge is not None:
                 found[slot.submission.ledger].add(slot.charge.account_region)
@@ -165,9 +185,13 @@ class _Pairing:
         """Return the pod that a charge names, if it is one of ours."""
         return None if charge.session is None else pod_named(charge.session, self._pods)
 
+    def _is_strange(self, session: str | None) -> bool:
+        """Return whether a session names a pod, and none of ours."""
+        return session is not None and pod_named(session, self._pods) is None and names_some_pod(session)
+
     def _is_foreign(self, charge: Charge) -> bool:
         """Return whether a charge names a pod, and none of ours."""
-        return charge.session is not None and self._pod_of(charge) is None and names_some_pod(charge.session)
+        return self._is_strange(charge.session)
 
 
 def _distinct(charges: Iterable[Charge]) -> list[Charge]:

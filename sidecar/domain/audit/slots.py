@@ -4,8 +4,8 @@ What pairs them and judges each pair is in `sidecar.domain.audit.matching`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -105,12 +105,38 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What needs no comparison, and what it shows about the rest."""
+
+    matched: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By dimension: how many records AWS holds as they are, and their millionths; in the hours that are judged."""
+    origins: Collection[tuple[str | None, str]] = ()
+    """The session, and the account and Region, of the charges of all matched records."""
+    places: Collection[tuple[str, str]] = ()
+    """The ledger, and the account and Region, of all matched records."""
+    first_hour: datetime | None = None
+    """The hour of the first record of all."""
+    of_other_pods: int = 0
+    """Charges of pods whose ledger was not given, in the hours that are judged."""
+
+
+NOTHING_LEFT_OUT = LeftOut()
+
+
+@dataclass(frozen=True, slots=True)
 class Reconciliation:
     """What came out, sorted by hour and dimension."""
 
     slots: Sequence[Slot]
     of_other_pods: int
     """Charges that name a pod of a ledger that was not given; they are not compared."""
+    matched: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Matched slots that are not among `slots`: their number and millionths by dimension."""
+
+    @property
+    def size(self) -> int:
+        """The number of slots, with those that are only counted."""
+        return len(self.slots) + sum(count for count, _ in self.matched.values())
 
     @property
     def agrees(self) -> bool:
@@ -120,7 +146,9 @@ class Reconciliation:
     @property
     def counts(self) -> Counter[Verdict]:
         """How many slots have which verdict."""
-        return Counter(slot.verdict for slot in self.slots)
+        counts = Counter(slot.verdict for slot in self.slots)
+        counts[Verdict.MATCHED] += self.size - len(self.slots)
+        return counts
 
 
 @dataclass(frozen=True, slots=True)

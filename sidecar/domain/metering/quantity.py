@@ -38,6 +38,7 @@ def render(millionths: int) -> str:
 def parse_signed(text: str) -> int:
     """Return the millionths of a decimal string written by `render`, of any size and sign."""
     whole, _, fraction = text.partition(".")
-    millionths = int(whole) * MILLION
-    part = int(fraction.ljust(6, "0")) if fraction else 0
-    return millionths - part if text.startswith("-") else millionths + part
+    if not fraction:
+        return int(whole) * MILLION
+    millionths, part = int(whole) * MILLION, int(fraction.ljust(6, "0"))
+    return millionths - part if whole[0] == "-" else millionths + part

@@ -1,7 +1,14 @@
 """The proof finds every row and total that is not what its parts make it."""
 
-import pytest
+import sqlite3
+import tracemalloc
+from contextlib import closing
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.adapters.ledger import integrity, proof
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.policy import LatePolicy
 from tests.support.books import HOUR, NOW, RED, RULES, UNBILLED_LATE, Books, event
@@ -68,3 +75,48 @@ def test_damage_found(told: Books, damage: str, words: str) -> None:
     told.close()
     assert changed
     assert any(words in sentence for sentence in found), found
+
+
+def test_proof_holds_no_rows(books: Books) -> None:
+    """The proof reads rows next to each other: its memory does not grow with them."""
+    store = books.store
+    peaks = []
+    for hours in (100, 2000):
+        with store.transaction():
+            _add_hours(books, hours)
+        tracemalloc.start()
+        assert [] == [*books.breaches(), *proof.event_breaches(store.connection)]
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0]
+
+
+def _add_hours(books: Books, hours: int) -> None:
+    """Add accepted records with bucket, tally and allocation, and the totals that they make."""
+    store = books.store
+    dimension = store.dimension("requests")
+    first = store.one("SELECT ifnull(max(hour), 0) AS hour FROM record")["hour"] + 3600
+    for hour in range(first, first + hours * 3600, 3600):
+        cursor = store.connection.execute(
+            "INSERT INTO record (pod, dimension, hour, kind, status, quantity, whole, gathered, remainder_before,"
+            " remainder_after, excess, client_token, timestamp, metering_record_id, sealed_at, settled_at)"
+            " VALUES (?, ?, ?, 'slot', 'accepted', '1.5', 0, '1.5', '0', '0', '0', ?, 1, 'mr', 1, 1)",
+            (store.pod, dimension, hour, str(hour)),
+        )
+        slot = (store.pod, dimension, hour)
+        bucket = "INSERT INTO bucket VALUES (?, ?, ?, 0, '1.5', '0', '0', 1, 1, 1, ?)"
+        store.connection.execute(bucket, (*slot, cursor.lastrowid))
+        store.connection.execute("INSERT INTO dropped_events VALUES (?, ?, ?, 0, 1, '1.5')", slot)
+        store.connection.execute("INSERT INTO allocation VALUES (?, 0, '1.5')", (cursor.lastrowid,))
+    for term in ("accepted", "submitted"):
+        store.add_to(dimension, term, hours * 1_500_000)
+
+
+@given(st.text("0123456789.-e \0\u0661", max_size=12) | st.from_regex(r"-?[0-9]{1,12}(\.[0-9]{0,8})?", fullmatch=True))
+def test_sqlite_finds_what_is_a_quantity(text: str) -> None:
+    """What SQLite passes as a quantity is one, and it passes each one without a sign."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        statement = f"SELECT {integrity._PLAIN.format('text')} FROM (SELECT ? AS text)"
+        (passed,) = connection.execute(statement, (text,)).fetchone()
+    right = integrity._QUANTITY.fullmatch(text) is not None
+    assert bool(passed) is (right and not text.startswith("-"))

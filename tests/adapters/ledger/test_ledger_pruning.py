@@ -4,9 +4,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
-from sidecar.adapters.ledger import generations, handover, proof, queries
+import pytest
+
+from sidecar.adapters.ledger import generations, handover, proof, pruning, queries
 from sidecar.domain.metering.events import Receipt
-from sidecar.domain.metering.hours import to_micros
+from sidecar.domain.metering.hours import SECONDS, hour_of, to_micros
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
 from tests.support.books import HOUR, NOW, RED, UNBILLED_LATE, WHOLE, Books, event
@@ -87,6 +89,60 @@ def test_steps_are_small(books: Books) -> None:
     books.prune()
     assert 0 == books.count("event")
     assert {"accepted": "4500", "open": "4500"} == books.shown()
+
+
+def test_allocations_bound_a_step(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of pruning counts the allocations of the records that it drops: one record may have 2,500."""
+    monkeypatch.setattr(pruning, "_STEP", 5)
+    for _ in range(3):
+        books.take(*(event("1", tags=(("Tenant", f"t{number}"),)) for number in range(4)))
+        books.pass_time(HOUR)
+        books.seal_ended()
+        books.submit_all()
+    books.pass_time(timedelta(days=101))
+    left = []
+    while books.count("record"):
+        with books.store.transaction():
+            pruning.prune(books.store, to_micros(books.now))
+        left.append((books.count("record"), books.count("allocation")))
+    assert [(2, 8), (1, 4), (0, 0)] == left
+    books.prune()
+    assert {"accepted": "12", "submitted": "12"} == books.shown()
+    assert [] == books.breaches()
+
+
+def test_tallies_go_with_their_buckets(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What events without a row made of a bucket is dropped with it, a step's worth at a time."""
+    monkeypatch.setattr(pruning, "_STEP", 2)
+    books.take(*(event("1", tags=(("Tenant", f"t{number}"),)) for number in range(5)))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    books.submit_all()
+    books.pass_time(timedelta(days=10))
+    left = []
+    while books.count("bucket"):
+        with books.store.transaction():
+            pruning.prune(books.store, to_micros(books.now))
+        left.append((books.count("bucket"), books.count("dropped_events")))
+    assert [(3, 3), (1, 1), (0, 0)] == left
+    assert [] == [*books.breaches(), *proof.event_breaches(books.store.connection)]
+
+
+def test_no_tally_without_bucket(books: Books) -> None:
+    """An event that outlived its bucket leaves no tally, which would never be dropped."""
+    books.take(event("1", id="a"))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    books.submit_all()
+    with books.store.transaction():
+        # As after a clock that has leaped: the bucket has served its time before its events were compacted.
+        pruning._drop_buckets(books.store, hour_of(NOW) + SECONDS)
+    books.pass_time(timedelta(days=10))
+    books.prune()
+    assert {"bucket": 0, "event": 0, "dropped_events": 0} == {
+        table: books.count(table) for table in ("bucket", "event", "dropped_events")
+    }
+    assert [] == [*books.breaches(), *proof.event_breaches(books.store.connection)]
 
 
 def test_key_forgotten_with_its_events(books: Books) -> None:

@@ -221,3 +221,30 @@ def test_six_keys_fold(books: Books) -> None:
         made.seal.folded,
         {key for tags in made.seal.allocations for key, _ in tags},
     )
+
+
+def test_search_reads_no_closed_hour(books: Books) -> None:
+    """The search for hours to seal, or to mend, takes as many instructions of SQLite after many hours as after few."""
+
+    def instructions() -> int:
+        counted = 0
+
+        def count() -> None:
+            nonlocal counted
+            counted += 1
+
+        books.store.connection.set_progress_handler(count, 1)
+        books.sealable()
+        books.rebook_future_hours()
+        books.store.connection.set_progress_handler(None, 1)
+        return counted
+
+    found = []
+    for _ in range(3):
+        for _ in range(10):
+            books.take(event("1"), event("1", tags=RED))
+            books.pass_time(HOUR)
+            books.seal_ended()
+            books.submit_all()
+        found.append(instructions())
+    assert found[0] == found[-1]

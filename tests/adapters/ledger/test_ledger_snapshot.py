@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.adapters.ledger import integrity, proof
 from sidecar.adapters.ledger.file import LedgerUnusable
-from sidecar.adapters.ledger.snapshot import LONGEST_SECONDS, copy_of, reading
+from sidecar.adapters.ledger.snapshot import LONGEST_SECONDS, copy_of, reading, unusable
 from tests.support.books import HOUR, RED, Books, event
 
 
@@ -103,3 +103,10 @@ def test_large_file_is_checked_by_table(books: Books, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(integrity, "limit", short_at_first)
     assert [] == list(integrity.file_faults(books.path))
+
+
+def test_missing_temporary_folder_has_a_cure() -> None:
+    """A command that finds no folder for what does not fit into memory says how to give it one."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorname = "SQLITE_IOERR_GETTEMPPATH"
+    assert "Set TMPDIR to a writable folder with as much room as the ledger takes." == unusable(Path("l"), error).cure

@@ -5,7 +5,7 @@ pass over a charge.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -44,7 +44,8 @@ class Trail:
     """What the files hold about one product."""
 
     product_code: str
-    charges: list[Charge] = field(default_factory=list)
+    take_charge: Callable[[Charge], None]
+    """Called with each charge: a log may have more of them than fit into memory."""
     registrations: dict[str, str | None] = field(default_factory=dict)
     """The RegisterUsage calls that were answered: the session of each, by its request id."""
     files: int = 0
@@ -123,7 +124,7 @@ class Trail:
         if not isinstance(dimension, str):
             raise _Unclear("there is no dimension")
         token = usage.get("clientToken")
-        self.charges.append(
+        self.take_charge(
             Charge(
                 metering_record_id=identifier,
                 dimension=dimension,

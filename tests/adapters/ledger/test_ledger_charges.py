@@ -1,0 +1,131 @@
+"""What is left out of a comparison of records and charges changes nothing about the rest."""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sidecar.adapters.ledger.auditing import SUBMISSION_COLUMNS
+from sidecar.adapters.ledger.charges import ChargeTable
+from sidecar.domain.audit.coverage import Activity
+from sidecar.domain.audit.matching import reconcile
+from sidecar.domain.audit.slots import EVERY_HOUR, NOTHING_LEFT_OUT, Charge, Reconciliation, Span, Verdict
+from sidecar.domain.metering.hours import hour_of, to_micros
+
+HOUR = datetime(2026, 11, 23, 10, tzinfo=UTC)
+PODS = ("6f0c1c3e-5f0b-4c53-9f0a-0b6d5c2f7a11", "22222222-2222-3333-4444-555555555555")
+STRANGER = "11111111-2222-3333-4444-555555555555"
+REASONS = {"unbilled": "in-doubt: 1 attempts"}
+
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "uid": st.sampled_from(PODS),
+            "name": st.sampled_from(["requests", "peak"]),
+            "hour": st.integers(0, 2),
+            "quantity": st.sampled_from(["1", "2.5"]),
+            "status": st.sampled_from(["accepted", "accepted", "accepted", "unbilled", "sealed", "carried"]),
+            "metering_record_id": st.sampled_from(["mr-1", "mr-2", "mr-3", "mr-4", None]),
+        }
+    ),
+    max_size=6,
+)
+CHARGES = st.lists(
+    st.builds(
+        Charge,
+        metering_record_id=st.sampled_from(["mr-1", "mr-2", "mr-3", "mr-4", "mr-5"]),
+        dimension=st.sampled_from(["requests", "peak"]),
+        hour=st.integers(0, 2).map(lambda number: HOUR + timedelta(hours=number)),
+        quantity=st.sampled_from([1_000_000, 2_500_000]),
+        client_token=st.sampled_from([None, "token-0", "token-1", "token-9"]),
+        session=st.sampled_from([None, *PODS, STRANGER, "botocore-session-1"]),
+        event_id=st.just("event"),
+        account_region=st.sampled_from(["1 us-east-1", "1 eu-west-1"]),
+    ),
+    max_size=7,
+)
+SPANS = st.sampled_from([EVERY_HOUR, Span(HOUR + timedelta(hours=1)), Span(None, HOUR + timedelta(hours=2))])
+
+
+def filled(rows: Sequence[dict[str, object]], charges: Sequence[Charge]) -> ChargeTable:
+    """Return a table with these records and charges."""
+    table = ChargeTable()
+    for charge in charges:
+        table.add(charge)
+    for number, row in enumerate(rows):
+        at = to_micros(HOUR) + number
+        whole = {
+            **row,
+            "seq": number,
+            "hour": hour_of(HOUR) + int(str(row["hour"])) * 3600,
+            "reason": REASONS.get(str(row["status"])),
+            "client_token": f"token-{number}",
+            "metering_record_id": row["metering_record_id"] if row["status"] == "accepted" else None,
+            "resolved": 0,
+            "sealed_at": at,
+            "attempted_at": at,
+        }
+        marks = ", ".join("?" * len(SUBMISSION_COLUMNS))
+        table._connection.execute(
+            f"INSERT INTO submission VALUES (NULL, 'ledger.db', {marks})",
+            [whole[column] for column in SUBMISSION_COLUMNS],
+        )
+    return table
+
+
+def compared(table: ChargeTable, span: Span, *, leave_out: bool) -> Reconciliation:
+    """Compare what is in a table."""
+    left_out = table.leave_out(PODS, span) if leave_out else NOTHING_LEFT_OUT
+    log = {place: Activity.at(HOUR + timedelta(hours=1)) for place in ("1 us-east-1", "1 eu-west-1")}
+    return reconcile(table.submissions(), table.charges(), PODS, (), span, log, left_out)
+
+
+@given(rows=ROWS, charges=CHARGES, span=SPANS)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+def test_leaving_out_changes_nothing(rows: list[dict[str, object]], charges: list[Charge], span: Span) -> None:
+    """Every slot but the matched ones is the same, and these are counted with their quantities."""
+    with closing(filled(rows, charges)) as table:
+        complete = compared(table, span, leave_out=False)
+    with closing(filled(rows, charges)) as table:
+        short = compared(table, span, leave_out=True)
+    left_out = list(complete.slots)
+    for slot in short.slots:
+        left_out.remove(slot)
+    assert {Verdict.MATCHED} >= {slot.verdict for slot in left_out}
+    counted: Counter[str] = Counter()
+    for slot in left_out:
+        assert slot.charge is not None
+        counted[slot.charge.dimension] += slot.charge.quantity
+    assert counted == {name: quantity for name, (_, quantity) in short.matched.items()}
+    assert (complete.counts, complete.of_other_pods, complete.size) == (
+        short.counts,
+        short.of_other_pods,
+        short.size,
+    )
+
+
+def test_what_agrees_is_not_held() -> None:
+    """Only what differs, or is open, is left for the comparison."""
+    rows: list[dict[str, object]] = [
+        {"uid": PODS[0], "name": "requests", "hour": hour, "quantity": "1", "status": status, "metering_record_id": mr}
+        for hour, status, mr in ((0, "accepted", "mr-1"), (1, "accepted", "mr-2"), (2, "unbilled", None))
+    ]
+    matched = Charge("mr-1", "requests", HOUR, 1_000_000, None, PODS[0], "event", "1 us-east-1")
+    more = replace(matched, metering_record_id="mr-2", hour=HOUR + timedelta(hours=1), quantity=2_000_000)
+    stranger = replace(matched, metering_record_id="mr-9", session=STRANGER)
+    with closing(filled(rows, [matched, matched, more, stranger])) as table:
+        left_out = table.leave_out(PODS, EVERY_HOUR)
+        assert (["rec-1", "rec-2"], [more]) == ([each.id for each in table.submissions()], list(table.charges()))
+    assert ({"requests": (1, 1_000_000)}, 1) == (left_out.matched, left_out.of_other_pods)
+
+
+def test_tables_leave_no_file(tmp_path: Path) -> None:
+    """The temporary file has no name: it cannot outlive the process."""
+    with closing(ChargeTable()) as table:
+        (name,) = [row["file"] for row in table._connection.execute("PRAGMA database_list")]
+    assert ("", []) == (name, list(tmp_path.iterdir()))
