@@ -142,10 +142,16 @@ def _condition(pod: Any, kind: str) -> Any:
 
 
 def _examined(stage: Stage, pod: Any, name: str) -> Any:
-    """Return one check of `doctor`, run next to the sidecar."""
-    _, said = stage.execute(pod, SIDECAR_CONTAINER, "python", "-m", "sidecar", "doctor", "--json")
-    (document,) = [json.loads(line) for line in said.splitlines() if line.startswith('{"ok"')]
-    return next(check for check in document["checks"] if check["name"] == name)
+    """Return one check of `doctor`, run next to the sidecar, once the API server has answered it."""
+
+    def examine() -> Any:
+        _, said = stage.execute(pod, SIDECAR_CONTAINER, "python", "-m", "sidecar", "doctor", "--json")
+        (document,) = [json.loads(line) for line in said.splitlines() if line.startswith('{"ok"')]
+        check = next(check for check in document["checks"] if check["name"] == name)
+        # On a busy machine the API server can take longer than `doctor` waits.
+        return None if check["status"] == "skipped" else check
+
+    return await_for(f"the check {name}", examine)
 
 
 def _told(stage: Stage, pod: Any) -> list[str]:
