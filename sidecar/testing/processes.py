@@ -14,8 +14,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
-"""Real seconds after which a wait counts as a hang."""
+PATIENCE = 120.0
+"""Real seconds after which a wait counts as a hang: a busy machine may take many times the usual 1."""
 _FOREIGN = ("AWS_", "SIDECAR_", "KUBERNETES_", "ECS_", "POD_")
 _STOP_WITHIN = 30.0
 _TAIL = 2000

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.validate import ParamValidator
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 
 from sidecar.emulator import signing
@@ -162,9 +163,18 @@ def emulator(start: Start) -> RunningEmulator:
     return start()
 
 
+def validate_answer(http_response: Any, model: Any, **_: Any) -> None:
+    """Refuse an answer that breaks the service model, or has a member that the model does not know."""
+    if http_response.status_code == 200 and "json" in http_response.headers["Content-Type"]:
+        members = json.loads(http_response.content)
+        report = ParamValidator().validate(members, model.output_shape)
+        assert not report.has_errors(), report.generate_report()
+        assert members.keys() <= model.output_shape.members.keys()
+
+
 @pytest.fixture
 def connect() -> Iterator[Connect]:
-    """Make boto3 clients that never retry; they close with the test."""
+    """Make boto3 clients that never retry and validate each answer; they close with the test."""
     clients: list[Any] = []
 
     def connect_one(
@@ -180,6 +190,7 @@ def connect() -> Iterator[Connect]:
             retries={"total_max_attempts": 1}, connect_timeout=PATIENCE, read_timeout=arguments.pop("timeout", PATIENCE)
         )
         clients.append(session.client(service, endpoint_url=emulator.url, config=config))
+        clients[-1].meta.events.register("after-call", validate_answer)
         return clients[-1]
 
     yield connect_one

@@ -78,3 +78,13 @@ def test_emulator_needs_a_url(url: str) -> None:
     """Without a usable URL emulator mode fails; it never turns into AWS."""
     with pytest.raises(ValueError, match="endpoint_url"):
         Endpoint.emulated(url, {})
+
+
+def test_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without arguments an endpoint is in the pod's own Region, and a given one is taken before it."""
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    assert "eu-west-3" == Endpoint.live().region_name
+    assert Endpoint(region_name="eu-west-3", endpoint_url="http://localhost:1") == Endpoint.emulated(
+        "http://localhost:1"
+    )
+    assert "us-east-1" == Endpoint.live(region_name="us-east-1").region_name
