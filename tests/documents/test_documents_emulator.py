@@ -119,7 +119,7 @@ def test_snippet_is_well_formed(name: str, tmp_path: Path) -> None:
     program = SYNTAX.get(name)
     if program is None:
         # Python is run by test_document_plays; Java has no parser without the classes of the SDK.
-        assert name == "Meter.java" or isinstance(ast.parse(text), ast.Module)
+        assert "Meter.java" == name or isinstance(ast.parse(text), ast.Module)
         return
     if shutil.which(program[0]) is None:
         pytest.skip(f"{program[0]} is not installed")
