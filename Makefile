@@ -59,8 +59,9 @@ sbom: $(VENV)/development ## the packages of the image, as CycloneDX in dist/
 	@mkdir -p dist
 	@$(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --output-format JSON -o dist/sbom.cdx.json
 
-pictures: $(VENV)/development ## the pictures of the README, drawn again into docs/pictures
+pictures: $(VENV)/development ## the pictures of the documents, drawn again into docs/pictures; one needs Chromium
 	@$(BIN)/python -m tests.documents.pictures
+	@UPDATE_PICTURES=1 $(BIN)/python -m pytest --quiet tests/process/test_process_console.py -k gate_opens
 
 bench: $(VENV)/development ## ratios against baselines of the same run; nothing here is a test
 	@$(BIN)/python -m pytest tests/bench -q -s

@@ -111,6 +111,16 @@ class CallLog:
         self._calls.append(call)
         self._listener(call)
 
+    @property
+    def first(self) -> int | None:
+        """The number of the oldest call that is kept; None if none is."""
+        return self._calls[0].number if self._calls else None
+
+    @property
+    def last(self) -> int:
+        """The number of the newest call, 0 before the first one."""
+        return self._count
+
     def after(self, number: int) -> list[LoggedCall]:
         """Return the calls with a higher number, the oldest first."""
         return [call for call in self._calls if call.number > number]

@@ -171,7 +171,8 @@ class Control:
 
     async def _show_calls(self, request: web.Request) -> web.Response:
         calls = self._service.calls.after(read_count(request, "after") or 0)
-        return respond({"calls": [call.document() for call in calls]})
+        log = self._service.calls
+        return respond({"calls": [call.document() for call in calls], "first": log.first, "last": log.last})
 
     async def _show_events(self, _: web.Request) -> web.Response:
         return respond({"Records": [event.record for event in self._service.state.trail]})

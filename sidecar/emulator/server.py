@@ -1,4 +1,4 @@
-"""The emulator as an HTTP server: one port for the AWS protocols and the control API.
+"""The emulator as an HTTP server: one port for the AWS protocols, the control API and the console.
 
 Refuses to listen before the state file is read. Invariant: a problem outside the AWS protocols is answered by
 `application/problem+json`, whatever its cause.
@@ -12,6 +12,7 @@ from aiohttp.typedefs import Middleware
 
 from sidecar.emulator.browsers import find_fault
 from sidecar.emulator.call_log import LoggedCall
+from sidecar.emulator.console_page import ConsolePage
 from sidecar.emulator.control import Control, Handler
 from sidecar.emulator.control_requests import ControlError, check_query
 from sidecar.emulator.protocol.wire import LARGEST_BODY, answer
@@ -42,7 +43,7 @@ def create_app(options: Options, log: Callable[[LoggedCall], object] = ignore) -
         await service.close()
 
     app.router.add_post("/", answer_call)
-    app.router.add_routes(Control(service).routes())
+    app.router.add_routes([*ConsolePage().routes(), *Control(service).routes()])
     app.cleanup_ctx.append(keep_state)
     return app
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 _PROGRAMS = {
     "buildah": "buildah",
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
     "containerd": "containerd",
     "ctr": "containerd",
     "curl": "curl",

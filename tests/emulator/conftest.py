@@ -77,6 +77,15 @@ class RunningEmulator:
         finally:
             connection.close()
 
+    def headers(self, path: str) -> dict[str, str]:
+        """Return the headers of an answer."""
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE)
+        try:
+            connection.request("GET", path)
+            return dict(connection.getresponse().getheaders())
+        finally:
+            connection.close()
+
     def get(self, path: str) -> Any:
         """Ask the control API."""
         status, body = self.send("GET", f"/_emulator/{path}")

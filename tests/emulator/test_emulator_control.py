@@ -181,7 +181,7 @@ def test_unknown_fault_lists_known(emulator: "RunningEmulator") -> None:
 @pytest.mark.parametrize(
     ("method", "path", "expected"),
     [
-        ("GET", "/", 405),
+        ("PUT", "/", 405),
         ("POST", "/v1", 404),
         ("GET", "/_emulator", 404),
         ("GET", "/_emulator/nothing", 404),
