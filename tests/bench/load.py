@@ -10,8 +10,9 @@ import select
 import socket
 import sys
 import time
+import uuid
 from collections.abc import Iterator
-from itertools import islice
+from itertools import count, islice
 
 CONNECTIONS = 32
 
@@ -98,15 +99,24 @@ def questions(path: str) -> Iterator[bytes]:
         yield request
 
 
-def reports(batch: int, prefix: str) -> Iterator[bytes]:
+def ordered_ids(prefix: str) -> Iterator[str]:
+    """Yield ids of which each follows on the one before: an index takes them at its end."""
+    return (f"{prefix}-{number:012d}" for number in count())
+
+
+def random_ids() -> Iterator[str]:
+    """Yield UUIDs of version 4, which fall anywhere in an index; most apps send such ids."""
+    while True:
+        yield str(uuid.uuid4())
+
+
+def reports(batch: int, ids: Iterator[str]) -> Iterator[bytes]:
     """Yield POSTs of usage without end: `batch` events each, every one with an id of its own."""
-    number = 0
     while True:
         events = [
-            '{"id": "%s-%012d", "dimension": "requests", "quantity": "1.5"}' % (prefix, number + offset)  # noqa: UP031
-            for offset in range(batch)
+            '{"id": "%s", "dimension": "requests", "quantity": "1.5"}' % id_  # noqa: UP031
+            for id_ in islice(ids, batch)
         ]
-        number += batch
         body = (events[0] if batch == 1 else f"[{', '.join(events)}]").encode()
         yield (
             b"POST /v1/usage HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
@@ -120,7 +130,8 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--get", metavar="PATH")
     parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--prefix", default="load")
+    parser.add_argument("--ids", choices=["ordered", "random"], default="random")
+    parser.add_argument("--prefix", default="load", help="what ordered ids begin with")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--events", type=int)
     parser.add_argument("--clients", type=int, default=CONNECTIONS)
@@ -128,7 +139,8 @@ def main() -> None:
     if given.get is not None:
         figures = drive(given.port, questions(given.get), 200, given.seconds, given.clients)
     else:
-        sent = reports(given.batch, given.prefix)
+        ids = random_ids() if given.ids == "random" else ordered_ids(given.prefix)
+        sent = reports(given.batch, ids)
         if given.events is not None:
             sent = islice(sent, given.events // given.batch)
         figures = drive(given.port, sent, 202, given.seconds, given.clients)

@@ -73,6 +73,11 @@ def compare(name: str, unit: str, target: Target, measured: tuple[list[float], l
     )
 
 
+def compare_costs(ours: list[float], baseline: list[float], target: Target) -> None:
+    """Print the processor time of a request on both sides, in microseconds, and their ratio."""
+    compare("  processor of a request", "us", target, (ours, baseline))
+
+
 def judge(name: str, unit: str, value: float, target: Target) -> None:
     """Print a figure that is judged by itself."""
     verdict = "OK" if target.met(value) else "MISSED"

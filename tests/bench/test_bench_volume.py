@@ -91,6 +91,20 @@ def test_long_run(bench: Bench) -> None:
     _compare_restart(bench.environment)
 
 
+def test_random_ids(bench: Bench) -> None:
+    """Random ids beside ordered ones on one ledger that grows; the last tenth is what counts."""
+    step = str(EVENTS // 20)
+    rates: dict[str, list[float]] = {"random": [], "ordered": []}
+    for _ in range(10):
+        for ids, found in rates.items():
+            options = ("--ids", ids, "--batch", str(BATCH), "--clients", "4", "--seconds", "3600", "--events", step)
+            found.append(float(bench.drive(bench.environment.api, *options)["rate"]) * BATCH)
+    for ids, found in rates.items():
+        tell(f"  {ids} ids, events/s by tenth: {' '.join(f'{rate:,.0f}' for rate in found)}")
+    last = [each[-3:] for each in rates.values()]
+    compare(f"random over ordered ids at {EVENTS:,} events", "events/s", at_least(0.5), (last[0], last[1]))
+
+
 def test_window_size(bench: Bench) -> None:
     """The file is bounded by the de-duplication window: as many events again, a window later, find their room."""
     count = str(min(EVENTS, MOST_IN_WINDOW))

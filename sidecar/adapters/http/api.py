@@ -28,7 +28,7 @@ from sidecar.adapters.http.openapi import describe
 from sidecar.adapters.http.ports import Gate, Health, Intake, LedgerReader, Licenses
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
 from sidecar.adapters.http.queries import after_of, poll_of, record_query_of, refuse_query
-from sidecar.adapters.http.replies import encode, reply, reply_json
+from sidecar.adapters.http.replies import Reply, encode, reply, reply_json
 from sidecar.adapters.http.usage_requests import UsageReader
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, SlowDown
 from sidecar.domain.metering.events import (
@@ -169,14 +169,14 @@ class ApiServer:
         self._listeners.clear()
         self._reader.close()
 
-    async def _answer_over_tcp(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer_over_tcp(self, request: web.BaseRequest) -> Reply:
         try:
             check_host(request)
         except HttpProblem as problem:
             return self._refuse(request, problem)
         return await self._answer(request)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> Reply:
         try:
             if self._token is not None:
                 await self._token.check(request)
@@ -189,7 +189,7 @@ class ApiServer:
             self._count(request, ProblemKind.INTERNAL_ERROR)  # the listener answers and logs it
             raise
 
-    def _refuse(self, request: web.BaseRequest, problem: HttpProblem) -> web.Response:
+    def _refuse(self, request: web.BaseRequest, problem: HttpProblem) -> Reply:
         self._count(request, problem.kind)
         return answer(problem)
 
@@ -211,7 +211,7 @@ class ApiServer:
             )
         return handler
 
-    async def _entitlement(self, request: web.BaseRequest) -> web.Response:
+    async def _entitlement(self, request: web.BaseRequest) -> Reply:
         if not request.rel_url.raw_query_string:
             return reply(_entitlement_body(self._gate.entitlement()))
         poll = poll_of(request)
@@ -235,7 +235,7 @@ class ApiServer:
             poll.cancel()
         return self._gate.entitlement() if poll.cancelled() else poll.result()
 
-    async def _attest(self, request: web.BaseRequest) -> web.Response:
+    async def _attest(self, request: web.BaseRequest) -> Reply:
         refuse_query(request)
         nonce = await read_nonce(request, self._memory)
         with self._requests:
@@ -246,7 +246,7 @@ class ApiServer:
             except AttestationFailed as failure:
                 raise busy(ProblemKind.ATTESTATION_FAILED, str(failure), _ATTEST_AGAIN_SECONDS) from None
 
-    async def _take_usage(self, request: web.BaseRequest) -> web.Response:
+    async def _take_usage(self, request: web.BaseRequest) -> Reply:
         refuse_query(request)
         body = await read_body(request, self._memory)
         size = len(body)
@@ -259,25 +259,25 @@ class ApiServer:
             self._memory.release(size)
         return reply(b'{"accepted": %d, "duplicates": %d}\n' % (receipt.accepted, receipt.duplicates), status=202)
 
-    async def _open_buckets(self, request: web.BaseRequest) -> web.Response:
+    async def _open_buckets(self, request: web.BaseRequest) -> Reply:
         after = after_of(request)
         with self._requests:
             found = await (self._books.open_buckets() if after is None else self._books.open_buckets(after))
         return reply_json(views.buckets_members(found))
 
-    async def _records(self, request: web.BaseRequest) -> web.Response:
+    async def _records(self, request: web.BaseRequest) -> Reply:
         query = record_query_of(request)
         with self._requests:
             page = await self._books.records(query)
         return reply_json(views.page_members(page))
 
-    async def _status(self, request: web.BaseRequest) -> web.Response:
+    async def _status(self, request: web.BaseRequest) -> Reply:
         refuse_query(request)
         with self._requests:
             status = await self._health.status()
         return reply_json(views.status_members(status))
 
-    async def _openapi(self, request: web.BaseRequest) -> web.Response:
+    async def _openapi(self, request: web.BaseRequest) -> Reply:
         refuse_query(request)
         if self._description is None:
             with self._requests:

@@ -4,14 +4,14 @@ Bounds the head of a request and the time in which an answer must be read. A bod
 """
 
 import asyncio
-from http import HTTPStatus
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, document_of
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer
+from sidecar.adapters.http.replies import Reply
 
 LARGEST_HEADER = 8704
 """Bytes of one header: 8 KiB of baggage, which the W3C allows, and its name."""
@@ -25,9 +25,6 @@ WRITE_SECONDS = 30.0
 
 _SLICE = 16 * 1024
 """Bytes that are parsed at a time, so a head cannot exceed `LARGEST_HEAD` by more."""
-_RAW = (
-    b"HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n%s"
-)
 
 _log = structlog.get_logger()
 
@@ -130,7 +127,7 @@ class ClientConnection(web.RequestHandler):
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,  # noqa: ARG002 - it quotes the request
-    ) -> web.StreamResponse:
+    ) -> Reply:
         """Answer what HTTP's parser refused, and what no handler foresaw, with a problem document."""
         if isinstance(exc, ConnectionError):
             raise exc  # the client is gone
@@ -150,7 +147,4 @@ class ClientConnection(web.RequestHandler):
 
 def raw_answer(problem: HttpProblem) -> bytes:
     """Return the response that carries `problem`, for a connection without a request."""
-    status = problem.kind.status
-    headers = "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items()).encode()
-    body = document_of(problem)
-    return _RAW % (status, HTTPStatus(status).phrase.encode(), headers, len(body), body)
+    return answer(problem).render(hdrs.METH_GET, keep_alive=False)

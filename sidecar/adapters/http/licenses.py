@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 
 from sidecar import serializers as views
 from sidecar.adapters.http.admission import ConcurrencyLimit, MemoryBudget
@@ -15,7 +15,7 @@ from sidecar.adapters.http.checkout_requests import MOST_COUNT, id_of, read_chec
 from sidecar.adapters.http.ports import Licenses
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, busy
 from sidecar.adapters.http.queries import parameters_of, refuse_query
-from sidecar.adapters.http.replies import reply, reply_json
+from sidecar.adapters.http.replies import Reply, reply, reply_json
 from sidecar.domain.entitlement.allowances import (
     CheckoutInDoubt,
     CheckoutNotEntitled,
@@ -57,7 +57,7 @@ class LicensePaths:
         self._memory = memory
         self._requests = requests
 
-    async def entitlement(self, request: web.BaseRequest) -> web.Response:
+    async def entitlement(self, request: web.BaseRequest) -> Reply:
         """Answer `GET /v1/entitlements/{name}`."""
         licenses = self._services()
         requested = parameters_of(request, ("requested",)).get("requested", "1")
@@ -70,7 +70,7 @@ class LicensePaths:
         except CheckoutRefused as refusal:
             raise _problem_of(refusal) from None
 
-    async def check_out(self, request: web.BaseRequest) -> web.Response:
+    async def check_out(self, request: web.BaseRequest) -> Reply:
         """Answer `POST /v1/checkouts`."""
         licenses = self._services()
         refuse_query(request)
@@ -82,7 +82,7 @@ class LicensePaths:
                 raise _problem_of(refusal) from None
         return reply_json(views.held_members(checkout), status=201 if made else 200)
 
-    async def listing(self, request: web.BaseRequest) -> web.Response:
+    async def listing(self, request: web.BaseRequest) -> Reply:
         """Answer `GET /v1/checkouts`."""
         licenses = self._services()
         refuse_query(request)
@@ -90,7 +90,7 @@ class LicensePaths:
             found = await licenses.listing()
         return reply_json({"checkouts": [views.checkout_members(each) for each in found]})
 
-    async def confirm(self, request: web.BaseRequest) -> web.Response:
+    async def confirm(self, request: web.BaseRequest) -> Reply:
         """Answer `PUT /v1/checkouts/{id}`."""
         licenses = self._services()
         refuse_query(request)
@@ -101,7 +101,7 @@ class LicensePaths:
                 raise _problem_of(refusal) from None
         return reply_json(views.held_members(checkout))
 
-    async def give_back(self, request: web.BaseRequest) -> web.Response:
+    async def give_back(self, request: web.BaseRequest) -> Reply:
         """Answer `DELETE /v1/checkouts/{id}`."""
         licenses = self._services()
         refuse_query(request)
@@ -110,9 +110,7 @@ class LicensePaths:
                 await licenses.give_back(id_of(request, ONE_CHECKOUT))
             except CheckoutRefused as refusal:
                 raise _problem_of(refusal) from None
-        answer = reply(b"", status=204)
-        del answer.headers[hdrs.CONTENT_TYPE]
-        return answer
+        return reply(b"", status=204)
 
     def _services(self) -> Licenses:
         if self._licenses is None:

@@ -26,6 +26,7 @@ from sidecar.adapters.http.client_connection import (
     raw_answer,
 )
 from sidecar.adapters.http.problems import ProblemKind, busy
+from sidecar.adapters.http.replies import Reply
 
 IDLE_SECONDS = 75
 """How long a connection may wait for its next request to be complete; longer than the minute at which apps report."""
@@ -38,7 +39,7 @@ _ABSENT_CURE = "Nothing, if the pod is not meant to have this address; else corr
 
 _log = structlog.get_logger()
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.BaseRequest], Awaitable[Reply]]
 
 
 class CannotListen(Exception):  # noqa: N818 - names the failed act

@@ -11,9 +11,10 @@ from enum import Enum
 from http import HTTPStatus
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer
+from sidecar.adapters.http.replies import Reply
 
 LARGEST_HEAD = 4096
 """Bytes of request line and headers: the kubelet sends 150, Prometheus with a token and a mesh some 2,000."""
@@ -28,7 +29,7 @@ _METHOD_LONGEST = 20
 
 _log = structlog.get_logger()
 
-Ask = Callable[[str, str], Awaitable[web.Response]]
+Ask = Callable[[str, str], Awaitable[Reply]]
 """From a method and a path to the answer."""
 
 
@@ -109,15 +110,11 @@ class ProbeConnection(asyncio.Protocol):
         self._answering = None
         self._write(method, response)
 
-    def _write(self, method: str, response: web.Response) -> None:
+    def _write(self, method: str, response: Reply) -> None:
         transport = self._transport
         if transport is None:
             return
-        body = response.body if isinstance(response.body, bytes) else b""
-        lines = [f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in response.headers.items() if name != hdrs.CONTENT_LENGTH]
-        lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
-        transport.writelines(["\r\n".join(lines).encode(), b"" if method == hdrs.METH_HEAD else body])
+        transport.write(response.render(method, keep_alive=False))
         if response.status in (HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE):
             self._go(Stage.WRITE, WRITE_SECONDS)
             transport.close()

@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
 from sidecar.adapters.http.ports import Health
 from sidecar.adapters.http.probe_listener import ProbeListener
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
-from sidecar.adapters.http.replies import reply, reply_json
+from sidecar.adapters.http.replies import Reply, reply, reply_json
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.status import ProbeAnswer, Status
 
@@ -33,7 +33,7 @@ class ProbeServer:
         self._health = health
         self._expose = expose
         self._listener: ProbeListener | None = None
-        self._scrape: asyncio.Task[web.Response] | None = None
+        self._scrape: asyncio.Task[Reply] | None = None
         self._verdicts = {"/livez": health.alive, "/startupz": health.started, "/readyz": health.ready}
 
     async def start(self) -> None:
@@ -63,7 +63,7 @@ class ProbeServer:
             self._scrape.cancel()
             await asyncio.wait([self._scrape])
 
-    async def _answer(self, method: str, path: str) -> web.Response:
+    async def _answer(self, method: str, path: str) -> Reply:
         judge = self._verdicts.get(path)
         if judge is None and path != "/metrics":
             return answer(HttpProblem(ProblemKind.NOT_FOUND, "there are /livez, /startupz, /readyz and /metrics"))
@@ -74,17 +74,17 @@ class ProbeServer:
             )
         return await self._metrics() if judge is None else _verdict(judge())
 
-    async def _metrics(self) -> web.Response:
+    async def _metrics(self) -> Reply:
         """Return the metrics; scrapes that come while one is running share its answer, and so the ledger's time."""
         if self._scrape is None:
             self._scrape = asyncio.create_task(self._expose_status(), name="scrape")
             self._scrape.add_done_callback(self._end_scrape)
         return await asyncio.shield(self._scrape)
 
-    def _end_scrape(self, _: "asyncio.Task[web.Response]") -> None:
+    def _end_scrape(self, _: "asyncio.Task[Reply]") -> None:
         self._scrape = None
 
-    async def _expose_status(self) -> web.Response:
+    async def _expose_status(self) -> Reply:
         try:
             status = await self._health.status()
         except LedgerUnavailable as refusal:
@@ -92,7 +92,7 @@ class ProbeServer:
         return reply(self._expose(status), media_type=EXPOSITION)
 
 
-def _verdict(verdict: ProbeAnswer) -> web.Response:
+def _verdict(verdict: ProbeAnswer) -> Reply:
     return reply_json(
         {
             "status": "ok" if verdict.ok else "fail",

@@ -7,9 +7,7 @@ repeats a body, a token or a tag value.
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from aiohttp import web
-
-from sidecar.adapters.http.replies import encode, reply
+from sidecar.adapters.http.replies import Reply, encode, reply
 from sidecar.domain.metering.events import UsageFault
 from sidecar.domain.metering.validation import MOST_FAULTS
 
@@ -84,7 +82,7 @@ def busy(kind: ProblemKind, detail: str, retry_after: int, *, closes: bool = Fal
     return HttpProblem(kind, detail, headers={"Retry-After": str(retry_after)}, closes=closes)
 
 
-def answer(problem: HttpProblem) -> web.Response:
+def answer(problem: HttpProblem) -> Reply:
     """Return the response that carries `problem`."""
     response = reply(document_of(problem), status=problem.kind.status, media_type=MEDIA_TYPE, headers=problem.headers)
     if problem.closes:

@@ -13,7 +13,7 @@ from sidecar.adapters.http.bodies import MOST_BODY, read_body
 from sidecar.adapters.http.client_connection import ClientConnection
 from sidecar.adapters.http.listening import Listener
 from sidecar.adapters.http.problems import HttpProblem, answer
-from sidecar.adapters.http.replies import reply
+from sidecar.adapters.http.replies import Reply, reply
 from tests.support.http_fakes import Api, Wire, request
 from tests.support.tools import PATIENCE
 
@@ -146,7 +146,7 @@ Reader = Callable[[web.BaseRequest], Awaitable[bytes]]
 async def listening(read: Reader, *, most_connections: int = 512, idle_seconds: float = 75) -> AsyncIterator[int]:
     """Serve a handler that reads the body and answers its length."""
 
-    async def handle(incoming: web.BaseRequest) -> web.Response:
+    async def handle(incoming: web.BaseRequest) -> Reply:
         try:
             return reply(b"%d" % len(await read(incoming)))
         except HttpProblem as problem:
@@ -286,7 +286,7 @@ async def test_unread_answer_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
             super().connection_lost(handler, exc)
             lost.set()
 
-    async def handle(_: web.BaseRequest) -> web.Response:
+    async def handle(_: web.BaseRequest) -> Reply:
         return reply(b"x" * 20_000_000)
 
     listener = Watched(handle)
@@ -345,7 +345,7 @@ def _awaits_client(listener: Listener) -> bool:
 async def test_connection_that_waits_gives_way(begun: bytes) -> None:
     """A connection that waits for its client loses its place to a new one."""
 
-    async def handle(incoming: web.BaseRequest) -> web.Response:
+    async def handle(incoming: web.BaseRequest) -> Reply:
         if incoming.path == "/large":
             return reply(LARGE)
         return reply(await read_body(incoming, MemoryBudget()))

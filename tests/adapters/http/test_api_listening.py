@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from sidecar.adapters.http.listening import CannotListen, Listener, PortInUse
+from sidecar.adapters.http.replies import Reply
 from tests.support.http_fakes import Api, Wire, request
 from tests.support.tools import PATIENCE
 
@@ -178,7 +179,7 @@ async def test_broken_chunks_are_a_problem(api: Api, chunks: bytes) -> None:
 async def test_fault_after_half_an_answer_hangs_up() -> None:
     """A fault after part of an answer is sent ends the connection, because nothing else can be said on it."""
 
-    async def handle(incoming: web.BaseRequest) -> web.StreamResponse:
+    async def handle(incoming: web.BaseRequest) -> Reply:
         response = web.StreamResponse()
         await response.prepare(incoming)
         await response.write(b"half")

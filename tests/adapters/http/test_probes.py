@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -16,7 +15,7 @@ from sidecar.adapters.http.listening import PortInUse
 from sidecar.adapters.http.probe_connection import LARGEST_HEAD, MOST_HEADERS, Ask
 from sidecar.adapters.http.probe_listener import ProbeListener
 from sidecar.adapters.http.probes import ProbeServer
-from sidecar.adapters.http.replies import reply
+from sidecar.adapters.http.replies import Reply, reply
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.status import ProbeAnswer, Status
 from tests.support.http_fakes import Answer, FakeHealth, Wire, request
@@ -234,7 +233,7 @@ async def test_oldest_idle_goes_first() -> None:
     released = asyncio.Event()
     entered = asyncio.Event()
 
-    async def ask(_method: str, path: str) -> web.Response:
+    async def ask(_method: str, path: str) -> Reply:
         if path == "/slow":
             entered.set()
             await released.wait()
@@ -258,7 +257,7 @@ async def test_oldest_idle_goes_first() -> None:
 async def test_oldest_goes_where_all_wait() -> None:
     """Where every connection waits for its answer the oldest goes, so a probe still gets in."""
 
-    async def ask(_method: str, path: str) -> web.Response:
+    async def ask(_method: str, path: str) -> Reply:
         if path == "/slow":
             await asyncio.Event().wait()
         return reply(b"here")
