@@ -35,6 +35,7 @@ class Rule(StrEnum):
     CUSTOMER = "customer"
     CUSTOMER_SLOT = "customer-slot"
     REGISTRATION_TOKEN = "registration-token"  # noqa: S105 - as above
+    ENTITLEMENTS = "entitlements"
     LICENSE = "license"
     UNIT = "entitlement-unit"
     SEATS = "seats"
@@ -130,6 +131,10 @@ EXPLANATIONS: Mapping[Rule, Explanation] = {
     ),
     Rule.REGISTRATION_TOKEN: Explanation(
         "ResolveCustomer takes a registration token of the control API for one hour of the emulator's clock.",
+        "model, inferred",
+    ),
+    Rule.ENTITLEMENTS: Explanation(
+        "GetEntitlements lists what the control API or the seed gave to subscribed customers, each until it expires.",
         "model, inferred",
     ),
     Rule.LICENSE: Explanation(

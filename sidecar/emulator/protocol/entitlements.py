@@ -5,6 +5,7 @@ Applies the faults that refuse a call, then the rules. Refuses to know HTTP. Eve
 
 from sidecar.emulator.faults import ERROR_NAMES
 from sidecar.emulator.protocol.calls import Call, CallAnswer, read_body
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.entitlement_requests import (
     ENTITLEMENT_REQUESTS,
     GetEntitlementsRequest,
@@ -34,6 +35,7 @@ async def perform(service: Service, call: Call) -> CallAnswer:
         answer.result = {"Entitlements": [_show(each, request.product_code) for each in page]}
         if next_token is not None:
             answer.result["NextToken"] = next_token
+        answer.rule = Rule.ENTITLEMENTS
     except ServiceError as error:
         answer.error = error
     return answer
@@ -51,11 +53,12 @@ def _read_request(call: Call) -> GetEntitlementsRequest:
 
 def _check_call(call: Call) -> None:
     if call.fault in ERROR_NAMES or call.fault in _REFUSALS:
-        raise ServiceError(_REFUSALS.get(call.fault, call.fault), "This fault was asked for.")
+        raise ServiceError(_REFUSALS.get(call.fault, call.fault), "This fault was asked for.", rule=Rule.FAULT)
     if call.fault == "access-denied":
         raise ServiceError(
             "AccessDeniedException",
             f"User: {call.caller.arn} is not authorized to perform: aws-marketplace:{call.operation}",
+            rule=Rule.FAULT,
         )
 
 

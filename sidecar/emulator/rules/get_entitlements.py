@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.entitlement_requests import GetEntitlementsRequest
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.state.entries import Customer, CustomerEntitlement
@@ -31,7 +32,7 @@ def get_entitlements(
         ServiceError: InvalidParameterException for an unknown product, two names of the customer, or a foreign token.
     """
     if state.seed.product_code not in (None, request.product_code):
-        raise _invalid("ProductCode: there is no such product.")
+        raise ServiceError("InvalidParameterException", "ProductCode: there is no such product.", rule=Rule.PRODUCT)
     if {"CUSTOMER_IDENTIFIER", "CUSTOMER_AWS_ACCOUNT_ID"} <= request.filters.keys():
         raise _invalid("Filter: give CUSTOMER_IDENTIFIER or CUSTOMER_AWS_ACCOUNT_ID, not both.")
     start = _read_token(request.next_token)
