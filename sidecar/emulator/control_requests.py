@@ -50,7 +50,7 @@ async def read_members(request: web.Request, known: Collection[str], *, optional
         raise ControlError(f"the body: {members!r:.100}: must be an object")
     unknown = ", ".join(f"{name}: {members[name]!r:.100}" for name in sorted(members.keys() - set(known)))
     if unknown:
-        allowed = f"allowed: {', '.join(sorted(known))}" if known else "no member is allowed here"
+        allowed = f"known: {', '.join(sorted(known))}" if known else "no member is allowed here"
         raise ControlError(f"unknown: {unknown}; {allowed}")
     return members
 
