@@ -27,7 +27,7 @@ class NoStatus(Exception):  # noqa: N818 - what is the case
         self.cure = cure
 
 
-def require_place(api: ApiSettings) -> None:
+def require_address(api: ApiSettings) -> None:
     """Refuse a configuration without the address of the API.
 
     Raises:
@@ -38,7 +38,7 @@ def require_place(api: ApiSettings) -> None:
         raise SettingsError([Problem("api.port", "0", reason, "configure the port, or api.socket")])
 
 
-def place_of(api: ApiSettings) -> str:
+def address_of(api: ApiSettings) -> str:
     """Return the address of the API, for a person."""
     return http_url(api.host, api.port) if api.socket is None else str(api.socket)
 
@@ -64,7 +64,7 @@ def fetch_status(api: ApiSettings) -> Mapping[str, Any]:
     Raises:
         NoStatus: With the reason and the cure.
     """
-    place = place_of(api)
+    address = address_of(api)
     try:
         response = get(api, "/v1/status", _TIMEOUT)
     except TokenUnusable as error:
@@ -72,19 +72,19 @@ def fetch_status(api: ApiSettings) -> Mapping[str, Any]:
         raise NoStatus(str(error), cure) from error
     except NoAnswer as error:
         raise NoStatus(
-            f"no answer from {place}: {error}",
+            f"no answer from {address}: {error}",
             "Start the sidecar with `marketplace-sidecar run`. If it is running, run this command in its pod (the API "
             "listens on loopback only) and with its configuration (--config).",
         ) from error
     if response.status == HTTPStatus.UNAUTHORIZED:
-        raise NoStatus(f"{place} refuses the token", "Set api.token_file to the file that the sidecar reads.")
+        raise NoStatus(f"{address} refuses the token", "Set api.token_file to the file that the sidecar reads.")
     try:
         document = response.document()
     except ValueError:
         document = None
     if response.status != HTTPStatus.OK or not isinstance(document, dict) or "conservation" not in document:
         raise NoStatus(
-            f"{place} answers {response.status} without a status, so it is not a sidecar",
+            f"{address} answers {response.status} without a status, so it is not a sidecar",
             "Check api.port and api.socket: another program listens there.",
         )
     return document

@@ -193,7 +193,7 @@ async def _open_ledger(
             )
 
     await ledger.open(pod.uid if pod else None, pod.source if pod else "", clock.now(), place=place, admit=admit)
-    if ledger.adopted:
+    if ledger.handed_over:
         _report_adoption(ledger, cluster)
     return ledger
 
@@ -214,7 +214,7 @@ def _report_adoption(ledger: Ledger, cluster: Cluster) -> None:
         "ledger.adopted",
         pod=ledger.pod,
         earlier_pod=earlier,
-        entries=ledger.adopted,
+        entries=ledger.handed_over,
         usage=describe(ledger.taken_over, ADOPTED_SHOWN),
         cure=ADOPTED_CURE,
     )

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from sidecar.api_client import TokenUnusable, get, place_of, require_place
+from sidecar.api_client import TokenUnusable, address_of, get, require_address
 from sidecar.commands.arguments import parse_seconds
 from sidecar.exit_codes import ExitCode
 from sidecar.http_client import NoAnswer
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Return 0 once entitled, or 1 at the time-out; the reason for waiting goes to standard error."""
     api = load(args.config, os.environ).api
-    require_place(api)
+    require_address(api)
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
     return ExitCode.CLEAN if wait(api, deadline, _report) else ExitCode.FAILED
 
@@ -102,7 +102,7 @@ def _ask(api: ApiSettings, state: str | None, left: float) -> _Answer:
     except TokenUnusable as error:
         return _Answer(str(error))
     except NoAnswer as error:
-        return _Answer(f"the sidecar does not answer at {place_of(api)}: {error}. {_CURE}")
+        return _Answer(f"the sidecar does not answer at {address_of(api)}: {error}. {_CURE}")
     except ValueError:
         return _Answer("the sidecar's answer is not JSON")
     match answer:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from sidecar.emulator.faults import BEHAVIOURS, OPERATIONS, STS_OPERATION
+from sidecar.emulator.faults import BEHAVIORS, OPERATIONS, STS_OPERATION
 from sidecar.emulator.protocol.errors import LICENSE_MODELLED, MODELLED, STS_MODELLED
 from sidecar.emulator.responses import respond
 from sidecar.emulator.state.license_changes import ACTIONS
@@ -53,7 +53,7 @@ class ConsolePage:
         return respond(
             {
                 "operations": OPERATIONS,
-                "faults": {name: sorted(operations) for name, operations in BEHAVIOURS.items()},
+                "faults": {name: sorted(operations) for name, operations in BEHAVIORS.items()},
                 "errors": errors,
                 "license_actions": {action: sorted(members) for action, members in ACTIONS.items()},
             }

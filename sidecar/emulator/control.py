@@ -89,7 +89,7 @@ class Control:
     async def _reset(self, request: web.Request) -> web.Response:
         await read_members(request, (), optional=True)
         self._service.reset()
-        await self._service.settle()
+        await self._service.flush()
         return await self._show_state(request)
 
     async def _show_clock(self, _: web.Request) -> web.Response:
@@ -117,7 +117,7 @@ class Control:
         except OverflowError as error:
             raise ControlError(f"advance: {members['advance']!r}: leads outside the years 1970 to 2999") from error
         self._service.state.keep(setting)
-        await self._service.settle()
+        await self._service.flush()
         return respond(self._clock())
 
     async def _change_customers(self, request: web.Request) -> web.Response:
@@ -143,7 +143,7 @@ class Control:
         if action == "entitle":
             token = secrets.token_urlsafe(32)
             issue_token(self._service.state, self._service.clock.now(), token, customer)
-        await self._service.settle()
+        await self._service.flush()
         return respond({"RegistrationToken": token})
 
     async def _show_faults(self, _: web.Request) -> web.Response:
@@ -180,7 +180,7 @@ class Control:
     async def _rotate_keys(self, request: web.Request) -> web.Response:
         read_choice(await read_members(request, ("rotate",)), "rotate", (True,))
         await self._service.keys.prepare(self._service.keys.rotate(self._service.clock.now()))
-        await self._service.settle()
+        await self._service.flush()
         return respond(self._keys())
 
     async def _show_public_key(self, request: web.Request) -> web.Response:
@@ -189,7 +189,7 @@ class Control:
             raise web.HTTPNotFound(reason="The product has no such public key version")
         await self._service.keys.prepare(version)
         # A crash must not lose the private half of a public key that a client holds.
-        await self._service.settle()
+        await self._service.flush()
         return web.Response(body=self._service.keys.public_pem(version), content_type="application/x-pem-file")
 
     def _clock(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ _METERED = frozenset({"MeterUsage", "BatchMeterUsage"})
 _EXTENDED = frozenset({"ExtendLicenseConsumption"})
 _HELD = frozenset({"CheckoutLicense", *_EXTENDED})
 
-BEHAVIOURS = {
+BEHAVIORS = {
     "throttle": _EVERYWHERE,  # ThrottlingException; RateLimitExceededException of License Manager
     "internal": _EVERYWHERE,  # InternalServiceErrorException or ServerInternalException, HTTP 500; not processed
     "internal-taken": _EVERYWHERE,  # processed, then answered as by `internal`
@@ -90,8 +90,8 @@ class Faults:
         if operation not in (ANY, *OPERATIONS):
             raise ValueError(f"operation: {operation!r:.100}: must be one of {', '.join((ANY, *OPERATIONS))}")
         name = _known_name(fault)
-        if operation != ANY and operation not in BEHAVIOURS.get(name, _EVERYWHERE):
-            raise ValueError(f"fault: {fault!r}: can happen only to {', '.join(sorted(BEHAVIOURS[name]))}")
+        if operation != ANY and operation not in BEHAVIORS.get(name, _EVERYWHERE):
+            raise ValueError(f"fault: {fault!r}: can happen only to {', '.join(sorted(BEHAVIORS[name]))}")
         if not 0 <= count <= MOST:
             raise ValueError(f"count: {count}: must be from 0 to {MOST}")
         if count == 0:
@@ -107,7 +107,7 @@ class Faults:
         """Return the fault of this call and count it as happened."""
         for wanted in (operation, ANY):
             for order in self._orders:
-                if order.operation == wanted and operation in BEHAVIOURS.get(order.fault, _EVERYWHERE):
+                if order.operation == wanted and operation in BEHAVIORS.get(order.fault, _EVERYWHERE):
                     order.count -= 1
                     if order.count == 0:
                         self._orders.remove(order)
@@ -122,11 +122,11 @@ class Faults:
 
 def _known_name(fault: str) -> str:
     for name in (fault, f"{fault}Exception"):
-        if name in BEHAVIOURS or name in ERROR_NAMES:
+        if name in BEHAVIORS or name in ERROR_NAMES:
             return name
     raise ValueError(f"fault: {fault!r:.100}: must be one of {', '.join(known_faults())}")
 
 
 def known_faults() -> list[str]:
     """Return the name of every fault."""
-    return [*BEHAVIOURS, *sorted(ERROR_NAMES)]
+    return [*BEHAVIORS, *sorted(ERROR_NAMES)]

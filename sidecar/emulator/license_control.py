@@ -42,7 +42,7 @@ class LicenseControl:
             license_ = change_license(self._service.state, now, action, members)
         except GrantError as error:
             raise ControlError(str(error)) from error
-        await self._service.settle()
+        await self._service.flush()
         return respond(show_granted(license_, now))
 
     async def _show_checkouts(self, _: web.Request) -> web.Response:

@@ -79,7 +79,7 @@ class Service:
             self.clock.resume(self.state.clock_setting)
         await asyncio.to_thread(self._journal.rewrite, list(self.state.entries()))
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Wait until everything kept so far is on disk.
 
         Raises:

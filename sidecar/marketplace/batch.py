@@ -56,7 +56,7 @@ def without_repeats(request: BatchMeterUsageRequest) -> BatchMeterUsageRequest:
     return replace(request, usage_records=tuple(distinct.values()))
 
 
-def settle(
+def match_results(
     request: BatchMeterUsageRequest,
     settled: Sequence[UsageRecordResult],
     request_id: str | None,

@@ -73,7 +73,7 @@ class MarketplaceMeteringClient(ServiceClient):
         if found:
             raise InvalidRequest(found)
         answer = await self._send("BatchMeterUsage", batch.without_repeats(request), ())
-        return batch.settle(
+        return batch.match_results(
             request, wire.settled_records(answer), wire.request_id(answer), wire.unprocessed_records(answer)
         )
 

@@ -27,13 +27,13 @@ SYSTEM_CLOCK: Final = SystemClock()
 class BackOff:
     """The windows that waits are drawn from, and where the draws come from (uniform, 0 <= draw < 1)."""
 
-    draw: Callable[[], float] = random.random
+    random: Callable[[], float] = random.random
     base: timedelta = timedelta(seconds=1)
     cap: timedelta = timedelta(minutes=1)
 
     def wake_at(self, now: datetime, attempt: int) -> datetime:
         """Return when to try again after `attempt` earlier waits."""
-        return now + full_jitter(attempt, base=self.base, cap=self.cap, draw=self.draw())
+        return now + full_jitter(attempt, base=self.base, cap=self.cap, draw=self.random())
 
 
 BACK_OFF: Final = BackOff()

@@ -93,14 +93,14 @@ async def _on_own_thread(poll: Poll) -> Sequence[CheckResult] | None:
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[Sequence[CheckResult]] = loop.create_future()
 
-    def settle(found: Sequence[CheckResult]) -> None:
+    def deliver(found: Sequence[CheckResult]) -> None:
         if not answer.done():
             answer.set_result(found)
 
     def work() -> None:
         found = poll()
         with suppress(RuntimeError):  # the loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, found)
+            loop.call_soon_threadsafe(deliver, found)
 
     try:
         threading.Thread(target=work, daemon=True, name="setup").start()

@@ -16,7 +16,7 @@ from sidecar.domain import timestamps
 from sidecar.domain.entitlement.states import Reason
 from sidecar.domain.metering.hours import Hour, hour_of, start_of
 from sidecar.domain.metering.outcomes import Outcome
-from sidecar.domain.metering.probes import ProbeFate, settle_probe
+from sidecar.domain.metering.probes import ProbeFate, decide_probe
 from sidecar.domain.metering.records import Answer, FrozenRecord, Record, Wait
 from sidecar.domain.policy import ProbeHour
 from sidecar.domain.ports import Clock
@@ -39,7 +39,7 @@ class ProbeStore(Protocol):
     async def begin(self, record: Record, now: datetime) -> FrozenRecord | None:
         """Count an attempt durably and return what it sends; None when the record no longer waits."""
 
-    async def settle_probe(self, record: Record, fate: ProbeFate, answer: Answer, now: datetime) -> None:
+    async def record_probe_outcome(self, record: Record, fate: ProbeFate, answer: Answer, now: datetime) -> None:
         """Write what became of a start probe."""
 
 
@@ -91,7 +91,7 @@ class StartProbe:
                 result = await self._client.meter_usage(meter_request(record, frozen))
             except MarketplaceError as error:
                 outcome = outcome_of(error)
-                await self._settle(record, frozen, outcome, Answer(str(error), None, error.request_id))
+                await self._record_outcome(record, frozen, outcome, Answer(str(error), None, error.request_id))
                 if outcome is Outcome.DUPLICATE:
                     return
                 if outcome is Outcome.EXPIRED and record.hour < hour_of(self._clock.now()):
@@ -99,7 +99,7 @@ class StartProbe:
                     continue
                 raise
             answer = Answer("accepted", result.metering_record_id, result.request_id)
-            await self._settle(record, frozen, Outcome.ACCEPTED, answer)
+            await self._record_outcome(record, frozen, Outcome.ACCEPTED, answer)
             return
 
     def explain(self, error: MarketplaceError, service_account: str | None) -> Explanation:
@@ -118,9 +118,9 @@ class StartProbe:
             raise NoFreeSlot(f"dimension {self._dimension} has a record of each hour that a start probe may lie in")
         return record
 
-    async def _settle(self, record: Record, frozen: FrozenRecord, outcome: Outcome, answer: Answer) -> None:
-        fate = settle_probe(frozen.unanswered, outcome, answer.words)
-        await self._store.settle_probe(record, fate, answer, self._clock.now())
+    async def _record_outcome(self, record: Record, frozen: FrozenRecord, outcome: Outcome, answer: Answer) -> None:
+        fate = decide_probe(frozen.unanswered, outcome, answer.words)
+        await self._store.record_probe_outcome(record, fate, answer, self._clock.now())
         method = log.debug if isinstance(fate, Wait) else log.info
         method(
             "metering.probe_answered",

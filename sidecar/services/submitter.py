@@ -28,8 +28,8 @@ from sidecar.domain.metering.records import (
     MarkUnbilled,
     Record,
     Wait,
+    decide,
     expire,
-    settle,
     window_closes_at,
 )
 from sidecar.domain.metering.rules import MeteringRules
@@ -66,7 +66,7 @@ class RecordStore(HourStore, Protocol):
     async def begin(self, record: Record, now: datetime) -> FrozenRecord | None:
         """Count an attempt durably and return what it sends; None when the record no longer waits."""
 
-    async def settle(
+    async def record_outcome(
         self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
     ) -> Hour | None:
         """Record what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
@@ -185,7 +185,7 @@ class Submitter:
                 words = f"the submission window closed at {timestamps.render(closed_at)}"
                 fate = expire(record.unanswered, self._rules.late, words)
                 course = self.courses.due(record.dimension, self._scheduled_at(record), now)
-                await self._settle(record, fate, Answer(words), course)
+                await self._record_outcome(record, fate, Answer(words), course)
 
     def _scheduled_at(self, record: Record) -> datetime:
         return due_at(
@@ -250,9 +250,9 @@ class Submitter:
         else:
             self._observe(record, code, answer.words, cure, counted)
             await self._note_refusal(record, outcome)
-        fate = settle(frozen.unanswered, outcome, answer.words, self._rules.late)
+        fate = decide(frozen.unanswered, outcome, answer.words, self._rules.late)
         course = self.courses.answered(record.dimension, outcome, self._scheduled_at(record), self._clock.now())
-        await self._settle(record, fate, answer, course)
+        await self._record_outcome(record, fate, answer, course)
 
     async def _note_success(self, record: Record) -> None:
         self.last_success_at = now = self._clock.now()
@@ -291,8 +291,8 @@ class Submitter:
         if outcome in {Outcome.RETRY, Outcome.UNKNOWN, Outcome.SETUP, Outcome.NOT_ENTITLED}:
             self._retries.failed(record.dimension, self._clock.now())
 
-    async def _settle(self, record: Record, fate: Fate, answer: Answer, course: Course) -> None:
-        carried_to = await self._store.settle(record, fate, answer, self._clock.now(), course)
+    async def _record_outcome(self, record: Record, fate: Fate, answer: Answer, course: Course) -> None:
+        carried_to = await self._store.record_outcome(record, fate, answer, self._clock.now(), course)
         self.courses.keep(record.dimension, course)
         hour = timestamps.render(start_of(record.hour))
         line = log.bind(dimension=record.dimension, hour=hour, quantity=render(record.quantity))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import proof, queries
+from sidecar.adapters.ledger import conservation, queries
 from tests.bench.measuring import at_most, judge, tell
 from tests.support.books import HOUR, Books, event
 
@@ -60,8 +60,8 @@ def test_status_with_many_tag_sets(tmp_path: Path) -> None:
         books.take(*(event("1", tags=(("Tenant", f"t{start + number}"),)) for number in range(BATCH)))
     connection, totals = books.store.connection, books.store.totals
     looks: dict[str, Callable[[], object]] = {
-        "status by running totals": lambda: proof.terms(connection, totals.quantities(connection)),
-        "status by adding up": lambda: proof.terms(connection),
+        "status by running totals": lambda: conservation.terms(connection, totals.quantities(connection)),
+        "status by adding up": lambda: conservation.terms(connection),
         "page of open buckets": lambda: queries.open_buckets(connection, limit=1001),
         "all open buckets": lambda: queries.open_buckets(connection),
         "one event": lambda: books.take(event("1", tags=(("Tenant", "t7"),))),

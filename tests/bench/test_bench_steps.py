@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import proof, pruning, queries
+from sidecar.adapters.ledger import conservation, pruning, queries
 from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.domain.metering.hours import SECONDS, hour_of, to_micros
 from tests.bench.measuring import ROUNDS, alternate, at_most, compare, judge, seconds
@@ -71,7 +71,7 @@ def test_steps_at_limits(books: Books) -> None:
     """Status, metrics, a page of open buckets, the search for ended hours and one event cost what they return."""
     connection, totals = books.store.connection, books.store.totals
     steps: dict[str, Callable[[], object]] = {
-        "terms of a status": lambda: proof.terms(connection, totals.quantities(connection)),
+        "terms of a status": lambda: conservation.terms(connection, totals.quantities(connection)),
         "progress of a status": lambda: queries.progress(connection),
         "page of open buckets": lambda: queries.open_buckets(connection, limit=1001),
         "hours to seal, none": books.sealable,

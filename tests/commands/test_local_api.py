@@ -5,7 +5,7 @@ from threading import Thread
 
 import pytest
 
-from sidecar.api_client import NoStatus, fetch_status, place_of
+from sidecar.api_client import NoStatus, address_of, fetch_status
 from sidecar.settings import ApiSettings
 from tests.commands.serving import Api, UnixServer, handler_of, serving
 from tests.commands.statuses import served
@@ -28,13 +28,13 @@ def test_unix_socket_goes_first(tmp_path: Path) -> None:
         assert served() == fetch_status(ApiSettings(port=1, socket=path))
         server.shutdown()
         thread.join()
-    assert str(path) == place_of(ApiSettings(port=1, socket=path))
+    assert str(path) == address_of(ApiSettings(port=1, socket=path))
 
 
 @pytest.mark.parametrize(("host", "expected"), [("127.0.0.1", "http://127.0.0.1:8787"), ("::1", "http://[::1]:8787")])
 def test_place_is_an_address(host: str, expected: str) -> None:
     """The place that was looked at can be pasted into a browser."""
-    assert expected == place_of(ApiSettings(host=host))
+    assert expected == address_of(ApiSettings(host=host))
 
 
 @pytest.mark.parametrize("answer", [b"<html>", b"\xff", b"[" * 100000, [], {"entitled": True}])

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sidecar import cli
-from sidecar.api_client import place_of
+from sidecar.api_client import address_of
 from sidecar.commands.status.screen import Page, compose
 from sidecar.settings import ApiSettings
 from sidecar.terminal.colors import Paint
@@ -128,7 +128,7 @@ def test_watch_draws_in_place(settings: ApiSettings, api: Api, tmp_path: Path) -
         screen.await_text("suspended: customer-not-entitled")
         assert not screen.cursor_is_shown
         api.answers = [served()]
-        page = Page(place_of(settings), timedelta(hours=6), 79, Paint(on=False))
+        page = Page(address_of(settings), timedelta(hours=6), 79, Paint(on=False))
         expected = compose(served(), page)
         screen.await_for("the new look alone", lambda rows: rows == expected + [""] * (24 - len(expected)))
         assert b"\033[2J" not in screen.raw

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.emulator.command import DOCUMENT, add_arguments, environment
 from sidecar.emulator.control import Control
-from sidecar.emulator.faults import BEHAVIOURS, ERROR_NAMES, OPERATIONS
+from sidecar.emulator.faults import BEHAVIORS, ERROR_NAMES, OPERATIONS
 from sidecar.emulator.protocol.decisions import EXPLANATIONS
 from sidecar.emulator.protocol.quotas import PER_SECOND
 from sidecar.emulator.service import Options, Service
@@ -60,7 +60,7 @@ def test_faults_are_listed() -> None:
         code(name)[0]: every if where == "every operation" else frozenset(where.split(", "))
         for name, _, where in rows("Faults")
     }
-    assert dict(BEHAVIOURS) == listed
+    assert dict(BEHAVIORS) == listed
 
 
 def test_errors_and_operations_are_listed() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.adapters.ledger import proof
+from sidecar.adapters.ledger import conservation
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.entitlement.states import Evidence
@@ -108,15 +108,15 @@ async def bring_home(ledger: Ledger, now: datetime) -> int:
     for number, record in enumerate(records):
         assert await ledger.begin(record, now) is not None
         fate = Carry(CarryCause.EXPIRED) if number == 0 else Accept()
-        await ledger.settle(record, fate, Answer("words", f"id-{record.seq}", "request"), now)
+        await ledger.record_outcome(record, fate, Answer("words", f"id-{record.seq}", "request"), now)
     return len(records)
 
 
 def sound(path: Path) -> None:
     """Prove the books from the rows."""
     with closing(open_for_reading(path)) as connection:
-        assert [] == list(proof.breaches(connection))
-        assert [] == list(proof.event_breaches(connection))
+        assert [] == list(conservation.breaches(connection))
+        assert [] == list(conservation.event_breaches(connection))
 
 
 async def test_usage_is_refused_before_the_volume_is_full(ledger: Ledger, volume: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.adapters.ledger import proof
+from sidecar.adapters.ledger import conservation
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.metering.events import Dimension, LedgerUnavailable, UsageBatch, UsageEvent
@@ -52,7 +52,7 @@ async def take(ledger: Ledger, *ids: str) -> None:
 def kept(path: Path) -> set[str]:
     """Return the ids in a ledger's file, whose books must balance."""
     with closing(open_for_reading(path)) as connection:
-        assert [] == list(proof.breaches(connection))
+        assert [] == list(conservation.breaches(connection))
         return {row["id"] for row in connection.execute("SELECT id FROM event")}
 
 

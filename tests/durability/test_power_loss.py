@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import pytest
 
-from sidecar.adapters.ledger import digests, generations, handover, proof, pruning, submitting, taking
+from sidecar.adapters.ledger import conservation, digests, generations, handover, pruning, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing, prepare
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch, UsageEvent
@@ -92,7 +92,7 @@ def submit(store: Store, now: int) -> None:
             submitting.begin(store, record, now)
         with store.transaction():
             fate, answer = (Accept(), Answer("accepted", f"id-{now}", "req")) if number == 0 else (Wait(1), Answer("-"))
-            submitting.settle(store, record, fate, answer, now)
+            submitting.record_outcome(store, record, fate, answer, now)
     with store.transaction():
         pruning.prune(store, now)
 
@@ -201,8 +201,8 @@ def errors_of(folder: Path, files: dict[str, bytes], acknowledged: set[str]) -> 
         return [
             *(name for name in acknowledged - kept if digests.digest_id(name) not in digested),
             *digests.faults(connection),
-            *proof.event_breaches(connection),
-            *proof.breaches(connection),
+            *conservation.event_breaches(connection),
+            *conservation.breaches(connection),
         ]
 
 

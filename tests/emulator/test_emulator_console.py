@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.emulator.command import environment
 from sidecar.emulator.console_page import FOLDER
-from sidecar.emulator.faults import BEHAVIOURS, ERROR_NAMES, OPERATIONS
+from sidecar.emulator.faults import BEHAVIORS, ERROR_NAMES, OPERATIONS
 from sidecar.emulator.protocol.errors import UNMODELLED
 from sidecar.emulator.state.license_changes import ACTIONS
 from tests.support.reading import ROOT
@@ -93,7 +93,7 @@ def test_choices_are_complete(emulator: "RunningEmulator") -> None:
     """The page offers each operation, fault, error and license action that the control API takes."""
     choices = emulator.get("console/choices.json")
     assert list(OPERATIONS) == choices["operations"]
-    assert {name: sorted(operations) for name, operations in BEHAVIOURS.items()} == choices["faults"]
+    assert {name: sorted(operations) for name, operations in BEHAVIORS.items()} == choices["faults"]
     assert ERROR_NAMES - {*UNMODELLED} == {name for names in choices["errors"].values() for name in names}
     assert {name: sorted(members) for name, members in ACTIONS.items()} == choices["license_actions"]
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from sidecar.emulator.faults import BEHAVIOURS, ERROR_NAMES, OPERATIONS, Faults
+from sidecar.emulator.faults import BEHAVIORS, ERROR_NAMES, OPERATIONS, Faults
 
 if TYPE_CHECKING:
     from tests.emulator.conftest import Cluster, Connect, RunningEmulator
@@ -251,10 +251,10 @@ def test_faults_are_withdrawn() -> None:
     assert [None, "throttle"] == [faults.take("MeterUsage"), faults.take("RegisterUsage")]
 
 
-@pytest.mark.parametrize("fault", [*BEHAVIOURS, *sorted(ERROR_NAMES)])
+@pytest.mark.parametrize("fault", [*BEHAVIORS, *sorted(ERROR_NAMES)])
 def test_every_fault_is_taken(fault: str) -> None:
     """Every known fault can be asked for, for every operation that it fits."""
-    for operation in BEHAVIOURS.get(fault, OPERATIONS):
+    for operation in BEHAVIORS.get(fault, OPERATIONS):
         faults = Faults()
         faults.add(operation, fault)
         assert fault == faults.take(operation)

@@ -169,11 +169,11 @@ async def test_failed_write_is_made_up_for(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, hard_limit))
     try:
         with pytest.raises(OSError, match="large"):
-            await service.settle()
+            await service.flush()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard_limit, hard_limit))
     service.state.keep(Registration("p", "pod", 1, NOW))
-    await service.settle()
+    await service.flush()
     await service.close()
     journal = Journal(path)
     assert [Subscription(entitled=False), Registration("p", "pod", 1, NOW)] == journal.load()[-2:]

@@ -16,7 +16,7 @@ from sidecar.marketplace import (
     UsageRecordResult,
     UsageRecordResultStatus,
 )
-from sidecar.marketplace.batch import settle, without_repeats
+from sidecar.marketplace.batch import match_results, without_repeats
 
 HOUR = datetime(2026, 11, 23, 10, 20, 30, tzinfo=UTC)
 RECORD = UsageRecord(timestamp=HOUR, dimension="requests", quantity_as_decimal="1.5", customer_identifier="buyer")
@@ -81,7 +81,7 @@ def test_each_record_gets_its_result() -> None:
     """Results come in the caller's order with the caller's records, every repeat with the result of its twin."""
     other = replace(RECORD, dimension="users")
     twin = replace(RECORD, quantity_as_decimal="1.50")
-    result = settle(batch(RECORD, other, twin), [success(other, "id-2"), success(RECORD, "id-1")], "request")
+    result = match_results(batch(RECORD, other, twin), [success(other, "id-2"), success(RECORD, "id-1")], "request")
     assert (success(RECORD, "id-1"), success(other, "id-2"), success(twin, "id-1")) == result.results
     assert () == result.unprocessed_records
     assert "request" == result.request_id
@@ -98,7 +98,7 @@ def test_each_record_gets_its_result() -> None:
 )
 def test_inexact_echo_still_settles(echo: UsageRecord) -> None:
     """A record that the service repeats rounded or completed is the one that agrees in all the caller said."""
-    assert (success(RECORD, "id"),) == settle(batch(RECORD), [success(echo, "id")], None).results
+    assert (success(RECORD, "id"),) == match_results(batch(RECORD), [success(echo, "id")], None).results
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_inexact_echo_still_settles(echo: UsageRecord) -> None:
 )
 def test_foreign_echo_settles_nothing(echo: UsageRecord) -> None:
     """An entry for something else leaves the record unprocessed, to be sent again as it is."""
-    result = settle(batch(RECORD), [success(echo, "id")], None)
+    result = match_results(batch(RECORD), [success(echo, "id")], None)
     assert ((), (RECORD,)) == (result.results, result.unprocessed_records)
 
 
 def test_exact_echo_wins() -> None:
     """Of two records of one hour, each takes the entry that repeats it exactly, whatever the order."""
     later = replace(RECORD, timestamp=HOUR + timedelta(minutes=1))
-    result = settle(batch(RECORD, later), [success(later, "id-2"), success(RECORD, "id-1")], None)
+    result = match_results(batch(RECORD, later), [success(later, "id-2"), success(RECORD, "id-1")], None)
     assert ["id-1", "id-2"] == [each.metering_record_id for each in result.results]
 
 
@@ -127,7 +127,7 @@ def test_rounded_echoes_are_shared_out() -> None:
     """Entries that fit several records equally settle one record each, never one of them twice."""
     later = replace(RECORD, timestamp=HOUR + timedelta(minutes=1))
     rounded = replace(RECORD, timestamp=HOUR.replace(minute=0, second=0))
-    result = settle(batch(RECORD, later), [success(rounded, "id-1"), success(rounded, "id-2")], None)
+    result = match_results(batch(RECORD, later), [success(rounded, "id-1"), success(rounded, "id-2")], None)
     assert [(RECORD, "id-1"), (later, "id-2")] == [
         (each.usage_record, each.metering_record_id) for each in result.results
     ]
@@ -148,7 +148,7 @@ def test_no_record_is_lost(sent: list[UsageRecord], chance: random.Random, answe
     request = batch(*sent)
     entries = [success(record, f"id-{number}") for number, record in enumerate(without_repeats(request).usage_records)]
     chance.shuffle(entries)
-    result = settle(request, entries[:answered], None)
+    result = match_results(request, entries[:answered], None)
     settled = iter(result.results)
     unprocessed = iter(result.unprocessed_records)
     for record in sent:

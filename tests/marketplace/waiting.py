@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from sidecar.marketplace import BackOff
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
-HALF = BackOff(draw=lambda: 0.5)
+HALF = BackOff(random=lambda: 0.5)
 
 
 class FakeClock:

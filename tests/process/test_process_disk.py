@@ -2,7 +2,7 @@
 
 import resource
 
-from sidecar.adapters.ledger import proof
+from sidecar.adapters.ledger import conservation
 from sidecar.adapters.ledger.file import open_for_reading
 from tests.support.processes import Reply, Sidecar, Site
 
@@ -67,7 +67,7 @@ def test_removed_ledger_is_whole_after_a_kill(site: Site) -> None:
     assert (0, 2) == again.report({"id": "a", "dimension": "requests"}, {"id": "b", "dimension": "requests"})
     assert {"accepted": "2", "open": "2"} == again.terms()
     connection = open_for_reading(site.ledger)
-    assert [] == list(proof.breaches(connection))
+    assert [] == list(conservation.breaches(connection))
     connection.close()
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.adapters.ledger import digests, proof
+from sidecar.adapters.ledger import conservation, digests
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.commands.demo.environment import free_port, wait_for
 from sidecar.domain.metering.probes import is_probe
@@ -109,8 +109,8 @@ def prove(ledger: Path) -> None:
     """Find no breach in the rows of a ledger in use."""
     with closing(open_for_reading(ledger)) as connection:
         connection.execute("BEGIN")
-        assert [] == list(proof.breaches(connection))
-        assert [] == list(proof.event_breaches(connection))
+        assert [] == list(conservation.breaches(connection))
+        assert [] == list(conservation.event_breaches(connection))
 
 
 @dataclass
@@ -287,7 +287,7 @@ def reckon(site: Site, sidecar: Sidecar, clients: list[Client]) -> Reckoned:
         for event in stored(site.ledger, client.left):
             acknowledged[event["dimension"]] += parse_signed(event["quantity"])
     with closing(open_for_reading(site.ledger)) as connection:
-        terms = proof.terms(connection)
+        terms = conservation.terms(connection)
         other = {
             row["name"]: row["n"]
             for row in connection.execute(

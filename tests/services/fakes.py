@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sidecar.adapters.ledger import probe_slots, proof, pruning, submitting
+from sidecar.adapters.ledger import conservation, probe_slots, pruning, submitting
 from sidecar.adapters.ledger.courses import write_course
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
@@ -84,7 +84,7 @@ class Shelf:
         """Count an attempt."""
         return self._step("begin", now).begin(record)
 
-    async def settle(
+    async def record_outcome(
         self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
     ) -> Hour | None:
         """Record a fate."""
@@ -92,7 +92,7 @@ class Shelf:
         with books.store.transaction():
             if course is not None:
                 write_course(books.store, record.dimension, course)
-            return submitting.settle(books.store, record, fate, answer, to_micros(now))
+            return submitting.record_outcome(books.store, record, fate, answer, to_micros(now))
 
     async def drop_unsent_probes(self, now: datetime) -> None:
         """Free the slots of probes that AWS did not take."""
@@ -108,11 +108,11 @@ class Shelf:
         """Freeze the probe."""
         return self._step("freeze_probe", clock()).probe(dimension, preferred, refused)
 
-    async def settle_probe(self, record: Record, fate: ProbeFate, answer: Answer, now: datetime) -> None:
+    async def record_probe_outcome(self, record: Record, fate: ProbeFate, answer: Answer, now: datetime) -> None:
         """Record a fate of the probe."""
-        books = self._step("settle_probe", now)
+        books = self._step("record_probe_outcome", now)
         with books.store.transaction():
-            probe_slots.settle_probe(books.store, record, fate, answer, to_micros(now))
+            probe_slots.record_probe_outcome(books.store, record, fate, answer, to_micros(now))
 
     async def prune(self, now: datetime) -> bool:
         """Drop what has served its time."""
@@ -122,7 +122,7 @@ class Shelf:
 
     async def terms(self) -> dict[str, Terms]:
         """Return the terms of the law."""
-        return proof.terms(self._step("terms").store.connection)
+        return conservation.terms(self._step("terms").store.connection)
 
 
 class Marketplace:

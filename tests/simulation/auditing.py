@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sidecar.adapters.ledger import proof
+from sidecar.adapters.ledger import conservation
 from sidecar.adapters.ledger.pruning import values_from
 from sidecar.domain import timestamps
 from sidecar.domain.metering.events import Aggregation
@@ -61,8 +61,8 @@ def tokens(connection: sqlite3.Connection) -> set[str]:
 
 def breaches(connection: sqlite3.Connection, facts: Facts) -> Iterator[str]:
     """Yield what is wrong in the ledger, by its own proofs and by the facts."""
-    yield from proof.breaches(connection)
-    yield from proof.event_breaches(connection)
+    yield from conservation.breaches(connection)
+    yield from conservation.event_breaches(connection)
     submitted: Counter[str] = Counter()
     for row in connection.execute(
         "SELECT record.*, name, product_code, aggregation FROM record JOIN dimension ON dimension.id = record.dimension"
@@ -81,7 +81,7 @@ def breaches(connection: sqlite3.Connection, facts: Facts) -> Iterator[str]:
         if status == "unbilled" and not _is_justified(connection, row, facts):
             yield f"{where}: unbilled without cause: {row['reason']}"
     yield from _late_carries(connection, facts)
-    for name, found in proof.terms(connection).items():
+    for name, found in conservation.terms(connection).items():
         if found.submitted != submitted[name]:
             yield f"{name}: submitted {render(found.submitted)}, records make {render(submitted[name])}"
 
@@ -131,7 +131,7 @@ def _is_justified(connection: sqlite3.Connection, row: sqlite3.Row, facts: Facts
             if LatePolicy.UNBILLED in facts.policies:
                 return True
             # What was counted in an hour may be forgotten, so what comes for it could be charged twice.
-            horizon = proof.proved_from(connection)
+            horizon = conservation.proved_from(connection)
             if row["aggregation"] == Aggregation.UNIQUE:
                 horizon = max(horizon, values_from(connection), hour_of_micros(row["sealed_at"] - REMEMBERED))
             return row["aggregation"] != Aggregation.SUM and bool(row["hour"] < horizon)

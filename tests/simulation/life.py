@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 
+from sidecar.adapters.ledger.conservation import terms
 from sidecar.adapters.ledger.file import open_for_reading
-from sidecar.adapters.ledger.proof import terms
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import Receipt, UsageBatch
 from sidecar.domain.policy import OnFailing

@@ -206,7 +206,7 @@ class Process:
     def has_taken_over(self) -> bool:
         """The ledger was another pod's, and that is reported with what was left unfinished in it."""
         ledger = self._ledger
-        return ledger.predecessor is not None and ledger.adopted > 0 and bool(ledger.taken_over)
+        return ledger.predecessor is not None and ledger.handed_over > 0 and bool(ledger.taken_over)
 
     def resubscribe(self) -> None:
         """Let the pod learn that the buyer has subscribed; a real registrar asks by itself."""

@@ -9,7 +9,7 @@ from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import NoReturn
 
-from sidecar.adapters.ledger import proof
+from sidecar.adapters.ledger import conservation
 from sidecar.domain import timestamps
 from sidecar.domain.metering.hours import Hour, end_of, hour_of, start_of, to_micros
 from sidecar.domain.metering.probes import is_probe
@@ -99,7 +99,7 @@ class Witness:
             self._tally.absorb(connection, to_micros(self._clock.now()), taken)
         except Miscount as miscount:
             self.fail(str(miscount))
-        for name, terms in proof.terms(connection).items():
+        for name, terms in conservation.terms(connection).items():
             if not terms.balanced:
                 self.fail(f"the terms of {name} do not balance: {terms}")
         for product, accepted in auditing.accepted(connection).items():

@@ -6,15 +6,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sidecar.adapters.ledger import generations, handover, probe_slots, proof, pruning, queries, submitting, taking
+from sidecar.adapters.ledger import (
+    conservation,
+    generations,
+    handover,
+    probe_slots,
+    pruning,
+    queries,
+    submitting,
+    taking,
+)
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, Tags, UsageBatch, UsageEvent, UsageRefused
 from sidecar.domain.metering.hours import Hour, hour_of, next_hour, to_micros
 from sidecar.domain.metering.outcomes import Outcome
-from sidecar.domain.metering.probes import settle_probe
+from sidecar.domain.metering.probes import decide_probe
 from sidecar.domain.metering.quantity import parse, render
-from sidecar.domain.metering.records import Answer, FrozenRecord, Record, SealedHour, expire, settle, window_closes_at
+from sidecar.domain.metering.records import Answer, FrozenRecord, Record, SealedHour, decide, expire, window_closes_at
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import LatePolicy, ProbeHour, QuantityKind
 from sidecar.domain.status import RecordQuery, RecordView, Terms
@@ -74,7 +83,7 @@ class Books:
         self.path = path
         self._rules = rules
         self.now = now
-        self.adopted = 0
+        self.handed_over = 0
         self._durable = durable
         self._tokens = 0
         self._open(pod)
@@ -97,7 +106,7 @@ class Books:
         with self.store.transaction():
             self.pod, self.pod_source = handover.take_identity(self.store, pod, "downward-api", to_micros(self.now))
             self.change = generations.apply_terms(self.store, self.rules, to_micros(self.now))
-            self.adopted = handover.take_over(self.store, self.rules, to_micros(self.now))
+            self.handed_over = handover.take_over(self.store, self.rules, to_micros(self.now))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -161,10 +170,10 @@ class Books:
         """Try the probe once, and write the answer."""
         frozen = self.begin(record)
         assert frozen is not None
-        fate = settle_probe(frozen.unanswered, outcome, words)
+        fate = decide_probe(frozen.unanswered, outcome, words)
         with self.store.transaction():
             answer = Answer(words, f"mr-{record.seq}" if outcome is Outcome.ACCEPTED else None)
-            probe_slots.settle_probe(self.store, record, fate, answer, to_micros(self.now))
+            probe_slots.record_probe_outcome(self.store, record, fate, answer, to_micros(self.now))
 
     def drop_unsent_probes(self) -> None:
         """Free the slots of probes that AWS did not take."""
@@ -215,9 +224,9 @@ class Books:
         """Write what came back for an attempt."""
         accepted = outcome is Outcome.ACCEPTED
         answer = Answer(words, f"mr-{record.seq}" if accepted else None, "request-1")
-        fate = settle(frozen.unanswered, outcome, words, self.rules.late)
+        fate = decide(frozen.unanswered, outcome, words, self.rules.late)
         with self.store.transaction():
-            return submitting.settle(self.store, record, fate, answer, to_micros(self.now))
+            return submitting.record_outcome(self.store, record, fate, answer, to_micros(self.now))
 
     def submit(self, record: Record, outcome: Outcome = Outcome.ACCEPTED, words: str = "words") -> Hour | None:
         """Make one attempt with such an outcome."""
@@ -236,7 +245,7 @@ class Books:
             if self.now > window_closes_at(record, self.rules.window):
                 fate = expire(record.unanswered, self.rules.late, "words")
                 with self.store.transaction():
-                    submitting.settle(self.store, record, fate, Answer("words"), to_micros(self.now))
+                    submitting.record_outcome(self.store, record, fate, Answer("words"), to_micros(self.now))
 
     def rebook_future_hours(self, ahead: timedelta = timedelta(minutes=15)) -> int:
         """Mend what lies further ahead than events may be dated, or than `ahead`."""
@@ -253,7 +262,7 @@ class Books:
 
     def terms(self, dimension: str = "requests") -> Terms:
         """Return the terms of the conservation law."""
-        return proof.terms(self.store.connection)[dimension]
+        return conservation.terms(self.store.connection)[dimension]
 
     def shown(self, dimension: str = "requests") -> dict[str, str]:
         """Return the terms that are not nothing, as people read them."""
@@ -263,7 +272,7 @@ class Books:
 
     def breaches(self) -> list[str]:
         """Return what the proof from the rows objects to."""
-        return list(proof.breaches(self.store.connection))
+        return list(conservation.breaches(self.store.connection))
 
     def records(self, *, status: str | None = None, dimension: str | None = None) -> Sequence[RecordView]:
         """Return the records."""

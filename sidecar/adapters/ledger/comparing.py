@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sidecar.adapters.ledger.proof import proved_from
+from sidecar.adapters.ledger.conservation import proved_from
 from sidecar.adapters.ledger.pruning import REMEMBERED_FOR, values_from
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.buckets import NOWHERE, Elsewhere

@@ -13,7 +13,7 @@ import structlog
 from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.probe_slots import retire_probe
 from sidecar.adapters.ledger.store import Move, Store, read_bucket
-from sidecar.adapters.ledger.submitting import close, pass_remainder, read_record, settle
+from sidecar.adapters.ledger.submitting import close, pass_remainder, read_record, record_outcome
 from sidecar.adapters.ledger.unsent import Left, keep_remainder, keep_unbilled
 from sidecar.domain.metering.hours import Hour, hour_of_micros
 from sidecar.domain.metering.probes import is_probe
@@ -166,7 +166,7 @@ def _set_apart(store: Store, rules: MeteringRules, now: int) -> list[Foreign]:
             continue
         record = read_record(row)
         fate = foreign(record.unanswered, record.product_code)
-        settle(store, record, fate, Answer(row["answer"] or "never sent"), now)
+        record_outcome(store, record, fate, Answer(row["answer"] or "never sent"), now)
         terms = in_doubt if record.unanswered else unbilled
         terms[row["dimension"]] += record.quantity
     return [

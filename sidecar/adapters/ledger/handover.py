@@ -12,7 +12,7 @@ from datetime import datetime
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.probe_slots import retire_probe, take_over_probe_usage
 from sidecar.adapters.ledger.store import Move, Store, read_bucket
-from sidecar.adapters.ledger.submitting import close, read_record, settle
+from sidecar.adapters.ledger.submitting import close, read_record, record_outcome
 from sidecar.adapters.ledger.unsent import Left, keep_unbilled
 from sidecar.domain import timestamps
 from sidecar.domain.metering.buckets import Bucket
@@ -82,7 +82,7 @@ def take_over(store: Store, rules: MeteringRules, now: int) -> int:
         if row["attempted_at"] is not None:
             _note_due(store, record.dimension, from_micros(min(row["attempted_at"], now)), from_micros(now))
         fate = orphan(record.unanswered, row["uid"], late=rules.late, closed=words)
-        settle(store, record, fate, Answer(row["answer"] or "pod gone"), now)
+        record_outcome(store, record, fate, Answer(row["answer"] or "pod gone"), now)
     usage = sum(not is_probe(row["client_token"]) for row in records)
     return len(buckets) + usage + take_over_probe_usage(store, rules, now)
 

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from sidecar.adapters.ledger import (
+    conservation,
     generations,
     handover,
     probe_slots,
-    proof,
     pruning,
     queries,
     submitting,
@@ -59,7 +59,7 @@ class Ledger(LedgerAccess):
         super().__init__(path, Space(path, max_size), connect)
         self.pod = ""
         self.pod_source = ""
-        self.adopted = 0
+        self.handed_over = 0
         self.taken_over: Sequence[TakenOver] = ()
         """Usage that this process took over from other pods when it opened the ledger."""
         self.predecessor: Predecessor | None = None
@@ -120,11 +120,11 @@ class Ledger(LedgerAccess):
                 succeeding.note_place(store, place)
                 change = generations.apply_terms(store, self.rules, now)
                 self.taken_over = succeeding.find_unfinished(store)
-                self.adopted = handover.take_over(store, self.rules, now)
+                self.handed_over = handover.take_over(store, self.rules, now)
                 self.courses = read_courses(store.connection)
                 self.room_watch.load(store.connection)
             # The process reads these later: a row that cannot be read ends the start here.
-            proof.terms(store.connection)
+            conservation.terms(store.connection)
             submitting.waiting(store)
         except LedgerUnavailable as error:
             raise LedgerUnusable(self.path, str(error), "Make room on the volume, or restore the file.") from error
@@ -247,7 +247,7 @@ class Ledger(LedgerAccess):
         """Count an attempt, durably, and return what it sends; None when the record no longer waits."""
         return await self._write(lambda store: submitting.begin(store, record, to_micros(now)))
 
-    async def settle(
+    async def record_outcome(
         self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
     ) -> Hour | None:
         """Write what became of a record, and the course of its dimension; the hour it was carried to, if it was."""
@@ -255,7 +255,7 @@ class Ledger(LedgerAccess):
         def write(store: Store) -> Hour | None:
             if course is not None:
                 write_course(store, record.dimension, course)
-            return submitting.settle(store, record, fate, answer, to_micros(now))
+            return submitting.record_outcome(store, record, fate, answer, to_micros(now))
 
         return await self._write(write)
 
@@ -297,9 +297,9 @@ class Ledger(LedgerAccess):
 
         return await self._write(freeze)
 
-    async def settle_probe(self, record: Record, fate: ProbeFate, answer: Answer, now: datetime) -> None:
+    async def record_probe_outcome(self, record: Record, fate: ProbeFate, answer: Answer, now: datetime) -> None:
         """Write what became of a start probe."""
-        await self._write(lambda store: probe_slots.settle_probe(store, record, fate, answer, to_micros(now)))
+        await self._write(lambda store: probe_slots.record_probe_outcome(store, record, fate, answer, to_micros(now)))
 
     async def drop_unsent_probes(self, now: datetime) -> None:
         """Free the slots of this pod's start probes that AWS certainly did not take."""
@@ -343,7 +343,7 @@ class Ledger(LedgerAccess):
     async def terms(self) -> dict[str, Terms]:
         """Return the terms of the conservation law by dimension."""
         return await self._read_store(
-            lambda store: proof.terms(store.connection, store.totals.quantities(store.connection))
+            lambda store: conservation.terms(store.connection, store.totals.quantities(store.connection))
         )
 
     def size(self) -> int | None:

@@ -16,7 +16,7 @@ from sidecar.adapters.ledger.submitting import (
     open_hour_after,
     open_shares,
     read_record,
-    settle,
+    record_outcome,
 )
 from sidecar.adapters.ledger.unsent import Left, keep_unbilled
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, to_micros
@@ -78,18 +78,18 @@ def _insert(store: Store, dimension: int, hour: Hour, now: int, token: str) -> i
     return seq
 
 
-def settle_probe(store: Store, record: Record, fate: ProbeFate, answer: Answer, now: int) -> None:
+def record_probe_outcome(store: Store, record: Record, fate: ProbeFate, answer: Answer, now: int) -> None:
     """Write what became of a probe."""
     if isinstance(fate, Drop):
         store.connection.execute("DELETE FROM record WHERE seq = ? AND status = 'sealed'", (record.seq,))
     else:
-        settle(store, record, fate, answer, now)
+        record_outcome(store, record, fate, answer, now)
 
 
 def retire_probe(store: Store, row: sqlite3.Row, words: str, now: int) -> None:
     """End a frozen probe that is not sent again, of whichever pod."""
     record = read_record(row)
-    settle_probe(store, record, retire(record.unanswered, words), Answer(row["answer"] or words), now)
+    record_probe_outcome(store, record, retire(record.unanswered, words), Answer(row["answer"] or words), now)
 
 
 def expire_probes(store: Store, now: int) -> None:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from datetime import timedelta
 
 from sidecar.adapters.ledger import checkouts, digests
-from sidecar.adapters.ledger.proof import proved_from
+from sidecar.adapters.ledger.conservation import proved_from
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.hours import SECONDS
 from sidecar.domain.metering.quantity import parse_signed

@@ -135,12 +135,17 @@ def _seal(
 ) -> SealedHour | None:
     """Freeze the open buckets of one row of a dimension; close them unsent where they make nothing to send."""
     row = store.one("SELECT remainder, whole FROM dimension WHERE id = ?", dimension)
-    remainder, kind = parse_signed(row["remainder"]), QuantityKind.INTEGER if row["whole"] else QuantityKind.DECIMAL
-    sealed = seal({tags: quantity for tags, (_, quantity) in shares.items()}, remainder=remainder, kind=kind)
+    remainder, quantity_kind = (
+        parse_signed(row["remainder"]),
+        QuantityKind.INTEGER if row["whole"] else QuantityKind.DECIMAL,
+    )
+    sealed = seal(
+        {tags: quantity for tags, (_, quantity) in shares.items()}, remainder=remainder, quantity_kind=quantity_kind
+    )
     if not sealed.quantity and not zero:
         _close_unsent(store, dimension, hour, CarryCause.FRACTION, now)
         return None
-    seq = insert_record(store, dimension, hour, sealed, kind, remainder, now=now, token=new_token())
+    seq = insert_record(store, dimension, hour, sealed, quantity_kind, remainder, now=now, token=new_token())
     store.connection.execute(
         "UPDATE bucket SET sealed = 1, record = ? WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
         (seq, store.pod, dimension, hour),
@@ -230,7 +235,7 @@ def insert_record(
     dimension: int,
     hour: Hour,
     sealed: Seal,
-    kind: QuantityKind,
+    quantity_kind: QuantityKind,
     remainder: int,
     *,
     now: int,
@@ -252,7 +257,7 @@ def insert_record(
             dimension,
             hour,
             render(sealed.quantity),
-            kind is QuantityKind.INTEGER,
+            quantity_kind is QuantityKind.INTEGER,
             render(sealed.gathered),
             render(remainder),
             render(sealed.remainder),
@@ -308,7 +313,7 @@ def begin(store: Store, record: Record, now: int) -> FrozenRecord | None:
     )
 
 
-def settle(store: Store, record: Record, fate: Fate, answer: Answer, now: int) -> Hour | None:
+def record_outcome(store: Store, record: Record, fate: Fate, answer: Answer, now: int) -> Hour | None:
     """Record what became of a sealed record; the hour it was carried to, if it was."""
     row = store.connection.execute(
         "SELECT pod, dimension FROM record WHERE seq = ? AND status = 'sealed'", (record.seq,)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sidecar.adapters.ledger.auditing import CarryView, audit, carries, dropped, pods_of_records
-from sidecar.adapters.ledger.proof import terms
+from sidecar.adapters.ledger.conservation import terms
 from sidecar.adapters.ledger.queries import EventQuery, events, overview
 from sidecar.commands.ledger.events import event_members
 from sidecar.commands.ledger.records import audit_members, every_record

@@ -3,7 +3,7 @@
 import argparse
 from datetime import datetime
 
-from sidecar.adapters.ledger.proof import terms
+from sidecar.adapters.ledger.conservation import terms
 from sidecar.adapters.ledger.pruning import REMEMBERED_FOR
 from sidecar.adapters.ledger.queries import Overview, overview, progress
 from sidecar.commands.ledger.source import add_read_only, find_source

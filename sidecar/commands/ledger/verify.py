@@ -9,8 +9,8 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from sidecar.adapters.ledger.conservation import breaches, event_breaches, proved_terms, summed_dimensions
 from sidecar.adapters.ledger.integrity import file_faults, row_faults
-from sidecar.adapters.ledger.proof import breaches, event_breaches, proved_terms, summed_dimensions
 from sidecar.commands.ledger.audit_file import Checked, check_file
 from sidecar.commands.ledger.source import add_read_only, find_source
 from sidecar.commands.tables import print_json, print_line, print_terms

@@ -10,7 +10,7 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from sidecar.api_client import fetch_status, place_of, require_place
+from sidecar.api_client import address_of, fetch_status, require_address
 from sidecar.commands.arguments import parse_seconds
 from sidecar.commands.status.following import Following, View
 from sidecar.commands.status.watching import watch_as_documents, watch_as_text, watch_on_terminal
@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Show the status; 0, or 1 when no sidecar answers."""
     settings = load(args.config, os.environ)
-    require_place(settings.api)
-    view = View(place_of(settings.api), settings.metering.window, paint_for(sys.stdout))
+    require_address(settings.api)
+    view = View(address_of(settings.api), settings.metering.window, paint_for(sys.stdout))
     following = Following(lambda: fetch_status(settings.api), lambda: datetime.now(UTC))
     if args.watch is None:
         return _show(following, view, as_json=args.json)

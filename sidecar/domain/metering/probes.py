@@ -63,7 +63,7 @@ def repeats(probe: Record, now: datetime) -> bool:
     return previous_hour(this) <= probe.hour <= this
 
 
-def settle_probe(unanswered: int, outcome: Outcome, words: str) -> ProbeFate:
+def decide_probe(unanswered: int, outcome: Outcome, words: str) -> ProbeFate:
     """Decide what an answer makes of a probe.
 
     Args:

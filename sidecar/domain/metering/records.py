@@ -150,7 +150,7 @@ def window_closes_at(record: Record, window: timedelta) -> datetime:
     return record.timestamp + window
 
 
-def settle(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> Fate:  # noqa: PLR0911 - one return a row
+def decide(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> Fate:  # noqa: PLR0911 - one return a row
     """Decide what an answer makes of a record.
 
     Args:

@@ -47,17 +47,17 @@ def sealable_at(hour: Hour, settle: timedelta | None) -> datetime:
     return start_of(hour) if settle is None else end_of(hour) + settle
 
 
-def seal(buckets: Mapping[Tags, int], *, remainder: int, kind: QuantityKind) -> Seal:
+def seal(buckets: Mapping[Tags, int], *, remainder: int, quantity_kind: QuantityKind) -> Seal:
     """Decide the record of one dimension and hour.
 
     Args:
         buckets: The quantity by tag set.
         remainder: What earlier seals of this dimension held back.
-        kind: Whether fractions may be sent.
+        quantity_kind: Whether fractions may be sent.
     """
     shares, folded = _fold(buckets)
     held = 0
-    if kind is QuantityKind.INTEGER:
+    if quantity_kind is QuantityKind.INTEGER:
         pool = remainder + shares.get(UNTAGGED, 0)
         for tags, quantity in shares.items():
             if tags:
@@ -67,7 +67,7 @@ def seal(buckets: Mapping[Tags, int], *, remainder: int, kind: QuantityKind) -> 
         shares[UNTAGGED] = pool - held
     else:
         shares[UNTAGGED] = shares.get(UNTAGGED, 0) + remainder
-    limit = LARGEST if kind is QuantityKind.DECIMAL else LARGEST_WHOLE * MILLION
+    limit = LARGEST if quantity_kind is QuantityKind.DECIMAL else LARGEST_WHOLE * MILLION
     shares, excess = _split(shares, limit)
     shares = {tags: quantity for tags, quantity in sorted(shares.items()) if quantity}
     allocations = shares if any(shares) else {}

@@ -185,7 +185,7 @@ async def _answer_json(exchange: _Exchange, called: JsonService) -> web.StreamRe
     )
     notes.parameters, notes.elements = answer.parameters, answer.elements
     notes.rule = answer.rule if fault is None else Rule.FAULT
-    await _settle(service, called.internal_error)
+    await _flush(service, called.internal_error)
     if fault in ("drop-response", "drop-new-token"):
         return exchange.hang_up()
     if fault == "internal-taken":
@@ -232,7 +232,7 @@ async def _assume_role(exchange: _Exchange, form: dict[str, str]) -> web.StreamR
         raise ServiceError.of_fault(_STS_REFUSALS.get(fault, fault))
     session, subject = assume_role(service.state, system_now(), form)
     notes.identity, notes.rule = session.identity, Rule.WEB_IDENTITY
-    await _settle(service, "InternalServiceErrorException")
+    await _flush(service, "InternalServiceErrorException")
     if fault == "drop-response":
         return exchange.hang_up()
     if fault == "internal-taken":
@@ -247,8 +247,8 @@ async def _read_body(request: web.Request) -> bytes:
         raise ServiceError("RequestEntityTooLargeException", "The request is too large.") from error
 
 
-async def _settle(service: Service, internal_error: str) -> None:
+async def _flush(service: Service, internal_error: str) -> None:
     try:
-        await service.settle()
+        await service.flush()
     except OSError as error:
         raise ServiceError(internal_error, f"The state file: {error.strerror}", rule=Rule.STATE_FILE) from error

@@ -49,9 +49,9 @@ def test_adopted_once(books: Books) -> None:
     """Opening the ledger again adopts nothing twice; the number of entries is reported at the first time."""
     left_behind(books)
     books.restart("pod-2")
-    first = books.adopted
+    first = books.handed_over
     books.restart("pod-2")
-    assert (2, 0) == (first, books.adopted)
+    assert (2, 0) == (first, books.handed_over)
     assert {"accepted": "7", "open": "7"} == books.shown()
 
 
@@ -98,7 +98,7 @@ def test_restart_adopts_nothing(books: Books) -> None:
     """A container that is restarted in the same pod continues with its own records as they were."""
     left_behind(books, Outcome.UNKNOWN)
     books.restart("pod-1")
-    assert 0 == books.adopted
+    assert 0 == books.handed_over
     assert {"accepted": "7", "open": "2", "sealed": "5"} == books.shown()
     assert [1] == [record.unanswered for record in books.waiting()]
 

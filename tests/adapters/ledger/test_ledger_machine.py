@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sidecar.adapters.ledger import digests, proof, queries
+from sidecar.adapters.ledger import conservation, digests, queries
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.metering.events import Aggregation, Dimension, IdReused, Receipt, Tags, UsageBatch, UsageEvent
@@ -281,7 +281,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def prove_events(self) -> None:
         """Every bucket is what its events make under the terms of their time."""
-        assert [] == list(proof.event_breaches(self.books.store.connection))
+        assert [] == list(conservation.event_breaches(self.books.store.connection))
 
     @invariant()
     def law_holds(self) -> None:
@@ -316,7 +316,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def events_prove_buckets(self) -> None:
         """Rows and tallies make every bucket, whatever was compacted meanwhile."""
-        assert [] == list(proof.event_breaches(self.books.store.connection))
+        assert [] == list(conservation.event_breaches(self.books.store.connection))
 
     @invariant()
     def doubt_stays(self) -> None:

@@ -219,7 +219,7 @@ def test_next_process_carries_probe_slot(books: Books, pod: str, adopted: int, h
     books.pass_time(10 * MINUTE)
     books.restart(pod)
 
-    assert adopted == books.adopted
+    assert adopted == books.handed_over
     assert {"accepted": "4", "open": "4"} == books.shown()
     assert {("requests", hour, ()): "4"} == books.buckets()
     assert [] == books.breaches()
@@ -244,7 +244,7 @@ def test_probe_alone_is_no_take_over(books: Books) -> None:
     """A pod that left nothing but a probe left no usage, which a successor would report."""
     frozen(books)
     books.restart("pod-2")
-    assert 0 == books.adopted
+    assert 0 == books.handed_over
 
 
 def test_pod_with_previous_hour_loses_nothing(books: Books) -> None:

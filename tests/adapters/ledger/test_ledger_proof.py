@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.adapters.ledger import integrity, proof
+from sidecar.adapters.ledger import conservation, integrity
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.policy import LatePolicy
 from tests.support.books import HOUR, NOW, RED, RULES, UNBILLED_LATE, Books, event
@@ -85,7 +85,7 @@ def test_proof_holds_no_rows(books: Books) -> None:
         with store.transaction():
             _add_hours(books, hours)
         tracemalloc.start()
-        assert [] == [*books.breaches(), *proof.event_breaches(store.connection)]
+        assert [] == [*books.breaches(), *conservation.event_breaches(store.connection)]
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 2 * peaks[0]

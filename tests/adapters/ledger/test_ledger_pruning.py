@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import generations, handover, proof, pruning, queries
+from sidecar.adapters.ledger import conservation, generations, handover, pruning, queries
 from sidecar.domain.metering.events import Receipt
 from sidecar.domain.metering.hours import SECONDS, hour_of, to_micros
 from sidecar.domain.metering.outcomes import Outcome
@@ -125,7 +125,7 @@ def test_tallies_go_with_their_buckets(books: Books, monkeypatch: pytest.MonkeyP
             pruning.prune(books.store, to_micros(books.now))
         left.append((books.count("bucket"), books.count("dropped_events")))
     assert [(3, 3), (1, 1), (0, 0)] == left
-    assert [] == [*books.breaches(), *proof.event_breaches(books.store.connection)]
+    assert [] == [*books.breaches(), *conservation.event_breaches(books.store.connection)]
 
 
 def test_no_tally_without_bucket(books: Books) -> None:
@@ -142,7 +142,7 @@ def test_no_tally_without_bucket(books: Books) -> None:
     assert {"bucket": 0, "event": 0, "dropped_events": 0} == {
         table: books.count(table) for table in ("bucket", "event", "dropped_events")
     }
-    assert [] == [*books.breaches(), *proof.event_breaches(books.store.connection)]
+    assert [] == [*books.breaches(), *conservation.event_breaches(books.store.connection)]
 
 
 def test_key_forgotten_with_its_events(books: Books) -> None:
@@ -188,7 +188,7 @@ def work_at_start(books: Books) -> int:
         handover.take_identity(books.store, "pod-1", "downward-api", to_micros(books.now))
         generations.apply_terms(books.store, books.rules, to_micros(books.now))
         handover.take_over(books.store, books.rules, to_micros(books.now))
-    proof.terms(connection)
+    conservation.terms(connection)
     queries.progress(connection)
     connection.set_progress_handler(None, 100)
     return ticks

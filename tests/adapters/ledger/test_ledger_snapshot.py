@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import integrity, proof
+from sidecar.adapters.ledger import conservation, integrity
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.snapshot import LONGEST_SECONDS, copy_of, reading, unusable
 from tests.support.books import HOUR, RED, Books, event
@@ -41,10 +41,10 @@ def test_slow_output_holds_no_instant(books: Books) -> None:
     with copy_of(books.path, events=True) as connection:
         assert not holds_back(books.path)
         books.take(event("7", id="later"))
-        assert 5_000_000 + 6_000_000 == proof.proved_terms(connection)["requests"].accepted
+        assert 5_000_000 + 6_000_000 == conservation.proved_terms(connection)["requests"].accepted
         assert ["whole"] == [row["id"] for row in connection.execute("SELECT id FROM event")]
-        assert [] == [*integrity.row_faults(connection), *proof.breaches(connection)]
-        assert [] == list(proof.event_breaches(connection))
+        assert [] == [*integrity.row_faults(connection), *conservation.breaches(connection)]
+        assert [] == list(conservation.event_breaches(connection))
 
 
 def test_long_look_is_ended(books: Books) -> None:

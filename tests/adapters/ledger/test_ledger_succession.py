@@ -53,7 +53,7 @@ async def test_refused_successor_takes_nothing(tmp_path: Path) -> None:
         await ledger.open("pod-2", "downward-api", NOW, admit=admit)
     await ledger.close()
     again, asked = await opened(path, "pod-1")
-    assert ([], 0) == (asked, again.adopted)
+    assert ([], 0) == (asked, again.handed_over)
 
 
 async def test_taken_over_is_told(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ async def test_other_products_usage_is_not_taken_over(tmp_path: Path) -> None:
     ledger = Ledger(path, replace(RULES, product_code="1def456example"))
     await ledger.open("pod-2", "downward-api", NOW)
     await ledger.close()
-    assert (0, "") == (ledger.adopted, describe(ledger.taken_over, 20))
+    assert (0, "") == (ledger.handed_over, describe(ledger.taken_over, 20))
 
 
 def test_ledgers_own_pod_has_no_predecessor(tmp_path: Path) -> None:

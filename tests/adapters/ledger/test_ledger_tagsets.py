@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import integrity, proof, queries, tagsweep, taking
+from sidecar.adapters.ledger import conservation, integrity, queries, tagsweep, taking
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.domain.metering.events import IdReused, LedgerUnavailable, Tags, UsageBatch
 from sidecar.domain.metering.hours import to_micros
@@ -147,7 +147,7 @@ def open_totals(books: Books) -> dict[int, int]:
 def added_up(books: Books) -> dict[int, int]:
     """Return the same from the rows."""
     sums: dict[int, int] = {}
-    for name, terms in proof.terms(books.store.connection).items():
+    for name, terms in conservation.terms(books.store.connection).items():
         if terms.open:
             sums[books.store.dimension(name)] = terms.open
     return sums
@@ -209,7 +209,7 @@ def test_status_costs_the_same_with_many_tag_sets(open_books: Callable[[Metering
 
         def status(books: Books = books) -> None:
             held = books.store.totals.quantities(books.store.connection)
-            proof.terms(books.store.connection, held)
+            conservation.terms(books.store.connection, held)
             queries.progress(books.store.connection)
 
         def page(books: Books = books) -> None:

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from sidecar.adapters.ledger import integrity, proof
+from sidecar.adapters.ledger import conservation, integrity
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.metering.events import Aggregation, Dimension
@@ -28,7 +28,7 @@ def metered_as(aggregation: Aggregation, rules: MeteringRules = RULES) -> Meteri
 def faults(books: Books) -> list[str]:
     """Return everything that `ledger verify` objects to."""
     connection = books.store.connection
-    return [*integrity.integrity_errors(connection), *proof.event_breaches(connection), *books.breaches()]
+    return [*integrity.integrity_errors(connection), *conservation.event_breaches(connection), *books.breaches()]
 
 
 def finish(books: Books) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger import file, integrity, proof
+from sidecar.adapters.ledger import conservation, file, integrity
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.schema import MIGRATIONS
 from sidecar.domain.metering.outcomes import Outcome
@@ -38,7 +38,7 @@ def old_ledger(path: Path, events: int = 0) -> Path:
 def faults(books: Books) -> list[str]:
     """Return everything that `ledger verify` objects to."""
     connection = books.store.connection
-    return [*integrity.integrity_errors(connection), *proof.event_breaches(connection), *books.breaches()]
+    return [*integrity.integrity_errors(connection), *conservation.event_breaches(connection), *books.breaches()]
 
 
 def total(books: Books, term: str) -> str:
@@ -160,7 +160,7 @@ def test_unfilled_terms_outcome(tmp_path: Path) -> None:
     """A process that dies between the new schema and the terms leaves a ledger that the next one fills."""
     path = old_ledger(tmp_path / "ledger.db")
     with closing(open_for_writing(path)) as connection:
-        assert [] == list(proof.breaches(connection))
+        assert [] == list(conservation.breaches(connection))
     books = Books(path, REGISTERED, pod="pod-3", now=LEFT_AT)
     books.submit_all(Outcome.ACCEPTED)
     assert ("0registered", []) == (books.change.filled, faults(books))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.adapters.ledger import proof, queries
+from sidecar.adapters.ledger import conservation, queries
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve
 from sidecar.domain.audit.decisions import Action, Resolution
@@ -47,7 +47,7 @@ def doubtful(books: Books) -> Books:
 
 def objections(books: Books) -> list[str]:
     """Return what either proof from the rows objects to."""
-    return [*books.breaches(), *proof.event_breaches(books.store.connection)]
+    return [*books.breaches(), *conservation.event_breaches(books.store.connection)]
 
 
 def test_accept_counts_as_submitted(books: Books) -> None:

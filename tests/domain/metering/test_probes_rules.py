@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.domain.metering.hours import Hour, hour_of, previous_hour
 from sidecar.domain.metering.outcomes import Outcome
-from sidecar.domain.metering.probes import Drop, hours_to_probe, is_probe, repeats, retire, settle_probe
+from sidecar.domain.metering.probes import Drop, decide_probe, hours_to_probe, is_probe, repeats, retire
 from sidecar.domain.metering.records import Accept, MarkUnbilled, Record, Wait
 from sidecar.domain.policy import ProbeHour
 
@@ -64,7 +64,7 @@ FATES = [
 @pytest.mark.parametrize(("outcome", "unanswered", "expected"), FATES)
 def test_answer_decides(outcome: Outcome, unanswered: int, expected: object) -> None:
     """Only what AWS took is accepted; what it did not take waits, or is gone with its hour."""
-    assert expected == settle_probe(unanswered, outcome, "words")
+    assert expected == decide_probe(unanswered, outcome, "words")
 
 
 KEPT = [(Outcome.DUPLICATE, 1, "duplicate"), (Outcome.CONFLICT, 1, "rejected"), (Outcome.EXPIRED, 2, "expired")]
@@ -73,7 +73,7 @@ KEPT = [(Outcome.DUPLICATE, 1, "duplicate"), (Outcome.CONFLICT, 1, "rejected"), 
 @pytest.mark.parametrize(("outcome", "unanswered", "reason"), KEPT)
 def test_held_slot_is_kept(outcome: Outcome, unanswered: int, reason: str) -> None:
     """Where AWS holds something in the slot, or may hold it, the record stays with its reason."""
-    fate = settle_probe(unanswered, outcome, "words")
+    fate = decide_probe(unanswered, outcome, "words")
     assert isinstance(fate, MarkUnbilled)
     assert fate.reason.startswith(f"{reason}: ")
 

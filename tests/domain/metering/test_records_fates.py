@@ -14,10 +14,10 @@ from sidecar.domain.metering.records import (
     MarkUnbilled,
     Record,
     Wait,
+    decide,
     expire,
     foreign,
     orphan,
-    settle,
     window_closes_at,
 )
 from sidecar.domain.policy import LatePolicy
@@ -55,7 +55,7 @@ IN_DOUBT = MarkUnbilled("in-doubt: 1 attempts without an answer when the window 
 )
 def test_answer_settles(outcome: Outcome, unanswered: int, late: LatePolicy, fate: Fate) -> None:
     """Each outcome has one fate; an answer that says "not taken" settles its own attempt and no earlier one."""
-    assert fate == settle(unanswered, outcome, "words", late)
+    assert fate == decide(unanswered, outcome, "words", late)
 
 
 @pytest.mark.parametrize("outcome", list(Outcome))
@@ -63,7 +63,7 @@ def test_answer_settles(outcome: Outcome, unanswered: int, late: LatePolicy, fat
 def test_refused_record_not_carried(outcome: Outcome, late: LatePolicy) -> None:
     """Only a closed window moves a quantity on, and only when every attempt is known not to have been taken."""
     for unanswered in range(1, 5):
-        fate = settle(unanswered, outcome, "words", late)
+        fate = decide(unanswered, outcome, "words", late)
         carried = outcome is Outcome.EXPIRED and late is CARRY and unanswered == 1
         assert carried == isinstance(fate, Carry)
 

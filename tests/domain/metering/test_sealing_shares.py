@@ -41,7 +41,7 @@ def outcome(sealed: Seal) -> tuple[int, dict[Tags, int], int, dict[Tags, int], i
 )
 def test_tags_make_allocations(buckets: dict[Tags, int], quantity: int, allocations: dict[Tags, int]) -> None:
     """Tagged usage is allocated share by share, empty shares left out; untagged usage alone needs no allocation."""
-    assert (quantity, allocations, 0, {}, 0) == outcome(seal(buckets, remainder=0, kind=DECIMAL))
+    assert (quantity, allocations, 0, {}, 0) == outcome(seal(buckets, remainder=0, quantity_kind=DECIMAL))
 
 
 @pytest.mark.parametrize(
@@ -61,34 +61,34 @@ def test_fractions_wait(
     buckets: dict[Tags, int], before: int, quantity: int, allocations: dict[Tags, int], after: int
 ) -> None:
     """In whole numbers the fractions of all tag sets join, the whole part of them is sent untagged, the rest waits."""
-    assert (quantity, allocations, after, {}, 0) == outcome(seal(buckets, remainder=before, kind=INTEGER))
+    assert (quantity, allocations, after, {}, 0) == outcome(seal(buckets, remainder=before, quantity_kind=INTEGER))
 
 
 def test_decimal_takes_remainder() -> None:
     """What whole numbers held back is sent as soon as fractions may be."""
-    assert (1_900_000, {}, 0, {}, 0) == outcome(seal({(): MILLION}, remainder=900_000, kind=DECIMAL))
-    assert (900_000, {}, 0, {}, 0) == outcome(seal({}, remainder=900_000, kind=DECIMAL))
+    assert (1_900_000, {}, 0, {}, 0) == outcome(seal({(): MILLION}, remainder=900_000, quantity_kind=DECIMAL))
+    assert (900_000, {}, 0, {}, 0) == outcome(seal({}, remainder=900_000, quantity_kind=DECIMAL))
 
 
 @pytest.mark.parametrize(("kind", "limit"), [(DECIMAL, LARGEST), (INTEGER, LARGEST_WHOLE * MILLION)])
 def test_limit_is_kept(kind: QuantityKind, limit: int) -> None:
     """A record carries AWS's limit at most; the largest share passes on what is over it, and nothing is cut off."""
     step = MILLION
-    assert (limit, {}, 0, {}, 0) == outcome(seal({(): limit}, remainder=0, kind=kind))
-    assert (limit, {}, 0, {(): step}, 0) == outcome(seal({(): limit + step}, remainder=0, kind=kind))
-    over = seal({RED: limit, BLUE: 5 * step}, remainder=0, kind=kind)
+    assert (limit, {}, 0, {}, 0) == outcome(seal({(): limit}, remainder=0, quantity_kind=kind))
+    assert (limit, {}, 0, {(): step}, 0) == outcome(seal({(): limit + step}, remainder=0, quantity_kind=kind))
+    over = seal({RED: limit, BLUE: 5 * step}, remainder=0, quantity_kind=kind)
     assert (limit, {RED: limit - 5 * step, BLUE: 5 * step}, 0, {RED: 5 * step}, 0) == outcome(over)
-    twice = seal({RED: 2 * limit, BLUE: limit + step}, remainder=0, kind=kind)
+    twice = seal({RED: 2 * limit, BLUE: limit + step}, remainder=0, quantity_kind=kind)
     assert (limit, {BLUE: limit}, 0, {RED: 2 * limit, BLUE: step}, 0) == outcome(twice)
 
 
 def test_tag_sets_fold() -> None:
     """Of 2,500 tag sets the 2,499 largest keep their share; the smallest joins the untagged one."""
     buckets: dict[Tags, int] = {(("Id", f"{number:04}"),): number for number in range(1, MOST_TAG_SETS + 1)}
-    sealed = seal(buckets, remainder=0, kind=DECIMAL)
+    sealed = seal(buckets, remainder=0, quantity_kind=DECIMAL)
     assert (sum(buckets.values()), MOST_TAG_SETS, 1) == (sealed.quantity, len(sealed.allocations), sealed.folded)
     assert 1 == sealed.allocations[()]
-    more = seal(buckets | {(): 10, (("Id", "x"),): 3}, remainder=0, kind=DECIMAL)
+    more = seal(buckets | {(): 10, (("Id", "x"),): 3}, remainder=0, quantity_kind=DECIMAL)
     assert (MOST_TAG_SETS, 2) == (len(more.allocations), more.folded)
     assert 10 + 1 + 2 == more.allocations[()]
 
@@ -96,7 +96,7 @@ def test_tag_sets_fold() -> None:
 def test_one_fewer_fits() -> None:
     """2,499 tag sets and the untagged share are exactly what AWS takes: nothing is folded."""
     buckets: dict[Tags, int] = {(("Id", str(number)),): 5 for number in range(MOST_TAG_SETS - 1)}
-    sealed = seal(buckets | {(): 1}, remainder=0, kind=DECIMAL)
+    sealed = seal(buckets | {(): 1}, remainder=0, quantity_kind=DECIMAL)
     assert (MOST_TAG_SETS, 0) == (len(sealed.allocations), sealed.folded)
 
 
@@ -104,7 +104,7 @@ def test_sixth_key_folds() -> None:
     """A record has at most 5 keys: the tag set that would bring a sixth joins the untagged share, largest first."""
     buckets: dict[Tags, int] = {((f"k{number}", "v"),): 10 - number for number in range(MOST_KEYS + 1)}
     wide: Tags = (("k0", "w"), ("k4", "w"))
-    sealed = seal(buckets | {wide: 1}, remainder=0, kind=DECIMAL)
+    sealed = seal(buckets | {wide: 1}, remainder=0, quantity_kind=DECIMAL)
     assert 1 == sealed.folded
     assert {(("k0", "v"),), (("k4", "v"),), wide, ()} <= sealed.allocations.keys()
     assert 5 == sealed.allocations[()]
@@ -114,7 +114,7 @@ def test_sixth_key_folds() -> None:
 @given(gathered, st.integers(min_value=0, max_value=MILLION - 1), st.sampled_from(QuantityKind))
 def test_seal_balances(buckets: dict[Tags, int], remainder: int, kind: QuantityKind) -> None:
     """What was gathered and held back is sent, held back or passed on, and the record keeps every rule of AWS."""
-    sealed = seal(buckets, remainder=remainder, kind=kind)
+    sealed = seal(buckets, remainder=remainder, quantity_kind=kind)
     assert sum(buckets.values()) == sealed.gathered
     assert sealed.gathered + remainder == sealed.quantity + sealed.remainder + sum(sealed.excess.values())
     assert 0 <= sealed.quantity <= (LARGEST if kind is DECIMAL else LARGEST_WHOLE * MILLION)
@@ -134,7 +134,7 @@ def test_seal_balances(buckets: dict[Tags, int], remainder: int, kind: QuantityK
 def test_order_changes_nothing(buckets: dict[Tags, int], kind: QuantityKind) -> None:
     """The same buckets make the same record, in whatever order they are read."""
     turned = dict(reversed(buckets.items()))
-    assert seal(buckets, remainder=0, kind=kind) == seal(turned, remainder=0, kind=kind)
+    assert seal(buckets, remainder=0, quantity_kind=kind) == seal(turned, remainder=0, quantity_kind=kind)
 
 
 def test_hour_settles_first() -> None:

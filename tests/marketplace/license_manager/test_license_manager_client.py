@@ -432,7 +432,7 @@ async def test_one_layer_retries(peer: "Peer", manager: LicenseManagerClient) ->
             lambda: manager.checkout_license(CHECKOUT),
             deadline=clock.now() + timedelta(minutes=10),
             clock=clock,
-            back_off=BackOff(draw=lambda: 0.5),
+            back_off=BackOff(random=lambda: 0.5),
         )
     assert Taken.UNKNOWN is caught.value.taken
     assert 3 == len(peer.requests)
