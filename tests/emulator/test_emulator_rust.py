@@ -16,7 +16,7 @@ from tests.support.tools import PATIENCE
 if TYPE_CHECKING:
     from tests.emulator.conftest import RunningEmulator
 
-# Debian's cargo is too old for the crates, so the program is built only where a newer one is installed.
+# Debian's cargo is too old for the crates, so the program is built only where a newer one is installed and finds them.
 pytestmark = [pytest.mark.process, pytest.mark.machine, pytest.mark.timeout(1800)]
 
 SOURCE = Path(__file__).parent / "rust"
@@ -32,9 +32,12 @@ def metering() -> Path:
     version = subprocess.run([cargo, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
         pytest.skip(f"cargo {version} is too old for the crates")
+    manifest = ["--locked", "--quiet", "--manifest-path", str(SOURCE / "Cargo.toml")]
+    fetched = subprocess.run([cargo, "fetch", *manifest], capture_output=True, text=True, check=False)
+    if fetched.returncode != 0:
+        pytest.skip(f"the crates cannot be fetched: {fetched.stderr[-300:]}")
     target = cache_folder() / "rust"
-    command = [cargo, "build", "--locked", "--quiet", "--manifest-path", str(SOURCE / "Cargo.toml")]
-    subprocess.run([*command, "--target-dir", str(target)], check=True)
+    subprocess.run([cargo, "build", "--offline", *manifest, "--target-dir", str(target)], check=True)
     return target / "debug" / "metering"
 
 
