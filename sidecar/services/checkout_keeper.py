@@ -96,6 +96,10 @@ class CheckoutKeeper:
         self._log = log
         self._regions = regions
         self._live: dict[Key, Checkout] = {}
+        self._unfinished: dict[Key, Checkout] = {}
+        """The live ones for which a call may be due: all but the draw-downs that AWS has made, which pile up."""
+        self._held: dict[str, int] | None = None
+        """What `held` returns, until a checkout changes."""
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
         self.errors: dict[Key, MarketplaceError] = {}
@@ -120,15 +124,16 @@ class CheckoutKeeper:
 
     def held(self) -> Mapping[str, int]:
         """Return how many this pod holds of each entitlement."""
-        found: dict[str, int] = {}
-        for each in self._live.values():
-            if each.state is CheckoutState.HELD and each.kind is not CheckoutKind.PROBE:
-                found[each.entitlement] = found.get(each.entitlement, 0) + (each.count or 1)
-        return found
+        if self._held is None:
+            self._held = {}
+            for each in self._live.values():
+                if each.state is CheckoutState.HELD and each.kind is not CheckoutKind.PROBE:
+                    self._held[each.entitlement] = self._held.get(each.entitlement, 0) + (each.count or 1)
+        return self._held
 
     async def return_all(self) -> None:
         """Try once to return everything that returns."""
-        returning = [each for each in self._live.values() if not each.drawdown]
+        returning = [each for each in self._unfinished.values() if not each.drawdown]
         for each in returning:
             await self.give_up(each.kind, each.id)
         await asyncio.gather(*(self.advance(each.kind, each.id) for each in returning))
@@ -220,13 +225,13 @@ class CheckoutKeeper:
 
     def due_at(self, now: datetime) -> datetime | None:
         """Return when the next call of any checkout is due."""
-        dues = [self._due_at(key, checkout, now) for key, checkout in self._live.items()]
+        dues = [self._due_at(key, checkout, now) for key, checkout in self._unfinished.items()]
         return min((due for due in dues if due is not None), default=None)
 
     async def run_due(self) -> None:
         """Make every call that is due."""
         now = self._clock.now()
-        dues = {key: self._due_at(key, checkout, now) for key, checkout in self._live.items()}
+        dues = {key: self._due_at(key, checkout, now) for key, checkout in self._unfinished.items()}
         due = [key for key, at in dues.items() if at is not None and at <= now]
         await asyncio.gather(*(self.advance(*key) for key in due))
 
@@ -350,10 +355,16 @@ class CheckoutKeeper:
         self.in_doubt.pop(key, None)
         if checkout.state is CheckoutState.IN_DOUBT:
             self.in_doubt[key] = checkout
+        self._held = None
         if checkout.state.live:
             self._live[key] = checkout
+            if checkout.drawdown and checkout.state is CheckoutState.HELD:
+                self._unfinished.pop(key, None)
+            else:
+                self._unfinished[key] = checkout
         elif (known := self._live.get(key)) is not None and known.seq == checkout.seq:
             del self._live[key]
+            self._unfinished.pop(key, None)
             if checkout.kind is CheckoutKind.APP:
                 self.errors.pop(key, None)
                 self._retries.succeeded(_name(key))
