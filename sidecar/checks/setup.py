@@ -62,8 +62,8 @@ def check_service(
 
     Asks nothing of an emulator, because its faults and records belong to its user, and nothing for a contract without
     dimensions, because Metering is not called then. AWS is asked by one dry run
-    for one dimension, because policies know no dimensions and the quota is the whole account's; by none where the
-    entitlement is asked for in the same way. Blocks for `within` seconds at most.
+    for one dimension, because policies know no dimensions and the quota is the whole account's; by none where
+    the start probe is a call of MeterUsage, too. Blocks for `within` seconds at most.
 
     Args:
         settings: The configuration.
@@ -109,8 +109,8 @@ def _steps(
     if failed([check_identity(settings.marketplace.mode, environ)]):
         return  # AWS refuses it for certain, which the process reports by itself
     yield access.check_sts(probe)
-    if settings.check is EntitlementCheck.METER:
-        return
+    if settings.check is EntitlementCheck.METER and not settings.probes_license:
+        return  # its start probe calls MeterUsage itself
     first = [dimension.name for dimension in settings.metering.dimensions[:1]]
     permission = access.check_permission(probe, settings.product.code, first)
     if permission.status is not CheckStatus.WARN:  # AWS was too busy to answer

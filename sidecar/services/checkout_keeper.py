@@ -176,8 +176,14 @@ class CheckoutKeeper:
         self._note(saved)
         return saved
 
-    async def advance(self, kind: CheckoutKind, id_: str) -> Checkout | None:
-        """Make the calls that a checkout needs now, each once; return what it is then, None if it is not live."""
+    async def advance(self, kind: CheckoutKind, id_: str, *, until_confirmed: bool = False) -> Checkout | None:
+        """Make the calls that a checkout needs now, each once; return what it is then, None if it is not live.
+
+        Args:
+            kind: What the checkout is for.
+            id_: Its id.
+            until_confirmed: Leave the calls after AWS's first answer to `run_due`.
+        """
         key = (kind, id_)
         async with self._locks.setdefault(key, asyncio.Lock()):
             checkout = self._live.get(key)
@@ -186,7 +192,7 @@ class CheckoutKeeper:
                 if checkout.settled_by(now) is not checkout:
                     checkout = await self._conclude(key, Checkout.settled_by, now)
                 step = next_step(checkout, now)
-                if step is None or step[1] > now:
+                if step is None or step[1] > now or (until_confirmed and key in self.confirmed):
                     break
                 after = await self._perform(step[0], key)
                 if after is None:

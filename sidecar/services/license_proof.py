@@ -97,7 +97,7 @@ class LicenseProver:
         if key not in self._checkouts.confirmed:
             if self._checkouts.find(*key) is None:
                 await self._intend(CheckoutKind.PROBE, license_, entitlement, 1)
-            await self._checkouts.advance(*key)
+            await self._checkouts.advance(*key, until_confirmed=True)
         if key in self._checkouts.confirmed:
             self._checkouts.confirmed.discard(key)
             return Outcome.PROVEN, None

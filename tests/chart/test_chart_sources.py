@@ -94,6 +94,38 @@ def test_chart_without_containers_is_refused(helm: Helm) -> None:
     assert problem.startswith("sidecar.config.metering.dimensions: measures the cpu limit of container app")
 
 
+@pytest.mark.parametrize("limit", [None, "", 0, "0", "0m", "0.0", "00", "0e3"])
+def test_no_limit_is_refused(helm: Helm, limit: object) -> None:
+    """Kubernetes takes a limit of nothing for none, and would show what the node has."""
+    dimension = {"name": "vcpu", "source": {"resource": {"what": "cpu", "container": "app"}}}
+    app = {**PRODUCT["containers"][0], "resources": {"limits": {"cpu": limit}}}
+    values = merge(PRODUCT, merge({"containers": [app]}, config(metering={"dimensions": [dimension]})))
+    with pytest.raises(Refused) as refused:
+        helm.template("marketplace-product", values)
+    (problem,) = refused.value.problems
+    assert "measures the cpu limit of container app, which has none" in problem
+
+
+@pytest.mark.parametrize("limit", ["1500m", 2, "0.5", ".5", "1e-3"])
+def test_each_notation_of_a_limit_is_taken(helm: Helm, limit: object) -> None:
+    """A limit is a quantity of Kubernetes, in whatever notation."""
+    dimension = {"name": "vcpu", "source": {"resource": {"what": "cpu", "container": "app"}}}
+    app = {**PRODUCT["containers"][0], "resources": {"limits": {"cpu": limit}}}
+    values = merge(PRODUCT, merge({"containers": [app]}, config(metering={"dimensions": [dimension]})))
+    assert [f"{FOLDER}/app.limits.cpu"] == list(_files(pod_template(helm.render("marketplace-product", values))))
+
+
+def test_init_container_has_no_resources(helm: Helm) -> None:
+    """It ends, and its limit would be billed for the pod's whole life."""
+    dimension = {"name": "vcpu", "source": {"resource": {"what": "cpu", "container": "seed"}}}
+    seed = {**PRODUCT["containers"][0], "name": "seed", "resources": {"limits": {"cpu": 4}}}
+    values = merge(PRODUCT, merge({"initContainers": [seed]}, config(metering={"dimensions": [dimension]})))
+    with pytest.raises(Refused) as refused:
+        helm.template("marketplace-product", values)
+    (problem,) = refused.value.problems
+    assert "measures the container seed, which the pod does not have" in problem
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -138,7 +170,7 @@ def test_containers_must_be_named(helm: Helm, own_chart: Path) -> None:
     """A chart that does not pass its containers cannot be judged, and is refused."""
     check = own_chart / "templates/_check.tpl"
     text = check.read_text(encoding="utf-8")
-    begin = text.index('"containers" (concat')
+    begin = text.index('"containers" ($values')
     check.write_text(text[:begin] + text[text.index('"problems"', begin) :], encoding="utf-8")
     with pytest.raises(Refused) as refused:
         helm.template(own_chart, _SOURCES)

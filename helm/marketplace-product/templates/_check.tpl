@@ -3,7 +3,8 @@
 {{- $replicas := 1 -}}
 {{- if has $values.kind (list "Deployment" "StatefulSet") -}}{{- $replicas = $values.replicas -}}{{- end -}}
 {{- if eq $values.kind "Job" -}}{{- $replicas = ($values.job).parallelism | default 1 -}}{{- end -}}
-{{- include "marketplace-sidecar.checkWorkload" (dict "context" . "kind" $values.kind "replicas" $replicas "strategy" (dig "type" "RollingUpdate" ($values.strategy | default dict)) "surge" (dig "rollingUpdate" "maxSurge" "25%" ($values.strategy | default dict)) "containers" (concat (.Values.containers | default list) (.Values.initContainers | default list)) "problems" (include "marketplace-product.problems" .)) -}}
+{{- /* Init containers end, so their resources are nobody's for the pod's life. */ -}}
+{{- include "marketplace-sidecar.checkWorkload" (dict "context" . "kind" $values.kind "replicas" $replicas "strategy" (dig "type" "RollingUpdate" ($values.strategy | default dict)) "surge" (dig "rollingUpdate" "maxSurge" "25%" ($values.strategy | default dict)) "containers" ($values.containers | default list) "problems" (include "marketplace-product.problems" .)) -}}
 {{- end }}
 
 {{- define "marketplace-product.problems" -}}

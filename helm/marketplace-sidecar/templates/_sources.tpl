@@ -27,7 +27,7 @@ have for them. Without the limit or request Kubernetes would write what the whol
 {{- range .files }}
 - path: {{ printf "%s%s.%ss.%s" $folder .container .by .what }}
   resourceFieldRef:
-    containerName: {{ .container }}
+    containerName: {{ .container | quote }}
     resource: {{ .by }}s.{{ .what }}
     divisor: {{ eq .what "cpu" | ternary "1m" "1" | quote }}
 {{- end }}
@@ -63,11 +63,15 @@ sidecar.resourceFiles: is for an image with its own configuration; remove it, an
 {{- $container := dict }}
 {{- range $containers }}{{- if eq .name $file.container }}{{- $container = . }}{{- end }}{{- end }}
 {{- $resources := $container.resources | default dict }}
-{{- $limit := dig "limits" $file.what "" $resources | toString }}
-{{- $amount := eq $file.by "limit" | ternary $limit (dig "requests" $file.what $limit $resources | toString) }}
+{{- $limits := $resources.limits | default dict }}
+{{- $requests := $resources.requests | default dict }}
+{{- $limit := kindIs "invalid" (get $limits $file.what) | ternary "" (get $limits $file.what) | toString }}
+{{- $unasked := or (not (hasKey $requests $file.what)) (kindIs "invalid" (get $requests $file.what)) }}
+{{- $request := $unasked | ternary $limit (get $requests $file.what) | toString }}
+{{- $amount := eq $file.by "limit" | ternary $limit $request }}
 {{- if not $container }}
 {{ $key }}: measures the container {{ $file.container }}, which the pod does not have; name one of its containers
-{{- else if has $amount (list "" "0") }}
+{{- else if regexMatch "^[+-]?0*[.]?0*([eE][+-]?[0-9]+|[a-zA-Z]+)?$" $amount }}
 {{ $key }}: measures the {{ $file.what }} {{ $file.by }} of container {{ $file.container }}, which has none, and Kubernetes would show the node's; set resources.{{ $file.by }}s.{{ $file.what }} of the container
 {{- end }}
 {{- end }}

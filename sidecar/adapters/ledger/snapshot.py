@@ -47,7 +47,8 @@ def copy_of(
     """
     with reading(path, read_only=read_only, now=now) as connection:
         if not read_only:
-            connection.execute(f"PRAGMA temp.cache_size = -{_CACHE_KIBIBYTES}")
+            for schema in ("temp", "main"):  # a sort spills by the size of main's
+                connection.execute(f"PRAGMA {schema}.cache_size = -{_CACHE_KIBIBYTES}")
             for kind in ("table", "view"):
                 _copy(connection, kind, events=events)
             connection.execute("COMMIT")

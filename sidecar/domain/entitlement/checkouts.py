@@ -231,7 +231,7 @@ def next_step(checkout: Checkout, now: datetime) -> tuple[Step, datetime] | None
     """Return the call that a checkout needs next and when; None if it needs none."""
     match checkout.state:
         case CheckoutState.INTENDED:
-            return Step.CHECK_OUT, checkout.intended_at
+            return Step.CHECK_OUT, min(checkout.intended_at, now)  # the clock may have gone back
         case CheckoutState.HELD if checkout.drawdown or checkout.consumption_token is None:
             return None
         case CheckoutState.HELD if checkout.returning or checkout.kind is CheckoutKind.PROBE:

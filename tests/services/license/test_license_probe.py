@@ -12,7 +12,7 @@ import structlog
 from structlog.testing import LogCapture
 
 from sidecar.adapters.signature import PublicKeys
-from sidecar.domain.entitlement.checkouts import CheckoutState
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutState
 from sidecar.domain.entitlement.license_policy import LicensePolicy
 from sidecar.domain.entitlement.licenses import License
 from sidecar.domain.entitlement.states import EntitlementSource, Evidence, Reason, State
@@ -262,6 +262,37 @@ async def test_lost_return_is_repeated(clock: "ManualClock", world: World, pod: 
     assert (State.ENTITLED, [CheckoutState.HELD]) == (pod.state(), pod.rows)
     await clock.advance(2 * MINUTE)
     assert ([CheckoutState.RETURNED], {}) == (pod.rows, world.seats)
+
+
+async def test_gate_does_not_wait_for_the_return(
+    clock: "ManualClock", world: World, pod: Pod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The right is proved by the checkout; a return that AWS does not answer delays nothing."""
+    answer, check_in = asyncio.Event(), LicenseCalls.check_in
+
+    async def hang(calls: LicenseCalls, checkout: Checkout) -> None:
+        await answer.wait()
+        await check_in(calls, checkout)
+
+    monkeypatch.setattr(LicenseCalls, "check_in", hang)
+    world.grant(GOOD, REGION)
+    await pod.start()
+    assert (State.ENTITLED, [CheckoutState.HELD]) == (pod.state(), pod.rows)
+    answer.set()
+    await clock.advance(MINUTE)
+    assert ([CheckoutState.RETURNED], {}) == (pod.rows, world.seats)
+
+
+async def test_clock_that_goes_back_delays_no_proof(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """A killed process leaves a checkout without an answer; it is repeated though it lies ahead of the clock now."""
+    world.grant(GOOD, REGION)
+    world.troubles.extend([None, Trouble.LOST])
+    await pod.start()
+    assert State.PENDING is pod.state()
+    clock.step(-6 * HOUR)
+    await pod.start()
+    await clock.advance(5 * MINUTE)
+    assert State.ENTITLED is pod.state()
 
 
 async def test_ledger_that_fails_closes_nothing(clock: "ManualClock", world: World, pod: Pod) -> None:
