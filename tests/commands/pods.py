@@ -65,6 +65,9 @@ def break_here(pod: Pod) -> None:
     token.write_text(token.read_text().replace(".", ".e30", 1))
     pod.changes = {
         "marketplace": {"region": REGION},
+        "metering": {
+            "dimensions": [{"name": "vcpu_hours", "source": {"resource": {"what": "cpu", "container": "app"}}}]
+        },
         "ledger": {"path": "/proc/ledger/ledger.db"},
         "api": {"port": pod.take_port(), "token_file": str(pod.folder / "absent")},
         "probes": {"port": pod.take_port()},

@@ -86,6 +86,7 @@ SICKNESSES = {
             "kubernetes": Told("warn", "KUBERNETES_SERVICE_HOST is not set", "kubernetes.enabled to false"),
             "shutdown": Told("fail", "shutdown.timeout is 25s", "terminationGracePeriodSeconds"),
             "identity": Told("fail", "it hides irsa", "Unset AWS_ACCESS_KEY_ID"),
+            "sources": Told("fail", "dimension vcpu_hours: ", "Mount the downward API's file"),
             "price": Told("warn", "does not name the price", "Set product.pricing to hourly or custom"),
         },
     ),
@@ -207,8 +208,9 @@ def test_healthy_pod_is_clean(pod: Pod) -> None:
     """In the pod in which the faults are provoked nothing is wrong before, so each is the provoked one."""
     code, told = examine(pod)
     unsound = {name for name, check in told.items() if check["status"] in {"fail", "skipped"}}
-    # Nothing was registered yet that could tell of a rotation, no sidecar runs, and the price is not a contract.
-    assert (0, {"key rotation", "sidecar", "license"}) == (code, unsound), told
+    # Nothing was registered yet that could tell of a rotation, no sidecar runs, the price is no contract, and no
+    # dimension is measured.
+    assert (0, {"key rotation", "sidecar", "license", "sources"}) == (code, unsound), told
 
 
 @pytest.mark.parametrize("name", SICKNESSES)
