@@ -88,3 +88,4 @@ def test_lost_reader_ends_nothing(tmp_path: Path) -> None:
     with LineWriter(reading, note) as writer:
         writer.write("lost")
     os.close(reading)
+    assert "line-writer" not in {thread.name for thread in threading.enumerate()}
