@@ -42,8 +42,11 @@ def _is_from_browser(headers: Mapping[str, str]) -> bool:
     return "Origin" in headers or "Sec-Fetch-Site" in headers or headers.get("User-Agent", "").startswith("Mozilla/")
 
 
-def _place(origin: str) -> str:
-    parts = urlsplit(origin)
+def _place(origin: str) -> str | None:
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return None
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 

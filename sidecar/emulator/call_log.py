@@ -1,7 +1,7 @@
 """The calls of SDKs, each with its answer and the rule that decided: for the terminal and the console.
 
 Holds the newest calls in memory; the CloudTrail-shaped log is in `sidecar.emulator.protocol.trail`. Refuses to hold a
-nonce, a token, a signature or the value of a tag: parameters and elements are those of that log.
+nonce, a token, a signature or the value of a tag: parameters and elements are those of that log, without client tokens.
 """
 
 import json
@@ -128,6 +128,11 @@ class CallLog:
     def clear(self) -> None:
         """Forget the calls; the numbers continue."""
         self._calls.clear()
+
+
+def without_tokens(parameters: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the parameters that may be shown: CloudTrail has the client token of a checkout, a terminal has not."""
+    return None if parameters is None else {name: value for name, value in parameters.items() if name != "clientToken"}
 
 
 def _pairs(members: Mapping[str, Any] | None) -> list[str]:

@@ -1,7 +1,7 @@
 """The emulated time: the system's until a client sets it, steps it or makes it run fast.
 
 Once touched it runs on the monotonic clock, so steps of the system clock do not show. Refuses times outside
-1970 to 2999 and speeds outside 0 (stopped) to 100,000.
+1970 to 2999 and speeds outside 0 (stopped) to 100,000. Stops at the end of 2999, where it can still be changed.
 """
 
 import time
@@ -42,8 +42,9 @@ class Clock:
         """Return the emulated time."""
         if self._base is None:
             return self._system()
-        elapsed = (self._monotonic_ns() - self._base_ns) * self._speed
-        return self._base + timedelta(microseconds=elapsed // 1000)
+        elapsed = (self._monotonic_ns() - self._base_ns) * self._speed // 1000
+        left = (_LATEST - self._base) // timedelta(microseconds=1)
+        return self._base + timedelta(microseconds=min(elapsed, left))
 
     def change(
         self, *, now: datetime | None = None, advance: timedelta = timedelta(), speed: float | None = None
@@ -67,8 +68,7 @@ class Clock:
     def resume(self, setting: ClockSetting) -> None:
         """Go on from a setting of an earlier process, as if this clock had run all the while."""
         elapsed = max(self._system() - setting.system_at, timedelta())
-        passed = elapsed * setting.speed if elapsed * setting.speed < _LATEST - setting.now else timedelta()
-        self.change(now=setting.now + passed, speed=setting.speed)
+        self.change(now=setting.now + min(elapsed * setting.speed, _LATEST - setting.now), speed=setting.speed)
 
     def reset(self) -> None:
         """Follow the system clock again."""

@@ -7,13 +7,15 @@ standard error for each call. Ends cleanly on SIGTERM and SIGINT.
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.emulator.call_log import LoggedCall
+from sidecar.emulator.line_writer import LineWriter
 from sidecar.emulator.server import serve
 from sidecar.emulator.service import Options
 from sidecar.emulator.state.journal import StateFileError
@@ -94,7 +96,9 @@ def run(args: argparse.Namespace) -> int:
             any_operation=args.any_operation,
             from_first_call=args.from_first_call,
         )
-        asyncio.run(_serve_until_signal(options, _FORMS[args.log]))
+        form = _FORMS[args.log]
+        with LineWriter(_standard_error(), form.note) as lines:
+            asyncio.run(_serve_until_signal(options, lambda call: lines.write(form.line(call))))
     except SeedError as error:
         return _refuse([f"--seed-config: {problem}" for problem in error.problems])
     except StateFileError as error:
@@ -113,12 +117,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run(parser.parse_args(argv))
 
 
-async def _serve_until_signal(options: Options, form: Callable[[LoggedCall], str]) -> None:
+async def _serve_until_signal(options: Options, log: Callable[[LoggedCall], object]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await serve(options, announce=_announce, stop=stop, log=lambda call: _write_call(form(call)))
+    await serve(options, announce=_announce, stop=stop, log=log)
 
 
 def _announce(url: str) -> None:
@@ -150,16 +154,22 @@ def environment(url: str) -> dict[str, str]:
     }
 
 
-def _write_call(line: str) -> None:
-    # A terminal that is gone must not end the emulator.
-    with suppress(OSError, ValueError):
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+def _standard_error() -> int:
+    # A process that was started without standard error may have given its number to another file.
+    return os.open(os.devnull, os.O_WRONLY) if sys.__stderr__ is None else sys.__stderr__.fileno()
 
 
-_FORMS: Mapping[str, Callable[[LoggedCall], str]] = {
-    "text": LoggedCall.line,
-    "json": lambda call: json.dumps(call.document()),
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How a call, and a number of calls that were not written, become a line."""
+
+    line: Callable[[LoggedCall], str]
+    note: Callable[[int], str]
+
+
+_FORMS: Mapping[str, _Form] = {
+    "text": _Form(LoggedCall.line, lambda dropped: f"{dropped} calls are not shown: standard error was not read"),
+    "json": _Form(lambda call: json.dumps(call.document()), lambda dropped: json.dumps({"dropped": dropped})),
 }
 
 

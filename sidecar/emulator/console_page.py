@@ -9,7 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from sidecar.emulator.faults import BEHAVIORS, OPERATIONS, STS_OPERATION
-from sidecar.emulator.protocol.errors import LICENSE_MODELLED, MODELLED, STS_MODELLED
+from sidecar.emulator.protocol.errors import ENTITLEMENT_MODELLED, LICENSE_MODELLED, MODELLED, STS_MODELLED
 from sidecar.emulator.responses import respond
 from sidecar.emulator.state.license_changes import ACTIONS
 
@@ -49,7 +49,7 @@ class ConsolePage:
         return self._respond(request.match_info["name"])
 
     async def _show_choices(self, _: web.Request) -> web.Response:
-        errors = {**MODELLED, **LICENSE_MODELLED, STS_OPERATION: STS_MODELLED}
+        errors = {**MODELLED, **LICENSE_MODELLED, **ENTITLEMENT_MODELLED, STS_OPERATION: STS_MODELLED}
         return respond(
             {
                 "operations": OPERATIONS,

@@ -78,7 +78,7 @@ async def submit_batch(
 
 
 class _Submission:
-    """The records by their place in the caller's order: settled, pending, given up."""
+    """The records by their place in the caller's order: settled, pending, given up, or waiting after an error."""
 
     def __init__(self, service: MarketplaceMetering, request: BatchMeterUsageRequest) -> None:
         self._service = service
@@ -89,18 +89,21 @@ class _Submission:
         self._settled: dict[int, UsageRecordResult] = {}
         self._doubtful: set[int] = set()
         self._refused: list[tuple[list[int], MarketplaceError]] = []
-        self._waiting: tuple[list[int], MarketplaceError] | None = None
+        self._waiting: list[tuple[list[int], MarketplaceError]] = []
         self._ended = False
 
     @property
     def is_over(self) -> bool:
         """No further attempt can change anything."""
-        return self._ended or not self._pending
+        return self._ended or not (self._pending or self._waiting)
 
     async def send_pending(self, may_send: Callable[[], bool]) -> None:
-        """Send the pending records once, up to the first error that may pass, or that concerns the caller."""
-        self._waiting = None
-        for number, part in enumerate(list(self._parts())):
+        """Send the open records once, up to the first error that may pass, or that concerns the caller.
+
+        A part whose error may pass stays together and becomes the last one. The next attempt begins with another part,
+        so an error that only this part meets does not hold up the others.
+        """
+        for number, part in enumerate([*self._parts(), *(part for part, _ in self._waiting)]):
             if number and not may_send():
                 return
             try:
@@ -108,23 +111,23 @@ class _Submission:
             except MarketplaceError as error:
                 if error.taken is Taken.UNKNOWN:
                     self._doubtful.update(part)
+                self._withdraw(part)
                 match error.disposition:
                     case Disposition.RETRY:
-                        self._waiting = part, error
+                        self._waiting.append((part, error))
                         return
                     case Disposition.GIVE_UP_RECORD:
                         self._refused.append((part, error))
-                        self._pending = [index for index in self._pending if index not in part]
                     case Disposition.STOP | Disposition.FIX_SETUP:
-                        self._waiting = part, error
+                        self._refused.append((part, error))
                         self._ended = True
                         return
             else:
+                self._withdraw(part)
                 self._take(part, answer)
 
     def outcome(self) -> SubmittedBatch:
         """Return what became of each record so far."""
-        failures = [*self._refused, *([] if self._waiting is None else [self._waiting])]
         left = [index for index in range(len(self._records)) if index not in self._settled]
         return SubmittedBatch(
             results=tuple(self._settled[index] for index in sorted(self._settled)),
@@ -132,7 +135,7 @@ class _Submission:
             in_doubt=self._part([index for index in left if index in self._doubtful]).usage_records,
             failed=tuple(
                 FailedPart(usage_records=self._part(part).usage_records, error=error)
-                for part, error in sorted(failures, key=lambda failure: failure[0])
+                for part, error in sorted([*self._refused, *self._waiting], key=lambda failure: failure[0])
             ),
         )
 
@@ -152,10 +155,14 @@ class _Submission:
     def _part(self, indices: list[int]) -> BatchMeterUsageRequest:
         return replace(self._request, usage_records=tuple(self._records[index] for index in indices))
 
+    def _withdraw(self, part: list[int]) -> None:
+        self._pending = [index for index in self._pending if index not in part]
+        self._waiting = [(failed, error) for failed, error in self._waiting if failed != part]
+
     def _take(self, part: list[int], answer: BatchMeterUsageResult) -> None:
         results = iter(answer.results)
         # Equal records share one fate, so membership is enough to find the settled indices.
         settled = {index: next(results) for index in part if self._records[index] not in answer.unprocessed_records}
         self._settled |= settled
-        self._pending = [index for index in self._pending if index not in settled]
+        self._pending = sorted([*self._pending, *(index for index in part if index not in settled)])
         self._doubtful.update(index for index in part if self._records[index] in answer.in_doubt)

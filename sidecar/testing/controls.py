@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sidecar.http_client import Listener
+from sidecar.http_client import Listener, Response
 
 _TIMEOUT = 30.0
+_LARGEST = 1 << 30
+"""Bytes of an answer: the records and events of a long test are many."""
+_SHOWN = 200
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
@@ -37,11 +40,12 @@ class ControlApi:
         return self._listener.get(f"/_emulator/{path}", _TIMEOUT).body
 
     def _send(self, method: str, path: str, body: str | None) -> Any:
-        response = self._listener.send(method, f"/_emulator/{path}", _TIMEOUT, headers=_JSON, body=body)
-        document = response.document()
+        response = self._listener.send(
+            method, f"/_emulator/{path}", _TIMEOUT, headers=_JSON, body=body, largest=_LARGEST
+        )
         if response.status != 200:
-            raise ControlRefused(f"POST /_emulator/{path}: {document.get('detail', document)}")
-        return document
+            raise ControlRefused(f"{method} /_emulator/{path}: {response.status}: {_reason(response)}")
+        return response.document()
 
 
 class EmulatedClock:
@@ -123,6 +127,14 @@ class Faults:
         """Withdraw all of them."""
         for fault in self.pending():
             self.add(fault["operation"], fault["fault"], 0)
+
+
+def _reason(response: Response) -> object:
+    try:
+        document = response.document()
+    except ValueError:
+        return response.body[:_SHOWN].decode(errors="replace")
+    return document.get("detail", document) if isinstance(document, dict) else document
 
 
 def _members(action: str, identifier: str | None, account: str | None, arn: str | None) -> dict[str, object]:

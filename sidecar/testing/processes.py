@@ -1,6 +1,7 @@
 """A command of the product as a child process whose output goes to a file.
 
-The child gets no variable that would reach the sidecar or the AWS SDK from the surrounding environment.
+The child gets no variable that would reach the sidecar or the AWS SDK from the surrounding environment, and no module
+of the folder that the tests run in. It ends with this process, however that ends.
 """
 
 import os
@@ -33,8 +34,8 @@ class Child:
         kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(_FOREIGN)}
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sidecar", *arguments],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-P", "-m", "sidecar.testing.child", *arguments],
+                stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 env={**kept, **(variables or {})},
@@ -89,6 +90,8 @@ class Child:
         """End it by SIGKILL, if it still runs."""
         self._process.kill()
         self._process.wait()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def _error(self, sentence: str) -> ProcessError:
         return ProcessError(f"{sentence} Its last output:\n{self.output[-_TAIL:]}")

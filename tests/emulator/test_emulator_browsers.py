@@ -39,6 +39,8 @@ def test_own_page_and_programs_pass(headers: dict[str, str]) -> None:
     [
         ({"Host": "127.0.0.1:8789", "Origin": "http://evil.example"}, "Origin"),
         ({"Host": "127.0.0.1:8789", "Origin": "null"}, "Origin"),
+        ({"Host": "127.0.0.1:8789", "Origin": "http://["}, "Origin"),
+        ({"Host": "[", "Origin": "http://["}, "Origin"),
         ({"Host": "127.0.0.1:8789", "Origin": "http://127.0.0.1:9999"}, "Origin"),
         ({"Host": "127.0.0.1:8789", "Origin": "https://127.0.0.1:8789"}, "Origin"),
         ({"Host": "127.0.0.1:8789", "Origin": "http://localhost:8789"}, "Origin"),

@@ -125,6 +125,7 @@ def test_checkout_names_rule(
     frozen.post("licenses", action="grant", entitlements=[{"Name": "users", "Unit": "Count", "MaxCount": 5}])
     attempt(connect(frozen, service="license-manager").checkout_license, **CHECKOUT, Entitlements=[entitlement])
     assert [("CheckoutLicense", expected)] == decided(frozen)
+    assert "clientToken" not in frozen.get("calls")["calls"][0]["parameters"]
 
 
 @pytest.mark.parametrize("fault", ["throttle", "garbage", "disconnect", "drop-response", "InvalidTag"])

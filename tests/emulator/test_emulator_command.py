@@ -49,6 +49,25 @@ def test_command_announces_and_ends(tmp_path: Path, number: signal.Signals) -> N
     assert ("custom", False) == (state["pricing"], state["from_first_call"])
 
 
+@pytest.mark.process
+def test_unread_standard_error_stops_no_answer(tmp_path: Path) -> None:
+    """A parent that reads no line of standard error gets every answer, and the process still ends by SIGTERM."""
+    command = [sys.executable, "-m", "sidecar.emulator.command", "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    ) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[3]
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=PATIENCE)
+        for _ in range(1500):  # a pipe holds 64 KiB
+            connection.request("POST", "/", b"{}")
+            connection.getresponse().read()
+        connection.close()
+        process.terminate()
+        assert 0 == process.wait(PATIENCE)
+
+
 def test_port_in_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     """A port that is taken is named with its flag."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -94,6 +94,7 @@ def test_choices_are_complete(emulator: "RunningEmulator") -> None:
     choices = emulator.get("console/choices.json")
     assert list(OPERATIONS) == choices["operations"]
     assert {name: sorted(operations) for name, operations in BEHAVIORS.items()} == choices["faults"]
+    assert set(OPERATIONS) == set(choices["errors"])
     assert ERROR_NAMES - {*UNMODELLED} == {name for names in choices["errors"].values() for name in names}
     assert {name: sorted(members) for name, members in ACTIONS.items()} == choices["license_actions"]
 

@@ -34,11 +34,12 @@ from sidecar.emulator.state.entries import (
 )
 from sidecar.emulator.state.journal import Journal, StateFileError
 from sidecar.emulator.state.license_entries import Checkout, EntitlementTerms, License
+from sidecar.emulator.state.seed import make_seed
 from sidecar.emulator.state.store import State
 from sidecar.emulator.state.stored_form import read_entry, write_entry
 
 if TYPE_CHECKING:
-    from tests.emulator.conftest import Cluster, Connect, Start
+    from tests.emulator.conftest import Cluster, Connect, RunningEmulator, Start
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 HEADER = '{"format": "marketplace-emulator-state", "version": 1}\n'
@@ -239,6 +240,37 @@ def test_clock_resumes_where_it_would_be() -> None:
     resumed.resume(setting)
     expected = NOW + timedelta(days=1, minutes=2)
     assert (expected, expected) == (clock.now(), resumed.now())
+
+
+def test_clock_stops_at_its_end() -> None:
+    """A clock that ran through the year 2999 shows its end, also after a restart, and can be stopped and set back."""
+    system = NOW
+    ticks = 0
+    clock = Clock(lambda: system, lambda: ticks)
+    setting = clock.change(now=datetime(2999, 12, 30, tzinfo=UTC), speed=100_000)
+    ticks += 10**15
+    system += timedelta(days=11)
+    resumed = Clock(lambda: system, lambda: ticks)
+    resumed.resume(setting)
+    end = datetime(2999, 12, 31, tzinfo=UTC)
+    assert (end, end) == (clock.now(), resumed.now())
+    assert end == clock.change(speed=0).now
+    assert clock.change(now=NOW).now == clock.now() == NOW
+
+
+def test_file_wins_over_changed_seed(start: "Start", tmp_path: Path) -> None:
+    """A restart with another seed keeps the customers of the file and adds the seed's; `reset` takes the seed's."""
+    path = tmp_path / "state.jsonl"
+
+    def names(emulator: "RunningEmulator") -> dict[str, bool]:
+        return {each["CustomerIdentifier"]: each["entitled"] for each in emulator.get("state")["customers"]}
+
+    start(state_file=path, seed=make_seed({"customers": [{"CustomerIdentifier": "c-1"}]})).stop()
+    customers = [{"CustomerIdentifier": "c-1", "entitled": False}, {"CustomerIdentifier": "c-2"}]
+    second = start(state_file=path, seed=make_seed({"customers": customers}))
+    assert {"c-1": True, "c-2": True} == names(second)
+    second.post("reset")
+    assert {"c-1": False, "c-2": True} == names(second)
 
 
 @given(

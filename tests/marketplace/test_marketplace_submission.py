@@ -22,6 +22,7 @@ from sidecar.marketplace import (
     ResolveCustomerResult,
     Tag,
     ThrottlingException,
+    UnknownAnswer,
     UsageAllocation,
     UsageRecord,
     UsageRecordResult,
@@ -145,14 +146,45 @@ async def test_refused_part_costs_no_other() -> None:
 
 
 async def test_throttled_part_is_repeated_with_the_rest() -> None:
-    """An error that may pass ends the round: after the wait the open records go, regrouped, and nothing twice."""
+    """An error that may pass ends the round: after the wait the open records go, and the failed part last."""
     service = FakeService({3, 4}, ThrottlingException())
     clock = FakeClock()
     done = await submit_batch(service, MANY, clock=clock, back_off=HALF)
-    assert [25, 25, 25, 12] == [len(batch) for batch in service.batches]
-    assert [3, 4, *range(25, 48)] == service.batches[2]
+    assert [25, 25, 12, 25] == [len(batch) for batch in service.batches]
+    assert [3, 4, *range(50, 60)] == service.batches[2]
+    assert service.batches[1] == service.batches[3]
     assert tuple(settled(record) for record in MANY.usage_records) == done.results
     assert [0.5] == clock.waits
+
+
+async def test_failing_part_holds_up_no_other() -> None:
+    """A part that fails at each attempt leaves the others settled, and keeps its error and its doubt."""
+    garbled = UnknownAnswer("a garbled answer")
+
+    class PoisonedService(FakeService):
+        async def batch_meter_usage(self, request: BatchMeterUsageRequest) -> BatchMeterUsageResult:
+            if MANY.usage_records[3] in request.usage_records:
+                raise garbled
+            return await super().batch_meter_usage(request)
+
+    deadline = START + timedelta(minutes=1)
+    done = await submit_batch(PoisonedService(), MANY, deadline=deadline, clock=FakeClock(), back_off=HALF)
+    assert list(range(25, 60)) == [result.usage_record.quantity for result in done.results]
+    assert (MANY.usage_records[:25],) * 2 == (done.unprocessed_records, done.in_doubt)
+    assert (FailedPart(usage_records=MANY.usage_records[:25], error=garbled),) == done.failed
+
+
+async def test_each_failed_part_is_named() -> None:
+    """At the deadline each record whose last attempt failed has the error of that attempt, in the caller's order."""
+    errors: list[set[int] | MarketplaceError] = [ThrottlingException(), NoAnswer(), NotSent(), {3}, NoAnswer()]
+    deadline = START + timedelta(seconds=4)
+    service = FakeService(*errors)
+    done = await submit_batch(service, MANY, deadline=deadline, clock=FakeClock(), back_off=HALF)
+    assert [0, 25, 50, 0, 25] == [batch[0] for batch in service.batches]
+    assert [(MANY.usage_records[25:50], errors[4]), (MANY.usage_records[50:], errors[2])] == [
+        (part.usage_records, part.error) for part in done.failed
+    ]
+    assert (MANY.usage_records[3], *MANY.usage_records[25:]) == done.unprocessed_records
 
 
 async def test_missing_permission_ends_the_submission() -> None:

@@ -147,9 +147,20 @@ def test_every_control_works(emulator: "Emulator", console: Browser) -> None:
     console.click("#rotate")
     console.await_text("#keys", "Version 2")
     console.type("#customer [name=CustomerIdentifier]", "acme")
+    console.type("#customer [name=entitlements]", '[{"Dimension": "users", "Value": {"IntegerValue": 10}}]')
     console.click("#customer button[value=entitle]")
     console.await_text("#token", "Registration token: ")
     console.await_text("#customers", "acme")
+    entitlements = {each["CustomerIdentifier"]: each["entitlements"] for each in emulator.get("state")["customers"]}
+    assert ["users"] == [each["Dimension"] for each in entitlements["acme"]]
+    console.run(
+        "const operation = document.querySelector('#arm [name=operation]'); operation.value = arguments[0]; "
+        "operation.dispatchEvent(new Event('change'))",
+        "GetEntitlements",
+    )
+    console.run("document.querySelector('#arm [name=fault]').value = 'throttle'")
+    console.click("#arm button")
+    console.await_text("#armed", "GetEntitlements, 3 calls")
 
     console.type("#license [name=sku]", "prod-1")
     console.click("#license button")

@@ -1,11 +1,15 @@
 """The pytest plugin, in a pytest of its own as a user's project runs it: found by its entry point."""
 
+import signal
 import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.commands.demo.environment import wait_for
+from sidecar.http_client import Listener, NoAnswer
 from tests.support.reading import ROOT, blocks
+from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
     from _pytest.pytester import Pytester, RunResult
@@ -37,6 +41,15 @@ def run(project: "Pytester", *arguments: str) -> "RunResult":
     """Run the project's tests in a child process, by no plugin but those of the product and of pytest."""
     blocked = ("asyncio", "cov", "xdist", "timeout", "schemathesis", "hypothesispytest")
     return project.runpytest_subprocess("-v", *(f"-pno:{name}" for name in blocked), *arguments)
+
+
+def answers(listener: Listener) -> bool:
+    """Return whether there is a listener."""
+    try:
+        listener.get("/_emulator/clock", PATIENCE)
+    except NoAnswer:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("names", [PROGRAMS[1:], PROGRAMS], ids=["default-product", "custom-price"])
@@ -139,6 +152,39 @@ def test_processes_are_kept_apart_from_tests(project: "Pytester") -> None:
         """
     )
     assert {"passed": 3} == run(project).parseoutcomes()
+
+
+def test_modules_of_the_project_hide_none_of_the_product(project: "Pytester") -> None:
+    """The folder that the tests run in may have files that are named like a library, such as `yaml.py`."""
+    folder = project.mkdir("folder")
+    for name in ("yaml", "aiohttp", "sidecar"):
+        (folder / f"{name}.py").write_text("raise RuntimeError('the module of the project')")
+    project.makepyfile(
+        """
+        def test_first(monkeypatch, request):
+            monkeypatch.chdir("folder")
+            assert request.getfixturevalue("marketplace_emulator").records() == []
+        """
+    )
+    assert {"passed": 1} == run(project).parseoutcomes()
+
+
+def test_killed_run_leaves_no_process(project: "Pytester") -> None:
+    """The emulator ends with a test run that was killed."""
+    project.makepyfile(
+        """
+        import os
+        import pathlib
+        import signal
+
+        def test_killed(marketplace_emulator):
+            pathlib.Path("url").write_text(marketplace_emulator.url)
+            os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    assert -signal.SIGKILL == run(project).ret
+    listener, _ = Listener.of_url((project.path / "url").read_text())
+    wait_for("the end of the emulator", lambda: not answers(listener))
 
 
 def test_unused_fixtures_load_nothing(project: "Pytester") -> None:

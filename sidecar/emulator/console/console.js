@@ -108,10 +108,17 @@ function bindCustomers() {
   byId("unsubscribe").addEventListener("click", () => perform("customers", { action: "unsubscribe" }, "The buyer is not subscribed."));
   byId("customer").addEventListener("submit", async (event) => {
     event.preventDefault();
-    const given = [...new FormData(event.target)].filter(([, value]) => value.trim() !== "");
-    if (given.length === 0) { notify("Give an identifier, an account or a license; the buttons under Buyer change the account of the pods.", true); return; }
+    const { entitlements, ...names } = Object.fromEntries([...new FormData(event.target)].filter(([name, value]) => name !== "action" && value.trim() !== ""));
+    if (Object.keys(names).length === 0) { notify("Give an identifier, an account or a license; the buttons under Buyer change the account of the pods.", true); return; }
     const action = event.submitter?.value ?? "entitle";
-    const answer = await perform("customers", { action, ...Object.fromEntries(given) }, `Customer: ${action} done.`);
+    const members = { action, ...names };
+    try {
+      if (entitlements) members.entitlements = JSON.parse(entitlements);
+    } catch (error) {
+      notify(`Entitlements: ${error.message}`, true);
+      return;
+    }
+    const answer = await perform("customers", members, `Customer: ${action} done.`);
     byId("token").hidden = !answer?.RegistrationToken;
     byId("token-text").textContent = answer?.RegistrationToken ?? "";
   });

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from aiohttp import web
 
-from sidecar.emulator.call_log import CallNotes
+from sidecar.emulator.call_log import CallNotes, without_tokens
 from sidecar.emulator.clock import system_now
 from sidecar.emulator.faults import ERROR_NAMES, STS_OPERATION
 from sidecar.emulator.protocol.calls import Call
@@ -183,7 +183,7 @@ async def _answer_json(exchange: _Exchange, called: JsonService) -> web.StreamRe
             error=answer.error,
         )
     )
-    notes.parameters, notes.elements = answer.parameters, answer.elements
+    notes.parameters, notes.elements = without_tokens(answer.parameters), answer.elements
     notes.rule = answer.rule if fault is None else Rule.FAULT
     await _flush(service, called.internal_error)
     if fault in ("drop-response", "drop-new-token"):
