@@ -145,17 +145,9 @@ def test_unknown_query_is_refused(emulator: "RunningEmulator", path: str) -> Non
     assert 400 == emulator.send("GET", f"/_emulator/{path}")[0]
 
 
-@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
-def test_body_of_another_type_is_refused(emulator: "RunningEmulator", media_type: str) -> None:
-    """A body that a foreign page may send without asking is refused, and the message has curl's option."""
-    status, body = emulator.send("POST", "/_emulator/reset", b"{}", {"Content-Type": media_type})
-    assert 415 == status
-    assert "--json" in json.loads(body)["detail"]
-
-
-@pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
-def test_json_body_is_taken(emulator: "RunningEmulator", media_type: str) -> None:
-    """The media type is compared without its parameters and case; a reset needs no body."""
+@pytest.mark.parametrize("media_type", ["application/json", "application/x-www-form-urlencoded", "text/plain", ""])
+def test_body_is_json_whatever_its_type(emulator: "RunningEmulator", media_type: str) -> None:
+    """`curl -d` and other programs name another type; a reset needs no body."""
     assert 200 == emulator.send("POST", "/_emulator/reset", b"{}", {"Content-Type": media_type})[0]
     assert 200 == emulator.send("POST", "/_emulator/reset")[0]
 
