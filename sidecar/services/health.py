@@ -165,7 +165,8 @@ class HealthReport:
     def situation(self) -> Situation:
         """Return what is reported to the cluster."""
         failing = bool(self._failures())
-        return Situation(self._gate.entitlement(), self.ready(), failing, self._gate.rotation_due)
+        findings = self._faults.findings
+        return Situation(self._gate.entitlement(), self.ready(), failing, self._gate.rotation_due, findings)
 
     async def status(self) -> Status:
         """Return everything that an operator asks first; also while the ledger cannot be read.

@@ -8,6 +8,7 @@ from sidecar.checks.setup import CHECKS
 from sidecar.domain.entitlement.checkouts import CheckoutState
 from sidecar.domain.entitlement.states import Reason, State
 from sidecar.domain.pod.lifecycle import Fault
+from sidecar.domain.pod.reports import EventReason
 from sidecar.domain.status import Metering
 from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import errors
@@ -102,6 +103,12 @@ def test_every_answer_is_explained() -> None:
 def test_every_exit_code_has_a_section() -> None:
     """The sections are those of the exit codes that there are."""
     assert [str(code.value) for code in ExitCode] == re.findall(r"^### `(\d)`$", read(OPERATOR), re.MULTILINE)
+
+
+def test_every_event_of_the_pod_is_explained() -> None:
+    """Each event that the sidecar writes on the pod has a row, with its type."""
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", section("Events on the pod"), re.MULTILINE)
+    assert [(reason.value, "Warning" if reason.warning else "Normal") for reason in EventReason] == rows
 
 
 def test_every_event_is_explained() -> None:

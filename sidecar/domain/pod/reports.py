@@ -4,14 +4,14 @@ Decides what to report and when to repeat it; sends nothing. No text holds a non
 from the sentences that the probes answer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
-from sidecar.domain.entitlement.states import Entitlement, State
-from sidecar.domain.status import ProbeAnswer
+from sidecar.domain.entitlement.states import Entitlement, Reason, State
+from sidecar.domain.status import Finding, ProbeAnswer
 from sidecar.domain.timestamps import render
 
 EVENT_DISTANCE = timedelta(minutes=10)
@@ -30,6 +30,8 @@ class Situation:
     """Metering fails (sidecar.domain.metering.failing)."""
     rotation_due: datetime | None
     """Since when the product's public key is out of date."""
+    findings: Sequence[Finding] = ()
+    """The faults of the present."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,10 @@ class EventReason(StrEnum):
     METERING_RECOVERED = "MeteringRecovered"  # usage is taken again
     LEDGER_ADOPTED = "LedgerAdopted"  # usage of another pod was taken over; a copy of a ledger bills it again
     KEY_ROTATION_DUE = "KeyRotationDue"  # the product's public key is out of date
+    LICENSE_EXPIRING = "LicenseExpiring"  # the contract ends soon
+    LICENSE_EXPIRED = "LicenseExpired"  # the contract has ended; this pod keeps running, the next one is denied
+    SEATS_TAKEN = "SeatsTaken"  # every seat is in use: this pod has none, or waits for one
+    CHECKOUT_IN_DOUBT = "CheckoutInDoubt"  # a draw-down waits for a person
 
     @property
     def warning(self) -> bool:
@@ -67,6 +73,15 @@ _REASONS = {
     State.UNAVAILABLE: EventReason.UNAVAILABLE,
     State.SUSPENDED: EventReason.SUSPENDED,
 }
+
+
+_FINDINGS = {
+    "license-expiring": EventReason.LICENSE_EXPIRING,
+    "license-expired": EventReason.LICENSE_EXPIRED,
+    "seats-taken": EventReason.SEATS_TAKEN,
+    "checkout-in-doubt": EventReason.CHECKOUT_IN_DOUBT,
+}
+"""The faults of a license that are worth an event when they begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,17 @@ def _changes(before: Situation | None, after: Situation) -> Iterator[tuple[Event
     if rotated is not None and (before is None or before.rotation_due != rotated):
         words = f"AWS Marketplace rotated the product's public key on {render(rotated)}"
         yield EventReason.KEY_ROTATION_DUE, f"{words}. {KEY_ROTATION_CURE}"
+    if _waits_for_seat(after) and (before is None or not _waits_for_seat(before)):
+        yield EventReason.SEATS_TAKEN, after.entitlement.detail
+    known = set() if before is None else {finding.code for finding in before.findings}
+    for finding in after.findings:
+        if finding.code in _FINDINGS and finding.code not in known:
+            yield _FINDINGS[finding.code], f"{finding.detail}. {finding.cure}"
+
+
+def _waits_for_seat(situation: Situation) -> bool:
+    entitlement = situation.entitlement
+    return entitlement.state is State.PENDING and entitlement.reason == Reason.SEATS_TAKEN
 
 
 def _answer(entitlement: Entitlement) -> tuple[State, str]:

@@ -21,7 +21,7 @@ from sidecar.domain.pod.reports import (
     condition,
     events_of,
 )
-from sidecar.domain.status import ProbeAnswer
+from sidecar.domain.status import Finding, ProbeAnswer
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -43,6 +43,11 @@ def situation(
         signature="eyJhbGciOiJQUzI1NiJ9.e30.c2ln",
     )
     return Situation(entitlement, ProbeAnswer(ok=True, reason=reason, sentence="."), failing, rotation_due)
+
+
+def faulty(*codes: str) -> Situation:
+    """Return an entitled pod with faults."""
+    return replace(situation(State.ENTITLED), findings=[Finding(code, f"It is {code}", "Act.", NOON) for code in codes])
 
 
 PENDING, ENTITLED, DENIED = situation(State.PENDING), situation(State.ENTITLED), situation(State.DENIED)
@@ -71,6 +76,13 @@ FAILING, ROTATED = situation(State.ENTITLED, failing=True), situation(State.ENTI
         (ENTITLED, ROTATED, ["KeyRotationDue"]),
         (ROTATED, ROTATED, []),
         (ROTATED, situation(State.ENTITLED, rotation_due=NOON + MINUTE), ["KeyRotationDue"]),
+        (ENTITLED, faulty("license-expiring"), ["LicenseExpiring"]),
+        (faulty("license-expiring"), faulty("license-expiring"), []),
+        (faulty("license-expiring"), faulty("license-expired"), ["LicenseExpired"]),
+        (ENTITLED, faulty("seats-taken", "checkout-in-doubt"), ["SeatsTaken", "CheckoutInDoubt"]),
+        (ENTITLED, faulty("ledger-filling"), []),
+        (PENDING, situation(State.PENDING, "seats-taken"), ["SeatsTaken"]),
+        (situation(State.PENDING, "seats-taken"), situation(State.PENDING, "seats-taken"), []),
     ],
 )
 def test_changes_become_events(before: Situation | None, after: Situation, reasons: list[str]) -> None:
