@@ -282,6 +282,14 @@ COMBINATIONS = [
         {"entitlement.check": "meter", "entitlement.probe": "license", "metering.dimensions": "[{name: a}]"},
         ["product.id"],
     ),
+    (
+        {
+            "product.pricing": "custom",
+            "entitlement.probe": "license",
+            "metering.dimensions": "[{name: a, aggregation: foo}]",
+        },
+        ["metering.dimensions[0].aggregation", "product.id"],
+    ),
     ({"entitlement.probe_dimension": "b", "metering.dimensions": "[{name: a}]"}, ["entitlement.probe_dimension"]),
     ({"entitlement.probe_dimension": "a", "metering.dimensions": "[{name: a}]"}, []),
     ({"license.require": "[{name: users}]"}, ["license.require"]),

@@ -205,8 +205,9 @@ class HealthReport:
     def _register_books(self, now: datetime, progress: Progress, terms: Mapping[str, Terms]) -> None:
         """Bring the faults that only a readable ledger shows up to date; without one they stay as they were."""
         count, other = progress.in_doubt, progress.other_product
-        self._set("in-doubt", f"AWS may or may not have accepted {count} records" if count else None, _DOUBT_CURE, now)
-        detail = f"{other} records hold usage of a product that is not configured any more" if other else None
+        detail = f"AWS may or may not have accepted {_records(count)}" if count else None
+        self._set("in-doubt", detail, _DOUBT_CURE, now)
+        detail = f"{_records(other)} of a product that is not configured any more" if other else None
         self._set("other-product", detail, OTHER_PRODUCT_CURE, now, progress.other_product_since)
         balanced = all(found.balanced for found in terms.values())
         detail = None if balanced else "accepted usage and its parts differ"
@@ -300,3 +301,7 @@ class HealthReport:
 
 def _after(instant: datetime | None, window: timedelta) -> datetime | None:
     return None if instant is None else instant + window
+
+
+def _records(count: int) -> str:
+    return "1 record" if count == 1 else f"{count} records"

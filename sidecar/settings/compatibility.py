@@ -82,6 +82,8 @@ def _keys(settings: Settings, reading: Reading) -> None:
 
 
 def _metered(settings: Settings, reading: Reading) -> None:
+    if settings.entitlement.probe is StartProbe.LICENSE and reading.sound("entitlement.probe"):
+        _sku(settings.product, reading, "entitlement.probe: license needs it")
     if not reading.sound("metering.dimensions", "product.public_keys"):
         return
     undecided = settings.product.pricing is None and settings.entitlement.check is EntitlementCheck.AUTO
@@ -104,8 +106,6 @@ def _metered(settings: Settings, reading: Reading) -> None:
             "asks AWS about metering.dimensions, which is empty",
             "add a dimension for a custom price, or set product.pricing to hourly and add a public key",
         )
-    if settings.entitlement.probe is StartProbe.LICENSE and reading.sound("entitlement.probe"):
-        _sku(settings.product, reading, "entitlement.probe: license needs it")
 
 
 def _sku(product: Product, reading: Reading, why: str) -> None:

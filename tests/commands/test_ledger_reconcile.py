@@ -94,7 +94,6 @@ def at(instant: str) -> dict[str, Any]:
 
 COVERING = [HELD | {"eventTime": "2026-11-23T11:10:00Z"}, at("11:30"), at("12:10"), at("12:50")]
 """A log that covers the time in which the record in doubt was tried, 12:20, and shows no charge for it."""
-ABSENT = "in doubt, and not in these files"
 
 
 EARLY = HELD | {"eventTime": "2026-11-23T11:10:00Z"}
@@ -109,7 +108,7 @@ LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
         ([EARLY, at("13:05")], "no event of any service in the hour 2026-11-23T12:00:00Z"),
         ([at("11:30"), at("12:10"), at("12:50")], "which show no record of this ledger"),
         ([EARLY | {"awsRegion": "us-east-1"}, *COVERING[1:]], "the files end at 2026-11-23T11:10:00Z"),
-        ([*COVERING, metered(9, ELEVEN, "mr-9")], ABSENT),
+        ([*COVERING, metered(9, ELEVEN, "mr-9")], "a charge of this dimension and hour that may be this record"),
     ],
 )
 def test_uncovered_doubt_stays(

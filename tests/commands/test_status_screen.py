@@ -61,6 +61,21 @@ def test_contract_shows_its_product_id() -> None:
     assert ["product       0abc123example, product ID prod-abcdefghijklm"] == shown
 
 
+@pytest.mark.parametrize(("id_", "expected"), [(None, ""), ("prod-job", ", product ID prod-job")])
+def test_custom_price_shows_no_key(id_: str | None, expected: str) -> None:
+    """A start probe needs no public key, and with `probe: license` the product ID decides."""
+    shown = lines(served(replace(WELL, check=EntitlementCheck.METER, product_id=id_)))
+    assert [f"product       0abc123example{expected}"] == [line for line in shown if line.startswith("product")]
+
+
+def test_missing_usage_is_no_fault() -> None:
+    """Without usage the last line says so; a ledger that cannot be read is another thing."""
+    unread = Finding("ledger-unavailable", "gone", "Restore it.", NOW)
+    empty = replace(WELL, conservation={})
+    assert "no usage has been taken yet" == lines(served(empty))[-1]
+    assert "the ledger cannot be read" == lines(served(replace(empty, findings=[unread])))[-1]
+
+
 def test_trouble_comes_first() -> None:
     """What is wrong stands in the first lines, each fault with its cure."""
     shown = lines(served(ILL))

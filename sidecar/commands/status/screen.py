@@ -168,11 +168,13 @@ def _surroundings(document: Mapping[str, Any], page: Page) -> Iterator[str]:
 
 
 def _product(document: Mapping[str, Any]) -> str:
-    """Return the code with what proves the right: License Manager knows the product ID and no public key."""
+    """Return the code with what proves the right: RegisterUsage has a public key, License Manager the product ID."""
     code = _text(document, "entitlement", "product_code")
-    if _at(document, "entitlement", "check") == EntitlementCheck.LICENSE:
-        return f"{code}, product ID {_text(document, 'entitlement', 'product_id')}"
-    return f"{code}, public key version {_text(document, 'entitlement', 'public_key_version')}"
+    if _at(document, "entitlement", "check") == EntitlementCheck.REGISTER:
+        return f"{code}, public key version {_text(document, 'entitlement', 'public_key_version')}"
+    if _at(document, "entitlement", "product_id") is None:
+        return code
+    return f"{code}, product ID {_text(document, 'entitlement', 'product_id')}"
 
 
 def _conservation(document: Mapping[str, Any], page: Page) -> Iterator[str]:
@@ -183,7 +185,9 @@ def _conservation(document: Mapping[str, Any], page: Page) -> Iterator[str]:
         for name, terms in found.items()
     ]
     if not rows:
-        yield from wrap("no dimension has been used yet, or the ledger cannot be read", page.columns)
+        faults = _at(document, "faults")
+        unread = isinstance(faults, list) and any(_text(fault, "code") == "ledger-unavailable" for fault in faults)
+        yield from wrap("the ledger cannot be read" if unread else "no usage has been taken yet", page.columns)
         return
     titled = [["dimension", *_TERMS, "balanced"], *rows]
     widths = [max(width(cells[column]) for cells in titled) for column in range(len(titled[0]))]

@@ -245,7 +245,9 @@ def _judge_alone(submission: Submission) -> tuple[Verdict, str]:
         case RecordStatus.CARRIED:
             return Verdict.NOT_CHARGED, "carried into a later hour, and counted there"
         case RecordStatus.UNBILLED if submission.in_doubt:
-            return Verdict.MISSING_IN_AWS, "in doubt, and not in these files"
+            return Verdict.MISSING_IN_AWS, (
+                "in doubt; the files have a charge of this dimension and hour that may be this record"
+            )
         case RecordStatus.UNBILLED:
             return Verdict.NOT_CHARGED, submission.reason or ""
 
