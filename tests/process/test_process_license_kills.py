@@ -79,6 +79,7 @@ def disturb(emulator: Emulator, dice: random.Random) -> None:
         emulator.order(operation, dice.choice(FAULTS), dice.choice((0, 0, 1, 2)))
 
 
+@pytest.mark.timeout(900 + KILLS * 30)
 def test_kills_lock_no_buyer_out(sites: "Sites", emulator: Emulator) -> None:
     """L1, L2, L4 with real processes: the gate closes for no kill, and one seat is one seat."""
     dice = random.Random(SEED)

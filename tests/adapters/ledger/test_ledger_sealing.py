@@ -224,7 +224,7 @@ def test_six_keys_fold(books: Books) -> None:
 
 
 def test_search_reads_no_closed_hour(books: Books) -> None:
-    """The search for hours to seal, or to mend, takes as many instructions of SQLite after many hours as after few."""
+    """The search for hours to seal, or to mend, takes about as many steps of SQLite after many hours as after few."""
 
     def instructions() -> int:
         counted = 0
@@ -247,4 +247,5 @@ def test_search_reads_no_closed_hour(books: Books) -> None:
             books.seal_ended()
             books.submit_all()
         found.append(instructions())
-    assert found[0] == found[-1]
+    # Versions of SQLite differ by some; a search through the closed hours would take three times as many.
+    assert max(found) < 1.3 * min(found)
