@@ -153,9 +153,13 @@ class SeatAudit:
             self.fail(f"{pod.name} is {entitlement.state} though AWS answers: {entitlement.detail}")
 
     def _held(self) -> dict[str, Seat]:
-        """Return what AWS holds now, by client token."""
+        """Return what AWS holds now of the licenses that there are, by client token.
+
+        The seat of a license that was renewed cannot be extended, and takes nothing of the new one.
+        """
         seats = self._service.account.seats.values()
-        return {seat.request.client_token: seat for seat in seats if self._is_held(seat)}
+        arns = {arn for licenses in self._service.account.licenses.values() for arn in licenses}
+        return {seat.request.client_token: seat for seat in seats if self._is_held(seat) and seat.arn in arns}
 
     def _is_held(self, seat: Seat) -> bool:
         return seat.expires_at is None or self._world.now() < seat.expires_at
