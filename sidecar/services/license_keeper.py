@@ -235,8 +235,10 @@ class LicenseKeeper:
         """Return when the proof is due, or a seat that is still missing; None while neither is."""
         if self._good is None or self._ending:
             return None
-        license_ = self._good[0]
-        if self._licensing.standing is Standing.GRANTED and self._prover.holds_all(license_):
+        license_, evidence = self._good[0], self._licensing.evidence
+        # The last missing seat may have been granted between two proofs; until one is made the pod counts as unseated.
+        unseated = evidence is not None and not evidence.seated and evidence.unseated_at is not None
+        if self._licensing.standing is Standing.GRANTED and self._prover.holds_all(license_) and not unseated:
             return None
         now = self._clock.now()
         if self._prover.is_answered(license_):

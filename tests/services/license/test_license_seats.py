@@ -322,6 +322,19 @@ async def test_later_seat_without_an_earlier_one_returns(clock: "ManualClock", w
     assert ({"a": 1, "b": 1}, State.ENTITLED) == (other.checkouts.held(), other.state())
 
 
+async def test_seat_granted_between_two_proofs_counts(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """The repeated checkout of the last missing seat is answered outside a proof: the pod is seated all the same."""
+    world.grant(replace(GOOD, entitlements=(A, B)))
+    other = await make_pod(replace(TWO, require=TWO.require[:1])).start()
+    pod = await make_pod(TWO, name="pod-2").start()
+    assert (State.ENTITLED, 0) == (pod.state(), world.held("b"))
+    await other.stop()
+    # The proof has failed more often than the seat's own call, so it is repeated later.
+    world.troubles.extend([Trouble.DROPPED, None, Trouble.DROPPED])
+    await clock.advance(3 * HOUR)
+    assert (State.ENTITLED, 1, 1) == (pod.state(), world.held("a"), world.held("b"))
+
+
 async def test_refused_seat_and_a_silent_region(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """Seats that are taken in one Region admit the pod although the other Region fails; the request is repeated."""
     world.grant(GOOD, REGION)
