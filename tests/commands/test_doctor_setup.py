@@ -3,21 +3,34 @@
 import socket
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sidecar.checks import access, network
 from sidecar.checks.environment import check_certificates, check_proxy
 from sidecar.checks.identity import check_identity
 from sidecar.checks.region import check_region
 from sidecar.checks.setup import CHECKS, SERVICE, check_locally, check_service
 from sidecar.checks.shutdown import check_shutdown
 from sidecar.domain.check_result import CheckStatus
+from sidecar.domain.metering.events import Aggregation, Dimension
+from sidecar.domain.policy import Pricing, StartProbe
 from sidecar.marketplace import Endpoint, MarketplaceError
 from sidecar.marketplace.probing import ServiceProbe
-from sidecar.settings import LedgerSettings, MarketplaceSettings, Mode, Product, Settings, ShutdownSettings
+from sidecar.settings import (
+    EntitlementSettings,
+    LedgerSettings,
+    MarketplaceSettings,
+    MeteringSettings,
+    Mode,
+    Product,
+    Settings,
+    ShutdownSettings,
+)
 from tests.support.apiserver import ApiServer
 
 NOWHERE = {"AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
@@ -248,6 +261,28 @@ def test_way_is_judged_up_to_first_fault(tmp_path: Path, monkeypatch: pytest.Mon
     (hanging,) = check_service(setup(tmp_path), environ, probe, 0.3)
     released.set()
     assert ("dns", True) == (hanging.name, "no answer within 0.3 seconds" in hanging.found)
+
+
+@pytest.mark.parametrize(
+    ("start_probe", "asked"), [(StartProbe.RECORD, False), (StartProbe.LICENSE, True)], ids=["record", "license"]
+)
+def test_permission_is_asked_for_where_no_start_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_probe: StartProbe, *, asked: bool
+) -> None:
+    """A start probe by license calls no MeterUsage, so a role without it would show only at the first record."""
+    monkeypatch.setattr(network, "look_up", lambda _: network.DNS.ok("found"))
+    monkeypatch.setattr(network, "check_endpoint", lambda _: [network.ENDPOINT.ok("answers")])
+    monkeypatch.setattr(access, "check_sts", lambda _: access.STS.ok("known"))
+    monkeypatch.setattr(access, "check_permission", lambda *_: access.PERMISSION.fail("denied", "Attach the policy."))
+    monkeypatch.setattr("sidecar.checks.setup.check_identity", lambda *_: network.DNS.ok("irsa"))
+    settings = replace(
+        setup(tmp_path),
+        product=Product(code="0abc123example", pricing=Pricing.CUSTOM, id="prod-abc"),
+        entitlement=EntitlementSettings(probe=start_probe),
+        metering=MeteringSettings(dimensions=(Dimension("requests", Aggregation.SUM),)),
+    )
+    found = {each.name: each.status for each in check_service(settings, {}, probe)}
+    assert (CheckStatus.FAIL if asked else CheckStatus.SKIPPED) == found["permission"]
 
 
 def test_broken_sdk_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
