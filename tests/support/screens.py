@@ -47,7 +47,7 @@ class Screen:
         self.raw = b""
         """Everything that was written so far."""
         self._master, slave = os.openpty()
-        self._size(columns, lines)
+        self.announce(columns, lines)
         self.process = subprocess.Popen(
             # A session of its own whose terminal this is, so keys become signals.
             [sys.executable, "-c", _ON_A_TERMINAL, *arguments],
@@ -115,7 +115,11 @@ class Screen:
     def resize(self, columns: int, lines: int) -> None:
         """Give the window another size."""
         self._screen.resize(lines, columns)
-        self._size(columns, lines)
+        self.announce(columns, lines)
+
+    def announce(self, columns: int, lines: int) -> None:
+        """Tell the program another size; what it wrote before it knows still goes to the old window."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def await_end(self) -> int:
         """Return the exit code, with everything read that was written."""
@@ -125,9 +129,6 @@ class Screen:
             self.read()
         self.read()
         return self.process.returncode
-
-    def _size(self, columns: int, lines: int) -> None:
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
 
 _ON_A_TERMINAL = f"""
