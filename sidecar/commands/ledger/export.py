@@ -10,6 +10,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TextIO
 
@@ -22,28 +23,14 @@ from sidecar.commands.ledger.records import every_record
 from sidecar.commands.ledger.source import Source, add_read_only, find_source
 from sidecar.commands.tables import Members
 from sidecar.domain.audit.hash_chain import link
+from sidecar.domain.status import RecordView
 from sidecar.durable_files import replace_file
 from sidecar.exit_codes import ExitCode
 from sidecar.serializers import record_members
 from sidecar.upstream import present
 
-RECORD_COLUMNS = (
-    "id",
-    "dimension",
-    "hour",
-    "quantity",
-    "status",
-    "reason",
-    "client_token",
-    "metering_record_id",
-    "attempts",
-    "allocations",
-    "sealed_at",
-    "accepted_at",
-    "carried_to",
-    "kind",
-    "product_code",
-)
+RECORD_COLUMNS = tuple(member.name for member in fields(RecordView))
+"""A record's members are the fields of its view."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
