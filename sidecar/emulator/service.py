@@ -66,11 +66,7 @@ class Service:
         self.calls = CallLog()
 
     async def open(self) -> None:
-        """Take the state file's content in.
-
-        Raises:
-            StateFileError: The file cannot be used.
-        """
+        """Take the state file's content in; raises StateFileError if the file cannot be used."""
         if self._journal is None:
             return
         for entry in await asyncio.to_thread(self._journal.load):

@@ -27,12 +27,8 @@ def checkout_license(
 ) -> Checkout:
     """Take entitlements for the pod `identity`, or find what its client token has taken.
 
-    Args:
-        state: The state.
-        now: The emulated time.
-        identity: Who asks; a checkout belongs to the account, so any pod may extend or return it.
-        request: What is asked for.
-        region: The Region that is called; None is the home Region of every license.
+    A checkout belongs to the account, so any pod may extend or return it. `region` is the one that is called; None is
+    the home Region of every license.
 
     Raises:
         ServiceError: The refusal.
@@ -68,11 +64,7 @@ def checkout_license(
 
 
 def check_in_license(state: State, now: datetime, token: str, *, region: str | None = None) -> None:
-    """Return a provisional checkout.
-
-    Raises:
-        ServiceError: The refusal.
-    """
+    """Return a provisional checkout; raises ServiceError."""
     checkout = _find(state, now, token, region)
     license_ = state.licenses[checkout.license_arn]
     fixed = {terms.name for terms in license_.entitlements if terms.allow_check_in is False}
@@ -119,9 +111,7 @@ def check_region(license_: License, region: str | None) -> None:
     """
     if region not in (None, license_.home_region):
         raise ServiceError(
-            "RedirectException",
-            "The license belongs to another Region.",
-            members={"Location": license_.home_region},
+            "RedirectException", "The license belongs to another Region.", members={"Location": license_.home_region}
         )
 
 

@@ -40,11 +40,7 @@ def whole_quantity(value: int) -> Quantity:
 
 
 def decimal_quantity(text: str) -> Quantity:
-    """Take a quantity from the decimal field.
-
-    Raises:
-        ValueError: The text does not match `DECIMAL_PATTERN`.
-    """
+    """Take a quantity from the decimal field; raises ValueError if the text does not match `DECIMAL_PATTERN`."""
     if DECIMAL_PATTERN.fullmatch(text) is None:
         raise ValueError("is not a decimal quantity")
     whole, _, part = text.partition(".")

@@ -30,11 +30,7 @@ class Granted:
 
 
 def register_usage(state: State, now: datetime, identity: str, request: RegisterUsageRequest) -> Granted:
-    """Register the pod `identity`.
-
-    Raises:
-        ServiceError: The refusal.
-    """
+    """Register the pod `identity`; raises ServiceError."""
     check_product(state.seed, request.product_code)
     check_price(state.seed, "RegisterUsage")
     key = state.keys.get(request.public_key_version)

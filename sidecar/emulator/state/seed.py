@@ -64,11 +64,7 @@ NO_SEED = Seed()
 
 
 def read_seed(path: Path) -> Seed:
-    """Read the seed from a YAML file.
-
-    Raises:
-        SeedError: The file cannot be read or has faults.
-    """
+    """Read the seed from a YAML file; raises SeedError if the file cannot be read or has faults."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
@@ -77,11 +73,7 @@ def read_seed(path: Path) -> Seed:
 
 
 def make_seed(document: object) -> Seed:
-    """Make the seed from a parsed configuration.
-
-    Raises:
-        SeedError: Every fault, with its field.
-    """
+    """Make the seed from a parsed configuration; raises SeedError with every fault and its field."""
     problems: list[str] = []
     configuration = _mapping(document, "the file", problems)
     product = _mapping(configuration.get("product"), "product", problems)
