@@ -32,20 +32,17 @@ class Call:
 
 @dataclass(slots=True)
 class CallAnswer:
-    """What a call came to.
-
-    Attributes:
-        result: The answer's members; empty when there is an error.
-        parameters: What the log may show of the request; None when it could not be read.
-        elements: What the log may show of the result.
-        rule: The rule that decided, where there is no error.
-    """
+    """What a call came to."""
 
     result: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The answer's members; empty when there is an error."""
     parameters: dict[str, Any] | None = None
+    """What the log may show of the request; None when it could not be read."""
     elements: dict[str, Any] | None = None
+    """What the log may show of the result."""
     error: ServiceError | None = None
     rule: Rule = Rule.SHAPE
+    """The rule that decided, where there is no error."""
 
 
 def read_body(call: Call, requests: Mapping[str, Structure]) -> dict[str, Any]:

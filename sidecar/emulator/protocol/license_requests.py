@@ -79,14 +79,11 @@ class GetLicenseUsageRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListReceivedLicensesRequest:
-    """One page of the licenses that the account has received.
-
-    Attributes:
-        filters: Name and values of each.
-    """
+    """One page of the licenses that the account has received."""
 
     arns: tuple[str, ...] | None = None
     filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Name and values of each."""
     next_token: str | None = None
     page_size: int = 100
 

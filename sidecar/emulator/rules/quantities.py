@@ -15,15 +15,12 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """How much was used.
-
-    Attributes:
-        millionths: The value times one million.
-        decimal: It came in the decimal field. Matters only where one request may not mix both kinds.
-    """
+    """How much was used."""
 
     millionths: int
+    """The value times one million."""
     decimal: bool = False
+    """It came in the decimal field. Matters only where one request may not mix both kinds."""
 
     def __str__(self) -> str:
         whole, part = divmod(self.millionths, _MILLION)

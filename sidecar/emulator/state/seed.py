@@ -33,25 +33,22 @@ class SeedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """The state that `reset` returns to.
-
-    Attributes:
-        product_code: None takes any product.
-        dimensions: None takes any dimension.
-        public_key_version: Key pairs 1 to this one exist.
-        entitled: The account that the pods run in is entitled.
-        product_id: The SKU of a license that names none.
-        pricing: The kind of price; None takes every operation.
-    """
+    """The state that `reset` returns to."""
 
     product_code: str | None = None
+    """None takes any product."""
     dimensions: frozenset[str] | None = None
+    """None takes any dimension."""
     public_key_version: int = 1
+    """Key pairs 1 to this one exist."""
     customers: tuple[Customer, ...] = ()
     entitled: bool = True
+    """The account that the pods run in is entitled."""
     product_id: str | None = None
+    """The SKU of a license that names none."""
     licenses: tuple[License, ...] = ()
     pricing: Pricing | None = None
+    """The kind of price; None takes every operation."""
 
     @property
     def resolved_product_code(self) -> str:
