@@ -28,11 +28,7 @@ class NoStatus(Exception):  # noqa: N818 - what is the case
 
 
 def require_address(api: ApiSettings) -> None:
-    """Refuse a configuration without the address of the API.
-
-    Raises:
-        SettingsError: The port is 0.
-    """
+    """Refuse a configuration without the address of the API; raises SettingsError if the port is 0."""
     if api.socket is None and api.port == 0:
         reason = "means any free port, so the API cannot be found"
         raise SettingsError([Problem("api.port", "0", reason, "configure the port, or api.socket")])
@@ -46,10 +42,7 @@ def address_of(api: ApiSettings) -> str:
 def get(api: ApiSettings, path: str, timeout: float) -> Response:
     """Send one GET to the API and return the response.
 
-    Args:
-        api: Where the API listens; the unix socket takes precedence.
-        path: Path and query.
-        timeout: Seconds that connecting and each read may take.
+    `timeout` is the seconds that connecting and each read may take. A unix socket takes precedence.
 
     Raises:
         TokenUnusable: `api.token_file` cannot be read.
@@ -59,11 +52,7 @@ def get(api: ApiSettings, path: str, timeout: float) -> Response:
 
 
 def fetch_status(api: ApiSettings) -> Mapping[str, Any]:
-    """Return the document of `/v1/status`.
-
-    Raises:
-        NoStatus: With the reason and the cure.
-    """
+    """Return the document of `/v1/status`; raises NoStatus with the reason and the cure."""
     address = address_of(api)
     try:
         response = get(api, "/v1/status", _TIMEOUT)

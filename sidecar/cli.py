@@ -26,78 +26,62 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command and the module that holds its `add_arguments(parser)` and `run(args)`, which returns the exit code."""
+    """A command; its module holds `add_arguments(parser)` and `run(args)`, which returns the exit code."""
 
     name: str
     help: str
-    module: str
     example: str
     """Arguments of a valid call, for its --help."""
+    elsewhere: str | None = None
+    """Its module, if that is not the one of its name in `sidecar.commands`."""
+
+    @property
+    def module(self) -> str:
+        """The full name of its module."""
+        return self.elsewhere or f"sidecar.commands.{self.name.replace('-', '_')}"
 
 
 COMMANDS = (
-    Command("run", "run the sidecar", "sidecar.commands.run", "run --config /etc/marketplace-sidecar/config.yaml"),
-    Command("demo", "run everything against a local emulator, then exit", "sidecar.commands.demo", "demo"),
+    Command("run", "run the sidecar", "run --config /etc/marketplace-sidecar/config.yaml"),
+    Command("demo", "run everything against a local emulator, then exit", "demo"),
     Command(
         "emulator",
         "run AWS Marketplace Metering and License Manager locally, for any AWS SDK",
-        "sidecar.emulator.command",
         "emulator --port 8789",
+        "sidecar.emulator.command",
     ),
     Command(
         "doctor",
         "check everything that must be right before the first call to AWS",
-        "sidecar.commands.doctor",
         "doctor --config config.yaml --json",
     ),
-    Command(
-        "healthcheck",
-        "query a probe of the running sidecar: exit 0 or 1",
-        "sidecar.commands.healthcheck",
-        "healthcheck --probe livez",
-    ),
-    Command(
-        "status",
-        "show the state of the running sidecar on one screen",
-        "sidecar.commands.status",
-        "status --watch",
-    ),
-    Command("wait", "return when the product is entitled", "sidecar.commands.wait", "wait --timeout 60 && exec app"),
-    Command("ledger", "read, prove and repair the ledger", "sidecar.commands.ledger", "ledger verify"),
+    Command("healthcheck", "query a probe of the running sidecar: exit 0 or 1", "healthcheck --probe livez"),
+    Command("status", "show the state of the running sidecar on one screen", "status --watch"),
+    Command("wait", "return when the product is entitled", "wait --timeout 60 && exec app"),
+    Command("ledger", "read, prove and repair the ledger", "ledger verify"),
     Command(
         "certify",
         "make the calls that AWS requires before a listing goes public, and write a report",
-        "sidecar.commands.certify",
         "certify --report certify.json --dry-run",
     ),
-    Command(
-        "ecs",
-        "print a task definition, or the policy of its role, for Amazon ECS",
-        "sidecar.commands.ecs",
-        "ecs policy --trust",
-    ),
+    Command("ecs", "print a task definition, or the policy of its role, for Amazon ECS", "ecs policy --trust"),
     Command(
         "verify-token",
         "verify a RegisterUsage signature from standard input",
-        "sidecar.commands.verify_token",
         "verify-token --public-key 1.pem --product-code 0abc123example < token",
     ),
-    Command("openapi", "print the OpenAPI document of the local API", "sidecar.commands.openapi", "openapi"),
+    Command("openapi", "print the OpenAPI document of the local API", "openapi"),
     Command(
         "completion",
         "print a script that completes this command line in a shell",
-        "sidecar.completion",
         "completion bash",
+        "sidecar.completion",
     ),
 )
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code.
-
-    Args:
-        argv: The arguments after the program's name; those of the process if not given.
-    """
+    """Run one command and return its exit code; `argv` is what follows the program's name, by default the process's."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
         code = _dispatch(arguments)
@@ -119,8 +103,7 @@ def main(argv: list[str] | None = None) -> int:
 def build_parser(load: Callable[[str], bool]) -> argparse.ArgumentParser:
     """Return the parser of the whole command line.
 
-    Args:
-        load: Returns by its name whether to load a command's module, which adds its options.
+    `load` returns by its name whether to load a command's module, which adds its options.
     """
     parser = Parser(
         PROGRAM,

@@ -31,11 +31,7 @@ def replace_file(path: Path) -> Iterator[TextIO]:
 
 
 def sync_path(path: Path) -> None:
-    """Write a file, or the entries of a folder, to the disk.
-
-    Raises:
-        OSError: It cannot be opened or written.
-    """
+    """Write a file, or the entries of a folder, to the disk; raises OSError if it cannot be opened or written."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

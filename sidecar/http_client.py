@@ -36,11 +36,7 @@ class Response:
     """When the response's head had arrived, on the monotonic clock."""
 
     def document(self) -> Any:
-        """Return the JSON document in the body.
-
-        Raises:
-            ValueError: The body is not JSON.
-        """
+        """Return the JSON document in the body; raises ValueError if the body is not JSON."""
         try:
             return json.loads(self.body)
         except RecursionError as error:
@@ -87,13 +83,7 @@ class Listener:
     ) -> Response:
         """Send one request and return the response.
 
-        Args:
-            method: The HTTP method.
-            path: Path and query.
-            timeout: Seconds that connecting and each read may take.
-            headers: Headers of the request.
-            body: Body of the request.
-            largest: Bytes of the response's body that are read.
+        `timeout` is the seconds that connecting and each read may take; of the body at most `largest` bytes are read.
 
         Raises:
             NoAnswer: There is no response, or the request cannot be written (a header with a line end).

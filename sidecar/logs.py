@@ -10,11 +10,12 @@ import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Protocol, TextIO, cast
 
 import structlog
 
+from sidecar.domain import timestamps
 from sidecar.settings import LogFormat, LogLevel
 
 REDACTED = "[redacted]"
@@ -41,10 +42,7 @@ class LogStream(Protocol):
 def configure(level: LogLevel, form: LogFormat, stream: LogStream | None = None) -> None:
     """Set up structlog and the standard library's logging for this process.
 
-    Args:
-        level: Least severe event of the sidecar that is logged.
-        form: The form of lines.
-        stream: Their destination; standard error if not given.
+    Lines go to standard error if no `stream` is given.
     """
     stream = sys.stderr if stream is None else stream
     threshold = logging.getLevelNamesMapping()[level.upper()]
@@ -121,7 +119,7 @@ def _dumps(event: Mapping[str, Any], **options: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return timestamps.render(value)
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, timedelta):

@@ -5,22 +5,26 @@ operators paste a status into tickets.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sidecar.domain import timestamps
 from sidecar.domain.entitlement.allowances import Allowance
 from sidecar.domain.entitlement.checkouts import Checkout
-from sidecar.domain.entitlement.states import Entitlement, LicenseView
+from sidecar.domain.entitlement.states import Entitlement
 from sidecar.domain.metering import quantity
 from sidecar.domain.status import MOST_BUCKETS, BucketView, RecordPage, RecordView, Status, Terms
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Members = dict[str, object]
 
 
 def entitlement_members(entitlement: Entitlement) -> Members:
     """Return `GET /v1/entitlement`; the license only with a contract price."""
-    shown = {} if entitlement.license is None else {"license": _license_members(entitlement.license)}
+    shown = {} if entitlement.license is None else {"license": _members(entitlement.license)}
     return {
         "entitled": entitlement.entitled,
         "state": entitlement.state,
@@ -29,43 +33,23 @@ def entitlement_members(entitlement: Entitlement) -> Members:
         "source": entitlement.source,
         "product_code": entitlement.product_code,
         "public_key_version": entitlement.public_key_version,
-        "registered_at": _time(entitlement.registered_at),
+        "registered_at": timestamps.render_known(entitlement.registered_at),
         "since": timestamps.render(entitlement.since),
-        "until": _time(entitlement.until),
+        "until": timestamps.render_known(entitlement.until),
         "nonce": entitlement.nonce,
         "signature": entitlement.signature,
         **shown,
     }
 
 
-def _license_members(license_: LicenseView) -> Members:
-    return {
-        "arn": license_.arn,
-        "status": license_.status,
-        "begin": _time(license_.begin),
-        "end": _time(license_.end),
-        "tier": license_.tier,
-        "entitlements": [
-            {"name": each.name, "unit": each.unit, "max": each.max, "held": each.held} for each in license_.entitlements
-        ],
-    }
-
-
 def allowance_members(allowance: Allowance) -> Members:
     """Return `GET /v1/entitlements/{name}`."""
-    return {
-        "name": allowance.name,
-        "allowed": allowance.allowed,
-        "max": allowance.max,
-        "held": allowance.held,
-        "tier": allowance.tier,
-        "until": _time(allowance.until),
-    }
+    return _members(allowance)
 
 
 def held_members(checkout: Checkout) -> Members:
     """Return the answer to a checkout."""
-    return {"id": checkout.id, "state": checkout.state, "expires_at": _time(checkout.expires_at)}
+    return {"id": checkout.id, "state": checkout.state, "expires_at": timestamps.render_known(checkout.expires_at)}
 
 
 def checkout_members(checkout: Checkout) -> Members:
@@ -76,7 +60,7 @@ def checkout_members(checkout: Checkout) -> Members:
         "count": checkout.count or 1,
         "drawdown": checkout.drawdown,
         "state": checkout.state,
-        "expires_at": _time(checkout.expires_at),
+        "expires_at": timestamps.render_known(checkout.expires_at),
     }
 
 
@@ -135,8 +119,8 @@ def record_members(record: RecordView) -> Members:
             for allocation in record.allocations
         ],
         "sealed_at": timestamps.render(record.sealed_at),
-        "accepted_at": _time(record.accepted_at),
-        "carried_to": _time(record.carried_to),
+        "accepted_at": timestamps.render_known(record.accepted_at),
+        "carried_to": timestamps.render_known(record.carried_to),
         "kind": record.kind,
         "product_code": record.product_code,
     }
@@ -154,8 +138,8 @@ def status_members(status: Status) -> Members:
         | {"check": status.check, "pricing": status.pricing, "product_id": status.product_id},
         "metering": {
             "state": status.metering,
-            "last_success_at": _time(status.last_success_at),
-            "oldest_unsent_hour": _time(status.oldest_unsent_hour),
+            "last_success_at": timestamps.render_known(status.last_success_at),
+            "oldest_unsent_hour": timestamps.render_known(status.oldest_unsent_hour),
             "in_doubt": status.in_doubt,
             "answers": dict(status.answers),
         },
@@ -185,7 +169,7 @@ def status_members(status: Status) -> Members:
             {
                 "dimension": source.dimension,
                 "state": source.state,
-                "last_sample_at": _time(source.last_sample_at),
+                "last_sample_at": timestamps.render_known(source.last_sample_at),
                 "series": source.series,
                 "detail": source.detail,
             }
@@ -202,15 +186,15 @@ def _ledger_members(status: Status) -> Members:
 
 def terms_members(terms: Terms) -> Members:
     """Return the terms of the conservation law for one dimension."""
-    return {
-        "accepted": quantity.render(terms.accepted),
-        "open": quantity.render(terms.open),
-        "sealed": quantity.render(terms.sealed),
-        "submitted": quantity.render(terms.submitted),
-        "unbilled": quantity.render(terms.unbilled),
-        "remainder": quantity.render(terms.remainder),
-    }
+    return {term.name: quantity.render(getattr(terms, term.name)) for term in fields(terms)}
 
 
-def _time(instant: datetime | None) -> str | None:
-    return None if instant is None else timestamps.render(instant)
+def _members(view: "DataclassInstance") -> Members:
+    """Return a view without quantities: its fields are the members, in their order."""
+    return {field.name: _plain(getattr(view, field.name)) for field in fields(view)}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return timestamps.render(value)
+    return [_members(each) for each in value] if isinstance(value, tuple) else value

@@ -40,9 +40,7 @@ class Pace:
 def task_arn(base: str, pace: Pace) -> str:
     """Return the task's ARN. Blocks for `pace.patience` and one answer at most.
 
-    Args:
-        base: The address in ECS_CONTAINER_METADATA_URI_V4.
-        pace: How requests are retried.
+    `base` is the address in ECS_CONTAINER_METADATA_URI_V4.
 
     Raises:
         NoTaskArn: The time-out passed, or the address is not an http URL.

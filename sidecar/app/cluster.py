@@ -54,12 +54,7 @@ class Cluster:
     ) -> None:
         """Find out whether there is a link, without a call and without loading the package.
 
-        Args:
-            settings: What the seller wants reported.
-            environ: The process's environment.
-            faults: Where failed calls are registered.
-            account: The folder with the service account's files.
-            uid: This pod's UID where another source than POD_UID names it.
+        `uid` is this pod's, where another source than POD_UID names it.
         """
         self._clock = SystemClock()
         self._faults = faults

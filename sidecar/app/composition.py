@@ -80,15 +80,7 @@ def assemble(
 ) -> Components:
     """Make the components of one process.
 
-    Args:
-        settings: The configuration.
-        environ: The environment, which names the process's identity.
-        endpoint: Where AWS is.
-        keys: The product's public keys.
-        clock: The clock that goes with the endpoint.
-        ledger: The open ledger.
-        faults: Where the components register what is wrong.
-        running: Returns whether the intake accepts usage.
+    `clock` is the one that goes with the endpoint; `running` returns whether the intake accepts usage.
     """
     # An emulator's answers are dated by its machine, and its own clock may run elsewhere.
     client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.endpoint_url is None else None)
@@ -232,11 +224,7 @@ def _judge_identity(settings: Settings, identity: Identity, faults: FaultRegiste
     if settings.marketplace.mode is Mode.EMULATOR or identity.accepted or not settings.meters:
         return
     result = judge_identity(identity, name_account())
-    report = FaultLog(
-        begins="identity.not_accepted",
-        details={"kind": identity.kind},
-        level=logging.ERROR,
-    )
+    report = FaultLog(begins="identity.not_accepted", details={"kind": identity.kind}, level=logging.ERROR)
     faults.observe("identity-not-accepted", result.found, result.cure, now, report=report)
 
 

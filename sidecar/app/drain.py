@@ -30,10 +30,10 @@ log = structlog.get_logger()
 
 
 class Draining(Protocol):
-    """What the drain needs of the submitter."""
+    """What the drain needs of the submitter, and of the gate of a contract price."""
 
     async def drain(self, *, ending: bool) -> None:
-        """Submit until nothing waits; with the open hour if the pod itself is `ending`."""
+        """Submit until nothing waits; if the pod itself is `ending`, the open hour too, and return every seat."""
 
 
 class Finishing(Protocol):
@@ -41,13 +41,6 @@ class Finishing(Protocol):
 
     async def finish(self) -> None:
         """Take the last sample, once, and store what is not in the ledger yet."""
-
-
-class Returning(Protocol):
-    """What the drain needs of the gate of a contract price."""
-
-    async def drain(self, *, ending: bool) -> None:
-        """Return every seat if the pod itself is `ending`."""
 
 
 class Closing(Protocol):
@@ -75,7 +68,7 @@ class Drain:
     """shutdown.timeout."""
     ask_end: Callable[[], Awaitable[PodEnd]]
     """Asks the cluster whether the pod terminates. A restarted container must not seal the open hour."""
-    seats: Returning | None = None
+    seats: Draining | None = None
     """Holds seats of a contract price; None for every other price."""
 
     async def run(self) -> None:

@@ -23,7 +23,6 @@ from sidecar.services.license_keeper import LicenseChoices, LicenseKeeper
 from sidecar.services.license_looks import LicenseLooks
 from sidecar.services.license_probe import LicenseProbe
 from sidecar.settings import Mode, Settings
-from sidecar.settings.values import AUTO
 from sidecar.system_clock import SystemClock
 
 log = structlog.get_logger()
@@ -47,11 +46,7 @@ class LicensedStart:
 
 
 def assemble_license(
-    settings: Settings,
-    endpoint: Endpoint,
-    clock: SystemClock | EmulatorClock,
-    ledger: Ledger,
-    faults: FaultRegister,
+    settings: Settings, endpoint: Endpoint, clock: SystemClock | EmulatorClock, ledger: Ledger, faults: FaultRegister
 ) -> LicenseGate:
     """Make the gate; the arguments are those of `sidecar.app.composition.assemble`."""
     emulated = settings.marketplace.mode is Mode.EMULATOR
@@ -102,22 +97,10 @@ def _make_clients(settings: Settings, endpoint: Endpoint, clock: SystemClock | E
 
 
 def _make_calls(
-    settings: Settings,
-    endpoint: Endpoint,
-    clients: RegionalClients,
-    clock: SystemClock | EmulatorClock,
-    ledger: Ledger,
+    settings: Settings, endpoint: Endpoint, clients: RegionalClients, clock: SystemClock | EmulatorClock, ledger: Ledger
 ) -> tuple[LicenseLooks, CheckoutKeeper]:
     calls = LicenseCalls(clients.connect)
-    policy = settings.license
-    looks = LicenseLooks(
-        lister=calls,
-        sku=settings.product.id or "",
-        policy=policy,
-        region=endpoint.region_name if policy.region == AUTO else policy.region,
-        clock=clock,
-        any_issuer=settings.marketplace.mode is Mode.EMULATOR,
-    )
+    looks = LicenseLooks.configured(settings, calls, endpoint.region_name, clock)
     checkouts = CheckoutKeeper(
         store=ledger.checkouts,
         service=calls,

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Mapping
 
 from sidecar.domain.check_result import Check, CheckResult
+from sidecar.domain.plaintext import reason_of
 from sidecar.marketplace.proxies import https_proxy
 from sidecar.settings import Mode
 
@@ -42,8 +43,7 @@ def check_certificates(environ: Mapping[str, str]) -> CheckResult:
     try:
         context = ssl.create_default_context(cafile=path)
     except (OSError, ValueError) as error:  # what ssl finds wrong in the file is an OSError too
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return CERTIFICATES.fail(f"{name}: {path} cannot be used: {reason}", cure)
+        return CERTIFICATES.fail(f"{name}: {path} cannot be used: {reason_of(error)}", cure)
     count = len(context.get_ca_certs())
     if not count:
         return CERTIFICATES.fail(f"{name}: {path} holds no certificate of an authority", cure)

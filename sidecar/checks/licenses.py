@@ -16,8 +16,7 @@ from sidecar.services.license_calls import LicenseCalls
 from sidecar.services.license_clients import RegionalClients
 from sidecar.services.license_looks import LicenseLooks, Look
 from sidecar.services.license_report import EXPIRING_CURE, UNIT_CURE, wrong_unit
-from sidecar.settings import Mode, Settings
-from sidecar.settings.values import AUTO
+from sidecar.settings import Settings
 from sidecar.upstream import clock_of
 
 LICENSE = Check(
@@ -50,18 +49,10 @@ async def _look(settings: Settings, endpoint: Endpoint) -> tuple[Look, Sequence[
     """Return what the sidecar would see; without a good license also the licenses of other products."""
     clients = RegionalClients(endpoint, None)
     calls = LicenseCalls(clients.connect)
-    policy = settings.license
     others: list[License] = []
     try:
         async with clock_of(settings.marketplace) as clock:
-            looks = LicenseLooks(
-                lister=calls,
-                sku=settings.product.id or "",
-                policy=policy,
-                region=endpoint.region_name if policy.region == AUTO else policy.region,
-                clock=clock,
-                any_issuer=settings.marketplace.mode is Mode.EMULATOR,
-            )
+            looks = LicenseLooks.configured(settings, calls, endpoint.region_name, clock)
             look = await looks.look(Finding.GOOD)
             if look.survey.best(Finding.GOOD) is None and look.error is None:
                 for region in looks.regions:

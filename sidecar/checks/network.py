@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from sidecar.domain import skew
 from sidecar.domain.check_result import Check, CheckResult
+from sidecar.domain.plaintext import reason_of
 from sidecar.marketplace.emulation import EmulatorUnreachable
 from sidecar.marketplace.probing import NO_BUNDLE, ProbeFailed, ServiceProbe
 from sidecar.marketplace.unreachable import CertificateRefused, ProxyUnreachable
@@ -38,8 +39,7 @@ def check_dns(urls: Iterable[str], cure: str = _NAMES) -> CheckResult:
         try:
             addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            missing.append(f"{host}: {reason}")
+            missing.append(f"{host}: {reason_of(error)}")
         else:
             found.append(f"{host} is {addresses[0][4][0]}")
     if missing:

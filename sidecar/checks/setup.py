@@ -53,10 +53,7 @@ def check_locally(settings: Settings, environ: Mapping[str, str]) -> list[CheckR
 
 
 def check_service(
-    settings: Settings,
-    environ: Mapping[str, str],
-    make_probe: Callable[[], ServiceProbe],
-    within: float = _ALL_WITHIN,
+    settings: Settings, environ: Mapping[str, str], make_probe: Callable[[], ServiceProbe], within: float = _ALL_WITHIN
 ) -> list[CheckResult]:
     """Judge the way to AWS step by step, up to the first fault: what rests on it would only repeat it.
 
@@ -64,12 +61,6 @@ def check_service(
     dimensions, because Metering is not called then. AWS is asked by one dry run
     for one dimension, because policies know no dimensions and the quota is the whole account's; by none where
     the start probe is a call of MeterUsage, too. Blocks for `within` seconds at most.
-
-    Args:
-        settings: The configuration.
-        environ: The process's environment.
-        make_probe: Finds the way to AWS; may raise `ProbeFailed`.
-        within: Seconds for everything.
     """
     if settings.marketplace.mode is Mode.EMULATOR or not settings.meters:
         return []

@@ -16,12 +16,7 @@ _CURE = (
 
 
 def check_sources(dimensions: Sequence[Dimension], folder: Path = FOLDER) -> CheckResult:
-    """Read the file of each resource.
-
-    Args:
-        dimensions: The product's.
-        folder: Where the files are.
-    """
+    """Read the file of each resource."""
     read = ResourceFiles(folder)
     found, faults = [], []
     for dimension in dimensions:

@@ -57,9 +57,7 @@ class Mount:
 def check_ledger(path: Path, *, in_use: bool) -> CheckResult:
     """Read the ledger if there is one, and try a durable write in its folder.
 
-    Args:
-        path: The ledger's file.
-        in_use: The running sidecar has it.
+    `in_use`: the running sidecar has it.
     """
     folder = _standing(path.parent)
     try:
@@ -89,9 +87,7 @@ def check_ledger(path: Path, *, in_use: bool) -> CheckResult:
 def check_volume(path: Path, mounts: str) -> CheckResult:
     """Judge the kind of volume that holds the ledger.
 
-    Args:
-        path: The ledger's file.
-        mounts: The kernel's table of mounts, as in /proc/self/mounts.
+    `mounts` is the kernel's table of mounts, as in /proc/self/mounts.
     """
     mount = find_mount(_standing(path.parent).resolve(), mounts)
     if mount is None:

@@ -64,10 +64,7 @@ def run(args: argparse.Namespace) -> int:
 def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str]) -> list[CheckResult]:
     """Run every check of a sound configuration; blocks until the slowest has ended.
 
-    Args:
-        settings: The configuration.
-        config: What named its file, if not the environment.
-        environ: The process's environment, which the SDK reads by itself.
+    `config` is what named the file, if not the environment.
     """
     running = find_running(settings.api)
     checks = [
@@ -127,8 +124,7 @@ def _of_service(settings: Settings, environ: Mapping[str, str], probe: ServicePr
     code, mode, meters = settings.product.code, settings.marketplace.mode, settings.meters
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
     yield CheckRun(
-        [identity.IDENTITY],
-        lambda: [identity.check_identity(mode, environ, probe.credentials_method, meters=meters)],
+        [identity.IDENTITY], lambda: [identity.check_identity(mode, environ, probe.credentials_method, meters=meters)]
     )
     endpoint = endpoint_of(settings.marketplace, environ)
     yield CheckRun([licenses.LICENSE], lambda: [licenses.check_license(settings, endpoint)])

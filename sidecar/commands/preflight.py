@@ -37,10 +37,7 @@ class Obstacle:
 def obstacles(settings: Settings, environ: Mapping[str, str], faulty: Collection[str] = ()) -> Iterator[Obstacle]:
     """Yield everything outside the configuration file that keeps the sidecar from starting.
 
-    Args:
-        settings: The configuration.
-        environ: The process's environment.
-        faulty: Settings that hold a placeholder, and are not checked.
+    The settings `faulty` hold a placeholder, and are not checked.
     """
 
     def sound(*keys: str) -> bool:
@@ -65,10 +62,7 @@ def obstacles(settings: Settings, environ: Mapping[str, str], faulty: Collection
 def refuse_all(error: SettingsError, environ: Mapping[str, str], *, diagnosing: bool = False) -> SettingsError:
     """Return the error of a faulty configuration, extended by everything else that keeps the sidecar from starting.
 
-    Args:
-        error: What is wrong with the file and its overrides.
-        environ: The process's environment.
-        diagnosing: A running sidecar may hold its own ports.
+    `diagnosing`: a running sidecar may hold its own ports.
     """
     if error.partial is None:
         return error

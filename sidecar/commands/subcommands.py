@@ -24,10 +24,7 @@ def add_subcommands(
 ) -> None:
     """Declare each command with its options.
 
-    Args:
-        parser: That of the command above.
-        subcommands: What to declare, in its order.
-        add_shared: Declares the options that all of them have.
+    `add_shared` declares the options that all of them have.
     """
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in subcommands:

@@ -1,4 +1,4 @@
-"""Rows for people and rows for programs, on standard output.
+"""Rows for people and rows for programs, on standard output; refusals on standard error.
 
 Ids and tags of an app are printed only as printable characters; JSON is printed as ASCII.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sidecar.domain.metering import quantity
 from sidecar.domain.status import Terms
+from sidecar.exit_codes import ExitCode
 from sidecar.terminal.size import size_of
 from sidecar.terminal.text import pad, printable, width, wrap
 
@@ -76,6 +77,12 @@ def print_terms(terms: Mapping[str, Terms]) -> None:
             for name, found in terms.items()
         ],
     )
+
+
+def refuse(sentence: str, code: ExitCode = ExitCode.BAD_COMMAND) -> ExitCode:
+    """Print on standard error why the command ends, and return its exit code."""
+    sys.stderr.write(f"{sentence}\n")
+    return code
 
 
 def note_more(cure: str) -> None:

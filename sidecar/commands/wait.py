@@ -63,10 +63,7 @@ def run(args: argparse.Namespace) -> int:
 def wait(api: ApiSettings, deadline: float | None, report: Callable[[str], None]) -> bool:
     """Return whether the product became entitled before `deadline` on the monotonic clock.
 
-    Args:
-        api: Where the local API listens.
-        deadline: None waits without limit.
-        report: Called with the reason for waiting, each time it changes.
+    Without a `deadline` it waits without limit. `report` gets the reason for waiting, each time it changes.
     """
     reported = state = None
     while (left := _left(deadline)) > 0:

@@ -13,11 +13,8 @@ _LARGEST_SHIFT = 64
 def full_jitter(attempt: int, *, base: timedelta, cap: timedelta, draw: float) -> timedelta:
     """Return the wait before the next attempt.
 
-    Args:
-        attempt: How many waits went before this one; 0 for the first. The window is `base` doubled that many times.
-        base: The first window.
-        cap: The largest window.
-        draw: A uniform random number, 0 <= draw < 1.
+    `attempt` counts the waits before this one; the window is `base` doubled that many times, at most `cap`. `draw` is
+    uniform in [0, 1).
 
     Raises:
         ValueError: An argument is outside its range.

@@ -5,8 +5,10 @@ declaration of a group is the metadata of its dataclass fields.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass
-from typing import Any
+from dataclasses import Field, dataclass, field
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,12 @@ def setting(sentence: str, **declared: Any) -> Mapping[str, Any]:
     return {"setting": Declaration(sentence=sentence, **declared)}
 
 
-def declaration_of(field: Field[Any]) -> Declaration:
+def key(default: T, sentence: str, **declared: Any) -> T:
+    """Return the field of a setting with a default; the further arguments are those of `setting`."""
+    return field(default=default, metadata=setting(sentence, **declared))
+
+
+def declaration_of(member: Field[Any]) -> Declaration:
     """Return what a field of a group declares."""
-    declaration: Declaration = field.metadata["setting"]
+    declaration: Declaration = member.metadata["setting"]
     return declaration

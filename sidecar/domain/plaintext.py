@@ -10,16 +10,17 @@ class ForeignText(Exception):  # noqa: N818 - what is the case
 
 
 def plain(content: bytes) -> bytes:
-    """Return the content of a text file without a UTF-8 byte order mark.
-
-    Raises:
-        ForeignText: It is UTF-16 or UTF-32.
-    """
+    """Return the content of a text file without a byte order mark; raises ForeignText if it is UTF-16 or UTF-32."""
     head = content[:_LOOKED_AT]
     # Without a byte order mark every second byte of Latin text is zero.
     if head.startswith(_WIDE) or head.count(0) * 4 > len(head):
         raise ForeignText("UTF-16 text")
     return content.removeprefix(_BOM)
+
+
+def reason_of(error: Exception) -> str:
+    """Return the operating system's words for an error, else those of the error itself."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def one_line(text: str, longest: int) -> str:

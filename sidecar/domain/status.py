@@ -59,9 +59,9 @@ class AllocationView:
     tags: Tags
 
 
-@dataclass(frozen=True, slots=True)
-class RecordView:
-    """One metering record."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordFacts:
+    """What each reader of a metering record sees; the quantity is in millionths."""
 
     id: str
     dimension: str
@@ -71,6 +71,12 @@ class RecordView:
     reason: str | None
     client_token: str
     metering_record_id: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordView(RecordFacts):
+    """One metering record."""
+
     attempts: int
     allocations: Sequence[AllocationView]
     sealed_at: datetime

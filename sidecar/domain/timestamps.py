@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 _RFC_3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:)([0-5][0-9]|60)"
-    r"(?:\.[0-9]+)?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])",
+    r"(?:\.[0-9]+)?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
@@ -42,6 +42,11 @@ def parse(text: str) -> datetime | None:
 def render(instant: datetime) -> str:
     """Return `instant` as RFC 3339 in UTC with `Z`, with microseconds only where there are any."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def render_known(instant: datetime | None) -> str | None:
+    """Return `instant` as `render` does; None while it is not known."""
+    return None if instant is None else render(instant)
 
 
 def _in_utc(local: datetime) -> datetime:

@@ -24,20 +24,17 @@ _NO_ANSWER = "no answer"
 
 @dataclass(slots=True)
 class CallNotes:
-    """What is known of a call while it is answered.
-
-    Attributes:
-        identity: None until the signature has been verified.
-        status: None if the connection was closed without an answer.
-    """
+    """What is known of a call while it is answered."""
 
     operation: str
     request_id: str
     identity: str | None = None
+    """None until the signature has been verified."""
     region: str | None = None
     parameters: Mapping[str, Any] | None = None
     fault: str | None = None
     status: int | None = None
+    """None if the connection was closed without an answer."""
     error: str | None = None
     message: str | None = None
     elements: Mapping[str, Any] | None = None
@@ -46,15 +43,12 @@ class CallNotes:
 
 @dataclass(frozen=True, slots=True)
 class LoggedCall:
-    """A call that was answered, or left without an answer.
-
-    Attributes:
-        number: Counts the calls of this process, from 1.
-        at: The emulator's time.
-    """
+    """A call that was answered, or left without an answer."""
 
     number: int
+    """Counts the calls of this process, from 1."""
     at: datetime
+    """The emulator's time."""
     notes: CallNotes = field(repr=False)
 
     def document(self) -> dict[str, Any]:

@@ -57,11 +57,7 @@ async def serve(
 ) -> None:
     """Serve until `stop` is set.
 
-    Args:
-        options: How to run.
-        announce: Gets the base URL once the port takes connections.
-        stop: Ends it.
-        log: Gets each call of an SDK.
+    `announce` gets the base URL once the port takes connections; `log` gets each call of an SDK.
 
     Raises:
         StateFileError: The state file cannot be used.

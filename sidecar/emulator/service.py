@@ -26,27 +26,24 @@ LicenseRegion = Literal["any", "home"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run the emulator.
-
-    Attributes:
-        port: 0 takes a free one.
-        state_file: None keeps the state in memory only.
-        identity: `irsa-only` takes RegisterUsage and MeterUsage only with credentials of the token service.
-        quotas: Throttle at AWS's published rates.
-        license_region: `home` finds a license in its home Region alone; CheckoutLicense elsewhere is redirected.
-        any_operation: Take operations that do not belong to the seed's price, too.
-        from_first_call: Refuse usage of hours before the pod's first call.
-    """
+    """How to run the emulator."""
 
     host: str = "127.0.0.1"
     port: int = 8789
+    """0 takes a free one."""
     state_file: Path | None = None
+    """None keeps the state in memory only."""
     seed: Seed = NO_SEED
     identity: Identity = "any"
+    """`irsa-only` takes RegisterUsage and MeterUsage only with credentials of the token service."""
     quotas: bool = False
+    """Throttle at AWS's published rates."""
     license_region: LicenseRegion = "any"
+    """`home` finds a license in its home Region alone; CheckoutLicense elsewhere is redirected."""
     any_operation: bool = False
+    """Take operations that do not belong to the seed's price, too."""
     from_first_call: bool = False
+    """Refuse usage of hours before the pod's first call."""
 
 
 class Service:
@@ -66,11 +63,7 @@ class Service:
         self.calls = CallLog()
 
     async def open(self) -> None:
-        """Take the state file's content in.
-
-        Raises:
-            StateFileError: The file cannot be used.
-        """
+        """Take the state file's content in; raises StateFileError if the file cannot be used."""
         if self._journal is None:
             return
         for entry in await asyncio.to_thread(self._journal.load):

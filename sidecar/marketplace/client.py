@@ -4,13 +4,11 @@ Each call is one attempt: it validates, sends once from a worker thread, and ret
 error. `service_client` has the rules of opening, closing and cancelling.
 """
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Protocol
 
 from sidecar.marketplace import batch, wire
-from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import InvalidRequest, UnknownAnswer
+from sidecar.marketplace.reading import request_id
 from sidecar.marketplace.service import METERING
 from sidecar.marketplace.service_client import ServiceClient
 from sidecar.marketplace.types import (
@@ -45,14 +43,7 @@ class MarketplaceMetering(Protocol):
 class MarketplaceMeteringClient(ServiceClient):
     """The real service, or an emulator of it. Use it as an async context manager, or `open` and `close` it."""
 
-    def __init__(self, endpoint: Endpoint, now: Callable[[], datetime] | None = None) -> None:
-        """Make the client.
-
-        Args:
-            endpoint: Where calls go.
-            now: Returns our time, for a comparison with the service's; None compares nothing. Runs on worker threads.
-        """
-        super().__init__(endpoint, METERING, now)
+    service = METERING
 
     async def register_usage(self, request: RegisterUsageRequest) -> RegisterUsageResult:
         """Ask for the entitlement of this pod or task and start its hourly metering. The signature is not verified."""
@@ -74,7 +65,7 @@ class MarketplaceMeteringClient(ServiceClient):
             raise InvalidRequest(found)
         answer = await self._send("BatchMeterUsage", batch.without_repeats(request), ())
         return batch.match_results(
-            request, wire.settled_records(answer), wire.request_id(answer), wire.unprocessed_records(answer)
+            request, wire.settled_records(answer), request_id(answer), wire.unprocessed_records(answer)
         )
 
     async def resolve_customer(self, request: ResolveCustomerRequest) -> ResolveCustomerResult:

@@ -29,10 +29,6 @@ class Endpoint:
     def live(cls, environ: Mapping[str, str] | None = None, region_name: str | None = None) -> "Endpoint":
         """Return AWS's own endpoint in `region_name`, by default in the Region that the environment names.
 
-        Args:
-            environ: The environment; None: that of the process.
-            region_name: The Region; None: the pod's own.
-
         Raises:
             UnsupportedRegion: There is no Region, or what is named is no Region.
         """

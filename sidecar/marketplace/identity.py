@@ -50,10 +50,8 @@ _NOTHING = Identity(IdentityKind.NONE, accepted=False, detail="no credentials ar
 def find_identity(environ: Mapping[str, str], *, read: Read, node_role: bool = False) -> Identity:
     """Return the identity that the SDK will use.
 
-    Args:
-        environ: The process's environment.
-        read: Reads the SDK's configuration files and looks whether the token file is there.
-        node_role: Whether the instance metadata service answered with a role.
+    `read` reads the SDK's configuration files and looks whether the token file is there. With `node_role` the instance
+    metadata service answered with a role.
     """
     found = [*_sources(environ, read)]
     if node_role:

@@ -5,11 +5,11 @@ reach a log. It refuses to know which members a request has (see `validation`).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from sidecar.domain.metering import quantity
 from sidecar.marketplace.errors import RequestFault
@@ -76,6 +76,17 @@ def check_items(path: str, value: object, shape: str | Limit, kind: type) -> Ite
     for index, item in enumerate(value):
         if not isinstance(item, kind):
             yield RequestFault(f"{path}[{index}]", f"must be a {kind.__name__}")
+
+
+def check_each(
+    path: str, value: Any, shape: str | Limit, kind: type, check: Callable[[str, Any], Iterable[RequestFault]]
+) -> Iterator[RequestFault]:
+    """Yield what is wrong with a list, else what `check` finds in each of its items."""
+    wrong = list(check_items(path, value, shape, kind))
+    yield from wrong
+    if not wrong:
+        for index, item in enumerate(value):
+            yield from check(f"{path}[{index}]", item)
 
 
 def check_flag(path: str, value: object) -> Iterator[RequestFault]:

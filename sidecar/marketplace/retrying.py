@@ -49,11 +49,7 @@ async def call(
 ) -> T:
     """Return what `operation` returns, repeating it while its errors and the deadline allow.
 
-    Args:
-        operation: Makes one attempt, always with the same request.
-        deadline: After it no attempt begins; None: 30 minutes from now.
-        clock: Tells the time and waits.
-        back_off: How long the waits are.
+    After `deadline` no attempt begins; None: 30 minutes from now.
 
     Raises:
         MarketplaceError: The last one, when it is not to be repeated or the next attempt would be too late. Its

@@ -41,11 +41,6 @@ def without_effect(environ: Mapping[str, str], *, read: Read, is_folder: Callabl
     """Return what is set and has no effect, by name, in the order of the names.
 
     A variable with the value that applies anyway is not included: EKS sets AWS_STS_REGIONAL_ENDPOINTS=regional.
-
-    Args:
-        environ: The process's environment.
-        read: Reads the SDK's configuration files.
-        is_folder: Returns whether a path is a folder.
     """
     home = environ.get("HOME", "").rstrip("/")
     found = sorted({*_variables(environ), *(f"{key} in the SDK's config file" for key in _file(environ, read))})

@@ -6,15 +6,15 @@ to send: AWS may have taken it, so only the same request may follow.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from sidecar.marketplace import wire
 from sidecar.marketplace.endpoint import Endpoint
-from sidecar.marketplace.errors import InvalidRequest, RequestFault
+from sidecar.marketplace.errors import InvalidRequest, RequestFault, UnknownAnswer
 from sidecar.marketplace.service import Service
 from sidecar.marketplace.service_clock import ServiceClock
 
@@ -29,11 +29,18 @@ CALL_THREADS = "marketplace"
 
 
 class ServiceClient:
-    """One service at AWS, or an emulator of it. An async context manager; or `open` and `close` it."""
+    """One service at AWS, or an emulator of it. An async context manager; or `open` and `close` it.
 
-    def __init__(self, endpoint: Endpoint, service: Service, now: Callable[[], datetime] | None) -> None:
+    Args:
+        endpoint: Where calls go.
+        now: Returns our time, for a comparison with the service's; None compares nothing. Runs on worker threads.
+    """
+
+    service: ClassVar[Service]
+    """The service that a subclass calls."""
+
+    def __init__(self, endpoint: Endpoint, now: Callable[[], datetime] | None = None) -> None:
         self.endpoint = endpoint
-        self._service = service
         self._service_clock = None if now is None else ServiceClock(now)
         self._running: tuple[ThreadPoolExecutor, Connection] | None = None
 
@@ -42,7 +49,7 @@ class ServiceClient:
         if self._running is None:
             threads = ThreadPoolExecutor(self.endpoint.max_pool_connections, thread_name_prefix=CALL_THREADS)
             connection = await asyncio.get_running_loop().run_in_executor(
-                threads, _connect, self.endpoint, self._service_clock, self._service
+                threads, _connect, self.endpoint, self._service_clock, self.service
             )
             self._running = threads, connection
 
@@ -90,6 +97,26 @@ class ServiceClient:
         if faults:
             raise InvalidRequest(faults)
         return await self._send_members(operation, wire.members(request))
+
+    async def _send_pages(
+        self, operation: str, request: object, faults: Sequence[RequestFault], most: int
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield the answer of each page of a list; an empty page may have a next one.
+
+        Raises:
+            UnknownAnswer: After `most` pages there is another one.
+        """
+        if faults:
+            raise InvalidRequest(faults)
+        page = wire.members(request)
+        for _ in range(most):
+            answer = await self._send_members(operation, page)
+            yield answer
+            following = answer.get("NextToken")
+            if not following:
+                return
+            page["NextToken"] = following
+        raise UnknownAnswer(f"{operation} has more than {most} pages")
 
     async def _send_members(self, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
         return await self._on_thread(lambda connection: connection.send(operation, members))

@@ -178,6 +178,17 @@ class ExpiredTokenException(Refused):
 ERRORS: Final[Mapping[str, type[MarketplaceError]]] = MappingProxyType(KINDS)
 """From error code to class: the modelled errors, and the errors that AWS's front door answers for every service."""
 
+
+def with_front_door(own: Mapping[str, type[MarketplaceError]]) -> Mapping[str, type[MarketplaceError]]:
+    """Return the table of another service: its own errors, and those that AWS's front door answers for every service.
+
+    In such a service a token that is expired or not valid is always the caller's credentials.
+    """
+    front_door = {code: kind for code, kind in KINDS.items() if kind in {CredentialsMissing, CredentialsRefused}}
+    tokens = {"ExpiredTokenException": CredentialsMissing, "InvalidTokenException": CredentialsRefused}
+    return MappingProxyType({**front_door, **tokens, **own})
+
+
 _CLIENT_FAULTS = range(400, 500)
 """The HTTP statuses that reject the request."""
 

@@ -52,12 +52,7 @@ async def submit_batch(
     An error that may pass is repeated. A part that AWS refuses is given up, the others are sent. An error that concerns
     the caller, such as a missing permission, ends the submission. None of them is raised: see `SubmittedBatch.failed`.
 
-    Args:
-        service: The client.
-        request: Any number of records.
-        deadline: After it no attempt begins; None: 30 minutes from now.
-        clock: Tells the time and waits.
-        back_off: How long the waits are.
+    After `deadline` no attempt begins; None: 30 minutes from now.
 
     Raises:
         InvalidRequest: A record or the request is faulty; nothing was sent.

@@ -11,6 +11,7 @@ from typing import Final
 from sidecar.marketplace.errors import RequestFault
 from sidecar.marketplace.limits import (
     Limit,
+    check_each,
     check_flag,
     check_items,
     check_text,
@@ -142,10 +143,7 @@ def _allocations(
 ) -> Iterator[RequestFault]:
     if allocations is None:
         return
-    wrong = list(check_items(path, allocations, "UsageAllocations", UsageAllocation))
-    if not wrong:
-        for index, allocation in enumerate(allocations):
-            wrong += _allocation(f"{path}[{index}]", allocation)
+    wrong = list(check_each(path, allocations, "UsageAllocations", UsageAllocation, _allocation))
     if not wrong:
         wrong += _kinds(path, allocations, whole, decimal)
         wrong += _tag_sets(path, allocations)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sidecar.marketplace.errors import UnknownAnswer
+from sidecar.marketplace.reading import Members, member_name, request_id, text_of
 from sidecar.marketplace.types import (
     Metadata,
     MeterUsageRequest,
@@ -25,17 +26,6 @@ from sidecar.marketplace.types import (
     UsageRecordResultStatus,
 )
 
-Members = Mapping[str, Any]
-"""A structure of the service, as the SDK takes and returns it."""
-
-
-_CAPITALS = frozenset({"aws", "sku"})
-
-
-def member_name(field: str) -> str:
-    """Return the service's name for a field: `customer_aws_account_id` is `CustomerAWSAccountId`."""
-    return "".join(word.upper() if word in _CAPITALS else word.capitalize() for word in field.split("_"))
-
 
 def members(request: Any) -> dict[str, Any]:
     """Return a request as the SDK takes it; members that are None are left out, timestamps are in UTC."""
@@ -49,6 +39,8 @@ def members(request: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [members(item) if dataclasses.is_dataclass(item) else item for item in value]
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, datetime):
         return value.astimezone(UTC)
     return value
@@ -60,11 +52,7 @@ def request_size(request: Request) -> int:
 
 
 def register_usage_result(answer: Members) -> RegisterUsageResult:
-    """Read the answer of RegisterUsage.
-
-    Raises:
-        UnknownAnswer: There is no signature in it.
-    """
+    """Read the answer of RegisterUsage; raises UnknownAnswer if there is no signature in it."""
     return RegisterUsageResult(
         signature=_required(answer, "Signature"),
         public_key_rotation_timestamp=_instant(answer, "PublicKeyRotationTimestamp"),
@@ -83,18 +71,14 @@ def meter_usage_result(request: MeterUsageRequest, answer: Members) -> MeterUsag
 
 
 def resolve_customer_result(answer: Members) -> ResolveCustomerResult:
-    """Read the answer of ResolveCustomer.
-
-    Raises:
-        UnknownAnswer: It lacks the product, or any customer to bill.
-    """
+    """Read the answer of ResolveCustomer; raises UnknownAnswer if it lacks the product, or any customer to bill."""
     metadata = answer.get("Metadata")
     result = ResolveCustomerResult(
         product_code=_required(answer, "ProductCode"),
-        customer_identifier=_text(answer, "CustomerIdentifier"),
-        customer_aws_account_id=_text(answer, "CustomerAWSAccountId"),
-        license_arn=_text(answer, "LicenseArn"),
-        metadata=None if metadata is None else Metadata(agreement_id=_text(metadata, "AgreementId")),
+        customer_identifier=text_of(answer, "CustomerIdentifier"),
+        customer_aws_account_id=text_of(answer, "CustomerAWSAccountId"),
+        license_arn=text_of(answer, "LicenseArn"),
+        metadata=None if metadata is None else Metadata(agreement_id=text_of(metadata, "AgreementId")),
         request_id=request_id(answer),
     )
     if result.customer_identifier is None and result.customer_aws_account_id is None:
@@ -123,7 +107,7 @@ def settled_records(answer: Members) -> list[UsageRecordResult]:
             UsageRecordResult(
                 usage_record=usage_record(record),
                 status=UsageRecordResultStatus(status),
-                metering_record_id=_text(entry, "MeteringRecordId"),
+                metering_record_id=text_of(entry, "MeteringRecordId"),
             )
         )
     return settled
@@ -151,41 +135,28 @@ def usage_record(record: Members) -> UsageRecord:
     return UsageRecord(
         timestamp=timestamp,
         dimension=_required(record, "Dimension"),
-        quantity_as_decimal=_text(record, "QuantityAsDecimal"),
+        quantity_as_decimal=text_of(record, "QuantityAsDecimal"),
         quantity=record.get("Quantity"),
         usage_allocations=None if allocations is None else tuple(_allocation(each) for each in allocations),
-        customer_identifier=_text(record, "CustomerIdentifier"),
-        customer_aws_account_id=_text(record, "CustomerAWSAccountId"),
-        license_arn=_text(record, "LicenseArn"),
+        customer_identifier=text_of(record, "CustomerIdentifier"),
+        customer_aws_account_id=text_of(record, "CustomerAWSAccountId"),
+        license_arn=text_of(record, "LicenseArn"),
     )
 
 
 def _allocation(allocation: Members) -> UsageAllocation:
     tags = allocation.get("Tags")
     return UsageAllocation(
-        allocated_usage_quantity_as_decimal=_text(allocation, "AllocatedUsageQuantityAsDecimal"),
+        allocated_usage_quantity_as_decimal=text_of(allocation, "AllocatedUsageQuantityAsDecimal"),
         allocated_usage_quantity=allocation.get("AllocatedUsageQuantity"),
         tags=None if tags is None else tuple(Tag(_required(tag, "Key"), tag.get("Value") or "") for tag in tags),
     )
 
 
-def request_id(answer: Members) -> str | None:
-    """Return AWS's id of the request that `answer` belongs to; it is what AWS Support asks for."""
-    metadata = answer.get("ResponseMetadata") or {}
-    return _text(metadata, "RequestId")
-
-
 def _required(structure: Members, name: str) -> str:
-    value = _text(structure, name)
+    value = text_of(structure, name)
     if not value:
         raise UnknownAnswer(f"the answer has no {name}", request_id=request_id(structure))
-    return value
-
-
-def _text(structure: Members, name: str) -> str | None:
-    value = structure.get(name)
-    if value is not None and not isinstance(value, str):
-        raise UnknownAnswer(f"{name} in the answer is not text", request_id=request_id(structure))
     return value
 
 

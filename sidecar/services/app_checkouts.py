@@ -40,12 +40,7 @@ _CLOSED = {State.DENIED, State.SUSPENDED}
 class AppCheckouts:
     """The license as the app uses it.
 
-    Args:
-        keeper: Knows the license.
-        store: Keeps the checkouts.
-        clock: Decides every instant.
-        sku: The product ID.
-        tiers: The tiers, the lowest first.
+    The lowest of `tiers` comes first.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ without an answer is repeated with the same request. What the answers mean is de
 
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Concatenate, ParamSpec, Protocol
 from weakref import WeakValueDictionary
 
@@ -25,12 +25,8 @@ from sidecar.marketplace.license_manager import (
     ResourceNotFoundException,
     ValidationException,
 )
-from sidecar.services.retry_schedule import RetrySchedule
+from sidecar.services.retry_schedule import LONGEST_WAIT, RetrySchedule
 
-FIRST_WAIT = timedelta(seconds=1)
-"""The first window of the jitter after a call that failed, or a seat that was refused; it doubles."""
-LONGEST_WAIT = timedelta(seconds=60)
-"""The largest window of the jitter."""
 _GONE = (ResourceNotFoundException, InvalidParameterValueException, ValidationException)
 """AWS does not know the consumption token any more."""
 
@@ -71,13 +67,7 @@ class CheckoutService(Protocol):
 class CheckoutKeeper:
     """The checkouts of one pod.
 
-    Args:
-        store: Keeps them.
-        service: Makes the calls.
-        clock: Decides every instant.
-        random: Returns a uniform random number in [0, 1), for the jitter.
-        log: Takes the events.
-        regions: Returns the Regions in which a checkout may be made, the likeliest first.
+    `regions` returns the Regions in which a checkout may be made, the likeliest first; `random` is uniform in [0, 1).
     """
 
     def __init__(
@@ -101,7 +91,7 @@ class CheckoutKeeper:
         self._held: dict[str, int] | None = None
         """What `held` returns, until a checkout changes."""
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
-        self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
+        self._retries = RetrySchedule(random=random)
         self.errors: dict[Key, MarketplaceError] = {}
         """Why the last call of a checkout has no answer that decides."""
         self.confirmed: set[Key] = set()
@@ -179,10 +169,7 @@ class CheckoutKeeper:
     async def advance(self, kind: CheckoutKind, id_: str, *, until_confirmed: bool = False) -> Checkout | None:
         """Make the calls that a checkout needs now, each once; return what it is then, None if it is not live.
 
-        Args:
-            kind: What the checkout is for.
-            id_: Its id.
-            until_confirmed: Leave the calls after AWS's first answer to `run_due`.
+        With `until_confirmed` the calls after AWS's first answer are left to `run_due`.
         """
         key = (kind, id_)
         async with self._locks.setdefault(key, asyncio.Lock()):

@@ -21,11 +21,8 @@ DUPLICATE_CURE = (
 class CourseKeeper:
     """The courses of one process.
 
-    Args:
-        dimensions: The configured ones.
-        failing_after: How long records may be due without a success.
-        courses: What the ledger held at the start.
-        refusing_since: Returns since when usage is refused for lack of room; None while it is taken.
+    `courses` is what the ledger held at the start. `refusing_since` returns since when usage is refused for lack of
+    room, None while it is taken.
     """
 
     def __init__(

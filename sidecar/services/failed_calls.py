@@ -117,10 +117,7 @@ class Explanation:
 def interpret(error: MarketplaceError, service_account: str | None = None) -> Explanation:
     """Return what `error` means for the pod's entitlement.
 
-    Args:
-        error: What the metering client raised.
-        service_account: The service account that the pod runs as, namespace/name; part of the detail if the pod's role
-            depends on it.
+    `service_account` is what the pod runs as, namespace/name; part of the detail if the pod's role depends on it.
     """
     meaning = _meaning(error)
     # The address may be the proxy's, the token service's or the emulator's.
@@ -150,12 +147,7 @@ def label_of(error: MarketplaceError) -> str:
 
 
 def cure_of(reason: str, *, emulator: bool = False) -> str:
-    """Return what to do about a reason; empty if there is nothing to do but wait.
-
-    Args:
-        reason: A reason of the entitlement.
-        emulator: Calls go to the emulator.
-    """
+    """Return what to do about a reason; empty if there is nothing to do but wait."""
     if emulator and reason == Reason.UNREACHABLE:
         return EmulatorUnreachable.cure
     if reason == Reason.SIGNATURE_INVALID:

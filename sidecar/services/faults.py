@@ -44,11 +44,7 @@ class _Trouble:
 
 
 class FaultRegister:
-    """The faults that there are now.
-
-    Args:
-        log: Receives the lines.
-    """
+    """The faults that there are now."""
 
     def __init__(self, log: FilteringBoundLogger | None = None) -> None:
         self._log: FilteringBoundLogger = structlog.get_logger() if log is None else log

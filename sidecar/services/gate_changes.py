@@ -4,22 +4,24 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.ports import Clock
 
+ASK_AGAIN: Final = timedelta(minutes=5)
+"""Between the calls of a pod that was refused; for a contract price, unless `license.refresh` is shorter."""
+LOG_AGAIN: Final = timedelta(minutes=1)
+"""Between two lines about calls that fail for the same reason."""
+
 
 class GateChanges:
     """The changes of one entitlement.
 
-    Args:
-        read: Returns the entitlement judged at this instant.
-        next_change: Returns the next instant at which time alone may change it.
-        clock: Decides every instant.
-        log: Takes a line for each change.
-        name: How the names of the events begin.
+    `next_change` returns the next instant at which time alone may change it; `name` is how the names of the events
+    begin.
     """
 
     def __init__(

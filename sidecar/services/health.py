@@ -6,7 +6,7 @@ reported and does not close the gate.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -75,70 +75,40 @@ class Setting:
     started_at: datetime
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class HealthReport:
-    """Answers the probes and `/v1/status` from the present state of the services."""
+    """Answers the probes and `/v1/status` from the present state of the services.
 
-    def __init__(  # noqa: PLR0913 - the composition root names every part once
-        self,
-        *,
-        setting: Setting,
-        gate: PodGate,
-        submitter: Submitter,
-        intake: UsageIntake,
-        ledger: ReadableLedger,
-        clock: Clock,
-        running: Callable[[], bool],
-        refused: Mapping[str, int],
-        clock_skew: Callable[[], timedelta | None],
-        faults: FaultRegister,
-        room: Callable[[], Room | None] = lambda: None,
-        room_findings: Callable[[], Sequence[Finding]] = tuple,
-        sources: Callable[[], Sequence[SourceView]] = tuple,
-    ) -> None:
-        """Make the report.
+    `refused` counts the usage requests that were not taken, by reason. `clock_skew` returns by how much this clock was
+    ahead of the service's at its last answer, if known.
+    """
 
-        Args:
-            setting: Where this process runs.
-            gate: Knows the entitlement.
-            submitter: Knows how the submissions go.
-            intake: Knows whether usage is taken.
-            ledger: Is read for the status.
-            clock: Judges everything by one instant.
-            running: Returns whether every loop of the process runs.
-            refused: Usage requests that were not taken, by reason; counted elsewhere.
-            clock_skew: Returns by how much this clock was ahead of the service's at its last answer, if known.
-            faults: Receives what the report finds, and holds what the other services have found.
-            room: Returns how full the ledger is, as it was measured last.
-            room_findings: Returns the faults of a ledger that fills.
-            sources: Returns the dimensions that the sidecar measures itself.
-        """
-        self._setting = setting
-        self._settings = setting.settings
-        self._gate = gate
-        self._submitter = submitter
-        self._intake = intake
-        self._ledger = ledger
-        self._clock = clock
-        self._running = running
-        self._refused = refused
-        self._clock_skew = clock_skew
-        self._faults = faults
-        self._room = room
-        self._room_findings = room_findings
-        self._sources = sources
-        self._reading: asyncio.Task[Status] | None = None
-        self._next_read: asyncio.Task[Status] | None = None
+    setting: Setting
+    gate: PodGate
+    submitter: Submitter
+    intake: UsageIntake
+    ledger: ReadableLedger
+    clock: Clock
+    running: Callable[[], bool]
+    refused: Mapping[str, int]
+    clock_skew: Callable[[], timedelta | None]
+    faults: FaultRegister
+    room: Callable[[], Room | None] = lambda: None
+    room_findings: Callable[[], Sequence[Finding]] = tuple
+    sources: Callable[[], Sequence[SourceView]] = tuple
+    _reading: asyncio.Task[Status] | None = field(default=None, init=False)
+    _next_read: asyncio.Task[Status] | None = field(default=None, init=False)
 
     def alive(self) -> ProbeAnswer:
         """Return whether the process and its loops run."""
-        if self._running():
+        if self.running():
             return ProbeAnswer(ok=True, reason="alive", sentence="The process and its loops run.")
         return ProbeAnswer(ok=False, reason="stopping", sentence="The process is ending: a loop has stopped.")
 
     def started(self) -> ProbeAnswer:
         """Return whether the pod has been entitled once in this process's life."""
         verdict = self._entitlement()
-        if self._gate.entitled_once:
+        if self.gate.entitled_once:
             return ProbeAnswer(ok=True, reason="started", sentence="The pod has been entitled.")
         return verdict
 
@@ -152,12 +122,12 @@ class HealthReport:
             return ProbeAnswer(
                 ok=not self._closes_gate(failures), reason="metering-failing", sentence=describe(failures)
             )
-        if self._ledger.fault is not None:
+        if self.ledger.fault is not None:
             words = (
-                f"Usage is refused for now: {self._ledger.fault}. The sidecar accepts it again once the cause is gone."
+                f"Usage is refused for now: {self.ledger.fault}. The sidecar accepts it again once the cause is gone."
             )
             return ProbeAnswer(ok=True, reason="ledger-unavailable", sentence=words)
-        full = next((found for found in self._room_findings() if found.code == "ledger-full"), None)
+        full = next((found for found in self.room_findings() if found.code == "ledger-full"), None)
         if full is not None:
             return ProbeAnswer(ok=True, reason="ledger-full", sentence=f"{full.detail}. {full.cure}")
         return verdict
@@ -165,8 +135,8 @@ class HealthReport:
     def situation(self) -> Situation:
         """Return what is reported to the cluster."""
         failing = bool(self._failures())
-        findings = self._faults.findings
-        return Situation(self._gate.entitlement(), self.ready(), failing, self._gate.rotation_due, findings)
+        findings = self.faults.findings
+        return Situation(self.gate.entitlement(), self.ready(), failing, self.gate.rotation_due, findings)
 
     async def status(self) -> Status:
         """Return everything that an operator asks first; also while the ledger cannot be read.
@@ -193,11 +163,11 @@ class HealthReport:
     def _register(self, now: datetime, ledger_fault: str | None) -> Sequence[Failure]:
         """Bring the faults that this process knows by itself up to date, and return why metering fails."""
         failures = self._failures()
-        self._submitter.courses.register_duplicates(self._faults, now)
+        self.submitter.courses.register_duplicates(self.faults, now)
         since = min((failure.since for failure in failures), default=None)
         self._set("metering-failing", describe(failures) if failures else None, _FAILING_CURE, now, since)
         self._set("ledger-unavailable", ledger_fault, "Make room, or restore the file or volume.", now)
-        off = self._clock_skew()
+        off = self.clock_skew()
         wrong = off is not None and abs(off) > skew.DOUBTFUL_FROM
         self._set("clock-skew", skew.describe(off) if off is not None and wrong else None, skew.CURE, now)
         return failures
@@ -215,79 +185,81 @@ class HealthReport:
 
     def _set(self, code: str, detail: str | None, cure: str, now: datetime, since: datetime | None = None) -> None:
         if detail is None:
-            self._faults.clear(code, now)
+            self.faults.clear(code, now)
         else:
-            self._faults.observe(code, detail, cure, now, since=since)
+            self.faults.observe(code, detail, cure, now, since=since)
 
     def _entitlement_faults(self) -> list[Finding]:
         """Return the faults that have an instant of their own, with AWS's answers."""
-        denied = entitlement_fault(self._gate.entitlement(), emulator=self._settings.marketplace.mode is Mode.EMULATOR)
+        denied = entitlement_fault(
+            self.gate.entitlement(), emulator=self.setting.settings.marketplace.mode is Mode.EMULATOR
+        )
         found = [] if denied is None else [denied]
-        rotated = self._gate.rotation_due
+        rotated = self.gate.rotation_due
         if rotated is not None:
             detail = f"AWS rotated the product's public key on {timestamps.render(rotated)}"
             found.append(Finding("public-key-rotated", detail, KEY_ROTATION_CURE, rotated))
         return found
 
     async def _read_status(self) -> Status:
-        now = self._clock.now()
-        progress, terms = Progress(self._submitter.last_success_at, None, 0), dict[str, Terms]()
+        now = self.clock.now()
+        progress, terms = Progress(self.submitter.last_success_at, None, 0), dict[str, Terms]()
         try:
-            progress, terms = await self._ledger.progress(), dict(await self._ledger.terms())
+            progress, terms = await self.ledger.progress(), dict(await self.ledger.terms())
         except LedgerUnavailable as error:
             failures = self._register(now, str(error))
         else:
-            failures = self._register(now, self._ledger.fault)
+            failures = self._register(now, self.ledger.fault)
             self._register_books(now, progress, terms)
-        room = self._room()
+        room = self.room()
         return Status(
-            versions=self._setting.versions,
+            versions=self.setting.versions,
             now=now,
-            started_at=self._setting.started_at,
-            check=self._settings.check,
-            pricing=self._settings.product.pricing,
-            product_id=self._settings.product.id,
-            entitlement=self._gate.entitlement(),
+            started_at=self.setting.started_at,
+            check=self.setting.settings.check,
+            pricing=self.setting.settings.product.pricing,
+            product_id=self.setting.settings.product.id,
+            entitlement=self.gate.entitlement(),
             metering=self._metering(),
-            last_success_at=self._submitter.last_success_at,
+            last_success_at=self.submitter.last_success_at,
             oldest_unsent_hour=progress.oldest_unsent_hour,
-            pod=self._ledger.pod,
-            pod_source=self._ledger.pod_source,
-            region=self._setting.region,
-            credentials=self._setting.credentials,
-            mode=self._settings.marketplace.mode,
-            ledger_path=str(self._settings.ledger.path),
-            ledger_bytes=self._ledger.size(),
+            pod=self.ledger.pod,
+            pod_source=self.ledger.pod_source,
+            region=self.setting.region,
+            credentials=self.setting.credentials,
+            mode=self.setting.settings.marketplace.mode,
+            ledger_path=str(self.setting.settings.ledger.path),
+            ledger_bytes=self.ledger.size(),
             ledger_used=None if room is None else room.used,
             ledger_limit=None if room is None else room.limit,
             conservation=terms,
-            findings=[*self._entitlement_faults(), *self._room_findings(), *self._faults.findings],
-            answers=dict(self._submitter.answers),
-            accepted_events=self._intake.accepted,
-            duplicate_events=self._intake.duplicates,
-            left_unsent=dict(self._submitter.left_unsent),
-            lost_to_probe=dict(self._submitter.lost_to_probe),
+            findings=[*self._entitlement_faults(), *self.room_findings(), *self.faults.findings],
+            answers=dict(self.submitter.answers),
+            accepted_events=self.intake.accepted,
+            duplicate_events=self.intake.duplicates,
+            left_unsent=dict(self.submitter.left_unsent),
+            lost_to_probe=dict(self.submitter.lost_to_probe),
             in_doubt=progress.in_doubt,
             oldest_open_hour=progress.oldest_open_hour,
-            window_closes_at=_after(progress.oldest_unsent_at, self._settings.metering.window),
-            clock_skew=self._clock_skew(),
+            window_closes_at=_after(progress.oldest_unsent_at, self.setting.settings.metering.window),
+            clock_skew=self.clock_skew(),
             failing=frozenset(failure.cause for failure in failures),
-            refused=dict(self._refused),
-            taking=self._intake.taking.distribution(),
-            committing=self._intake.committing.distribution(),
-            sources=self._sources(),
+            refused=dict(self.refused),
+            taking=self.intake.taking.distribution(),
+            committing=self.intake.committing.distribution(),
+            sources=self.sources(),
         )
 
     def _entitlement(self) -> ProbeAnswer:
-        entitlement = self._gate.entitlement()
+        entitlement = self.gate.entitlement()
         reason = entitlement.reason if entitlement.state is State.ENTITLED else entitlement.state.value
         return ProbeAnswer(ok=entitlement.entitled, reason=reason, sentence=entitlement.detail)
 
     def _failures(self) -> list[Failure]:
-        return self._submitter.courses.failures(self._clock.now())
+        return self.submitter.courses.failures(self.clock.now())
 
     def _metering(self) -> Metering:
-        if not self._running():
+        if not self.running():
             return Metering.STOPPED
         failures = self._failures()
         if not failures:
@@ -295,7 +267,7 @@ class HealthReport:
         return Metering.GATED if self._closes_gate(failures) else Metering.FAILING
 
     def _closes_gate(self, failures: Sequence[Failure]) -> bool:
-        settings = self._settings
+        settings = self.setting.settings
         return closes_gate(failures, settings.metering.on_failing, overage=settings.check is EntitlementCheck.LICENSE)
 
 

@@ -25,8 +25,7 @@ from sidecar.marketplace.license_manager import (
 class LicenseCalls:
     """License Manager in any Region.
 
-    Args:
-        connect: Returns the open client of a Region.
+    `connect` returns the open client of a Region.
     """
 
     def __init__(self, connect: Callable[[str], Awaitable[LicenseManager]]) -> None:

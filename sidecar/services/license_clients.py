@@ -10,12 +10,7 @@ from sidecar.marketplace.license_manager import LicenseManager, LicenseManagerCl
 
 
 class RegionalClients:
-    """License Manager in any Region.
-
-    Args:
-        endpoint: Where AWS, or the emulator, is.
-        now: As in `LicenseManagerClient`.
-    """
+    """License Manager in any Region."""
 
     def __init__(self, endpoint: Endpoint, now: Callable[[], datetime] | None) -> None:
         self._endpoint = endpoint

@@ -28,22 +28,14 @@ from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.faults import FaultLog, FaultRegister
-from sidecar.services.gate_changes import GateChanges
+from sidecar.services.gate_changes import ASK_AGAIN, LOG_AGAIN, GateChanges
 from sidecar.services.license_failures import explain
 from sidecar.services.license_looks import LicenseLooks
 from sidecar.services.license_proof import LicenseProver, Outcome
 from sidecar.services.license_report import LicenseFaults, view
 from sidecar.services.registrar import DeniedExit
-from sidecar.services.retry_schedule import RetrySchedule
+from sidecar.services.retry_schedule import FIRST_WAIT, RetrySchedule
 
-FIRST_WAIT = timedelta(seconds=1)
-"""The first window of the jitter after a look or a proof without an answer; it doubles."""
-LONGEST_WAIT = timedelta(seconds=60)
-"""The largest window of the jitter."""
-ASK_AGAIN = timedelta(minutes=5)
-"""Between the looks of a pod that was refused, unless `refresh` is shorter."""
-LOG_AGAIN = timedelta(minutes=1)
-"""Between two lines about calls that fail for the same reason."""
 RETURN_WITHIN = timedelta(seconds=8)
 """Real time for the return of the seats when the pod ends."""
 _LOOK = "look"
@@ -73,16 +65,8 @@ class LicenseChoices:
 class LicenseKeeper:
     """The gate of a contract price; `run` does the asking.
 
-    Args:
-        choices: What the seller chose.
-        looks: Asks for the licenses.
-        checkouts: Makes and keeps the checkouts.
-        store: Keeps the evidence.
-        clock: Decides every instant.
-        faults: Takes what an operator must know.
-        random: Returns a uniform random number in [0, 1), for the jitter.
-        log: Takes the events.
-        recheck_after: Real time after which a wait is judged anew, because the clock may have been stepped back.
+    `random` is uniform in [0, 1). A wait is judged anew after `recheck_after` of real time, because the clock may have
+    been stepped back.
     """
 
     rotation_due: datetime | None = None
@@ -113,7 +97,7 @@ class LicenseKeeper:
         self._good: tuple[License, str] | None = None
         """A license of the last look that grants what is required, and its Region."""
         self._look_at = clock.now()
-        self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
+        self._retries = RetrySchedule(random=random)
         # Of its own: what is retried is no fault yet, the entitlement is one once it is unavailable.
         self._trouble = FaultRegister(log)
         self._report = LicenseFaults(faults, self._policy, log)
@@ -163,11 +147,7 @@ class LicenseKeeper:
         """Ignore what MeterUsage answers: with a contract price it is about overage and never touches the gate."""
 
     async def run(self) -> None:
-        """Look, prove and hold until cancelled.
-
-        Raises:
-            DeniedExit: The pod is denied and `on_denied` is exit.
-        """
+        """Look, prove and hold until cancelled; raises DeniedExit if the pod is denied and `on_denied` is exit."""
         await self._recall()
         while True:
             try:

@@ -7,13 +7,15 @@ us-east-1 together prove that there is no license; a good one in either decides 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from sidecar.domain.entitlement.license_policy import LicensePolicy
 from sidecar.domain.entitlement.licenses import Finding, License, Survey, survey
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.license_manager import RedirectException
+from sidecar.settings import Mode, Settings
+from sidecar.settings.values import AUTO
 
 HOME_REGION: Final = "us-east-1"
 """Where AWS Marketplace keeps licenses."""
@@ -41,13 +43,8 @@ class Look:
 class LicenseLooks:
     """Looks for one pod.
 
-    Args:
-        lister: Makes the calls.
-        sku: The product ID.
-        policy: What the seller requires.
-        region: The pod's Region, or the one that the seller has fixed.
-        clock: Decides every instant.
-        any_issuer: As in `sidecar.domain.entitlement.licenses.survey`.
+    `region` is the pod's, or the one that the seller has fixed; `any_issuer` is as in
+    `sidecar.domain.entitlement.licenses.survey`.
     """
 
     def __init__(
@@ -63,6 +60,19 @@ class LicenseLooks:
         self._home_region: str | None = None
         self._empty: dict[str, datetime] = {}
         """When a Region last answered with no license at all."""
+
+    @classmethod
+    def configured(cls, settings: Settings, lister: LicenseLister, region: str, clock: Clock) -> Self:
+        """Return the looks of a configuration; `region` is the pod's."""
+        policy = settings.license
+        return cls(
+            lister=lister,
+            sku=settings.product.id or "",
+            policy=policy,
+            region=region if policy.region == AUTO else policy.region,
+            clock=clock,
+            any_issuer=settings.marketplace.mode is Mode.EMULATOR,
+        )
 
     def prefer(self, region: str) -> None:
         """Ask this Region first: it has answered before."""

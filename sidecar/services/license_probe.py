@@ -32,12 +32,7 @@ _MOST_CHECKOUTS: Final = 2
 class LicenseProbe:
     """The probe of one pod. Implements `sidecar.services.ports.SubscriptionProbe`.
 
-    Args:
-        looks: Asks for the licenses.
-        checkouts: Makes and keeps the checkouts; they are of this probe alone.
-        sku: The product ID.
-        policy: The group `license`, which requires nothing with a custom price.
-        clock: Decides when a lost return is repeated.
+    The checkouts are of this probe alone. With a custom price the policy requires nothing.
     """
 
     proves_record = False

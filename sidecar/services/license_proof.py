@@ -25,12 +25,7 @@ class Outcome(StrEnum):
 
 
 class LicenseProver:
-    """The proof of one pod.
-
-    Args:
-        checkouts: Makes the checkouts.
-        policy: What the seller requires.
-    """
+    """The proof of one pod."""
 
     def __init__(self, checkouts: CheckoutKeeper, policy: LicensePolicy) -> None:
         self._checkouts = checkouts
@@ -58,9 +53,7 @@ class LicenseProver:
     async def prove(self, license_: License, *, seated: bool) -> tuple[Outcome, MarketplaceError | None]:
         """Try the missing checkouts up to the first without a grant; return the outcome, and why one has no answer.
 
-        Args:
-            license_: Grants them.
-            seated: The pod has had all its seats. Another pod returns later seats if AWS refuses it an earlier one.
+        `seated`: the pod has had all its seats. Another pod returns later seats if AWS refuses it an earlier one.
 
         Raises:
             LedgerUnavailable: The ledger cannot be used (sidecar.domain.metering.events).

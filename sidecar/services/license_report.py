@@ -62,13 +62,7 @@ def wrong_unit(license_: License, policy: LicensePolicy) -> str:
 
 
 class LicenseFaults:
-    """The faults of a license and of its seats.
-
-    Args:
-        faults: Takes them.
-        policy: What the seller requires.
-        log: Takes their lines.
-    """
+    """The faults of a license and of its seats."""
 
     def __init__(self, faults: FaultRegister, policy: LicensePolicy, log: FilteringBoundLogger) -> None:
         self._faults = faults

@@ -35,15 +35,8 @@ def build_request(
 ) -> MeterUsageRequest:
     """Return a MeterUsage request.
 
-    Args:
-        product_code: The product.
-        dimension: The dimension.
-        timestamp: An instant in the hour of the usage.
-        quantity: In millionths.
-        whole: Send quantities as whole numbers, not as decimal text.
-        client_token: Makes AWS count repeated requests once.
-        allocations: The parts of the quantity in millionths, with their tags.
-        dry_run: Check the permission only.
+    Quantities are in millionths; with `whole` they are sent as whole numbers, not as decimal text. A dry run checks the
+    permission only.
     """
     parts = tuple(
         UsageAllocation(

@@ -56,11 +56,7 @@ class PodApi(Protocol):
     """This pod's own object in the cluster. Each call takes a few real seconds at most."""
 
     async def get_pod(self) -> PodView:
-        """Return the pod.
-
-        Raises:
-            ClusterFailed: It could not be read (sidecar.domain.pod.lifecycle).
-        """
+        """Return the pod; raises ClusterFailed if it could not be read (sidecar.domain.pod.lifecycle)."""
 
     async def patch_condition(self, condition: Condition, changed_at: datetime) -> None:
         """Set one condition of the pod, with `changed_at` as the time of its last transition.
@@ -80,15 +76,7 @@ class PodApi(Protocol):
 class PodReporter:
     """Reports on one pod.
 
-    Args:
-        api: The pod's object in the cluster.
-        faults: Takes what goes wrong.
-        clock: Real time.
-        own_uid: The pod's UID, None if unknown.
-        readiness_gate: The condition to set, None for none.
-        events: Whether events are written.
-        random: Returns a uniform random number in [0, 1), for the jitter.
-        answer_within: How long the question at shutdown may take.
+    The clock is real time; `random` is uniform in [0, 1). `answer_within` bounds the question at shutdown.
     """
 
     def __init__(

@@ -54,9 +54,7 @@ class SubscriptionProbe(Protocol):
     def explain(self, error: MarketplaceError, service_account: str | None) -> Explanation:
         """Return what a failed call of `ask` means for the entitlement.
 
-        Args:
-            error: What `ask` raised.
-            service_account: What the pod runs as in its cluster, namespace/name.
+        `service_account` is what the pod runs as in its cluster, namespace/name.
         """
 
 

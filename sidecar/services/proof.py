@@ -6,7 +6,7 @@ right in every respect.
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from structlog.typing import FilteringBoundLogger
@@ -32,36 +32,25 @@ class Registered:
     answered_at: datetime
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Prover:
     """Asks for one pod, product and key version. The arguments are those of `sidecar.services.registrar.Registrar`."""
 
-    def __init__(
-        self,
-        *,
-        pod: str,
-        product_code: str,
-        public_key_version: int,
-        client: MarketplaceMetering,
-        signatures: SignatureCheck,
-        clock: Clock,
-        refresh_clock: Callable[[], Awaitable[None]] | None,
-        log: FilteringBoundLogger,
-    ) -> None:
-        self._pod = pod
-        self._product_code = product_code
-        self._public_key_version = public_key_version
-        self._client = client
-        self._signatures = signatures
-        self._clock = clock
-        self._refresh_clock = refresh_clock
-        self._log = log
-        self.rotation_due: datetime | None = None
-        """When the public key version in use expired, as AWS reported it; None while it is current."""
+    pod: str
+    product_code: str
+    public_key_version: int
+    client: MarketplaceMetering
+    signatures: SignatureCheck
+    clock: Clock
+    refresh_clock: Callable[[], Awaitable[None]] | None
+    log: FilteringBoundLogger
+    rotation_due: datetime | None = field(default=None, init=False)
+    """When the public key version in use expired, as AWS reported it; None while it is current."""
 
     async def register_pod(self) -> Evidence:
         """Return the proof of one RegisterUsage call over a fresh nonce that names the pod; raises like `register`."""
         # A fresh nonce for every call: the answer to an earlier call cannot pass for this one's.
-        return await self.register(bind(self._pod, secrets.token_urlsafe(_RANDOM_BYTES)))
+        return await self.register(bind(self.pod, secrets.token_urlsafe(_RANDOM_BYTES)))
 
     async def register(self, nonce: str) -> Evidence:
         """Return the proof that one RegisterUsage call gave.
@@ -81,9 +70,9 @@ class Prover:
     async def ask(self, nonce: str) -> Registered:
         """Return the answer to one RegisterUsage call; raises MarketplaceError if there is none, or it is an error."""
         requested_at = await self._present()
-        result = await self._client.register_usage(
+        result = await self.client.register_usage(
             RegisterUsageRequest(
-                product_code=self._product_code, public_key_version=self._public_key_version, nonce=nonce
+                product_code=self.product_code, public_key_version=self.public_key_version, nonce=nonce
             )
         )
         return Registered(nonce, result, requested_at, await self._present())
@@ -101,9 +90,9 @@ class Prover:
             MarketplaceError: For one of them it would not, or there was no answer.
         """
         for dimension in dimensions:
-            await self._client.meter_usage(
+            await self.client.meter_usage(
                 MeterUsageRequest(
-                    product_code=self._product_code,
+                    product_code=self.product_code,
                     timestamp=await self._present(),
                     usage_dimension=dimension,
                     dry_run=True,
@@ -113,7 +102,7 @@ class Prover:
 
     def metered(self, at: datetime | None = None) -> Evidence:
         """Return the proof that AWS has taken usage at an instant; None means now."""
-        return self._evidence(at or self._clock.now(), "", "")
+        return self._evidence(at or self.clock.now(), "", "")
 
     def licensed(self) -> Evidence:
         """Return the proof that a license gives the right now; it needs no record."""
@@ -122,45 +111,45 @@ class Prover:
 
     def concerns(self, evidence: Evidence) -> bool:
         """Return whether `evidence` is of this pod and product."""
-        return (evidence.pod, evidence.product_code) == (self._pod, self._product_code)
+        return (evidence.pod, evidence.product_code) == (self.pod, self.product_code)
 
     def proved_at(self, evidence: Evidence) -> datetime | None:
         """Return when AWS signed kept `evidence`; None where it is no proof for this pod, product and key version."""
         if not (
-            self.concerns(evidence) and evidence.signature and evidence.public_key_version == self._public_key_version
+            self.concerns(evidence) and evidence.signature and evidence.public_key_version == self.public_key_version
         ):
             return None
         made_at = evidence.registered_at
         try:
             claims = self._verify(evidence.nonce, evidence.signature, IssueWindow.between(made_at, made_at))
         except Refusal as refusal:
-            self._log.error("registration.evidence_refused", rule=refusal.code, detail=refusal.sentence)
+            self.log.error("registration.evidence_refused", rule=refusal.code, detail=refusal.sentence)  # noqa: TRY400 - the sentence is whole
             return None
-        if not is_bound(evidence.nonce, self._pod):
+        if not is_bound(evidence.nonce, self.pod):
             # AWS signed it for another pod, or for an older sidecar, which did not put the pod into its nonces.
-            self._log.error("registration.evidence_refused", rule="pod-binding", detail="the nonce names another pod")
+            self.log.error("registration.evidence_refused", rule="pod-binding", detail="the nonce names another pod")
             return None
         return issued_at(claims)
 
     async def _present(self) -> datetime:
-        if self._refresh_clock is not None:
-            await self._refresh_clock()
-        return self._clock.now()
+        if self.refresh_clock is not None:
+            await self.refresh_clock()
+        return self.clock.now()
 
     def _verify(self, nonce: str, signature: str, issued: IssueWindow) -> Mapping[str, object]:
-        asked = Asked(self._product_code, self._public_key_version, nonce)
-        return verify(signature, self._signatures, self._public_key_version, asked, issued)
+        asked = Asked(self.product_code, self.public_key_version, nonce)
+        return verify(signature, self.signatures, self.public_key_version, asked, issued)
 
     def _evidence(self, made_at: datetime, nonce: str, signature: str) -> Evidence:
-        return Evidence(self._pod, self._product_code, self._public_key_version, made_at, nonce, signature)
+        return Evidence(self.pod, self.product_code, self.public_key_version, made_at, nonce, signature)
 
     def _note_rotation(self, due: datetime | None) -> None:
         if due is None or due == self.rotation_due:
             return
         self.rotation_due = due
-        self._log.warning(
+        self.log.warning(
             "registration.public_key_rotated",
-            public_key_version=self._public_key_version,
+            public_key_version=self.public_key_version,
             rotation=due.isoformat(),
             cure=KEY_ROTATION_CURE,
         )

@@ -26,21 +26,13 @@ from sidecar.marketplace.service_errors import CustomerNotEntitledException
 from sidecar.services.attestation import Attestor
 from sidecar.services.failed_calls import explain_refusal, interpret
 from sidecar.services.faults import FaultLog, FaultRegister
-from sidecar.services.gate_changes import GateChanges
+from sidecar.services.gate_changes import ASK_AGAIN, LOG_AGAIN, GateChanges
 from sidecar.services.ports import EvidenceStore, NoFreeSlot, NoSubscription, SubscriptionProbe
 from sidecar.services.proof import Prover
 from sidecar.services.renewing import Renewal
 from sidecar.services.retry_schedule import RetrySchedule
 from sidecar.settings import EntitlementSettings
 
-FIRST_WAIT = timedelta(seconds=1)
-"""The first window of the jitter after a fault; it doubles."""
-LONGEST_WAIT = timedelta(seconds=60)
-"""The largest window of the jitter."""
-ASK_AGAIN = timedelta(minutes=5)
-"""Between the calls of a pod that was refused."""
-LOG_AGAIN = timedelta(minutes=1)
-"""Between two lines about calls that fail for the same reason."""
 _REGISTRATION = "registration"
 _RECORDED = "AWS Marketplace takes this pod's usage."
 _LICENSED = "A license of AWS Marketplace gives this account the right to the product (entitlement.probe: license)."
@@ -141,7 +133,7 @@ class Registrar:
             name=_REGISTRATION,
         )
         self._keeping = asyncio.Lock()
-        self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
+        self._retries = RetrySchedule(random=random)
         # Of its own: what is retried is no fault yet, the entitlement is one once it is unavailable.
         self._trouble = FaultRegister(log)
 

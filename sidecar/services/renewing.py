@@ -20,11 +20,7 @@ from sidecar.services.proof import Prover
 class Renewal:
     """When the proof is renewed, and the call that does it.
 
-    Args:
-        prover: Asks AWS.
-        remember_for: How long a proof counts.
-        random: Returns a uniform random number in [0, 1).
-        log: Takes the events.
+    A proof counts for `remember_for`; `random` is uniform in [0, 1).
     """
 
     def __init__(

@@ -3,20 +3,25 @@
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Final
 
 from sidecar.domain.backoff import full_jitter
+
+FIRST_WAIT: Final = timedelta(seconds=1)
+"""The first window of the jitter for a call to AWS."""
+LONGEST_WAIT: Final = timedelta(seconds=60)
+"""The largest window of the jitter for a call to AWS."""
 
 
 class RetrySchedule:
     """The waits after failures.
 
-    Args:
-        base: The first window of the jitter; it doubles with each failure.
-        cap: The largest window.
-        random: Returns a uniform random number in [0, 1).
+    The first window of the jitter is `base`; it doubles with each failure, up to `cap`. `random` is uniform in [0, 1).
     """
 
-    def __init__(self, *, base: timedelta, cap: timedelta, random: Callable[[], float]) -> None:
+    def __init__(
+        self, *, random: Callable[[], float], base: timedelta = FIRST_WAIT, cap: timedelta = LONGEST_WAIT
+    ) -> None:
         self._base = base
         self._cap = cap
         self._random = random

@@ -5,6 +5,7 @@ An hour is sealed only if the clock allows it at that very step. The submitter s
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -58,41 +59,33 @@ class HourStore(Protocol):
         """Return the terms of the conservation law by dimension."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Sealer:
     """The hours of one pod, from open to sealed."""
 
-    def __init__(
-        self,
-        *,
-        store: HourStore,
-        gate: EntitlementReader,
-        clock: Clock,
-        rules: MeteringRules,
-        courses: CourseKeeper,
-    ) -> None:
-        self._store = store
-        self._gate = gate
-        self._clock = clock
-        self._rules = rules
-        self._courses = courses
-        self._last_turn: Hour | None = None
-        self.left_unsent: dict[str, int] = {}
-        """Millionths by dimension that the pod's end leaves unsent; empty until then."""
-        self.lost_to_probe: Counter[str] = Counter()
-        """Millionths by dimension that no record takes, because the start probe has the pod's last hour."""
+    store: HourStore
+    gate: EntitlementReader
+    clock: Clock
+    rules: MeteringRules
+    courses: CourseKeeper
+    _last_turn: Hour | None = field(default=None, init=False)
+    left_unsent: dict[str, int] = field(default_factory=dict, init=False)
+    """Millionths by dimension that the pod's end leaves unsent; empty until then."""
+    lost_to_probe: Counter[str] = field(default_factory=Counter, init=False)
+    """Millionths by dimension that no record takes, because the start probe has the pod's last hour."""
 
     async def seal_settled(self, now: datetime) -> None:
         """Seal the hours that have ended and settled at `now`, hours without usage included where they are reported."""
         await self._mark_reportable(now)
         await self._rebook_future_hours()
-        await self._seal(before=hour_of(now - self._rules.settle), settle=self._rules.settle)
+        await self._seal(before=hour_of(now - self.rules.settle), settle=self.rules.settle)
 
     async def seal_for_end(self, now: datetime, *, ending: bool) -> None:
         """Seal the hours that have ended at `now`, and the open hour too if the pod itself is `ending`."""
         if ending:
-            await self._store.drop_unsent_probes(now)
+            await self.store.drop_unsent_probes(now)
             # What is dated a few minutes ahead can only be reported with the hour that is open now.
-            await self._store.rebook_future_hours(after=hour_of(now), now=now)
+            await self.store.rebook_future_hours(after=hour_of(now), now=now)
             await self._seal(before=next_hour(hour_of(now)), settle=None)
             await self._keep_probe_usage(now)
             await self._note_unsent()
@@ -103,11 +96,11 @@ class Sealer:
         """Note the hours to report even without usage, since the last turn: the gate may have opened in between."""
         this = hour_of(now)
         last, self._last_turn = self._last_turn or this, this
-        entitlement = self._gate.entitlement()
+        entitlement = self.gate.entitlement()
         # While suspended only an accepted record can show that the buyer is back. While metering holds the gate closed
         # the app reports nothing: only a zero can be the success that opens it.
-        rules = self._rules
-        gated = closes_gate(self._courses.failures(now), rules.on_failing, overage=rules.overage)
+        rules = self.rules
+        gated = closes_gate(self.courses.failures(now), rules.on_failing, overage=rules.overage)
         reported = entitlement.state is State.SUSPENDED or (
             entitlement.state is State.ENTITLED and (rules.report_zero or gated)
         )
@@ -115,22 +108,22 @@ class Sealer:
             return
         hour = min(max(hour_of(entitlement.since), last, hour_of(now - rules.window)), this)
         while hour <= this:
-            await self._store.mark_reportable(hour)
+            await self.store.mark_reportable(hour)
             hour = next_hour(hour)
 
     async def _rebook_future_hours(self) -> None:
         """Mend what a clock that was ahead has left in hours to come."""
-        now = self._clock.now()
-        buckets = await self._store.rebook_future_hours(after=hour_of(now + MAX_FUTURE), now=now)
+        now = self.clock.now()
+        buckets = await self.store.rebook_future_hours(after=hour_of(now + MAX_FUTURE), now=now)
         if buckets:
             log.warning("metering.clock_went_back", buckets=buckets)
 
     async def _seal(self, *, before: Hour, settle: timedelta | None) -> None:
         """Seal the hours earlier than `before`, each only if it may be sealed by the clock at that very step."""
-        now = self._clock.now()
-        zero_from = next_hour(hour_of(now - self._rules.window))
-        for hour, dimension in await self._store.sealable(before=before, zero_from=zero_from, now=now):
-            sealed = await self._store.seal(hour, dimension, self._clock.now, settle)
+        now = self.clock.now()
+        zero_from = next_hour(hour_of(now - self.rules.window))
+        for hour, dimension in await self.store.sealable(before=before, zero_from=zero_from, now=now):
+            sealed = await self.store.seal(hour, dimension, self.clock.now, settle)
             if sealed is None:
                 continue
             line = log.bind(dimension=dimension, hour=timestamps.render(start_of(hour)))
@@ -142,13 +135,13 @@ class Sealer:
 
     async def _keep_probe_usage(self, now: datetime) -> None:
         """Report what the start probe's slot leaves without an hour: the pod ends before the next one."""
-        for dimension, quantity in (await self._store.keep_probe_usage(now)).items():
+        for dimension, quantity in (await self.store.keep_probe_usage(now)).items():
             self.lost_to_probe[dimension] += quantity
             log.error("metering.probe_slot", dimension=dimension, quantity=render(quantity), cure=PROBE_SLOT_CURE)
 
     async def _note_unsent(self) -> None:
         """Report once what no record of this pod holds although its last hour is sealed: fractions of whole numbers."""
-        terms = await self._store.terms()
+        terms = await self.store.terms()
         unsent = {name: found.open + found.remainder for name, found in terms.items() if found.open + found.remainder}
         if unsent != self.left_unsent:
             self.left_unsent = unsent

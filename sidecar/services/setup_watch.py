@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 
 from sidecar.domain.check_result import CheckResult, CheckStatus
@@ -22,6 +23,7 @@ Poll = Callable[[], Sequence[CheckResult]]
 """Blocks. A check that it leaves out or skips keeps its state; only the result `ok` ends a fault."""
 
 
+@dataclass(eq=False, repr=False)
 class SetupWatch:
     """Runs the checks of one part of the set-up.
 
@@ -34,44 +36,35 @@ class SetupWatch:
         first: Checks that cost nothing. They run before everything else: their faults cause others.
     """
 
-    def __init__(
-        self,
-        poll: Poll,
-        faults: FaultRegister,
-        *,
-        spread: timedelta,
-        random: Callable[[], float],
-        rest: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        first: Poll = tuple,
-    ) -> None:
-        self._poll = poll
-        self._spread = spread
-        self._random = random
-        self._rest = rest
-        self._first = first
-        self._faults = faults
-        self._wrong: set[str] = set()
+    poll: Poll
+    faults: FaultRegister
+    _: KW_ONLY
+    spread: timedelta
+    random: Callable[[], float]
+    rest: Callable[[float], Awaitable[None]] = asyncio.sleep
+    first: Poll = tuple
+    _wrong: set[str] = field(default_factory=set, init=False)
 
     async def run(self, clock: Clock) -> None:
         """Check until all is right; faults are dated by `clock`."""
-        for result in self._first():
+        for result in self.first():
             self._take(result, clock.now())
-        await self._rest(self._spread.total_seconds() * self._random())
+        await self.rest(self.spread.total_seconds() * self.random())
         while True:
             now = clock.now()
-            found = await _on_own_thread(self._poll)
+            found = await _on_own_thread(self.poll)
             for result in found or ():
                 self._take(result, now)
             if found is not None and not self._wrong:
                 return
             # Pods that started together drift apart.
-            await self._rest(RECHECK_INTERVAL.total_seconds() * (0.5 + self._random()))
+            await self.rest(RECHECK_INTERVAL.total_seconds() * (0.5 + self.random()))
 
     def _take(self, result: CheckResult, now: datetime) -> None:
         match result.status:
             case CheckStatus.OK:
                 self._wrong.discard(result.code)
-                self._faults.clear(result.code, now, detail=result.found)
+                self.faults.clear(result.code, now, detail=result.found)
             case CheckStatus.WARN:
                 self._observe(result, now, "setup.doubtful", logging.WARNING)
             case CheckStatus.FAIL:
@@ -82,7 +75,7 @@ class SetupWatch:
     def _observe(self, result: CheckResult, now: datetime, event: str, level: int) -> None:
         self._wrong.add(result.code)
         report = FaultLog(begins=event, ends="setup.mended", about={"check": result.name}, level=level)
-        self._faults.observe(result.code, result.found, result.cure, now, report=report)
+        self.faults.observe(result.code, result.found, result.cure, now, report=report)
 
 
 async def _on_own_thread(poll: Poll) -> Sequence[CheckResult] | None:

@@ -6,7 +6,7 @@ to ask, and what an answer means for the entitlement.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
@@ -43,33 +43,20 @@ class ProbeStore(Protocol):
         """Write what became of a start probe."""
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class StartProbe:
     """The probe of one pod. Implements `sidecar.services.ports.SubscriptionProbe`.
 
-    Args:
-        store: Freezes the record.
-        client: The metering service.
-        clock: Decides the hour.
-        dimension: The dimension of the record; None if the product has none, and then nothing is ever asked.
-        preferred: The hour that the seller chose.
+    Without a dimension the product has none, and then nothing is ever asked.
     """
 
-    def __init__(
-        self,
-        *,
-        store: ProbeStore,
-        client: MarketplaceMetering,
-        clock: Clock,
-        dimension: str | None,
-        preferred: ProbeHour,
-    ) -> None:
-        self._store = store
-        self._client = client
-        self._clock = clock
-        self._dimension = dimension
-        self._preferred = preferred
-        self._refused: Hour | None = None
-        """The newest hour that AWS refused as out of bounds."""
+    store: ProbeStore
+    client: MarketplaceMetering
+    clock: Clock
+    dimension: str | None
+    preferred: ProbeHour
+    _refused: Hour | None = field(default=None, init=False)
+    """The newest hour that AWS refused as out of bounds."""
 
     proves_record = True
     """AWS holds a record of this pod after it."""
@@ -84,17 +71,17 @@ class StartProbe:
         """
         while True:
             record = await self._freeze()
-            frozen = await self._store.begin(record, self._clock.now())
+            frozen = await self.store.begin(record, self.clock.now())
             if frozen is None:
                 continue  # settled meanwhile, for its window closed
             try:
-                result = await self._client.meter_usage(meter_request(record, frozen))
+                result = await self.client.meter_usage(meter_request(record, frozen))
             except MarketplaceError as error:
                 outcome = outcome_of(error)
                 await self._record_outcome(record, frozen, outcome, Answer(str(error), None, error.request_id))
                 if outcome is Outcome.DUPLICATE:
                     return
-                if outcome is Outcome.EXPIRED and record.hour < hour_of(self._clock.now()):
+                if outcome is Outcome.EXPIRED and record.hour < hour_of(self.clock.now()):
                     self._refused = max(record.hour, self._refused or record.hour)
                     continue
                 raise
@@ -111,16 +98,16 @@ class StartProbe:
         return replace(meaning, refused=meaning.refused and meaning.reason is Reason.CUSTOMER_NOT_ENTITLED)
 
     async def _freeze(self) -> Record:
-        if self._dimension is None:
+        if self.dimension is None:
             raise NoFreeSlot("the product has no dimension")
-        record = await self._store.freeze_probe(self._dimension, self._preferred, self._refused, self._clock.now)
+        record = await self.store.freeze_probe(self.dimension, self.preferred, self._refused, self.clock.now)
         if record is None:
-            raise NoFreeSlot(f"dimension {self._dimension} has a record of each hour that a start probe may lie in")
+            raise NoFreeSlot(f"dimension {self.dimension} has a record of each hour that a start probe may lie in")
         return record
 
     async def _record_outcome(self, record: Record, frozen: FrozenRecord, outcome: Outcome, answer: Answer) -> None:
         fate = decide_probe(frozen.unanswered, outcome, answer.words)
-        await self._store.record_probe_outcome(record, fate, answer, self._clock.now())
+        await self.store.record_probe_outcome(record, fate, answer, self.clock.now())
         method = log.debug if isinstance(fate, Wait) else log.info
         method(
             "metering.probe_answered",

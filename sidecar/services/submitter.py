@@ -99,7 +99,6 @@ class Submitter:
         courses: Mapping[str, Course] | None = None,
         refusing_since: Callable[[], datetime | None] = lambda: None,
         longest_sleep: timedelta = LONGEST_SLEEP,
-        last_success_at: datetime | None = None,
     ) -> None:
         self._store = store
         self._client = client
@@ -115,7 +114,7 @@ class Submitter:
         self._sealer = Sealer(store=store, gate=gate, clock=clock, rules=rules, courses=self.courses)
         self._hurried = False
         self._longest_sleep = longest_sleep
-        self.last_success_at = last_success_at or self.courses.last_success_at
+        self.last_success_at = self.courses.last_success_at
         self.answers: Counter[str] = Counter()
         """Attempts of this process by AWS's answer."""
 

@@ -6,6 +6,7 @@ Exactly one file is read. A missing file is a problem, even if every key has a d
 from collections.abc import Mapping
 from pathlib import Path
 
+from sidecar.domain.plaintext import reason_of
 from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.environment import CONFIG
 from sidecar.settings.problems import Problem
@@ -30,9 +31,8 @@ def read(path: str, named_by: str) -> tuple[Entry | None, list[Problem]]:
         with Path(path).open("rb") as file:
             text = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         cure = "give a readable file with --config or SIDECAR_CONFIG"
-        return None, [Problem("configuration file", repr(path), f"cannot be read: {reason}", cure, named_by)]
+        return None, [Problem("configuration file", repr(path), f"cannot be read: {reason_of(error)}", cure, named_by)]
     if len(text) > _LARGEST:
         return None, [_unusable(path, named_by, f"is longer than {_LARGEST} bytes")]
     try:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.domain.declaration import setting
+from sidecar.domain.declaration import key, setting
 from sidecar.domain.entitlement.license_policy import LicensePolicy
 from sidecar.domain.entitlement.price import resolve
 from sidecar.domain.metering.events import Dimension
@@ -69,30 +69,24 @@ class Product:
             missing="set the AWS Marketplace product code of the listing",
         )
     )
-    pricing: Pricing | None = field(
-        default=None,
-        metadata=setting(
-            "Price of the listing: `hourly` (by the hour or the month), `custom` (by dimensions that the product "
-            "reports) or `contract` (entitlements paid in advance). It decides what `entitlement.check: auto` asks "
-            "AWS. `null` decides by `product.public_keys`."
-        ),
+    pricing: Pricing | None = key(
+        None,
+        "Price of the listing: `hourly` (by the hour or the month), `custom` (by dimensions that the product "
+        "reports) or `contract` (entitlements paid in advance). It decides what `entitlement.check: auto` asks "
+        "AWS. `null` decides by `product.public_keys`.",
     )
-    id: str | None = field(
-        default=None,
-        metadata=setting(
-            "Product ID of the listing, which is not the product code. Contract prices and "
-            "`entitlement.probe: license` need it.",
-            parser=values.product_id,
-            allowed="`prod-` and letters or digits; a UUID on older listings",
-        ),
+    id: str | None = key(
+        None,
+        "Product ID of the listing, which is not the product code. Contract prices and "
+        "`entitlement.probe: license` need it.",
+        parser=values.product_id,
+        allowed="`prod-` and letters or digits; a UUID on older listings",
     )
-    public_key_version: int = field(
-        default=1,
-        metadata=setting(
-            "Version of the public key that AWS signs with. Raise it when AWS rotates the key.",
-            least=1,
-            most=LARGEST_VERSION,
-        ),
+    public_key_version: int = key(
+        1,
+        "Version of the public key that AWS signs with. Raise it when AWS rotates the key.",
+        least=1,
+        most=LARGEST_VERSION,
     )
     public_keys: Mapping[int, Path] = field(
         default_factory=dict,
@@ -102,12 +96,10 @@ class Product:
             allowed="version: path of a PEM file",
         ),
     )
-    trusted_codes: tuple[str, ...] = field(
-        default=(),
-        metadata=setting(
-            "If not empty, `product.code` must be one of these. Set it in an image of your own.",
-            allowed="list of product codes",
-        ),
+    trusted_codes: tuple[str, ...] = key(
+        (),
+        "If not empty, `product.code` must be one of these. Set it in an image of your own.",
+        allowed="list of product codes",
     )
 
 
@@ -115,66 +107,52 @@ class Product:
 class EntitlementSettings:
     """How the right to run is proved and what follows."""
 
-    check: EntitlementCheck = field(
-        default=EntitlementCheck.AUTO,
-        metadata=setting(
-            "Proof of the right to run. `auto` takes the check of `product.pricing`; without a price `register` if a "
-            "public key is configured, else `meter`. `register` calls RegisterUsage, for hourly and monthly prices. "
-            "`meter` calls MeterUsage, for custom dimensions: the start probe, then each answer. `license` asks "
-            "License Manager, for contract prices. `none` calls nothing and the gate stays open."
-        ),
+    check: EntitlementCheck = key(
+        EntitlementCheck.AUTO,
+        "Proof of the right to run. `auto` takes the check of `product.pricing`; without a price `register` if a "
+        "public key is configured, else `meter`. `register` calls RegisterUsage, for hourly and monthly prices. "
+        "`meter` calls MeterUsage, for custom dimensions: the start probe, then each answer. `license` asks "
+        "License Manager, for contract prices. `none` calls nothing and the gate stays open.",
     )
-    probe: StartProbe = field(
-        default=StartProbe.RECORD,
-        metadata=setting(
-            "How `check: meter` proves the subscription when a pod starts. `record` submits a real record of "
-            "quantity 0. `license` proves it by the license of the subscription and reports nothing; use it for pods "
-            "that live for less than an hour. `dry-run` checks the permission only, so a pod of an account without a "
-            "subscription runs until its first record is refused."
-        ),
+    probe: StartProbe = key(
+        StartProbe.RECORD,
+        "How `check: meter` proves the subscription when a pod starts. `record` submits a real record of "
+        "quantity 0. `license` proves it by the license of the subscription and reports nothing; use it for pods "
+        "that live for less than an hour. `dry-run` checks the permission only, so a pod of an account without a "
+        "subscription runs until its first record is refused.",
     )
-    probe_dimension: str | None = field(
-        default=None,
-        metadata=setting(
-            "Dimension of the probe record. `null` takes the first. Name one without a price for pods that live for "
-            "less than an hour.",
-            parser=values.dimension_name,
-            allowed="one of `metering.dimensions`",
-        ),
+    probe_dimension: str | None = key(
+        None,
+        "Dimension of the probe record. `null` takes the first. Name one without a price for pods that live for "
+        "less than an hour.",
+        parser=values.dimension_name,
+        allowed="one of `metering.dimensions`",
     )
-    probe_hour: ProbeHour = field(
-        default=ProbeHour.PREVIOUS,
-        metadata=setting(
-            "Hour of the probe record. `previous` takes the hour that has ended, and the current one if AWS refuses it "
-            "with TimestampOutOfBoundsException. Usage of the hour is carried into the next one."
-        ),
+    probe_hour: ProbeHour = key(
+        ProbeHour.PREVIOUS,
+        "Hour of the probe record. `previous` takes the hour that has ended, and the current one if AWS refuses it "
+        "with TimestampOutOfBoundsException. Usage of the hour is carried into the next one.",
     )
-    on_denied: OnDenied = field(
-        default=OnDenied.HOLD,
-        metadata=setting(
-            "After a refusal `hold` keeps the pod running, not ready, and asks again every 5 minutes. `exit` ends the "
-            "process with code 3; use it for a Job that must not hang."
-        ),
+    on_denied: OnDenied = key(
+        OnDenied.HOLD,
+        "After a refusal `hold` keeps the pod running, not ready, and asks again every 5 minutes. `exit` ends the "
+        "process with code 3; use it for a Job that must not hang.",
     )
-    retry_for: timedelta = field(
-        default=timedelta(minutes=30),
-        metadata=setting(
-            "Time without an answer during which the state is `pending`; afterwards it is `unavailable`. The sidecar "
-            "keeps asking in both states.",
-            least=timedelta(),
-            most=_DAY,
-            because="a pod that is not registered within hours may not be metered",
-        ),
+    retry_for: timedelta = key(
+        timedelta(minutes=30),
+        "Time without an answer during which the state is `pending`; afterwards it is `unavailable`. The sidecar "
+        "keeps asking in both states.",
+        least=timedelta(),
+        most=_DAY,
+        because="a pod that is not registered within hours may not be metered",
     )
-    remember_for: timedelta = field(
-        default=timedelta(hours=24),
-        metadata=setting(
-            "How long a restarted container of the same pod runs on the newest proof while AWS is unreachable. `0s` "
-            "is never.",
-            least=timedelta(),
-            most=31 * _DAY,
-            because="an entitlement may have ended since",
-        ),
+    remember_for: timedelta = key(
+        timedelta(hours=24),
+        "How long a restarted container of the same pod runs on the newest proof while AWS is unreachable. `0s` "
+        "is never.",
+        least=timedelta(),
+        most=31 * _DAY,
+        because="an entitlement may have ended since",
     )
 
 
@@ -182,14 +160,12 @@ class EntitlementSettings:
 class LicenseSettings(LicensePolicy):
     """What a contract must grant."""
 
-    region: str = field(
-        default=values.AUTO,
-        metadata=setting(
-            "Region of License Manager. `auto` takes the pod's Region, then the one that AWS redirects to, then the "
-            "home Region of the license.",
-            parser=values.license_region,
-            allowed="`auto`, or name of a Region",
-        ),
+    region: str = key(
+        values.AUTO,
+        "Region of License Manager. `auto` takes the pod's Region, then the one that AWS redirects to, then the "
+        "home Region of the license.",
+        parser=values.license_region,
+        allowed="`auto`, or name of a Region",
     )
 
 
@@ -213,23 +189,19 @@ class MeteringSettings(MeteringPolicy):
 class LedgerSettings:
     """The ledger's file."""
 
-    path: Path = field(
-        default=Path("/var/lib/marketplace-sidecar/ledger.db"),
-        metadata=setting(
-            "The ledger, on a local volume that outlives the container. One ledger serves one pod.",
-            parser=values.ledger_path,
-            allowed="path of a file",
-        ),
+    path: Path = key(
+        Path("/var/lib/marketplace-sidecar/ledger.db"),
+        "The ledger, on a local volume that outlives the container. One ledger serves one pod.",
+        parser=values.ledger_path,
+        allowed="path of a file",
     )
-    max_size: int | None = field(
-        default=None,
-        metadata=setting(
-            "Maximum size of the ledger. The sidecar answers usage with 503 before the ledger reaches it, and still "
-            "submits what it accepted. `null` takes the ledger's size plus the free space of its volume. Set it where "
-            "a larger ledger would evict the pod; the chart sets it.",
-            parser=values.size(_LEAST_LEDGER),
-            allowed="`4MiB` and more, such as `900MiB`",
-        ),
+    max_size: int | None = key(
+        None,
+        "Maximum size of the ledger. The sidecar answers usage with 503 before the ledger reaches it, and still "
+        "submits what it accepted. `null` takes the ledger's size plus the free space of its volume. Set it where "
+        "a larger ledger would evict the pod; the chart sets it.",
+        parser=values.size(_LEAST_LEDGER),
+        allowed="`4MiB` and more, such as `900MiB`",
     )
     """Bytes."""
 
@@ -238,31 +210,25 @@ class LedgerSettings:
 class ApiSettings:
     """The local API, on loopback and, if configured, on a unix socket too."""
 
-    host: str = field(
-        default="127.0.0.1",
-        metadata=setting(
-            "Address of the local API. Only addresses that other pods cannot reach are valid.",
-            parser=values.loopback_host,
-            allowed="a loopback address, or `localhost`",
-        ),
+    host: str = key(
+        "127.0.0.1",
+        "Address of the local API. Only addresses that other pods cannot reach are valid.",
+        parser=values.loopback_host,
+        allowed="a loopback address, or `localhost`",
     )
-    port: int = field(default=8787, metadata=setting("Its port. 0 takes any free one.", least=0, most=65535))
-    socket: Path | None = field(
-        default=None,
-        metadata=setting(
-            "A unix socket in addition, for an app that shares a volume with the sidecar.",
-            parser=values.socket_path,
-            allowed="path of up to 107 bytes",
-        ),
+    port: int = key(8787, "Its port. 0 takes any free one.", least=0, most=65535)
+    socket: Path | None = key(
+        None,
+        "A unix socket in addition, for an app that shares a volume with the sidecar.",
+        parser=values.socket_path,
+        allowed="path of up to 107 bytes",
     )
-    token_file: Path | None = field(
-        default=None,
-        metadata=setting(
-            "File with the bearer token that callers must send; for pods with containers of others. The sidecar reads "
-            "a changed file within a second.",
-            parser=values.path,
-            allowed="path of a file",
-        ),
+    token_file: Path | None = key(
+        None,
+        "File with the bearer token that callers must send; for pods with containers of others. The sidecar reads "
+        "a changed file within a second.",
+        parser=values.path,
+        allowed="path of a file",
     )
 
 
@@ -270,33 +236,29 @@ class ApiSettings:
 class ProbeSettings:
     """The probe listener, on the pod's address."""
 
-    host: str = field(
-        default="0.0.0.0",
-        metadata=setting(
-            "Address of `/livez`, `/startupz`, `/readyz` and `/metrics`, which the kubelet must reach. `0.0.0.0` and "
-            "`::` both mean every IPv4 and IPv6 address of the pod. A name means each of its addresses that the pod "
-            "has.",
-            parser=values.host,
-            allowed="IP address or host name",
-        ),
+    host: str = key(
+        "0.0.0.0",
+        "Address of `/livez`, `/startupz`, `/readyz` and `/metrics`, which the kubelet must reach. `0.0.0.0` and "
+        "`::` both mean every IPv4 and IPv6 address of the pod. A name means each of its addresses that the pod "
+        "has.",
+        parser=values.host,
+        allowed="IP address or host name",
     )
-    port: int = field(default=8788, metadata=setting("Their port. 0 takes any free one.", least=0, most=65535))
+    port: int = key(8788, "Their port. 0 takes any free one.", least=0, most=65535)
 
 
 @dataclass(frozen=True, slots=True)
 class ShutdownSettings:
     """The end of the process."""
 
-    timeout: timedelta = field(
-        default=timedelta(seconds=25),
-        metadata=setting(
-            "Maximum duration of the drain: finished hours, the app's last usage, the open hour. Keep it 5s below the "
-            "pod's grace period, and at 115s or less on Fargate. If the cluster reports less remaining grace, the "
-            "drain takes less, at least 10s.",
-            least=timedelta(),
-            most=timedelta(hours=1),
-            because="a pod's grace period is rarely longer",
-        ),
+    timeout: timedelta = key(
+        timedelta(seconds=25),
+        "Maximum duration of the drain: finished hours, the app's last usage, the open hour. Keep it 5s below the "
+        "pod's grace period, and at 115s or less on Fargate. If the cluster reports less remaining grace, the "
+        "drain takes less, at least 10s.",
+        least=timedelta(),
+        most=timedelta(hours=1),
+        because="a pod's grace period is rarely longer",
     )
 
 
@@ -304,26 +266,21 @@ class ShutdownSettings:
 class MarketplaceSettings:
     """Which Marketplace, and where."""
 
-    region: str | None = field(
-        default=None,
-        metadata=setting(
-            "AWS Region. `null` takes AWS_REGION, else AWS_DEFAULT_REGION. AWS refuses every Region except the pod's "
-            "own, so the default is right in most clusters.",
-            parser=values.region,
-            allowed="name of a Region",
-        ),
+    region: str | None = key(
+        None,
+        "AWS Region. `null` takes AWS_REGION, else AWS_DEFAULT_REGION. AWS refuses every Region except the pod's "
+        "own, so the default is right in most clusters.",
+        parser=values.region,
+        allowed="name of a Region",
     )
-    endpoint_url: str | None = field(
-        default=None,
-        metadata=setting(
-            "Address of the emulator. An error with mode `live`.",
-            parser=values.endpoint_url,
-            allowed="`http://host:port`",
-        ),
+    endpoint_url: str | None = key(
+        None,
+        "Address of the emulator. An error with mode `live`.",
+        parser=values.endpoint_url,
+        allowed="`http://host:port`",
     )
-    mode: Mode = field(
-        default=Mode.LIVE,
-        metadata=setting("`live` is AWS. `emulator` is the service at `endpoint_url`, its clock included, for tests."),
+    mode: Mode = key(
+        Mode.LIVE, "`live` is AWS. `emulator` is the service at `endpoint_url`, its clock included, for tests."
     )
 
 
@@ -331,25 +288,20 @@ class MarketplaceSettings:
 class KubernetesSettings:
     """What the sidecar reads from the cluster and writes to it."""
 
-    enabled: KubernetesUse = field(
-        default=KubernetesUse.AUTO,
-        metadata=setting(
-            "Whether the sidecar asks the cluster if the pod is terminating, and writes events and a condition. "
-            "`auto` does so if the pod has a service account token."
-        ),
+    enabled: KubernetesUse = key(
+        KubernetesUse.AUTO,
+        "Whether the sidecar asks the cluster if the pod is terminating, and writes events and a condition. "
+        "`auto` does so if the pod has a service account token.",
     )
-    readiness_gate: str | None = field(
-        default=None,
-        metadata=setting(
-            "Pod condition that the sidecar sets, as named in the pod's `readinessGates`. It needs the permission "
-            "`patch pods/status`.",
-            parser=values.condition,
-            allowed="type of a pod condition",
-        ),
+    readiness_gate: str | None = key(
+        None,
+        "Pod condition that the sidecar sets, as named in the pod's `readinessGates`. It needs the permission "
+        "`patch pods/status`.",
+        parser=values.condition,
+        allowed="type of a pod condition",
     )
-    events: bool = field(
-        default=True,
-        metadata=setting("Whether the sidecar writes events on the pod. It needs the permission `create events`."),
+    events: bool = key(
+        default=True, sentence="Whether the sidecar writes events on the pod. It needs the permission `create events`."
     )
 
 
@@ -357,10 +309,9 @@ class KubernetesSettings:
 class LogSettings:
     """The log's threshold and form."""
 
-    level: LogLevel = field(default=LogLevel.INFO, metadata=setting("Least severe event that is logged."))
-    format: LogFormat = field(
-        default=LogFormat.AUTO,
-        metadata=setting("Form of log lines. `auto` is `console` on a terminal and `json` elsewhere."),
+    level: LogLevel = key(LogLevel.INFO, "Least severe event that is logged.")
+    format: LogFormat = key(
+        LogFormat.AUTO, "Form of log lines. `auto` is `console` on a terminal and `json` elsewhere."
     )
 
 

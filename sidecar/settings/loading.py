@@ -35,9 +35,7 @@ _STRUCTURED: Mapping[str, Callable[[Reading, Section], object]] = {
 def read(path: str | None, environ: Mapping[str, str]) -> Settings:
     """Return the settings of a file under the environment's overrides.
 
-    Args:
-        path: The file; None means SIDECAR_CONFIG, else the default path.
-        environ: The variables of the process.
+    The file is found by `path`; None means SIDECAR_CONFIG, else the default path.
 
     Raises:
         SettingsError: At least one problem was found; it lists all of them.

@@ -25,6 +25,7 @@ _TRUE = frozenset({"true", "yes", "on"})
 _FALSE = frozenset({"false", "no", "off"})
 _PRODUCT_CODE = re.compile(r"[-a-zA-Z0-9/=:_.@]{1,255}", re.ASCII)
 _PRODUCT_ID = re.compile(r"prod-[a-zA-Z0-9]{1,123}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_LISTED_NAME = re.compile(r".{1,255}", re.DOTALL)
 _LABEL = r"[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?", re.ASCII)
 _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}", re.ASCII)
@@ -139,44 +140,51 @@ def size(least: int) -> Parser[int]:
     return parse
 
 
-def product_code(entry: Entry) -> str:
-    """Read an AWS Marketplace product code (RegisterUsage's model)."""
-    if not _PRODUCT_CODE.fullmatch(text(entry)):
-        raise InvalidValue(
-            "is not a product code",
-            "take the code of the listing: 1 to 255 letters, digits and -/=:_.@",
-        )
-    return entry.text
+def matching(pattern: re.Pattern[str], reason: str, cure: str) -> Parser[str]:
+    """Read text that matches a pattern in full."""
+
+    def parse(entry: Entry) -> str:
+        if not pattern.fullmatch(text(entry)):
+            raise InvalidValue(reason, cure)
+        return entry.text
+
+    return parse
 
 
-def product_id(entry: Entry) -> str:
-    """Read the product ID of a listing, which License Manager calls ProductSKU."""
-    if not _PRODUCT_ID.fullmatch(text(entry)):
-        raise InvalidValue(
-            "is not a product ID",
-            "take the product ID of the listing, such as prod-abcdefghijklm, or a UUID on older listings; it is not "
-            "the product code",
-        )
-    return entry.text
-
-
-def entitlement_name(entry: Entry) -> str:
-    """Read the API name of a contract's entitlement."""
-    if len(text(entry)) > 255:
-        raise InvalidValue("is longer than 255 characters", "take the entitlement's API name from the listing")
-    return entry.text
+product_code = matching(
+    _PRODUCT_CODE, "is not a product code", "take the code of the listing: 1 to 255 letters, digits and -/=:_.@"
+)
+"""Reads an AWS Marketplace product code (RegisterUsage's model)."""
+product_id = matching(
+    _PRODUCT_ID,
+    "is not a product ID",
+    "take the product ID of the listing, such as prod-abcdefghijklm, or a UUID on older listings; it is not the "
+    "product code",
+)
+"""Reads the product ID of a listing, which License Manager calls ProductSKU."""
+region = matching(
+    _REGION, "is not the name of an AWS Region", "write it as us-east-1, or null to use that of the environment"
+)
+"""Reads the name of an AWS Region; whether Marketplace serves it is checked at the first call."""
+condition = matching(
+    _CONDITION,
+    "is not the type of a pod condition",
+    "use the name under readinessGates, such as example.com/entitled",
+)
+"""Reads the type of a pod condition."""
+entitlement_name = matching(
+    _LISTED_NAME, "is longer than 255 characters", "take the entitlement's API name from the listing"
+)
+"""Reads the API name of a contract's entitlement."""
+dimension_name = matching(
+    _LISTED_NAME, "is longer than 255 characters", "take the dimension's API name from the listing"
+)
+"""Reads the API name of a dimension (MeterUsage's model)."""
 
 
 def license_region(entry: Entry) -> str:
     """Read the name of a Region, or `auto`."""
     return entry.text if text(entry) == AUTO else region(entry)
-
-
-def dimension_name(entry: Entry) -> str:
-    """Read the API name of a dimension (MeterUsage's model)."""
-    if len(text(entry)) > 255:
-        raise InvalidValue("is longer than 255 characters", "take the dimension's API name from the listing")
-    return entry.text
 
 
 def path(entry: Entry) -> Path:
@@ -234,25 +242,6 @@ def endpoint_url(entry: Entry) -> str:
     if parts.path.strip("/") or parts.query or parts.fragment or entry.text.endswith(("?", "#")):
         raise InvalidValue("has more than scheme, host and port", cure)
     return entry.text.rstrip("/")
-
-
-def region(entry: Entry) -> str:
-    """Read the name of an AWS Region; whether Marketplace serves it is checked at the first call."""
-    if not _REGION.fullmatch(text(entry)):
-        raise InvalidValue(
-            "is not the name of an AWS Region", "write it as us-east-1, or null to use that of the environment"
-        )
-    return entry.text
-
-
-def condition(entry: Entry) -> str:
-    """Read the type of a pod condition."""
-    if not _CONDITION.fullmatch(text(entry)):
-        raise InvalidValue(
-            "is not the type of a pod condition",
-            "use the name under readinessGates, such as example.com/entitled",
-        )
-    return entry.text
 
 
 def suggest(word: str, words: Iterable[str]) -> str | None:

@@ -30,12 +30,6 @@ class TerminalWriter:
     """A stream of log lines to a terminal."""
 
     def __init__(self, descriptor: int, encoding: str = "utf-8") -> None:
-        """Start the thread.
-
-        Args:
-            descriptor: The terminal.
-            encoding: Its encoding.
-        """
         self._descriptor = descriptor
         self._encoding = encoding
         self._changed = threading.Condition()

@@ -74,11 +74,7 @@ class Child:
             raise
 
     def stop(self) -> int:
-        """End it by SIGTERM and return its exit code.
-
-        Raises:
-            ProcessError: It does not end.
-        """
+        """End it by SIGTERM and return its exit code; raises ProcessError if it does not end."""
         self._process.terminate()
         try:
             return self._process.wait(_STOP_WITHIN)

@@ -17,6 +17,7 @@ import sidecar.marketplace
 from sidecar.marketplace import types, wire
 from sidecar.marketplace.errors import MarketplaceError, Taken
 from sidecar.marketplace.limits import LIMITS, Limit
+from sidecar.marketplace.reading import member_name
 from sidecar.marketplace.service_errors import ERRORS, Refused, error_from
 from sidecar.marketplace.types import BatchMeterUsageRequest, Tag, UsageAllocation, UsageRecord
 from tests.support.service_model import MODEL, modelled
@@ -74,9 +75,7 @@ def test_refusals_are_the_models(operation: str) -> None:
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_field_names_lead_back(structure: str) -> None:
     """The name that a field has on the wire is the model's."""
-    assert set(SHAPES[structure]["members"]) == {
-        wire.member_name(snake_case(name)) for name in SHAPES[structure]["members"]
-    }
+    assert set(SHAPES[structure]["members"]) == {member_name(snake_case(name)) for name in SHAPES[structure]["members"]}
 
 
 @pytest.mark.parametrize("structure", sorted(set(STRUCTURES) & INPUTS))

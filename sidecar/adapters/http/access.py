@@ -69,19 +69,11 @@ class BearerToken:
         self._look_again_at = 0.0
 
     async def load(self) -> None:
-        """Read the token for the first time.
-
-        Raises:
-            TokenFileUnusable: There is none to read.
-        """
+        """Read the token for the first time; raises TokenFileUnusable if there is none to read."""
         await asyncio.to_thread(self._read)
 
     async def check(self, request: web.BaseRequest) -> None:
-        """Refuse a request without the token.
-
-        Raises:
-            HttpProblem: unauthorized.
-        """
+        """Refuse a request without the token; raises HttpProblem (unauthorized)."""
         now = asyncio.get_running_loop().time()
         if now >= self._look_again_at:
             self._look_again_at = now + LOOK_AGAIN_SECONDS

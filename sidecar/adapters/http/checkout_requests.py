@@ -44,11 +44,7 @@ async def read_checkout(request: web.BaseRequest, memory: MemoryBudget) -> Check
 
 
 def id_of(request: web.BaseRequest, prefix: str) -> str:
-    """Return the id or name that a path ends with.
-
-    Raises:
-        HttpProblem: malformed.
-    """
+    """Return the id or name that a path ends with; raises HttpProblem (malformed)."""
     text = unquote(request.rel_url.raw_path.removeprefix(prefix), errors="strict") if _is_utf8(request) else ""
     if not 0 < len(text) <= LONGEST_ID:
         raise HttpProblem(ProblemKind.MALFORMED, f"the path must end with 1 to {LONGEST_ID} characters in UTF-8")

@@ -44,11 +44,7 @@ def bounded(items: Iterable[object]) -> Iterator[object]:
 
 
 def decode_one(body: bytes) -> object:
-    """Return the one JSON value of a large body.
-
-    Raises:
-        HttpProblem: malformed, with the position, or too-large.
-    """
+    """Return the one JSON value of a large body; raises HttpProblem (malformed, with the position, or too-large)."""
     with _Text(body) as text:
         value = text.value("the document")
         text.end()

@@ -46,10 +46,7 @@ _REQUESTED = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 class LicensePaths:
     """The handlers.
 
-    Args:
-        licenses: The services behind them; None for a product without a contract price.
-        memory: Counts the bytes of bodies.
-        requests: Limits concurrent requests.
+    Without a contract price `licenses` is None.
     """
 
     def __init__(self, licenses: Licenses | None, memory: MemoryBudget, requests: ConcurrencyLimit) -> None:

@@ -27,11 +27,7 @@ _BY_NAME = {media.value: media for media in Media}
 
 
 def media_of(request: web.BaseRequest) -> Media:
-    """Return the type of the body of `request`.
-
-    Raises:
-        HttpProblem: unsupported-media-type, with the header to send.
-    """
+    """Return the type of the body; raises HttpProblem (unsupported-media-type, with the header to send)."""
     headers = request.headers
     if "Content-Encoding" in headers and not _is_plain(", ".join(headers.getall("Content-Encoding"))):
         raise HttpProblem(

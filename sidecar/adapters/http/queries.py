@@ -55,11 +55,7 @@ def poll_of(request: web.BaseRequest) -> Poll:
 
 
 def record_query_of(request: web.BaseRequest) -> RecordQuery:
-    """Return the filters of `GET /v1/records`.
-
-    Raises:
-        HttpProblem: malformed.
-    """
+    """Return the filters of `GET /v1/records`; raises HttpProblem (malformed)."""
     given = parameters_of(request, ("status", "dimension", "hour", "after", "limit"))
     status = given.get("status")
     if status is not None and status not in RECORD_STATUSES:
@@ -79,11 +75,7 @@ def record_query_of(request: web.BaseRequest) -> RecordQuery:
 
 
 def after_of(request: web.BaseRequest) -> str | None:
-    """Return where a listing of open buckets resumes, None at its beginning.
-
-    Raises:
-        HttpProblem: malformed.
-    """
+    """Return where a listing of open buckets resumes, None at its beginning; raises HttpProblem (malformed)."""
     after = parameters_of(request, ("after",)).get("after")
     if after is not None and _KEY.fullmatch(after) is None:
         raise _malformed("after", "the `next` of the page before")
@@ -91,21 +83,13 @@ def after_of(request: web.BaseRequest) -> str | None:
 
 
 def refuse_query(request: web.BaseRequest) -> None:
-    """Refuse any parameter on a path that has none.
-
-    Raises:
-        HttpProblem: malformed.
-    """
+    """Refuse any parameter on a path that has none; raises HttpProblem (malformed)."""
     if request.rel_url.raw_query_string:
         parameters_of(request, ())
 
 
 def parameters_of(request: web.BaseRequest, known: Collection[str]) -> dict[str, str]:
-    """Return the query parameters of a path that has those of `known`.
-
-    Raises:
-        HttpProblem: malformed.
-    """
+    """Return the query parameters of a path that has those of `known`; raises HttpProblem (malformed)."""
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in known:

@@ -55,11 +55,7 @@ def bind(host: str, port: int) -> Bound:
 
 
 def places_of(host: str) -> list[Place]:
-    """Return the addresses of `host`, each once.
-
-    Raises:
-        OSError: The name has none.
-    """
+    """Return the addresses of `host`, each once; raises OSError if the name has none."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:

@@ -44,10 +44,7 @@ def event_document(address: PodAddress, event: PodEvent) -> Mapping[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {
-            "name": f"{address.name[:_LONGEST_NAME].rstrip('.-')}.{suffix}",
-            "namespace": address.namespace,
-        },
+        "metadata": {"name": f"{address.name[:_LONGEST_NAME].rstrip('.-')}.{suffix}", "namespace": address.namespace},
         "involvedObject": pod if address.uid is None else {**pod, "uid": address.uid},
         "type": "Warning" if event.reason.warning else "Normal",
         "reason": event.reason.value,
@@ -78,11 +75,7 @@ def review_document(address: PodAddress, access: Access) -> Mapping[str, Any]:
 
 
 def read_review(document: Any) -> bool:
-    """Read the answer to such a question.
-
-    Raises:
-        ValueError: It is none.
-    """
+    """Read the answer to such a question; raises ValueError."""
     match document:
         case {"status": {"allowed": bool(allowed)}}:
             return allowed
@@ -98,9 +91,7 @@ def _instant(instant: datetime) -> str:
 def read_pod(document: Any, answered_at: datetime | None = None) -> PodView:
     """Read a pod's document.
 
-    Args:
-        document: What the API server answered.
-        answered_at: When, by its own clock; None if unknown.
+    `answered_at` is when the API server answered, by its own clock; None if unknown.
 
     Raises:
         ValueError: It is not a pod as the API describes it.

@@ -28,11 +28,7 @@ class KubernetesPackage(NamedTuple):
 
 
 def load_package() -> KubernetesPackage:
-    """Return the parts that are used.
-
-    Raises:
-        ImportError: The package is missing, or has another layout.
-    """
+    """Return the parts that are used; raises ImportError if the package is missing, or has another layout."""
     with _without_inits():
         from kubernetes.client.configuration import Configuration  # noqa: PLC0415 - inside the context alone
         from kubernetes.client.exceptions import ApiException  # noqa: PLC0415 - as above

@@ -56,11 +56,7 @@ class KubernetesPod:
             self._client.close()
 
     async def get_pod(self) -> PodView:
-        """Return the pod.
-
-        Raises:
-            ClusterFailed: It could not be read, or not understood.
-        """
+        """Return the pod; raises ClusterFailed if it could not be read, or not understood."""
         return await self.find_pod(PodPlace(self._address.namespace, self._address.name))
 
     async def load(self) -> None:

@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
-from sidecar.adapters.ledger.queries import record_id, sequence
+from sidecar.adapters.ledger.queries import facts_of, record_id, sequence
 from sidecar.adapters.ledger.store import read_tags
 from sidecar.domain import timestamps
 from sidecar.domain.audit.slots import Submission
@@ -51,36 +50,16 @@ class AuditView:
 
 
 SUBMISSION_COLUMNS = (
-    "seq",
-    "uid",
-    "name",
-    "hour",
-    "quantity",
-    "status",
-    "reason",
-    "client_token",
-    "metering_record_id",
-    "resolved",
-    "sealed_at",
-    "attempted_at",
+    *("seq", "uid", "name", "hour", "quantity", "status", "reason", "client_token", "metering_record_id", "resolved"),
+    *("sealed_at", "attempted_at"),
 )
 """What a submission is made of, by the names of the ledger's view."""
 
 
-def submissions(connection: sqlite3.Connection, path: Path, product_code: str | None = None) -> Iterator[Submission]:
+def submission_rows(connection: sqlite3.Connection, product_code: str | None = None) -> Iterator[sqlite3.Row]:
     """Yield the records of every pod that were made to be submitted, whatever became of them, in order of their seal.
 
-    Args:
-        connection: A connection to the ledger.
-        path: The ledger, as the submissions shall name it.
-        product_code: Only records of this product, and those from before products were kept; None for all.
-    """
-    for row in submission_rows(connection, product_code):
-        yield read_submission(row, str(path))
-
-
-def submission_rows(connection: sqlite3.Connection, product_code: str | None = None) -> Iterator[sqlite3.Row]:
-    """Yield the rows of `submissions`.
+    Of `product_code` only, and those from before products were kept; None is every product.
 
     Raises:
         ValueError: A row has a status or a quantity that this program does not write.
@@ -98,16 +77,9 @@ def submission_rows(connection: sqlite3.Connection, product_code: str | None = N
 def read_submission(row: sqlite3.Row, ledger: str) -> Submission:
     """Return the submission that a row with its columns describes."""
     return Submission(
-        id=record_id(row["seq"]),
+        **facts_of(row),
         ledger=ledger,
         pod=row["uid"],
-        dimension=row["name"],
-        hour=start_of(Hour(row["hour"])),
-        quantity=parse_signed(row["quantity"]),
-        status=RecordStatus(row["status"]),
-        reason=row["reason"],
-        client_token=row["client_token"],
-        metering_record_id=row["metering_record_id"],
         resolved=bool(row["resolved"]),
         sealed_at=from_micros(row["sealed_at"]),
         attempted_at=None if row["attempted_at"] is None else from_micros(row["attempted_at"]),
@@ -157,11 +129,7 @@ def dropped(connection: sqlite3.Connection) -> dict[str, int]:
 
 def audit(connection: sqlite3.Connection, query: RecordQuery) -> Iterator[AuditView]:
     """Yield the decisions about records that match, in order; `status` is the one that the record was given."""
-    asked = {
-        "status": query.status,
-        "dimension": query.dimension,
-        "hour": None if query.hour is None else timestamps.render(query.hour),
-    }
+    asked = {"status": query.status, "dimension": query.dimension, "hour": timestamps.render_known(query.hour)}
     after = 0 if query.after is None else sequence(query.after)
     found = 0
     for row in connection.execute("SELECT * FROM audit WHERE record > ? ORDER BY seq", (after,)):

@@ -74,13 +74,7 @@ class ChargeTable:
         )
 
     def add_records(self, connection: sqlite3.Connection, path: Path, product_code: str | None) -> None:
-        """Keep the records of a ledger that were made to be submitted.
-
-        Args:
-            connection: A connection to the ledger.
-            path: The ledger, as the submissions shall name it.
-            product_code: As in `sidecar.adapters.ledger.auditing.submissions`.
-        """
+        """Keep the records of the ledger at `path` that were made to be submitted; None is every product."""
         marks = ", ".join("?" * len(SUBMISSION_COLUMNS))
         self._connection.executemany(
             f"INSERT INTO submission VALUES (NULL, ?, {marks})",
@@ -88,12 +82,7 @@ class ChargeTable:
         )
 
     def leave_out(self, pods: Collection[str], span: Span) -> LeftOut:
-        """Remove what needs no comparison, and return what it shows about the rest.
-
-        Args:
-            pods: The uids of the pods of the ledgers.
-            span: The hours that are judged.
-        """
+        """Remove what needs no comparison, and return what it shows about the rest."""
         rows = self._connection.execute
         rows(_PAIRS)
         hours = tuple(None if edge is None else hour_of(edge) for edge in (span.since, span.until))

@@ -4,15 +4,14 @@ A pod that takes the ledger over takes over what its predecessor may still hold:
 same seat is extended, never a second one taken.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args, get_type_hints
 
+from sidecar.adapters.ledger.kept import read_kept, write_kept
 from sidecar.adapters.ledger.store import Store
-from sidecar.domain import timestamps
 from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState
 from sidecar.domain.entitlement.states import LicenseEvidence
 from sidecar.domain.metering.hours import from_micros, to_micros
@@ -21,24 +20,11 @@ KEPT_FOR = timedelta(hours=26)
 """How long the newest checkout of an id is kept once it is settled; that of a draw-down is kept without end."""
 _LIVE = ", ".join(f"'{state}'" for state in CheckoutState if state.live)
 _MICROSECOND = timedelta(microseconds=1)
-_COLUMNS = (
-    *(
-        "id",
-        "kind",
-        "pod",
-        "sku",
-        "issuer",
-        "entitlement",
-        "unit",
-        "count",
-        "drawdown",
-        "client_token",
-        "region",
-        "state",
-    ),
-    *("intended_at", "first_attempt_at", "attempted_at", "unanswered", "consumption_token", "arn", "time_to_live"),
-    *("expires_at", "confirmed_at", "unwanted", "settled_at"),
-)
+_FIELDS = tuple(field.name for field in fields(Checkout) if field.name != "seq")
+_TYPES = get_type_hints(Checkout)
+_OTHER_NAMES = {"returning": "unwanted"}
+"""The columns of fields that have another name."""
+_COLUMNS = (*(_OTHER_NAMES.get(name, name) for name in _FIELDS), "pod")
 
 Result = TypeVar("Result")
 
@@ -58,16 +44,12 @@ class Read(Protocol):
 
 
 class CheckoutTable:
-    """The checkouts as the services use them."""
+    """The checkouts as the services use them.
+
+    `admit` raises LedgerFull while the ledger takes no more of the app.
+    """
 
     def __init__(self, write: Write, read: Read, admit: Callable[[Store], None]) -> None:
-        """Make the table.
-
-        Args:
-            write: Does a step in a transaction.
-            read: Reads at one instant.
-            admit: Raises LedgerFull while the ledger takes no more of the app.
-        """
         self._write = write
         self._read = read
         self._admit = admit
@@ -177,7 +159,7 @@ def resolve(store: Store, seq: int, *, drawn: bool, who: str, reason: str, now: 
     store.connection.execute(
         "UPDATE checkout SET state = ?, unanswered = 0, settled_at = ?, resolved_by = ?, resolved_reason = ?"
         " WHERE seq = ?",
-        (resolved.state, _micros(resolved.settled_at), who, reason, seq),
+        (resolved.state, _stored(resolved.settled_at), who, reason, seq),
     )
     return resolved
 
@@ -191,21 +173,13 @@ def prune(store: Store, now: int) -> int:
 
 
 def _values(store: Store, checkout: Checkout) -> tuple[object, ...]:
-    return (
-        *(checkout.id, checkout.kind, store.pod, checkout.sku, checkout.issuer, checkout.entitlement, checkout.unit),
-        *(
-            checkout.count,
-            checkout.drawdown,
-            checkout.client_token,
-            checkout.region,
-            checkout.state,
-            to_micros(checkout.intended_at),
-        ),
-        *(_micros(checkout.first_attempt_at), _micros(checkout.attempted_at), checkout.unanswered),
-        *(checkout.consumption_token, checkout.arn, checkout.time_to_live // _MICROSECOND),
-        *(_micros(checkout.expires_at), _micros(checkout.confirmed_at), checkout.returning),
-        _micros(checkout.settled_at),
-    )
+    return (*(_stored(getattr(checkout, name)) for name in _FIELDS), store.pod)
+
+
+def _stored(value: object) -> object:
+    if isinstance(value, datetime):
+        return to_micros(value)
+    return value // _MICROSECOND if isinstance(value, timedelta) else value
 
 
 def read_checkout(row: sqlite3.Row) -> Checkout:
@@ -214,77 +188,24 @@ def read_checkout(row: sqlite3.Row) -> Checkout:
     Raises:
         ValueError, OverflowError: The row is not one that this program writes.
     """
-    return Checkout(
-        id=row["id"],
-        kind=CheckoutKind(row["kind"]),
-        sku=row["sku"],
-        issuer=row["issuer"],
-        entitlement=row["entitlement"],
-        unit=row["unit"],
-        count=row["count"],
-        drawdown=bool(row["drawdown"]),
-        client_token=row["client_token"],
-        region=row["region"],
-        state=CheckoutState(row["state"]),
-        intended_at=from_micros(row["intended_at"]),
-        first_attempt_at=_instant(row["first_attempt_at"]),
-        attempted_at=_instant(row["attempted_at"]),
-        unanswered=row["unanswered"],
-        consumption_token=row["consumption_token"],
-        arn=row["arn"],
-        time_to_live=row["time_to_live"] * _MICROSECOND,
-        expires_at=_instant(row["expires_at"]),
-        confirmed_at=_instant(row["confirmed_at"]),
-        returning=bool(row["unwanted"]),
-        settled_at=_instant(row["settled_at"]),
-        seq=row["seq"],
-    )
+    members = {name: _read(_TYPES[name], row[_OTHER_NAMES.get(name, name)]) for name in _FIELDS}
+    return Checkout(seq=row["seq"], **members)
+
+
+def _read(annotation: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    kind = next(iter(get_args(annotation)), annotation)
+    if kind is datetime:
+        return from_micros(value)
+    return value * _MICROSECOND if kind is timedelta else kind(value)
 
 
 def read_license(connection: sqlite3.Connection) -> LicenseEvidence | None:
     """Return what was kept last, or None; what is not evidence counts as none, for it proves nothing."""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'license'").fetchone()
-    if row is None:
-        return None
-    try:
-        kept = json.loads(row["value"])
-        instants = {name: datetime.fromisoformat(kept[name]) if kept[name] else None for name in _INSTANTS}
-        return LicenseEvidence(
-            pod=str(kept["pod"]),
-            sku=str(kept["sku"]),
-            arn=str(kept["arn"]),
-            region=str(kept["region"]),
-            proved_at=datetime.fromisoformat(kept["proved_at"]),
-            seated=kept["seated"] is True,
-            **instants,
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-_INSTANTS = ("begin", "end", "unseated_at", "missing_at", "closed_at")
+    return read_kept(connection, "license", LicenseEvidence)
 
 
 def write_license(store: Store, evidence: LicenseEvidence) -> None:
     """Keep `evidence` in place of what was there."""
-    instants = {name: getattr(evidence, name) for name in _INSTANTS}
-    kept = {
-        "pod": evidence.pod,
-        "sku": evidence.sku,
-        "arn": evidence.arn,
-        "region": evidence.region,
-        "proved_at": timestamps.render(evidence.proved_at),
-        "seated": evidence.seated,
-        **{name: None if instant is None else timestamps.render(instant) for name, instant in instants.items()},
-    }
-    store.connection.execute(
-        "INSERT INTO meta VALUES ('license', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (json.dumps(kept),)
-    )
-
-
-def _instant(micros: int | None) -> datetime | None:
-    return None if micros is None else from_micros(micros)
-
-
-def _micros(instant: datetime | None) -> int | None:
-    return None if instant is None else to_micros(instant)
+    write_kept(store, "license", evidence)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import groupby
 
 from sidecar.adapters.ledger.merging import Following, Key, in_pairs, plain_rows, sums
-from sidecar.adapters.ledger.store import read_bucket
+from sidecar.adapters.ledger.store import read_bucket, recall
 from sidecar.domain import timestamps
 from sidecar.domain.metering.events import Aggregation
 from sidecar.domain.metering.hours import Hour, start_of
@@ -95,8 +95,7 @@ def summed_dimensions(connection: sqlite3.Connection) -> list[str]:
 
 def proved_from(connection: sqlite3.Connection) -> int:
     """Return the hour from which on the buckets are all there; earlier ones have been pruned into the totals."""
-    row = connection.execute("SELECT value FROM meta WHERE key = 'proved-from'").fetchone()
-    return 0 if row is None else int(row["value"])
+    return int(recall(connection, "proved-from") or 0)
 
 
 def breaches(connection: sqlite3.Connection) -> Iterator[str]:
@@ -167,8 +166,7 @@ def _broken_buckets(connection: sqlite3.Connection, names: dict[int, str]) -> It
     for hour, dimension, _, tag_set, sentence in broken:
         yield f"bucket {names[dimension]} {_hour(hour)} tag set {tag_set}: {sentence}"
     moved = plain_rows(
-        connection,
-        "SELECT pod, dimension, hour, moved FROM bucket WHERE moved <> '0' ORDER BY pod, dimension, hour",
+        connection, "SELECT pod, dimension, hour, moved FROM bucket WHERE moved <> '0' ORDER BY pod, dimension, hour"
     )
     gone = plain_rows(
         connection,
@@ -186,12 +184,10 @@ def _broken_quantities(connection: sqlite3.Connection, horizon: int) -> Iterator
     """Yield hour, dimension, pod and tag set of each bucket whose parts are wrong, and what is wrong with them."""
     # A bucket without a carried or moved quantity has nothing that could disagree, unless an entry is there for it.
     held = plain_rows(
-        connection,
-        "SELECT pod, dimension, hour, tag_set, carried FROM bucket WHERE carried <> '0' ORDER BY 1, 2, 3, 4",
+        connection, "SELECT pod, dimension, hour, tag_set, carried FROM bucket WHERE carried <> '0' ORDER BY 1, 2, 3, 4"
     )
     entered = plain_rows(
-        connection,
-        "SELECT to_pod, dimension, to_hour, tag_set, quantity FROM movement ORDER BY 1, 2, 3, 4",
+        connection, "SELECT to_pod, dimension, to_hour, tag_set, quantity FROM movement ORDER BY 1, 2, 3, 4"
     )
     for (pod, dimension, hour, tag_set), carried, entries in in_pairs(sums(held, 4), sums(entered, 4)):
         if carried != entries and hour >= horizon and _is_there(connection, pod, dimension, hour, tag_set):

@@ -133,11 +133,7 @@ def open_alone(path: Path) -> sqlite3.Connection:
 
 
 def refuse_no_file(path: Path) -> None:
-    """Refuse a path without a file.
-
-    Raises:
-        LedgerUnusable: There is none, it cannot be seen, or it is a folder.
-    """
+    """Refuse a path without a file; raises LedgerUnusable if there is none, it cannot be seen, or it is a folder."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError as error:

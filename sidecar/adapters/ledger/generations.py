@@ -55,10 +55,7 @@ class TermsChange:
 def apply_terms(store: Store, rules: MeteringRules, now: int) -> TermsChange:
     """Make the configured terms the ones that take usage, inside the caller's transaction; what that has changed."""
     change = TermsChange(filled=_fill(store, rules))
-    store.connection.execute(
-        "INSERT INTO meta VALUES ('product-code', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-        (rules.product_code,),
-    )
+    store.remember("product-code", rules.product_code)
     for name in rules.dimensions:
         if _activate(store, name, rules):
             change.renewed[name] = 0

@@ -41,9 +41,7 @@ def take_identity(store: Store, uid: str | None, source: str, now: int) -> tuple
         "INSERT INTO pod (uid, source, first_seen_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (uid, source, now)
     )
     store.pod = int(store.one("SELECT id FROM pod WHERE uid = ?", uid)["id"])
-    store.connection.execute(
-        "INSERT INTO meta VALUES ('pod', ?) ON CONFLICT DO UPDATE SET value = excluded.value", (uid,)
-    )
+    store.remember("pod", uid)
     return uid, source
 
 

@@ -223,12 +223,8 @@ class Ledger(LedgerAccess):
     ) -> SealedHour | None:
         """Freeze one dimension's hour, with its client token; None when there is nothing to send, or it is too early.
 
-        Args:
-            hour: The hour to close.
-            dimension: The dimension's name.
-            clock: Returns the present instant. It is read inside the step, because the clock may have been set since
-                the caller read it.
-            settle: As in `sidecar.domain.metering.sealing.sealable_at`.
+        `clock` is read inside the step, because the clock may have been set since the caller read it; `settle` is as in
+        `sidecar.domain.metering.sealing.sealable_at`.
         """
 
         def seal(store: Store) -> SealedHour | None:
@@ -282,11 +278,7 @@ class Ledger(LedgerAccess):
     ) -> Record | None:
         """Return the pod's start probe, frozen with its client token; None if no slot is free.
 
-        Args:
-            dimension: The dimension's name.
-            preferred: The hour that the seller chose.
-            refused: The newest hour that AWS refused as out of bounds.
-            clock: Returns the present instant; read inside the step, as in `seal`.
+        `refused` is the newest hour that AWS refused as out of bounds; `clock` is read inside the step, as in `seal`.
         """
 
         def freeze(store: Store) -> Record | None:

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.store import read_tags
@@ -90,10 +91,7 @@ class Choice:
 def open_buckets(connection: sqlite3.Connection, *, limit: int = -1, after: str | None = None) -> list[BucketView]:
     """Return open buckets, oldest hour first; within what is returned by dimension and tags.
 
-    Args:
-        connection: A connection to the ledger.
-        limit: How many at most; -1 returns all.
-        after: The greatest `key` of the listing that this one continues.
+    At most `limit`, -1 for all; `after` is the greatest `key` of the listing that this one continues.
     """
     # In the order of the index of open buckets: a page costs as much as it shows.
     rows = connection.execute(
@@ -235,17 +233,24 @@ def sequence(identifier: str) -> int:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else 2**62
 
 
+def facts_of(row: sqlite3.Row) -> dict[str, Any]:
+    """Return the fields of `RecordFacts` from a row of the records' view."""
+    return {
+        "id": record_id(row["seq"]),
+        "dimension": row["name"],
+        "hour": start_of(Hour(row["hour"])),
+        "quantity": parse_signed(row["quantity"]),
+        "status": RecordStatus(row["status"]),
+        "reason": row["reason"],
+        "client_token": row["client_token"],
+        "metering_record_id": row["metering_record_id"],
+    }
+
+
 def _view(connection: sqlite3.Connection, row: sqlite3.Row) -> RecordView:
     shares = connection.execute("SELECT * FROM tagged_allocation WHERE record = ? ORDER BY tags", (row["seq"],))
     return RecordView(
-        id=record_id(row["seq"]),
-        dimension=row["name"],
-        hour=start_of(Hour(row["hour"])),
-        quantity=parse_signed(row["quantity"]),
-        status=RecordStatus(row["status"]),
-        reason=row["reason"],
-        client_token=row["client_token"],
-        metering_record_id=row["metering_record_id"],
+        **facts_of(row),
         attempts=row["attempts"],
         allocations=[AllocationView(parse_signed(share["quantity"]), read_tags(share["tags"])) for share in shares],
         sealed_at=from_micros(row["sealed_at"]),

@@ -13,7 +13,7 @@ from pathlib import Path
 from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writing
 from sidecar.adapters.ledger.queries import Choice, choose, record_id, sequence, undecided_reasons
 from sidecar.adapters.ledger.snapshot import reading
-from sidecar.adapters.ledger.store import Move, Store
+from sidecar.adapters.ledger.store import Move, Store, recall
 from sidecar.adapters.ledger.submitting import carry_record
 from sidecar.domain import timestamps
 from sidecar.domain.audit.decisions import Action, Disputed, Resolution, objection
@@ -50,13 +50,7 @@ def resolve_all_in(
 ) -> list[Resolved]:
     """Resolve the chosen records of the ledger at `path` by one decision, durably: all of them or none.
 
-    Args:
-        path: The ledger, whether or not a sidecar runs on it.
-        choice: The records.
-        resolution: The decision.
-        who: The user who makes it.
-        now: Epoch microseconds.
-        keep: False tries everything and leaves the ledger as it was.
+    `now` is in epoch microseconds. Without `keep` everything is tried, and the ledger left as it was.
 
     Raises:
         NotResolvable: See there. Nothing fits the choice, or one of the records cannot be resolved so.
@@ -169,8 +163,7 @@ def _heir(store: Store, row: sqlite3.Row) -> int:
 
     Usage of another product joins it by the person's decision alone.
     """
-    found = store.rows("SELECT value FROM meta WHERE key = 'product-code'")
-    code = found[0]["value"] if found else row["product_code"]
+    code = recall(store.connection, "product-code") or row["product_code"]
     if row["product_code"] == code:
         return store.heir(row["dimension"])
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from sidecar.adapters.ledger.space import RETRY_AFTER, WARN_FROM, Room, describe
-from sidecar.adapters.ledger.store import Store
+from sidecar.adapters.ledger.store import Store, recall
 from sidecar.domain.metering.hours import from_micros, to_micros
 from sidecar.domain.status import Finding
 
@@ -47,11 +47,11 @@ class RoomWatch:
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Continue a refusal that the ledger keeps from an earlier process; a damaged row keeps none."""
-        row = connection.execute("SELECT value FROM meta WHERE key = 'refusing-since'").fetchone()
-        if row is None:
+        text = recall(connection, "refusing-since")
+        if text is None:
             return
         with suppress(ValueError, TypeError, OverflowError):
-            since, more = json.loads(row["value"])
+            since, more = json.loads(text)
             self._kept = (None if since is None else from_micros(since)), int(more)
             self.refusing_since, self._refused_bytes = self._kept
 
@@ -62,10 +62,7 @@ class RoomWatch:
         found = self.refusing_since, self._refused_bytes
         since = None if found[0] is None else to_micros(found[0])
         with store.transaction():
-            store.connection.execute(
-                "INSERT INTO meta VALUES ('refusing-since', ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-                (json.dumps([since, found[1]]),),
-            )
+            store.remember("refusing-since", json.dumps([since, found[1]]))
         self._kept = found
 
     def refuse(self, detail: str, now: datetime, more: int = 0) -> None:

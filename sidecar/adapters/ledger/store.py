@@ -82,6 +82,12 @@ class Store:
             self._undo()
             raise
 
+    def remember(self, key: str, value: str) -> None:
+        """Keep the one value of a key, in place of what was there."""
+        self.connection.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", (key, value)
+        )
+
     def _undo(self) -> None:
         self._dimensions.clear()
         self._families.clear()
@@ -256,8 +262,7 @@ class Store:
         if delta:
             before = parse_signed(self.one(f"SELECT {term} FROM dimension WHERE id = ?", dimension)[term])
             self.connection.execute(
-                f"UPDATE dimension SET {term} = ? WHERE id = ?",
-                (render(before + delta), dimension),
+                f"UPDATE dimension SET {term} = ? WHERE id = ?", (render(before + delta), dimension)
             )
 
 
@@ -276,3 +281,9 @@ def read_bucket(row: sqlite3.Row) -> Bucket:
 def read_tags(text: str) -> Tags:
     """Return the tag set that a row of its table names."""
     return tuple((key, value) for key, value in json.loads(text))
+
+
+def recall(connection: sqlite3.Connection, key: str) -> str | None:
+    """Return the value that `Store.remember` has kept; None if there is none."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row["value"])

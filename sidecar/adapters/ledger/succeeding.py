@@ -12,9 +12,7 @@ from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver, summ
 def find_predecessor(store: Store, uid: str | None) -> Predecessor | None:
     """Return the pod that had the ledger last; None before the first one, and where that is the pod of `uid` itself.
 
-    Args:
-        store: The ledger.
-        uid: This pod's, or None where the ledger keeps it.
+    `uid` is this pod's, None where the ledger keeps it.
     """
     rows = store.rows(
         "SELECT uid, source, pod_namespace, pod_name FROM pod JOIN meta ON meta.value = pod.uid WHERE meta.key = 'pod'"

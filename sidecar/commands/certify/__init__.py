@@ -25,6 +25,7 @@ from sidecar.commands.certify.file import NotKept, ReportFile, Unusable, open_re
 from sidecar.commands.certify.output import announce, confirm, summarize
 from sidecar.commands.certify.report import Conclusion
 from sidecar.commands.certify.target import NotReady, begin, find_caller, read_quantity, require_pod
+from sidecar.commands.tables import refuse
 from sidecar.domain import durations
 from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import Endpoint, MarketplaceMeteringClient, UnsupportedRegion
@@ -66,19 +67,18 @@ def run(args: argparse.Namespace) -> int:
     settings = load(args.config, os.environ)
     amount = read_quantity(args.quantity, settings)
     if not (args.yes or args.dry_run or _on_terminal()):
-        return _refuse(
+        return refuse(
             "certify asks for confirmation before it sends anything, and standard input is not a terminal: "
-            "give --yes or --dry-run",
-            ExitCode.BAD_COMMAND,
+            "give --yes or --dry-run"
         )
     try:
         return _certify(settings, args, amount)
     except (NotReady, NotKept, PodInUse, PodUnknown) as refusal:
-        return _refuse(str(refusal), ExitCode.FAILED)
+        return refuse(str(refusal), ExitCode.FAILED)
     except (PodRefused, Unusable, UnusableKeys, UnsupportedRegion) as refusal:
-        return _refuse(str(refusal), ExitCode.BAD_COMMAND)
+        return refuse(str(refusal))
     except LedgerUnusable as unusable:
-        return _refuse(str(unusable), ExitCode.LEDGER_UNUSABLE)
+        return refuse(str(unusable), ExitCode.LEDGER_UNUSABLE)
 
 
 def _certify(settings: Settings, args: argparse.Namespace, amount: str) -> int:
@@ -139,8 +139,3 @@ def _duration(text: str) -> timedelta:
     if found is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration like 0s, 90s or 5m")
     return found
-
-
-def _refuse(sentence: str, code: ExitCode) -> ExitCode:
-    sys.stderr.write(f"{sentence}\n")
-    return code

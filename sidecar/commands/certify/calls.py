@@ -130,8 +130,7 @@ class Certifier:
             await self.conclude(registration, CallOutcome.REFUSED)
             return False
         registration.claims = {name: value for name, value in claims.items() if name.lower() in _SHOWN_CLAIMS}
-        expired_at = answer.result.public_key_rotation_timestamp
-        registration.key_expired_at = None if expired_at is None else timestamps.render(expired_at)
+        registration.key_expired_at = timestamps.render_known(answer.result.public_key_rotation_timestamp)
         await self.take(registration, answer.result.request_id)
         return True
 

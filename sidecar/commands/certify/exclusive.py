@@ -30,10 +30,7 @@ class PodInUse(Exception):  # noqa: N818 - what is the case, as the seller reads
 def exclusive_pod(api: ApiSettings, ledger: LedgerSettings, pod: str | None) -> Iterator[None]:
     """Run the block if no sidecar runs, or has run, in this pod.
 
-    Args:
-        api: Where its sidecar would listen.
-        ledger: Where it would keep its usage.
-        pod: This pod's identity; None if only the ledger knows it.
+    `pod` is this pod's identity, None if only the ledger knows it.
 
     Raises:
         PodInUse: A sidecar runs, or has run.

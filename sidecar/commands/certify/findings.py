@@ -5,10 +5,9 @@ stops the certification.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from sidecar.commands.certify.file import ReportFile
@@ -16,35 +15,14 @@ from sidecar.commands.certify.report import CallOutcome, Finding, Frozen, Questi
 from sidecar.domain import timestamps
 from sidecar.domain.metering.hours import hour_of, previous_hour, start_of
 from sidecar.domain.policy import EntitlementCheck, QuantityKind
-from sidecar.marketplace import CustomerNotEntitledException, Disposition, MarketplaceError, MarketplaceMetering
+from sidecar.marketplace import CustomerNotEntitledException, Disposition, MarketplaceError
 from sidecar.services.meter_request import build_request
-from sidecar.services.proof import Prover
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from sidecar.commands.certify.calls import Certifier
 
 _NONCE_BYTES = 32
 _UNANSWERED = frozenset({Disposition.RETRY, Disposition.FIX_SETUP})
-
-
-class Asking(Protocol):
-    """What the questions need of a run."""
-
-    @property
-    def file(self) -> ReportFile:
-        """The report."""
-
-    @property
-    def service(self) -> MarketplaceMetering:
-        """AWS."""
-
-    def make_prover(self) -> Prover:
-        """Return what asks for the registration of this pod."""
-
-    async def repeat(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Return the answer to a call, made again while AWS gives none."""
-
-    async def present(self) -> datetime:
-        """Return the present instant."""
 
 
 def open_questions(file: ReportFile) -> list[Question]:
@@ -56,7 +34,7 @@ def open_questions(file: ReportFile) -> list[Question]:
     return [question for question in Question if question not in known]
 
 
-async def find_out(run: Asking) -> None:
+async def find_out(run: "Certifier") -> None:
     """Ask each open question once, and write the answer into the report."""
     for question in open_questions(run.file):
         finding = await _frozen(run, question)
@@ -77,7 +55,7 @@ async def find_out(run: Asking) -> None:
         run.file.save()
 
 
-async def _frozen(run: Asking, question: Question) -> Finding:
+async def _frozen(run: "Certifier", question: Question) -> Finding:
     """Return the finding of a question, with its request on disk."""
     report, now = run.file.report, await run.present()
     finding = next((each for each in report.findings if each.question == question), None)
@@ -91,7 +69,7 @@ async def _frozen(run: Asking, question: Question) -> Finding:
     return finding
 
 
-async def _meter_nothing(run: Asking, finding: Finding) -> None:
+async def _meter_nothing(run: "Certifier", finding: Finding) -> None:
     assert finding.request is not None  # noqa: S101 - _frozen has made it
     request = build_request(
         product_code=run.file.report.subject.product_code,

@@ -13,6 +13,7 @@ from uuid import uuid4
 
 from sidecar.commands.certify.report import LicenseCall
 from sidecar.domain import timestamps
+from sidecar.domain.entitlement.licenses import MARKETPLACE_USAGE
 from sidecar.marketplace import Disposition, MarketplaceError
 from sidecar.marketplace.license_manager import (
     MARKETPLACE_FINGERPRINT,
@@ -31,13 +32,11 @@ from sidecar.marketplace.license_manager import (
     ReceivedStatus,
     Unit,
 )
+from sidecar.services.license_looks import HOME_REGION
 
 if TYPE_CHECKING:
     from sidecar.commands.certify.calls import Certifier
 
-USAGE = "AWS::Marketplace::Usage"
-"""The entitlement without a count that AWS Marketplace adds to licenses."""
-_HOME_REGION = "us-east-1"
 _NO_LICENSE_CURE = (
     "Subscribe to the product with this account, and accept the license's grant in the License Manager console."
 )
@@ -48,7 +47,7 @@ async def examine_license(certifier: "Certifier", found: LicenseCall) -> bool:
     found.asked_at = timestamps.render(await certifier.present())
     seen: list[GrantedLicense] = []
     try:
-        for region in dict.fromkeys((certifier.endpoint.region_name, _HOME_REGION)):
+        for region in dict.fromkeys((certifier.endpoint.region_name, HOME_REGION)):
             async with LicenseManagerClient(replace(certifier.endpoint, region_name=region)) as manager:
                 licenses = await _list(certifier, manager, found.sku)
                 seen += licenses
@@ -76,10 +75,10 @@ async def _compare_tokens(
 ) -> None:
     uncounted = [each.name for each in license_.entitlements if each.unit == Unit.NONE]
     found.license_arn = license_.license_arn
-    found.carries_usage = USAGE in uncounted
+    found.carries_usage = MARKETPLACE_USAGE in uncounted
     if not uncounted:
         return
-    found.entitlement = USAGE if found.carries_usage else uncounted[0]
+    found.entitlement = MARKETPLACE_USAGE if found.carries_usage else uncounted[0]
     request = CheckoutLicenseRequest(
         product_sku=found.sku,
         checkout_type=CheckoutType.PROVISIONAL,

@@ -186,11 +186,7 @@ class Report:
 
     @classmethod
     def parse(cls, document: Any) -> Self:
-        """Return the report in a document.
-
-        Raises:
-            ValueError: It is not a report.
-        """
+        """Return the report in a document; raises ValueError if it is not a report."""
         if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
             raise ValueError("not a report")
         document.pop("verdict", None)

@@ -24,11 +24,7 @@ class NotReady(Exception):  # noqa: N818 - what is the case, as the seller reads
 
 
 def require_pod(settings: Settings, pod: str | None) -> None:
-    """Refuse a process without the identity of a pod or task.
-
-    Raises:
-        NotReady: It has none, and AWS requires one.
-    """
+    """Refuse a process without the identity of a pod or task; raises NotReady if it has none, and AWS requires one."""
     if pod is None and settings.marketplace.mode is Mode.LIVE and _calls_metering(settings):
         raise NotReady(
             "The identity of this pod or task is unknown, and AWS accepts records from pods and tasks only. Run it "
@@ -60,11 +56,7 @@ def find_caller(settings: Settings, endpoint: Endpoint, environ: Mapping[str, st
 
 
 def begin(settings: Settings, endpoint: Endpoint, caller: str, pod: str | None, amount: str) -> Report:
-    """Return a report without any answer.
-
-    Raises:
-        NotReady: There is nothing to certify.
-    """
+    """Return a report without any answer; raises NotReady if there is nothing to certify."""
     dimensions = [dimension.name for dimension in settings.metering.dimensions]
     registers = settings.check is EntitlementCheck.REGISTER
     sku = _licensed_product(settings)

@@ -119,11 +119,7 @@ class Environment:
 
 
 def request(port: int, method: str, path: str, message: object = None) -> Response:
-    """Send one HTTP request to a port of this machine.
-
-    Raises:
-        NoAnswer: There is no response.
-    """
+    """Send one HTTP request to a port of this machine; raises NoAnswer if there is no response."""
     body = None if message is None else json.dumps(message)
     return Listener("127.0.0.1", port).send(method, path, 5, headers={"Content-Type": "application/json"}, body=body)
 

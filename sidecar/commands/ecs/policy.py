@@ -9,6 +9,7 @@ import re
 import sys
 from importlib import resources
 
+from sidecar.commands.tables import refuse
 from sidecar.exit_codes import ExitCode
 
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
@@ -32,12 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the document; 0, or 2 when an option does not fit."""
     if args.trust and args.license_manager:
-        sys.stderr.write("ecs policy: --trust and --license-manager are two documents; give one of them\n")
-        return ExitCode.BAD_COMMAND
+        return refuse("ecs policy: --trust and --license-manager are two documents; give one of them")
     if not args.trust:
         if args.account or args.region:
-            sys.stderr.write("ecs policy: --account and --region belong to --trust; add --trust\n")
-            return ExitCode.BAD_COMMAND
+            return refuse("ecs policy: --account and --region belong to --trust; add --trust")
         sys.stdout.write(read("license-manager-policy.json" if args.license_manager else "policy.json"))
         return ExitCode.CLEAN
     text = read("ecs-task-trust-policy.json")
@@ -54,11 +53,7 @@ def read(name: str) -> str:
 
 
 def region(text: str) -> str:
-    """Return a Region's name.
-
-    Raises:
-        argparse.ArgumentTypeError: It is not one.
-    """
+    """Return a Region's name; raises argparse.ArgumentTypeError."""
     if _REGION.fullmatch(text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a Region like eu-west-1")
     return text

@@ -109,11 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the task definition; 0.
-
-    Raises:
-        SettingsError: With every problem of the options and the configuration.
-    """
+    """Print the task definition; 0. Raises SettingsError with every problem of the options and the configuration."""
     problems = [*_of_options(args)]
     environment = _variables(args.env, problems)
     settings: Settings | None = None

@@ -5,12 +5,12 @@ path, the reason and the cure on standard error.
 """
 
 import argparse
-import sys
 
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.commands.ledger import events, export, licenses, reconcile, records, resolve, status, verify
 from sidecar.commands.ledger.source import add_source
 from sidecar.commands.subcommands import Subcommand, add_subcommands, run_subcommand
+from sidecar.commands.tables import refuse
 from sidecar.exit_codes import ExitCode
 
 _COMMANDS = (
@@ -52,5 +52,4 @@ def run(args: argparse.Namespace) -> int:
     try:
         return run_subcommand(args)
     except LedgerUnusable as error:
-        sys.stderr.write(f"{error}\n")
-        return ExitCode.LEDGER_UNUSABLE
+        return refuse(str(error), ExitCode.LEDGER_UNUSABLE)

@@ -45,7 +45,7 @@ def event_members(event: EventView) -> dict[str, object]:
         "dimension": event.dimension,
         "quantity": None if event.quantity is None else quantity.render(event.quantity),
         "value": event.value,
-        "timestamp": None if event.timestamp is None else timestamps.render(event.timestamp),
+        "timestamp": timestamps.render_known(event.timestamp),
         "tags": dict(event.tags),
         "hour": timestamps.render(event.hour),
         "taken_at": timestamps.render(event.taken_at),

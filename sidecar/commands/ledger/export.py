@@ -10,6 +10,7 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TextIO
 
@@ -20,30 +21,16 @@ from sidecar.commands.ledger.events import COLUMNS as EVENT_COLUMNS
 from sidecar.commands.ledger.events import event_members
 from sidecar.commands.ledger.records import every_record
 from sidecar.commands.ledger.source import Source, add_read_only, find_source
-from sidecar.commands.tables import Members
+from sidecar.commands.tables import Members, refuse
 from sidecar.domain.audit.hash_chain import link
+from sidecar.domain.status import RecordView
 from sidecar.durable_files import replace_file
 from sidecar.exit_codes import ExitCode
 from sidecar.serializers import record_members
 from sidecar.upstream import present
 
-RECORD_COLUMNS = (
-    "id",
-    "dimension",
-    "hour",
-    "quantity",
-    "status",
-    "reason",
-    "client_token",
-    "metering_record_id",
-    "attempts",
-    "allocations",
-    "sealed_at",
-    "accepted_at",
-    "carried_to",
-    "kind",
-    "product_code",
-)
+RECORD_COLUMNS = tuple(member.name for member in fields(RecordView))
+"""A record's members are the fields of its view."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,10 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write everything; 0, or 2 when the file cannot be written."""
     if args.chain and args.format == "csv":
-        sys.stderr.write(
-            "ledger export: --chain has its own format, so --format csv cannot be used with it; leave out one of them\n"
+        return refuse(
+            "ledger export: --chain has its own format, so --format csv cannot be used with it; leave out one of them"
         )
-        return ExitCode.BAD_COMMAND
     source = find_source(args)
     if args.output is None:
         _write(source, sys.stdout, args)
@@ -95,8 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _refuse(output: Path, reason: str) -> int:
-    sys.stderr.write(f"--output {output} cannot be written: {reason}. Name another file.\n")
-    return ExitCode.BAD_COMMAND
+    return refuse(f"--output {output} cannot be written: {reason}. Name another file.")
 
 
 def _write(source: Source, file: TextIO, args: argparse.Namespace) -> None:

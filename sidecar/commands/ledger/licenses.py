@@ -1,15 +1,14 @@
 """`ledger licenses`: the license that the ledger remembers, and every checkout of it."""
 
 import argparse
-from datetime import datetime
 
 from sidecar.adapters.ledger import checkouts
 from sidecar.commands.arguments import whole
 from sidecar.commands.ledger.source import add_read_only, find_source
 from sidecar.commands.tables import note_more, print_json, print_line, print_table
-from sidecar.domain import timestamps
 from sidecar.domain.entitlement.checkouts import Checkout
 from sidecar.domain.entitlement.states import LicenseEvidence
+from sidecar.domain.timestamps import render_known
 from sidecar.exit_codes import ExitCode
 
 _SHOWN = ("row", "kind", "id", "entitlement", "count", "drawdown", "state", "expires_at", "region", "resolved_by")
@@ -62,13 +61,13 @@ def _license_members(evidence: LicenseEvidence) -> dict[str, object]:
         "product_id": evidence.sku,
         "region": evidence.region,
         "pod": evidence.pod,
-        "begin": _time(evidence.begin),
-        "end": _time(evidence.end),
-        "proved_at": _time(evidence.proved_at),
+        "begin": render_known(evidence.begin),
+        "end": render_known(evidence.end),
+        "proved_at": render_known(evidence.proved_at),
         "seated": evidence.seated,
-        "unseated_at": _time(evidence.unseated_at),
-        "missing_at": _time(evidence.missing_at),
-        "closed_at": _time(evidence.closed_at),
+        "unseated_at": render_known(evidence.unseated_at),
+        "missing_at": render_known(evidence.missing_at),
+        "closed_at": render_known(evidence.closed_at),
     }
 
 
@@ -85,14 +84,10 @@ def _members(checkout: Checkout, who: str | None, reason: str | None) -> dict[st
         "client_token": checkout.client_token,
         "license_arn": checkout.arn,
         "region": checkout.region,
-        "intended_at": _time(checkout.intended_at),
-        "attempted_at": _time(checkout.attempted_at),
-        "expires_at": _time(checkout.expires_at),
-        "settled_at": _time(checkout.settled_at),
+        "intended_at": render_known(checkout.intended_at),
+        "attempted_at": render_known(checkout.attempted_at),
+        "expires_at": render_known(checkout.expires_at),
+        "settled_at": render_known(checkout.settled_at),
         "resolved_by": who,
         "resolved_reason": reason,
     }
-
-
-def _time(instant: datetime | None) -> str | None:
-    return None if instant is None else timestamps.render(instant)

@@ -6,15 +6,15 @@ If a file cannot be read it settles nothing.
 """
 
 import argparse
-import sys
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
-from sidecar.adapters.ledger.auditing import pods, submissions
+from sidecar.adapters.ledger.auditing import pods, submission_rows
 from sidecar.adapters.ledger.charges import ChargeTable
 from sidecar.adapters.ledger.evidence import read_evidence
+from sidecar.adapters.ledger.queries import record_id
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
 from sidecar.adapters.ledger.snapshot import reading
 from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, find_files
@@ -22,6 +22,7 @@ from sidecar.commands.ledger.cloudtrail.trail import Trail
 from sidecar.commands.ledger.reconcile_report import print_document, print_report
 from sidecar.commands.ledger.resolve import user
 from sidecar.commands.ledger.source import Source, find_source, hour, utf8
+from sidecar.commands.tables import refuse
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.audit.matching import reconcile
 from sidecar.domain.audit.slots import NOTHING_LEFT_OUT, Reconciliation, Slot, Span, Submission, Verdict
@@ -85,15 +86,13 @@ def run(args: argparse.Namespace) -> int:
         paths.setdefault(path.resolve(), path)
     code = args.product_code or _product_code(source)
     if code is None:
-        sys.stderr.write("The ledger does not name its product. Name it with --product-code.\n")
-        return ExitCode.BAD_COMMAND
+        return refuse("The ledger does not name its product. Name it with --product-code.")
     with closing(ChargeTable()) as table:
         trail = Trail(code, table.add)
         try:
             trail.read(find_files(args.cloudtrail))
         except TrailUnreadable as error:
-            sys.stderr.write(f"{error} Nothing was settled.\n")
-            return ExitCode.BAD_COMMAND
+            return refuse(f"{error} Nothing was settled.")
         found = _reconcile(paths.values(), trail, table, Span(args.since, args.until), every_slot=args.all)
     uncharged = _action(args.settle_not_charged, source)
     if not args.dry_run and any(slot.to_settle for slot in found.slots):
@@ -169,5 +168,6 @@ def _holds(path: Path, record: str, metering_record_id: str) -> bool:
     """Return whether a record is accepted under this receipt by now."""
     with reading(path) as connection:
         return any(
-            (each.id, each.metering_record_id) == (record, metering_record_id) for each in submissions(connection, path)
+            (record_id(row["seq"]), row["metering_record_id"]) == (record, metering_record_id)
+            for row in submission_rows(connection)
         )

@@ -16,23 +16,12 @@ _COLUMNS = ("verdict", "record", "dimension", "hour", "here", "aws", "metering_r
 
 
 def print_report(
-    found: Reconciliation,
-    trail: Trail,
-    shown: Sequence[Slot],
-    *,
-    dry_run: bool,
-    pods: bool,
-    uncharged: Action | None,
+    found: Reconciliation, trail: Trail, shown: Sequence[Slot], *, dry_run: bool, pods: bool, uncharged: Action | None
 ) -> None:
     """Print the slots to be shown, the totals and what was read.
 
-    Args:
-        found: What came out.
-        trail: What was read.
-        shown: The slots to be listed.
-        dry_run: Nothing was settled.
-        pods: Add the pod to each slot.
-        uncharged: What becomes of records in doubt that AWS did not charge; None leaves them.
+    `uncharged` is what becomes of records in doubt that AWS did not charge, None to leave them. With `pods` each slot
+    shows its pod.
     """
     if shown:
         columns = (*_COLUMNS[:2], "pod", *_COLUMNS[2:]) if pods else _COLUMNS

@@ -8,7 +8,6 @@ import argparse
 import os
 import pwd
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from sidecar.adapters.ledger.queries import Choice
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve_all_in
 from sidecar.commands.ledger.resolve_checkout import is_checkout, resolve_checkout
 from sidecar.commands.ledger.source import find_source, hour, utf8
-from sidecar.commands.tables import print_json, print_line
+from sidecar.commands.tables import print_json, print_line, refuse
 from sidecar.domain import timestamps
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.metering import quantity
@@ -69,23 +68,20 @@ def run(args: argparse.Namespace) -> int:
     if is_checkout(args.records):
         return resolve_checkout(args, action, user())
     if (args.metering_record_id is not None) != (action is Action.ACCEPT):
-        sys.stderr.write(
-            "ledger resolve: --metering-record-id is required with accept, and not allowed with carry or write-off\n"
+        return refuse(
+            "ledger resolve: --metering-record-id is required with accept, and not allowed with carry or write-off"
         )
-        return ExitCode.BAD_COMMAND
     choice = Choice(args.records, args.dimension, args.since, args.until, args.reason_kind)
     fault = _fault(choice, action)
     if fault is not None:
-        sys.stderr.write(f"ledger resolve: {fault}\n")
-        return ExitCode.BAD_COMMAND
+        return refuse(f"ledger resolve: {fault}")
     source = find_source(args)
     resolution = Resolution(action, args.reason, args.metering_record_id)
     now = to_micros(present(source.marketplace))
     try:
         found = resolve_all_in(source.path, choice, resolution, who=user(), now=now, keep=not args.dry_run)
     except NotResolvable as refusal:
-        sys.stderr.write(f"{refusal}\n")
-        return ExitCode.FAILED
+        return refuse(str(refusal), ExitCode.FAILED)
     for each in found:
         _print(each, kept=not args.dry_run, as_json=args.json)
     if len(found) > 1 and not args.json:

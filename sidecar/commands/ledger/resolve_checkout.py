@@ -3,7 +3,6 @@
 import argparse
 import re
 import sqlite3
-import sys
 from contextlib import closing
 from typing import Final
 
@@ -12,7 +11,7 @@ from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writ
 from sidecar.adapters.ledger.snapshot import reading
 from sidecar.adapters.ledger.store import Store
 from sidecar.commands.ledger.source import find_source
-from sidecar.commands.tables import print_json, print_line
+from sidecar.commands.tables import print_json, print_line, refuse
 from sidecar.domain.audit.decisions import Action
 from sidecar.domain.entitlement.checkouts import Checkout
 from sidecar.domain.metering.events import LedgerUnavailable
@@ -32,10 +31,9 @@ def resolve_checkout(args: argparse.Namespace, action: Action, who: str) -> int:
     match = _NAME.fullmatch(args.records[0])
     filters = (args.metering_record_id, args.reason_kind, args.dimension, args.since, args.until)
     if match is None or len(args.records) > 1 or action is Action.CARRY or any(each is not None for each in filters):
-        sys.stderr.write(
-            "ledger resolve: a draw-down takes one id such as checkout-7, accept or write-off, and --reason alone\n"
+        return refuse(
+            "ledger resolve: a draw-down takes one id such as checkout-7, accept or write-off, and --reason alone"
         )
-        return ExitCode.BAD_COMMAND
     source = find_source(args)
     now = present(source.marketplace)
     with reading(source.path):
@@ -50,8 +48,7 @@ def resolve_checkout(args: argparse.Namespace, action: Action, who: str) -> int:
             # Closing the connection undoes what was not committed.
             connection.execute("ROLLBACK" if args.dry_run else "COMMIT")
     except LookupError as refusal:
-        sys.stderr.write(f"{refusal}\n")
-        return ExitCode.FAILED
+        return refuse(str(refusal), ExitCode.FAILED)
     except (LedgerUnavailable, sqlite3.Error) as error:
         raise LedgerUnusable(source.path, str(error), cure_for(error.__cause__ or error)) from error
     _print(resolved, kept=not args.dry_run, as_json=args.json)

@@ -79,11 +79,7 @@ def add_source(parser: argparse.ArgumentParser) -> None:
 
 
 def find_source(args: argparse.Namespace) -> Source:
-    """Return the ledger that the options name.
-
-    Raises:
-        SettingsError: With every problem of the configuration.
-    """
+    """Return the ledger that the options name; raises SettingsError with every problem of the configuration."""
     read_only: bool = getattr(args, "read_only", False)
     if args.ledger is not None and args.config is None:
         return Source(args.ledger, None, read_only)
@@ -116,11 +112,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def utf8(text: str) -> str:
-    """Return an argument that the ledger can hold.
-
-    Raises:
-        argparse.ArgumentTypeError: Its bytes are not UTF-8.
-    """
+    """Return an argument that the ledger can hold; raises argparse.ArgumentTypeError if its bytes are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -129,11 +121,7 @@ def utf8(text: str) -> str:
 
 
 def hour(text: str) -> datetime:
-    """Return the start of a UTC hour.
-
-    Raises:
-        argparse.ArgumentTypeError: It is not the start of an hour.
-    """
+    """Return the start of a UTC hour; raises argparse.ArgumentTypeError if it is not the start of an hour."""
     start = timestamps.parse(text)
     if start is None or not text.endswith(":00:00Z"):
         raise argparse.ArgumentTypeError(f"{text!r} is not the start of a UTC hour like 2026-11-23T10:00:00Z")

@@ -1,7 +1,6 @@
 """`ledger status`: what the ledger holds, on one screen."""
 
 import argparse
-from datetime import datetime
 
 from sidecar.adapters.ledger.conservation import terms
 from sidecar.adapters.ledger.pruning import REMEMBERED_FOR
@@ -10,6 +9,7 @@ from sidecar.commands.ledger.source import add_read_only, find_source
 from sidecar.commands.tables import Members, print_json, print_line, print_terms
 from sidecar.domain import durations, timestamps
 from sidecar.domain.status import Progress, Terms
+from sidecar.domain.timestamps import render_known
 from sidecar.exit_codes import ExitCode
 from sidecar.serializers import terms_members
 
@@ -38,29 +38,29 @@ def run(args: argparse.Namespace) -> int:
 def _members(path: str, size: int, held: Overview, reached: Progress, found: dict[str, Terms]) -> Members:
     return {
         "ledger": {"path": path, "bytes": size, "schema": held.schema},
-        "pod": {"uid": held.pod, "source": held.pod_source, "since": _time(held.pod_since), "pods": held.pods},
+        "pod": {"uid": held.pod, "source": held.pod_source, "since": render_known(held.pod_since), "pods": held.pods},
         "conservation": {
             "balanced": all(each.balanced for each in found.values()),
             "dimensions": {name: terms_members(each) for name, each in found.items()},
         },
         "open_hours": [timestamps.render(hour) for hour in held.open_hours],
         "sealed": held.waiting,
-        "oldest_unsent_hour": _time(reached.oldest_unsent_hour),
-        "last_success_at": _time(reached.last_success_at),
+        "oldest_unsent_hour": render_known(reached.oldest_unsent_hour),
+        "last_success_at": render_known(reached.last_success_at),
         "in_doubt": reached.in_doubt,
         "resolved": held.resolved,
         "deduplication": {
             "window": durations.render(REMEMBERED_FOR),
             "events": held.events,
-            "oldest_taken_at": _time(held.oldest_event_at),
+            "oldest_taken_at": render_known(held.oldest_event_at),
         },
     }
 
 
 def _print(path: str, size: int, held: Overview, reached: Progress, found: dict[str, Terms]) -> None:
     hours = [timestamps.render(hour) for hour in held.open_hours]
-    since, window = _time(held.pod_since), durations.render(REMEMBERED_FOR)
-    oldest, unsent = _time(held.oldest_event_at), _time(reached.oldest_unsent_hour)
+    since, window = render_known(held.pod_since), durations.render(REMEMBERED_FOR)
+    oldest, unsent = render_known(held.oldest_event_at), render_known(reached.oldest_unsent_hour)
     in_doubt = "; see `ledger records --status unbilled`" if reached.in_doubt else ""
     by_hand = "; see `ledger records --audit`" if held.resolved else ""
     lines = {
@@ -70,14 +70,10 @@ def _print(path: str, size: int, held: Overview, reached: Progress, found: dict[
         "waiting": f"{held.waiting}" + (f", the oldest of {unsent}" if unsent else ""),
         "in doubt": f"{reached.in_doubt}{in_doubt}",
         "resolved": f"{held.resolved}{by_hand}",
-        "last success": _time(reached.last_success_at) or "never",
+        "last success": render_known(reached.last_success_at) or "never",
         "event ids": f"{held.events} kept, each for {window}" + (f"; the oldest taken at {oldest}" if oldest else ""),
     }
     for title, words in lines.items():
         print_line(f"{title:<14}{words}")
     print_line("")
     print_terms(found)
-
-
-def _time(instant: datetime | None) -> str | None:
-    return None if instant is None else timestamps.render(instant)

@@ -5,7 +5,6 @@ that breaks it. With `--chain` it proves an audit file instead, and needs no led
 """
 
 import argparse
-import sys
 from collections.abc import Collection
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from sidecar.adapters.ledger.conservation import breaches, event_breaches, prove
 from sidecar.adapters.ledger.integrity import file_faults, row_faults
 from sidecar.commands.ledger.audit_file import Checked, check_file
 from sidecar.commands.ledger.source import add_read_only, find_source
-from sidecar.commands.tables import print_json, print_line, print_terms
+from sidecar.commands.tables import print_json, print_line, print_terms, refuse
 from sidecar.domain.audit.hash_chain import ChainBroken
 from sidecar.domain.status import Terms
 from sidecar.exit_codes import ExitCode
@@ -43,8 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if args.chain is not None:
         return _verify_chain(args)
     if args.head is not None:
-        sys.stderr.write("ledger verify: --head requires --chain\n")
-        return ExitCode.BAD_COMMAND
+        return refuse("ledger verify: --head requires --chain")
     source = find_source(args)
     summed: Collection[str] = ()
     terms: dict[str, Terms] = {}
@@ -99,8 +97,7 @@ def _verify_chain(args: argparse.Namespace) -> int:
     except UnicodeDecodeError:
         broken = ["it is not a text file"]
     except OSError as error:
-        sys.stderr.write(f"--chain {args.chain} cannot be read: {error.strerror}. Name a readable audit file.\n")
-        return ExitCode.BAD_COMMAND
+        return refuse(f"--chain {args.chain} cannot be read: {error.strerror}. Name a readable audit file.")
     if args.head is not None and not broken and args.head != checked.head:
         broken = [f"its last hash is {checked.head}, not the given one: this is not the file whose hash was noted"]
     named = broken if args.all else broken[:1]

@@ -14,7 +14,7 @@ from sidecar.api_client import address_of, fetch_status, require_address
 from sidecar.commands.arguments import parse_seconds
 from sidecar.commands.status.following import Following, View
 from sidecar.commands.status.watching import watch_as_documents, watch_as_text, watch_on_terminal
-from sidecar.commands.tables import print_line
+from sidecar.commands.tables import print_line, refuse
 from sidecar.exit_codes import ExitCode
 from sidecar.settings import load
 from sidecar.terminal.colors import is_dumb, paint_for
@@ -73,8 +73,7 @@ def _show(following: Following, view: View, *, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(f"{json.dumps(following.document())}\n")
     if following.fault is not None:
-        sys.stderr.write(f"{view.no_status(following.fault)}\n")
-        return ExitCode.FAILED
+        return refuse(view.no_status(following.fault), ExitCode.FAILED)
     if not as_json:
         for line in view.lines(following, columns_of(sys.stdout)):
             print_line(line)

@@ -16,15 +16,12 @@ from sidecar.terminal.text import printable
 
 
 class Following:
-    """Polls the status, and remembers the last one and the time without an answer."""
+    """Polls the status, and remembers the last one and the time without an answer.
+
+    `fetch` returns the status, or raises NoStatus; `now` is the wall clock of this command.
+    """
 
     def __init__(self, fetch: Callable[[], Mapping[str, Any]], now: Callable[[], datetime]) -> None:
-        """Take the source and the clock.
-
-        Args:
-            fetch: Returns the status, or raises NoStatus.
-            now: The wall clock of this command.
-        """
         self._fetch = fetch
         self._now = now
         self.seen: Mapping[str, Any] | None = None
@@ -57,12 +54,7 @@ class Following:
         """Return the status for a program, or the reason that there is none."""
         if self.fault is None:
             return self.seen or {}
-        return {
-            "answered": False,
-            "reason": str(self.fault),
-            "cure": self.fault.cure,
-            "since": show(self.away_since),
-        }
+        return {"answered": False, "reason": str(self.fault), "cure": self.fault.cure, "since": show(self.away_since)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from sidecar.domain.metering.records import RecordStatus, UnbilledReason
+from sidecar.domain.status import RecordFacts
 
 
 class Verdict(StrEnum):
@@ -27,23 +28,14 @@ class Verdict(StrEnum):
 DIFFERENCES = frozenset({Verdict.MISSING_IN_AWS, Verdict.MISSING_HERE, Verdict.DIFFERENT})
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission(RecordFacts):
     """A metering record as the ledger has it."""
 
-    id: str
     ledger: str
     """Which ledger holds it."""
     pod: str
     """The uid of the pod that it was sealed for."""
-    dimension: str
-    hour: datetime
-    quantity: int
-    """Millionths."""
-    status: RecordStatus
-    reason: str | None
-    client_token: str
-    metering_record_id: str | None
     resolved: bool
     """A person has decided about it."""
     sealed_at: datetime | None = None

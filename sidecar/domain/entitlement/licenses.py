@@ -119,12 +119,7 @@ def survey(
 ) -> Survey:
     """Judge every license of a product.
 
-    Args:
-        licenses: What License Manager lists, of any product.
-        sku: The product ID.
-        policy: What the seller requires.
-        now: The present instant.
-        any_issuer: The answers are an emulator's, so an issuer that is no AWS account counts too.
+    `any_issuer`: the answers are an emulator's, so an issuer that is no AWS account counts too.
     """
     by_age = sorted(licenses, key=_age)
     return Survey(tuple((judge(each, sku, policy, now, any_issuer=any_issuer), each) for each in by_age))
@@ -189,11 +184,7 @@ def tier_of(license_: License, tiers: Iterable[str]) -> str | None:
 def allows(license_: License, name: str, requested: int, tiers: tuple[str, ...]) -> bool:
     """Return whether the license grants `requested` of an entitlement, or that tier or a higher one.
 
-    Args:
-        license_: The license.
-        name: One of its entitlements, or a tier.
-        requested: How many.
-        tiers: All tiers, the lowest first.
+    The lowest of `tiers` comes first.
     """
     if name in tiers:
         return any(license_.entitlement(each) is not None for each in tiers[tiers.index(name) :])

@@ -180,14 +180,7 @@ class Licensing:
             return self._granted(expired[1], proof, now, Reason.LICENSE_EXPIRED, detail)
         best = found.best(Finding.LACKING, Finding.SUSPENDED, Finding.PENDING, Finding.EXPIRED, Finding.GONE)
         reason, detail = refusal(best, self.terms.sku, self.terms.policy)
-        return replace(
-            self,
-            standing=Standing.REFUSED,
-            since=self.since if self.standing is Standing.REFUSED else now,
-            reason=reason,
-            detail=detail,
-            license=None if best is None else best[1],
-        )
+        return self._moved(Standing.REFUSED, now, reason, detail, None if best is None else best[1])
 
     def _granted(
         self,
@@ -197,29 +190,17 @@ class Licensing:
         reason: Reason = Reason.LICENSED,
         detail: str = _PROVED,
     ) -> Self:
-        return replace(
-            self,
-            standing=Standing.GRANTED,
-            since=self.since if self.standing is Standing.GRANTED else now,
-            reason=reason,
-            detail=detail,
-            license=license_,
-            evidence=evidence,
-            remembered=False,
-        )
+        granted = self._moved(Standing.GRANTED, now, reason, detail, license_)
+        return replace(granted, evidence=evidence, remembered=False)
 
     def _suspended(self, best: tuple[Finding, License] | None, evidence: LicenseEvidence, now: datetime) -> Self:
         reason, detail = refusal(best, self.terms.sku, self.terms.policy)
-        return replace(
-            self,
-            standing=Standing.SUSPENDED,
-            since=self.since if self.standing is Standing.SUSPENDED else now,
-            reason=reason,
-            detail=detail,
-            license=None if best is None else best[1],
-            evidence=replace(evidence, closed_at=evidence.closed_at or now),
-            remembered=False,
-        )
+        suspended = self._moved(Standing.SUSPENDED, now, reason, detail, None if best is None else best[1])
+        return replace(suspended, evidence=replace(evidence, closed_at=evidence.closed_at or now), remembered=False)
+
+    def _moved(self, standing: Standing, now: datetime, reason: Reason, detail: str, license_: License | None) -> Self:
+        since = self.since if self.standing is standing else now
+        return replace(self, standing=standing, since=since, reason=reason, detail=detail, license=license_)
 
     def _proof(self, license_: License, region: str, now: datetime, *, seated: bool) -> LicenseEvidence:
         before = self.evidence
@@ -326,10 +307,7 @@ def _edges(licensing: Licensing) -> Iterator[datetime]:
 def refusal(best: tuple[Finding, License] | None, sku: str, policy: LicensePolicy) -> tuple[Reason, str]:
     """Return why a look without a good license closes the gate.
 
-    Args:
-        best: The license that comes nearest, with its finding; None if there is none.
-        sku: The product ID.
-        policy: What the seller requires.
+    `best` is the license that comes nearest, with its finding; None if there is none.
     """
     if best is None:
         detail = f"This AWS account has received no license of AWS Marketplace for product {sku}."

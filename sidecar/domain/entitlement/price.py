@@ -21,10 +21,7 @@ def check_of(pricing: Pricing) -> EntitlementCheck:
 def resolve(check: EntitlementCheck, pricing: Pricing | None, *, has_public_key: bool) -> EntitlementCheck:
     """Return the check in force, never `auto`.
 
-    Args:
-        check: The configured one.
-        pricing: The price of the listing; None if the seller has not named it.
-        has_public_key: Whether a public key is configured. A product without a named price registers if it is.
+    A product without a named price registers if it has a public key.
     """
     if check is not EntitlementCheck.AUTO:
         return check

@@ -26,10 +26,7 @@ def read_envelopes(
 ) -> list[UsageEvent]:
     """Return the usage events in structured CloudEvents, in their order.
 
-    Args:
-        envelopes: The decoded CloudEvents; JSON numbers as NumberText.
-        dimensions: The product's dimensions by name.
-        now: The present instant, aware.
+    JSON numbers come as NumberText; `now` is aware.
 
     Raises:
         InvalidUsage: At least one envelope, or the event in it, breaks a rule; lists the first faults.
@@ -45,9 +42,7 @@ def read_envelopes(
 def envelope_of_headers(attributes: Iterable[tuple[str, str]], data: object) -> dict[str, object]:
     """Return the structured form of a binary-mode CloudEvent.
 
-    Args:
-        attributes: The `ce-` headers, names without the prefix and in lower case, values as they stood.
-        data: The decoded body.
+    `attributes` are the `ce-` headers, names without the prefix and in lower case, values as they stood.
 
     Raises:
         ValueError: An attribute is given twice, or its value is not percent-encoded UTF-8; names it.

@@ -141,10 +141,7 @@ def find_failures(
 def closes_gate(failures: Iterable[Failure], on_failing: OnFailing, *, overage: bool) -> bool:
     """Return whether failing metering closes `/readyz`.
 
-    Args:
-        failures: Why metering fails.
-        on_failing: The seller's choice.
-        overage: MeterUsage bills what exceeds a contract. That AWS refuses it says nothing about the contract.
+    With `overage` MeterUsage bills what exceeds a contract. That AWS refuses it says nothing about the contract.
     """
     if on_failing is not OnFailing.GATE:
         return False

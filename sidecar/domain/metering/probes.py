@@ -35,10 +35,7 @@ def is_probe(client_token: str) -> bool:
 def hours_to_probe(preferred: ProbeHour, now: datetime, refused: Hour | None) -> Iterator[Hour]:
     """Yield the hours in which a new probe may lie; the first one with a free slot is taken.
 
-    Args:
-        preferred: The hour that the seller chose.
-        now: The present instant.
-        refused: The newest hour that AWS refused as out of bounds.
+    `refused` is the newest hour that AWS refused as out of bounds.
     """
     this = hour_of(now)
     if preferred is ProbeHour.PREVIOUS and (refused is None or previous_hour(this) > refused):
@@ -66,10 +63,8 @@ def repeats(probe: Record, now: datetime) -> bool:
 def decide_probe(unanswered: int, outcome: Outcome, words: str) -> ProbeFate:
     """Decide what an answer makes of a probe.
 
-    Args:
-        unanswered: The probe's attempts without an answer, this one counted.
-        outcome: What the answer means.
-        words: The code and message of the answer, for the reason.
+    `unanswered` counts the probe's attempts without an answer, this one included; `words` are code and message of the
+    answer.
     """
     known = max(0, unanswered - 1)
     match outcome:

@@ -153,11 +153,8 @@ def window_closes_at(record: Record, window: timedelta) -> datetime:
 def decide(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> Fate:  # noqa: PLR0911 - one return a row
     """Decide what an answer makes of a record.
 
-    Args:
-        unanswered: The record's attempts without an answer, this one counted.
-        outcome: What the answer means.
-        words: The code and message of the answer, for the reason.
-        late: What becomes of a quantity after its window has closed.
+    `unanswered` counts the record's attempts without an answer, this one included; `words` are code and message of the
+    answer. `late` decides about a quantity whose window has closed.
     """
     known = max(0, unanswered - 1)
     match outcome:

@@ -1,11 +1,11 @@
 """The metering rules of one product, as the seller set them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from sidecar.domain.declaration import setting
+from sidecar.domain.declaration import key
 from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.hours import Hour, start_of, to_micros
@@ -24,65 +24,49 @@ _MOST_DELAY = {
 class MeteringPolicy:
     """What the seller chose for every dimension: the keys of the group `metering` without the dimensions."""
 
-    quantity: QuantityKind = field(
-        default=QuantityKind.DECIMAL,
-        metadata=setting(
-            "`decimal` reports up to 6 fraction digits. `integer` reports whole numbers and keeps the fraction as "
-            "`remainder` for the next hour; use it for listings with whole units."
-        ),
+    quantity: QuantityKind = key(
+        QuantityKind.DECIMAL,
+        "`decimal` reports up to 6 fraction digits. `integer` reports whole numbers and keeps the fraction as "
+        "`remainder` for the next hour; use it for listings with whole units.",
     )
-    settle: timedelta = field(
-        default=timedelta(minutes=2),
-        metadata=setting(
-            "Wait after the end of an hour before the sidecar seals it. Raise it for apps that report late: usage "
-            "that arrives after the seal is carried.",
-            **_MOST_DELAY,
-        ),
+    settle: timedelta = key(
+        timedelta(minutes=2),
+        "Wait after the end of an hour before the sidecar seals it. Raise it for apps that report late: usage "
+        "that arrives after the seal is carried.",
+        **_MOST_DELAY,
     )
-    spread: timedelta = field(
-        default=timedelta(minutes=20),
-        metadata=setting(
-            "Period over which different pods spread their submissions. AWS takes ten a second from one account: "
-            "raise it for thousands of pods.",
-            **_MOST_DELAY,
-        ),
+    spread: timedelta = key(
+        timedelta(minutes=20),
+        "Period over which different pods spread their submissions. AWS takes ten a second from one account: "
+        "raise it for thousands of pods.",
+        **_MOST_DELAY,
     )
-    window: timedelta = field(
-        default=timedelta(hours=6),
-        metadata=setting(
-            "Maximum age of a record at its submission, counted from the start of its hour; AWS refuses older "
-            "usage. It must be longer than one hour, `settle` and `spread` together.",
-            least=timedelta(hours=1),
-            most=LONGEST_WINDOW,
-            because="AWS refuses usage older than 6h, and hours are reported when they ended",
-        ),
+    window: timedelta = key(
+        timedelta(hours=6),
+        "Maximum age of a record at its submission, counted from the start of its hour; AWS refuses older "
+        "usage. It must be longer than one hour, `settle` and `spread` together.",
+        least=timedelta(hours=1),
+        most=LONGEST_WINDOW,
+        because="AWS refuses usage older than 6h, and hours are reported when they ended",
     )
-    late: LatePolicy = field(
-        default=LatePolicy.CARRY,
-        metadata=setting(
-            "Handling of usage that can no longer go into its own hour: `carry` adds it to the current hour, "
-            "`unbilled` stores it with the reason and never charges it."
-        ),
+    late: LatePolicy = key(
+        LatePolicy.CARRY,
+        "Handling of usage that can no longer go into its own hour: `carry` adds it to the current hour, "
+        "`unbilled` stores it with the reason and never charges it.",
     )
-    report_zero: bool = field(
-        default=True, metadata=setting("Whether idle hours are reported as 0, as AWS recommends.")
+    report_zero: bool = key(default=True, sentence="Whether idle hours are reported as 0, as AWS recommends.")
+    failing_after: timedelta = key(
+        timedelta(hours=2),
+        "Metering is `failing` when records of a dimension are due for this long without an accepted one, or "
+        "the ledger refuses usage for lack of room for this long.",
+        least=timedelta(seconds=1),
+        most=timedelta(days=7),
+        because="usage is lost to billing 6h after its hour began",
     )
-    failing_after: timedelta = field(
-        default=timedelta(hours=2),
-        metadata=setting(
-            "Metering is `failing` when records of a dimension are due for this long without an accepted one, or "
-            "the ledger refuses usage for lack of room for this long.",
-            least=timedelta(seconds=1),
-            most=timedelta(days=7),
-            because="usage is lost to billing 6h after its hour began",
-        ),
-    )
-    on_failing: OnFailing = field(
-        default=OnFailing.WARN,
-        metadata=setting(
-            "`warn` reports failing metering in log, status and metrics. `gate` also makes the pod not ready, so a "
-            "network fault costs the buyer availability."
-        ),
+    on_failing: OnFailing = key(
+        OnFailing.WARN,
+        "`warn` reports failing metering in log, status and metrics. `gate` also makes the pod not ready, so a "
+        "network fault costs the buyer availability.",
     )
 
 

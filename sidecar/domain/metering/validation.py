@@ -50,11 +50,7 @@ class FaultList:
     faults: list[UsageFault] = field(default_factory=list)
 
     def add(self, index: int, member: str, reason: str) -> None:
-        """Note what is wrong with `member` of item `index`.
-
-        Raises:
-            InvalidUsage: `MOST_FAULTS` were noted before.
-        """
+        """Note what is wrong with `member` of item `index`; raises InvalidUsage if `MOST_FAULTS` were noted before."""
         if len(self.faults) == MOST_FAULTS:
             raise InvalidUsage(self.faults, more=True)
         self.faults.append(UsageFault(index, member[:_LONGEST_NAME], reason))
@@ -92,12 +88,8 @@ def read_items(
 ) -> list[UsageEvent]:
     """Return the events among `items` that keep the rules; the others add to `found`.
 
-    Args:
-        items: Index in the batch and decoded members.
-        dimensions: As in `read_batch`.
-        now: As in `read_batch`.
-        found: Takes the faults.
-        time_member: What the sender calls the timestamp, for the faults.
+    `items` are index in the batch and decoded members; `found` takes the faults, in which the timestamp is called
+    `time_member`.
     """
     rules = _Rules(dimensions, now - MAX_PAST, now + MAX_FUTURE, found, time_member)
     events = []

@@ -158,10 +158,7 @@ def drain_within(limit: timedelta, left: timedelta | None, least: timedelta) -> 
     The cluster's answer can only shorten the drain, and never below `least` unless the limit is shorter: a wrong
     instant must not cost the open hour its submission. A kill meanwhile loses no accepted usage.
 
-    Args:
-        limit: How long it may take at most.
-        left: Remaining termination grace period; None if unknown.
-        least: What the open hour's submission is sure of.
+    `least` is what the open hour's submission is sure of; `left` is the remaining grace period, None if unknown.
     """
     return limit if left is None else min(limit, max(left - _SPARE, least))
 

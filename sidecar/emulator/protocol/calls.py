@@ -6,10 +6,18 @@ from dataclasses import dataclass, field
 from decimal import Decimal, DecimalException
 from typing import Any, NoReturn
 
+from sidecar.emulator.faults import ERROR_NAMES
 from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.shapes import Structure, check
 from sidecar.emulator.protocol.sigv4 import Caller
+
+MARKETPLACE_REFUSALS: Mapping[str, str] = {
+    "throttle": "ThrottlingException",
+    "internal": "InternalServiceErrorException",
+    "expired-token": "ExpiredTokenException",
+}
+"""The errors of Metering and of the Entitlement Service for the faults that have the name of what happens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +32,17 @@ class Call:
 
 @dataclass(slots=True)
 class CallAnswer:
-    """What a call came to.
-
-    Attributes:
-        result: The answer's members; empty when there is an error.
-        parameters: What the log may show of the request; None when it could not be read.
-        elements: What the log may show of the result.
-        rule: The rule that decided, where there is no error.
-    """
+    """What a call came to."""
 
     result: dict[str, Any] = field(default_factory=dict, repr=False)
+    """The answer's members; empty when there is an error."""
     parameters: dict[str, Any] | None = None
+    """What the log may show of the request; None when it could not be read."""
     elements: dict[str, Any] | None = None
+    """What the log may show of the result."""
     error: ServiceError | None = None
     rule: Rule = Rule.SHAPE
+    """The rule that decided, where there is no error."""
 
 
 def read_body(call: Call, requests: Mapping[str, Structure]) -> dict[str, Any]:
@@ -52,6 +57,25 @@ def read_body(call: Call, requests: Mapping[str, Structure]) -> dict[str, Any]:
         raise ServiceError("SerializationException", "The body is not JSON.") from error
     members: dict[str, Any] = check(requests[call.operation], document)
     return members
+
+
+def check_fault(call: Call, namespace: str, refusals: Mapping[str, str], denied: str = "AccessDeniedException") -> None:
+    """Refuse a call whose fault is an error of its service.
+
+    Args:
+        call: The call.
+        namespace: How the actions of the service begin in IAM.
+        refusals: The service's error for each fault that has the name of what happens.
+        denied: Its error for a missing permission.
+
+    Raises:
+        ServiceError: The refusal.
+    """
+    if call.fault is not None and (call.fault in ERROR_NAMES or call.fault in refusals):
+        raise ServiceError.of_fault(refusals.get(call.fault, call.fault))
+    if call.fault == "access-denied":
+        user = f"User: {call.caller.arn} is not authorized to perform: {namespace}:{call.operation}"
+        raise ServiceError.of_fault(denied, user)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -45,14 +45,11 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A rule in words.
-
-    Attributes:
-        source: `model`, `guide`, `live`, `measured`, `inferred` or `emulator`; docs/emulator.md explains them.
-    """
+    """A rule in words."""
 
     sentence: str
     source: str
+    """`model`, `guide`, `live`, `measured`, `inferred` or `emulator`; docs/emulator.md explains them."""
 
 
 EXPLANATIONS: Mapping[Rule, Explanation] = {

@@ -17,14 +17,11 @@ LARGEST_PAGE = 25
 
 @dataclass(frozen=True, slots=True)
 class GetEntitlementsRequest:
-    """One page of the entitlements of a product's customers.
-
-    Attributes:
-        filters: The values of each filter; one of them must fit.
-    """
+    """One page of the entitlements of a product's customers."""
 
     product_code: str
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The values of each filter; one of them must fit."""
     next_token: str | None = None
     page_size: int = LARGEST_PAGE
 

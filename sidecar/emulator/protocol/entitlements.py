@@ -3,8 +3,7 @@
 Applies the faults that refuse a call, then the rules. Refuses to know HTTP. Every call is atomic.
 """
 
-from sidecar.emulator.faults import ERROR_NAMES
-from sidecar.emulator.protocol.calls import Call, CallAnswer, read_body
+from sidecar.emulator.protocol.calls import MARKETPLACE_REFUSALS, Call, CallAnswer, check_fault, read_body
 from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.entitlement_requests import (
     ENTITLEMENT_REQUESTS,
@@ -17,12 +16,6 @@ from sidecar.emulator.protocol.trail import describe_entitlement_request
 from sidecar.emulator.rules.get_entitlements import GrantedEntitlement, get_entitlements
 from sidecar.emulator.service import Service
 
-_REFUSALS = {
-    "throttle": "ThrottlingException",
-    "internal": "InternalServiceErrorException",
-    "expired-token": "ExpiredTokenException",
-}
-
 
 async def perform(service: Service, call: Call) -> CallAnswer:
     """Perform a call. Never raises a ServiceError: a refusal is an answer, too."""
@@ -30,7 +23,7 @@ async def perform(service: Service, call: Call) -> CallAnswer:
     try:
         request = _read_request(call)
         answer.parameters = describe_entitlement_request(request)
-        _check_call(call)
+        check_fault(call, "aws-marketplace", MARKETPLACE_REFUSALS)
         page, next_token = get_entitlements(service.state, service.clock.now(), request)
         answer.result = {"Entitlements": [_show(each, request.product_code) for each in page]}
         if next_token is not None:
@@ -49,17 +42,6 @@ def _read_request(call: Call) -> GetEntitlementsRequest:
             # The one error that the model has for a request's own faults.
             raise ServiceError("InvalidParameterException", error.message) from error
         raise
-
-
-def _check_call(call: Call) -> None:
-    if call.fault in ERROR_NAMES or call.fault in _REFUSALS:
-        raise ServiceError(_REFUSALS.get(call.fault, call.fault), "This fault was asked for.", rule=Rule.FAULT)
-    if call.fault == "access-denied":
-        raise ServiceError(
-            "AccessDeniedException",
-            f"User: {call.caller.arn} is not authorized to perform: aws-marketplace:{call.operation}",
-            rule=Rule.FAULT,
-        )
 
 
 def _show(granted: GrantedEntitlement, product_code: str) -> dict[str, object]:

@@ -8,10 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_RFC3339 = re.compile(
-    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)",
-    re.ASCII,
-)
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DURATION = re.compile(r"(\d{1,9})([smh])", re.ASCII)
 _UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1)}
 
@@ -35,12 +32,19 @@ def parse_instant(text: str) -> datetime:
         raise ValueError("lies outside the calendar") from error
 
 
-def parse_duration(text: str) -> timedelta:
-    """Read a duration such as `90s`, `30m` or `24h`.
+def read_instant(value: object) -> datetime:
+    """Read an instant of a document: text as `parse_instant` does, or what YAML has made of such text.
 
     Raises:
-        ValueError: The text is something else.
+        ValueError: It is something else.
     """
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.isoformat()
+    return parse_instant(value if isinstance(value, str) else "")
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration such as `90s`, `30m` or `24h`; raises ValueError."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError("is not a duration, such as 90s, 30m or 24h")

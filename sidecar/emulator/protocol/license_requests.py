@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sidecar.emulator.protocol.shapes import Flag, Many, Structure, Text, Whole
+from sidecar.emulator.protocol.shapes import ARN, Flag, Many, Structure, Text, Whole
 
 UNITS = (
     *("Count", "None", "Seconds", "Microseconds", "Milliseconds"),
@@ -79,14 +79,11 @@ class GetLicenseUsageRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListReceivedLicensesRequest:
-    """One page of the licenses that the account has received.
-
-    Attributes:
-        filters: Name and values of each.
-    """
+    """One page of the licenses that the account has received."""
 
     arns: tuple[str, ...] | None = None
     filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Name and values of each."""
     next_token: str | None = None
     page_size: int = 100
 
@@ -100,14 +97,7 @@ LicenseRequest = (
     | ListReceivedLicensesRequest
 )
 
-LICENSE_ARN = Text(
-    0,
-    2048,
-    re.compile(
-        r"arn:aws[a-zA-Z-]*:[A-Za-z0-9][A-Za-z0-9_/.-]{0,62}:[A-Za-z0-9_/.-]{0,63}:[A-Za-z0-9_/.-]{0,63}"
-        r":[A-Za-z0-9][A-Za-z0-9:_/+=,@.-]{0,1023}"
-    ),
-)
+LICENSE_ARN = Text(0, 2048, ARN)
 UNIT = Text(pattern=re.compile("|".join(UNITS)))
 _ENTITLEMENT = Structure({"Name": Text(), "Value": Text(), "Unit": UNIT}, frozenset({"Name", "Unit"}))
 _FILTER = Structure({"Name": Text(), "Values": Many(Text())})
@@ -134,12 +124,7 @@ LICENSE_REQUESTS: Mapping[str, Structure] = {
     "GetLicense": Structure({"LicenseArn": LICENSE_ARN, "Version": Text()}, frozenset({"LicenseArn"})),
     "GetLicenseUsage": Structure({"LicenseArn": LICENSE_ARN}, frozenset({"LicenseArn"})),
     "ListReceivedLicenses": Structure(
-        {
-            "LicenseArns": Many(LICENSE_ARN),
-            "Filters": Many(_FILTER),
-            "NextToken": Text(),
-            "MaxResults": Whole(1, 100),
-        }
+        {"LicenseArns": Many(LICENSE_ARN), "Filters": Many(_FILTER), "NextToken": Text(), "MaxResults": Whole(1, 100)}
     ),
 }
 """The request of each operation, from the service model."""

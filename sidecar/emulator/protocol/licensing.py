@@ -3,8 +3,7 @@
 Applies the faults that change an answer or refuse a call, then the rules. Refuses to know HTTP. Every call is atomic.
 """
 
-from sidecar.emulator.faults import ERROR_NAMES
-from sidecar.emulator.protocol.calls import Call, CallAnswer, read_body
+from sidecar.emulator.protocol.calls import Call, CallAnswer, check_fault, read_body
 from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import format_instant
@@ -67,13 +66,7 @@ async def perform(service: Service, call: Call) -> CallAnswer:
 def _check_call(service: Service, call: Call) -> None:
     if call.fault == "RedirectException":
         raise ServiceError.of_fault(call.fault, Location="us-east-1")
-    if call.fault in ERROR_NAMES or call.fault in _REFUSALS:
-        raise ServiceError.of_fault(_REFUSALS.get(call.fault, call.fault))
-    if call.fault == "access-denied":
-        raise ServiceError.of_fault(
-            "AccessDeniedException",
-            f"User: {call.caller.arn} is not authorized to perform: license-manager:{call.operation}",
-        )
+    check_fault(call, "license-manager", _REFUSALS)
     if not service.quotas.admit(call.operation, call.caller.region, service.clock.now()):
         raise ServiceError("RateLimitExceededException", "Rate exceeded.")
 

@@ -7,8 +7,7 @@ the rule's look at the state and its change nothing else runs, so every call is 
 from typing import Any
 from uuid import uuid4
 
-from sidecar.emulator.faults import ERROR_NAMES
-from sidecar.emulator.protocol.calls import Call, CallAnswer, read_body
+from sidecar.emulator.protocol.calls import MARKETPLACE_REFUSALS, Call, CallAnswer, check_fault, read_body
 from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import epoch_seconds
@@ -30,12 +29,6 @@ from sidecar.emulator.service import Service
 from sidecar.emulator.state.entries import FirstCall
 
 _LARGEST_BATCH = 1024 * 1024
-
-_REFUSALS = {
-    "throttle": "ThrottlingException",
-    "internal": "InternalServiceErrorException",
-    "expired-token": "ExpiredTokenException",
-}
 
 
 async def perform(service: Service, call: Call) -> CallAnswer:
@@ -68,14 +61,9 @@ def _read_members(call: Call) -> dict[str, Any]:
 
 
 def _check_call(service: Service, call: Call, request: MeteringRequest) -> None:
-    if call.fault in ERROR_NAMES or call.fault in _REFUSALS:
-        raise ServiceError.of_fault(_REFUSALS.get(call.fault, call.fault))
-    if call.fault == "access-denied":
-        dry_run = isinstance(request, MeterUsageRequest) and request.dry_run
-        raise ServiceError.of_fault(
-            "UnauthorizedException" if dry_run else "AccessDeniedException",
-            f"User: {call.caller.arn} is not authorized to perform: aws-marketplace:{call.operation}",
-        )
+    dry_run = isinstance(request, MeterUsageRequest) and request.dry_run
+    denied = "UnauthorizedException" if dry_run else "AccessDeniedException"
+    check_fault(call, "aws-marketplace", MARKETPLACE_REFUSALS, denied)
     if not service.quotas.admit(call.operation, call.caller.region, service.clock.now()):
         raise ServiceError("ThrottlingException", "Rate exceeded.")
     from_pod = isinstance(request, RegisterUsageRequest | MeterUsageRequest)

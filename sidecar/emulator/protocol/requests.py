@@ -39,17 +39,14 @@ class RegisterUsageRequest:
 
 @dataclass(frozen=True, slots=True)
 class MeterUsageRequest:
-    """Usage of one dimension in the hour of `timestamp`.
-
-    Attributes:
-        allocations: None when the member was left out, which is not the same as an empty list.
-    """
+    """Usage of one dimension in the hour of `timestamp`."""
 
     product_code: str
     timestamp: datetime
     dimension: str
     quantity: Quantity = ZERO
     allocations: tuple[Allocation, ...] | None = None
+    """None when the member was left out, which is not the same as an empty list."""
     client_token: str | None = None
     dry_run: bool = False
 

@@ -70,12 +70,11 @@ Shape = Text | Whole | Flag | Instant | Many | Structure
 _PRODUCT_CODE = Text(0, 255, re.compile(r"[-a-zA-Z0-9/=:_.@]*"))
 _DIMENSION = Text(1, 255)
 _DECIMAL = Text(1, 17, DECIMAL_PATTERN)
-_LICENSE_ARN = Text(
-    pattern=re.compile(
-        r"arn:aws[a-zA-Z-]*:[A-Za-z0-9][A-Za-z0-9_/.-]{0,62}:[A-Za-z0-9_/.-]{0,63}:[A-Za-z0-9_/.-]{0,63}"
-        r":[A-Za-z0-9][A-Za-z0-9:_/+=,@.-]{0,1023}"
-    )
+ARN = re.compile(
+    r"arn:aws[a-zA-Z-]*:[A-Za-z0-9][A-Za-z0-9_/.-]{0,62}:[A-Za-z0-9_/.-]{0,63}:[A-Za-z0-9_/.-]{0,63}"
+    r":[A-Za-z0-9][A-Za-z0-9:_/+=,@.-]{0,1023}"
 )
+"""The name of any of AWS's resources, the same text in every service model."""
 _TAG = Structure({"Key": Text(), "Value": Text()}, frozenset({"Key", "Value"}))
 _ALLOCATION = Structure(
     {"AllocatedUsageQuantity": Whole(), "AllocatedUsageQuantityAsDecimal": _DECIMAL, "Tags": Many(_TAG)}
@@ -83,7 +82,7 @@ _ALLOCATION = Structure(
 CUSTOMER: Mapping[str, Shape] = {
     "CustomerIdentifier": Text(0, 255),
     "CustomerAWSAccountId": Text(1, 255, re.compile(r"[0-9]+")),
-    "LicenseArn": _LICENSE_ARN,
+    "LicenseArn": Text(pattern=ARN),
 }
 """The members that name a customer, wherever they appear."""
 

@@ -32,32 +32,26 @@ _DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """What a signature covers.
-
-    Attributes:
-        headers: Names in lower case, values as received, repeated ones joined by a comma.
-    """
+    """What a signature covers."""
 
     method: str
     path: str
     query: str
     headers: Mapping[str, str]
+    """Names in lower case, values as received, repeated ones joined by a comma."""
     body: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls.
-
-    Attributes:
-        identity: The pod, as far as it is known: its UID, else the token's subject, else the access key id.
-        session: The credentials of the token service; None for a key of the caller's own.
-    """
+    """Who calls."""
 
     identity: str
+    """The pod, as far as it is known: its UID, else the token's subject, else the access key id."""
     access_key_id: str
     region: str
     session: Session | None = None
+    """The credentials of the token service; None for a key of the caller's own."""
 
     @property
     def arn(self) -> str:

@@ -77,35 +77,25 @@ def check_window(now: datetime, timestamp: datetime) -> None:
 def _check_customer(state: State, product_code: str | None, record: UsageRecord) -> None:
     if record.customer_identifier is not None:
         if record.license_arn is not None or record.aws_account_id is not None:
-            raise ServiceError(
-                "ValidationException",
-                "Name a customer by CustomerIdentifier or by LicenseArn, not both.",
-                rule=Rule.CUSTOMER,
-            )
+            raise _invalid_customer("Name a customer by CustomerIdentifier or by LicenseArn, not both.")
         if product_code is None:
-            raise ServiceError(
-                "ValidationException", "CustomerIdentifier needs ProductCode on the request.", rule=Rule.CUSTOMER
-            )
+            raise _invalid_customer("CustomerIdentifier needs ProductCode on the request.")
         if not record.customer_identifier:
             raise ServiceError("InvalidCustomerIdentifierException", "The CustomerIdentifier does not exist.")
         return
     if record.license_arn is None or record.aws_account_id is None:
-        raise ServiceError(
-            "ValidationException",
-            "Name a customer by CustomerIdentifier, or by CustomerAWSAccountId and LicenseArn.",
-            rule=Rule.CUSTOMER,
-        )
+        raise _invalid_customer("Name a customer by CustomerIdentifier, or by CustomerAWSAccountId and LicenseArn.")
     if product_code is not None:
-        raise ServiceError(
-            "ValidationException",
-            "ProductCode must not be sent with LicenseArn: that bills twice.",
-            rule=Rule.CUSTOMER,
-        )
+        raise _invalid_customer("ProductCode must not be sent with LicenseArn: that bills twice.")
     by_license = find_customers(state.customers.values(), Name(license_arn=record.license_arn))
     by_account = find_customers(state.customers.values(), Name(aws_account_id=record.aws_account_id))
     # Either the license is known and another customer's, or the account is known and has other licenses.
     if (by_license or by_account) and not any(customer in by_account for customer in by_license):
         raise ServiceError("InvalidLicenseException", "The LicenseArn does not match the customer.")
+
+
+def _invalid_customer(message: str) -> ServiceError:
+    return ServiceError("ValidationException", message, rule=Rule.CUSTOMER)
 
 
 def _meter(state: State, now: datetime, identity: str, product_code: str | None, record: UsageRecord) -> RecordOutcome:

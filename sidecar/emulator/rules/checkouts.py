@@ -27,12 +27,8 @@ def checkout_license(
 ) -> Checkout:
     """Take entitlements for the pod `identity`, or find what its client token has taken.
 
-    Args:
-        state: The state.
-        now: The emulated time.
-        identity: Who asks; a checkout belongs to the account, so any pod may extend or return it.
-        request: What is asked for.
-        region: The Region that is called; None is the home Region of every license.
+    A checkout belongs to the account, so any pod may extend or return it. `region` is the one that is called; None is
+    the home Region of every license.
 
     Raises:
         ServiceError: The refusal.
@@ -40,15 +36,11 @@ def checkout_license(
     earlier = state.checkouts.get(request.client_token)
     if earlier is not None:
         if earlier.request != request:
-            raise ServiceError(
-                "InvalidParameterValueException",
-                "The ClientToken was used for a checkout with other parameters.",
-                rule=Rule.CHECKOUT,
-            )
+            raise _invalid("The ClientToken was used for a checkout with other parameters.")
         return earlier
     names = [asked.name for asked in request.entitlements]
     if not names or len(set(names)) != len(names):
-        raise ServiceError("InvalidParameterValueException", "Entitlements: each entitlement must be named once.")
+        raise _invalid("Entitlements: each entitlement must be named once.", Rule.SHAPE)
     license_ = newest_license(state, now, request.sku, request.fingerprint)
     if license_ is None:
         raise _no_entitlements("No license of this product gives the right.", Rule.LICENSE)
@@ -68,18 +60,12 @@ def checkout_license(
 
 
 def check_in_license(state: State, now: datetime, token: str, *, region: str | None = None) -> None:
-    """Return a provisional checkout.
-
-    Raises:
-        ServiceError: The refusal.
-    """
+    """Return a provisional checkout; raises ServiceError."""
     checkout = _find(state, now, token, region)
     license_ = state.licenses[checkout.license_arn]
     fixed = {terms.name for terms in license_.entitlements if terms.allow_check_in is False}
     if checkout.expires_at is None or fixed & {asked.name for asked in checkout.request.entitlements}:
-        raise ServiceError(
-            "InvalidParameterValueException", "The checkout does not allow a check-in.", rule=Rule.CHECKOUT
-        )
+        raise _invalid("The checkout does not allow a check-in.")
     state.keep(replace(checkout, returned_at=now))
 
 
@@ -93,9 +79,7 @@ def extend_license_consumption(
     """
     checkout = _find(state, now, token, region)
     if checkout.expires_at is None:
-        raise ServiceError(
-            "InvalidParameterValueException", "A perpetual checkout cannot be extended.", rule=Rule.CHECKOUT
-        )
+        raise _invalid("A perpetual checkout cannot be extended.")
     if not gives_right(state.licenses[checkout.license_arn], now):
         raise ServiceError(
             "ResourceNotFoundException", "The license of the checkout is not available.", rule=Rule.LICENSE
@@ -119,9 +103,7 @@ def check_region(license_: License, region: str | None) -> None:
     """
     if region not in (None, license_.home_region):
         raise ServiceError(
-            "RedirectException",
-            "The license belongs to another Region.",
-            members={"Location": license_.home_region},
+            "RedirectException", "The license belongs to another Region.", members={"Location": license_.home_region}
         )
 
 
@@ -146,12 +128,12 @@ def _read_amount(asked: EntitlementAsked) -> Decimal:
     try:
         amount = Decimal(asked.value)
     except InvalidOperation as error:
-        raise ServiceError("InvalidParameterValueException", "Entitlements: Value is not a number.") from error
+        raise _invalid("Entitlements: Value is not a number.", Rule.SHAPE) from error
     # An exponent of a thousand million digits must not become a number.
     if not amount.is_finite() or amount.adjusted() > _MOST_DIGITS or amount <= 0:
-        raise ServiceError("InvalidParameterValueException", "Entitlements: Value is not a positive number.")
+        raise _invalid("Entitlements: Value is not a positive number.", Rule.SHAPE)
     if asked.unit == "Count" and amount != int(amount):
-        raise ServiceError("InvalidParameterValueException", "Entitlements: Value is not a positive number.")
+        raise _invalid("Entitlements: Value is not a positive number.", Rule.SHAPE)
     return amount
 
 
@@ -168,6 +150,10 @@ def _find(state: State, now: datetime, token: str, region: str | None) -> Checko
 
 def _consumption_token(client_token: str, extensions: int) -> str:
     return hashlib.sha256(f"{client_token}\x1f{extensions}".encode()).hexdigest()
+
+
+def _invalid(message: str, rule: Rule = Rule.CHECKOUT) -> ServiceError:
+    return ServiceError("InvalidParameterValueException", message, rule=rule)
 
 
 def _no_entitlements(message: str, rule: Rule) -> ServiceError:

@@ -4,15 +4,19 @@ Only subscribed customers have entitlements, and each until its expiration date.
 documented nowhere; an entitlement that is gone is the stricter test for a product.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.entitlement_requests import GetEntitlementsRequest
 from sidecar.emulator.protocol.errors import ServiceError
+from sidecar.emulator.rules.pages import cut_page
 from sidecar.emulator.state.entries import Customer, CustomerEntitlement
 from sidecar.emulator.state.store import State
+
+_INVALID = "InvalidParameterException"
+"""The one error that the model has for a request's own faults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +29,22 @@ class GrantedEntitlement:
 
 def get_entitlements(
     state: State, now: datetime, request: GetEntitlementsRequest
-) -> tuple[list[GrantedEntitlement], str | None]:
+) -> tuple[Sequence[GrantedEntitlement], str | None]:
     """Return one page, and the token of the next one.
 
     Raises:
         ServiceError: InvalidParameterException for an unknown product, two names of the customer, or a foreign token.
     """
     if state.seed.product_code not in (None, request.product_code):
-        raise ServiceError("InvalidParameterException", "ProductCode: there is no such product.", rule=Rule.PRODUCT)
+        raise ServiceError(_INVALID, "ProductCode: there is no such product.", rule=Rule.PRODUCT)
     if {"CUSTOMER_IDENTIFIER", "CUSTOMER_AWS_ACCOUNT_ID"} <= request.filters.keys():
-        raise _invalid("Filter: give CUSTOMER_IDENTIFIER or CUSTOMER_AWS_ACCOUNT_ID, not both.")
-    start = _read_token(request.next_token)
+        raise ServiceError(_INVALID, "Filter: give CUSTOMER_IDENTIFIER or CUSTOMER_AWS_ACCOUNT_ID, not both.")
     found = [
         each
         for each in _granted(state, now)
         if all(_property(each, name) in values for name, values in request.filters.items())
     ]
-    end = start + request.page_size
-    return found[start:end], f"page-{end}" if end < len(found) else None
+    return cut_page(found, request.next_token, request.page_size, _INVALID)
 
 
 def _granted(state: State, now: datetime) -> Iterator[GrantedEntitlement]:
@@ -62,16 +64,3 @@ def _property(granted: GrantedEntitlement, name: str) -> str | None:
             return granted.customer.license_arn
         case _:
             return granted.entitlement.dimension
-
-
-def _read_token(token: str | None) -> int:
-    if token is None:
-        return 0
-    number = token.removeprefix("page-")
-    if not token.startswith("page-") or not number.isascii() or not number.isdecimal() or len(number) > 9:
-        raise _invalid("NextToken: is not a token of this list.")
-    return int(number)
-
-
-def _invalid(message: str) -> ServiceError:
-    return ServiceError("InvalidParameterException", message)

@@ -15,15 +15,12 @@ _MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """How much was used.
-
-    Attributes:
-        millionths: The value times one million.
-        decimal: It came in the decimal field. Matters only where one request may not mix both kinds.
-    """
+    """How much was used."""
 
     millionths: int
+    """The value times one million."""
     decimal: bool = False
+    """It came in the decimal field. Matters only where one request may not mix both kinds."""
 
     def __str__(self) -> str:
         whole, part = divmod(self.millionths, _MILLION)
@@ -40,11 +37,7 @@ def whole_quantity(value: int) -> Quantity:
 
 
 def decimal_quantity(text: str) -> Quantity:
-    """Take a quantity from the decimal field.
-
-    Raises:
-        ValueError: The text does not match `DECIMAL_PATTERN`.
-    """
+    """Take a quantity from the decimal field; raises ValueError if the text does not match `DECIMAL_PATTERN`."""
     if DECIMAL_PATTERN.fullmatch(text) is None:
         raise ValueError("is not a decimal quantity")
     whole, _, part = text.partition(".")

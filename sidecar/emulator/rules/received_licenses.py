@@ -4,51 +4,41 @@ Refuses to hide a license without a right: one that was issued to itself, or who
 other. Only one that was removed is not.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.license_requests import GetLicenseRequest, ListReceivedLicensesRequest
 from sidecar.emulator.rules.licenses import license_status
+from sidecar.emulator.rules.pages import cut_page
 from sidecar.emulator.state.customers import RUNNING_ACCOUNT
 from sidecar.emulator.state.license_entries import License
 from sidecar.emulator.state.store import State
 
+_INVALID = "InvalidParameterValueException"
 FILTERS = ("ProductSKU", "Status", "Fingerprint", "IssuerName", "Beneficiary")
 
 
 def get_license(state: State, request: GetLicenseRequest, *, region: str | None = None) -> License:
-    """Find a license.
-
-    Raises:
-        ServiceError: There is no such license, or not in this version.
-    """
+    """Find a license; raises ServiceError if there is no such license, or not in this version."""
     license_ = state.licenses.get(request.arn)
     if license_ is None or license_.removed or region not in (None, license_.home_region):
-        raise ServiceError(
-            "InvalidParameterValueException", "LicenseArn: the account has no such license.", rule=Rule.LICENSE
-        )
+        raise ServiceError(_INVALID, "LicenseArn: the account has no such license.", rule=Rule.LICENSE)
     if request.version not in (None, str(license_.version)):
-        raise ServiceError(
-            "InvalidParameterValueException", "Version: the license has no such version.", rule=Rule.LICENSE
-        )
+        raise ServiceError(_INVALID, "Version: the license has no such version.", rule=Rule.LICENSE)
     return license_
 
 
 def list_received_licenses(
     state: State, now: datetime, request: ListReceivedLicensesRequest, *, region: str | None = None
-) -> tuple[list[License], str | None]:
-    """Return one page, and the token of the next one.
-
-    Raises:
-        ServiceError: A filter or the token is not valid.
-    """
+) -> tuple[Sequence[License], str | None]:
+    """Return one page, and the token of the next one; raises ServiceError if a filter or the token is not valid."""
     for name, values in request.filters:
         if name not in FILTERS:
-            raise ServiceError("InvalidParameterValueException", f"Filters: the names are {', '.join(FILTERS)}.")
+            raise ServiceError(_INVALID, f"Filters: the names are {', '.join(FILTERS)}.")
         if len(values) != 1:
-            raise ServiceError("InvalidParameterValueException", "Filters: each takes exactly one value.")
-    start = _read_token(request.next_token)
+            raise ServiceError(_INVALID, "Filters: each takes exactly one value.")
     found = [
         each
         for each in state.licenses.values()
@@ -57,17 +47,7 @@ def list_received_licenses(
         and (request.arns is None or each.arn in request.arns)
         and all(_property(each, name, now) == values[0] for name, values in request.filters)
     ]
-    end = start + request.page_size
-    return found[start:end], f"page-{end}" if end < len(found) else None
-
-
-def _read_token(token: str | None) -> int:
-    if token is None:
-        return 0
-    number = token.removeprefix("page-")
-    if not token.startswith("page-") or not number.isascii() or not number.isdecimal() or len(number) > 9:
-        raise ServiceError("InvalidParameterValueException", "NextToken: is not a token of this list.")
-    return int(number)
+    return cut_page(found, request.next_token, request.page_size, _INVALID)
 
 
 def _property(license_: License, name: str, now: datetime) -> str:

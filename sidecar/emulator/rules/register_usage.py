@@ -17,24 +17,17 @@ from sidecar.emulator.state.store import State
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A registration to be signed.
-
-    Attributes:
-        claims: The content of the signed token, in AWS's spelling and order.
-        rotated_at: When the key version expired; None while it is the current one.
-    """
+    """A registration to be signed."""
 
     key_version: int
     claims: dict[str, Any]
+    """The content of the signed token, in AWS's spelling and order."""
     rotated_at: datetime | None
+    """When the key version expired; None while it is the current one."""
 
 
 def register_usage(state: State, now: datetime, identity: str, request: RegisterUsageRequest) -> Granted:
-    """Register the pod `identity`.
-
-    Raises:
-        ServiceError: The refusal.
-    """
+    """Register the pod `identity`; raises ServiceError."""
     check_product(state.seed, request.product_code)
     check_price(state.seed, "RegisterUsage")
     key = state.keys.get(request.public_key_version)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sidecar.emulator.protocol.instants import format_instant, parse_instant
+from sidecar.emulator.protocol.instants import format_instant, read_instant
 from sidecar.emulator.state.entries import CustomerEntitlement
 
 _MEMBERS = ("Dimension", "Value", "ExpirationDate")
@@ -75,9 +75,7 @@ def _read_expiration(path: str, given: Mapping[str, Any]) -> datetime | None:
     value = given.get("ExpirationDate")
     if value is None:
         return None
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        value = value.isoformat()  # YAML has made it of the same text
     try:
-        return parse_instant(value if isinstance(value, str) else "")
+        return read_instant(value)
     except ValueError as error:
         raise ValueError(f"{path}: {value!r}: {error}") from error

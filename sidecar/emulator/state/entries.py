@@ -15,12 +15,7 @@ from sidecar.emulator.state.license_entries import Checkout, License
 
 @dataclass(frozen=True, slots=True)
 class MeteringRecord:
-    """Usage that was accepted, by MeterUsage or as one record of a BatchMeterUsage.
-
-    Attributes:
-        identity: The pod or task that sent it; for a batch the caller, who is not part of the slot.
-        customer: The batch customer's CustomerIdentifier, or its LicenseArn; None for MeterUsage.
-    """
+    """Usage that was accepted, by MeterUsage or as one record of a BatchMeterUsage."""
 
     metering_record_id: str
     product_code: str
@@ -29,9 +24,11 @@ class MeteringRecord:
     quantity: Quantity
     allocations: tuple[Allocation, ...]
     identity: str
+    """The pod or task that sent it; for a batch the caller, who is not part of the slot."""
     received_at: datetime
     client_token: str | None = None
     customer: str | None = None
+    """The batch customer's CustomerIdentifier, or its LicenseArn; None for MeterUsage."""
     aws_account_id: str | None = None
     by_license: bool = False
 
@@ -64,34 +61,28 @@ class FirstCall:
 
 @dataclass(frozen=True, slots=True)
 class CustomerEntitlement:
-    """What a customer may use of one dimension of a SaaS contract.
-
-    Attributes:
-        kind: AWS's member for the value, such as IntegerValue.
-        expires_at: None is valid until it is changed.
-    """
+    """What a customer may use of one dimension of a SaaS contract."""
 
     dimension: str
     kind: str
+    """AWS's member for the value, such as IntegerValue."""
     value: int | float | bool | str
     expires_at: datetime | None = None
+    """None is valid until it is changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A buyer of the SaaS product.
-
-    Attributes:
-        customer_identifier: None for integrations that know the buyer by account and license.
-        ever_entitled: It once was; from then on unnamed customers count as strangers.
-    """
+    """A buyer of the SaaS product."""
 
     license_arn: str
     aws_account_id: str
     customer_identifier: str | None
+    """None for integrations that know the buyer by account and license."""
     agreement_id: str
     entitled: bool
     ever_entitled: bool
+    """It once was; from then on unnamed customers count as strangers."""
     entitlements: tuple[CustomerEntitlement, ...] = ()
 
 
@@ -113,34 +104,28 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Credentials handed out by the token service.
-
-    Attributes:
-        identity: The pod behind them.
-        expires_at: In system time, because SDKs judge it by the system clock.
-    """
+    """Credentials handed out by the token service."""
 
     access_key_id: str
     secret_access_key: str
     session_token: str
     identity: str
+    """The pod behind them."""
     role_arn: str
     session_name: str
     expires_at: datetime
+    """In system time, because SDKs judge it by the system clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """One version of the product's key pair.
-
-    Attributes:
-        private_pem: None until the key is first needed.
-        expired_at: When a newer version took its place.
-    """
+    """One version of the product's key pair."""
 
     version: int
     private_pem: str | None = None
+    """None until the key is first needed."""
     expired_at: datetime | None = None
+    """When a newer version took its place."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,11 +28,7 @@ _SEEDED_AT = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def new_license(given: LicenseMembers, now: datetime, *, number: int, default_sku: str | None) -> License:
-    """Make the license of a grant.
-
-    Raises:
-        GrantError: It names no product or no entitlement.
-    """
+    """Make the license of a grant; raises GrantError if it names no product or no entitlement."""
     sku = given.sku or default_sku
     if sku is None:
         raise GrantError("sku: is missing; give it here or product.id in the seed file")
@@ -71,11 +67,7 @@ def seeded_license(members: Mapping[str, Any], *, number: int, default_sku: str 
 
 
 def check_validity(license_: License) -> None:
-    """Refuse a license that ends before it begins.
-
-    Raises:
-        GrantError: It does.
-    """
+    """Refuse a license that ends before it begins; raises GrantError."""
     if license_.end is not None and license_.end < license_.begin:
         raise GrantError(f"end: {license_.end.isoformat()}: lies before begin, {license_.begin.isoformat()}")
 

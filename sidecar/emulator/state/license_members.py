@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sidecar.emulator.protocol.errors import ServiceError
-from sidecar.emulator.protocol.instants import parse_instant
+from sidecar.emulator.protocol.instants import read_instant
 from sidecar.emulator.protocol.license_requests import LICENSE_ARN, UNIT
 from sidecar.emulator.protocol.shapes import Flag, Structure, Text, Whole, check
 from sidecar.emulator.state.license_entries import EntitlementTerms
@@ -37,11 +37,7 @@ _TERMS = Structure(
     frozenset({"Name", "Unit"}),
 )
 _TEXTS: Mapping[str, Text] = {"sku": Text(1), "issuer": Text(1), "home_region": Text(1), "arn": LICENSE_ARN}
-_CHOICES: Mapping[str, tuple[str | None, ...]] = {
-    "received": RECEIVED,
-    "grant_type": GRANT_TYPES,
-    "status": DELETED,
-}
+_CHOICES: Mapping[str, tuple[str | None, ...]] = {"received": RECEIVED, "grant_type": GRANT_TYPES, "status": DELETED}
 
 
 class GrantError(ValueError):
@@ -118,10 +114,8 @@ def _read_terms(path: str, value: Any) -> EntitlementTerms:
 
 
 def _read_instant(name: str, value: Any) -> datetime:
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        value = value.isoformat()  # YAML has made it of the same text
     try:
-        return parse_instant(value if isinstance(value, str) else "")
+        return read_instant(value)
     except ValueError as error:
         raise GrantError(f"{name}: {value!r}: {error}") from error
 

@@ -33,25 +33,22 @@ class SeedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """The state that `reset` returns to.
-
-    Attributes:
-        product_code: None takes any product.
-        dimensions: None takes any dimension.
-        public_key_version: Key pairs 1 to this one exist.
-        entitled: The account that the pods run in is entitled.
-        product_id: The SKU of a license that names none.
-        pricing: The kind of price; None takes every operation.
-    """
+    """The state that `reset` returns to."""
 
     product_code: str | None = None
+    """None takes any product."""
     dimensions: frozenset[str] | None = None
+    """None takes any dimension."""
     public_key_version: int = 1
+    """Key pairs 1 to this one exist."""
     customers: tuple[Customer, ...] = ()
     entitled: bool = True
+    """The account that the pods run in is entitled."""
     product_id: str | None = None
+    """The SKU of a license that names none."""
     licenses: tuple[License, ...] = ()
     pricing: Pricing | None = None
+    """The kind of price; None takes every operation."""
 
     @property
     def resolved_product_code(self) -> str:
@@ -64,11 +61,7 @@ NO_SEED = Seed()
 
 
 def read_seed(path: Path) -> Seed:
-    """Read the seed from a YAML file.
-
-    Raises:
-        SeedError: The file cannot be read or has faults.
-    """
+    """Read the seed from a YAML file; raises SeedError if the file cannot be read or has faults."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
@@ -77,11 +70,7 @@ def read_seed(path: Path) -> Seed:
 
 
 def make_seed(document: object) -> Seed:
-    """Make the seed from a parsed configuration.
-
-    Raises:
-        SeedError: Every fault, with its field.
-    """
+    """Make the seed from a parsed configuration; raises SeedError with every fault and its field."""
     problems: list[str] = []
     configuration = _mapping(document, "the file", problems)
     product = _mapping(configuration.get("product"), "product", problems)

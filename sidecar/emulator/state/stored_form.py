@@ -22,11 +22,7 @@ def write_entry(entry: Entry) -> dict[str, Any]:
 
 
 def read_entry(stored: Any) -> Entry:
-    """Read what `write_entry` made.
-
-    Raises:
-        ValueError: It is something else.
-    """
+    """Read what `write_entry` made; raises ValueError."""
     try:
         members = dict(stored)
         kind = _KINDS[members.pop("kind")]

@@ -3,16 +3,12 @@
 Each page is one attempt: it is sent once from a worker thread, and is a typed answer or a typed error.
 """
 
-from collections.abc import Callable
-from datetime import datetime
 from typing import Final, Protocol
 
-from sidecar.marketplace.endpoint import Endpoint
-from sidecar.marketplace.entitlements import wire
 from sidecar.marketplace.entitlements.errors import ERRORS
-from sidecar.marketplace.entitlements.types import Entitlement, GetEntitlementsRequest, GetEntitlementsResult
+from sidecar.marketplace.entitlements.types import GetEntitlementsRequest, GetEntitlementsResult
 from sidecar.marketplace.entitlements.validation import faults
-from sidecar.marketplace.errors import InvalidRequest, UnknownAnswer
+from sidecar.marketplace.reading import read_page
 from sidecar.marketplace.service import Service
 from sidecar.marketplace.service_client import ServiceClient
 
@@ -39,14 +35,7 @@ class EntitlementServiceClient(ServiceClient):
     It calls the Region of its endpoint: make a live one by `Endpoint.live(region_name=REGION)`.
     """
 
-    def __init__(self, endpoint: Endpoint, now: Callable[[], datetime] | None = None) -> None:
-        """Make the client.
-
-        Args:
-            endpoint: Where calls go.
-            now: Returns our time, for a comparison with the service's; None compares nothing. Runs on worker threads.
-        """
-        super().__init__(endpoint, ENTITLEMENT_SERVICE, now)
+    service = ENTITLEMENT_SERVICE
 
     async def get_entitlements(self, request: GetEntitlementsRequest) -> GetEntitlementsResult:
         """Return the entitlements of a product's customers, all pages of them or none.
@@ -54,17 +43,7 @@ class EntitlementServiceClient(ServiceClient):
         Raises:
             UnknownAnswer: The pages do not end.
         """
-        found = faults(request)
-        if found:
-            raise InvalidRequest(found)
-        page = wire.request_members(request)
-        entitlements: list[Entitlement] = []
-        for _ in range(MOST_PAGES):
-            answer = await self._send_members("GetEntitlements", page)
-            result = wire.entitlements_page(answer)
-            entitlements += result.entitlements
-            following = answer.get("NextToken")
-            if not following:  # an empty page may have a next one
-                return GetEntitlementsResult(entitlements=tuple(entitlements), request_id=result.request_id)
-            page["NextToken"] = following
-        raise UnknownAnswer(f"the list of entitlements has more than {MOST_PAGES} pages")
+        answers = self._send_pages("GetEntitlements", request, faults(request), MOST_PAGES)
+        pages = [read_page(GetEntitlementsResult, answer, "Entitlements") async for answer in answers]
+        entitlements = tuple(each for page in pages for each in page.entitlements)
+        return GetEntitlementsResult(entitlements=entitlements, request_id=pages[-1].request_id)

@@ -6,18 +6,10 @@ separate from Metering's; the errors of AWS's front door are in both. An unknown
 # ruff: noqa: N818 - the model's own names
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import ClassVar, Final
 
 from sidecar.marketplace import service_errors
-from sidecar.marketplace.errors import (
-    KINDS,
-    AccessDenied,
-    CredentialsMissing,
-    CredentialsRefused,
-    Disposition,
-    MarketplaceError,
-)
+from sidecar.marketplace.errors import AccessDenied, Disposition, MarketplaceError
 
 _KINDS: Final[dict[str, type[MarketplaceError]]] = {}
 
@@ -59,17 +51,5 @@ class AccessDeniedException(EntitlementServiceError, AccessDenied):
     cure = "Allow aws-marketplace:GetEntitlements on resource * in the role's policy, in the seller's account."
 
 
-_FRONT_DOOR: Final[Mapping[str, type[MarketplaceError]]] = {
-    code: kind for code, kind in KINDS.items() if kind in {CredentialsMissing, CredentialsRefused}
-}
-
-ERRORS: Final[Mapping[str, type[MarketplaceError]]] = MappingProxyType(
-    {
-        **_FRONT_DOOR,
-        # In this service both are always about the caller's credentials.
-        "ExpiredTokenException": CredentialsMissing,
-        "InvalidTokenException": CredentialsRefused,
-        **_KINDS,
-    }
-)
-"""From error code to class: the modelled errors, and the errors that AWS's front door answers for every service."""
+ERRORS: Final[Mapping[str, type[MarketplaceError]]] = service_errors.with_front_door(_KINDS)
+"""From error code to class."""

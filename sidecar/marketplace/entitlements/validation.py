@@ -10,7 +10,7 @@ from typing import Final
 
 from sidecar.marketplace.entitlements.types import GetEntitlementFilterName, GetEntitlementsRequest
 from sidecar.marketplace.errors import RequestFault
-from sidecar.marketplace.limits import Limit, check_items, check_text, check_whole_number
+from sidecar.marketplace.limits import Limit, check_each, check_text, check_whole_number
 
 LIMITS: Final[Mapping[str, Limit]] = MappingProxyType(
     {
@@ -45,11 +45,13 @@ def _filter(given: object) -> Iterator[RequestFault]:
         if name not in list(GetEntitlementFilterName):
             yield RequestFault("Filter", f"has a key other than {', '.join(GetEntitlementFilterName)}")
             continue
-        wrong = list(check_items(f"Filter.{name}", values, LIMITS["FilterValueList"], str))
-        yield from wrong
-        if not wrong:
-            for index, value in enumerate(values):
-                yield from check_text(f"Filter.{name}[{index}]", value, _ANY_TEXT)
+        yield from check_each(
+            f"Filter.{name}",
+            values,
+            LIMITS["FilterValueList"],
+            str,
+            lambda path, value: check_text(path, value, _ANY_TEXT),
+        )
     names = GetEntitlementFilterName
     if names.CUSTOMER_IDENTIFIER in given and names.CUSTOMER_AWS_ACCOUNT_ID in given:
         yield RequestFault("Filter", "has CUSTOMER_IDENTIFIER and CUSTOMER_AWS_ACCOUNT_ID; give only one of them")

@@ -4,12 +4,9 @@ Each call is one attempt: it validates, sends once from a worker thread, and ret
 error. It refuses to follow a redirect: the error names the Region, and the caller decides (see `RedirectException`).
 """
 
-from collections.abc import Callable
-from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
-from sidecar.marketplace.endpoint import Endpoint
-from sidecar.marketplace.errors import InvalidRequest, UnknownAnswer
+from sidecar.marketplace.errors import UnknownAnswer
 from sidecar.marketplace.license_manager import wire
 from sidecar.marketplace.license_manager.errors import ERRORS
 from sidecar.marketplace.license_manager.types import (
@@ -23,20 +20,16 @@ from sidecar.marketplace.license_manager.types import (
     GetLicenseResponse,
     GetLicenseUsageRequest,
     GetLicenseUsageResponse,
-    GrantedLicense,
     ListReceivedLicensesRequest,
     ListReceivedLicensesResponse,
 )
 from sidecar.marketplace.license_manager.validation import faults
+from sidecar.marketplace.reading import read, read_page
 from sidecar.marketplace.service import Service
 from sidecar.marketplace.service_client import ServiceClient
-from sidecar.marketplace.wire import members
 
 LICENSE_MANAGER: Final = Service(
-    name="license-manager",
-    event_id="license-manager",
-    errors=ERRORS,
-    secret_members=("LicenseConsumptionToken",),
+    name="license-manager", event_id="license-manager", errors=ERRORS, secret_members=("LicenseConsumptionToken",)
 )
 """AWS License Manager."""
 MOST_PAGES: Final = 1000
@@ -73,14 +66,7 @@ class LicenseManagerClient(ServiceClient):
     It calls the Region of its endpoint. Make another client for another Region.
     """
 
-    def __init__(self, endpoint: Endpoint, now: Callable[[], datetime] | None = None) -> None:
-        """Make the client.
-
-        Args:
-            endpoint: Where calls go.
-            now: Returns our time, for a comparison with the service's; None compares nothing. Runs on worker threads.
-        """
-        super().__init__(endpoint, LICENSE_MANAGER, now)
+    service = LICENSE_MANAGER
 
     async def checkout_license(self, request: CheckoutLicenseRequest) -> CheckoutLicenseResponse:
         """Take entitlements of a license. Compare `entitlements_allowed` with what was asked."""
@@ -88,7 +74,7 @@ class LicenseManagerClient(ServiceClient):
 
     async def check_in_license(self, request: CheckInLicenseRequest) -> CheckInLicenseResponse:
         """Return a provisional checkout."""
-        return wire.read(CheckInLicenseResponse, await self._send("CheckInLicense", request, faults(request)))
+        return read(CheckInLicenseResponse, await self._send("CheckInLicense", request, faults(request)))
 
     async def extend_license_consumption(
         self, request: ExtendLicenseConsumptionRequest
@@ -104,11 +90,11 @@ class LicenseManagerClient(ServiceClient):
 
     async def get_license(self, request: GetLicenseRequest) -> GetLicenseResponse:
         """Return one license."""
-        return wire.read(GetLicenseResponse, await self._send("GetLicense", request, faults(request)))
+        return read(GetLicenseResponse, await self._send("GetLicense", request, faults(request)))
 
     async def get_license_usage(self, request: GetLicenseUsageRequest) -> GetLicenseUsageResponse:
         """Return how much of one license is checked out."""
-        return wire.read(GetLicenseUsageResponse, await self._send("GetLicenseUsage", request, faults(request)))
+        return read(GetLicenseUsageResponse, await self._send("GetLicenseUsage", request, faults(request)))
 
     async def list_received_licenses(self, request: ListReceivedLicensesRequest) -> ListReceivedLicensesResponse:
         """Return the licenses that the account has received, all pages of them or none.
@@ -116,17 +102,7 @@ class LicenseManagerClient(ServiceClient):
         Raises:
             UnknownAnswer: The pages do not end.
         """
-        found = faults(request)
-        if found:
-            raise InvalidRequest(found)
-        page: dict[str, Any] = members(request)
-        licenses: dict[str, GrantedLicense] = {}
-        for _ in range(MOST_PAGES):
-            answer = await self._send_members("ListReceivedLicenses", page)
-            response = wire.licenses_page(answer)
-            licenses |= {each.license_arn: each for each in response.licenses}
-            following = answer.get("NextToken")
-            if not following:
-                return ListReceivedLicensesResponse(licenses=tuple(licenses.values()), request_id=response.request_id)
-            page["NextToken"] = following
-        raise UnknownAnswer(f"the list of licenses has more than {MOST_PAGES} pages")
+        answers = self._send_pages("ListReceivedLicenses", request, faults(request), MOST_PAGES)
+        pages = [read_page(ListReceivedLicensesResponse, answer, "Licenses") async for answer in answers]
+        licenses = {each.license_arn: each for page in pages for each in page.licenses}
+        return ListReceivedLicensesResponse(licenses=tuple(licenses.values()), request_id=pages[-1].request_id)

@@ -7,19 +7,10 @@ separate from Metering's; the errors of AWS's front door are in both. An unknown
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
-from sidecar.marketplace.errors import (
-    KINDS,
-    AccessDenied,
-    CredentialsMissing,
-    CredentialsRefused,
-    Disposition,
-    MarketplaceError,
-    Taken,
-)
-from sidecar.marketplace.service_errors import Refused, ThrottlingException
+from sidecar.marketplace.errors import AccessDenied, Disposition, MarketplaceError, Taken
+from sidecar.marketplace.service_errors import Refused, ThrottlingException, with_front_door
 
 _KINDS: Final[dict[str, type[MarketplaceError]]] = {}
 _REGION = re.compile(r"(?<![a-z0-9-])[a-z]{2,4}(?:-[a-z]+){1,3}-[0-9]{1,2}(?![a-z0-9-])", re.ASCII)
@@ -131,17 +122,5 @@ class ResourceLimitExceededException(LicenseRefused):
     cure = "Ask AWS Support for a higher limit of the account."
 
 
-_FRONT_DOOR: Final[Mapping[str, type[MarketplaceError]]] = {
-    code: kind for code, kind in KINDS.items() if kind in {CredentialsMissing, CredentialsRefused}
-}
-
-ERRORS: Final[Mapping[str, type[MarketplaceError]]] = MappingProxyType(
-    {
-        **_FRONT_DOOR,
-        # In this service both are always about the caller's credentials.
-        "ExpiredTokenException": CredentialsMissing,
-        "InvalidTokenException": CredentialsRefused,
-        **_KINDS,
-    }
-)
-"""From error code to class: the modelled errors, and the errors that AWS's front door answers for every service."""
+ERRORS: Final[Mapping[str, type[MarketplaceError]]] = with_front_door(_KINDS)
+"""From error code to class."""

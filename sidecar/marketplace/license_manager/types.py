@@ -8,10 +8,8 @@ UTC. A value that an enumeration here does not know stays text, because AWS adds
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
 
-MARKETPLACE_FINGERPRINT: Final = "aws:294406891311:AWS/Marketplace:issuer-fingerprint"
-"""The key fingerprint of every license that AWS Marketplace issues."""
+from sidecar.domain.entitlement.licenses import LicenseStatus
 
 
 class CheckoutType(StrEnum):
@@ -51,18 +49,6 @@ class Unit(StrEnum):
     GIGABITS_PER_SECOND = "Gigabits/Second"
     TERABITS_PER_SECOND = "Terabits/Second"
     COUNT_PER_SECOND = "Count/Second"
-
-
-class LicenseStatus(StrEnum):
-    """The state of a license."""
-
-    AVAILABLE = "AVAILABLE"
-    PENDING_AVAILABLE = "PENDING_AVAILABLE"
-    DEACTIVATED = "DEACTIVATED"
-    SUSPENDED = "SUSPENDED"
-    EXPIRED = "EXPIRED"
-    PENDING_DELETE = "PENDING_DELETE"
-    DELETED = "DELETED"
 
 
 class ReceivedStatus(StrEnum):

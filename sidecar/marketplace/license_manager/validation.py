@@ -23,7 +23,7 @@ from sidecar.marketplace.license_manager.types import (
     Request,
     Unit,
 )
-from sidecar.marketplace.limits import check_flag, check_items, check_text, check_whole_number
+from sidecar.marketplace.limits import check_each, check_flag, check_text, check_whole_number
 
 
 def faults(request: Request) -> list[RequestFault]:
@@ -37,11 +37,11 @@ def faults(request: Request) -> list[RequestFault]:
             return [*_token(request), *check_flag("DryRun", request.dry_run)]
         case GetLicenseRequest():
             return [
-                *check_text("LicenseArn", request.license_arn, LIMITS["Arn"]),
+                *_arn("LicenseArn", request.license_arn),
                 *check_text("Version", request.version, ANY_TEXT, optional=True),
             ]
         case GetLicenseUsageRequest():
-            return list(check_text("LicenseArn", request.license_arn, LIMITS["Arn"]))
+            return list(_arn("LicenseArn", request.license_arn))
         case ListReceivedLicensesRequest():
             return list(_list(request))
 
@@ -54,11 +54,7 @@ def _checkout(request: CheckoutLicenseRequest) -> Iterator[RequestFault]:
     yield from check_text("ProductSKU", request.product_sku, ANY_TEXT)
     yield from _check_choice("CheckoutType", request.checkout_type, CheckoutType)
     yield from check_text("KeyFingerprint", request.key_fingerprint, ANY_TEXT)
-    wrong = list(check_items("Entitlements", request.entitlements, ONE_OR_MORE, EntitlementData))
-    yield from wrong
-    if not wrong:
-        for index, entitlement in enumerate(request.entitlements):
-            yield from _entitlement(f"Entitlements[{index}]", entitlement)
+    yield from check_each("Entitlements", request.entitlements, ONE_OR_MORE, EntitlementData, _entitlement)
     yield from check_text("ClientToken", request.client_token, LIMITS["ClientToken"])
     yield from check_text("Beneficiary", request.beneficiary, ANY_TEXT, optional=True)
     yield from check_text("NodeId", request.node_id, ANY_TEXT, optional=True)
@@ -77,26 +73,21 @@ def _entitlement(path: str, entitlement: EntitlementData) -> Iterator[RequestFau
 
 def _list(request: ListReceivedLicensesRequest) -> Iterator[RequestFault]:
     if request.license_arns is not None:
-        wrong = list(check_items("LicenseArns", request.license_arns, ONE_OR_MORE, str))
-        yield from wrong
-        if not wrong:
-            for index, arn in enumerate(request.license_arns):
-                yield from check_text(f"LicenseArns[{index}]", arn, LIMITS["Arn"])
+        yield from check_each("LicenseArns", request.license_arns, ONE_OR_MORE, str, _arn)
     if request.filters is not None:
-        wrong = list(check_items("Filters", request.filters, ONE_OR_MORE, Filter))
-        yield from wrong
-        if not wrong:
-            for index, each in enumerate(request.filters):
-                yield from _filter(f"Filters[{index}]", each)
+        yield from check_each("Filters", request.filters, ONE_OR_MORE, Filter, _filter)
     yield from check_whole_number("MaxResults", request.max_results, LIMITS["MaxSize100"], optional=True)
 
 
 def _filter(path: str, given: Filter) -> Iterator[RequestFault]:
     yield from _check_choice(f"{path}.Name", given.name, FilterName)
-    wrong = list(check_items(f"{path}.Values", given.values, ONE, str))
-    yield from wrong
-    if not wrong:
-        yield from check_text(f"{path}.Values[0]", given.values[0], ANY_TEXT)
+    yield from check_each(
+        f"{path}.Values", given.values, ONE, str, lambda path, value: check_text(path, value, ANY_TEXT)
+    )
+
+
+def _arn(path: str, value: str) -> Iterator[RequestFault]:
+    return check_text(path, value, LIMITS["Arn"])
 
 
 def _check_choice(path: str, value: object, choices: type[StrEnum]) -> Iterator[RequestFault]:

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from sidecar.marketplace import entitlements, wire
+from sidecar.marketplace import entitlements
 from sidecar.marketplace.entitlements import types
 from sidecar.marketplace.entitlements.client import ENTITLEMENT_SERVICE
 from sidecar.marketplace.entitlements.errors import ERRORS
 from sidecar.marketplace.entitlements.validation import LIMITS
 from sidecar.marketplace.errors import AccessDenied, Taken
 from sidecar.marketplace.limits import Limit
+from sidecar.marketplace.reading import member_name
 from sidecar.marketplace.sealing import HOSTS
 from sidecar.marketplace.service_errors import Refused, error_from
 from tests.support.service_model import ENTITLEMENT_MODEL, modelled
@@ -45,7 +46,7 @@ def test_members_have_fields(structure: str) -> None:
     fields = {field.name for field in dataclasses.fields(getattr(types, structure))} - {"request_id"}
     names = set(SHAPES[structure]["members"])
     assert {snake_case(member) for member in names - PAGED} == fields
-    assert names == {wire.member_name(snake_case(name)) for name in names}
+    assert names == {member_name(snake_case(name)) for name in names}
 
 
 def test_filters_are_the_models() -> None:

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from sidecar.marketplace import license_manager, wire
+from sidecar.marketplace import license_manager
 from sidecar.marketplace.errors import AccessDenied, MarketplaceError, Taken
 from sidecar.marketplace.license_manager import types
 from sidecar.marketplace.license_manager.client import LICENSE_MANAGER
 from sidecar.marketplace.license_manager.errors import ERRORS
 from sidecar.marketplace.license_manager.limits import LIMITS
 from sidecar.marketplace.limits import Limit
+from sidecar.marketplace.reading import member_name
 from sidecar.marketplace.sealing import HOSTS
 from sidecar.marketplace.service_errors import Refused, error_from
 from tests.support.service_model import LICENSE_MODEL, LICENSE_OPERATIONS, modelled
@@ -30,7 +31,7 @@ ENUMERATIONS: dict[str, type[StrEnum]] = {
     "EntitlementDataUnit": types.Unit,
     "EntitlementUnit": types.Unit,
     "GrantType": types.GrantType,
-    "LicenseStatus": types.LicenseStatus,
+    "LicenseStatus": license_manager.LicenseStatus,
     "ReceivedStatus": types.ReceivedStatus,
     "RenewType": types.RenewType,
 }
@@ -77,7 +78,7 @@ def test_members_have_fields(structure: str) -> None:
 def test_field_names_lead_back(structure: str) -> None:
     """The name that a field has on the wire is the model's."""
     names = set(SHAPES[structure]["members"])
-    assert names == {wire.member_name(snake_case(name)) for name in names}
+    assert names == {member_name(snake_case(name)) for name in names}
 
 
 @pytest.mark.parametrize("structure", sorted(set(STRUCTURES) & INPUTS))

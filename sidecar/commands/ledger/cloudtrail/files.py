@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from sidecar.commands.ledger.cloudtrail.elements import elements
+from sidecar.domain.plaintext import reason_of
 
 _SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
 _NOT_EVENTS = frozenset({"CloudTrail-Digest", "CloudTrail-Insight"})
@@ -69,8 +70,7 @@ def read_events(path: Path) -> Iterator[Mapping[str, Any]]:
                 return
             yield from _parse(cast("IO[bytes]", gzip.GzipFile(fileobj=raw)), path)
     except (OSError, EOFError, zlib.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise TrailUnreadable(path, reason, _AGAIN) from error
+        raise TrailUnreadable(path, reason_of(error), _AGAIN) from error
 
 
 def _holds_events(path: Path, below: Path) -> bool:
