@@ -103,9 +103,20 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     except ControlError as error:
         return _problem(error.status, error.kind, str(error))
     except web.HTTPException as error:
-        return _problem(error.status, error.reason.lower().replace(" ", "-"), f"{request.method}: {error.reason}")
+        kind = error.reason.lower().replace(" ", "-")
+        return _problem(error.status, kind, f"{request.method} {request.path:.100}: {_explain(error)}")
     except OSError as error:
         return _problem(500, "state-file", f"The state file: {error.strerror}")
+
+
+def _explain(error: web.HTTPException) -> str:
+    match error:
+        case web.HTTPMethodNotAllowed():
+            return f"the method must be {' or '.join(sorted(error.allowed_methods))}"
+        case web.HTTPNotFound():
+            return "there is no such path; GET / is the console, and docs/emulator.md lists the control API"
+        case _:
+            return error.reason
 
 
 def _problem(status: int, kind: str, detail: str) -> web.Response:

@@ -167,6 +167,23 @@ def test_body_of_another_type_is_refused(emulator: "RunningEmulator", headers: d
     assert 1.0 == emulator.get("clock")["speed"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "named"),
+    [
+        ("GET", "/_emulator/license", 404, "GET /_emulator/license: there is no such path; GET / is the console"),
+        ("GET", "/_emulator/reset", 405, "GET /_emulator/reset: the method must be POST"),
+        ("PUT", "/_emulator/clock", 405, "PUT /_emulator/clock: the method must be GET or HEAD or POST"),
+    ],
+)
+def test_wrong_address_is_explained(
+    emulator: "RunningEmulator", method: str, path: str, status: int, named: str
+) -> None:
+    """A wrong path or method is named, with what there is instead."""
+    answered, answer = emulator.send(method, path)
+    assert status == answered
+    assert json.loads(answer)["detail"].startswith(named)
+
+
 @pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
 def test_json_body_is_taken(emulator: "RunningEmulator", media_type: str) -> None:
     """The media type is compared without its parameters and case; a reset needs no body."""
