@@ -1,8 +1,8 @@
 """Which requests of web browsers the emulator takes: those of its own console.
 
 A page of another origin must not move the clock or arm a fault, neither by a form nor after its name was bound to this
-address (DNS rebinding). Programs send no Origin and no Sec-Fetch-Site; they may use any host name, because pods reach
-the emulator by the name of its service.
+address (DNS rebinding). Browsers send an Origin with each request that may change something. Programs send none and
+use any host name, because pods reach the emulator by the name of its service: so the Host alone decides nothing.
 """
 
 import ipaddress
@@ -22,24 +22,17 @@ def find_fault(headers: Mapping[str, str], listens_on: str) -> str | None:
         listens_on: The host that the emulator was started with.
     """
     origin, site = headers.get("Origin"), headers.get("Sec-Fetch-Site")
-    if not _is_from_browser(headers):
-        return None
     host = headers.get("Host", "")
     if origin is not None and _place(origin) != f"http://{host}".lower():
         return f"Origin: {origin!r}: must be http://{host}; use the console at its own address"
     if site is not None and site not in _OWN_SITE:
         return f"Sec-Fetch-Site: {site!r}: must be same-origin or none; use the console at its own address"
-    if not _is_private(host, listens_on):
+    if origin is not None and not _is_private(host, listens_on):
         return (
-            f"Host: {host!r}: a browser may use an IP address, localhost, a name without a dot, the name given by "
+            f"Origin: {origin!r}: a page may be at an IP address, localhost, a name without a dot, the name given by "
             f"--host, or a name that ends in {', '.join(_PRIVATE)}"
         )
     return None
-
-
-def _is_from_browser(headers: Mapping[str, str]) -> bool:
-    # A page that reads by GET from its own (rebound) name sends neither of the first two over plain HTTP.
-    return "Origin" in headers or "Sec-Fetch-Site" in headers or headers.get("User-Agent", "").startswith("Mozilla/")
 
 
 def _place(origin: str) -> str | None:

@@ -12,6 +12,7 @@ from sidecar.emulator.faults import BEHAVIORS, OPERATIONS, STS_OPERATION
 from sidecar.emulator.protocol.errors import ENTITLEMENT_MODELLED, LICENSE_MODELLED, MODELLED, STS_MODELLED
 from sidecar.emulator.responses import respond
 from sidecar.emulator.state.license_changes import ACTIONS
+from sidecar.emulator.state.license_members import RECEIVED
 
 FOLDER = Path(__file__).with_name("console")
 
@@ -56,6 +57,7 @@ class ConsolePage:
                 "faults": {name: sorted(operations) for name, operations in BEHAVIORS.items()},
                 "errors": errors,
                 "license_actions": {action: sorted(members) for action, members in ACTIONS.items()},
+                "received": RECEIVED,
             }
         )
 

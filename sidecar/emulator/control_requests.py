@@ -1,6 +1,6 @@
 """The bodies and queries of control requests: JSON objects and parameters without unknown members.
 
-A body is JSON whatever its media type is: `curl -d` names another one. Foreign web pages are refused by their headers
+Refuses a body whose media type is not JSON: a foreign web page sends the other types without a question to the server
 (see `sidecar.emulator.browsers`). Each message has the member, its value and what is allowed.
 """
 
@@ -31,11 +31,19 @@ async def read_members(request: web.Request, known: Collection[str], *, optional
     """Return the members of a request; none if it has no body and the body is `optional`.
 
     Raises:
-        ControlError: The body is not a JSON object, or has a member that is not among `known`.
+        ControlError: The body is not a JSON object by its media type and content, or has a member that is not among
+            `known`.
     """
     body = await request.read()
     if optional and not body:
         return {}
+    if body and request.content_type != "application/json":
+        given = repr(request.headers["Content-Type"]) if "Content-Type" in request.headers else "is missing"
+        raise ControlError(
+            f"Content-Type: {given:.100}: must be application/json; with curl write --json instead of -d",
+            status=415,
+            kind="unsupported-media-type",
+        )
     try:
         members = json.loads(body)
     except (ValueError, RecursionError) as error:

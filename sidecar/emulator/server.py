@@ -80,7 +80,9 @@ def _admit(listens_on: str) -> Middleware:
 
     @web.middleware
     async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-        fault = find_fault(request.headers, listens_on)
+        # The page itself holds nothing of the emulator, so a link in another page may lead to it.
+        opens_console = request.method == "GET" and request.path == "/"
+        fault = None if opens_console else find_fault(request.headers, listens_on)
         if fault is not None:
             raise ControlError(fault, status=403, kind="foreign-page")
         if request.path.startswith("/_emulator/"):
@@ -97,9 +99,20 @@ async def _answer_problems(request: web.Request, handler: Handler) -> web.Stream
     except ControlError as error:
         return _problem(error.status, error.kind, str(error))
     except web.HTTPException as error:
-        return _problem(error.status, error.reason.lower().replace(" ", "-"), f"{request.method}: {error.reason}")
+        kind = error.reason.lower().replace(" ", "-")
+        return _problem(error.status, kind, f"{request.method} {request.path:.100}: {_explain(error)}")
     except OSError as error:
         return _problem(500, "state-file", f"The state file: {error.strerror}")
+
+
+def _explain(error: web.HTTPException) -> str:
+    match error:
+        case web.HTTPMethodNotAllowed():
+            return f"the method must be {' or '.join(sorted(error.allowed_methods))}"
+        case web.HTTPNotFound():
+            return "there is no such path; GET / is the console, and docs/emulator.md lists the control API"
+        case _:
+            return error.reason
 
 
 def _problem(status: int, kind: str, detail: str) -> web.Response:

@@ -33,6 +33,7 @@ _GONE = (ResourceNotFoundException, InvalidParameterValueException, ValidationEx
 Key = tuple[CheckoutKind, str]
 P = ParamSpec("P")
 Transition = Callable[Concatenate[Checkout, P], Checkout]
+Call = Callable[[Checkout], Awaitable[Grant | None]]
 
 
 class CheckoutStore(Protocol):
@@ -98,6 +99,8 @@ class CheckoutKeeper:
         """The seats and probes for which AWS has answered in this process."""
         self.refused: set[Key] = set()
         """Checkouts that one Region has refused in this process while another has not answered."""
+        self.unknown: set[Key] = set()
+        """Seats that AWS may still hold although it refused their token: a suspended license refuses it, too."""
         self.in_doubt: dict[Key, Checkout] = {}
         """Draw-downs that wait for a person."""
 
@@ -188,13 +191,13 @@ class CheckoutKeeper:
             return checkout
 
     async def confirm_held(self, kind: CheckoutKind, id_: str) -> Checkout | None:
-        """Extend a seat that an earlier process held: the answer shows whether AWS still holds it."""
+        """Extend a seat of an earlier process, or one in `unknown`, of a good license: AWS's answer is final."""
         key = (kind, id_)
         async with self._locks.setdefault(key, asyncio.Lock()):
             checkout = self._live.get(key)
             if checkout is None or checkout.state is not CheckoutState.HELD or checkout.consumption_token is None:
                 return checkout
-            return await self._perform(Step.EXTEND, key) or self._live.get(key)
+            return await self._call(key, self._service.extend, final=True) or self._live.get(key)
 
     async def confirm_use(self, kind: CheckoutKind, id_: str) -> Checkout | None:
         """Note durably that the app uses a checkout; return it, None if it is not live."""
@@ -229,8 +232,7 @@ class CheckoutKeeper:
         await asyncio.gather(*(self.advance(*key) for key in due))
 
     def _due_at(self, key: Key, checkout: Checkout, now: datetime) -> datetime | None:
-        settled = checkout.settled_by(now)
-        if settled is not checkout:
+        if checkout.settled_by(now) is not checkout:
             return now
         step = next_step(checkout, now)
         dues = [checkout.expires_at] if step is None and checkout.expires_at is not None else []
@@ -246,9 +248,9 @@ class CheckoutKeeper:
             case Step.CHECK_OUT:
                 return await self._check_out(key)
             case Step.EXTEND:
-                return await self._call(key, self._service.extend)
+                return await self._call(key, self._service.extend, final=key[0] is not CheckoutKind.SEAT)
             case Step.CHECK_IN:
-                return await self._call(key, self._service.check_in)
+                return await self._call(key, self._service.check_in, final=True)
 
     async def _check_out(self, key: Key) -> Checkout | None:
         checkout = self._live[key]
@@ -283,13 +285,18 @@ class CheckoutKeeper:
         # Where the Region that lists the license has refused, another one that cannot be reached adds nothing.
         return await self._conclude(key, Checkout.refused, self._clock.now()) if refused else None
 
-    async def _call(self, key: Key, call: Callable[[Checkout], Awaitable[Grant | None]]) -> Checkout | None:
+    async def _call(self, key: Key, call: Call, *, final: bool) -> Checkout | None:
         earlier = self._live[key].attempted_at
         checkout = await self._apply(key, Checkout.extending, self._clock.now())
         try:
             grant = await call(checkout)
         except _GONE as error:
-            return await self._lose(key, error)
+            if final:
+                return await self._lose(key, error)
+            self._fail(key, error)
+            self.unknown.add(key)
+            self.confirmed.discard(key)
+            return await self._lose_if_over(key, await self._apply(key, Checkout.not_extended, earlier), error)
         except MarketplaceError as error:
             self._fail(key, error)
             if error.taken is not Taken.NO:
@@ -323,6 +330,7 @@ class CheckoutKeeper:
 
     async def _conclude(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
         before = self._live[key].state
+        self.unknown.discard(key)
         after = await self._apply(key, transition, *args, **kwargs)
         if after.state is not before:
             event = f"checkout.{after.state}".replace("-", "_")

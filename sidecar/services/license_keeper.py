@@ -177,7 +177,11 @@ class LicenseKeeper:
         if self._look_at <= now or self._look_at > now + max(self._policy.refresh, ASK_AGAIN):
             await self._look()
         await self._prove()
+        unknown = frozenset(self.checkouts.unknown)
         await self.checkouts.run_due()
+        if self.checkouts.unknown - unknown:
+            # The license may be suspended since the last look: only a new one shows whether another seat may be taken.
+            self._good, self._look_at = None, self._clock.now()
         self._show()
         now = self._clock.now()
         return min(

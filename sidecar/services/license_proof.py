@@ -136,6 +136,8 @@ class LicenseProver:
         found = self._checkouts.find(CheckoutKind.SEAT, required.name)
         if found is None or found.state is not CheckoutState.HELD or found.returning:
             return False
+        if (found.kind, found.id) in self._checkouts.unknown:
+            return False  # asked for again once a new look has found a good license
         return found.count == required.hold
 
     def _seats(self, license_: License) -> list[tuple[RequiredEntitlement, LicenseEntitlement]]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -316,6 +317,22 @@ async def test_silence_has_an_end(server: ApiServer) -> None:
     try:
         assert Fault.UNREACHABLE is (await failure_of(own.patch_condition(GATE, NOON))).fault
     finally:
+        own.close()
+
+
+@pytest.mark.parametrize("together", [0, 20, 60])
+async def test_slow_answer_has_an_end(server: ApiServer, together: int) -> None:
+    """An answer that comes byte by byte is given up after the call's time, in its first line, its head and its body."""
+    server.slow[POD] = together
+    own = KubernetesPod(locate_pod(server.environ, server.account), timedelta(seconds=1))
+    began = monotonic()
+    try:
+        assert Fault.UNREACHABLE is (await failure_of(own.get_pod())).fault
+        assert monotonic() - began < 10
+        del server.slow[POD]
+        assert UID == (await own.get_pod()).uid
+    finally:
+        server.release()
         own.close()
 
 

@@ -2,9 +2,11 @@
 
 import argparse
 import ast
+import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ SYNTAX = {
     "meter.mjs": ["node", "--check"],
     "meter.rs": ["rustfmt", "--check", "--edition=2021"],
 }
-"""What reads a snippet where the language is installed. The SDKs are not, so names are not resolved."""
+"""What reads a snippet where the language is installed; test_emulator_sdks.py runs those whose SDK can be fetched."""
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -125,6 +127,25 @@ def test_snippet_is_well_formed(name: str, tmp_path: Path) -> None:
     source.write_text(text, encoding="utf-8")
     ran = subprocess.run([*program, str(source)], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert 0 == ran.returncode, ran.stdout + ran.stderr
+
+
+def test_dependencies_are_those_of_the_tests() -> None:
+    """The page names what the tested programs for Node, Java and Rust need."""
+    page, locked = read(EMULATOR), ROOT / "tests" / "emulator" / "sdks"
+    (package,) = json.loads((locked / "node" / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    artifact = re.findall(r"<(?:groupId|artifactId)>(.*?)<", (locked / "java" / "pom.xml").read_text(encoding="utf-8"))
+    crates = tomllib.loads((locked / "rust" / "Cargo.toml").read_text(encoding="utf-8"))["dependencies"]
+    sdks = [name for name in crates if name.startswith("aws-")]
+    assert [] == [
+        command
+        for command in (
+            f"`npm install {package}`",
+            f"`{':'.join(artifact[-2:])}`",
+            f"`cargo add {' '.join(sdks)}`",
+            f"`cargo add tokio --features {','.join(crates['tokio']['features'])}`",
+        )
+        if command not in page
+    ]
 
 
 def test_readme_names_the_emulator_on_its_first_screen() -> None:

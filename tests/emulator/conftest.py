@@ -25,6 +25,8 @@ from sidecar.emulator.server import serve
 from sidecar.emulator.service import Options
 from tests.support.tools import PATIENCE
 
+JSON = {"Content-Type": "application/json"}
+
 
 class RunningEmulator:
     """The emulator on a thread of its own."""
@@ -94,7 +96,7 @@ class RunningEmulator:
 
     def try_post(self, path: str, members: object) -> tuple[int, Any]:
         """Post to the control API whatever the outcome."""
-        status, body = self.send("POST", f"/_emulator/{path}", json.dumps(members).encode())
+        status, body = self.send("POST", f"/_emulator/{path}", json.dumps(members).encode(), JSON)
         return status, json.loads(body)
 
     def post(self, path: str, **members: object) -> Any:

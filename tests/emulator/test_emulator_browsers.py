@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tests.emulator.conftest import RunningEmulator
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
+JSON = {"Content-Type": "application/json"}
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,9 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.
         {"Host": "emulator.example.com:8789", "User-Agent": "curl/8.0"},
         {"Host": "emulator.example.com", "User-Agent": "node", "Sec-Fetch-Mode": "cors"},
         {},
+        {"User-Agent": FIREFOX},
+        {"Host": "emulator.example.com:8789", "User-Agent": FIREFOX},
+        {"Host": "emulator.example.com:8789", "User-Agent": FIREFOX, "Sec-Fetch-Site": "same-origin"},
         {"Host": "127.0.0.1:8789", "Origin": "http://127.0.0.1:8789"},
         {"Host": "LocalHost:8789", "Origin": "http://localhost:8789", "Sec-Fetch-Site": "same-origin"},
         {"Host": "[::1]:8789", "Origin": "http://[::1]:8789", "User-Agent": FIREFOX},
@@ -30,7 +34,7 @@ FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.
     ],
 )
 def test_own_page_and_programs_pass(headers: dict[str, str]) -> None:
-    """Programs use any name; the console uses names that no outsider can bind to this address, or the one of --host."""
+    """Programs use any name, and the Host alone decides nothing; an Origin is one that no outsider can have."""
     assert find_fault(headers, "dev.example.com") is None
 
 
@@ -46,13 +50,11 @@ def test_own_page_and_programs_pass(headers: dict[str, str]) -> None:
         ({"Host": "127.0.0.1:8789", "Origin": "http://localhost:8789"}, "Origin"),
         ({"Host": "127.0.0.1:8789", "Sec-Fetch-Site": "cross-site"}, "Sec-Fetch-Site"),
         ({"Host": "127.0.0.1:8789", "Sec-Fetch-Site": "same-site"}, "Sec-Fetch-Site"),
-        ({"Host": "evil.example:8789", "Origin": "http://evil.example:8789"}, "Host"),
-        ({"Host": "evil.example:8789", "User-Agent": FIREFOX}, "Host"),
-        ({"Host": "127.0.0.1.evil.example:8789", "User-Agent": FIREFOX}, "Host"),
-        ({"Host": "localhost.evil.example", "Sec-Fetch-Site": "same-origin"}, "Host"),
-        ({"Host": "[::1", "User-Agent": FIREFOX}, "Host"),
-        ({"Host": "", "User-Agent": FIREFOX}, "Host"),
-        ({"User-Agent": FIREFOX}, "Host"),
+        ({"Host": "evil.example:8789", "Origin": "http://evil.example:8789"}, "Origin"),
+        ({"Host": "127.0.0.1.evil.example:8789", "Origin": "http://127.0.0.1.evil.example:8789"}, "Origin"),
+        ({"Host": "localhost.evil.example", "Origin": "http://localhost.evil.example"}, "Origin"),
+        ({"Host": "", "Origin": "http://"}, "Origin"),
+        ({"Origin": "http://127.0.0.1:8789"}, "Origin"),
     ],
 )
 def test_foreign_page_is_refused(headers: dict[str, str], named: str) -> None:
@@ -67,8 +69,10 @@ def test_foreign_page_is_refused(headers: dict[str, str], named: str) -> None:
         ("POST", "/_emulator/reset", {"Origin": "http://evil.example", "Content-Type": "text/plain"}),
         ("POST", "/_emulator/reset", {"Origin": "null"}),
         ("POST", "/", {"Origin": "http://evil.example", "Content-Type": "application/x-www-form-urlencoded"}),
-        ("GET", "/_emulator/state", {"Host": "evil.example", "User-Agent": FIREFOX}),
-        ("GET", "/", {"Sec-Fetch-Site": "cross-site"}),
+        ("POST", "/_emulator/keys", {**JSON, "Origin": "null"}),
+        ("POST", "/_emulator/keys", {**JSON, "Origin": "http://rebound.example", "Host": "rebound.example"}),
+        ("GET", "/_emulator/state", {"Origin": "http://evil.example"}),
+        ("GET", "/_emulator/state", {"Sec-Fetch-Site": "cross-site"}),
         ("OPTIONS", "/_emulator/reset", {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}),
     ],
 )
@@ -80,3 +84,16 @@ def test_server_refuses_foreign_page(
     body = b'{"rotate": true}' if method == "POST" else None
     assert 403 == emulator.send(method, path, body, headers)[0]
     assert [("MeterUsage", 1)] == [(each["operation"], each["count"]) for each in emulator.get("state")["faults"]]
+
+
+def test_link_leads_to_the_console(emulator: "RunningEmulator") -> None:
+    """A link of another page opens the console: the page itself holds nothing of the emulator."""
+    assert 200 == emulator.send("GET", "/", None, {"Sec-Fetch-Site": "cross-site", "User-Agent": FIREFOX})[0]
+
+
+@pytest.mark.parametrize("host", ["emulator", "emulator.shop.svc.cluster.local:8789", "emulator.example.com", "a_b.c"])
+def test_server_takes_every_host(emulator: "RunningEmulator", host: str) -> None:
+    """A program changes and reads the emulator by every name that leads to it, whatever program it claims to be."""
+    headers = {"Host": host, "User-Agent": FIREFOX}
+    assert 200 == emulator.send("POST", "/_emulator/keys", b'{"rotate": true}', {**JSON, **headers})[0]
+    assert 200 == emulator.send("GET", "/_emulator/state", None, headers)[0]

@@ -15,6 +15,7 @@ from sidecar.emulator.console_page import FOLDER
 from sidecar.emulator.faults import BEHAVIORS, ERROR_NAMES, OPERATIONS
 from sidecar.emulator.protocol.errors import UNMODELLED
 from sidecar.emulator.state.license_changes import ACTIONS
+from sidecar.emulator.state.license_members import RECEIVED
 from tests.support.reading import ROOT
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def test_choices_are_complete(emulator: "RunningEmulator") -> None:
     assert set(OPERATIONS) == set(choices["errors"])
     assert ERROR_NAMES - {*UNMODELLED} == {name for names in choices["errors"].values() for name in names}
     assert {name: sorted(members) for name, members in ACTIONS.items()} == choices["license_actions"]
+    assert list(RECEIVED) == choices["received"]
 
 
 def test_page_has_the_environment_of_the_command() -> None:

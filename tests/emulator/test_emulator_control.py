@@ -12,6 +12,7 @@ from sidecar.emulator.state.seed import Seed
 if TYPE_CHECKING:
     from tests.emulator.conftest import Connect, RunningEmulator, Start
 
+JSON = {"Content-Type": "application/json"}
 METERING = {"X-Amz-Target": "AWSMPMeteringService.MeterUsage"}
 
 
@@ -145,9 +146,47 @@ def test_unknown_query_is_refused(emulator: "RunningEmulator", path: str) -> Non
     assert 400 == emulator.send("GET", f"/_emulator/{path}")[0]
 
 
-@pytest.mark.parametrize("media_type", ["application/json", "application/x-www-form-urlencoded", "text/plain", ""])
-def test_body_is_json_whatever_its_type(emulator: "RunningEmulator", media_type: str) -> None:
-    """`curl -d` and other programs name another type; a reset needs no body."""
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Type": "multipart/form-data"},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "text/plain; application/json"},
+        {"Content-Type": ""},
+        {},
+    ],
+)
+def test_body_of_another_type_is_refused(emulator: "RunningEmulator", headers: dict[str, str]) -> None:
+    """A body that a foreign page may send without asking changes nothing, and the message has curl's option."""
+    for path, body in (("reset", b"{}"), ("keys", b'{"rotate": true}'), ("clock", b'{"speed": 0}')):
+        status, answer = emulator.send("POST", f"/_emulator/{path}", body, headers)
+        assert 415 == status
+        assert "--json" in json.loads(answer)["detail"]
+    assert 1 == emulator.get("state")["public_key_version"]
+    assert 1.0 == emulator.get("clock")["speed"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "named"),
+    [
+        ("GET", "/_emulator/license", 404, "GET /_emulator/license: there is no such path; GET / is the console"),
+        ("GET", "/_emulator/reset", 405, "GET /_emulator/reset: the method must be POST"),
+        ("PUT", "/_emulator/clock", 405, "PUT /_emulator/clock: the method must be GET or HEAD or POST"),
+    ],
+)
+def test_wrong_address_is_explained(
+    emulator: "RunningEmulator", method: str, path: str, status: int, named: str
+) -> None:
+    """A wrong path or method is named, with what there is instead."""
+    answered, answer = emulator.send(method, path)
+    assert status == answered
+    assert json.loads(answer)["detail"].startswith(named)
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
+def test_json_body_is_taken(emulator: "RunningEmulator", media_type: str) -> None:
+    """The media type is compared without its parameters and case; a reset needs no body."""
     assert 200 == emulator.send("POST", "/_emulator/reset", b"{}", {"Content-Type": media_type})[0]
     assert 200 == emulator.send("POST", "/_emulator/reset")[0]
 
@@ -192,7 +231,7 @@ def test_unknown_path(emulator: "RunningEmulator", method: str, path: str, expec
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b"1" * 10_000])
 def test_control_body_is_no_json(emulator: "RunningEmulator", body: bytes) -> None:
     """A body that is no JSON is refused."""
-    assert 400 == emulator.send("POST", "/_emulator/clock", body)[0]
+    assert 400 == emulator.send("POST", "/_emulator/clock", body, JSON)[0]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +302,7 @@ def test_malformed_sts_call_is_refused(emulator: "RunningEmulator", body: bytes,
 )
 def test_json_ends_with_line_feed(emulator: "RunningEmulator", method: str, path: str, body: bytes | None) -> None:
     """Every JSON body of the control API, a problem too, is one line and ends with a line feed."""
-    _, answer = emulator.send(method, f"/_emulator/{path}", body)
+    _, answer = emulator.send(method, f"/_emulator/{path}", body, JSON)
     assert answer == json.dumps(json.loads(answer)).encode() + b"\n"
 
 

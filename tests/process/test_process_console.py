@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sidecar.commands.demo.environment import wait_for
+from sidecar.emulator.state.license_changes import ACTIONS
 from tests.support.browser import ENTER, SPACE, TAB, Browser, browsing, page_of
 from tests.support.processes import ask
 from tests.support.reading import ROOT
@@ -20,6 +21,7 @@ pytestmark = [pytest.mark.process, pytest.mark.machine]
 PICTURE = ROOT / "docs" / "pictures" / "console.png"
 WIDTHS = (400, 800, 1280)
 SCHEMES = ("light", "dark")
+SEATS = {"Name": "users", "Unit": "Count", "MaxCount": 5}
 NEWEST = "#journal li:first-child"
 
 PRESS_LICENSE = """
@@ -71,6 +73,12 @@ def console(browser: Browser, emulator: "Emulator") -> Browser:
     browser.open(f"{emulator.url}/")
     browser.await_text("#connection", "live")
     return browser
+
+
+def license_of(emulator: "Emulator") -> Any:
+    """Return the one license."""
+    (license_,) = emulator.get("licenses")["licenses"]
+    return license_
 
 
 def await_journal(console: Browser, *words: str) -> None:
@@ -163,7 +171,7 @@ def test_every_control_works(emulator: "Emulator", console: Browser) -> None:
     console.await_text("#armed", "GetEntitlements, 3 calls")
 
     console.type("#license [name=sku]", "prod-1")
-    console.click("#license button")
+    console.click("#license-actions button")
     console.await_text("#licenses", "users 0/5")
     for action, expected in (("Suspend", "SUSPENDED"), ("Resume", "AVAILABLE"), ("Expire", "EXPIRED")):
         console.run(PRESS_LICENSE, action)
@@ -174,6 +182,65 @@ def test_every_control_works(emulator: "Emulator", console: Browser) -> None:
     console.await_text("#notice", "back at its seed")
     state = emulator.get("state")
     assert (0, 1.0, 1) == (state["licenses"], state["speed"], state["public_key_version"])
+    assert [] == console.complaints()
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_each_license_action_has_a_button(emulator: "Emulator", console: Browser, width: int) -> None:
+    """Every license action of the control API is one button, reached and pressed by keyboard, at 400 pixels as well."""
+
+    def states() -> list[tuple[str, str]]:
+        listed = emulator.get("licenses")["licenses"]
+        return [(each["Status"], each["ReceivedMetadata"]["ReceivedStatus"]) for each in listed]
+
+    def press(action: str, expected: list[tuple[str, str]]) -> None:
+        console.run("document.querySelector(`#license-actions [value=${arguments[0]}]`).focus()", action)
+        console.press(ENTER)
+        wait_for(f"{action}: {expected}", lambda: expected == states())
+
+    console.resize(width, 900)
+    console.await_text("#license-actions", "Remove")
+    assert width == console.run("return document.documentElement.scrollWidth")
+    assert list(ACTIONS) == console.run(
+        "return [...document.querySelectorAll('#license-actions button')].map((each) => each.value)"
+    )
+    console.type("#license [name=sku]", "prod-1")
+    console.run("document.querySelector('#license [name=received]').value = 'PENDING_ACCEPT'")
+    press("grant", [("AVAILABLE", "PENDING_ACCEPT")])
+    console.await_text("#licenses", "PENDING_ACCEPT")
+    console.run("document.querySelector('#license [name=received]').value = 'ACTIVE'")
+    press("amend", [("AVAILABLE", "ACTIVE")])
+    for action, status in (
+        *(("suspend", "SUSPENDED"), ("resume", "AVAILABLE"), ("deactivate", "DEACTIVATED"), ("resume", "AVAILABLE")),
+        *(("delete", "DELETED"), ("resume", "AVAILABLE"), ("expire", "EXPIRED")),
+    ):
+        press(action, [(status, "ACTIVE")])
+    press("renew", [("EXPIRED", "ACTIVE"), ("AVAILABLE", "ACTIVE")])
+    press("remove", [("EXPIRED", "ACTIVE")])
+    assert [] == console.run(UNNAMED)
+    assert [] == console.complaints()
+
+
+def test_each_license_has_its_buttons(emulator: "Emulator", console: Browser) -> None:
+    """A license is accepted, amended and suspended in its own line, and the focus stays on the button."""
+    console.resize(400, 900)
+    emulator.post("licenses", action="grant", sku="prod-1", received="PENDING_ACCEPT", entitlements=[SEATS])
+    console.await_text("#licenses", "PENDING_ACCEPT")
+    console.run(PRESS_LICENSE, "Accept")
+    wait_for("accepted", lambda: "ACTIVE" == license_of(emulator)["ReceivedMetadata"]["ReceivedStatus"])
+    console.await_text("#licenses", "Amend")
+    console.run(PRESS_LICENSE, "Amend…")
+    assert "MaxCount" == console.run("return document.activeElement.name")
+    console.type("#license [name=MaxCount]", "7")
+    console.click("#license-actions [value=amend]")
+    console.await_text("#licenses", "users 0/7")
+    assert "AVAILABLE" == license_of(emulator)["Status"]
+    console.run("[...document.querySelectorAll('#licenses button')].find((it) => it.textContent === 'Suspend').focus()")
+    for status, offered in (("SUSPENDED", "Resume"), ("AVAILABLE", "Suspend")):
+        console.press(ENTER)
+        console.await_text("#licenses", status)
+        assert offered == console.run("return document.activeElement.textContent")
+    assert 400 == console.run("return document.documentElement.scrollWidth")
     assert [] == console.complaints()
 
 
@@ -264,9 +331,15 @@ def test_foreign_page_is_refused(emulator: "Emulator", browser: Browser, tmp_pat
     assert before == emulator.get("state")["public_key_version"]
 
 
-def test_bound_name_is_refused(emulator: "Emulator", tmp_path: Path) -> None:
-    """A name that an outsider bound to the emulator's address shows no page and reads no state."""
+def test_bound_name_changes_nothing(emulator: "Emulator", tmp_path: Path) -> None:
+    """A page whose name an outsider bound to the emulator's address cannot use the control API; a program can."""
+    script = """
+      const headers = {"Content-Type": "application/json"};
+      return fetch("/_emulator/keys", {method: "POST", headers, body: '{"rotate": true}'}).then((it) => it.status);
+    """
     with browsing(tmp_path, "--host-resolver-rules=MAP rebound.example 127.0.0.1") as browser:
         browser.open(f"http://rebound.example:{emulator.port}/_emulator/state")
-        assert "foreign-page" in browser.text("body")
-    assert 200 == ask(emulator.port, "GET", "/_emulator/state", headers={"Host": "rebound.example"}).status
+        assert 403 == browser.run(script)
+    assert 1 == emulator.get("state")["public_key_version"]
+    changed = ask(emulator.port, "POST", "/_emulator/keys", {"rotate": True}, headers={"Host": "rebound.example"})
+    assert 200 == changed.status

@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from pathlib import Path
 from threading import Condition, Event, Thread
 from typing import Any
@@ -26,6 +27,8 @@ EVENTS = "/api/v1/namespaces/shop/events"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 HANG = 0
 """A fault: no answer at all."""
+DRIP_SECONDS = 0.1
+"""Between two bytes of an answer that comes slowly."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ class ApiServer:
         """What no rule of a Role allows, each as `verb resource`; asked by a review, it is not allowed."""
         self.lost: set[str] = set()
         """Paths whose requests are processed and then not answered."""
+        self.slow: dict[str, int] = {}
+        """Paths whose answers come byte by byte, the number of bytes that come together first."""
         self._counted = Condition()
         self._released = Event()
         key = ec.generate_private_key(ec.SECP256R1())
@@ -196,6 +201,10 @@ class ApiServer:
                     self.close_connection = True
                     return
                 content = json.dumps(document).encode()
+                if request.path in api.slow:
+                    self.close_connection = True
+                    api.drip(self.wfile, content, api.slow[request.path])
+                    return
                 try:
                     self.send_response_only(status)
                     self.send_header("Date", self.date_time_string() if api.date is None else api.date)
@@ -219,6 +228,15 @@ class ApiServer:
                 return
 
         return Handler
+
+    def drip(self, connection: BufferedIOBase, content: bytes, together: int) -> None:
+        """Send an answer, byte by byte after the first ones."""
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content) + content
+        connection.write(answer[:together])
+        for each in answer[together:]:
+            if self._released.wait(DRIP_SECONDS):
+                return
+            connection.write(bytes([each]))
 
     def answer_counted(self, request: Request) -> tuple[int, Any]:
         """Record a request and process it."""

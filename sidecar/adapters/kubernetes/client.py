@@ -1,8 +1,9 @@
 """Requests to the cluster's API server, through the HTTP client of the kubernetes package.
 
 Speaks to the API server that the pod's environment names, with the pod's own service account, and never through a proxy
-or to another cluster. Each request blocks for a few seconds at most, is sent once, and ends as a `ClusterFailed` if it
-ends badly. Documents are the API's own JSON: the package's types refuse what a newer API server adds.
+or to another cluster. Each request blocks for a few seconds at most, however slowly the answer comes; it is sent once,
+and ends as a `ClusterFailed` if it ends badly. Documents are the API's own JSON: the package's types refuse what a
+newer API server adds.
 """
 
 import json

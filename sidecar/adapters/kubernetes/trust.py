@@ -6,21 +6,34 @@ validity and the host name are still verified, and only the cluster's own author
 """
 
 import ssl
+from time import monotonic
 from typing import Any
 
+from urllib3 import HTTPResponse
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util.ssl_ import create_urllib3_context
 
+from sidecar.adapters.kubernetes.time_limit import LimitedSocket
+
 
 class _ClusterConnection(HTTPSConnection):
-    """A connection with a context of its own: each one reads the authority's file as it is now."""
+    """A connection with a context of its own: each one reads the authority's file as it is now.
+
+    The time limit of a request, which urllib3 sets as `timeout` before it sends, holds for the whole answer.
+    """
 
     def connect(self) -> None:
         context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.sslsocket_class = LimitedSocket
         self.ssl_context = context
         super().connect()
+
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3 replaces the type of http.client
+        if isinstance(self.sock, LimitedSocket) and self.timeout is not None:
+            self.sock.read_until = monotonic() + self.timeout
+        return super().getresponse()
 
 
 class _ClusterPool(HTTPSConnectionPool):

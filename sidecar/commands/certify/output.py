@@ -86,7 +86,19 @@ def summarize(file: ReportFile) -> None:
             print_line(f"{name}: {call.error.rstrip('.')}.")
     for cure in dict.fromkeys(call.cure for _, call in _named(report) if call.error and call.cure):
         print_line(f"cure: {cure}")
-    print_line(f"{report.verdict}: {_ENDS[report.verdict]} Report: {file.path}")
+    print_line(f"{report.verdict}: {_end(report)} Report: {file.path}")
+
+
+def _end(report: Report) -> str:
+    """Return what the verdict means; an emulator's answers say nothing about the listing."""
+    if report.subject.mode == "live":
+        return _ENDS[report.verdict]
+    emulated = {
+        Conclusion.PASSED: "The emulator took every call.",
+        Conclusion.FAILED: "The emulator refused something; see above.",
+        Conclusion.INCOMPLETE: _ENDS[Conclusion.INCOMPLETE],
+    }
+    return f"{emulated[report.verdict]} That proves nothing to AWS: run it at AWS, too."
 
 
 def _named(report: Report) -> Iterator[tuple[str, Call]]:

@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { byId, dayTime, el, fill, short, table } from "./dom.js";
 import { filterJournal, pollJournal } from "./journal.js";
-import { showLicenses } from "./licenses.js";
+import { bindLicenses, showLicenses } from "./licenses.js";
 import { SDKS } from "./sdks.js";
 import { showUsage } from "./usage.js";
 
@@ -87,7 +87,7 @@ async function pollOnce() {
     }
     showUsage(records, state.now);
     const [licenses, checkouts] = state.licenses + state.checkouts > 0 ? await Promise.all([get("licenses"), get("checkouts")]) : [{ licenses: [] }, { checkouts: [] }];
-    showLicenses(licenses.licenses, checkouts.checkouts, (action, arn) => perform("licenses", { action, arn }, `License: ${action} done.`));
+    showLicenses(licenses.licenses, checkouts.checkouts, changeLicense);
     await pollJournal(get);
     if (connection.className !== "connection on") { connection.className = "connection on"; connection.textContent = "live"; }
   } catch (error) {
@@ -146,27 +146,7 @@ function bindFaults(choices) {
   });
 }
 
-function bindLicenses(choices) {
-  const form = byId("license");
-  form.elements.action.append(...Object.keys(choices.license_actions).map((each) => el("option", {}, each)));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const given = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]));
-    const allowed = choices.license_actions[given.action];
-    const members = { action: given.action };
-    for (const name of ["sku", "arn"]) if (given[name]) members[name] = given[name];
-    if (allowed.includes("entitlements") && given.Name) {
-      members.entitlements = [{ Name: given.Name, Unit: given.Unit, ...(given.Unit === "None" || given.MaxCount === "" ? {} : { MaxCount: Number(given.MaxCount) }) }];
-    }
-    try {
-      Object.assign(members, given.more ? JSON.parse(given.more) : {});
-    } catch (error) {
-      notify(`More members: ${error.message}`, true);
-      return;
-    }
-    perform("licenses", members, (license) => `License ${license.LicenseArn}: ${license.Status}.`);
-  });
-}
+const changeLicense = (members) => perform("licenses", members, (license) => `License ${license.LicenseArn}: ${license.Status}.`);
 
 function bindState() {
   byId("rotate").addEventListener("click", () => perform("keys", { rotate: true }, (answer) => `The current key version is ${answer.public_key_version}.`));
@@ -203,7 +183,7 @@ async function start() {
   try {
     const choices = await get("console/choices.json");
     bindFaults(choices);
-    bindLicenses(choices);
+    bindLicenses(choices, changeLicense, notify);
   } catch (error) {
     notify(error.message, true);
   }

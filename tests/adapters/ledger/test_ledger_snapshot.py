@@ -32,6 +32,12 @@ def holds_back(path: Path) -> bool:
     return bool(busy)
 
 
+def temporary_files() -> list[str]:
+    """Return SQLite's temporary files that this process has open; it removes their names when it opens them."""
+    targets = [str(each.readlink()) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return [target for target in targets if "etilqs_" in target]
+
+
 def test_slow_output_holds_no_instant(books: Books) -> None:
     """However long a command computes and prints, the log continues; it still sees one instant, and proves it."""
     filled(books)
@@ -110,3 +116,18 @@ def test_missing_temporary_folder_has_a_cure() -> None:
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorname = "SQLITE_IOERR_GETTEMPPATH"
     assert "Set TMPDIR to a writable folder with as much room as the ledger takes." == unusable(Path("l"), error).cure
+
+
+def test_sort_within_memory_needs_no_temporary_file(books: Books) -> None:
+    """A sort of up to 16 MiB stays in memory: in the image no folder for temporary files is writable."""
+    filled(books)
+    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 40000)"
+    with copy_of(books.path, events=True) as connection:
+        # 8 MiB, four times as much as SQLite's default takes.
+        sorted_rows = connection.execute(f"{numbers} SELECT hex(randomblob(100)) AS part FROM n ORDER BY part")
+        assert sorted_rows.fetchone() is not None
+        assert [] == temporary_files()
+    with closing(sqlite3.connect(books.path)) as connection:
+        sorted_rows = connection.execute(f"{numbers} SELECT hex(randomblob(100)) AS part FROM n ORDER BY part")
+        assert sorted_rows.fetchone() is not None
+        assert 1 == len(temporary_files())

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.commands.certify.file import NotKept, Unusable, open_report
+from sidecar.commands.certify.file import NotKept, ReportFile, Unusable, open_report
+from sidecar.commands.certify.output import summarize
 from sidecar.commands.certify.report import (
     CallOutcome,
     Conclusion,
@@ -151,3 +152,23 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
     """A report goes only into a folder that is there."""
     with pytest.raises(Unusable, match="No such file"), open_report(tmp_path / "no" / "certify.json", report()):
         pass
+
+
+@pytest.mark.parametrize(
+    ("record", "live", "emulated"),
+    [
+        (YES, "passed: AWS has everything ", "passed: The emulator took every call."),
+        (NO, "failed: AWS refused something", "failed: The emulator refused something"),
+        (None, "incomplete: At least one call is open.", "incomplete: At least one call is open."),
+    ],
+)
+def test_last_line_names_who_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], record: CallOutcome | None, live: str, emulated: str
+) -> None:
+    """The last line has the verdict; with an emulator it states that this proves nothing to AWS."""
+    for mode, expected in (("live", live), ("emulator", emulated)):
+        given = report(record=record)
+        summarize(ReportFile(tmp_path / "r.json", replace(given, subject=replace(SUBJECT, mode=mode))))
+        last = capsys.readouterr().out.splitlines()[-1]
+        assert last.startswith(expected)
+        assert (mode == "emulator") == ("proves nothing to AWS" in last)

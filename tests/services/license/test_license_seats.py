@@ -170,6 +170,36 @@ async def test_lost_extension_then_the_old_token(clock: "ManualClock", world: Wo
     assert 1 == world.held("seats")
 
 
+@pytest.mark.parametrize(("minutes", "checkouts"), [(20, 1), (180, 2)])
+async def test_suspension_takes_no_second_seat(
+    clock: "ManualClock", world: World, make_pod: MakePod, minutes: int, checkouts: int
+) -> None:
+    """AWS extends no seat of a suspended license. After it the old seat is tried first, as AWS may still count it."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=2),)))
+    pod = await make_pod(HOLD_ONE).start()
+    await clock.advance(29 * MINUTE + timedelta(seconds=30))
+    world.change(ARN, status="SUSPENDED")
+    for _ in range(minutes):
+        await clock.advance(MINUTE)
+        assert world.held("seats") <= 1
+    assert (State.SUSPENDED, Reason.LICENSE_SUSPENDED) == (pod.state(), pod.reason())
+    world.change(ARN, status="AVAILABLE")
+    for _ in range(180):
+        await clock.advance(MINUTE)
+        assert world.held("seats") <= 1
+    assert (State.ENTITLED, 1, checkouts) == (pod.state(), world.held("seats"), len(world.checkouts))
+    assert not pod.codes()
+
+
+async def test_unknown_token_of_a_good_license(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A seat that AWS has returned under a good license is replaced within minutes, and the gate stays open."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    world.seats.clear()
+    await clock.advance(35 * MINUTE)
+    assert (State.ENTITLED, 1, 2) == (pod.state(), world.held("seats"), len(world.checkouts))
+
+
 async def test_seat_lost_while_unreachable(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """A running pod whose seat AWS has given to another stays entitled while the license is good."""
     world.grant(GOOD)
