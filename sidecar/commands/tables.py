@@ -6,6 +6,7 @@ Ids and tags of an app are printed only as printable characters; JSON is printed
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from sidecar.domain.metering import quantity
 from sidecar.domain.status import Terms
@@ -27,20 +28,26 @@ def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
     On a terminal that is too narrow for a whole row, each row is a block: its first value, and below it one line for
     each other value that is not empty. Output to a file or a pipe is always in columns.
+
+    Args:
+        titles: One for each column.
+        rows: Iterated twice, and not held: an iterator is not enough.
     """
-    rendered = [list(titles), *([_shown(value) for value in row] for row in rows)]
-    widths = [max(width(row[column]) for row in rendered) for column in range(len(titles))]
+    widths = [width(title) for title in titles]
+    for row in rows:
+        widths = [max(cells, width(_shown(value))) for cells, value in zip(widths, row, strict=True)]
     if sys.stdout.isatty() and sum(widths) + len(_BETWEEN) * (len(widths) - 1) > size_of(sys.stdout).columns:
-        _print_blocks(rendered[0], rendered[1:], size_of(sys.stdout).columns)
+        _print_blocks(titles, rows, size_of(sys.stdout).columns)
         return
-    for row in rendered:
-        line = _BETWEEN.join(pad(cell, cells) for cell, cells in zip(row, widths, strict=True))
+    for row in chain([titles], rows):
+        line = _BETWEEN.join(pad(_shown(value), cells) for value, cells in zip(row, widths, strict=True))
         print_line(line.rstrip())
 
 
-def _print_blocks(titles: Sequence[str], rows: Iterable[Sequence[str]], columns: int) -> None:
+def _print_blocks(titles: Sequence[str], rows: Iterable[Sequence[object]], columns: int) -> None:
     names = max(map(width, titles[1:]), default=0)
-    for row in rows:
+    for values in rows:
+        row = [_shown(value) for value in values]
         print_line(f"{titles[0]} {row[0]}")
         for title, value in zip(titles[1:], row[1:], strict=True):
             if value == _NOTHING:
@@ -61,6 +68,14 @@ def print_line(line: str) -> None:
 def print_json(members: Members) -> None:
     """Print one JSON object on a line of its own."""
     sys.stdout.write(f"{json.dumps(members)}\n")
+
+
+def print_json_with(before: Members, name: str, items: Iterable[Members], after: Members) -> None:
+    """Print one JSON object with a list between its other members; the list is not held."""
+    sys.stdout.write(f"{json.dumps(before)[:-1]}, {json.dumps(name)}: [")
+    for number, item in enumerate(items):
+        sys.stdout.write(f"{', ' if number else ''}{json.dumps(item)}")
+    sys.stdout.write(f"], {json.dumps(after)[1:]}\n")
 
 
 def print_terms(terms: Mapping[str, Terms]) -> None:

@@ -91,7 +91,9 @@ def test_reconcile(folder: Path) -> None:
     """A comparison next to the mere decoding of the log."""
     ledger, trail = folder / "ledger.db", folder / "trail.jsonl.gz"
     command = ("reconcile", "--dry-run", "--ledger", str(ledger), "--product-code", CODE, "--cloudtrail", str(trail))
-    judge(f"ledger reconcile, {RECORDS:,} records", "MiB", _ledger(*command), at_most(MOST_MIB))
+    for options in ((), ("--all",), ("--all", "--json")):
+        name = " ".join(("ledger reconcile", *options))
+        judge(f"{name}, {RECORDS:,} records", "MiB", _ledger(*command, *options), at_most(MOST_MIB))
 
     def decode() -> None:
         with gzip.open(trail, "rt") as file:

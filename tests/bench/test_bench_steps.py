@@ -7,9 +7,10 @@ rows by their key.
 import os
 import sqlite3
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 from sidecar.adapters.ledger import conservation, pruning, queries
 from sidecar.domain.metering.events import Aggregation, Dimension
 from sidecar.domain.metering.hours import SECONDS, hour_of, to_micros
+from sidecar.domain.metering.outcomes import Outcome
 from tests.bench.measuring import ROUNDS, alternate, at_most, compare, judge, seconds
 from tests.support.books import HOUR, NOW, RULES, Books, event
 
@@ -84,6 +86,15 @@ def test_steps_at_limits(books: Books) -> None:
         judge(f"{name}, 60,000 open tag sets", "ms", taken, at_most(LONGEST_MS))
     books.pass_time(HOUR + timedelta(minutes=5))
     judge("hours to seal, 24 dimensions", "ms", seconds(books.sealable) * 1000, at_most(LONGEST_MS))
+    _judge_each("seal of 2,500 tag sets", [partial(books.seal, hour_of(NOW), name) for name in DIMENSIONS])
+    _judge_each("attempt with 2,500 tag sets", [partial(books.begin, each) for each in books.waiting()])
+    expired = [partial(books.submit, each, Outcome.EXPIRED) for each in books.waiting()]
+    _judge_each("attempt, and carry of 2,500 tag sets", expired)
+
+
+def _judge_each(name: str, steps: Sequence[Callable[[], object]]) -> None:
+    """Print the median of steps that can run only once each."""
+    judge(name, "ms", statistics.median(seconds(step) for step in steps) * 1000, at_most(LONGEST_MS))
 
 
 def test_pruning_unique_values(books: Books, tmp_path: Path) -> None:

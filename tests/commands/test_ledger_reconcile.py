@@ -71,6 +71,20 @@ def test_second_run_finds_it_matched(books: Books, capsys: pytest.CaptureFixture
     assert (True, 1) == (document["reconciled"], books.count("audit"))
 
 
+def test_all_slots_are_listed_in_order(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --all, matched slots are among the others by hour, as a table and as JSON; without it they are counted."""
+    assert 0 == reconcile(books, "--all", "--dry-run", events=[HELD, DOUBTED])
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if " rec-" in line]
+    assert 0 == reconcile(books, "--all", "--dry-run", "--json", events=[HELD, DOUBTED])
+    document = found(capsys)
+    assert rows == [[slot["verdict"], slot["record"]] for slot in document["slots"]]
+    assert sorted(document["slots"], key=lambda slot: (slot["hour"], slot["record"])) == document["slots"]
+    assert 0 == reconcile(books, "--dry-run", "--json", events=[HELD, DOUBTED])
+    fewer = found(capsys)
+    assert [slot for slot in document["slots"] if slot["verdict"] != "matched"] == fewer["slots"]
+    assert {**document, "slots": fewer["slots"]} == fewer
+
+
 def test_dry_run_settles_nothing(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
     """--dry-run shows what would be settled and leaves the ledger as it was."""
     assert 0 == reconcile(books, "--dry-run", events=[HELD, DOUBTED])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.auditing import SUBMISSION_COLUMNS, read_submission, submission_rows
 from sidecar.domain.audit.sessions import names_some_pod, pod_named
-from sidecar.domain.audit.slots import Charge, LeftOut, Span, Submission
+from sidecar.domain.audit.slots import Charge, LeftOut, Slot, Span, Submission, Verdict
 from sidecar.domain.metering.hours import Hour, hour_of, start_of
 from sidecar.domain.metering.quantity import parse_signed, render
 
@@ -25,6 +25,10 @@ _TABLES = f"""
     CREATE TABLE submission (number INTEGER PRIMARY KEY, ledger TEXT, {", ".join(SUBMISSION_COLUMNS)});
     CREATE INDEX submission_receipt ON submission (metering_record_id);
     CREATE TABLE pair (charge INTEGER PRIMARY KEY, submission INTEGER);
+    CREATE TABLE matched (
+        number INTEGER PRIMARY KEY, ledger TEXT, {", ".join(SUBMISSION_COLUMNS)},
+        charge_token TEXT, session TEXT, event_id TEXT, account_region TEXT
+    );
     CREATE TABLE stranger (session TEXT PRIMARY KEY);
     BEGIN;
 """
@@ -37,6 +41,7 @@ _PAIRS = """
 """
 """What has one receipt, and agrees. A receipt that stands for two charges or two records is for the comparison."""
 _PAIRED = "FROM pair JOIN charge ON position = pair.charge JOIN submission ON number = pair.submission"
+_MATCHED = f"INSERT INTO matched SELECT submission.*, charge.client_token, session, event_id, account_region {_PAIRED}"
 _STRANGERS = """
     FROM charge WHERE session IN (SELECT session FROM stranger)
         AND metering_record_id NOT IN (SELECT metering_record_id FROM submission WHERE metering_record_id IS NOT NULL)
@@ -81,8 +86,14 @@ class ChargeTable:
             ((str(path), *row) for row in submission_rows(connection, product_code)),
         )
 
-    def leave_out(self, pods: Collection[str], span: Span) -> LeftOut:
-        """Remove what needs no comparison, and return what it shows about the rest."""
+    def leave_out(self, pods: Collection[str], span: Span, *, keep: bool = False) -> LeftOut:
+        """Remove what needs no comparison, and return what it shows about the rest.
+
+        Args:
+            pods: The uids of the pods of the ledgers.
+            span: The hours that are judged.
+            keep: Keep the matched slots for `matched`.
+        """
         rows = self._connection.execute
         rows(_PAIRS)
         hours = tuple(None if edge is None else hour_of(edge) for edge in (span.since, span.until))
@@ -97,6 +108,8 @@ class ChargeTable:
         (first,) = rows("SELECT min(hour) FROM submission").fetchone()
         origins = [tuple(row) for row in rows(f"SELECT DISTINCT session, account_region {_PAIRED}")]
         places = [tuple(row) for row in rows(f"SELECT DISTINCT ledger, account_region {_PAIRED}")]
+        if keep:
+            rows(_MATCHED)
         rows("DELETE FROM charge WHERE position IN (SELECT charge FROM pair)")
         rows("DELETE FROM submission WHERE number IN (SELECT submission FROM pair)")
         return LeftOut(
@@ -125,13 +138,25 @@ class ChargeTable:
     def charges(self) -> Iterator[Charge]:
         """Yield the charges that are left, in the order of the log."""
         for row in self._connection.execute("SELECT * FROM charge ORDER BY position"):
-            yield Charge(
-                metering_record_id=row["metering_record_id"],
-                dimension=row["name"],
-                hour=start_of(Hour(row["hour"])),
-                quantity=parse_signed(row["quantity"]),
-                client_token=row["client_token"],
-                session=row["session"],
-                event_id=row["event_id"],
-                account_region=row["account_region"],
-            )
+            yield _read_charge(row, row["client_token"])
+
+    def matched(self, span: Span) -> Iterator[Slot]:
+        """Yield the matched slots of the span, by hour, dimension and name, if `leave_out` kept them."""
+        hours = tuple(None if edge is None else hour_of(edge) for edge in (span.since, span.until))
+        for row in self._connection.execute(
+            f"SELECT * FROM matched WHERE {_IN_SPAN} ORDER BY hour, name, CAST(seq AS TEXT), number", hours
+        ):
+            yield Slot(Verdict.MATCHED, read_submission(row, row["ledger"]), _read_charge(row, row["charge_token"]))
+
+
+def _read_charge(row: sqlite3.Row, client_token: str | None) -> Charge:
+    return Charge(
+        metering_record_id=row["metering_record_id"],
+        dimension=row["name"],
+        hour=start_of(Hour(row["hour"])),
+        quantity=parse_signed(row["quantity"]),
+        client_token=client_token,
+        session=row["session"],
+        event_id=row["event_id"],
+        account_region=row["account_region"],
+    )

@@ -11,10 +11,9 @@ from datetime import datetime
 from sidecar.adapters.ledger.store import Move, Store, read_bucket
 from sidecar.adapters.ledger.submitting import (
     carry_record,
-    close,
     insert_record,
+    move_open,
     open_hour_after,
-    open_shares,
     read_record,
     record_outcome,
 )
@@ -73,8 +72,7 @@ def _insert(store: Store, dimension: int, hour: Hour, now: int, token: str) -> i
     heir = store.heir(dimension)
     for each in store.family(dimension):
         target = open_hour_after(store, heir, hour, now)
-        for tag_set, quantity in open_shares(store, each, hour).values():
-            close(store, Move(CarryCause.PROBE, None, store.pod, hour, target, heir, tag_set, quantity, each), now)
+        move_open(store, Move(CarryCause.PROBE, None, store.pod, hour, target, heir, 0, 0, each), now)
     return seq
 
 

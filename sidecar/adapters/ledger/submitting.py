@@ -5,9 +5,9 @@ Every function is one step inside a transaction of the caller's; what it decides
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
-from sidecar.adapters.ledger.store import Move, Store, read_bucket, read_tags
+from sidecar.adapters.ledger.store import Move, Store, read_bucket, read_many_tags
+from sidecar.adapters.ledger.totals import quantity_of
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, next_hour
 from sidecar.domain.metering.probes import is_probe
@@ -111,14 +111,15 @@ _Shares = dict[Tags, tuple[int, int]]
 
 def open_shares(store: Store, dimension: int, hour: Hour) -> _Shares:
     """Return the row and the quantity of each tag set of an hour's open buckets."""
+    rows = store.connection.execute(
+        "SELECT tag_set, tags, own, carried, moved FROM named_bucket"
+        " WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
+        (store.pod, dimension, hour),
+    ).fetchall()
+    tags = read_many_tags(text for _, text, _, _, _ in rows)
     return {
-        read_tags(row["tags"]): (int(row["tag_set"]), read_bucket(row).quantity)
-        for row in store.rows(
-            "SELECT * FROM named_bucket WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
-            store.pod,
-            dimension,
-            hour,
-        )
+        each: (tag_set, quantity_of(own, carried, moved))
+        for each, (tag_set, _, own, carried, moved) in zip(tags, rows, strict=True)
     }
 
 
@@ -161,10 +162,8 @@ def _seal(
         pass_remainder(store, dimension, heir)
     if sealed.excess:
         target = open_hour_after(store, heir, hour, now)
-        for tags, quantity in sealed.excess.items():
-            tag_set = store.tag_set(tags)
-            move = Move(CarryCause.OVER_LIMIT, seq, store.pod, hour, target, heir, tag_set, quantity, dimension)
-            store.carry(move, now)
+        whole = Move(CarryCause.OVER_LIMIT, seq, store.pod, hour, target, heir, 0, 0, dimension)
+        store.carry_shares(whole, [(store.tag_set(tags), quantity) for tags, quantity in sealed.excess.items()], now)
     return SealedHour(name, hour, sealed)
 
 
@@ -188,8 +187,30 @@ def _close_unsent(store: Store, dimension: int, hour: Hour, cause: CarryCause, n
     """Close an hour that sends nothing of this row: its quantities move to an hour that is still open."""
     heir = store.heir(dimension)
     target = open_hour_after(store, heir, hour, now)
-    for tag_set, quantity in open_shares(store, dimension, hour).values():
-        close(store, Move(cause, None, store.pod, hour, target, heir, tag_set, quantity, dimension), now)
+    move_open(store, Move(cause, None, store.pod, hour, target, heir, 0, 0, dimension), now)
+
+
+def move_open(store: Store, whole: Move, now: int) -> None:
+    """Close the open buckets of an hour of this pod, and move what is in them into another hour.
+
+    Args:
+        store: The ledger.
+        whole: The move; its own tag set and quantity are not read.
+        now: Epoch microseconds.
+    """
+    rows = store.connection.execute(
+        "SELECT tag_set, own, carried, moved FROM bucket WHERE sealed = 0 AND pod = ? AND dimension = ? AND hour = ?",
+        (store.pod, whole.source, whole.from_hour),
+    ).fetchall()
+    shares = [(tag_set, quantity_of(own, carried, moved)) for tag_set, own, carried, moved in rows]
+    store.connection.executemany(
+        "UPDATE bucket SET sealed = 1, moved = ? WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
+        [
+            (render(parse_signed(moved) + quantity), store.pod, whole.source, whole.from_hour, tag_set)
+            for (tag_set, quantity), (_, _, _, moved) in zip(shares, rows, strict=True)
+        ],
+    )
+    store.carry_shares(whole, [share for share in shares if share[1]], now)
 
 
 def close(store: Store, move: Move, now: int) -> None:
@@ -301,10 +322,9 @@ def begin(store: Store, record: Record, now: int) -> FrozenRecord | None:
     if not changed:
         return None
     row = store.one("SELECT * FROM record WHERE seq = ?", record.seq)
-    allocations: list[tuple[Tags, int]] = [
-        (read_tags(share["tags"]), parse_signed(share["quantity"]))
-        for share in store.rows("SELECT * FROM tagged_allocation WHERE record = ? ORDER BY tag_set", record.seq)
-    ]
+    shares = store.rows("SELECT tags, quantity FROM tagged_allocation WHERE record = ? ORDER BY tag_set", record.seq)
+    tags = read_many_tags(text for text, _ in shares)
+    allocations = [(each, parse_signed(quantity)) for each, (_, quantity) in zip(tags, shares, strict=True)]
     return FrozenRecord(
         unanswered=row["unanswered"],
         whole=bool(row["whole"]),
@@ -360,8 +380,6 @@ def carry_record(store: Store, whole: Move, now: int) -> None:
         whole: The move of the record as if it were untagged.
         now: Epoch microseconds.
     """
-    shares = store.rows("SELECT tag_set, quantity FROM allocation WHERE record = ?", whole.record)
-    parts = [(int(share["tag_set"]), parse_signed(share["quantity"])) for share in shares] or [(0, whole.quantity)]
-    for tag_set, part in parts:
-        if part:
-            store.carry(replace(whole, tag_set=tag_set, quantity=part), now)
+    rows = store.rows("SELECT tag_set, quantity FROM allocation WHERE record = ?", whole.record)
+    shares = [(int(tag_set), parse_signed(quantity)) for tag_set, quantity in rows] or [(0, whole.quantity)]
+    store.carry_shares(whole, [share for share in shares if share[1]], now)

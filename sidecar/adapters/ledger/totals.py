@@ -16,11 +16,13 @@ _TRIGGERS = """
     CREATE TEMP TRIGGER open_inserted AFTER INSERT ON main.bucket
     BEGIN SELECT note_bucket(NEW.dimension, NEW.tag_set, NULL, NULL, NULL, 1, NEW.own, NEW.carried, NEW.moved,
         NEW.sealed); END;
-    CREATE TEMP TRIGGER open_updated AFTER UPDATE ON main.bucket WHEN OLD.sealed = 0 OR NEW.sealed = 0
+    CREATE TEMP TRIGGER open_sealed AFTER UPDATE ON main.bucket WHEN OLD.sealed = 0 AND NEW.sealed = 1
+    BEGIN SELECT note_sealed(OLD.dimension, OLD.tag_set, OLD.own, OLD.carried, OLD.moved); END;
+    CREATE TEMP TRIGGER open_updated AFTER UPDATE ON main.bucket WHEN NEW.sealed = 0
     BEGIN SELECT note_bucket(NEW.dimension, NEW.tag_set, OLD.own, OLD.carried, OLD.moved, OLD.sealed, NEW.own,
         NEW.carried, NEW.moved, NEW.sealed); END;
 """
-"""Open buckets are never deleted, only sealed ones."""
+"""Open buckets are never deleted, only sealed ones. One step seals thousands: that trigger hands over what it needs."""
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class OpenTotals:
         """Follow the changes that this connection makes."""
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.create_function("note_bucket", 10, self._note)
+        connection.create_function("note_sealed", 5, self._note_sealed)
         connection.executescript(_TRIGGERS)
         self._version = None
 
@@ -73,9 +76,14 @@ class OpenTotals:
         for dimension, own, carried, moved in connection.execute(
             "SELECT dimension, own, carried, moved FROM bucket WHERE sealed = 0"
         ):
-            self._quantities[dimension] += parse_signed(own) + parse_signed(carried) - parse_signed(moved)
+            self._quantities[dimension] += quantity_of(own, carried, moved)
             self._buckets += 1
         self._version = version
+
+    def _note_sealed(self, dimension: int, tag_set: int, own: str, carried: str, moved: str) -> None:
+        self.note_tag_set(tag_set)
+        self._quantities[dimension] -= quantity_of(own, carried, moved)
+        self._buckets -= 1
 
     def _note(  # noqa: PLR0913, PLR0917 - a row before and after, as SQLite hands it in
         self,
@@ -92,10 +100,17 @@ class OpenTotals:
     ) -> None:
         self.note_tag_set(tag_set)
         if not sealed_before and own_before is not None and carried_before is not None and moved_before is not None:
-            self._quantities[dimension] -= (
-                parse_signed(own_before) + parse_signed(carried_before) - parse_signed(moved_before)
-            )
+            self._quantities[dimension] -= quantity_of(own_before, carried_before, moved_before)
             self._buckets -= 1
         if not sealed:
-            self._quantities[dimension] += parse_signed(own) + parse_signed(carried) - parse_signed(moved)
+            self._quantities[dimension] += quantity_of(own, carried, moved)
             self._buckets += 1
+
+
+def quantity_of(own: str, carried: str, moved: str) -> int:
+    """Return what lies in a bucket, from its columns: own and carried less moved, in millionths."""
+    quantity = parse_signed(own)
+    # Few buckets have the others, and a record has 2,500 buckets.
+    if carried != "0":
+        quantity += parse_signed(carried)
+    return quantity if moved == "0" else quantity - parse_signed(moved)

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sidecar.adapters.ledger.auditing import pods, submission_rows
@@ -19,13 +20,13 @@ from sidecar.adapters.ledger.resolving import NotResolvable, resolve_in
 from sidecar.adapters.ledger.snapshot import reading
 from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, find_files
 from sidecar.commands.ledger.cloudtrail.trail import Trail
-from sidecar.commands.ledger.reconcile_report import print_document, print_report
+from sidecar.commands.ledger.reconcile_report import ShownSlots, print_document, print_report
 from sidecar.commands.ledger.resolve import user
 from sidecar.commands.ledger.source import Source, find_source, hour, utf8
 from sidecar.commands.tables import refuse
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.audit.matching import reconcile
-from sidecar.domain.audit.slots import NOTHING_LEFT_OUT, Reconciliation, Slot, Span, Submission, Verdict
+from sidecar.domain.audit.slots import Reconciliation, Slot, Span, Submission, Verdict
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.policy import LatePolicy
 from sidecar.exit_codes import ExitCode
@@ -93,16 +94,17 @@ def run(args: argparse.Namespace) -> int:
             trail.read(find_files(args.cloudtrail))
         except TrailUnreadable as error:
             return refuse(f"{error} Nothing was settled.")
-        found = _reconcile(paths.values(), trail, table, Span(args.since, args.until), every_slot=args.all)
-    uncharged = _action(args.settle_not_charged, source)
-    if not args.dry_run and any(slot.to_settle for slot in found.slots):
-        now = to_micros(present(source.marketplace))
-        found = replace(found, slots=[_settle(slot, uncharged, now) for slot in found.slots])
-    shown = [slot for slot in found.slots if args.all or slot.verdict is not Verdict.MATCHED]
-    if args.json:
-        print_document(found, trail, shown, dry_run=args.dry_run)
-    else:
-        print_report(found, trail, shown, dry_run=args.dry_run, pods=len(paths) > 1, uncharged=uncharged)
+        span = Span(args.since, args.until)
+        found = _reconcile(paths.values(), trail, table, span, every_slot=args.all)
+        uncharged = _action(args.settle_not_charged, source)
+        if not args.dry_run and any(slot.to_settle for slot in found.slots):
+            now = to_micros(present(source.marketplace))
+            found = replace(found, slots=[_settle(slot, uncharged, now) for slot in found.slots])
+        shown = ShownSlots(found.slots, partial(table.matched, span) if args.all else None)
+        if args.json:
+            print_document(found, trail, shown, dry_run=args.dry_run)
+        else:
+            print_report(found, trail, shown, dry_run=args.dry_run, pods=len(paths) > 1, uncharged=uncharged)
     return ExitCode.CLEAN if found.agrees else ExitCode.FAILED
 
 
@@ -117,14 +119,14 @@ def _product_code(source: Source) -> str | None:
 def _reconcile(
     paths: Iterable[Path], trail: Trail, table: ChargeTable, span: Span, *, every_slot: bool
 ) -> Reconciliation:
-    """Compare the ledgers, each at one instant, with the log; without `every_slot` matched slots are only counted."""
+    """Compare the ledgers, each at one instant, with the log; with `every_slot` the table keeps the matched slots."""
     with ExitStack() as stack:
         opened = [(stack.enter_context(reading(path)), path) for path in paths]
         for connection, path in opened:
             table.add_records(connection, path, trail.product_code)
         owners = {uid for connection, _ in opened for uid in pods(connection)}
     registrants = set(filter(None, trail.registrations.values()))
-    left_out = NOTHING_LEFT_OUT if every_slot else table.leave_out(owners, span)
+    left_out = table.leave_out(owners, span, keep=every_slot)
     return reconcile(table.submissions(), table.charges(), owners, registrants, span, trail.activity, left_out)
 
 

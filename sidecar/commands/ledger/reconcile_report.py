@@ -1,10 +1,12 @@
 """What `ledger reconcile` found: a table with totals for people, one JSON document for programs."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from heapq import merge
+from operator import attrgetter
 
 from sidecar.commands.ledger.cloudtrail.trail import Trail
-from sidecar.commands.tables import Members, print_json, print_line, print_table
+from sidecar.commands.tables import Members, print_json_with, print_line, print_table
 from sidecar.domain import timestamps
 from sidecar.domain.audit.decisions import Action
 from sidecar.domain.audit.slots import DIFFERENCES, Reconciliation, Slot, Verdict
@@ -15,8 +17,52 @@ from sidecar.terminal.text import pluralize
 _COLUMNS = ("verdict", "record", "dimension", "hour", "here", "aws", "metering_record_id", "note")
 
 
+class ShownSlots:
+    """The slots to be listed, by hour and dimension; they can be iterated any number of times, and are not held."""
+
+    def __init__(self, slots: Sequence[Slot], matched: Callable[[], Iterator[Slot]] | None) -> None:
+        """Choose the slots.
+
+        Args:
+            slots: What the comparison found, in order.
+            matched: Returns the matched slots that were left out of the comparison, in the same order; None if matched
+                slots are not to be listed.
+        """
+        self._slots = slots
+        self._matched = matched
+
+    def __iter__(self) -> Iterator[Slot]:
+        """Yield them."""
+        if self._matched is None:
+            return (slot for slot in self._slots if slot.verdict is not Verdict.MATCHED)
+        return merge(self._slots, self._matched(), key=attrgetter("key"))
+
+    def __bool__(self) -> bool:
+        """Return whether there is one."""
+        return next(iter(self), None) is not None
+
+
+class _Rows:
+    """The rows of a table of slots."""
+
+    def __init__(self, slots: ShownSlots, columns: Sequence[str]) -> None:
+        self._slots = slots
+        self._columns = columns
+
+    def __iter__(self) -> Iterator[list[object]]:
+        for slot in self._slots:
+            members = slot_members(slot)
+            yield [members[column] for column in self._columns]
+
+
 def print_report(
-    found: Reconciliation, trail: Trail, shown: Sequence[Slot], *, dry_run: bool, pods: bool, uncharged: Action | None
+    found: Reconciliation,
+    trail: Trail,
+    shown: ShownSlots,
+    *,
+    dry_run: bool,
+    pods: bool,
+    uncharged: Action | None,
 ) -> None:
     """Print the slots to be shown, the totals and what was read.
 
@@ -25,8 +71,7 @@ def print_report(
     """
     if shown:
         columns = (*_COLUMNS[:2], "pod", *_COLUMNS[2:]) if pods else _COLUMNS
-        rows = [slot_members(slot) for slot in shown]
-        print_table(columns, [[row[column] for column in columns] for row in rows])
+        print_table(columns, _Rows(shown, columns))
         print_line("")
     _print_totals(found, dry_run=dry_run)
     span = f", {trail.first_at} to {trail.last_at}" if trail.events else ""
@@ -46,9 +91,9 @@ def print_report(
         print_line(_warning(found, trail))
 
 
-def print_document(found: Reconciliation, trail: Trail, shown: Sequence[Slot], *, dry_run: bool) -> None:
+def print_document(found: Reconciliation, trail: Trail, shown: ShownSlots, *, dry_run: bool) -> None:
     """Print one JSON document."""
-    print_json(
+    print_json_with(
         {
             "reconciled": found.agrees and not any(_differences(found, dry_run=dry_run).values()),
             "product_code": trail.product_code,
@@ -56,7 +101,10 @@ def print_document(found: Reconciliation, trail: Trail, shown: Sequence[Slot], *
             "counts": {verdict.value: found.counts[verdict] for verdict in Verdict},
             "in_doubt_not_charged": len(_uncharged(found)),
             "totals": _totals(found, dry_run=dry_run),
-            "slots": [slot_members(slot) for slot in shown],
+        },
+        "slots",
+        map(slot_members, shown),
+        {
             "of_other_pods": found.of_other_pods,
             "without_product": trail.without_product,
             "registrations": len(trail.registrations),
@@ -64,7 +112,7 @@ def print_document(found: Reconciliation, trail: Trail, shown: Sequence[Slot], *
             "events": trail.events,
             "first_event_at": trail.first_at,
             "last_event_at": trail.last_at,
-        }
+        },
     )
 
 

@@ -80,7 +80,7 @@ def filled(rows: Sequence[dict[str, object]], charges: Sequence[Charge]) -> Char
 
 def compared(table: ChargeTable, span: Span, *, leave_out: bool) -> Reconciliation:
     """Compare what is in a table."""
-    left_out = table.leave_out(PODS, span) if leave_out else NOTHING_LEFT_OUT
+    left_out = table.leave_out(PODS, span, keep=True) if leave_out else NOTHING_LEFT_OUT
     log = {place: Activity.at(HOUR + timedelta(hours=1)) for place in ("1 us-east-1", "1 eu-west-1")}
     return reconcile(table.submissions(), table.charges(), PODS, (), span, log, left_out)
 
@@ -93,6 +93,9 @@ def test_leaving_out_changes_nothing(rows: list[dict[str, object]], charges: lis
         complete = compared(table, span, leave_out=False)
     with closing(filled(rows, charges)) as table:
         short = compared(table, span, leave_out=True)
+        matched = list(table.matched(span))
+    assert matched == sorted(matched, key=lambda slot: slot.key)
+    assert Counter(map(repr, complete.slots)) == Counter(map(repr, [*short.slots, *matched]))
     left_out = list(complete.slots)
     for slot in short.slots:
         left_out.remove(slot)
@@ -110,7 +113,7 @@ def test_leaving_out_changes_nothing(rows: list[dict[str, object]], charges: lis
 
 
 def test_what_agrees_is_not_held() -> None:
-    """Only what differs, or is open, is left for the comparison."""
+    """Only what differs, or is open, is left for the comparison; the rest is read from the table, one at a time."""
     rows: list[dict[str, object]] = [
         {"uid": PODS[0], "name": "requests", "hour": hour, "quantity": "1", "status": status, "metering_record_id": mr}
         for hour, status, mr in ((0, "accepted", "mr-1"), (1, "accepted", "mr-2"), (2, "unbilled", None))
@@ -119,8 +122,11 @@ def test_what_agrees_is_not_held() -> None:
     more = replace(matched, metering_record_id="mr-2", hour=HOUR + timedelta(hours=1), quantity=2_000_000)
     stranger = replace(matched, metering_record_id="mr-9", session=STRANGER)
     with closing(filled(rows, [matched, matched, more, stranger])) as table:
-        left_out = table.leave_out(PODS, EVERY_HOUR)
+        left_out = table.leave_out(PODS, EVERY_HOUR, keep=True)
         assert (["rec-1", "rec-2"], [more]) == ([each.id for each in table.submissions()], list(table.charges()))
+        (slot,) = table.matched(EVERY_HOUR)
+        assert (Verdict.MATCHED, matched) == (slot.verdict, slot.charge)
+        assert [] == list(table.matched(Span(HOUR + timedelta(hours=1))))
     assert ({"requests": (1, 1_000_000)}, 1) == (left_out.matched, left_out.of_other_pods)
 
 

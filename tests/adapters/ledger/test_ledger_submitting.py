@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from sidecar.domain.metering.outcomes import Outcome
+from sidecar.domain.metering.quantity import parse_signed
 from sidecar.domain.metering.rules import MeteringRules
 from tests.support.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, UNBILLED_LATE, WHOLE, Books, event
 
@@ -123,6 +124,29 @@ def test_carry_goes_on_and_on(books: Books) -> None:
         assert "5" == books.shown()["accepted"]
     books.submit_all()
     assert {"accepted": "5", "submitted": "5"} == books.shown()
+
+
+@pytest.mark.parametrize(("quantity", "rules"), [("1.25", RULES), ("0.25", WHOLE)])
+def test_many_tag_sets_are_carried(open_books: OpenBooks, quantity: str, rules: MeteringRules) -> None:
+    """More tag sets than one statement takes are carried each to its own, twice over, and running totals follow."""
+    books = open_books(rules)
+    connection, totals = books.store.connection, books.store.totals
+    totals.attach(connection)
+    assert {} == totals.quantities(connection)
+    sets = [(("Tenant", f"t{number}"),) for number in range(1100)]
+    for hours in (1, 2):
+        for start in range(0, 1100, 100):
+            books.take(*(event(quantity, tags=tags) for tags in sets[start : start + 100]))
+        books.pass_time(HOUR)
+        books.seal_ended()
+        books.submit_all(Outcome.EXPIRED)
+        carried = sum(parse_signed(each) for each in books.buckets().values())
+        assert hours * 1100 * parse_signed(quantity) == carried + books.terms().remainder
+        assert [] == books.breaches()
+        assert books.terms().open == sum(totals.quantities(connection).values())
+        assert totals.buckets(connection) == len(books.buckets())
+    if rules is RULES:
+        assert {(("requests", 12, tags), "2.5") for tags in sets} == set(books.buckets().items())
 
 
 def test_settled_record_stays(books: Books) -> None:
