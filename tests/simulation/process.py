@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -29,6 +30,7 @@ from tests.simulation.marketplace import PodClient
 from tests.simulation.witness import Witness
 
 SHUTDOWN = timedelta(seconds=25)
+Result = TypeVar("Result")
 MAX_SIZE = 8 * 2**20
 """The limit of a ledger; far more than a simulated life fills by itself."""
 
@@ -44,6 +46,9 @@ class WatchedLedger(Ledger):
         self._disk = disk
         # The free bytes of the machine that simulates are nothing to go by.
         self._space = Space(path, MAX_SIZE, volume.free)
+
+    def _perform(self, step: Callable[[], Result]) -> asyncio.Future[Result]:
+        return asyncio.get_running_loop().run_in_executor(None, step)
 
     def _take(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
         self._disk.taking = True

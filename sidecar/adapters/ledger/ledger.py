@@ -3,7 +3,6 @@
 Every step runs on the ledger's own thread, in one transaction (sidecar.adapters.ledger.access).
 """
 
-import asyncio
 import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -93,15 +92,14 @@ class Ledger(LedgerAccess):
         Raises:
             LedgerUnusable: It cannot be used; names reason and cure (sidecar.adapters.ledger.file).
         """
-        run = asyncio.get_running_loop().run_in_executor
-        await run(self._thread, self._connect_alone)
+        await self._perform(self._connect_alone)
         try:
-            self.predecessor = await run(self._thread, self._find_predecessor, pod)
+            self.predecessor = await self._perform(lambda: self._find_predecessor(pod))
             if self.predecessor is not None and admit is not None:
                 await admit(self.predecessor)
-            await run(self._thread, self._take_over, pod, source, to_micros(now), place)
+            await self._perform(lambda: self._take_over(pod, source, to_micros(now), place))
         except BaseException:
-            await run(self._thread, self._close)
+            await self._perform(self._close)
             raise
 
     def _find_predecessor(self, pod: str | None) -> Predecessor | None:
