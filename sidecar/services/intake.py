@@ -25,6 +25,8 @@ _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 1
 _TURNS = 3
 """Turns of the event loop before a commit, which then includes what has come already: the first sends the answers of
 the last commit, the next read requests and hand them in. They take no time when there is nothing to do."""
+_ALONE = 8
+"""Commits of one batch in a row after which the turns are left out: the app sends one request after the other."""
 
 
 class UsageStore(Protocol):
@@ -82,21 +84,23 @@ class UsageIntake:
 
     async def run(self) -> None:
         """Store what waits, until the intake is closed and nothing waits any more."""
+        alone = 0
         while not self._closed or self._waiting:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
-                await self._store_next()
+                if alone < _ALONE or len(self._waiting) > 1:
+                    for _ in range(_TURNS):
+                        await asyncio.sleep(0)
+                alone = alone + 1 if await self._store_next() == 1 else 0
 
     def close(self) -> None:
         """Refuse what comes from now on; what waits is still stored by `run`, which then returns."""
         self._closed = True
         self._wake.set()
 
-    async def _store_next(self) -> None:
-        """Store the batches that wait, as many as one commit may hold."""
+    async def _store_next(self) -> int:
+        """Store the batches that wait, as many as one commit may hold; how many batches that were."""
         group = [self._waiting.popleft()]
         events = len(group[0][0].events)
         while self._waiting and events + len(self._waiting[0][0].events) <= MOST_TOGETHER:
@@ -121,3 +125,4 @@ class UsageIntake:
                 future.set_result(fate)
             else:
                 future.set_exception(fate)
+        return len(group)

@@ -79,6 +79,28 @@ async def test_waiting_share_a_commit(desk: Desk) -> None:
     assert [[ONE], batches] == desk.store.commits
 
 
+async def _turns_until_asked(desk: Desk) -> int:
+    """Return how many turns of the event loop pass between a batch and its commit."""
+    desk.store.asked.clear()
+    caller = desk.send()
+    turns = 0
+    while not desk.store.asked.is_set():
+        await asyncio.sleep(0)
+        turns += 1
+    assert Receipt(1, 0) == await caller
+    return turns
+
+
+async def test_lone_requests_gather_nothing(desk: Desk) -> None:
+    """After several commits of one batch each, the next one begins without a look for others; two together end that."""
+    first = await _turns_until_asked(desk)
+    for _ in range(9):
+        await desk.intake.take(ONE)
+    assert first - 3 == await _turns_until_asked(desk)
+    await asyncio.gather(desk.send(), desk.send())
+    assert first == await _turns_until_asked(desk)
+
+
 async def test_one_refused_alone(desk: Desk) -> None:
     """A batch that the ledger refuses does not touch those next to it."""
     first = await desk.busy()

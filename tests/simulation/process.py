@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
-from sidecar.adapters.ledger import taking
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.space import Space
@@ -17,7 +17,6 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.app.drain import OPEN_HOUR_RESERVE
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, EntitlementSource, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
-from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.policy import EntitlementCheck, ProbeHour
 from sidecar.services.faults import FaultRegister
@@ -31,6 +30,7 @@ from tests.simulation.marketplace import PodClient
 from tests.simulation.witness import Witness
 
 SHUTDOWN = timedelta(seconds=25)
+Result = TypeVar("Result")
 MAX_SIZE = 8 * 2**20
 """The limit of a ledger; far more than a simulated life fills by itself."""
 
@@ -47,21 +47,20 @@ class WatchedLedger(Ledger):
         # The free bytes of the machine that simulates are nothing to go by.
         self._space = Space(path, MAX_SIZE, volume.free)
 
-    async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
-        """Store the batches as the real one does."""
+    def _perform(self, step: Callable[[], Result]) -> asyncio.Future[Result]:
+        return asyncio.get_running_loop().run_in_executor(None, step)
 
-        def take(store: Store) -> list[Receipt | UsageRefused]:
-            self._disk.taking = True
-            try:
-                self._admit(store, batches, now)
-                with store.transaction():
-                    fates = taking.take(store, batches, self.rules, to_micros(now))
-                    self._disk.taken = list(zip(batches, fates, strict=True))
-                return fates
-            finally:
-                self._disk.taking, self._disk.taken = False, []
+    def _take(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+        self._disk.taking = True
+        try:
+            return super()._take(store, batches, now)
+        finally:
+            self._disk.taking, self._disk.taken = False, []
 
-        return await self._run(take)
+    def _store_usage(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+        fates = super()._store_usage(store, batches, now)
+        self._disk.taken = list(zip(batches, fates, strict=True))
+        return fates
 
 
 class PodGate:

@@ -6,7 +6,6 @@ Each step is one transaction. A cancelled await does not cancel the step behind 
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +17,7 @@ from sidecar.adapters.ledger.file_guard import FileWatch, finish_restore, restor
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.space import Space
 from sidecar.adapters.ledger.store import Store
+from sidecar.adapters.ledger.thread import LedgerThread
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ class LedgerAccess:
         self.path = path
         self._space = space
         self._connect = connect
-        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._thread = LedgerThread()
         self._lock: LedgerLock | None = None
         self._store: Store | None = None
         self._watch: FileWatch | None = None
@@ -69,8 +69,8 @@ class LedgerAccess:
 
     async def close(self) -> None:
         """Close the file. Committed work is safe even if this is never reached."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
+        await self._perform(self._close)
+        self._thread.close()
 
     def _close(self) -> None:
         if self._store is not None:
@@ -111,10 +111,13 @@ class LedgerAccess:
 
         return await self._run(run)
 
+    def _perform(self, step: Callable[[], Result]) -> asyncio.Future[Result]:
+        return self._thread.perform(step)
+
     async def _run(self, work: Callable[[Store], Result]) -> Result:
         """Do one piece of work on the ledger's thread, and note whether the ledger could be used."""
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, self._use, work)
+            result = await self._perform(lambda: self._use(work))
         except LedgerFull:
             raise  # of a sound ledger; the watch over its room logs it
         except LedgerUnavailable as error:

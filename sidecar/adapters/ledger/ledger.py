@@ -3,7 +3,6 @@
 Every step runs on the ledger's own thread, in one transaction (sidecar.adapters.ledger.access).
 """
 
-import asyncio
 import sqlite3
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -93,15 +92,14 @@ class Ledger(LedgerAccess):
         Raises:
             LedgerUnusable: It cannot be used; names reason and cure (sidecar.adapters.ledger.file).
         """
-        run = asyncio.get_running_loop().run_in_executor
-        await run(self._thread, self._connect_alone)
+        await self._perform(self._connect_alone)
         try:
-            self.predecessor = await run(self._thread, self._find_predecessor, pod)
+            self.predecessor = await self._perform(lambda: self._find_predecessor(pod))
             if self.predecessor is not None and admit is not None:
                 await admit(self.predecessor)
-            await run(self._thread, self._take_over, pod, source, to_micros(now), place)
+            await self._perform(lambda: self._take_over(pod, source, to_micros(now), place))
         except BaseException:
-            await run(self._thread, self._close)
+            await self._perform(self._close)
             raise
 
     def _find_predecessor(self, pod: str | None) -> Predecessor | None:
@@ -151,25 +149,40 @@ class Ledger(LedgerAccess):
         Raises:
             LedgerUnavailable: The disk did not take it; none of them is stored.
         """
+        return await self._run(lambda store: self._take(store, batches, now))
 
-        def take(store: Store) -> list[Receipt | UsageRefused]:
-            self._admit(store, batches, now)
-            with store.transaction():
-                return taking.take(store, batches, self.rules, to_micros(now))
-
-        return await self._run(take)
-
-    def _admit(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> None:
-        try:
-            room = self._space.admit(store.connection, batches, store.totals.buckets(store.connection))
-        except LedgerFull as full:
-            self.room_watch.refuse(str(full), now, full.more)
+    def _take(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+        fates = self._take_if_room(store, batches, now)
+        if isinstance(fates, LedgerFull) and self._space.cut_grown_log(
+            store.connection, store.totals.buckets(store.connection)
+        ):
+            fates = self._take_if_room(store, batches, now)
+        if isinstance(fates, LedgerFull):
+            self.room_watch.refuse(str(fates), now, fates.more)
             self._keep_refusal(store)
-            raise
-        except (sqlite3.Error, OSError) as error:
-            raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
-        self.room_watch.see(room, now)
+            raise fates
         self._keep_refusal(store)
+        return fates
+
+    def _take_if_room(
+        self, store: Store, batches: Sequence[UsageBatch], now: datetime
+    ) -> list[Receipt | UsageRefused] | LedgerFull:
+        """Store the batches. A refusal is returned: its transaction has written nothing that a rollback undoes."""
+        with store.transaction():
+            # Inside the transaction, because each question outside of one takes and returns the locks of a reader.
+            open_buckets = store.totals.buckets(store.connection)
+            try:
+                room = self._space.measure(store.connection, open_buckets)
+            except OSError as error:
+                raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
+            full = self._space.refusal(store.connection, room, batches, open_buckets)
+            if full is not None:
+                return full
+            self.room_watch.see(room, now)
+            return self._store_usage(store, batches, now)
+
+    def _store_usage(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+        return taking.take(store, batches, self.rules, to_micros(now))
 
     def _admit_checkout(self, store: Store) -> None:
         room = self._space.measure(store.connection, store.totals.buckets(store.connection))

@@ -111,23 +111,23 @@ class Space:
         limit = here if self._max_size is None else min(self._max_size, here)
         return Room((pages - free) * self._page_size + beside, self._reserve(open_buckets), limit)
 
-    def admit(self, connection: sqlite3.Connection, batches: Sequence[UsageBatch], open_buckets: int) -> Room:
-        """Return the room that these batches may be stored in.
-
-        Raises:
-            LedgerFull: Storing them could take what sealing and submitting need.
-            OSError: The volume does not answer.
-        """
-        room = self.measure(connection, open_buckets)
+    def refusal(
+        self, connection: sqlite3.Connection, room: Room, batches: Sequence[UsageBatch], open_buckets: int
+    ) -> LedgerFull | None:
+        """Return why these batches are not stored; None if they leave sealing and submitting what these need."""
         more = self._need(connection, batches, open_buckets)
-        if not room.takes(more) and _size(self._log) > self._log_size(open_buckets):
-            self.cut_log(connection)
-            room = self.measure(connection, open_buckets)
-        if not room.takes(more):
-            events = sum(len(batch.events) for batch in batches)
-            words = f"{describe(room)}; {events} events at a time may take {mebibytes(more)} more"
-            raise LedgerFull(words, RETRY_AFTER, more)
-        return room
+        if room.takes(more):
+            return None
+        events = sum(len(batch.events) for batch in batches)
+        words = f"{describe(room)}; {events} events at a time may take {mebibytes(more)} more"
+        return LedgerFull(words, RETRY_AFTER, more)
+
+    def cut_grown_log(self, connection: sqlite3.Connection, open_buckets: int) -> bool:
+        """Bring a log back to its size that a reader has made grow; whether it had grown. No transaction runs."""
+        if _size(self._log) <= self._log_size(open_buckets):
+            return False
+        self.cut_log(connection)
+        return True
 
     def cut_log(self, connection: sqlite3.Connection) -> None:
         """Bring a log back to its size that a reader has made grow; waits for no one."""
@@ -149,8 +149,7 @@ class Space:
         connection.execute("DELETE FROM reserve")
         self._bound_log(connection, open_buckets)
         log = self._log_size(open_buckets)
-        if _size(self._log) > log:
-            self.cut_log(connection)
+        self.cut_grown_log(connection, open_buckets)
         missing = log - _size(self._log)
         if missing > 0 and self._free(self._folder) > missing:
             _allocate(self._log, log)

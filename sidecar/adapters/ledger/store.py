@@ -213,8 +213,28 @@ class Store:
         ).fetchone()
         return None if row is None else read_bucket(row)
 
-    def put_bucket(self, dimension: int, hour: Hour, tag_set: int, bucket: Bucket) -> None:
-        """Write a bucket of this pod."""
+    def put_bucket(
+        self, dimension: int, hour: Hour, tag_set: int, bucket: Bucket, before: Bucket | None = None
+    ) -> None:
+        """Write a bucket of this pod; `before` is what this transaction found there, if it has looked."""
+        if before is not None and before.sealed is bucket.sealed:
+            # The column `sealed` is in two indexes, which are then not written.
+            self.connection.execute(
+                "UPDATE bucket SET own = ?, carried = ?, moved = ?, events = ?, last_at = ?"
+                " WHERE pod = ? AND dimension = ? AND hour = ? AND tag_set = ?",
+                (
+                    render(bucket.own),
+                    render(bucket.carried),
+                    render(bucket.moved),
+                    bucket.events,
+                    bucket.last_at,
+                    self.pod,
+                    dimension,
+                    hour,
+                    tag_set,
+                ),
+            )
+            return
         self.connection.execute(
             "INSERT INTO bucket (pod, dimension, hour, tag_set, own, carried, moved, events, last_at, sealed)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET own = excluded.own,"

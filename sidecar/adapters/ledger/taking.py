@@ -194,9 +194,10 @@ def _count(
         digests.tally(store, (store.pod, dimension, hour, tag_set), len(nameless), sum(nameless))
     this_hour = hour_of_micros(now)
     found = store.bucket(dimension, hour, tag_set)
-    sealed = store.is_sealed(dimension, hour)
-    probed = sealed and store.is_probed(dimension, hour)
     opened = found is not None and not found.sealed
+    # An open bucket takes more whether or not its slot is frozen.
+    sealed = not opened and store.is_sealed(dimension, hour)
+    probed = sealed and store.is_probed(dimension, hour)
     countable = is_countable(store, aggregation, hour, opened=opened, now=now)
     where = placement(
         hour,
@@ -213,13 +214,13 @@ def _count(
     before = found or Bucket()
     if where is Placement.OPEN:
         after = record(before, aggregation, arrived, distinct=distinct, elsewhere=elsewhere)
-        store.put_bucket(dimension, hour, tag_set, replace(after, sealed=False))
+        store.put_bucket(dimension, hour, tag_set, replace(after, sealed=False), found)
         store.add_to(dimension, "accepted", after.own - before.own)
         return
     after, added = record_late(before, aggregation, arrived, distinct=distinct, elsewhere=elsewhere)
     # An open bucket of an hour that cannot be compared any more keeps what is carried into it.
     after = replace(after, sealed=not opened)
-    store.put_bucket(dimension, hour, tag_set, after)
+    store.put_bucket(dimension, hour, tag_set, after, found)
     store.add_to(dimension, "accepted", added)
     if added and where is Placement.CARRIED:
         target = store.first_open(dimension, this_hour)
