@@ -18,6 +18,7 @@ from sidecar.adapters.ledger import (
     probe_slots,
     pruning,
     queries,
+    series,
     submitting,
     succeeding,
     taking,
@@ -40,6 +41,7 @@ from sidecar.domain.metering.probes import ProbeFate
 from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.sealing import sealable_at
+from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver
 from sidecar.domain.policy import ProbeHour
 from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
@@ -159,9 +161,45 @@ class Ledger(LedgerAccess):
 
         return await self._run(take)
 
-    def _admit(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> None:
+    async def begin_series(self, origins: Mapping[str, str], at: datetime) -> None:
+        """Note the sources that this process measures by counters, before their first sample.
+
+        Args:
+            origins: Where the counters of each such dimension come from, in words of the configuration that do not
+                change by themselves. Dimensions that are not named are measured so no more.
+            at: The present instant by the system clock. A counter that starts after the first call of this pod counts
+                from zero.
+
+        Raises:
+            LedgerUnavailable: The disk did not take it.
+        """
+        await self._write(lambda store: series.begin(store, origins, to_micros(at)))
+
+    async def take_series(self, batches: Sequence[SeriesBatch], now: datetime) -> list[SeriesReceipt]:
+        """Judge samples by the kept states of their series; store the new states and the usage in one durable commit.
+
+        Args:
+            batches: Of different dimensions.
+            now: The present instant by the sidecar's clock.
+
+        Raises:
+            LedgerUnavailable: The disk did not take it, or the ledger is full; nothing is stored. The same samples may
+                be given again, also if they were stored and the answer was lost.
+        """
+
+        def take(store: Store) -> list[SeriesReceipt]:
+            judged = series.judge_batches(store, batches)
+            usage = [UsageBatch(each.events(to_micros(now))) for each in judged]
+            self._admit(store, usage, now, sum(len(each.rows) for each in judged))
+            with store.transaction():
+                series.write(store, judged, self.rules, to_micros(now))
+            return [each.receipt for each in judged]
+
+        return await self._run(take)
+
+    def _admit(self, store: Store, batches: Sequence[UsageBatch], now: datetime, states: int = 0) -> None:
         try:
-            room = self._space.admit(store.connection, batches, store.totals.buckets(store.connection))
+            room = self._space.admit(store.connection, batches, store.totals.buckets(store.connection), states)
         except LedgerFull as full:
             self.room_watch.refuse(str(full), now, full.more)
             self._keep_refusal(store)
