@@ -5,7 +5,7 @@ knows its samples. What the SDK gives up is made up by the next export of a cumu
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from sidecar.domain.entitlement.states import State
@@ -33,8 +33,8 @@ class _Counter:
     dimension: str
     source: Otlp
     last_sample_at: datetime | None = None
-    series: set[bytes] = field(default_factory=set)
-    """Series of the last export, by digest."""
+    series: int = 0
+    """Series of the last export."""
     fault: str | None = None
 
     def view(self) -> SourceView:
@@ -44,7 +44,7 @@ class _Counter:
             state, detail = SourceState.FAULTY, self.fault
         elif self.last_sample_at is not None:
             state = SourceState.MEASURING
-        return SourceView(self.dimension, state, self.last_sample_at, detail, series=len(self.series))
+        return SourceView(self.dimension, state, self.last_sample_at, detail, series=self.series)
 
 
 class OtlpIntake:
@@ -111,14 +111,14 @@ class OtlpIntake:
 
     def _note(self, counter: _Counter, batch: SeriesBatch, receipt: SeriesReceipt, now: datetime) -> None:
         counter.last_sample_at = now
-        counter.series = {sample.key for sample in batch.samples}
+        counter.series = len({sample.key for sample in batch.samples})
         counter.fault = None
         about = f"counters of {counter.dimension}"
         if not receipt.inconsistent:
             self._faults.clear(about, now)
             return
         counter.fault = (
-            f"{receipt.inconsistent} of {len(counter.series)} series of {counter.source.metric} decrease without a new "
+            f"{receipt.inconsistent} of {counter.series} series of {counter.source.metric} decrease without a new "
             "start, as those of several processes with one identity do"
         )
         self._faults.observe(

@@ -55,8 +55,9 @@ def read_export(encoding: Encoding, body: bytes, reader: ExportReader) -> Export
         resource = resource_metrics.resource.attributes
         for scope_metrics in resource_metrics.scope_metrics:
             scope = scope_metrics.scope
-            above = repr((_plain(resource), scope.name, scope.version, _plain(scope.attributes))).encode()
-            digest = hashlib.blake2b(above, digest_size=_DIGEST_BYTES)
+            names = repr((scope.name, scope.version)).encode()
+            parts = _identify(resource), names, _identify(scope.attributes)
+            digest = hashlib.blake2b(repr(parts).encode(), digest_size=_DIGEST_BYTES)
             for metric in scope_metrics.metrics:
                 if reader.counts(metric.name):
                     _read_metric(metric, digest, resource, reader)
@@ -140,7 +141,7 @@ def _read_point(
     point: NumberDataPoint, above: "hashlib.blake2b", resource: Iterable[KeyValue], temporality: Temporality
 ) -> Point:
     digest = above.copy()
-    digest.update(repr(_plain(point.attributes)).encode())
+    digest.update(_identify(point.attributes))
     which = point.WhichOneof("value")
     return Point(
         identity=digest.digest(),
@@ -168,19 +169,7 @@ def _text_of(key: str, attributes: Iterable[KeyValue]) -> str | None:
             return None
 
 
-def _plain(attributes: Iterable[KeyValue]) -> list[tuple[str, object]]:
-    """Return attributes as plain values, in an order that does not depend on the sender's."""
-    return sorted(((each.key, _plain_value(each.value)) for each in attributes), key=repr)
-
-
-def _plain_value(value: AnyValue) -> object:
-    kind = value.WhichOneof("value")
-    match kind:
-        case None:
-            return None
-        case "array_value":
-            return kind, [_plain_value(each) for each in value.array_value.values]
-        case "kvlist_value":
-            return kind, _plain(value.kvlist_value.values)
-        case _:
-            return kind, getattr(value, kind)
+def _identify(attributes: Iterable[KeyValue]) -> bytes:
+    """Return what tells attributes from others, in an order that does not depend on the sender's."""
+    parts = sorted([each.SerializeToString() for each in attributes])
+    return b"".join([b"%d:%b" % (len(part), part) for part in parts])

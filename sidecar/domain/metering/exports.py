@@ -124,18 +124,22 @@ class ExportReader:
             self.export.samples.setdefault(dimension, []).append(sample)
 
     def _fault_of(self, point: Point) -> PointFault | None:
-        value, at = point.value, point.at // _MICROSECOND
+        value = point.value
         if value is None:
             return PointFault.NO_VALUE
-        rules = (
-            (PointFault.NOT_FINITE, not isfinite(value)),
-            (PointFault.NEGATIVE, value < 0),
-            (PointFault.NO_TIME, not point.at),
-            (PointFault.BACKWARDS, point.started > point.at),
-            (PointFault.FUTURE, at > self._latest),
-            (PointFault.PAST, at < self._earliest),
-        )
-        return next((fault for fault, broken in rules if broken), None)
+        if not isfinite(value) or value < 0:
+            return PointFault.NEGATIVE if value < 0 and isfinite(value) else PointFault.NOT_FINITE
+        return self._fault_of_time(point)
+
+    def _fault_of_time(self, point: Point) -> PointFault | None:
+        at = point.at // _MICROSECOND
+        if self._earliest <= at <= self._latest and point.started <= point.at:
+            return None
+        if not point.at:
+            return PointFault.NO_TIME
+        if at > self._latest:
+            return PointFault.FUTURE
+        return PointFault.PAST if at < self._earliest else PointFault.BACKWARDS
 
 
 def _tags(source: Otlp, attribute: Callable[[str], str | None]) -> Tags | None:
