@@ -22,7 +22,8 @@ RUN tools/bin/pip wheel --quiet --no-cache-dir --no-deps --no-build-isolation --
         --no-deps wheels/*.whl
 
 # What this product can never call: the models of all AWS services but the three it talks to (their common files stay),
-# and all of the Kubernetes client but its HTTP client: sidecar/adapters/kubernetes/package.py loads nothing else of it.
+# all of the Kubernetes client but its HTTP client: sidecar/adapters/kubernetes/package.py loads nothing else of it, and
+# all of OpenTelemetry's messages but those of metrics over HTTP.
 # Byte code is compiled once, here, and never compared with its source again: the root file system is read-only.
 # The command starts Python isolated (-I), as the entry point below does.
 RUN cd /opt/marketplace-sidecar/lib/python3*/site-packages \
@@ -34,6 +35,8 @@ RUN cd /opt/marketplace-sidecar/lib/python3*/site-packages \
         ! -path kubernetes/utils/__init__.py ! -path kubernetes/utils/_retry_base.py \
         ! -path kubernetes/utils/keepalive.py ! -path kubernetes/utils/retry.py -delete \
     && find kubernetes -type d -empty -delete \
+    && find opentelemetry/proto -type d \( -name logs -o -name trace -o -name profiles \) -prune -exec rm -r {} + \
+    && find opentelemetry/proto \( -name '*_grpc.py' -o -name '*.pyi' \) -delete \
     && /opt/marketplace-sidecar/bin/python -m compileall -q -f --invalidation-mode unchecked-hash . \
     && sed -i '1s|.*|#!/opt/marketplace-sidecar/bin/python -IBu|' /opt/marketplace-sidecar/bin/marketplace-sidecar \
     && mkdir -p /build/lib/marketplace-sidecar && chmod 0770 /build/lib/marketplace-sidecar

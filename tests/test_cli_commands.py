@@ -197,8 +197,8 @@ def loaded_by(*arguments: str) -> str:
     """Return which vendors' packages a command has loaded at its end."""
     script = (
         "import sys; from sidecar.cli import main; main(sys.argv[1:]);"
-        "print(*sorted({'aiohttp', 'boto3', 'botocore', 'structlog', 'kubernetes', 'cryptography', 'yaml', 'shtab'}"
-        " & sys.modules.keys()))"
+        "print(*sorted({'aiohttp', 'boto3', 'botocore', 'structlog', 'kubernetes', 'cryptography', 'yaml', 'shtab',"
+        " 'opentelemetry', 'google.protobuf'} & sys.modules.keys()))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True, timeout=PATIENCE

@@ -1,11 +1,12 @@
 """What each setting refuses, and combinations that do not go together."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from sidecar.domain.metering.events import Aggregation, Dimension
-from sidecar.domain.metering.sources import CountWhile, PodTime, Resource, ResourceBound, ResourceKind
+from sidecar.domain.metering.sources import CountWhile, Otlp, PodTime, Resource, ResourceBound, ResourceKind, Source
 from sidecar.settings import Problem, SettingsError, load
 
 GOOD = {
@@ -105,7 +106,29 @@ UNFIT = [
         "[{name: a, source: {prometheus: {url: x}}}]",
         "is not measured yet: this version measures",
     ),
-    ("metering.dimensions", "[{name: a, source: {otlp: {metric: x}}}]", "is not measured yet: this version measures"),
+    ("metering.dimensions", "[{name: a, source: {otlp: {}}}]", "is missing"),
+    (
+        "metering.dimensions",
+        f"[{{name: a, source: {{otlp: {{metric: {'x' * 256}}}}}}}]",
+        "is longer than 255 characters",
+    ),
+    ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, match: {a: b}}}}]", "is not a setting"),
+    ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, tags: [tenant]}}}]", "is not a mapping"),
+    (
+        "metering.dimensions",
+        "[{name: a, source: {otlp: {metric: x, tags: {t: 'a&b'}}}}]",
+        "has an invalid tag key",
+    ),
+    ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, tags: {t: A, u: A}}}}]", "uses a tag key twice"),
+    (
+        "metering.dimensions",
+        "[{name: a, source: {otlp: {metric: x, tags: {a: A, b: B, c: C, d: D, e: E, f: F}}}}]",
+        "has more than 5 tags",
+    ),
+    ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, scale: '0.0'}}}]", "is not a positive decimal"),
+    ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, scale: '-1'}}}]", "is not a positive decimal"),
+    ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, scale: 1e3}}}]", "is not a positive decimal"),
+    ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, scale: 0.5}}}]", "is not text in YAML"),
     ("metering.dimensions", "[{name: a, source: {pod_time: entitled}}]", "is not a mapping"),
     ("metering.dimensions", "[{name: a, source: {pod_time: {while: running}}}]", "is not one of entitled, ready"),
     ("metering.dimensions", "[{name: a, source: {pod_time: {until: ready}}}]", "is not a setting"),
@@ -206,9 +229,15 @@ def test_unfit_value_is_refused(tmp_path: Path, key: str, value: str, reason: st
             "{resource: {what: memory, by: request, container: app-1}}",
             Resource(ResourceKind.MEMORY, ResourceBound.REQUEST, "app-1"),
         ),
+        ("{otlp: {metric: app.tokens}}", Otlp("app.tokens", (), Decimal(1))),
+        (
+            "{otlp: {metric: app.tokens, tags: {tenant: Customer, user.plan: Plan}, scale: '0.001'}}",
+            Otlp("app.tokens", (("tenant", "Customer"), ("user.plan", "Plan")), Decimal("0.001")),
+        ),
+        ("{otlp: {metric: app.tokens, scale: 1000}}", Otlp("app.tokens", (), Decimal(1000))),
     ],
 )
-def test_source_is_read(tmp_path: Path, text: str, source: PodTime | Resource) -> None:
+def test_source_is_read(tmp_path: Path, text: str, source: Source) -> None:
     """A source has the members of its kind; its aggregation is sum, named or not."""
     path = tmp_path / "config.yaml"
     for aggregation in ("", "aggregation: sum, "):

@@ -205,19 +205,20 @@ def _intake(status: Status) -> Iterator[Metric]:
 
 
 def _sources(status: Status) -> Iterator[Metric]:
-    if not status.sources:
+    timed = [source for source in status.sources if source.observed is not None]
+    if not timed:
         return
     yield _counted(
         "marketplace_source_observed_seconds",
         "Time that a source of this process has counted.",
         "dimension",
-        {source.dimension: source.observed for source in status.sources},
+        {source.dimension: source.observed or 0 for source in timed},
     )
     yield _counted(
         "marketplace_source_missed_seconds",
         "Time that a source of this process should have counted and has not observed; it is never billed.",
         "dimension",
-        {source.dimension: source.missed for source in status.sources},
+        {source.dimension: source.missed or 0 for source in timed},
     )
 
 

@@ -30,12 +30,15 @@ from sidecar.checks.price import check_price
 from sidecar.checks.sdk_variables import find_ignored
 from sidecar.domain.check_result import CheckStatus
 from sidecar.domain.metering.rules import MeteringPolicy, MeteringRules
+from sidecar.domain.metering.sources import Otlp
 from sidecar.domain.policy import StartProbe as StartProbeKind
 from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
+from sidecar.services.counting import Counters
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.health import HealthReport, Setting
 from sidecar.services.intake import UsageIntake
 from sidecar.services.measuring import Measuring
+from sidecar.services.otlp_intake import OtlpIntake
 from sidecar.services.ports import Gatekeeper, SubscriptionProbe
 from sidecar.services.registrar import Registrar, RegistrarSettings
 from sidecar.services.start_probe import StartProbe
@@ -62,6 +65,7 @@ class Components:
     submitter: Submitter
     intake: UsageIntake
     measuring: Measuring
+    counters: Counters
     health: HealthReport
     api: ApiServer
     probes: ProbeServer
@@ -122,6 +126,24 @@ def assemble(
         faults=faults,
         run=secrets.token_hex(8),
     )
+    counters = Counters(
+        origins={
+            dimension.name: dimension.source.origin
+            for dimension in settings.metering.dimensions
+            if isinstance(dimension.source, Otlp)
+        },
+        store=ledger,
+        clock=clock,
+        system=SystemClock(),
+    )
+    exports = OtlpIntake(
+        dimensions=settings.metering.dimensions,
+        counters=counters,
+        gate=gate,
+        clock=clock,
+        faults=faults,
+        arrived=intake.note_arrival,
+    )
     identity = find_identity(environ, read=read_file)
     _judge_identity(settings, identity, faults, clock.now())
     _name_ignored(settings, environ)
@@ -144,7 +166,7 @@ def assemble(
         faults=faults,
         room=lambda: ledger.room_watch.room,
         room_findings=ledger.room_watch.findings,
-        sources=lambda: measuring.views,
+        sources=lambda: [*measuring.views, *exports.views],
     )
     return Components(
         client=client,
@@ -154,6 +176,7 @@ def assemble(
         submitter=submitter,
         intake=intake,
         measuring=measuring,
+        counters=counters,
         health=health,
         api=ApiServer(
             Address(settings.api.host, settings.api.port, settings.api.socket, settings.api.token_file),
@@ -165,6 +188,7 @@ def assemble(
                 health=health,
                 refused=refused,
                 licenses=None if licensed is None else licensed.checkouts,
+                exports=exports if exports.views else None,
             ),
             ledger.rules.dimensions,
         ),

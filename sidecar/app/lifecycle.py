@@ -97,6 +97,7 @@ async def run(
         intake = asyncio.create_task(components.intake.run(), name="intake")
         if follow is not None:
             stack.callback(asyncio.create_task(follow(components.health), name="follow").cancel)
+        await components.counters.begin()
         await components.probes.start()
         stack.push_async_callback(components.probes.stop, LISTENERS_STOP)
         await components.api.start()

@@ -66,7 +66,8 @@ class UsageIntake:
             UsageRefused: One of its kinds; nothing of the batch is stored.
         """
         loop = asyncio.get_running_loop()
-        began = self.last_taken = loop.time()
+        began = loop.time()
+        self.note_arrival()
         entitlement = self._gate.entitlement()
         if entitlement.state is State.DENIED:
             raise NotEntitled(entitlement.detail)
@@ -81,6 +82,10 @@ class UsageIntake:
         receipt = await future
         self.taking.observe(loop.time() - began)
         return receipt
+
+    def note_arrival(self) -> None:
+        """Note that usage came, by whatever way; a drain waits until no more comes."""
+        self.last_taken = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
         """Store what waits, until the intake is closed and nothing waits any more."""

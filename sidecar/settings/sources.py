@@ -4,17 +4,21 @@ Other kinds are refused by name: a source that is not measured would leave its u
 """
 
 import re
+from collections.abc import Callable
 
 from sidecar.domain.metering.sources import CountWhile, PodTime, Resource, ResourceBound, ResourceKind, Source
 from sidecar.settings import values
+from sidecar.settings.counters import read_otlp
 from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.section import Reading, Section
 
-_MEASURED = ("pod_time", "resource")
-_LATER = ("prometheus", "otlp")
+_LATER = ("prometheus",)
 """Kinds that are planned."""
 _CONTAINER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
-_CHOOSE = "write {pod_time: {while: entitled}}, or {resource: {what: cpu, by: limit, container: app}}"
+_CHOOSE = (
+    "write {pod_time: {while: entitled}}, {resource: {what: cpu, by: limit, container: app}}, or "
+    "{otlp: {metric: app.tokens}}"
+)
 
 
 def read_source(reading: Reading, dimension: Section) -> Source | None:
@@ -27,15 +31,15 @@ def read_source(reading: Reading, dimension: Section) -> Source | None:
         return None
     (kind,) = entry.members
     if kind in _LATER:
-        words = "is not measured yet: this version measures pod_time and resource only"
+        words = "is not measured yet: this version measures pod_time, resource and otlp only"
         reading.complain(f"{name}.{kind}", entry, words, "report this usage with POST /v1/usage, without a source")
         return None
-    if kind not in _MEASURED:
-        cure = values.suggest(kind, _MEASURED) or _CHOOSE
+    if kind not in _READERS:
+        cure = values.suggest(kind, tuple(_READERS)) or _CHOOSE
         reading.complain(f"{name}.{kind}", entry, "is not a kind of source", cure)
         return None
     members = Section(reading, f"{name}.{kind}", entry.members[kind])
-    source = _pod_time(members) if kind == "pod_time" else _resource(members)
+    source = _READERS[kind](members)
     members.close()
     return source
 
@@ -59,3 +63,6 @@ def _container(entry: Entry) -> str:
             "is not the name of a container", "use the container's name: lower-case letters, digits and -"
         )
     return entry.text
+
+
+_READERS: dict[str, Callable[[Section], Source]] = {"pod_time": _pod_time, "resource": _resource, "otlp": read_otlp}

@@ -135,8 +135,11 @@ def test_init_container_has_no_resources(helm: Helm) -> None:
         {"resource": {"what": "disk", "container": "app"}},
         {"resource": {"what": "cpu", "container": "../app"}},
         {"prometheus": {"url": "http://127.0.0.1:9090/metrics"}},
+        {"otlp": {"tags": {}}},
+        {"otlp": {"metric": "app.tokens", "scale": "-1"}},
+        {"otlp": {"metric": "app.tokens", "tags": {"tenant": "a&b"}}},
     ],
-    ids=["none", "word", "both", "what", "container", "kind"],
+    ids=["none", "word", "both", "what", "container", "kind", "metric", "scale", "tag"],
 )
 def test_wrong_source_is_refused(helm: Helm, source: Values) -> None:
     """The schema takes the sources that the sidecar measures."""
@@ -147,6 +150,16 @@ def test_wrong_source_is_refused(helm: Helm, source: Values) -> None:
     assert refused.value.problems
 
 
+def test_counter_is_taken(helm: Helm) -> None:
+    """The schema takes a counter with all its keys, and the configuration has it as it stands."""
+    source = {"otlp": {"metric": "app.tokens", "tags": {"tenant": "Customer"}, "scale": "0.001"}}
+    objects = helm.render(
+        "marketplace-product", merge(PRODUCT, config(metering={"dimensions": [{"name": "tokens", "source": source}]}))
+    )
+    (text,) = [each["data"]["config.yaml"] for each in objects if each["kind"] == "ConfigMap"]
+    assert [{"name": "tokens", "source": source}] == yaml.safe_load(text)["metering"]["dimensions"]
+
+
 def test_fixed_sources_are_judged(helm: Helm, own_chart: Path) -> None:
     """Sources in product.yaml are judged as those of the values, and files are made for them."""
 
@@ -154,12 +167,12 @@ def test_fixed_sources_are_judged(helm: Helm, own_chart: Path) -> None:
         metering = {"dimensions": [{"name": "tokens", "source": source}]}
         (own_chart / "product.yaml").write_text(yaml.safe_dump({"metering": metering}), encoding="utf-8")
 
-    fix({"otlp": {"metric": "tokens"}})
+    fix({"prometheus": {"metric": "tokens"}})
     values = merge(PRODUCT, config(metering={"dimensions": []}))
     with pytest.raises(Refused) as refused:
         helm.template(own_chart, values)
     (problem,) = refused.value.problems
-    assert "measures tokens by otlp, and this version measures pod_time and resource only" in problem
+    assert "measures tokens by prometheus, and this version measures pod_time, resource and otlp only" in problem
     fix({"resource": {"what": "cpu", "container": "app"}})
     app = {**PRODUCT["containers"][0], "resources": {"limits": {"cpu": "2"}}}
     objects = helm.render(own_chart, merge(values, {"containers": [app]}))

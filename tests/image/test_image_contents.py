@@ -89,6 +89,16 @@ def test_only_callable_services(built: "Image") -> None:
     assert {"license-manager", "meteringmarketplace", "sts"} == {path.name for path in data.iterdir() if path.is_dir()}
 
 
+def test_only_messages_of_metrics(built: "Image") -> None:
+    """Of OpenTelemetry's messages the image has those that a source `otlp` reads, and they can be loaded."""
+    proto = built.packages / "opentelemetry" / "proto"
+    assert {"collector", "common", "metrics", "resource", "version"} == {
+        path.name for path in proto.iterdir() if path.is_dir() and path.name != "__pycache__"
+    }
+    script = "import opentelemetry.proto.collector.metrics.v1.metrics_service_pb2, google.protobuf.json_format"
+    subprocess.run(built.command("-c", script, entry=["python"]), check=True, timeout=PATIENCE)
+
+
 def test_nothing_of_the_build(built: "Image") -> None:
     """How the build reached its package index is not in the image."""
     left = [path for path in ("etc/pip.conf", "root/.cache", "root/.config", "build") if (built.root / path).exists()]

@@ -13,6 +13,7 @@ from sidecar.adapters.ledger import (
     probe_slots,
     pruning,
     queries,
+    series,
     submitting,
     taking,
 )
@@ -25,6 +26,7 @@ from sidecar.domain.metering.probes import decide_probe
 from sidecar.domain.metering.quantity import parse, render
 from sidecar.domain.metering.records import Answer, FrozenRecord, Record, SealedHour, decide, expire, window_closes_at
 from sidecar.domain.metering.rules import MeteringRules
+from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
 from sidecar.domain.policy import LatePolicy, ProbeHour, QuantityKind
 from sidecar.domain.status import RecordQuery, RecordView, Terms
 
@@ -133,6 +135,18 @@ class Books:
         if isinstance(fate, UsageRefused):
             raise fate
         return fate
+
+    def begin_series(self, **origins: str) -> None:
+        """Note the sources that count, and where their counters come from."""
+        with self.store.transaction():
+            series.begin(self.store, origins, to_micros(self.now))
+
+    def take_series(self, *batches: SeriesBatch) -> list[SeriesReceipt]:
+        """Store the samples of counters, and the usage that they prove."""
+        judged = series.judge_batches(self.store, batches)
+        with self.store.transaction():
+            series.write(self.store, judged, self.rules, to_micros(self.now))
+        return [each.receipt for each in judged]
 
     def mark_reportable(self) -> None:
         """Note that the current hour is to be reported whatever happens in it."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,8 @@ from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, Checkou
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, EntitlementView, LicenseView, State
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch
+from sidecar.domain.metering.exports import Export
+from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.measuring import SourceState, SourceView
 from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.metering.records import RecordStatus
@@ -189,6 +191,24 @@ class FakeIntake:
             raise self.refusal
         self.batches.append(batch)
         return Receipt(len(batch.events), 0)
+
+
+@dataclass
+class FakeExports:
+    """Takes every OpenTelemetry export into a list."""
+
+    exports: list[Export] = field(default_factory=list)
+    refusal: Exception | None = None
+
+    def instant(self) -> int:
+        """Return `NOW`."""
+        return to_micros(NOW)
+
+    async def take(self, export: Export) -> None:
+        """Note the export, or refuse it."""
+        if self.refusal is not None:
+            raise self.refusal
+        self.exports.append(export)
 
 
 @dataclass
@@ -406,15 +426,26 @@ class Api:
     health: FakeHealth = field(default_factory=FakeHealth)
     refused: Counter[str] = field(default_factory=Counter)
     licenses: FakeLicenses | None = field(default_factory=FakeLicenses)
+    exports: FakeExports | None = None
     unix_socket: Path | None = None
     token_file: Path | None = None
+    dimensions: Mapping[str, Dimension] = field(default_factory=lambda: DIMENSIONS)
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen, on a free port by default."""
         self.server = ApiServer(
             Address(host, port, self.unix_socket, self.token_file),
-            Services(FixedClock(), self.gate, self.intake, self.books, self.health, self.refused, self.licenses),
-            DIMENSIONS,
+            Services(
+                FixedClock(),
+                self.gate,
+                self.intake,
+                self.books,
+                self.health,
+                self.refused,
+                self.licenses,
+                self.exports,
+            ),
+            self.dimensions,
         )
         await self.server.start()
 

@@ -25,7 +25,8 @@ from sidecar.adapters.http.client_connection import ClientConnection
 from sidecar.adapters.http.licenses import CHECKOUTS, ENTITLEMENTS, ONE_CHECKOUT, LicensePaths
 from sidecar.adapters.http.listening import Handler, Listener
 from sidecar.adapters.http.openapi import describe
-from sidecar.adapters.http.ports import Gate, Health, Intake, LedgerReader, Licenses
+from sidecar.adapters.http.otlp_exports import EXPORTS, ExportPath, refuse_export
+from sidecar.adapters.http.ports import ExportIntake, Gate, Health, Intake, LedgerReader, Licenses
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
 from sidecar.adapters.http.queries import after_of, poll_of, record_query_of, refuse_query
 from sidecar.adapters.http.replies import Reply, encode, reply, reply_json
@@ -45,6 +46,7 @@ from sidecar.domain.ports import Clock
 
 _ATTEST_AGAIN_SECONDS = 10
 _USAGE = "/v1/usage"
+_TAKING = frozenset({_USAGE, EXPORTS})
 _USAGE_PROBLEMS = (
     ProblemKind.MALFORMED,
     ProblemKind.UNAUTHORIZED,
@@ -90,6 +92,8 @@ class Services:
     """Counts the refused usage requests by the word of the problem."""
     licenses: Licenses | None = None
     """None for a product without a contract price."""
+    exports: ExportIntake | None = None
+    """None if no dimension has a source `otlp`."""
 
 
 class ApiServer:
@@ -122,6 +126,8 @@ class ApiServer:
             "/v1/status": _route(GET=self._status),
             "/openapi.json": _route(GET=self._openapi),
         }
+        self._exports = ExportPath(dimensions, services.exports, self._memory, self._requests)
+        self._routes[EXPORTS] = _route(POST=self._exports.take)
         licenses = LicensePaths(services.licenses, self._memory, self._requests)
         self._routes[CHECKOUTS] = _route(GET=licenses.listing, POST=licenses.check_out)
         self._routes_below = {
@@ -139,6 +145,7 @@ class ApiServer:
         """
         if self._token is not None:
             await self._token.load()
+        await self._exports.load()
         tcp = Listener(self._answer_over_tcp)
         await tcp.listen_tcp(self._address.host, self._address.port, "api.port")
         self._listeners.append(tcp)
@@ -168,6 +175,7 @@ class ApiServer:
         await asyncio.gather(*(listener.stop(timeout.total_seconds()) for listener in self._listeners))
         self._listeners.clear()
         self._reader.close()
+        self._exports.close()
 
     async def _answer_over_tcp(self, request: web.BaseRequest) -> Reply:
         try:
@@ -191,10 +199,10 @@ class ApiServer:
 
     def _refuse(self, request: web.BaseRequest, problem: HttpProblem) -> Reply:
         self._count(request, problem.kind)
-        return answer(problem)
+        return refuse_export(request, problem) if request.path == EXPORTS else answer(problem)
 
     def _count(self, request: web.BaseRequest, kind: ProblemKind) -> None:
-        if request.path == _USAGE and request.method == hdrs.METH_POST:
+        if request.path in _TAKING and request.method == hdrs.METH_POST:
             self._refused[kind.word] += 1
 
     def _handler_of(self, request: web.BaseRequest) -> Handler:

@@ -36,7 +36,7 @@ def media_of(request: web.BaseRequest) -> Media:
     given = headers.getall("Content-Type", [])
     if len(given) != 1:
         raise HttpProblem(ProblemKind.UNSUPPORTED_MEDIA_TYPE, f"there must be one Content-Type: {_HINT}")
-    name, charset = _parsed(given[0])
+    name, charset = parse_content_type(given[0])
     media = _BY_NAME.get(name)
     if media is None:
         raise HttpProblem(ProblemKind.UNSUPPORTED_MEDIA_TYPE, f"this Content-Type is not taken: {_HINT}")
@@ -50,7 +50,8 @@ def _is_plain(codings: str) -> bool:
 
 
 @lru_cache(maxsize=64)  # clients send the same few headers again and again
-def _parsed(content_type: str) -> tuple[str, str]:
+def parse_content_type(content_type: str) -> tuple[str, str]:
+    """Return the media type and the charset, in lower case; utf-8 where none is given."""
     name, *parameters = (part.strip(" \t").lower() for part in content_type.split(";"))
     for parameter in parameters:
         key, _, value = parameter.partition("=")

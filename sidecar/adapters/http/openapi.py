@@ -23,8 +23,9 @@ def describe(dimensions: Mapping[str, Dimension] | None = None) -> dict[str, Any
     if dimensions is None:
         return document
     schemas = document["components"]["schemas"]
-    unique = [name for name, dimension in dimensions.items() if dimension.aggregation is Aggregation.UNIQUE]
-    counted = [name for name in dimensions if name not in unique]
+    reported = {name: dimension for name, dimension in dimensions.items() if dimension.source is None}
+    unique = [name for name, dimension in reported.items() if dimension.aggregation is Aggregation.UNIQUE]
+    counted = [name for name in reported if name not in unique]
     for kind, names in (("Counted", counted), ("Unique", unique)):
         for schema in (schemas[f"{kind}UsageEvent"], schemas[f"{kind}UsageData"]):
             schema["properties"]["dimension"] = {"type": "string", "enum": names} if names else False

@@ -8,6 +8,7 @@ from sidecar.domain.entitlement.allowances import Allowance, CheckoutRequest
 from sidecar.domain.entitlement.checkouts import Checkout
 from sidecar.domain.entitlement.states import Entitlement, State
 from sidecar.domain.metering.events import Receipt, UsageBatch
+from sidecar.domain.metering.exports import Export
 from sidecar.domain.status import BucketView, ProbeAnswer, RecordPage, RecordQuery, Status
 
 
@@ -34,6 +35,20 @@ class Intake(Protocol):
 
     async def take(self, batch: UsageBatch) -> Receipt:
         """Return once the batch is on disk.
+
+        Raises:
+            UsageRefused: One of its kinds; nothing was stored.
+        """
+
+
+class ExportIntake(Protocol):
+    """Takes the samples of OpenTelemetry exports."""
+
+    def instant(self) -> int:
+        """Return epoch microseconds of the clock that the app dates its data points by."""
+
+    async def take(self, export: Export) -> None:
+        """Return once the samples, and what they bill, are on disk.
 
         Raises:
             UsageRefused: One of its kinds; nothing was stored.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from sidecar.adapters.ledger import digests
+from sidecar.adapters.ledger import digests, series_rows
 from sidecar.adapters.ledger.copies import open_untouched
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.snapshot import limit, unusable
@@ -43,6 +43,8 @@ _HOURS = {
     "record": ("hour",),
     "carry": ("from_hour", "to_hour"),
     "crossing": ("from_hour", "to_hour"),
+    "source": ("last_hour",),
+    "series": ("hour",),
 }
 _INSTANTS = {
     "pod": ("first_seen_at",),
@@ -57,6 +59,8 @@ _INSTANTS = {
         *("intended_at", "first_attempt_at", "attempted_at", "expires_at", "confirmed_at", "settled_at"),
         "time_to_live",
     ),
+    "source": ("since", "forgotten_at", "last_at"),
+    "series": ("started_at", "at", "resets_since", "struck_at"),
 }
 _REFERENCES = {
     "event": ("pod", "dimension", "tag_set"),
@@ -66,6 +70,8 @@ _REFERENCES = {
     "carry": ("dimension", "tag_set"),
     "crossing": ("dimension", "tag_set"),
     "checkout": ("pod",),
+    "source": ("pod",),
+    "series": ("source",),
 }
 _KEYS = {
     "dropped_events": "pod, dimension, hour, tag_set",
@@ -75,6 +81,8 @@ _KEYS = {
     "pod": "id",
     "progress": "dimension",
     "duplicate_answer": "dimension, number",
+    "source": "id",
+    "series": "source, key",
 }
 """What names a row; `seq` in the other tables."""
 
@@ -107,6 +115,7 @@ def row_faults(connection: sqlite3.Connection) -> Iterator[str]:
     yield from _unknown_words(connection)
     yield from _broken_references(connection)
     yield from digests.faults(connection)
+    yield from series_rows.faults(connection)
 
 
 def file_faults(path: Path, *, read_only: bool = False) -> Iterator[str]:

@@ -17,11 +17,12 @@ from sidecar.adapters.ledger import (
     probe_slots,
     pruning,
     queries,
+    series,
     submitting,
     succeeding,
     taking,
 )
-from sidecar.adapters.ledger.access import LedgerAccess
+from sidecar.adapters.ledger.access import LedgerAccess, Result
 from sidecar.adapters.ledger.checkouts import CheckoutTable
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
@@ -39,6 +40,7 @@ from sidecar.domain.metering.probes import ProbeFate
 from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.sealing import sealable_at
+from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver
 from sidecar.domain.policy import ProbeHour
 from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
@@ -151,23 +153,66 @@ class Ledger(LedgerAccess):
         """
         return await self._run(lambda store: self._take(store, batches, now))
 
+    async def begin_series(self, origins: Mapping[str, str], at: datetime) -> None:
+        """Note the sources that this process measures by counters, before their first sample.
+
+        Args:
+            origins: Where the counters of each such dimension come from, in words of the configuration that do not
+                change by themselves. Dimensions that are not named are measured so no more.
+            at: The present instant by the system clock. A counter that starts after the first call of this pod counts
+                from zero.
+
+        Raises:
+            LedgerUnavailable: The disk did not take it.
+        """
+        await self._write(lambda store: series.begin(store, origins, to_micros(at)))
+
+    async def take_series(self, batches: Sequence[SeriesBatch], now: datetime) -> list[SeriesReceipt]:
+        """Judge samples by the kept states of their series; store the new states and the usage in one durable commit.
+
+        Args:
+            batches: Of different dimensions.
+            now: The present instant by the sidecar's clock.
+
+        Raises:
+            LedgerUnavailable: The disk did not take it, or the ledger is full; nothing is stored. The same samples may
+                be given again, also if they were stored and the answer was lost.
+        """
+
+        def take(store: Store) -> list[SeriesReceipt]:
+            judged = series.judge_batches(store, batches)
+            usage = [UsageBatch(each.events(to_micros(now))) for each in judged]
+            states = sum(len(each.rows) for each in judged)
+            self._write_within_room(
+                store, usage, now, lambda: series.write(store, judged, self.rules, to_micros(now)), states
+            )
+            return [each.receipt for each in judged]
+
+        return await self._run(take)
+
     def _take(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
-        fates = self._take_if_room(store, batches, now)
-        if isinstance(fates, LedgerFull) and self._space.cut_grown_log(
+        return self._write_within_room(store, batches, now, lambda: self._store_usage(store, batches, now))
+
+    def _write_within_room(
+        self, store: Store, usage: Sequence[UsageBatch], now: datetime, write: Callable[[], Result], states: int = 0
+    ) -> Result:
+        """Write usage, and the states of so many series, in one transaction if there is room for them."""
+        found = self._write_if_room(store, usage, now, write, states)
+        if isinstance(found, LedgerFull) and self._space.cut_grown_log(
             store.connection, store.totals.buckets(store.connection)
         ):
-            fates = self._take_if_room(store, batches, now)
-        if isinstance(fates, LedgerFull):
-            self.room_watch.refuse(str(fates), now, fates.more)
+            found = self._write_if_room(store, usage, now, write, states)
+        if isinstance(found, LedgerFull):
+            self.room_watch.refuse(str(found), now, found.more)
             self._keep_refusal(store)
-            raise fates
+            raise found
         self._keep_refusal(store)
-        return fates
+        return found
 
-    def _take_if_room(
-        self, store: Store, batches: Sequence[UsageBatch], now: datetime
-    ) -> list[Receipt | UsageRefused] | LedgerFull:
-        """Store the batches. A refusal is returned: its transaction has written nothing that a rollback undoes."""
+    def _write_if_room(
+        self, store: Store, usage: Sequence[UsageBatch], now: datetime, write: Callable[[], Result], states: int
+    ) -> Result | LedgerFull:
+        """Write. A refusal is returned: its transaction has written nothing that a rollback undoes."""
         with store.transaction():
             # Inside the transaction, because each question outside of one takes and returns the locks of a reader.
             open_buckets = store.totals.buckets(store.connection)
@@ -175,11 +220,11 @@ class Ledger(LedgerAccess):
                 room = self._space.measure(store.connection, open_buckets)
             except OSError as error:
                 raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
-            full = self._space.refusal(store.connection, room, batches, open_buckets)
+            full = self._space.refusal(store.connection, room, usage, open_buckets, states)
             if full is not None:
                 return full
             self.room_watch.see(room, now)
-            return self._store_usage(store, batches, now)
+            return write()
 
     def _store_usage(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
         return taking.take(store, batches, self.rules, to_micros(now))

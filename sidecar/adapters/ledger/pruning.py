@@ -8,10 +8,10 @@ import sqlite3
 from collections import defaultdict
 from datetime import timedelta
 
-from sidecar.adapters.ledger import checkouts, digests
+from sidecar.adapters.ledger import checkouts, digests, series_rows
 from sidecar.adapters.ledger.conservation import proved_from
 from sidecar.adapters.ledger.store import Store
-from sidecar.domain.metering.hours import SECONDS
+from sidecar.domain.metering.hours import SECONDS, hour_of_micros
 from sidecar.domain.metering.quantity import parse_signed
 
 REMEMBERED_FOR = timedelta(hours=26)
@@ -35,10 +35,11 @@ def prune(store: Store, now: int) -> bool:
     counted = _drop_values(store, remembered // 1_000_000 - SECONDS)
     closed = _drop_buckets(store, (now - BUCKETS_KEPT_FOR // _MICROSECOND) // 1_000_000)
     settled = _drop_records(store, now - RECORDS_KEPT_FOR // _MICROSECOND)
+    gone = series_rows.prune(store, hour_of_micros(remembered), _STEP)
     checkouts.prune(store, now)
     store.sweep.is_due = store.sweep.is_due or closed > 0 or settled > 0
     tags = store.sweep.step(store)
-    return compacting or sweeping or tags or settled > 0 or max(batches, counted, closed) >= _STEP
+    return compacting or sweeping or tags or gone or settled > 0 or max(batches, counted, closed) >= _STEP
 
 
 def values_from(connection: sqlite3.Connection) -> int:

@@ -157,6 +157,46 @@ _CHECKOUTS = """
     CREATE INDEX checkout_settled ON checkout (settled_at) WHERE drawdown = 0;
     """
 
+_SERIES = """
+    -- What measures a dimension in a pod by counters. `since` and `last_at` are by the system clock, hours by the
+    -- sidecar's own; they differ only with an emulator.
+    CREATE TABLE source (
+        id INTEGER PRIMARY KEY,
+        pod INTEGER NOT NULL,
+        dimension TEXT NOT NULL,
+        -- Where the counters come from; empty once the dimension has no such source.
+        origin TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        -- States of series up to here may have been dropped.
+        forgotten_at INTEGER,
+        -- The last complete page.
+        last_at INTEGER,
+        last_hour INTEGER,
+        UNIQUE (pod, dimension)
+    ) STRICT;
+
+    -- The last sample of each counter. `dated` is 0 for a series of the last page: its instant and hour are the page's,
+    -- and its row is written only when its value changes.
+    CREATE TABLE series (
+        source INTEGER NOT NULL,
+        key BLOB NOT NULL,
+        value TEXT NOT NULL,
+        started_at INTEGER,
+        at INTEGER NOT NULL,
+        hour INTEGER NOT NULL,
+        rest TEXT NOT NULL,
+        peak TEXT,
+        resets INTEGER NOT NULL,
+        resets_since INTEGER NOT NULL,
+        strikes INTEGER NOT NULL,
+        struck_at INTEGER NOT NULL,
+        seen TEXT,
+        dated INTEGER NOT NULL,
+        PRIMARY KEY (source, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX series_dated ON series (hour) WHERE dated = 1;
+    """
+
 MIGRATIONS = (
     """
     CREATE TABLE meta (
@@ -336,5 +376,6 @@ MIGRATIONS = (
     # a value.
     _FROZEN_TERMS + _EVENT_DIGESTS + _POD_NAMES + _PROGRESS + _VIEWS,
     _CHECKOUTS,
+    _SERIES,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""

@@ -26,6 +26,8 @@ _PER_OPEN_BUCKET = 256
 """Bytes that sealing one bucket may write: its row, its index entries, its share of the record, a carried entry."""
 _PER_EVENT = 128
 """Bytes of an event's row without its texts; an id is there twice, in the row and in its index."""
+_PER_SERIES = 192
+"""Bytes of the state of a series, with its index entry."""
 _PAGES_BESIDE = 24
 """Pages that a commit touches whatever it holds."""
 _FRAME_HEADER = 24
@@ -112,14 +114,23 @@ class Space:
         return Room((pages - free) * self._page_size + beside, self._reserve(open_buckets), limit)
 
     def refusal(
-        self, connection: sqlite3.Connection, room: Room, batches: Sequence[UsageBatch], open_buckets: int
+        self,
+        connection: sqlite3.Connection,
+        room: Room,
+        batches: Sequence[UsageBatch],
+        open_buckets: int,
+        series: int = 0,
     ) -> LedgerFull | None:
-        """Return why these batches are not stored; None if they leave sealing and submitting what these need."""
-        more = self._need(connection, batches, open_buckets)
+        """Return why these batches, and the states of so many series, are not stored.
+
+        None if they leave sealing and submitting what these need.
+        """
+        more = self._need(connection, batches, open_buckets, series)
         if room.takes(more):
             return None
         events = sum(len(batch.events) for batch in batches)
-        words = f"{describe(room)}; {events} events at a time may take {mebibytes(more)} more"
+        what = f"{events} events" + (f" and {series} series" if series else "")
+        words = f"{describe(room)}; {what} at a time may take {mebibytes(more)} more"
         return LedgerFull(words, RETRY_AFTER, more)
 
     def cut_grown_log(self, connection: sqlite3.Connection, open_buckets: int) -> bool:
@@ -180,16 +191,18 @@ class Space:
     def _reserve(self, open_buckets: int) -> int:
         return self._base + open_buckets * _PER_OPEN_BUCKET
 
-    def _need(self, connection: sqlite3.Connection, batches: Sequence[UsageBatch], open_buckets: int) -> int:
+    def _need(
+        self, connection: sqlite3.Connection, batches: Sequence[UsageBatch], open_buckets: int, series: int
+    ) -> int:
         """Return how much of the volume a commit of these batches may take at most, log included."""
         events = texts = 0
         for batch in batches:
             events += len(batch.events)
             for event in batch.events:
                 texts += 2 * len((event.id or "").encode()) + len((event.value or "").encode())
-        rows = texts + events * _PER_EVENT
+        rows = texts + events * _PER_EVENT + series * _PER_SERIES
         spare = self._log_size(open_buckets) // 2 // (self._page_size + _FRAME_HEADER)
-        touched = events + events // 4 + _PAGES_BESIDE
+        touched = events + events // 4 + series + _PAGES_BESIDE
         if touched <= spare:
             return rows  # the usual case, which need not ask SQLite
         pages, free = _pages(connection)

@@ -93,10 +93,10 @@ class SourceView:
     last_sample_at: datetime | None
     detail: str
     """What is counted, and why it is not, for a person."""
-    observed: float
-    """Seconds that this process has counted."""
-    missed: float
-    """Seconds that should count, and that this process did not observe."""
+    observed: float | None = None
+    """Seconds that this process has counted; None for a source that does not count time."""
+    missed: float | None = None
+    """Seconds that should count, and that this process did not observe; as `observed`."""
     series: int = 1
 
 

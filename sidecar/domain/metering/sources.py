@@ -1,10 +1,12 @@
 """Sources: usage that the sidecar measures itself, as the seller declares it for a dimension.
 
-A source counts time that a pod has something: the pod itself, cores or memory. `measuring` has the arithmetic.
+A source counts time that a pod has something: the pod itself, cores or memory; `measuring` has the arithmetic. Or it
+counts what the app counts; `series` has the arithmetic.
 """
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 
 NANOSECONDS = 1_000_000_000
@@ -99,9 +101,32 @@ class Resource:
         return 1000 if self.what is ResourceKind.CPU else 2**30
 
 
+@dataclass(frozen=True, slots=True)
+class Otlp:
+    """A counter of the app's OpenTelemetry SDK."""
+
+    metric: str
+    tags: tuple[tuple[str, str], ...] = ()
+    """Pairs of an attribute and the tag key that its value gets."""
+    scale: Decimal = Decimal(1)
+    """Multiplies the counter; positive."""
+
+    @property
+    def counts(self) -> str:
+        """What is counted, for a person."""
+        return f"the OpenTelemetry counter {self.metric}"
+
+    @property
+    def origin(self) -> str:
+        """Where the counters come from; another origin means other counters."""
+        return f"otlp {self.metric}"
+
+
 class ResourceUnreadable(Exception):  # noqa: N818 - named for what happened, as the fault is
     """What a container has cannot be read; the message is a sentence without a period."""
 
 
-Source = PodTime | Resource
+TimeSource = PodTime | Resource
+"""Counts time."""
+Source = TimeSource | Otlp
 """What measures a dimension."""

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from sidecar.commands import openapi
 from sidecar.domain.entitlement.states import EntitlementSource, State
 from sidecar.domain.metering import quantity
 from sidecar.domain.metering.events import Dimension
-from tests.support.http_fakes import DIMENSIONS, Api, request
+from sidecar.domain.metering.sources import Otlp, PodTime
+from tests.support.http_fakes import DIMENSIONS, Api, FakeExports, request
 
 TEST_CASES_PER_OPERATION = 25
 
@@ -91,6 +93,14 @@ async def test_served_document_names_dimensions(api: Api) -> None:
     assert not event.is_valid({"dimension": "other"})
 
 
+def test_measured_dimensions_are_not_reported() -> None:
+    """A dimension with a source is none that an event may name."""
+    document = describe({"requests": Dimension("requests"), "hours": Dimension("hours", source=PodTime())})
+    event = _validator(document, {"$ref": "#/components/schemas/UsageEvent"})
+    assert event.is_valid({"dimension": "requests"})
+    assert not event.is_valid({"dimension": "hours"})
+
+
 def test_every_problem_described() -> None:
     """The words of all problems stand in the document, and no others."""
     text = json.dumps(describe())
@@ -126,9 +136,20 @@ async def test_wait_pattern_agrees_with_code(api: Api, wait: str) -> None:
     assert taken == (re.search(schema["pattern"], wait) is not None)
 
 
+@pytest.fixture
+async def counting_api() -> AsyncIterator[Api]:
+    """Start an API with a source `otlp`."""
+    counted = Dimension("tokens", source=Otlp("app.tokens"))
+    running = Api(exports=FakeExports(), dimensions={**DIMENSIONS, "tokens": counted})
+    await running.start()
+    yield running
+    await running.stop()
+
+
 @pytest.mark.process
-async def test_api_keeps_its_description(api: Api, tmp_path: Path) -> None:
+async def test_api_keeps_its_description(counting_api: Api, tmp_path: Path) -> None:
     """Requests made from the document, good and bad, find the API doing what the document states."""
+    api = counting_api
     api.gate.patient = False
     environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.adapters.http.schemathesis_hooks", "NO_COLOR": "1"}
     process = await asyncio.create_subprocess_exec(

@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from sidecar.adapters.ledger import conservation, file, integrity
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.schema import MIGRATIONS
+from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.rules import MeteringRules
+from sidecar.domain.metering.series import SeriesBatch, SeriesSample
 from tests.support.books import HOUR, MINUTE, NOW, RULES, WHOLE, Books, event
 
 SCRIPT = Path(__file__).with_name("schema_1") / "ledger.sql"
@@ -130,6 +133,18 @@ def test_successor_upgrades(tmp_path: Path) -> None:
     buckets = books.buckets()
     assert ("29", "2") == (buckets["peak", 6, ()], buckets["users", 6, ()])
     assert [] == faults(books)
+    books.close()
+
+
+def test_old_ledger_takes_series(tmp_path: Path) -> None:
+    """An upgraded ledger stores counters, and `verify` finds nothing."""
+    books = Books(old_ledger(tmp_path / "ledger.db"), REGISTERED, pod="pod-3", now=LEFT_AT)
+    before = books.terms().accepted
+    books.begin_series(requests="here")
+    at = to_micros(books.now + MINUTE)
+    sample = SeriesSample(b"key", (), Decimal(3), to_micros(books.now) + 1, at)
+    books.take_series(SeriesBatch("requests", [sample], Decimal(1), at))
+    assert (3_000_000, []) == (books.terms().accepted - before, faults(books))
     books.close()
 
 

@@ -1,0 +1,175 @@
+"""The messages of OTLP/HTTP: from a body to the data points of an export, and the answers.
+
+Loaded only for a source `otlp`. The messages and their decoding are OpenTelemetry's and protobuf's own. The parts of a
+body are counted before it is decoded: a message of two bytes becomes an object of about 70, and nothing interrupts the
+decoding.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    AGGREGATION_TEMPORALITY_CUMULATIVE,
+    AGGREGATION_TEMPORALITY_DELTA,
+    DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK,
+    Metric,
+    NumberDataPoint,
+)
+
+from sidecar.adapters.http.decoding import decode_document
+from sidecar.adapters.http.otlp_media import SMALLER, Encoding
+from sidecar.adapters.http.problems import HttpProblem, ProblemKind
+from sidecar.domain.metering.exports import Export, ExportReader, Point, PointFault
+from sidecar.domain.metering.series import Temporality
+
+MOST_PARTS = 1_000_000
+"""Messages and texts in a protobuf body: 72 MiB at most. 50,000 data points with three attributes count as 800,000."""
+MOST_JSON = 2 * 1024 * 1024
+"""Bytes of a JSON body: about 8,000 data points, which take seconds on the thread."""
+_NOT_A_PART = bytes(byte for byte in range(256) if byte & 7 != 2)
+"""Bytes that begin no message and no text: the low bits of a field's first byte are its type, and 2 has a length."""
+_DIGEST_BYTES = 16
+_TEMPORALITIES: dict[int, Temporality] = {
+    AGGREGATION_TEMPORALITY_CUMULATIVE: Temporality.CUMULATIVE,
+    AGGREGATION_TEMPORALITY_DELTA: Temporality.DELTA,
+}
+
+
+def read_export(encoding: Encoding, body: bytes, reader: ExportReader) -> Export:
+    """Return what the body holds for the sources of `reader`.
+
+    Raises:
+        HttpProblem: malformed or too-large.
+    """
+    request = _decode_json(body) if encoding is Encoding.JSON else _decode_protobuf(body)
+    for resource_metrics in request.resource_metrics:
+        resource = resource_metrics.resource.attributes
+        for scope_metrics in resource_metrics.scope_metrics:
+            scope = scope_metrics.scope
+            names = repr((scope.name, scope.version)).encode()
+            parts = _identify(resource), names, _identify(scope.attributes)
+            digest = hashlib.blake2b(repr(parts).encode(), digest_size=_DIGEST_BYTES)
+            for metric in scope_metrics.metrics:
+                if reader.counts(metric.name):
+                    _read_metric(metric, digest, resource, reader)
+    return reader.export
+
+
+def encode_answer(encoding: Encoding, refused: int, message: str) -> bytes:
+    """Return the body of a success; it names the refused data points if there are any."""
+    answer = ExportMetricsServiceResponse()
+    if refused:
+        answer.partial_success.rejected_data_points = refused
+        answer.partial_success.error_message = message
+    if encoding is Encoding.JSON:
+        return json.dumps(json_format.MessageToDict(answer)).encode() + b"\n"
+    return bytes(answer.SerializeToString())
+
+
+def _decode_protobuf(body: bytes) -> ExportMetricsServiceRequest:
+    if len(body.translate(None, _NOT_A_PART)) > MOST_PARTS:
+        raise HttpProblem(ProblemKind.TOO_LARGE, f"the body may have over {MOST_PARTS} parts: {SMALLER}")
+    request = ExportMetricsServiceRequest()
+    try:
+        request.ParseFromString(body)
+    except DecodeError:
+        raise HttpProblem(ProblemKind.MALFORMED, "the body is not an OTLP ExportMetricsServiceRequest") from None
+    return request
+
+
+def _decode_json(body: bytes) -> ExportMetricsServiceRequest:
+    if len(body) > MOST_JSON:
+        words = f"a JSON body is over {MOST_JSON} bytes: {SMALLER}, or use protobuf"
+        raise HttpProblem(ProblemKind.TOO_LARGE, words)
+    document = decode_document(body)
+    request = ExportMetricsServiceRequest()
+    try:
+        json_format.ParseDict(document, request, ignore_unknown_fields=True)
+        _demand_objects(document, request.DESCRIPTOR)
+    except (json_format.ParseError, TypeError):
+        raise HttpProblem(
+            ProblemKind.MALFORMED, "the body is not an ExportMetricsServiceRequest of OTLP/JSON"
+        ) from None
+    return request
+
+
+def _demand_objects(value: object, message: Descriptor) -> None:
+    """Refuse a text or a list in the place of a message: json_format takes it for an empty message.
+
+    Raises:
+        TypeError: There is one.
+    """
+    if not isinstance(value, dict):
+        raise TypeError
+    for field in message.fields:
+        inner = value.get(field.json_name)
+        if field.message_type is not None and inner is not None:
+            for each in inner if isinstance(inner, list) else [inner]:
+                _demand_objects(each, field.message_type)
+
+
+def _read_metric(metric: Metric, above: "hashlib.blake2b", resource: Iterable[KeyValue], reader: ExportReader) -> None:
+    """Take the data points of a metric that a source counts."""
+    kind = metric.WhichOneof("data")
+    if kind is None:
+        return
+    if kind != "sum":
+        reader.refuse(metric.name, PointFault.KIND, len(getattr(metric, kind).data_points))
+        return
+    points, temporality = metric.sum.data_points, _TEMPORALITIES.get(metric.sum.aggregation_temporality)
+    if not metric.sum.is_monotonic:
+        reader.refuse(metric.name, PointFault.NOT_MONOTONIC, len(points))
+        return
+    if temporality is None:
+        reader.refuse(metric.name, PointFault.NO_TEMPORALITY, len(points))
+        return
+    for point in points:
+        if not point.flags & DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK:
+            reader.add(metric.name, _read_point(point, above, resource, temporality))
+
+
+def _read_point(
+    point: NumberDataPoint, above: "hashlib.blake2b", resource: Iterable[KeyValue], temporality: Temporality
+) -> Point:
+    digest = above.copy()
+    digest.update(_identify(point.attributes))
+    which = point.WhichOneof("value")
+    return Point(
+        identity=digest.digest(),
+        value=None if which is None else getattr(point, which),
+        started=point.start_time_unix_nano,
+        at=point.time_unix_nano,
+        temporality=temporality,
+        attribute=lambda key: _text_of(key, point.attributes) or _text_of(key, resource),
+    )
+
+
+def _text_of(key: str, attributes: Iterable[KeyValue]) -> str | None:
+    """Return the text of an attribute; None if it is missing, or a list, a mapping or bytes."""
+    value = next((each.value for each in attributes if each.key == key), AnyValue())
+    match value.WhichOneof("value"):
+        case "string_value":
+            return value.string_value
+        case "bool_value":
+            return "true" if value.bool_value else "false"
+        case "int_value":
+            return str(value.int_value)
+        case "double_value":
+            return repr(value.double_value)
+        case _:
+            return None
+
+
+def _identify(attributes: Iterable[KeyValue]) -> bytes:
+    """Return what tells attributes from others, in an order that does not depend on the sender's."""
+    parts = sorted([each.SerializeToString() for each in attributes])
+    return b"".join([b"%d:%b" % (len(part), part) for part in parts])

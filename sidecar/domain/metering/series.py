@@ -1,0 +1,311 @@
+"""Counters that a source reads: what a sample of one series proves, in which hour, and how much of that is billed.
+
+A series is one counter with one identity in one pod. The judge compares each sample with what is kept of its series,
+and returns the new state together with what is billed; the ledger stores both in one transaction. Billed is never more
+than the counter's true increase: in doubt a sample is a new base line. Arithmetic is exact: decimals, no rounding but
+the floor to whole millionths, whose rest stays with the series.
+
+Instants here are epoch microseconds of the system clock, which start times are compared with. `SourceTerms.shift` leads
+from it to the sidecar's own clock, which decides the hour; the two differ only with an emulator.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import ROUND_FLOOR, Context, Decimal, Inexact, InvalidOperation
+from enum import StrEnum
+
+from sidecar.domain.metering.events import Tags
+from sidecar.domain.metering.hours import SECONDS, Hour, hour_of_micros
+from sidecar.domain.metering.quantity import LARGEST
+
+MOST_RESETS = 10
+"""Resets without a start time that are believed within `DOUBT_LASTS`; more look like several counters in one place."""
+DOUBT_LASTS = 3600 * 1_000_000
+"""Microseconds in which resets are added up, and without a new fault after which a series is billed again."""
+JITTER = 1_000_000
+"""Microseconds by which a start time may differ and be the same: kernels derive it from a clock that is slewed."""
+MOST_SEEN = 32
+"""Delta points of a series that are remembered; older ones cannot be recognized and are not billed."""
+_EXACT = Context(prec=2000, traps=[Inexact, InvalidOperation])
+"""The difference of any two floats has fewer digits; a result that would have to be rounded raises."""
+_WEEK = 7 * 24 * SECONDS
+_HELD = 2
+"""Strikes from which on nothing is billed."""
+_DIGITS = 6
+"""Fraction digits of a quantity."""
+_NOTHING = Decimal(0)
+
+
+class Outcome(StrEnum):
+    """What a sample means."""
+
+    INCREASED = "increased"  # the difference counts; it may be zero
+    BEGAN = "began"  # the first sample of a series that started under this source: all of it counts
+    BASE_LINE = "base-line"  # the first sample of a series that is older, or of an unknown age: nothing counts
+    RESET = "reset"  # the counter began anew: what it shows counts
+    INCONSISTENT = "inconsistent"  # no single counter does that: a new base line, nothing counts
+    HELD = "held"  # the series was inconsistent again and again: a new base line, nothing counts
+    DUPLICATE = "duplicate"  # the delta point was counted before
+    STALE = "stale"  # not newer than the sample before, or older than what is remembered: ignored
+
+
+class Temporality(StrEnum):
+    """What the value of a sample is."""
+
+    CUMULATIVE = "cumulative"  # the sum since the start
+    DELTA = "delta"  # the sum between the sample's start and its instant
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesSample:
+    """A counter's value at one moment."""
+
+    key: bytes
+    """A digest of the identity: source and labels."""
+    tags: Tags
+    value: Decimal
+    """Finite, not negative, exact: of a float its shortest decimal."""
+    started_at: int | None
+    """When the counter started, or the delta's interval; None if unknown."""
+    at: int
+    """When the value was current."""
+    temporality: Temporality = Temporality.CUMULATIVE
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesState:
+    """What is kept of a series between two samples."""
+
+    value: Decimal
+    started_at: int | None
+    at: int
+    hour: Hour
+    """The hour of the last sample: the next step belongs to it."""
+    rest: Decimal = _NOTHING
+    """Scaled usage below a millionth that is not billed yet."""
+    peak: Decimal | None = None
+    """The highest value before the series was inconsistent: a value beyond it counts only from there."""
+    resets: int = 0
+    resets_since: int = 0
+    strikes: int = 0
+    """Faults in a row, each within `DOUBT_LASTS` of the one before."""
+    struck_at: int = 0
+    seen: tuple[tuple[int, int], ...] | None = None
+    """Start and instant of the last delta points, oldest first; None for a cumulative series."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesBatch:
+    """The samples of one dimension that one scrape or one push brings; stored whole or not at all."""
+
+    dimension: str
+    samples: Sequence[SeriesSample]
+    """A page has a series once. A push may have several samples of one; they are judged in this order."""
+    scale: Decimal
+    at: int
+    """When the page was taken, or the push came; every sample of a page has this instant."""
+    shift: int = 0
+    """As in `SourceTerms`."""
+    whole: bool = True
+    """A page, which has every series that there is; otherwise a push, which says nothing of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesReceipt:
+    """What became of a batch; given once it is on disk."""
+
+    outcomes: Mapping[Outcome, int]
+    """Samples by their meaning."""
+    millionths: int
+    """What was billed."""
+    inconsistent: int
+    """Series that are inconsistent or held now, judged by this batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTerms:
+    """What holds for every sample of one scrape or push."""
+
+    scale: Decimal
+    """Multiplies the counter; positive."""
+    since: int
+    """When this pod began to measure: a counter that started later counts from zero."""
+    forgotten_at: int | None = None
+    """States of series up to this instant may have been dropped: what started before it begins at what it shows."""
+    last_at: int | None = None
+    """The last complete page; None before the first one, and for a source without pages."""
+    last_hour: Hour | None = None
+    shift: int = 0
+    """Microseconds from the system clock to the sidecar's clock."""
+    in_order: bool = True
+    """The sidecar takes the samples itself, one after the other; otherwise a sender dates them, and may repeat them."""
+
+    def hour(self, instant: int) -> Hour:
+        """Return the hour of an instant by the sidecar's clock."""
+        return hour_of_micros(instant + self.shift)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a sample means for its series, and what is billed for it."""
+
+    outcome: Outcome
+    state: SeriesState
+    millionths: int = 0
+    hour: Hour | None = None
+    """Where the usage belongs; None if there is none."""
+
+
+def shortest(number: float) -> Decimal:
+    """Return the shortest decimal that stands for a float, as it is written in its page."""
+    return Decimal(repr(number))
+
+
+def judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:
+    """Return what a sample means.
+
+    Args:
+        state: What is kept of the series; None if it is seen for the first time.
+        sample: The sample.
+        terms: What holds for the source.
+    """
+    if sample.temporality is Temporality.DELTA:
+        return _judge_delta(state, sample, terms)
+    if state is None or state.seen is not None:
+        return _begin(state, sample, terms)
+    if not terms.in_order and sample.at <= state.at:
+        return Judgement(Outcome.STALE, state)
+    return _judge_next(state, sample, terms)
+
+
+def _judge_next(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> Judgement:
+    """Judge a sample that follows another one."""
+    hour = terms.hour(sample.at)
+    outcome = _compare(state, sample)
+    if outcome is Outcome.INCONSISTENT:
+        return _strike(state, sample, hour, strikes=1)
+    if outcome is Outcome.RESET and sample.started_at is None:
+        state = _count_reset(state, sample)
+        if state.resets > MOST_RESETS:
+            return _strike(state, sample, hour, strikes=_HELD)
+    if state.strikes and not _is_recent(state.struck_at, sample.at):
+        state = replace(state, strikes=0)
+    after = _moved(state, sample, hour)
+    if state.strikes >= _HELD:
+        return Judgement(Outcome.HELD, after)
+    if outcome is Outcome.RESET:
+        return _bill(replace(after, peak=None), outcome, sample.value, state.hour, sample, terms)
+    base = state.value
+    if state.peak is not None and sample.value >= state.peak:
+        base, after = max(base, state.peak), replace(after, peak=None)
+    return _bill(after, outcome, _subtract(sample.value, base), state.hour, sample, terms)
+
+
+def _is_recent(earlier: int, at: int) -> bool:
+    return 0 <= at - earlier < DOUBT_LASTS
+
+
+def _count_reset(state: SeriesState, sample: SeriesSample) -> SeriesState:
+    if _is_recent(state.resets_since, sample.at):
+        return replace(state, resets=state.resets + 1)
+    return replace(state, resets=1, resets_since=sample.at)
+
+
+def _begin(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:
+    """Judge the first sample of a series."""
+    hour = terms.hour(sample.at)
+    after = SeriesState(sample.value, sample.started_at, sample.at, hour)
+    started = sample.started_at
+    # A series that was sent as deltas before has counted part of its sum.
+    known_since = max(terms.since, terms.forgotten_at or 0)
+    if started is None or started <= known_since or started > sample.at or state is not None:
+        return Judgement(Outcome.BASE_LINE, after)
+    first = terms.hour(started)
+    if terms.last_at is not None and terms.last_hour is not None and terms.last_at > started:
+        first = terms.last_hour
+    return _bill(after, Outcome.BEGAN, sample.value, min(first, hour), sample, terms)
+
+
+def _compare(state: SeriesState, sample: SeriesSample) -> Outcome:
+    """Judge a sample by the one before: INCREASED, RESET or INCONSISTENT."""
+    lower = sample.value < state.value
+    if sample.started_at is None:
+        return Outcome.RESET if lower else Outcome.INCREASED
+    if state.started_at is not None and abs(sample.started_at - state.started_at) <= JITTER:
+        return Outcome.INCONSISTENT if lower else Outcome.INCREASED
+    if state.at < sample.started_at <= sample.at:
+        return Outcome.RESET
+    if state.started_at is None and not lower:
+        return Outcome.INCREASED
+    return Outcome.INCONSISTENT
+
+
+def _strike(state: SeriesState, sample: SeriesSample, hour: Hour, strikes: int) -> Judgement:
+    if _is_recent(state.struck_at, sample.at):
+        strikes += state.strikes
+    known = [state.value, sample.value] if state.peak is None else [state.value, sample.value, state.peak]
+    after = replace(
+        _moved(state, sample, hour),
+        started_at=sample.started_at,
+        peak=max(known),
+        strikes=min(strikes, _HELD),
+        struck_at=sample.at,
+    )
+    return Judgement(Outcome.INCONSISTENT, after)
+
+
+def _moved(state: SeriesState, sample: SeriesSample, hour: Hour) -> SeriesState:
+    """Return the state with the sample as its last one. A start time that jitters stays what it was."""
+    started = sample.started_at
+    if started is not None and state.started_at is not None and abs(started - state.started_at) <= JITTER:
+        started = state.started_at
+    return replace(state, value=sample.value, started_at=started, at=sample.at, hour=hour)
+
+
+def _judge_delta(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:
+    """Judge the sum of an interval: each counts once, whatever the order in which they come."""
+    started = sample.at if sample.started_at is None else sample.started_at
+    hour = terms.hour(sample.at)
+    point = (started, sample.at)
+    if state is None:
+        state = SeriesState(_NOTHING, None, sample.at, hour, seen=())
+    elif state.seen is None:
+        if started < state.at:
+            # Cumulative until now: a part of the interval was counted by it.
+            return Judgement(Outcome.BASE_LINE, replace(state, at=sample.at, hour=hour, seen=(point,)))
+        state = replace(state, seen=())
+    seen = state.seen or ()
+    if point in seen:
+        return Judgement(Outcome.DUPLICATE, state)
+    if len(seen) == MOST_SEEN and sample.at <= min(at for _, at in seen):
+        return Judgement(Outcome.STALE, state)
+    if not seen and terms.forgotten_at is not None and started < terms.forgotten_at:
+        return Judgement(Outcome.BASE_LINE, replace(state, seen=(point,)))
+    after = replace(state, at=max(sample.at, state.at), hour=max(hour, state.hour), seen=(*seen, point)[-MOST_SEEN:])
+    return _bill(after, Outcome.INCREASED, sample.value, min(terms.hour(started), hour), sample, terms)
+
+
+def _bill(
+    after: SeriesState, outcome: Outcome, increase: Decimal, hour: Hour, sample: SeriesSample, terms: SourceTerms
+) -> Judgement:
+    """Bill what the increase and the rest make together, down to a whole millionth."""
+    if not increase:
+        return Judgement(outcome, after)
+    whole = _EXACT.scaleb(_EXACT.fma(increase, terms.scale, after.rest), _DIGITS)
+    millionths = int(whole.to_integral_value(ROUND_FLOOR))
+    if millionths > LARGEST:
+        # No record can hold it, and no buyer has used it in one step.
+        return _strike(replace(after, peak=None), sample, after.hour, strikes=1)
+    rest = _EXACT.scaleb(_EXACT.subtract(whole, Decimal(millionths)), -_DIGITS)
+    return Judgement(outcome, replace(after, rest=rest or _NOTHING), millionths, hour)
+
+
+def _subtract(value: Decimal, base: Decimal) -> Decimal:
+    """Return how much `value` exceeds `base`, never less than nothing."""
+    difference = _EXACT.subtract(value, base)
+    return difference if difference > 0 else _NOTHING
+
+
+def bound_hour(hour: Hour, this_hour: Hour) -> Hour:
+    """Return the hour that usage is dated in: not after `this_hour`, at most a week before it, as for events."""
+    return Hour(min(max(hour, this_hour - _WEEK), this_hour))

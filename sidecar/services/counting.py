@@ -1,0 +1,73 @@
+"""The way of counters into the ledger: their samples, and what these bill, in one durable commit.
+
+The ledger notes once when this pod began to count, before the first sample: a counter that starts later counts from
+zero.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Protocol
+
+from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.domain.metering.hours import to_micros
+from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
+from sidecar.domain.ports import Clock
+
+
+class SeriesStore(Protocol):
+    """What counting needs of the ledger."""
+
+    async def begin_series(self, origins: Mapping[str, str], at: datetime) -> None:
+        """Note the sources of this process, before their first sample."""
+
+    async def take_series(self, batches: Sequence[SeriesBatch], now: datetime) -> list[SeriesReceipt]:
+        """Judge samples, and store the new states and the usage in one durable commit."""
+
+
+class Counters:
+    """The counters of one process."""
+
+    def __init__(self, *, origins: Mapping[str, str], store: SeriesStore, clock: Clock, system: Clock) -> None:
+        """Make the way.
+
+        Args:
+            origins: Where the counters of each dimension come from; of all sources that count.
+            store: The ledger.
+            clock: Decides the hour.
+            system: The clock of the pod, which dates counters and their starts. It differs only with an emulator.
+        """
+        self._origins = origins
+        self._store = store
+        self._clock = clock
+        self._system = system
+        self._begun = False
+
+    @property
+    def instant(self) -> int:
+        """The present instant by the system clock, in epoch microseconds."""
+        return to_micros(self._system.now())
+
+    @property
+    def shift(self) -> int:
+        """Microseconds from the system clock to the clock that decides the hour."""
+        return to_micros(self._clock.now()) - self.instant
+
+    async def begin(self) -> None:
+        """Note that counting begins; if the ledger refuses, the first samples do it."""
+        with suppress(LedgerUnavailable):
+            await self._begin()
+
+    async def take(self, batches: Sequence[SeriesBatch]) -> list[SeriesReceipt]:
+        """Return once the batches are on disk.
+
+        Raises:
+            LedgerUnavailable: Nothing is stored; the same samples may be given again.
+        """
+        await self._begin()
+        return await self._store.take_series(batches, self._clock.now())
+
+    async def _begin(self) -> None:
+        if not self._begun:
+            await self._store.begin_series(self._origins, self._system.now())
+            self._begun = True

@@ -1,0 +1,152 @@
+"""Takes the OpenTelemetry exports of the app: counts the samples of its counters, and shows how the sources do.
+
+An export is answered once its samples are on disk. The app's SDK repeats an export without an answer; the ledger then
+knows its samples. What the SDK gives up is made up by the next export of a cumulative counter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import Dimension, NotEntitled
+from sidecar.domain.metering.exports import Export
+from sidecar.domain.metering.measuring import SourceState, SourceView
+from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
+from sidecar.domain.metering.sources import Otlp
+from sidecar.domain.ports import Clock
+from sidecar.services.counting import Counters
+from sidecar.services.faults import FaultLog, FaultRegister
+from sidecar.services.ports import EntitlementReader
+
+INCONSISTENT_CURE = (
+    "Give each process that exports the counter resource attributes of its own (service.instance.id), and let it set "
+    "start times. Until then the series are not billed (docs/sources.md)."
+)
+REFUSED_CURE = "Export a counter, not a gauge, an up-down counter or a histogram (docs/sources.md). The rest is billed."
+
+
+@dataclass(slots=True)
+class _Counter:
+    """One dimension while it is counted."""
+
+    dimension: str
+    source: Otlp
+    last_sample_at: datetime | None = None
+    series: int = 0
+    """Series of the last export."""
+    fault: str | None = None
+
+    def view(self) -> SourceView:
+        """Return the source for the status."""
+        state, detail = SourceState.WAITING, f"counts {self.source.counts}"
+        if self.fault is not None:
+            state, detail = SourceState.FAULTY, self.fault
+        elif self.last_sample_at is not None:
+            state = SourceState.MEASURING
+        return SourceView(self.dimension, state, self.last_sample_at, detail, series=self.series)
+
+
+class OtlpIntake:
+    """The sources `otlp` of one process."""
+
+    def __init__(
+        self,
+        *,
+        dimensions: Sequence[Dimension],
+        counters: Counters,
+        gate: EntitlementReader,
+        clock: Clock,
+        faults: FaultRegister,
+        arrived: Callable[[], None],
+    ) -> None:
+        """Make the intake.
+
+        Args:
+            dimensions: The product's; those without a source `otlp` are left out.
+            counters: Takes the samples.
+            gate: Knows whether AWS has refused this pod.
+            clock: Dates the status.
+            faults: Where exports that cannot be counted are registered.
+            arrived: Notes that usage came, which a drain waits for.
+        """
+        self._counted = {
+            each.name: _Counter(each.name, each.source) for each in dimensions if isinstance(each.source, Otlp)
+        }
+        self._counters = counters
+        self._gate = gate
+        self._clock = clock
+        self._faults = faults
+        self._arrived = arrived
+
+    @property
+    def views(self) -> list[SourceView]:
+        """The sources for the status."""
+        return [counter.view() for counter in self._counted.values()]
+
+    def instant(self) -> int:
+        """Return epoch microseconds of the clock that the app dates its data points by."""
+        return self._counters.instant
+
+    async def take(self, export: Export) -> None:
+        """Return once the samples of an export, and what they bill, are on disk.
+
+        Raises:
+            UsageRefused: NotEntitled or LedgerUnavailable; nothing is stored.
+        """
+        entitlement = self._gate.entitlement()
+        if entitlement.state is State.DENIED:
+            raise NotEntitled(entitlement.detail)
+        self._arrived()
+        at, shift = self._counters.instant, self._counters.shift
+        batches = [
+            SeriesBatch(dimension, samples, self._counted[dimension].source.scale, at, shift, whole=False)
+            for dimension, samples in export.samples.items()
+        ]
+        receipts = await self._counters.take(batches) if batches else []
+        now = self._clock.now()
+        for batch, receipt in zip(batches, receipts, strict=True):
+            self._note(self._counted[batch.dimension], batch, receipt, now)
+        self._judge_refusals(export, now)
+
+    def _note(self, counter: _Counter, batch: SeriesBatch, receipt: SeriesReceipt, now: datetime) -> None:
+        counter.last_sample_at = now
+        counter.series = len({sample.key for sample in batch.samples})
+        counter.fault = None
+        about = f"counters of {counter.dimension}"
+        if not receipt.inconsistent:
+            self._faults.clear(about, now)
+            return
+        counter.fault = (
+            f"{receipt.inconsistent} of {counter.series} series of {counter.source.metric} decrease without a new "
+            "start, as those of several processes with one identity do"
+        )
+        self._faults.observe(
+            "source-inconsistent",
+            f"dimension {counter.dimension}: {counter.fault}",
+            INCONSISTENT_CURE,
+            now,
+            about=about,
+            report=FaultLog(
+                begins="source.inconsistent", ends="source.recovered", about={"dimension": counter.dimension}
+            ),
+        )
+
+    def _judge_refusals(self, export: Export, now: datetime) -> None:
+        """Register the metrics whose data points were refused, until an export brings good ones alone."""
+        refused = {metric for metric, _ in export.faults}
+        for counter in self._counted.values():
+            about = f"data points of {counter.dimension}"
+            if counter.source.metric in refused:
+                self._faults.observe(
+                    "source-refused",
+                    f"dimension {counter.dimension}: {export.describe()}",
+                    REFUSED_CURE,
+                    now,
+                    about=about,
+                    report=FaultLog(
+                        begins="source.refused", ends="source.recovered", about={"dimension": counter.dimension}
+                    ),
+                )
+            elif counter.dimension in export.samples:
+                self._faults.clear(about, now)

@@ -1,0 +1,261 @@
+"""What a sample of a counter means: increases, resets, faults, deltas, hours and rests."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.domain.metering.hours import Hour, hour_of, hour_of_micros, to_micros
+from sidecar.domain.metering.quantity import LARGEST, MILLION
+from sidecar.domain.metering.series import (
+    MOST_RESETS,
+    MOST_SEEN,
+    Judgement,
+    SeriesSample,
+    SeriesState,
+    SourceTerms,
+    Temporality,
+    bound_hour,
+    judge,
+    shortest,
+)
+
+NOW = to_micros(datetime(2026, 11, 23, 10, 20, tzinfo=UTC))
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
+TERMS = SourceTerms(Decimal(1), since=NOW - 60 * MINUTE)
+BOOT = NOW - 30 * MINUTE
+"""A start after the pod's."""
+
+
+def sample(value: str, minute: float = 0, started: int | None = BOOT) -> SeriesSample:
+    """Return a cumulative sample, so many minutes from now."""
+    return SeriesSample(b"key", (), Decimal(value), started, NOW + round(minute * MINUTE))
+
+
+def delta(value: str, start: float, end: float) -> SeriesSample:
+    """Return the sum of an interval, in minutes from now."""
+    at, started = NOW + round(end * MINUTE), NOW + round(start * MINUTE)
+    return SeriesSample(b"key", (), Decimal(value), started, at, Temporality.DELTA)
+
+
+def follow(*samples: SeriesSample, terms: SourceTerms = TERMS) -> list[tuple[str, int]]:
+    """Return the outcome and the whole units billed of each sample."""
+    state: SeriesState | None = None
+    found = []
+    for each in samples:
+        judgement = judge(state, each, terms)
+        state = judgement.state
+        found.append((judgement.outcome.value, judgement.millionths // MILLION))
+    return found
+
+
+def last(*samples: SeriesSample, terms: SourceTerms = TERMS) -> Judgement:
+    """Return the judgement of the last sample."""
+    state: SeriesState | None = None
+    for each in samples[:-1]:
+        state = judge(state, each, terms).state
+    return judge(state, samples[-1], terms)
+
+
+@pytest.mark.parametrize(
+    ("started", "terms", "expected"),
+    [
+        (BOOT, TERMS, ("began", 7)),
+        (None, TERMS, ("base-line", 0)),
+        (TERMS.since, TERMS, ("base-line", 0)),
+        (TERMS.since + 1, TERMS, ("began", 7)),
+        (NOW + 1, TERMS, ("base-line", 0)),
+        (BOOT, replace(TERMS, forgotten_at=BOOT), ("base-line", 0)),
+        (BOOT, replace(TERMS, forgotten_at=BOOT - 1), ("began", 7)),
+    ],
+)
+def test_first_sample(started: int | None, terms: SourceTerms, expected: tuple[str, int]) -> None:
+    """A new series counts from zero if it started after the pod, and after the last series that was dropped."""
+    assert [expected] == follow(sample("7", started=started), terms=terms)
+
+
+NEWER = NOW + 2 * MINUTE
+CASES = {
+    "increase": ([sample("7"), sample("7", 1), sample("9", 2)], [("began", 7), ("increased", 0), ("increased", 2)]),
+    "restart with a start time": ([sample("7"), sample("9", 3, NEWER)], [("began", 7), ("reset", 9)]),
+    "restart to a lower value": ([sample("7"), sample("3", 3, NEWER)], [("began", 7), ("reset", 3)]),
+    "restart that goes on": (
+        [sample("7"), sample("3", 3, NEWER), sample("5", 4, NEWER)],
+        [("began", 7), ("reset", 3), ("increased", 2)],
+    ),
+    "lower with the same start": (
+        [sample("100"), sample("40", 1), sample("50", 2)],
+        [("began", 100), ("inconsistent", 0), ("increased", 10)],
+    ),
+    "beyond the highest value after a fault": (
+        [sample("100"), sample("40", 1), sample("104", 2), sample("105", 3)],
+        [("began", 100), ("inconsistent", 0), ("increased", 4), ("increased", 1)],
+    ),
+    "start goes back": ([sample("7"), sample("9", 1, BOOT - 9 * SECOND)], [("began", 7), ("inconsistent", 0)]),
+    "newer start before the last sample": ([sample("7"), sample("9", 1, NOW)], [("began", 7), ("inconsistent", 0)]),
+    "start that jitters": (
+        [sample("7"), sample("9", 1, BOOT - SECOND), sample("10", 2, BOOT + SECOND), sample("8", 3, BOOT + SECOND)],
+        [("began", 7), ("increased", 2), ("increased", 1), ("inconsistent", 0)],
+    ),
+    "two workers behind one page": (
+        [sample(str(100 if minute % 2 else 5 + minute), minute) for minute in range(6)],
+        [("began", 5), ("increased", 95), ("inconsistent", 0), ("increased", 0), ("inconsistent", 0), ("held", 0)],
+    ),
+    "billed again an hour after the last fault": (
+        [sample("9"), sample("5", 1), sample("4", 2), sample("8", 61), sample("20", 62)],
+        [("began", 9), ("inconsistent", 0), ("inconsistent", 0), ("held", 0), ("increased", 11)],
+    ),
+    "lower without a start": (
+        [sample("7", 0, None), sample("9", 1, None), sample("3", 2, None), sample("4", 3, None)],
+        [("base-line", 0), ("increased", 2), ("reset", 3), ("increased", 1)],
+    ),
+    "a start appears": ([sample("7", 0, None), sample("9", 1)], [("base-line", 0), ("increased", 2)]),
+    "a start appears with a lower value": (
+        [sample("7", 0, None), sample("3", 1)],
+        [("base-line", 0), ("inconsistent", 0)],
+    ),
+    "a later start appears": ([sample("7", 0, None), sample("9", 3, NEWER)], [("base-line", 0), ("reset", 9)]),
+    "a start disappears": (
+        [sample("7"), sample("9", 1, None), sample("3", 2, None)],
+        [("began", 7), ("increased", 2), ("reset", 3)],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_samples(case: str) -> None:
+    """Each course of a counter has one outcome, and bills what it proves."""
+    samples, expected = CASES[case]
+    assert expected == follow(*samples)
+
+
+def test_resets_without_start_are_limited() -> None:
+    """More than ten resets within an hour are no restarts of one counter: nothing counts for an hour."""
+    samples = [sample(str(9 - each % 2), each / 10, None) for each in range(2 * MOST_RESETS + 4)]
+    found = [outcome for outcome, _ in follow(*samples)]
+    assert MOST_RESETS == found.count("reset")
+    assert ["inconsistent", "held", "inconsistent"] == found[2 * MOST_RESETS + 1 :]
+
+
+def test_ten_resets_an_hour() -> None:
+    """Ten resets within an hour are believed, hour after hour."""
+    samples = [sample(str(9 - each % 2), each * 3.01, None) for each in range(100)]
+    assert {"base-line", "reset", "increased"} == {outcome for outcome, _ in follow(*samples)}
+
+
+def test_step_belongs_to_earlier_hour() -> None:
+    """A step, and a reset, belong to the hour of the sample before."""
+    assert hour_of_micros(NOW) == last(sample("1"), sample("2", 45)).hour
+    assert hour_of_micros(NOW) == last(sample("5"), sample("2", 45, NOW + 41 * MINUTE)).hour
+    assert hour_of_micros(NOW + 45 * MINUTE) == last(sample("1"), sample("2", 45), sample("3", 46)).hour
+
+
+@pytest.mark.parametrize(("page", "start", "expected"), [(None, -25, 9), (-30, -40, 9), (-5, -25, 10), (-30, -10, 10)])
+def test_first_increment_hour(page: int | None, start: int, expected: int) -> None:
+    """The first increment of a series belongs to the page before, or to its own start, if that is later."""
+    at = None if page is None else NOW + page * MINUTE
+    terms = replace(TERMS, last_at=at, last_hour=None if at is None else hour_of_micros(at))
+    assert (
+        hour_of(datetime(2026, 11, 23, expected, tzinfo=UTC))
+        == last(sample("1", started=NOW + start * MINUTE), terms=terms).hour
+    )
+
+
+def test_shifted_clock() -> None:
+    """With an emulator the sidecar's own clock decides the hour, and the system's clock judges start times."""
+    terms = replace(TERMS, shift=5 * 60 * MINUTE)
+    found = last(sample("1"), sample("2", 1), terms=terms)
+    assert hour_of_micros(NOW) + 5 * 3600 == found.hour
+
+
+def test_delta_counts_once() -> None:
+    """The same start and time count once, in whatever order the points come."""
+    points = [
+        delta("1", 0, 1),
+        delta("2", 1, 2),
+        delta("1", 0, 1),
+        delta("4", 3, 4),
+        delta("8", 2, 3),
+        delta("8", 2, 3),
+    ]
+    expected = [
+        ("increased", 1),
+        ("increased", 2),
+        ("duplicate", 0),
+        ("increased", 4),
+        ("increased", 8),
+        ("duplicate", 0),
+    ]
+    assert expected == follow(*points)
+
+
+def test_old_delta_is_not_counted() -> None:
+    """A point that is older than all that are remembered cannot be recognized."""
+    points = [delta("1", each, each + 1) for each in range(MOST_SEEN + 1)]
+    assert ("stale", 0) == follow(*points, delta("1", 0, 1))[-1]
+
+
+def test_delta_hour() -> None:
+    """An interval belongs to the hour in which it began."""
+    assert hour_of_micros(NOW) == last(delta("1", 30, 41)).hour
+
+
+def test_change_of_temporality() -> None:
+    """A series that changes its kind counts nothing twice."""
+    assert [("began", 7), ("base-line", 0), ("increased", 2)] == follow(
+        sample("7"), delta("9", -1, 1), delta("2", 1, 2)
+    )
+    assert [("increased", 9), ("base-line", 0), ("increased", 1)] == follow(
+        delta("9", -1, 1), sample("9", 2), sample("10", 3)
+    )
+
+
+def test_repeated_sample_of_a_sender() -> None:
+    """A cumulative sample that is not newer than the last one is ignored, or a late one would look like a reset."""
+    terms = replace(TERMS, in_order=False)
+    samples = [sample("7"), sample("9", 2), sample("8", 1), sample("9", 2), sample("10", 3)]
+    outcomes = ["began", "increased", "stale", "stale", "increased"]
+    assert outcomes == [outcome for outcome, _ in follow(*samples, terms=terms)]
+
+
+def test_incredible_step() -> None:
+    """A step that no record can hold is a fault, and bills nothing."""
+    assert [("began", 1), ("inconsistent", 0), ("reset", 3)] == follow(
+        sample("1"), sample("1e300", 1), sample("3", 3, NEWER)
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0.1, "0.1"), (1e22, "1E+22"), (1234567.0, "1234567.0"), (5e-324, "5E-324")]
+)
+def test_shortest_decimal(number: float, text: str) -> None:
+    """A float counts as the shortest decimal that stands for it."""
+    assert Decimal(text) == shortest(number)
+
+
+@given(
+    st.lists(st.floats(0, 1e6, allow_nan=False, allow_subnormal=True), min_size=1, max_size=30),
+    st.decimals("0.000001", 1000, places=6),
+)
+def test_floor_of_the_total(values: list[float], scale: Decimal) -> None:
+    """Billed is the floor of scale times total, whatever the steps were."""
+    terms, state, billed = replace(TERMS, scale=scale), None, 0
+    values.sort()
+    for minute, value in enumerate(values):
+        found = judge(state, replace(sample("0", minute), value=shortest(value)), terms)
+        state, billed = found.state, billed + found.millionths
+        assert int(Fraction(shortest(value)) * Fraction(scale) * MILLION) == billed
+        assert 0 <= found.millionths <= LARGEST
+
+
+def test_bounded_hour() -> None:
+    """Usage is dated in no hour to come, and in none that is older than an event may be."""
+    week = timedelta(days=7) // timedelta(seconds=1)
+    this_hour = hour_of_micros(NOW)
+    assert this_hour == bound_hour(Hour(this_hour + 3600), this_hour)
+    assert this_hour - week == bound_hour(Hour(0), this_hour)
