@@ -43,11 +43,12 @@ lint: $(VENV)/development ## style, types and import contracts
 
 test-cluster: $(VENV)/development ## what needs root and Debian packages: image, documents, a second Python, a Kubernetes node
 	@$(BIN)/python -m tests.cluster.prepare
-	@$(PYTEST) -m machine --dist loadfile
+	@$(PYTEST) -m 'machine and not soak' --dist loadfile
 	@$(BIN)/python -m tests.second_python
 	@SKIP=never $(BIN)/python -m pytest tests/cluster
 
-soak: $(VENV)/development ## hours of kills and simulated pods; the seed of a failure is printed
+soak: $(VENV)/development ## hours of kills and simulated pods, and a Rust SDK; the seed of a failure is printed
+	@$(BIN)/python -m pytest tests/emulator/test_emulator_sdks.py -m soak
 	@KILLS=10000 LICENSE_KILLS=2000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest $(LONG) -m '' -s --timeout 0
 
 image: $(VENV)/development ## the image; BASE=image@sha256:... pins the base

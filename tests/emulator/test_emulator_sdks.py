@@ -3,7 +3,7 @@
 The SDKs come from the registry of each language, as the files in the folder `sdks` lock them. A machine without npm,
 Maven or a new cargo skips that program: make test-cluster does not install them, because the Debian packages of npm and
 Maven bring some 500 others, and Debian's cargo is too old. Python's program runs in `test_document_plays`; Go's is read
-by the parser alone, in `test_snippet_is_well_formed`.
+by the parser alone, in `test_snippet_is_well_formed`. `make soak` compiles Rust's.
 """
 
 import os
@@ -86,8 +86,12 @@ def rust(program: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "prepare"),
-    [("meter.mjs", node), ("Meter.java", java), ("meter.rs", rust)],
-    ids=["node", "java", "rust"],
+    [
+        pytest.param("meter.mjs", node, id="node"),
+        pytest.param("Meter.java", java, id="java"),
+        # Compiling its 150 crates takes both cores for minutes.
+        pytest.param("meter.rs", rust, id="rust", marks=pytest.mark.soak),
+    ],
 )
 def test_program_of_the_document_reports_usage(
     emulator: "RunningEmulator", tmp_path: Path, name: str, prepare: Callable[[Path], list[str]]
