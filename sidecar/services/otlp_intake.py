@@ -4,14 +4,15 @@ An export is answered once its samples are on disk. The app's SDK repeats an exp
 knows its samples. What the SDK gives up is made up by the next export of a cumulative counter.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import Dimension, NotEntitled
 from sidecar.domain.metering.exports import Export
-from sidecar.domain.metering.measuring import SourceState, SourceView
+from sidecar.domain.metering.measuring import CounterView, SourceState, SourceView
 from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
 from sidecar.domain.metering.sources import Otlp
 from sidecar.domain.ports import Clock
@@ -20,10 +21,12 @@ from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.ports import EntitlementReader
 
 INCONSISTENT_CURE = (
-    "Give each process that exports the counter resource attributes of its own (service.instance.id), and let it set "
+    "Give each process that exports the counter resource attributes of its own (service.instance.id), and make it set "
     "start times. Until then the series are not billed (docs/sources.md)."
 )
 REFUSED_CURE = "Export a counter, not a gauge, an up-down counter or a histogram (docs/sources.md). The rest is billed."
+REFUSED = "refused"
+"""Counted with the outcomes of samples: a data point that cannot be counted."""
 
 
 @dataclass(slots=True)
@@ -35,16 +38,21 @@ class _Counter:
     last_sample_at: datetime | None = None
     series: int = 0
     """Series of the last export."""
+    folded: int = 0
+    """Those of them that count without tags."""
+    samples: Counter[str] = field(default_factory=Counter)
+    """Samples of this process by what they mean; and data points that were refused."""
     fault: str | None = None
 
     def view(self) -> SourceView:
         """Return the source for the status."""
         state, detail = SourceState.WAITING, f"counts {self.source.counts}"
         if self.fault is not None:
-            state, detail = SourceState.FAULTY, self.fault
+            state, detail = SourceState.INCONSISTENT, self.fault
         elif self.last_sample_at is not None:
             state = SourceState.MEASURING
-        return SourceView(self.dimension, state, self.last_sample_at, detail, series=self.series)
+        counters = CounterView(dict(self.samples), unusable=0, folded=self.folded)
+        return SourceView(self.dimension, state, self.last_sample_at, detail, series=self.series, counters=counters)
 
 
 class OtlpIntake:
@@ -106,12 +114,15 @@ class OtlpIntake:
         receipts = await self._counters.take(batches) if batches else []
         now = self._clock.now()
         for batch, receipt in zip(batches, receipts, strict=True):
-            self._note(self._counted[batch.dimension], batch, receipt, now)
+            counter = self._counted[batch.dimension]
+            counter.folded = export.folded[batch.dimension]
+            self._note(counter, batch, receipt, now)
         self._judge_refusals(export, now)
 
     def _note(self, counter: _Counter, batch: SeriesBatch, receipt: SeriesReceipt, now: datetime) -> None:
         counter.last_sample_at = now
         counter.series = len({sample.key for sample in batch.samples})
+        counter.samples.update({outcome.value: count for outcome, count in receipt.outcomes.items()})
         counter.fault = None
         about = f"counters of {counter.dimension}"
         if not receipt.inconsistent:
@@ -133,11 +144,14 @@ class OtlpIntake:
         )
 
     def _judge_refusals(self, export: Export, now: datetime) -> None:
-        """Register the metrics whose data points were refused, until an export brings good ones alone."""
-        refused = {metric for metric, _ in export.faults}
+        """Register metrics with refused data points, until an export brings good ones alone."""
+        refused: Counter[str] = Counter()
+        for (metric, _), count in export.faults.items():
+            refused[metric] += count
         for counter in self._counted.values():
             about = f"data points of {counter.dimension}"
             if counter.source.metric in refused:
+                counter.samples[REFUSED] += refused[counter.source.metric]
                 self._faults.observe(
                     "source-refused",
                     f"dimension {counter.dimension}: {export.describe()}",

@@ -16,7 +16,7 @@ from sidecar.domain.entitlement.states import Entitlement, State
 from sidecar.domain.metering.events import Dimension, LedgerUnavailable, NotEntitled
 from sidecar.domain.metering.exports import Export, PointFault
 from sidecar.domain.metering.hours import to_micros
-from sidecar.domain.metering.measuring import SourceState
+from sidecar.domain.metering.measuring import CounterView, SourceState
 from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt, SeriesSample, Temporality
 from sidecar.domain.metering.sources import Otlp
 from sidecar.services.counting import Counters
@@ -243,8 +243,13 @@ async def test_status_of_a_source(pod: Pod) -> None:
     """A source waits until its first sample; then the status has its time and the number of its series."""
     (view,) = pod.intake.views
     assert (SourceState.WAITING, None, 0) == (view.state, view.last_sample_at, view.series)
-    await pod.intake.take(Export({"tokens": [pod.sample(), replace(pod.sample(), key=b"another")]}))
+    other = SeriesSample(b"another", (), Decimal(1), None, to_micros(pod.clock.at))
+    export = Export({"tokens": [pod.sample(), other]})
+    export.folded["tokens"] = 1
+    export.faults["app.tokens", PointFault.NEGATIVE] = 3
+    await pod.intake.take(export)
     (view,) = pod.intake.views
+    assert CounterView({"began": 1, "base-line": 1, "refused": 3}, unusable=0, folded=1) == view.counters
     assert (SourceState.MEASURING, pod.clock.at, 2) == (view.state, view.last_sample_at, view.series)
     assert 1 == pod.arrivals
 
@@ -258,7 +263,7 @@ async def test_inconsistent_series(pod: Pod) -> None:
     (finding,) = pod.faults.findings
     assert "source-inconsistent" == finding.code
     assert finding.detail.startswith("dimension tokens: 1 of 1 series of app.tokens")
-    assert [SourceState.FAULTY] == [view.state for view in pod.intake.views]
+    assert [SourceState.INCONSISTENT] == [view.state for view in pod.intake.views]
     assert 3 == pod.billed
     await pod.intake.take(Export({"tokens": [pod.sample()]}))
     assert [] == list(pod.faults.findings)

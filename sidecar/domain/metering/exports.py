@@ -35,7 +35,7 @@ class PointFault(StrEnum):
     NO_TIME = "without a time"
     FUTURE = "dated more than 15 minutes ahead of the clock"
     PAST = "dated more than 7 days behind the clock"
-    BACKWARDS = "whose start lies after its time"
+    BACKWARDS = "with a start that lies after its time"
 
 
 class Point(NamedTuple):

@@ -152,7 +152,7 @@ async def test_gzip_taken(api: Api) -> None:
         (counter("app.tokens", point(float("nan"), at=AT)), "not a finite number"),
         (counter("app.tokens", point(float("inf"), at=AT)), "not a finite number"),
         (counter("app.tokens", point(1, at=0)), "without a time"),
-        (counter("app.tokens", point(1, at=AT, start=AT + 1)), "start lies after"),
+        (counter("app.tokens", point(1, at=AT, start=AT + 1)), "start that lies after"),
         (counter("app.tokens", point(1, at=AT + 901 * SECOND)), "ahead of the clock"),
         (counter("app.tokens", point(1, at=AT - 8 * 86400 * SECOND)), "7 days"),
     ],
