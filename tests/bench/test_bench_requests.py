@@ -23,12 +23,15 @@ from tests.bench.measuring import (
     compare,
     compare_costs,
     cpu_seconds,
+    judge,
     tell,
 )
 
 pytestmark = pytest.mark.timeout(900)
 
 SECONDS = os.environ.get("BENCH_SECONDS", "3")
+_COMMIT_BYTES = 5 * 4096
+"""What the commit of one event writes."""
 STALL = 1.0
 """Seconds for which the ledger is held up."""
 
@@ -99,6 +102,36 @@ def test_events_on_disk(bench: Bench) -> None:
     rate, fsync = statistics.median(rates), statistics.median(fsyncs)
     tell(f"{'POST /v1/usage, ledger on disk':<44} ours {rate:>10,.4g} /s, the disk alone {fsync:,.4g} fsync/s")
     ours.tell("ours")
+
+
+@pytest.mark.parametrize("environment", ["disk"], indirect=True)
+def test_latency_over_disk(bench: Bench) -> None:
+    """One connection: the median answer next to the median fdatasync of as many bytes as its commit writes."""
+    ours = _Side(bench, bench.environment.api, bench.pid, "--clients", "1")
+    over: list[float] = []
+    for _ in range(ROUNDS):
+        ours.rate()
+        over.append(ours.latencies[-1]["p50"] - _fdatasync_median(bench.environment.folder / "fdatasync"))
+    ours.tell("ours")
+    judge("one durable event, median over fdatasync", "ms", statistics.median(over), at_most(0.25))
+
+
+def _fdatasync_median(path: Path) -> float:
+    """Return the milliseconds in which a write of five pages into an allocated file becomes durable."""
+    taken: list[float] = []
+    file = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        os.posix_fallocate(file, 0, 4 * 2**20)
+        until = time.perf_counter() + 1.0
+        while time.perf_counter() < until:
+            began = time.perf_counter()
+            os.pwrite(file, bytes(_COMMIT_BYTES), len(taken) % 128 * _COMMIT_BYTES)
+            os.fdatasync(file)
+            taken.append((time.perf_counter() - began) * 1000)
+    finally:
+        os.close(file)
+    path.unlink()
+    return statistics.median(taken)
 
 
 def _fsync_rate(path: Path) -> float:

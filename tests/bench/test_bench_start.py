@@ -23,7 +23,7 @@ def test_first_probe_answer(environment: Environment) -> None:
     environment.write_configuration()
     first_answer(environment)
     measured = alternate(lambda: first_answer(environment) * 1000, lambda: _python(f"import {LIBRARIES}") * 1000)
-    compare("start to first probe answer", "ms", at_most(1.6), measured)
+    compare("start to first probe answer", "ms", at_most(1.35), measured)
     whole = [_python(f"import {LIBRARIES}, {SDK}") * 1000 for _ in measured[1]]
     tell(f"  baseline imports {LIBRARIES}; with {SDK}, loaded later, it takes {min(whole):.0f} ms at best")
 
