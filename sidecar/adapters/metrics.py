@@ -6,6 +6,7 @@ An unknown value has no sample. Quantities are floats because the format has no 
 Base units are seconds and bytes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
@@ -16,6 +17,7 @@ from prometheus_client.registry import Collector
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.failing import Cause
+from sidecar.domain.metering.measuring import CounterView
 from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.status import Metering, Status, Terms
 
@@ -205,19 +207,52 @@ def _intake(status: Status) -> Iterator[Metric]:
 
 
 def _sources(status: Status) -> Iterator[Metric]:
-    if not status.sources:
-        return
-    yield _counted(
-        "marketplace_source_observed_seconds",
-        "Time that a source of this process has counted.",
+    timed = [source for source in status.sources if source.counters is None]
+    if timed:
+        yield _counted(
+            "marketplace_source_observed_seconds",
+            "Time that a source of this process has counted.",
+            "dimension",
+            {source.dimension: source.observed for source in timed},
+        )
+        yield _counted(
+            "marketplace_source_missed_seconds",
+            "Time that a source of this process should have counted and has not observed; it is never billed.",
+            "dimension",
+            {source.dimension: source.missed for source in timed},
+        )
+    counting = {source.dimension: source.counters for source in status.sources if source.counters is not None}
+    if counting:
+        yield from _counters(status, counting)
+
+
+def _counters(status: Status, counting: Mapping[str, CounterView]) -> Iterator[Metric]:
+    yield _labeled(
+        "marketplace_source_series",
+        "Series of the last sample of a source.",
         "dimension",
-        {source.dimension: source.observed for source in status.sources},
+        {source.dimension: source.series for source in status.sources if source.dimension in counting},
+    )
+    yield _labeled(
+        "marketplace_source_series_folded",
+        "Series of the last sample with invalid label values for tags: they count without tags.",
+        "dimension",
+        {dimension: view.folded for dimension, view in counting.items()},
     )
     yield _counted(
-        "marketplace_source_missed_seconds",
-        "Time that a source of this process should have counted and has not observed; it is never billed.",
+        "marketplace_source_samples_unusable",
+        "Samples of this process that were refused whole: no answer, an error status, a cut or invalid page.",
         "dimension",
-        {source.dimension: source.missed for source in status.sources},
+        {dimension: view.unusable for dimension, view in counting.items()},
+    )
+    outcomes: Counter[str] = Counter()
+    for view in counting.values():
+        outcomes.update(view.samples)
+    yield _counted(
+        "marketplace_source_series_samples",
+        "Samples of series in this process, by their meaning.",
+        "outcome",
+        outcomes,
     )
 
 

@@ -18,6 +18,7 @@ import structlog
 
 from sidecar import __version__
 from sidecar.adapters.clock import EmulatorClock
+from sidecar.adapters.counter_pages import fetch_page
 from sidecar.adapters.http.api import Address, ApiServer, Services
 from sidecar.adapters.http.probes import ProbeServer
 from sidecar.adapters.kubernetes.account import name_account
@@ -38,6 +39,7 @@ from sidecar.services.intake import UsageIntake
 from sidecar.services.measuring import Measuring
 from sidecar.services.ports import Gatekeeper, SubscriptionProbe
 from sidecar.services.registrar import Registrar, RegistrarSettings
+from sidecar.services.scraping import Scraping
 from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
 from sidecar.settings import EntitlementCheck, EntitlementSettings, Mode, Settings
@@ -62,6 +64,7 @@ class Components:
     submitter: Submitter
     intake: UsageIntake
     measuring: Measuring
+    scraping: Scraping
     health: HealthReport
     api: ApiServer
     probes: ProbeServer
@@ -130,6 +133,14 @@ def assemble(
         faults=faults,
         run=secrets.token_hex(8),
     )
+    scraping = Scraping(
+        dimensions=settings.metering.dimensions,
+        store=ledger,
+        clock=clock,
+        system_now=SystemClock().now,
+        fetch=fetch_page,
+        faults=faults,
+    )
     identity = find_identity(environ, read=read_file)
     _judge_identity(settings, identity, faults, clock.now())
     _name_ignored(settings, environ)
@@ -152,7 +163,7 @@ def assemble(
         faults=faults,
         room=lambda: ledger.room_watch.room,
         room_findings=ledger.room_watch.findings,
-        sources=lambda: measuring.views,
+        sources=lambda: [*measuring.views, *scraping.views],
     )
     return Components(
         client=client,
@@ -162,6 +173,7 @@ def assemble(
         submitter=submitter,
         intake=intake,
         measuring=measuring,
+        scraping=scraping,
         health=health,
         api=ApiServer(
             Address(settings.api.host, settings.api.port, settings.api.socket, settings.api.token_file),

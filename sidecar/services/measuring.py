@@ -1,4 +1,4 @@
-"""Measures the dimensions that have a source: takes samples, and stores what they prove as usage events.
+"""Measures the dimensions that have a source of time: takes samples, and stores what they prove as usage events.
 
 Every event has an id of its own and stays as it is until the ledger has it, so a repetition never counts twice. Nothing
 is kept between processes: a kill loses the time since the last stored sample, and never adds any.
@@ -26,7 +26,7 @@ from sidecar.domain.metering.measuring import (
     dated,
     judge_step,
 )
-from sidecar.domain.metering.sources import NANOSECONDS, CountWhile, PodTime, Resource, ResourceUnreadable, Source
+from sidecar.domain.metering.sources import NANOSECONDS, CountWhile, PodTime, Resource, ResourceUnreadable, TimeSource
 from sidecar.domain.ports import Clock
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.intake import UsageStore
@@ -62,7 +62,7 @@ class _Meter:
     """One dimension while it is measured."""
 
     dimension: str
-    source: Source
+    source: TimeSource
     sample: Sample | None = None
     tally: Tally = field(default_factory=Tally)
     observed: int = 0
@@ -107,7 +107,7 @@ class Measuring:
         """Make the sources.
 
         Args:
-            dimensions: The product's; those without a source are left out.
+            dimensions: The product's; those without a source of time are left out.
             store: Takes the events.
             clock: What is measured by.
             is_entitled: Returns whether the pod may run.
@@ -116,7 +116,7 @@ class Measuring:
             faults: Where unreadable resources are registered.
             run: Makes the ids of this process's events different from those of all others.
         """
-        self._meters = [_Meter(each.name, each.source) for each in dimensions if each.source is not None]
+        self._meters = [_Meter(each.name, each.source) for each in dimensions if isinstance(each.source, TimeSource)]
         self._store = store
         self._clock = clock
         self._is_entitled = is_entitled
@@ -170,7 +170,7 @@ class Measuring:
             async with asyncio.timeout(TICK.total_seconds()):
                 await self._clock.sleep_until(end_of(hour_of(self._clock.now())))
 
-    def _counts(self, source: Source) -> bool:
+    def _counts(self, source: TimeSource) -> bool:
         match source:
             case PodTime(count_while=CountWhile.READY):
                 return self._is_ready()

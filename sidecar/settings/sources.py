@@ -8,13 +8,17 @@ import re
 from sidecar.domain.metering.sources import CountWhile, PodTime, Resource, ResourceBound, ResourceKind, Source
 from sidecar.settings import values
 from sidecar.settings.entry import Entry, Kind
+from sidecar.settings.prometheus_source import read_prometheus
 from sidecar.settings.section import Reading, Section
 
-_MEASURED = ("pod_time", "resource")
-_LATER = ("prometheus", "otlp")
+_MEASURED = ("pod_time", "resource", "prometheus")
+_LATER = ("otlp",)
 """Kinds that are planned."""
 _CONTAINER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
-_CHOOSE = "write {pod_time: {while: entitled}}, or {resource: {what: cpu, by: limit, container: app}}"
+_CHOOSE = (
+    "write {pod_time: {while: entitled}}, {resource: {what: cpu, by: limit, container: app}} or {prometheus: {url: "
+    '"http://127.0.0.1:9090/metrics", metric: http_requests_total}}'
+)
 
 
 def read_source(reading: Reading, dimension: Section) -> Source | None:
@@ -27,7 +31,7 @@ def read_source(reading: Reading, dimension: Section) -> Source | None:
         return None
     (kind,) = entry.members
     if kind in _LATER:
-        words = "is not measured yet: this version measures pod_time and resource only"
+        words = "is not measured yet: this version measures pod_time, resource and prometheus only"
         reading.complain(f"{name}.{kind}", entry, words, "report this usage with POST /v1/usage, without a source")
         return None
     if kind not in _MEASURED:
@@ -35,9 +39,15 @@ def read_source(reading: Reading, dimension: Section) -> Source | None:
         reading.complain(f"{name}.{kind}", entry, "is not a kind of source", cure)
         return None
     members = Section(reading, f"{name}.{kind}", entry.members[kind])
-    source = _pod_time(members) if kind == "pod_time" else _resource(members)
+    source = _read_kind(reading, kind, members)
     members.close()
     return source
+
+
+def _read_kind(reading: Reading, kind: str, members: Section) -> Source:
+    if kind == "pod_time":
+        return _pod_time(members)
+    return _resource(members) if kind == "resource" else read_prometheus(reading, members)
 
 
 def _pod_time(members: Section) -> PodTime:

@@ -90,6 +90,11 @@ def test_every_value_exposed() -> None:
         labeled("marketplace_ledger_commit_duration_seconds_sum"): 0.25,
         labeled("marketplace_source_observed_seconds_total", dimension="pod_hours"): 1800.5,
         labeled("marketplace_source_missed_seconds_total", dimension="pod_hours"): 12,
+        labeled("marketplace_source_series", dimension="served"): 3,
+        labeled("marketplace_source_series_folded", dimension="served"): 1,
+        labeled("marketplace_source_samples_unusable_total", dimension="served"): 2,
+        labeled("marketplace_source_series_samples_total", outcome="began"): 3,
+        labeled("marketplace_source_series_samples_total", outcome="increased"): 40,
         labeled("marketplace_faults", code="key-rotated"): 1,
     }
 

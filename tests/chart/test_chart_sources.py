@@ -135,8 +135,9 @@ def test_init_container_has_no_resources(helm: Helm) -> None:
         {"resource": {"what": "disk", "container": "app"}},
         {"resource": {"what": "cpu", "container": "../app"}},
         {"prometheus": {"url": "http://127.0.0.1:9090/metrics"}},
+        {"prometheus": {"url": "http://shop.default.svc/metrics", "metric": "a_total"}},
     ],
-    ids=["none", "word", "both", "what", "container", "kind"],
+    ids=["none", "word", "both", "what", "container", "member", "another pod"],
 )
 def test_wrong_source_is_refused(helm: Helm, source: Values) -> None:
     """The schema takes the sources that the sidecar measures."""
@@ -145,6 +146,15 @@ def test_wrong_source_is_refused(helm: Helm, source: Values) -> None:
             "marketplace-product", merge(PRODUCT, config(metering={"dimensions": [{"name": "a", "source": source}]}))
         )
     assert refused.value.problems
+
+
+def test_counters_need_no_files(helm: Helm) -> None:
+    """A source of counters goes into the configuration as it is."""
+    source = {
+        "prometheus": {"url": "http://127.0.0.1:9090/metrics", "metric": "a_total", "tags": {"tenant": "Customer"}}
+    }
+    values = config(metering={"dimensions": [{"name": "a", "source": source}]})
+    assert helm.render("marketplace-product", merge(PRODUCT, values))
 
 
 def test_fixed_sources_are_judged(helm: Helm, own_chart: Path) -> None:
@@ -159,7 +169,7 @@ def test_fixed_sources_are_judged(helm: Helm, own_chart: Path) -> None:
     with pytest.raises(Refused) as refused:
         helm.template(own_chart, values)
     (problem,) = refused.value.problems
-    assert "measures tokens by otlp, and this version measures pod_time and resource only" in problem
+    assert "measures tokens by otlp, and this version measures pod_time, resource and prometheus only" in problem
     fix({"resource": {"what": "cpu", "container": "app"}})
     app = {**PRODUCT["containers"][0], "resources": {"limits": {"cpu": "2"}}}
     objects = helm.render(own_chart, merge(values, {"containers": [app]}))

@@ -16,7 +16,7 @@ from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, Checkou
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, EntitlementView, LicenseView, State
 from sidecar.domain.histogram import Distribution
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch
-from sidecar.domain.metering.measuring import SourceState, SourceView
+from sidecar.domain.metering.measuring import CounterView, SourceState, SourceView
 from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.metering.records import RecordStatus
 from sidecar.domain.policy import EntitlementCheck
@@ -102,7 +102,17 @@ STATUS = Status(
     refused={"invalid-usage": 3, "overloaded": 0},
     taking=Distribution([(0.5, 2), (1, 3)], 4, 6.5),
     committing=Distribution([(0.5, 1), (1, 1)], 1, 0.25),
-    sources=[SourceView("pod_hours", SourceState.MEASURING, NOW, "counts hours of the pod", 1800.5, 12.0)],
+    sources=[
+        SourceView("pod_hours", SourceState.MEASURING, NOW, "counts hours of the pod", 1800.5, 12.0),
+        SourceView(
+            "served",
+            SourceState.MEASURING,
+            NOW,
+            "counts served_total",
+            series=3,
+            counters=CounterView({"began": 3, "increased": 40}, unusable=2, folded=1),
+        ),
+    ],
 )
 
 

@@ -5,7 +5,7 @@ Time that was not observed is never billed. Whole numbers cannot round: what is 
 measured, less what was billed before. The wall clock only decides the hour, never the amount.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -79,9 +79,22 @@ class Tally:
 class SourceState(StrEnum):
     """What a source does."""
 
-    MEASURING = "measuring"  # time counts
-    WAITING = "waiting"  # the pod is not entitled, or not ready: time does not count
-    FAULTY = "faulty"  # the amount cannot be read: time should count, and does not
+    MEASURING = "measuring"  # what the source has counts
+    WAITING = "waiting"  # the pod is not entitled, or not ready; or there is no series yet: nothing counts
+    FAULTY = "faulty"  # the amount cannot be read: it should count, and does not
+    INCONSISTENT = "inconsistent"  # a counter does what no counter does: it begins anew
+
+
+@dataclass(frozen=True, slots=True)
+class CounterView:
+    """What a source of counters has read in this process."""
+
+    samples: Mapping[str, int]
+    """Samples of series by what they mean (`sidecar.domain.metering.series.Outcome`)."""
+    unusable: int
+    """Pages that were no sample."""
+    folded: int
+    """Series of the last page whose label values are no valid tags."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +106,13 @@ class SourceView:
     last_sample_at: datetime | None
     detail: str
     """What is counted, and why it is not, for a person."""
-    observed: float
+    observed: float = 0.0
     """Seconds that this process has counted."""
-    missed: float
+    missed: float = 0.0
     """Seconds that should count, and that this process did not observe."""
     series: int = 1
+    counters: "CounterView | None" = None
+    """What a source of counters has read; None for a source of time."""
 
 
 def judge_step(earlier: Sample, later: Sample) -> Step:

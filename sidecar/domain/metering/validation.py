@@ -196,6 +196,11 @@ class _Rules:
         return tuple(sorted(given.items()))
 
 
+def is_tag(key: str, value: str) -> bool:
+    """Return whether AWS takes the pair as a tag."""
+    return _TAG_KEY.fullmatch(key) is not None and _TAG_VALUE.fullmatch(value) is not None
+
+
 def fault_of_text(value: object, longest: int) -> str | None:
     """Return why `value` is not a string of 1 to `longest` characters that UTF-8 can hold, or None when it is."""
     if type(value) is str and 0 < len(value) <= longest and (value.isascii() or _SURROGATE.search(value) is None):

@@ -19,14 +19,14 @@ from sidecar.domain.metering.sources import (
     Resource,
     ResourceBound,
     ResourceKind,
-    Source,
+    TimeSource,
 )
 
 START = datetime(2026, 11, 23, 10, 59, 50, tzinfo=UTC)
 TEN, ELEVEN, TWELVE = (hour_of(START + timedelta(hours=hours)) for hours in range(3))
 CPU = Resource(ResourceKind.CPU, ResourceBound.LIMIT, "app")
 MEMORY = Resource(ResourceKind.MEMORY, ResourceBound.REQUEST, "app")
-SOURCES: Sequence[Source] = (PodTime(), PodTime(CountWhile.READY), CPU, MEMORY)
+SOURCES: Sequence[TimeSource] = (PodTime(), PodTime(CountWhile.READY), CPU, MEMORY)
 wall_times = st.integers(-100_000_000_000, 100_000_000_000).map(lambda micros: START + timedelta(microseconds=micros))
 
 
@@ -101,7 +101,7 @@ def test_hours_add_up(earlier: datetime, later: datetime, elapsed: int) -> None:
         max_size=30,
     ),
 )
-def test_never_more_than_passed(source: Source, moves: list[tuple[int, datetime, int | None, bool]]) -> None:
+def test_never_more_than_passed(source: TimeSource, moves: list[tuple[int, datetime, int | None, bool]]) -> None:
     """Whatever happens, the bill is at most the floor of all that was had, and exactly that of what was observed."""
     tally, before = Tally(), sample(0)
     elapsed = true = proved = billed = missed = 0
@@ -135,7 +135,7 @@ def test_time_that_was_not_observed_is_shown() -> None:
     ("source", "amount", "hour"),
     [(PodTime(), 1, "1"), (CPU, 1500, "1.5"), (MEMORY, 3 * 2**29, "1.5"), (MEMORY, 2**30, "1")],
 )
-def test_unit_of_a_source(source: Source, amount: int, hour: str) -> None:
+def test_unit_of_a_source(source: TimeSource, amount: int, hour: str) -> None:
     """An hour of a pod is 1, of 1500 millicores 1.5 and of 1.5 GiB 1.5, whatever the ticks were."""
     tally = Tally()
     billed: Counter[Hour] = Counter()

@@ -1,0 +1,114 @@
+"""The source `prometheus` of a dimension: which counters of which page are billed."""
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from sidecar.domain.metering.events import Tags
+from sidecar.domain.metering.sources import Prometheus
+from sidecar.domain.metering.validation import LARGEST_TAG_SET, is_tag
+from sidecar.settings import values
+from sidecar.settings.entry import Entry, Kind
+from sidecar.settings.section import Reading, Section
+
+T = TypeVar("T")
+
+_URL = "write the page of a container of this pod, such as http://127.0.0.1:9090/metrics"
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_SCALE = re.compile(r"(0|[1-9][0-9]{0,9})(\.[0-9]{1,12})?", re.ASCII)
+
+
+def read_prometheus(reading: Reading, members: Section) -> Prometheus:
+    """Return the source; its problems go to `reading`."""
+    source = Prometheus(
+        url=members.demand("url", "", _url, _URL),
+        metric=members.demand("metric", "", _metric, "name the samples of a counter, such as http_requests_total"),
+        match=read_pairs(reading, members, "match", _expression),
+        tags=read_pairs(reading, members, "tags", tag_key),
+        scale=members.read("scale", Decimal(1), scale),
+        every=members.read(
+            "every",
+            timedelta(seconds=15),
+            values.duration(timedelta(seconds=1), timedelta(minutes=10), "a reset hides what was counted since"),
+        ),
+    )
+    if source.metric.endswith("_bucket") and "le" not in dict(source.match):
+        words = "counts each observation in several buckets"
+        reading.complain(members.dotted("metric"), None, words, "name one bucket in match, such as {le: \\+Inf}")
+    return source
+
+
+def read_pairs(
+    reading: Reading, members: Section, name: str, parser: values.Parser[str]
+) -> tuple[tuple[str, str], ...]:
+    """Return a mapping of labels, in the file's order."""
+    entry = members.take(name)
+    if entry is None or entry.kind is Kind.NOTHING:
+        return ()
+    key = members.dotted(name)
+    if entry.kind is not Kind.MAP:
+        reading.complain(key, entry, "is not a mapping", "write it as {label: text}")
+        return ()
+    found: list[tuple[str, str]] = []
+    for label, value in entry.members.items():
+        if not _LABEL.fullmatch(label):
+            reading.complain(f"{key}.{label}", value, "is not the name of a label", "use letters, digits and _")
+        found.append((label, members.parse(f"{key}.{label}", value, "", parser)))
+    if name == "tags":
+        _judge_tags(reading, key, entry, found)
+    return tuple(found)
+
+
+def _judge_tags(reading: Reading, key: str, entry: Entry, found: list[tuple[str, str]]) -> None:
+    if len(found) > LARGEST_TAG_SET:
+        reading.complain(key, entry, f"is more than {LARGEST_TAG_SET} tags, AWS's limit", "leave labels out")
+    tags: Tags = tuple(found)
+    if len({tag for _, tag in tags}) < len(tags):
+        reading.complain(key, entry, "uses a tag key twice", "give each label a tag key of its own")
+
+
+def tag_key(entry: Entry) -> str:
+    """Read the key of a tag."""
+    if not is_tag(values.text(entry), "value"):
+        raise values.InvalidValue("is not a tag key", r"use 1 to 100 letters, digits, spaces and +-=._:\/@")
+    return entry.text
+
+
+def scale(entry: Entry) -> Decimal:
+    """Read the factor between a counter and the dimension's unit; text, because a number of YAML is not exact."""
+    if entry.kind not in {Kind.TEXT, Kind.WHOLE} or not _SCALE.fullmatch(entry.text) or not Decimal(entry.text):
+        raise values.InvalidValue("is not a positive decimal in quotes", 'write it like "0.001" or "1"')
+    return Decimal(entry.text)
+
+
+def _url(entry: Entry) -> str:
+    """Read the address of a page in this pod: that of another pod would be billed by every pod that reads it."""
+    try:
+        parts = urlsplit(values.text(entry))
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise values.InvalidValue("is not a URL", _URL) from None
+    if parts.scheme != "http" or not host or port == 0 or parts.username is not None or parts.fragment:
+        raise values.InvalidValue("is not an http URL without user and fragment", _URL)
+    if not values.is_loopback(host):
+        raise values.InvalidValue("is outside of this pod, and every pod would bill it", _URL)
+    if not parts.path.isascii() or not parts.query.isascii() or " " in entry.text:
+        raise values.InvalidValue("has characters that no URL has", "escape them with %")
+    return entry.text
+
+
+def _metric(entry: Entry) -> str:
+    if not _METRIC.fullmatch(values.text(entry)):
+        raise values.InvalidValue("is not the name of a metric", "name its samples, such as http_requests_total")
+    return entry.text
+
+
+def _expression(entry: Entry) -> str:
+    try:
+        re.compile(values.text(entry))
+    except re.error as error:
+        raise values.InvalidValue(f"is not a regular expression: {error}", "correct it") from None
+    return entry.text
