@@ -1,12 +1,22 @@
 """What each setting refuses, and combinations that do not go together."""
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from sidecar.domain.metering.events import Aggregation, Dimension
-from sidecar.domain.metering.sources import CountWhile, Otlp, PodTime, Resource, ResourceBound, ResourceKind, Source
+from sidecar.domain.metering.sources import (
+    CountWhile,
+    Otlp,
+    PodTime,
+    Prometheus,
+    Resource,
+    ResourceBound,
+    ResourceKind,
+    Source,
+)
 from sidecar.settings import Problem, SettingsError, load
 
 GOOD = {
@@ -101,10 +111,98 @@ UNFIT = [
     ("metering.dimensions", "[{name: a, source: {}}]", "is not a mapping with one kind of source"),
     ("metering.dimensions", "[{name: a, source: {pod_time: {}, resource: {}}}]", "is not a mapping with one kind"),
     ("metering.dimensions", "[{name: a, source: {pod-time: {}}}]", "is not a kind of source"),
+    ("metering.dimensions", "[{name: a, source: {prometheus: {url: x, metric: a_total}}}]", "is not an http URL"),
     (
         "metering.dimensions",
-        "[{name: a, source: {prometheus: {url: x}}}]",
-        "is not measured yet: this version measures",
+        '[{name: a, source: {prometheus: {url: "http://10.0.0.1/m", metric: a_total}}}]',
+        "is outside of this pod, and every pod would bill it",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://shop.default.svc:9090/m", metric: a_total}}}]',
+        "is outside of this pod",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "https://127.0.0.1/m", metric: a_total}}}]',
+        "is not an http URL",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://u:p@127.0.0.1/m", metric: a_total}}}]',
+        "is not an http URL",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1:99999/m", metric: a_total}}}]',
+        "is not a URL",
+    ),
+    ("metering.dimensions", '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m"}}}]', "is missing"),
+    ("metering.dimensions", "[{name: a, source: {prometheus: {metric: a_total}}}]", "is missing"),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: "a{b}"}}}]',
+        "is not the name of a metric",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_bucket}}}]',
+        "counts each observation in several buckets",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_total, match: {code: "2("}}}}]',
+        "is not a regular expression",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_total, match: {code: 200}}}}]',
+        "is not text in YAML",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_total, match: {a-b: "1"}}}}]',
+        "is not the name of a label",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_total, match: code}}}]',
+        "is not a mapping",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_total, tags: {tenant: "a;b"}}}}]',
+        "is not a tag key",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_total, tags: {a: A, b: A}}}}]',
+        "uses a tag key twice",
+    ),
+    (
+        "metering.dimensions",
+        "[{name: m, source: {prometheus: {metric: m, url: 'http://[::1]', tags: {a: A,b: B,c: C,d: D,e: E,f: F}}}}]",
+        "is more than 5 tags, AWS's limit",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_total, scale: 0.001}}}]',
+        "is not a positive decimal in quotes",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_total, scale: "0"}}}]',
+        "is not a positive decimal in quotes",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_total, every: 0s}}}]',
+        "is out of range",
+    ),
+    (
+        "metering.dimensions",
+        '[{name: a, source: {prometheus: {url: "http://127.0.0.1/m", metric: a_total, evry: 5s}}}]',
+        "is not a setting",
     ),
     ("metering.dimensions", "[{name: a, source: {otlp: {}}}]", "is missing"),
     (
@@ -117,18 +215,22 @@ UNFIT = [
     (
         "metering.dimensions",
         "[{name: a, source: {otlp: {metric: x, tags: {t: 'a&b'}}}}]",
-        "has an invalid tag key",
+        "is not a tag key",
     ),
     ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, tags: {t: A, u: A}}}}]", "uses a tag key twice"),
     (
         "metering.dimensions",
         "[{name: a, source: {otlp: {metric: x, tags: {a: A, b: B, c: C, d: D, e: E, f: F}}}}]",
-        "has more than 5 tags",
+        "is more than 5 tags, AWS's limit",
     ),
     ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, scale: '0.0'}}}]", "is not a positive decimal"),
     ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, scale: '-1'}}}]", "is not a positive decimal"),
     ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, scale: 1e3}}}]", "is not a positive decimal"),
-    ("metering.dimensions", "[{name: a, source: {otlp: {metric: x, scale: 0.5}}}]", "is not text in YAML"),
+    (
+        "metering.dimensions",
+        "[{name: a, source: {otlp: {metric: x, scale: 0.5}}}]",
+        "is not a positive decimal in quotes",
+    ),
     ("metering.dimensions", "[{name: a, source: {pod_time: entitled}}]", "is not a mapping"),
     ("metering.dimensions", "[{name: a, source: {pod_time: {while: running}}}]", "is not one of entitled, ready"),
     ("metering.dimensions", "[{name: a, source: {pod_time: {until: ready}}}]", "is not a setting"),
@@ -235,6 +337,21 @@ def test_unfit_value_is_refused(tmp_path: Path, key: str, value: str, reason: st
             Otlp("app.tokens", (("tenant", "Customer"), ("user.plan", "Plan")), Decimal("0.001")),
         ),
         ("{otlp: {metric: app.tokens, scale: 1000}}", Otlp("app.tokens", (), Decimal(1000))),
+        (
+            '{prometheus: {url: "http://[::1]", metric: a, match: {b: ".."}, tags: {c: C}, scale: "0.1", every: 30s}}',
+            Prometheus(
+                "http://[::1]",
+                "a",
+                (("b", ".."),),
+                (("c", "C"),),
+                Decimal("0.1"),
+                timedelta(seconds=30),
+            ),
+        ),
+        (
+            '{prometheus: {url: "http://[::1]/metrics?a=1", metric: served_total, scale: 2}}',
+            Prometheus("http://[::1]/metrics?a=1", "served_total", scale=Decimal(2)),
+        ),
     ],
 )
 def test_source_is_read(tmp_path: Path, text: str, source: Source) -> None:

@@ -6,6 +6,7 @@ An unknown value has no sample. Quantities are floats because the format has no 
 Base units are seconds and bytes.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
@@ -243,6 +244,15 @@ def _counters(status: Status, counting: Mapping[str, CounterView]) -> Iterator[M
         "Samples of this process that were refused whole: no answer, an error status, a cut or invalid page.",
         "dimension",
         {dimension: view.unusable for dimension, view in counting.items()},
+    )
+    outcomes: Counter[str] = Counter()
+    for view in counting.values():
+        outcomes.update(view.samples)
+    yield _counted(
+        "marketplace_source_series_samples",
+        "Samples of series in this process, by their meaning.",
+        "outcome",
+        outcomes,
     )
 
 

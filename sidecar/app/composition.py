@@ -18,6 +18,7 @@ import structlog
 
 from sidecar import __version__
 from sidecar.adapters.clock import EmulatorClock
+from sidecar.adapters.counter_pages import fetch_page
 from sidecar.adapters.http.api import Address, ApiServer, Services
 from sidecar.adapters.http.probes import ProbeServer
 from sidecar.adapters.kubernetes.account import name_account
@@ -30,7 +31,7 @@ from sidecar.checks.price import check_price
 from sidecar.checks.sdk_variables import find_ignored
 from sidecar.domain.check_result import CheckStatus
 from sidecar.domain.metering.rules import MeteringPolicy, MeteringRules
-from sidecar.domain.metering.sources import Otlp
+from sidecar.domain.metering.sources import CounterSource
 from sidecar.domain.policy import StartProbe as StartProbeKind
 from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
 from sidecar.services.counting import Counters
@@ -41,6 +42,7 @@ from sidecar.services.measuring import Measuring
 from sidecar.services.otlp_intake import OtlpIntake
 from sidecar.services.ports import Gatekeeper, SubscriptionProbe
 from sidecar.services.registrar import Registrar, RegistrarSettings
+from sidecar.services.scraping import Scraping
 from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
 from sidecar.settings import EntitlementCheck, EntitlementSettings, Mode, Settings
@@ -66,6 +68,7 @@ class Components:
     intake: UsageIntake
     measuring: Measuring
     counters: Counters
+    scraping: Scraping
     health: HealthReport
     api: ApiServer
     probes: ProbeServer
@@ -130,7 +133,7 @@ def assemble(
         origins={
             dimension.name: dimension.source.origin
             for dimension in settings.metering.dimensions
-            if isinstance(dimension.source, Otlp)
+            if isinstance(dimension.source, CounterSource)
         },
         store=ledger,
         clock=clock,
@@ -143,6 +146,13 @@ def assemble(
         clock=clock,
         faults=faults,
         arrived=intake.note_arrival,
+    )
+    scraping = Scraping(
+        dimensions=settings.metering.dimensions,
+        counters=counters,
+        clock=clock,
+        fetch=fetch_page,
+        faults=faults,
     )
     identity = find_identity(environ, read=read_file)
     _judge_identity(settings, identity, faults, clock.now())
@@ -166,7 +176,7 @@ def assemble(
         faults=faults,
         room=lambda: ledger.room_watch.room,
         room_findings=ledger.room_watch.findings,
-        sources=lambda: [*measuring.views, *exports.views],
+        sources=lambda: [*measuring.views, *scraping.views, *exports.views],
     )
     return Components(
         client=client,
@@ -177,6 +187,7 @@ def assemble(
         intake=intake,
         measuring=measuring,
         counters=counters,
+        scraping=scraping,
         health=health,
         api=ApiServer(
             Address(settings.api.host, settings.api.port, settings.api.socket, settings.api.token_file),

@@ -11,7 +11,7 @@ Whatever a deadline cuts off is in the ledger, and the next start on it submits 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -60,7 +60,7 @@ class Drain:
 
     submitter: Draining
     intake: Closing
-    sources: Finishing
+    sources: Sequence[Finishing]
     storing: asyncio.Task[None]
     """Stores what the intake holds, and ends after `intake.close()` once all of it is stored."""
     stop_api: Callable[[], Awaitable[None]]
@@ -87,7 +87,7 @@ class Drain:
             # The whole. It holds without an answer as well: nothing here waits longer for the cluster.
             async with asyncio.timeout_at(began_at + self.timeout.total_seconds()) as whole:
                 # Measured time ends with the signal: the containers of the app have ended, or end now.
-                await self.sources.finish()
+                await self._finish_sources()
                 await self._submit_ended_hours(began_at, end_at)
                 # From here on no usage may come, or the open hour would be sealed without it.
                 await self.stop_api()
@@ -97,7 +97,7 @@ class Drain:
                 # is cut off at its first wait.
                 whole.reschedule(await end_at())
                 # Again, because the ledger may have refused the last sample before.
-                await self.sources.finish()
+                await self._finish_sources()
                 await self._end(ending=(await answer).ending)
         except TimeoutError:
             log.warning("shutdown.incomplete", cure="The rest is in the ledger; the next start on it submits it.")
@@ -111,6 +111,10 @@ class Drain:
             # A deadline that passed during `await self.storing` has cancelled it: what it still held was not
             # acknowledged. Otherwise the intake stores the rest, without a deadline, because a write ends by itself.
             await asyncio.wait([self.storing, answer])
+
+    async def _finish_sources(self) -> None:
+        for sources in self.sources:
+            await sources.finish()
 
     async def _end(self, *, ending: bool) -> None:
         """Submit the open hour, and return the seats meanwhile: neither waits for the other's service."""

@@ -127,6 +127,7 @@ async def run(
             components.gate.run(),
             components.submitter.run(),
             components.measuring.run(),
+            components.scraping.run(),
             *(() if components.licensed_start is None else (components.licensed_start.probe.run(),)),
             *(each.run(clock) for each in watch_setup(settings, environ, components.client, faults)),
             cluster.report(components.health.situation),
@@ -144,7 +145,7 @@ async def run(
             drain = Drain(
                 submitter=components.submitter,
                 intake=components.intake,
-                sources=components.measuring,
+                sources=(components.measuring, components.scraping),
                 storing=intake,
                 stop_api=partial(components.api.stop, LISTENERS_STOP),
                 timeout=settings.shutdown.timeout,

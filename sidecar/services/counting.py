@@ -41,6 +41,8 @@ class Counters:
         self._store = store
         self._clock = clock
         self._system = system
+        self._since: datetime | None = None
+        """When counting was first to begin, also if the ledger could not note it then."""
         self._begun = False
 
     @property
@@ -69,5 +71,6 @@ class Counters:
 
     async def _begin(self) -> None:
         if not self._begun:
-            await self._store.begin_series(self._origins, self._system.now())
+            self._since = self._since or self._system.now()
+            await self._store.begin_series(self._origins, self._since)
             self._begun = True

@@ -1,4 +1,4 @@
-"""Measures the dimensions whose source counts time: takes samples, and stores what they prove as usage events.
+"""Measures the dimensions that have a source of time: takes samples, and stores what they prove as usage events.
 
 Every event has an id of its own and stays as it is until the ledger has it, so a repetition never counts twice. Nothing
 is kept between processes: a kill loses the time since the last stored sample, and never adds any.
@@ -107,7 +107,7 @@ class Measuring:
         """Make the sources.
 
         Args:
-            dimensions: The product's; those without a source that counts time are left out.
+            dimensions: The product's; those without a source of time are left out.
             store: Takes the events.
             clock: What is measured by.
             is_entitled: Returns whether the pod may run.

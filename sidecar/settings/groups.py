@@ -178,8 +178,8 @@ class MeteringSettings(MeteringPolicy):
         metadata=setting(
             "Custom dimensions of the listing. `aggregation` makes one quantity of an hour's events: `sum` (the "
             "default), `max`, `last` by the time of the event, or `unique`, the number of different values. A "
-            "dimension with a `source` is measured by the sidecar: `pod_time`, `resource` or `otlp`. A product with "
-            "hourly or monthly prices has no dimensions.",
+            "dimension with a `source` is measured by the sidecar: `pod_time`, `resource`, `prometheus` or `otlp`. A "
+            "product with hourly or monthly prices has no dimensions.",
             allowed="24 at most; `{name, aggregation}` or `{name, source}`",
         ),
     )

@@ -1,23 +1,18 @@
-"""The source of a dimension: one of the kinds that this version measures.
-
-Other kinds are refused by name: a source that is not measured would leave its usage unbilled.
-"""
+"""The source of a dimension: one of the kinds that the sidecar measures."""
 
 import re
 from collections.abc import Callable
 
 from sidecar.domain.metering.sources import CountWhile, PodTime, Resource, ResourceBound, ResourceKind, Source
 from sidecar.settings import values
-from sidecar.settings.counters import read_otlp
+from sidecar.settings.counters import read_otlp, read_prometheus
 from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.section import Reading, Section
 
-_LATER = ("prometheus",)
-"""Kinds that are planned."""
 _CONTAINER = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _CHOOSE = (
-    "write {pod_time: {while: entitled}}, {resource: {what: cpu, by: limit, container: app}}, or "
-    "{otlp: {metric: app.tokens}}"
+    "write {pod_time: {while: entitled}}, {resource: {what: cpu, by: limit, container: app}}, {prometheus: {url: "
+    '"http://127.0.0.1:9090/metrics", metric: http_requests_total}} or {otlp: {metric: app.tokens}}'
 )
 
 
@@ -30,25 +25,21 @@ def read_source(reading: Reading, dimension: Section) -> Source | None:
         reading.complain(name, entry, "is not a mapping with one kind of source", _CHOOSE)
         return None
     (kind,) = entry.members
-    if kind in _LATER:
-        words = "is not measured yet: this version measures pod_time, resource and otlp only"
-        reading.complain(f"{name}.{kind}", entry, words, "report this usage with POST /v1/usage, without a source")
-        return None
     if kind not in _READERS:
         cure = values.suggest(kind, tuple(_READERS)) or _CHOOSE
         reading.complain(f"{name}.{kind}", entry, "is not a kind of source", cure)
         return None
     members = Section(reading, f"{name}.{kind}", entry.members[kind])
-    source = _READERS[kind](members)
+    source = _READERS[kind](reading, members)
     members.close()
     return source
 
 
-def _pod_time(members: Section) -> PodTime:
+def _pod_time(_: Reading, members: Section) -> PodTime:
     return PodTime(members.read("while", CountWhile.ENTITLED, values.choice(CountWhile)))
 
 
-def _resource(members: Section) -> Resource:
+def _resource(_: Reading, members: Section) -> Resource:
     return Resource(
         members.demand("what", ResourceKind.CPU, values.choice(ResourceKind), "write cpu or memory"),
         members.read("by", ResourceBound.LIMIT, values.choice(ResourceBound)),
@@ -65,4 +56,9 @@ def _container(entry: Entry) -> str:
     return entry.text
 
 
-_READERS: dict[str, Callable[[Section], Source]] = {"pod_time": _pod_time, "resource": _resource, "otlp": read_otlp}
+_READERS: dict[str, Callable[[Reading, Section], Source]] = {
+    "pod_time": _pod_time,
+    "resource": _resource,
+    "prometheus": read_prometheus,
+    "otlp": read_otlp,
+}

@@ -217,10 +217,15 @@ def host(entry: Entry) -> str:
     return entry.text
 
 
+def is_loopback(name: str) -> bool:
+    """Return whether a host is this pod itself, whatever its resolver says."""
+    address = _address(name)
+    return name == "localhost" or (address is not None and address.is_loopback)
+
+
 def loopback_host(entry: Entry) -> str:
     """Read a host that only this pod can reach."""
-    address = _address(text(entry))
-    if entry.text != "localhost" and (address is None or not address.is_loopback):
+    if not is_loopback(text(entry)):
         raise InvalidValue(
             "is reachable from other pods, which must not use the API", "use 127.0.0.1, ::1 or localhost"
         )

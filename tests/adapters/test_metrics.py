@@ -93,6 +93,8 @@ def test_every_value_exposed() -> None:
         labeled("marketplace_source_series", dimension="served"): 3,
         labeled("marketplace_source_series_folded", dimension="served"): 1,
         labeled("marketplace_source_samples_unusable_total", dimension="served"): 2,
+        labeled("marketplace_source_series_samples_total", outcome="began"): 3,
+        labeled("marketplace_source_series_samples_total", outcome="increased"): 40,
         labeled("marketplace_faults", code="key-rotated"): 1,
     }
 

@@ -94,7 +94,7 @@ class Process:
         await Drain(
             submitter=self,
             intake=self,
-            sources=self,
+            sources=(self,),
             storing=asyncio.create_task(self._store()),
             stop_api=self._stop_api,
             timeout=TIMEOUT,

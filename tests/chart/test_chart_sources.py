@@ -135,11 +135,12 @@ def test_init_container_has_no_resources(helm: Helm) -> None:
         {"resource": {"what": "disk", "container": "app"}},
         {"resource": {"what": "cpu", "container": "../app"}},
         {"prometheus": {"url": "http://127.0.0.1:9090/metrics"}},
+        {"prometheus": {"url": "http://shop.default.svc/metrics", "metric": "a_total"}},
         {"otlp": {"tags": {}}},
         {"otlp": {"metric": "app.tokens", "scale": "-1"}},
         {"otlp": {"metric": "app.tokens", "tags": {"tenant": "a&b"}}},
     ],
-    ids=["none", "word", "both", "what", "container", "kind", "metric", "scale", "tag"],
+    ids=["none", "word", "both", "what", "container", "member", "another pod", "metric", "scale", "tag"],
 )
 def test_wrong_source_is_refused(helm: Helm, source: Values) -> None:
     """The schema takes the sources that the sidecar measures."""
@@ -160,6 +161,15 @@ def test_counter_is_taken(helm: Helm) -> None:
     assert [{"name": "tokens", "source": source}] == yaml.safe_load(text)["metering"]["dimensions"]
 
 
+def test_counters_need_no_files(helm: Helm) -> None:
+    """A source of counters goes into the configuration as it is."""
+    source = {
+        "prometheus": {"url": "http://127.0.0.1:9090/metrics", "metric": "a_total", "tags": {"tenant": "Customer"}}
+    }
+    values = config(metering={"dimensions": [{"name": "a", "source": source}]})
+    assert helm.render("marketplace-product", merge(PRODUCT, values))
+
+
 def test_fixed_sources_are_judged(helm: Helm, own_chart: Path) -> None:
     """Sources in product.yaml are judged as those of the values, and files are made for them."""
 
@@ -167,12 +177,12 @@ def test_fixed_sources_are_judged(helm: Helm, own_chart: Path) -> None:
         metering = {"dimensions": [{"name": "tokens", "source": source}]}
         (own_chart / "product.yaml").write_text(yaml.safe_dump({"metering": metering}), encoding="utf-8")
 
-    fix({"prometheus": {"metric": "tokens"}})
+    fix({"statsd": {"metric": "tokens"}})
     values = merge(PRODUCT, config(metering={"dimensions": []}))
     with pytest.raises(Refused) as refused:
         helm.template(own_chart, values)
     (problem,) = refused.value.problems
-    assert "measures tokens by prometheus, and this version measures pod_time, resource and otlp only" in problem
+    assert "measures tokens by statsd, and this version measures" in problem
     fix({"resource": {"what": "cpu", "container": "app"}})
     app = {**PRODUCT["containers"][0], "resources": {"limits": {"cpu": "2"}}}
     objects = helm.render(own_chart, merge(values, {"containers": [app]}))

@@ -97,6 +97,7 @@ _UNBILLED = series("marketplace_usage_unbilled", dimension="requests")
 _REFUSED = "marketplace_usage_requests_refused_total"
 _SKEW = series("marketplace_clock_skew_seconds")
 _MISSED = series("marketplace_source_missed_seconds_total", dimension="vcpu_hours")
+_FOLDED = series("marketplace_source_series_folded", dimension="served")
 _THROTTLED = series("marketplace_submission_answers_total", answer="ThrottlingException")
 _NO_USAGE: dict[str, str | None] = {
     name: None
@@ -279,6 +280,19 @@ CASES = (
     Case("draw-down in doubt", "6m", _fault("checkout-in-doubt", "1x600"), ("MarketplaceCheckoutInDoubt",)),
     Case("draw-down settled", "6m", _fault("checkout-in-doubt", "1x4 stale"), near="MarketplaceCheckoutInDoubt"),
     # Measured dimensions
+    Case("app exposes nothing", "20m", _fault("source-silent", "1x600"), ("MarketplaceSourceSilent",)),
+    Case("app restarts", "20m", _fault("source-silent", "1x4 stale"), near="MarketplaceSourceSilent"),
+    Case(
+        "several workers behind a page",
+        "20m",
+        _fault("source-inconsistent", "1x600"),
+        ("MarketplaceSourceInconsistent",),
+    ),
+    Case(
+        "one counter went down", "20m", _fault("source-inconsistent", "1 stale"), near="MarketplaceSourceInconsistent"
+    ),
+    Case("label values are no tags", "90m", {_FOLDED: "3x600"}, ("MarketplaceSourceSeriesFolded",)),
+    Case("all labels are tags", "90m", {_FOLDED: "0x600"}, near="MarketplaceSourceSeriesFolded"),
     Case("resource unreadable", "30m", {_MISSED: "0+60x600"}, ("MarketplaceSourceMissesTime",)),
     Case("a sample lost now and then", "60m", {_MISSED: "0+12x600"}, near="MarketplaceSourceMissesTime"),
     Case("suspended for six minutes", "12m", {_MISSED: "0x4 0+60x6 360x600"}, near="MarketplaceSourceMissesTime"),

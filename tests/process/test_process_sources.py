@@ -106,8 +106,9 @@ def test_denied_pod_is_not_measured(site: "Site", emulator: "Emulator") -> None:
 
 
 def test_other_kinds_end_the_start(site: "Site") -> None:
-    """A kind of source that this version does not measure ends the start, and names those that it does."""
-    config = site.write(metering={"dimensions": [{"name": "requests", "source": {"prometheus": {"metric": "a"}}}]})
+    """An unknown kind of source ends the start: its usage would stay unbilled."""
+    config = site.write(metering={"dimensions": [{"name": "requests", "source": {"statsd": {"metric": "a"}}}]})
     code, log = site.refuse(config)
     assert 2 == code
-    assert "this version measures pod_time, resource and otlp only" in log
+    assert "metering.dimensions[0].source.statsd" in log
+    assert "is not a kind of source" in log

@@ -40,9 +40,9 @@ have for them. Without the limit or request Kubernetes would write what the whol
 {{- if ne (.aggregation | default "sum") "sum" }}
 sidecar.config.metering.dimensions: gives {{ .name }} the aggregation {{ .aggregation }}, and the sidecar adds up what it measures; remove aggregation
 {{- end }}
-{{- $others := keys (omit .source "pod_time" "resource" "otlp") | sortAlpha }}
+{{- $others := keys (omit .source "pod_time" "resource" "prometheus" "otlp") | sortAlpha }}
 {{- if $others }}
-sidecar.config.metering.dimensions: measures {{ .name }} by {{ join ", " $others }}, and this version measures pod_time, resource and otlp only; report this usage with POST /v1/usage, without a source
+sidecar.config.metering.dimensions: measures {{ .name }} by {{ join ", " $others }}, and this version measures pod_time, resource, prometheus and otlp only; report this usage with POST /v1/usage, without a source
 {{- end }}
 {{- end }}
 {{- end }}

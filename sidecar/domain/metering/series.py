@@ -10,13 +10,14 @@ from it to the sidecar's own clock, which decides the hour; the two differ only 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal, Inexact, InvalidOperation
 from enum import StrEnum
+from typing import NamedTuple
 
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import SECONDS, Hour, hour_of_micros
-from sidecar.domain.metering.quantity import LARGEST
+from sidecar.domain.metering.quantity import LARGEST, MILLION
 
 MOST_RESETS = 10
 """Resets without a start time that are believed within `DOUBT_LASTS`; more look like several counters in one place."""
@@ -33,6 +34,7 @@ _HELD = 2
 """Strikes from which on nothing is billed."""
 _DIGITS = 6
 """Fraction digits of a quantity."""
+_MOST_UNITS = LARGEST // MILLION
 _NOTHING = Decimal(0)
 
 
@@ -56,8 +58,7 @@ class Temporality(StrEnum):
     DELTA = "delta"  # the sum between the sample's start and its instant
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesSample:
+class SeriesSample(NamedTuple):
     """A counter's value at one moment."""
 
     key: bytes
@@ -72,8 +73,7 @@ class SeriesSample:
     temporality: Temporality = Temporality.CUMULATIVE
 
 
-@dataclass(frozen=True, slots=True)
-class SeriesState:
+class SeriesState(NamedTuple):
     """What is kept of a series between two samples."""
 
     value: Decimal
@@ -145,8 +145,7 @@ class SourceTerms:
         return hour_of_micros(instant + self.shift)
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What a sample means for its series, and what is billed for it."""
 
     outcome: Outcome
@@ -189,15 +188,15 @@ def _judge_next(state: SeriesState, sample: SeriesSample, terms: SourceTerms) ->
         if state.resets > MOST_RESETS:
             return _strike(state, sample, hour, strikes=_HELD)
     if state.strikes and not _is_recent(state.struck_at, sample.at):
-        state = replace(state, strikes=0)
+        state = state._replace(strikes=0)
     after = _moved(state, sample, hour)
     if state.strikes >= _HELD:
         return Judgement(Outcome.HELD, after)
     if outcome is Outcome.RESET:
-        return _bill(replace(after, peak=None), outcome, sample.value, state.hour, sample, terms)
+        return _bill(after._replace(peak=None), outcome, sample.value, state.hour, sample, terms)
     base = state.value
     if state.peak is not None and sample.value >= state.peak:
-        base, after = max(base, state.peak), replace(after, peak=None)
+        base, after = max(base, state.peak), after._replace(peak=None)
     return _bill(after, outcome, _subtract(sample.value, base), state.hour, sample, terms)
 
 
@@ -207,8 +206,8 @@ def _is_recent(earlier: int, at: int) -> bool:
 
 def _count_reset(state: SeriesState, sample: SeriesSample) -> SeriesState:
     if _is_recent(state.resets_since, sample.at):
-        return replace(state, resets=state.resets + 1)
-    return replace(state, resets=1, resets_since=sample.at)
+        return state._replace(resets=state.resets + 1)
+    return state._replace(resets=1, resets_since=sample.at)
 
 
 def _begin(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:
@@ -217,7 +216,7 @@ def _begin(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) 
     after = SeriesState(sample.value, sample.started_at, sample.at, hour)
     started = sample.started_at
     # A series that was sent as deltas before has counted part of its sum.
-    known_since = max(terms.since, terms.forgotten_at or 0)
+    known_since = max(terms.since - JITTER, terms.forgotten_at or 0)
     if started is None or started <= known_since or started > sample.at or state is not None:
         return Judgement(Outcome.BASE_LINE, after)
     first = terms.hour(started)
@@ -233,7 +232,7 @@ def _compare(state: SeriesState, sample: SeriesSample) -> Outcome:
         return Outcome.RESET if lower else Outcome.INCREASED
     if state.started_at is not None and abs(sample.started_at - state.started_at) <= JITTER:
         return Outcome.INCONSISTENT if lower else Outcome.INCREASED
-    if state.at < sample.started_at <= sample.at:
+    if state.at - JITTER < sample.started_at <= sample.at:
         return Outcome.RESET
     if state.started_at is None and not lower:
         return Outcome.INCREASED
@@ -244,8 +243,7 @@ def _strike(state: SeriesState, sample: SeriesSample, hour: Hour, strikes: int) 
     if _is_recent(state.struck_at, sample.at):
         strikes += state.strikes
     known = [state.value, sample.value] if state.peak is None else [state.value, sample.value, state.peak]
-    after = replace(
-        _moved(state, sample, hour),
+    after = _moved(state, sample, hour)._replace(
         started_at=sample.started_at,
         peak=max(known),
         strikes=min(strikes, _HELD),
@@ -259,7 +257,7 @@ def _moved(state: SeriesState, sample: SeriesSample, hour: Hour) -> SeriesState:
     started = sample.started_at
     if started is not None and state.started_at is not None and abs(started - state.started_at) <= JITTER:
         started = state.started_at
-    return replace(state, value=sample.value, started_at=started, at=sample.at, hour=hour)
+    return SeriesState(sample.value, started, sample.at, hour, *state[4:])
 
 
 def _judge_delta(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:
@@ -272,16 +270,16 @@ def _judge_delta(state: SeriesState | None, sample: SeriesSample, terms: SourceT
     elif state.seen is None:
         if started < state.at:
             # Cumulative until now: a part of the interval was counted by it.
-            return Judgement(Outcome.BASE_LINE, replace(state, at=sample.at, hour=hour, seen=(point,)))
-        state = replace(state, seen=())
+            return Judgement(Outcome.BASE_LINE, state._replace(at=sample.at, hour=hour, seen=(point,)))
+        state = state._replace(seen=())
     seen = state.seen or ()
     if point in seen:
         return Judgement(Outcome.DUPLICATE, state)
     if len(seen) == MOST_SEEN and sample.at <= min(at for _, at in seen):
         return Judgement(Outcome.STALE, state)
     if not seen and terms.forgotten_at is not None and started < terms.forgotten_at:
-        return Judgement(Outcome.BASE_LINE, replace(state, seen=(point,)))
-    after = replace(state, at=max(sample.at, state.at), hour=max(hour, state.hour), seen=(*seen, point)[-MOST_SEEN:])
+        return Judgement(Outcome.BASE_LINE, state._replace(seen=(point,)))
+    after = state._replace(at=max(sample.at, state.at), hour=max(hour, state.hour), seen=(*seen, point)[-MOST_SEEN:])
     return _bill(after, Outcome.INCREASED, sample.value, min(terms.hour(started), hour), sample, terms)
 
 
@@ -291,13 +289,15 @@ def _bill(
     """Bill what the increase and the rest make together, down to a whole millionth."""
     if not increase:
         return Judgement(outcome, after)
+    if not after.rest and terms.scale == 1 and increase == (units := int(increase)) and units <= _MOST_UNITS:
+        return Judgement(outcome, after, units * MILLION, hour)  # as below, for most counters
     whole = _EXACT.scaleb(_EXACT.fma(increase, terms.scale, after.rest), _DIGITS)
     millionths = int(whole.to_integral_value(ROUND_FLOOR))
     if millionths > LARGEST:
         # No record can hold it, and no buyer has used it in one step.
-        return _strike(replace(after, peak=None), sample, after.hour, strikes=1)
-    rest = _EXACT.scaleb(_EXACT.subtract(whole, Decimal(millionths)), -_DIGITS)
-    return Judgement(outcome, replace(after, rest=rest or _NOTHING), millionths, hour)
+        return _strike(after._replace(peak=None), sample, after.hour, strikes=1)
+    rest = _EXACT.scaleb(_EXACT.subtract(whole, Decimal(millionths)), -_DIGITS) or _NOTHING
+    return Judgement(outcome, after if rest == after.rest else after._replace(rest=rest), millionths, hour)
 
 
 def _subtract(value: Decimal, base: Decimal) -> Decimal:

@@ -1,11 +1,13 @@
 """Sources: usage that the sidecar measures itself, as the seller declares it for a dimension.
 
-A source counts time that a pod has something: the pod itself, cores or memory; `measuring` has the arithmetic. Or it
-counts what the app counts; `series` has the arithmetic.
+A source of time counts for how long a pod has something: itself, cores or memory; `measuring` has the arithmetic. A
+source of counters bills what the app counts: the sidecar reads its page, or the app exports to the sidecar; `series`
+has the rules.
 """
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -126,7 +128,35 @@ class ResourceUnreadable(Exception):  # noqa: N818 - named for what happened, as
     """What a container has cannot be read; the message is a sentence without a period."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """The increase of a counter on a page that the app exposes."""
+
+    url: str
+    metric: str
+    """The name of the samples, such as `http_requests_total`."""
+    match: tuple[tuple[str, str], ...] = ()
+    """Labels, and the regular expression that the whole value matches; a missing label is empty."""
+    tags: tuple[tuple[str, str], ...] = ()
+    """Labels, and the tag key that takes the value."""
+    scale: Decimal = Decimal(1)
+    every: timedelta = timedelta(seconds=15)
+
+    @property
+    def counts(self) -> str:
+        """What is counted, for a person."""
+        times = "" if self.scale == 1 else f" times {self.scale:f}"
+        return f"{self.metric} of {self.url}{times}"
+
+    @property
+    def origin(self) -> str:
+        """What the counters are: another text means other counters."""
+        return f"prometheus {self.url} {self.metric} {sorted(self.match)}"
+
+
 TimeSource = PodTime | Resource
-"""Counts time."""
-Source = TimeSource | Otlp
+"""What measures a dimension by time."""
+CounterSource = Prometheus | Otlp
+"""What measures a dimension by counters."""
+Source = TimeSource | CounterSource
 """What measures a dimension."""

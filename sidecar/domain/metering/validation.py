@@ -188,14 +188,14 @@ class _Rules:
         return tuple(sorted(given.items()))
 
 
-def is_tag_value(text: str) -> bool:
-    """Return whether AWS takes `text` as the value of a tag."""
-    return _TAG_VALUE.fullmatch(text) is not None
-
-
 def is_tag_key(text: str) -> bool:
     """Return whether AWS takes `text` as the key of a tag."""
     return _TAG_KEY.fullmatch(text) is not None
+
+
+def is_tag_value(text: str) -> bool:
+    """Return whether AWS takes `text` as the value of a tag."""
+    return _TAG_VALUE.fullmatch(text) is not None
 
 
 def fault_of_text(value: object, longest: int) -> str | None:

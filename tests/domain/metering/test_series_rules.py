@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sidecar.domain.metering.hours import Hour, hour_of, hour_of_micros, to_micros
 from sidecar.domain.metering.quantity import LARGEST, MILLION
 from sidecar.domain.metering.series import (
+    JITTER,
     MOST_RESETS,
     MOST_SEEN,
     Judgement,
@@ -67,8 +68,8 @@ def last(*samples: SeriesSample, terms: SourceTerms = TERMS) -> Judgement:
     [
         (BOOT, TERMS, ("began", 7)),
         (None, TERMS, ("base-line", 0)),
-        (TERMS.since, TERMS, ("base-line", 0)),
-        (TERMS.since + 1, TERMS, ("began", 7)),
+        (TERMS.since - JITTER, TERMS, ("base-line", 0)),
+        (TERMS.since - JITTER + 1, TERMS, ("began", 7)),
         (NOW + 1, TERMS, ("base-line", 0)),
         (BOOT, replace(TERMS, forgotten_at=BOOT), ("base-line", 0)),
         (BOOT, replace(TERMS, forgotten_at=BOOT - 1), ("began", 7)),
@@ -97,7 +98,10 @@ CASES = {
         [("began", 100), ("inconsistent", 0), ("increased", 4), ("increased", 1)],
     ),
     "start goes back": ([sample("7"), sample("9", 1, BOOT - 9 * SECOND)], [("began", 7), ("inconsistent", 0)]),
-    "newer start before the last sample": ([sample("7"), sample("9", 1, NOW)], [("began", 7), ("inconsistent", 0)]),
+    "newer start before the last sample": (
+        [sample("7"), sample("9", 1, NOW - MINUTE)],
+        [("began", 7), ("inconsistent", 0)],
+    ),
     "start that jitters": (
         [sample("7"), sample("9", 1, BOOT - SECOND), sample("10", 2, BOOT + SECOND), sample("8", 3, BOOT + SECOND)],
         [("began", 7), ("increased", 2), ("increased", 1), ("inconsistent", 0)],
@@ -247,7 +251,7 @@ def test_floor_of_the_total(values: list[float], scale: Decimal) -> None:
     terms, state, billed = replace(TERMS, scale=scale), None, 0
     values.sort()
     for minute, value in enumerate(values):
-        found = judge(state, replace(sample("0", minute), value=shortest(value)), terms)
+        found = judge(state, sample("0", minute)._replace(value=shortest(value)), terms)
         state, billed = found.state, billed + found.millionths
         assert int(Fraction(shortest(value)) * Fraction(scale) * MILLION) == billed
         assert 0 <= found.millionths <= LARGEST

@@ -1,0 +1,208 @@
+"""Reads the counters that the app exposes, and stores what their increases prove.
+
+A page is taken every `every` and at each hour's end. The ledger judges it by the states that it keeps, so nothing here
+has to survive: a page that is lost, or that the ledger refuses, is made up by the next good one. Fetching and reading
+run on a thread.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from sidecar.domain.metering.events import Dimension, LedgerUnavailable
+from sidecar.domain.metering.hours import end_of, hour_of
+from sidecar.domain.metering.measuring import CounterView, SourceState, SourceView
+from sidecar.domain.metering.pages import Page, PageReader, PageUnusable
+from sidecar.domain.metering.series import Outcome, SeriesBatch
+from sidecar.domain.metering.sources import Prometheus
+from sidecar.domain.ports import Clock
+from sidecar.services.counting import Counters
+from sidecar.services.faults import FaultLog, FaultRegister
+
+SILENT_AFTER = timedelta(minutes=2)
+"""How long no page may have come before that is a fault: an app that starts or restarts needs its time."""
+SILENT_CURE = (
+    "Check that the app serves the page at this address. The next good page makes up what was counted meanwhile, but "
+    "what is counted before a restart of the app is lost."
+)
+INCONSISTENT_CURE = (
+    "Make one process count all requests of the page, or expose a page for each worker: the counter has gone down "
+    "without a restart, so its increase is not known and not billed."
+)
+
+log = structlog.get_logger()
+
+
+class FetchedPage(Protocol):
+    """A page as it came."""
+
+    @property
+    def text(self) -> str:
+        """The body."""
+
+    @property
+    def openmetrics(self) -> bool:
+        """Whether the page is OpenMetrics."""
+
+
+@dataclass(slots=True)
+class _Scraper:
+    """One dimension while it is read."""
+
+    dimension: str
+    source: Prometheus
+    reader: PageReader
+    silent_since: float
+    """When the last good page came, in the loop's time."""
+    last_at: datetime | None = None
+    series: int = 0
+    folded: int = 0
+    unusable: int = 0
+    samples: Counter[Outcome] = field(default_factory=Counter)
+    state: SourceState = SourceState.WAITING
+    detail: str = ""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One page at a time."""
+
+    def view(self) -> SourceView:
+        """Return the source for the status."""
+        counters = CounterView({str(each): count for each, count in self.samples.items()}, self.unusable, self.folded)
+        detail = self.detail or f"counts {self.source.counts}"
+        return SourceView(self.dimension, self.state, self.last_at, detail, series=self.series, counters=counters)
+
+
+class Scraping:
+    """The sources `prometheus` of one process."""
+
+    def __init__(
+        self,
+        *,
+        dimensions: Sequence[Dimension],
+        counters: Counters,
+        clock: Clock,
+        fetch: Callable[[str, timedelta], FetchedPage],
+        faults: FaultRegister,
+    ) -> None:
+        """Make the sources.
+
+        Args:
+            dimensions: The product's; those without such a source are left out.
+            counters: Takes the samples.
+            clock: Decides the hour.
+            fetch: Returns the page at a URL within a time, or raises PageUnusable. Blocks.
+            faults: Where sources that cannot be read are registered.
+        """
+        self._scrapers = [
+            _Scraper(each.name, each.source, PageReader(each.source), 0.0)
+            for each in dimensions
+            if isinstance(each.source, Prometheus)
+        ]
+        self._counters = counters
+        self._clock = clock
+        self._fetch = fetch
+        self._faults = faults
+        self._finished = False
+
+    @property
+    def views(self) -> list[SourceView]:
+        """The sources for the status."""
+        return [scraper.view() for scraper in self._scrapers]
+
+    async def run(self) -> None:
+        """Read pages until cancelled; return if no dimension has such a source."""
+        for scraper in self._scrapers:
+            scraper.silent_since = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as group:
+            for scraper in self._scrapers:
+                group.create_task(self._follow(scraper))
+
+    async def finish(self) -> None:
+        """Take the last page of each source, once. A page that does not come any more is no fault."""
+        if self._finished:
+            return
+        self._finished = True
+        await asyncio.gather(*(self._scrape(scraper, last=True) for scraper in self._scrapers))
+
+    async def _follow(self, scraper: _Scraper) -> None:
+        while True:
+            await self._scrape(scraper)
+            # By the loop's time as well: a wall clock that goes back would keep this wait from ending.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(scraper.source.every.total_seconds()):
+                    await self._clock.sleep_until(end_of(hour_of(self._clock.now())))
+
+    async def _scrape(self, scraper: _Scraper, *, last: bool = False) -> None:
+        async with scraper.turn:
+            at = self._counters.instant
+            try:
+                page = await asyncio.to_thread(self._read, scraper, at)
+            except PageUnusable as unusable:
+                if not last:
+                    self._note_unusable(scraper, str(unusable))
+                return
+            await self._take(scraper, page, at)
+
+    def _read(self, scraper: _Scraper, at: int) -> Page:
+        fetched = self._fetch(scraper.source.url, scraper.source.every)
+        return scraper.reader.read(fetched.text, at, openmetrics=fetched.openmetrics)
+
+    async def _take(self, scraper: _Scraper, page: Page, at: int) -> None:
+        now = self._clock.now()
+        batch = SeriesBatch(scraper.dimension, page.samples, scraper.source.scale, at, self._counters.shift)
+        try:
+            (receipt,) = await self._counters.take([batch])
+        except LedgerUnavailable:
+            return  # the ledger logs why; the next page makes it up
+        self._clear(scraper, "silent")
+        scraper.silent_since = asyncio.get_running_loop().time()
+        scraper.last_at, scraper.series, scraper.folded = now, len(page.samples), page.folded
+        scraper.samples.update(receipt.outcomes)
+        if receipt.inconsistent:
+            self._note_inconsistent(scraper, receipt.inconsistent)
+            return
+        self._clear(scraper, "inconsistent")
+        scraper.state = SourceState.MEASURING if page.samples else SourceState.WAITING
+        scraper.detail = "" if page.samples else f"counts {scraper.source.counts}: the page has no such series yet"
+
+    def _note_unusable(self, scraper: _Scraper, words: str) -> None:
+        scraper.unusable += 1
+        detail = f"the page {scraper.source.url} {words}"
+        silent = asyncio.get_running_loop().time() - scraper.silent_since
+        scraper.state, scraper.detail = SourceState.FAULTY, detail
+        if silent < SILENT_AFTER.total_seconds():
+            return
+        self._faults.observe(
+            "source-silent",
+            f"dimension {scraper.dimension}: no sample for {round(silent)} s: {detail}",
+            SILENT_CURE,
+            self._clock.now(),
+            about=_about(scraper, "silent"),
+            report=FaultLog(begins="source.silent", ends="source.recovered", about={"dimension": scraper.dimension}),
+        )
+
+    def _note_inconsistent(self, scraper: _Scraper, series: int) -> None:
+        scraper.state = SourceState.INCONSISTENT
+        scraper.detail = f"{series} of {scraper.series} series of {scraper.source.counts} are inconsistent"
+        report = FaultLog(begins="source.inconsistent", ends="source.recovered", about={"dimension": scraper.dimension})
+        self._faults.observe(
+            "source-inconsistent",
+            f"dimension {scraper.dimension}: {scraper.detail}",
+            INCONSISTENT_CURE,
+            self._clock.now(),
+            about=_about(scraper, "inconsistent"),
+            report=report,
+        )
+
+    def _clear(self, scraper: _Scraper, what: str) -> None:
+        self._faults.clear(_about(scraper, what), self._clock.now())
+
+
+def _about(scraper: _Scraper, what: str) -> str:
+    """Return what a fault of the source concerns."""
+    return f"{what} source of {scraper.dimension}"

@@ -1,0 +1,321 @@
+"""The sources of counters over a real ledger, in simulated time: pages, faults, kills, restarts and hours."""
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from sidecar.domain.metering.events import Dimension, LedgerUnavailable
+from sidecar.domain.metering.hours import to_micros
+from sidecar.domain.metering.measuring import SourceState
+from sidecar.domain.metering.pages import PageUnusable
+from sidecar.domain.metering.quantity import MILLION
+from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
+from sidecar.domain.metering.sources import Prometheus
+from sidecar.services.counting import Counters
+from sidecar.services.faults import FaultRegister
+from sidecar.services.scraping import SILENT_AFTER, Scraping
+from tests.support.books import MINUTE, NOW, RULES, Books
+from tests.support.simulated_loop import SimulatedLoop
+
+SOURCE = Prometheus("http://127.0.0.1/metrics", "served_total", tags=(("tenant", "Customer"),))
+SECOND = timedelta(seconds=1)
+
+
+@dataclass
+class Body:
+    """A page as it came."""
+
+    text: str
+    openmetrics: bool = False
+
+
+@dataclass
+class Pod:
+    """An app that counts, and a sidecar that reads it; the clock is the loop's, or the test's own."""
+
+    books: Books
+    source: Prometheus = SOURCE
+    counted: dict[str, float] = field(default_factory=dict)
+    started_at: datetime | None = None
+    broken: str | None = None
+    full: bool = False
+    elapsed: timedelta | None = None
+    before: timedelta = timedelta()
+    """What passed before this loop was made."""
+
+    def __post_init__(self) -> None:
+        dimension = Dimension("served", source=self.source)
+        self.books.rules = replace(RULES, dimensions={"served": dimension})
+        self.faults = FaultRegister()
+        self.scraping = self.make()
+
+    def make(self) -> Scraping:
+        """Make the sources of a new process."""
+        origins = {"served": self.source.origin}
+        self.counters = Counters(origins=origins, store=self, clock=self, system=self)
+        self.scraping = Scraping(
+            dimensions=list(self.books.rules.dimensions.values()),
+            counters=self.counters,
+            clock=self,
+            fetch=self.fetch,
+            faults=self.faults,
+        )
+        return self.scraping
+
+    async def follow(self, scraping: Scraping) -> None:
+        """Begin as a sidecar does, and read pages until cancelled."""
+        await self.counters.begin()
+        await scraping.run()
+
+    def now(self) -> datetime:
+        """Return the time."""
+        passed = timedelta(seconds=asyncio.get_running_loop().time()) if self.elapsed is None else self.elapsed
+        return NOW + self.before + passed
+
+    async def sleep_until(self, instant: datetime) -> None:
+        """Return once the clock shows `instant`."""
+        await asyncio.sleep((instant - self.now()).total_seconds())
+
+    def fetch(self, url: str, within: timedelta) -> Body:
+        """Return the app's page."""
+        assert (self.source.url, self.source.every) == (url, within)
+        if self.broken is not None:
+            raise PageUnusable(self.broken)
+        lines = [f'served_total{{tenant="{tenant}"}} {value}\n' for tenant, value in self.counted.items()]
+        if self.started_at is not None:
+            lines.append(f"process_start_time_seconds {self.started_at.timestamp()}\n")
+        return Body("".join(lines))
+
+    async def begin_series(self, origins: Mapping[str, str], at: datetime) -> None:
+        """Note the sources."""
+        self.books.now = at
+        self.books.begin_series(**origins)
+
+    async def take_series(self, batches: Sequence[SeriesBatch], now: datetime) -> list[SeriesReceipt]:
+        """Store a page, or refuse it."""
+        if self.full:
+            raise LedgerUnavailable("no room")
+        self.books.now = now
+        return self.books.take_series(*batches)
+
+    def restart(self) -> None:
+        """Start the app anew."""
+        self.counted.clear()
+        self.started_at = self.now()
+
+    def serve(self, count: float, tenant: str = "a") -> None:
+        """Count so many requests."""
+        self.counted[tenant] = self.counted.get(tenant, 0) + count
+
+    @property
+    def state(self) -> tuple[SourceState, list[str]]:
+        """The state of the source, and the faults."""
+        (view,) = self.scraping.views
+        return view.state, [finding.code for finding in self.faults.findings]
+
+    def accepted(self) -> int:
+        """Return the millionths that are billed."""
+        return self.books.terms("served").accepted
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    """Return a pod whose app has not started."""
+    return Pod(Books(tmp_path / "ledger.db", durable=False))
+
+
+def simulate(life: Coroutine[object, object, None]) -> None:
+    """Run a test in simulated time."""
+    loop = SimulatedLoop(Random(1))
+    with closing(loop):
+        loop.run_until_complete(life)
+    assert [] == loop.callback_errors
+
+
+def live(pod: Pod, *steps: object) -> None:
+    """Run the sidecar; between the calls that are given, the seconds that are given pass."""
+
+    async def run() -> None:
+        process = asyncio.create_task(pod.follow(pod.make()))
+        for step in steps:
+            if callable(step):
+                step()
+            else:
+                assert isinstance(step, (int, float))
+                await asyncio.sleep(step)
+        process.cancel()
+        with suppress(asyncio.CancelledError):
+            await process
+        pod.before += timedelta(seconds=asyncio.get_running_loop().time())
+
+    simulate(run())
+
+
+def test_pages_are_read(pod: Pod) -> None:
+    """The page is read at each interval; the status has its series, and the tags come from the labels."""
+    shown: list[tuple[SourceState, list[str]]] = []
+    look = lambda: shown.append(pod.state)  # noqa: E731
+    live(pod, 1, look, pod.restart, lambda: pod.serve(3), lambda: pod.serve(4, "b"), 16, look, lambda: pod.serve(1), 15)
+    assert [(SourceState.WAITING, []), (SourceState.MEASURING, [])] == shown
+    assert {("served", 10, (("Customer", "a"),)): "4", ("served", 10, (("Customer", "b"),)): "4"} == pod.books.buckets()
+
+
+def test_hours_edge(pod: Pod) -> None:
+    """A page is taken at the end of each hour: what is counted after it belongs to the new hour."""
+    edge = 40 * 60
+    count = lambda: pod.serve(1)  # noqa: E731
+    live(pod, 1, pod.restart, count, edge - 2, count, 2, count, 30)
+    assert {("served", 10, (("Customer", "a"),)): "2", ("served", 11, (("Customer", "a"),)): "1"} == pod.books.buckets()
+
+
+def test_silent_source(pod: Pod) -> None:
+    """A page that does not come is a fault after two minutes; the next good one ends it and makes the usage up."""
+    states: list[tuple[SourceState, list[str]]] = []
+
+    def turn(broken: str | None) -> None:
+        states.append(pod.state)
+        pod.broken = broken
+        pod.serve(5)
+
+    with capture_logs() as lines:
+        live(
+            pod,
+            1,
+            pod.restart,
+            lambda: pod.serve(1),
+            20,
+            lambda: turn("is cut"),
+            20,
+            lambda: turn("is cut"),
+            SILENT_AFTER.seconds,
+            lambda: turn(None),
+            20,
+        )
+    faulty = SourceState.FAULTY
+    assert [(SourceState.MEASURING, []), (faulty, []), (faulty, ["source-silent"])] == states
+    assert ((SourceState.MEASURING, []), 16 * MILLION) == (pod.state, pod.accepted())
+    assert ["source.silent", "source.recovered"] == [line["event"] for line in lines]
+    assert "dimension served: no sample for" in lines[0]["detail"]
+
+
+def test_inconsistent_source(pod: Pod) -> None:
+    """A counter that goes down without a restart is a fault until it is plausible again."""
+    states: list[tuple[SourceState, list[str]]] = []
+
+    def turn(value: float) -> None:
+        states.append(pod.state)
+        pod.counted["a"] = value
+
+    live(pod, 1, pod.restart, lambda: pod.serve(100), 20, lambda: turn(40), 15, lambda: turn(50), 15, lambda: turn(50))
+    inconsistent = (SourceState.INCONSISTENT, ["source-inconsistent"])
+    assert [(SourceState.MEASURING, []), inconsistent, (SourceState.MEASURING, [])] == states
+    assert 110 * MILLION == pod.accepted()
+
+
+def test_refusal_of_the_ledger(pod: Pod) -> None:
+    """What the ledger refuses is made up by the next page."""
+    live(pod, 1, pod.restart, lambda: pod.serve(1), 20, lambda: setattr(pod, "full", True), lambda: pod.serve(5), 60)
+    assert MILLION == pod.accepted()
+    pod.full = False
+    live(pod, 1)
+    assert 6 * MILLION == pod.accepted()
+
+
+def test_last_page(pod: Pod) -> None:
+    """The last page is taken once at the end; an app that is gone is no fault then."""
+
+    async def end() -> None:
+        pod.elapsed = timedelta()
+        scraping = pod.make()
+        process = asyncio.create_task(pod.follow(scraping))
+        await asyncio.sleep(1)
+        process.cancel()
+        pod.elapsed = MINUTE
+        pod.restart()
+        pod.serve(3)
+        pod.elapsed = 2 * MINUTE
+        await scraping.finish()
+        pod.serve(4)
+        await scraping.finish()
+
+    simulate(end())
+    assert 3 * MILLION == pod.accepted()
+
+
+MOVES = st.one_of(
+    st.tuples(st.just("serve"), st.sampled_from("ab"), st.floats(0, 1000)),
+    st.sampled_from(["page", "lost page", "full", "kill", "restart"]).map(lambda word: (word, "", 0.0)),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    moves=st.lists(MOVES, max_size=40), scale=st.sampled_from(["1", "0.001", "0.333333333333"]), starts=st.booleans()
+)
+def test_never_more_than_the_truth(moves: list[tuple[str, str, float]], scale: str, *, starts: bool) -> None:
+    """Billed is at most the true increase; only what was counted after the last page before a restart is missed."""
+
+    async def play(pod: Pod) -> None:
+        pod.elapsed = timedelta()
+        factor = Decimal(scale)
+        await pod.begin_series({"served": SOURCE.origin}, pod.now())
+        pod.elapsed += 2 * SECOND
+        pod.started_at = pod.now() if starts else None
+        true: dict[str, Decimal] = {}
+        seen: dict[str, Decimal] = {}
+        missed = Decimal(0)
+        scraping = pod.make()
+        for word, tenant, count in moves:
+            pod.elapsed += 7 * SECOND
+            if word == "serve":
+                pod.serve(count, tenant)
+            elif word == "restart":
+                missed += sum(
+                    (Decimal(repr(pod.counted[each])) - seen.get(each, Decimal(0)) for each in pod.counted), Decimal(0)
+                )
+                seen = {}
+                pod.counted.clear()
+                pod.started_at = pod.now() if starts else None
+            elif word == "kill":
+                scraping = pod.make()
+            else:
+                pod.broken, pod.full = ("is cut" if word == "lost page" else None), word == "full"
+                await scraping._scrape(scraping._scrapers[0])
+                if word == "page":
+                    for each, value in pod.counted.items():
+                        now = Decimal(repr(value))
+                        true[each] = true.get(each, Decimal(0)) + now - seen.get(each, Decimal(0))
+                        seen[each] = now
+        proved = sum((total * factor for total in true.values()), Decimal(0)) * MILLION
+        billed = pod.accepted()
+        assert billed <= proved
+        if starts:
+            assert proved - billed < len(true) + 1
+        assert missed >= 0
+
+    with TemporaryDirectory() as folder:
+        books = Books(Path(folder) / "ledger.db", durable=False)
+        pod = Pod(books, replace(SOURCE, scale=Decimal(scale)))
+        asyncio.run(play(pod))
+        assert [] == books.breaches()
+        books.close()
+
+
+def test_start_of_the_pod(pod: Pod) -> None:
+    """An app that ran before this pod was read begins at what it shows."""
+    pod.started_at = NOW - MINUTE
+    pod.serve(100)
+    live(pod, 20, lambda: pod.serve(1), 20)
+    assert MILLION == pod.accepted()
+    assert to_micros(NOW) == pod.books.store.one("SELECT since FROM source")["since"]
