@@ -5,7 +5,7 @@ Waits end by the clock's own time, never by a duration computed once.
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 LONGEST_NAP: Final = 30.0
@@ -22,6 +22,11 @@ class SystemClock:
     def now(self) -> datetime:
         """Return the present instant, aware, in UTC."""
         return datetime.now(UTC)
+
+    def booted_at(self) -> datetime:
+        """Return when the machine started, by the present wall clock: it moves only when the clock is set."""
+        since_boot = time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+        return self.now() - timedelta(seconds=since_boot)
 
     def measured_ns(self) -> int:
         """Return nanoseconds of monotonic time, from any start: what measured usage is billed by."""

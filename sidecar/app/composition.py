@@ -150,6 +150,7 @@ def assemble(
     scraping = Scraping(
         dimensions=settings.metering.dimensions,
         counters=counters,
+        gate=gate,
         clock=clock,
         fetch=fetch_page,
         faults=faults,

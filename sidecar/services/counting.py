@@ -25,10 +25,17 @@ class SeriesStore(Protocol):
         """Judge samples, and store the new states and the usage in one durable commit."""
 
 
+class SystemTime(Clock, Protocol):
+    """The clock of the pod."""
+
+    def booted_at(self) -> datetime:
+        """Return when the machine started, by the present clock: it moves only when the clock is set."""
+
+
 class Counters:
     """The counters of one process."""
 
-    def __init__(self, *, origins: Mapping[str, str], store: SeriesStore, clock: Clock, system: Clock) -> None:
+    def __init__(self, *, origins: Mapping[str, str], store: SeriesStore, clock: Clock, system: SystemTime) -> None:
         """Make the way.
 
         Args:
@@ -54,6 +61,11 @@ class Counters:
     def shift(self) -> int:
         """Microseconds from the system clock to the clock that decides the hour."""
         return to_micros(self._clock.now()) - self.instant
+
+    @property
+    def booted_at(self) -> int:
+        """When the machine started by the present clock, in epoch microseconds."""
+        return to_micros(self._system.booted_at())
 
     async def begin(self) -> None:
         """Note that counting begins; if the ledger refuses, the first samples do it."""

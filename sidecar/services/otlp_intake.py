@@ -100,18 +100,21 @@ class OtlpIntake:
         """Return once the samples of an export, and what they bill, are on disk.
 
         Raises:
-            UsageRefused: NotEntitled or LedgerUnavailable; nothing is stored.
+            UsageRefused: NotEntitled or LedgerUnavailable; nothing is billed.
         """
         entitlement = self._gate.entitlement()
-        if entitlement.state is State.DENIED:
-            raise NotEntitled(entitlement.detail)
-        self._arrived()
+        denied = entitlement.state is State.DENIED
+        if not denied:
+            self._arrived()
         at, shift = self._counters.instant, self._counters.shift
         batches = [
-            SeriesBatch(dimension, samples, self._counted[dimension].source.scale, at, shift, whole=False)
+            SeriesBatch(dimension, samples, self._counted[dimension].source.scale, at, shift, free=denied, whole=False)
             for dimension, samples in export.samples.items()
         ]
         receipts = await self._counters.take(batches) if batches else []
+        if denied:
+            # The states are kept: a cumulative counter shows this usage again once the pod is entitled.
+            raise NotEntitled(entitlement.detail)
         now = self._clock.now()
         for batch, receipt in zip(batches, receipts, strict=True):
             counter = self._counted[batch.dimension]

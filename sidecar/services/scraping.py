@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import Dimension, LedgerUnavailable
 from sidecar.domain.metering.hours import end_of, hour_of
 from sidecar.domain.metering.measuring import CounterView, SourceState, SourceView
@@ -24,6 +25,7 @@ from sidecar.domain.metering.sources import Prometheus
 from sidecar.domain.ports import Clock
 from sidecar.services.counting import Counters
 from sidecar.services.faults import FaultLog, FaultRegister
+from sidecar.services.ports import EntitlementReader
 
 SILENT_AFTER = timedelta(minutes=2)
 """How long no page may have come before that is a fault: an app that starts or restarts needs its time."""
@@ -61,6 +63,10 @@ class _Scraper:
     silent_since: float
     """When the last good page came, in the loop's time."""
     last_at: datetime | None = None
+    booted_at: int | None = None
+    """When the machine started by the clock of the last good page."""
+    denied: bool = False
+    """The pod was denied at the last good page."""
     series: int = 0
     folded: int = 0
     unusable: int = 0
@@ -85,6 +91,7 @@ class Scraping:
         *,
         dimensions: Sequence[Dimension],
         counters: Counters,
+        gate: EntitlementReader,
         clock: Clock,
         fetch: Callable[[str, timedelta], FetchedPage],
         faults: FaultRegister,
@@ -94,6 +101,7 @@ class Scraping:
         Args:
             dimensions: The product's; those without such a source are left out.
             counters: Takes the samples.
+            gate: Knows whether AWS has refused this pod.
             clock: Decides the hour.
             fetch: Returns the page at a URL within a time, or raises PageUnusable. Blocks.
             faults: Where sources that cannot be read are registered.
@@ -104,6 +112,7 @@ class Scraping:
             if isinstance(each.source, Prometheus)
         ]
         self._counters = counters
+        self._gate = gate
         self._clock = clock
         self._fetch = fetch
         self._faults = faults
@@ -154,11 +163,23 @@ class Scraping:
 
     async def _take(self, scraper: _Scraper, page: Page, at: int) -> None:
         now = self._clock.now()
-        batch = SeriesBatch(scraper.dimension, page.samples, scraper.source.scale, at, self._counters.shift)
+        denied, booted_at = self._gate.entitlement().state is State.DENIED, self._counters.booted_at
+        batch = SeriesBatch(
+            scraper.dimension,
+            page.samples,
+            scraper.source.scale,
+            at,
+            self._counters.shift,
+            every=scraper.source.every // timedelta(microseconds=1),
+            clock_step=0 if scraper.booted_at is None else booted_at - scraper.booted_at,
+            # A step that began while the pod was denied is not billed either.
+            free=denied or scraper.denied,
+        )
         try:
             (receipt,) = await self._counters.take([batch])
         except LedgerUnavailable:
             return  # the ledger logs why; the next page makes it up
+        scraper.denied, scraper.booted_at = denied, booted_at
         self._clear(scraper, "silent")
         scraper.silent_since = asyncio.get_running_loop().time()
         scraper.last_at, scraper.series, scraper.folded = now, len(page.samples), page.folded

@@ -40,6 +40,10 @@ class Clock:
         """Return where it stands."""
         return self.at
 
+    def booted_at(self) -> datetime:
+        """Return when the machine started."""
+        return NOW
+
     async def sleep_until(self, instant: datetime) -> None:
         """Nothing waits by this clock."""
         raise NotImplementedError
@@ -231,12 +235,17 @@ async def test_refusal_of_the_ledger(pod: Pod) -> None:
 
 
 async def test_denied_pod_is_not_billed(pod: Pod) -> None:
-    """AWS has refused the pod: its export is refused, and nothing is stored."""
+    """AWS has refused the pod: its export is refused, and what it counted then is not billed later."""
     pod.gate.current = replace(ENTITLED, state=State.DENIED)
     pod.total = 10_000_000
     with pytest.raises(NotEntitled):
         await pod.intake.take(Export({"tokens": [pod.sample()]}))
     assert (0, 0) == (pod.billed, pod.arrivals)
+    pod.gate.current = ENTITLED
+    pod.clock.at += SECOND
+    pod.total += 2_000_000
+    await pod.intake.take(Export({"tokens": [pod.sample()]}))
+    assert 600_000 == pod.billed
 
 
 async def test_status_of_a_source(pod: Pod) -> None:

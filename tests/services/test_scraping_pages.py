@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
 from sidecar.domain.metering.events import Dimension, LedgerUnavailable
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.measuring import SourceState
@@ -50,6 +51,8 @@ class Pod:
     started_at: datetime | None = None
     broken: str | None = None
     full: bool = False
+    gate: State = State.ENTITLED
+    clock_set_by: timedelta = timedelta()
     elapsed: timedelta | None = None
     before: timedelta = timedelta()
     """What passed before this loop was made."""
@@ -67,6 +70,7 @@ class Pod:
         self.scraping = Scraping(
             dimensions=list(self.books.rules.dimensions.values()),
             counters=self.counters,
+            gate=self,
             clock=self,
             fetch=self.fetch,
             faults=self.faults,
@@ -77,6 +81,14 @@ class Pod:
         """Begin as a sidecar does, and read pages until cancelled."""
         await self.counters.begin()
         await scraping.run()
+
+    def entitlement(self) -> Entitlement:
+        """Return the state of the gate."""
+        return Entitlement(self.gate, "", "", EntitlementSource.LIVE, "code", 1, NOW)
+
+    def booted_at(self) -> datetime:
+        """Return when the machine started, by the clock."""
+        return NOW - MINUTE + self.clock_set_by
 
     def now(self) -> datetime:
         """Return the time."""
@@ -230,6 +242,35 @@ def test_refusal_of_the_ledger(pod: Pod) -> None:
     pod.full = False
     live(pod, 1)
     assert 6 * MILLION == pod.accepted()
+
+
+def test_denied_pod_is_not_billed(pod: Pod) -> None:
+    """What the app counts while the pod is denied is not billed, also once the pod is entitled."""
+
+    def turn(gate: State) -> None:
+        pod.gate = gate
+
+    live(
+        pod,
+        *(1, pod.restart, lambda: pod.serve(1), 20),
+        *(lambda: turn(State.DENIED), 16, lambda: pod.serve(100), 20),
+        *(lambda: turn(State.ENTITLED), 20, lambda: pod.serve(2), 20),
+    )
+    assert 3 * MILLION == pod.accepted()
+
+
+def test_clock_that_is_set(pod: Pod) -> None:
+    """A client library that derives its start time from the clock shows a newer one after the clock was set."""
+
+    def set_clock() -> None:
+        ahead = timedelta(hours=8)
+        assert pod.started_at is not None
+        pod.started_at += ahead
+        pod.clock_set_by += ahead
+        pod.before += ahead
+
+    live(pod, 1, pod.restart, lambda: pod.serve(1000), 20, set_clock, lambda: pod.serve(1), 20)
+    assert 1001 * MILLION == pod.accepted()
 
 
 def test_last_page(pod: Pod) -> None:

@@ -180,7 +180,10 @@ class Ledger(LedgerAccess):
         """
 
         def take(store: Store) -> list[SeriesReceipt]:
-            judged = series.judge_batches(store, batches)
+            try:
+                judged = series.judge_batches(store, batches)
+            except sqlite3.Error as error:
+                raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
             usage = [UsageBatch(each.events(to_micros(now))) for each in judged]
             states = sum(len(each.rows) for each in judged)
             self._write_within_room(
@@ -198,9 +201,7 @@ class Ledger(LedgerAccess):
     ) -> Result:
         """Write usage, and the states of so many series, in one transaction if there is room for them."""
         found = self._write_if_room(store, usage, now, write, states)
-        if isinstance(found, LedgerFull) and self._space.cut_grown_log(
-            store.connection, store.totals.buckets(store.connection)
-        ):
+        if isinstance(found, LedgerFull) and self._cut_grown_log(store):
             found = self._write_if_room(store, usage, now, write, states)
         if isinstance(found, LedgerFull):
             self.room_watch.refuse(str(found), now, found.more)
@@ -208,6 +209,13 @@ class Ledger(LedgerAccess):
             raise found
         self._keep_refusal(store)
         return found
+
+    def _cut_grown_log(self, store: Store) -> bool:
+        """Bring the log back to its size; whether there is more room now."""
+        try:
+            return self._space.cut_grown_log(store.connection, store.totals.buckets(store.connection))
+        except (sqlite3.Error, OSError) as error:
+            raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
 
     def _write_if_room(
         self, store: Store, usage: Sequence[UsageBatch], now: datetime, write: Callable[[], Result], states: int

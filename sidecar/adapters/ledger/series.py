@@ -30,8 +30,8 @@ from sidecar.domain.metering.series import (
     judge,
 )
 
-_FEW = 500
-"""Samples of a push whose states are read one by one; SQLite bounds a statement's variables."""
+_CHUNK = 500
+"""Keys in one statement; SQLite bounds a statement's variables."""
 _DOUBTFUL = (Outcome.INCONSISTENT, Outcome.HELD)
 
 
@@ -109,7 +109,14 @@ def judge_batches(store: Store, batches: Sequence[SeriesBatch]) -> list[Judged]:
 def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
     source = _source(store, batch.dimension)
     judged = Judged(batch, None if source is None else source["id"])
-    terms = SourceTerms(batch.scale, since=batch.at, shift=batch.shift, in_order=batch.whole)
+    terms = SourceTerms(
+        batch.scale,
+        since=batch.at,
+        shift=batch.shift,
+        in_order=batch.whole,
+        every=batch.every,
+        clock_step=batch.clock_step,
+    )
     kept: dict[bytes, sqlite3.Row] = {}
     if source is not None:
         terms = replace(
@@ -130,7 +137,7 @@ def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
         state = fresh.get(sample.key) if row is None else read_state(row, page)
         found = judge(state, sample, terms)
         judged.outcomes[found.outcome] += 1
-        if found.millionths and found.hour is not None:
+        if found.millionths and found.hour is not None and not batch.free:
             judged.usage[found.hour, sample.tags] += found.millionths
         fresh[sample.key] = found.state
     own_dates = 0 if batch.whole else 1
@@ -142,12 +149,16 @@ def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
 
 
 def _rows_of(store: Store, source: int, batch: SeriesBatch) -> dict[bytes, sqlite3.Row]:
-    statement = f"SELECT {COLUMNS} FROM series WHERE source = ?"
-    if batch.whole or len(batch.samples) > _FEW:
-        return {bytes(row["key"]): row for row in store.rows(statement, source)}
-    keys = {sample.key for sample in batch.samples}
-    marks = ",".join("?" * len(keys))
-    return {bytes(row["key"]): row for row in store.rows(f"{statement} AND key IN ({marks})", source, *keys)}
+    """Return the rows that the batch concerns: of series that are gone there may be many more than on any page."""
+    statement, found = f"SELECT {COLUMNS} FROM series WHERE source = ?", {}
+    if batch.whole:
+        found = {bytes(row["key"]): row for row in store.rows(f"{statement} AND dated = 0", source)}
+    missing = [key for key in {sample.key for sample in batch.samples} if key not in found]
+    for start in range(0, len(missing), _CHUNK):
+        keys = missing[start : start + _CHUNK]
+        marks = ",".join("?" * len(keys))
+        found |= {bytes(row["key"]): row for row in store.rows(f"{statement} AND key IN ({marks})", source, *keys)}
+    return found
 
 
 def _stands_still(row: sqlite3.Row, sample: SeriesSample) -> bool:

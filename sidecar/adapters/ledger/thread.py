@@ -22,9 +22,12 @@ class LedgerThread:
         self._steps: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         # A process that ends without `close` has nothing to wait for: what was committed is on disk.
         self._thread = Thread(target=self._run, name="ledger", daemon=True)
+        self._closed = False
 
     def perform(self, step: Callable[[], Result]) -> asyncio.Future[Result]:
-        """Hand in a step; the future has its result or its exception."""
+        """Hand in a step; the future has its result or its exception. Raises RuntimeError after `close`."""
+        if self._closed:
+            raise RuntimeError("the ledger is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
 
@@ -43,6 +46,7 @@ class LedgerThread:
 
     def close(self) -> None:
         """End the thread after the steps that were handed in."""
+        self._closed = True
         self._steps.put(None)
         if self._thread.ident is not None:
             self._thread.join()

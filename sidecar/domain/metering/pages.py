@@ -78,7 +78,9 @@ class PageReader:
         self._tags = source.tags
         self._family = source.metric
         for part in _PARTS:
-            self._family = self._family.removesuffix(part)
+            if source.metric.endswith(part):
+                self._family = source.metric.removesuffix(part)
+                break
         self._created = f"{self._family}_created"
         self._salt = f"{source.url}\0{source.metric}\0".encode()
         self._known: dict[str, _Series] = {}
@@ -124,7 +126,7 @@ class PageReader:
 
     def _read_starts(self, lines: Iterable[str], known: dict[str, _Series]) -> tuple[int | None, dict[bytes, int]]:
         """Return when the process started, and when each series did, in epoch microseconds."""
-        booted: int | None = None
+        processes: dict[str, int | None] = {}
         created: dict[bytes, int] = {}
         for line in lines:
             if line.startswith(self._created) and line[len(self._created) : len(self._created) + 1] in _AFTER_NAME:
@@ -134,8 +136,12 @@ class PageReader:
                     key = self._identify(labels, line, known).start_key
                     created[key] = max(start, created.get(key, 0))
             elif line.startswith(PROCESS_START) and line[len(PROCESS_START) : len(PROCESS_START) + 1] in _AFTER_NAME:
-                booted = _instant(_split(line, len(PROCESS_START))[1])
-        return booted, created
+                labels, number = _split(line, len(PROCESS_START))
+                if labels in processes:
+                    raise PageUnusable(f"has a series twice: {line[:_SHOWN]}")
+                processes[labels] = _instant(number)
+        # Of several processes none is known to be that of a counter.
+        return next(iter(processes.values())) if len(processes) == 1 else None, created
 
     def _identify(self, text: str, line: str, known: dict[str, _Series]) -> _Series:
         """Return what the labels of a line mean."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Context, Decimal, Inexact, InvalidOperation
 from enum import StrEnum
+from operator import itemgetter
 from typing import NamedTuple
 
 from sidecar.domain.metering.events import Tags
@@ -27,6 +28,8 @@ JITTER = 1_000_000
 """Microseconds by which a start time may differ and be the same: kernels derive it from a clock that is slewed."""
 MOST_SEEN = 32
 """Delta points of a series that are remembered; older ones cannot be recognized and are not billed."""
+RENDERED_WITHIN = 10 * 1_000_000
+"""Microseconds after the request for a page in which the app may make it, and a counter on it begin."""
 _EXACT = Context(prec=2000, traps=[Inexact, InvalidOperation])
 """The difference of any two floats has fewer digits; a result that would have to be rounded raises."""
 _WEEK = 7 * 24 * SECONDS
@@ -106,6 +109,12 @@ class SeriesBatch:
     """When the page was taken, or the push came; every sample of a page has this instant."""
     shift: int = 0
     """As in `SourceTerms`."""
+    every: int = 0
+    """Microseconds between two pages."""
+    clock_step: int = 0
+    """As in `SourceTerms`."""
+    free: bool = False
+    """The pod is denied: states move on, and nothing is billed."""
     whole: bool = True
     """A page, which has every series that there is; otherwise a push, which says nothing of the others."""
 
@@ -139,6 +148,28 @@ class SourceTerms:
     """Microseconds from the system clock to the sidecar's clock."""
     in_order: bool = True
     """The sidecar takes the samples itself, one after the other; otherwise a sender dates them, and may repeat them."""
+    every: int = 0
+    """Microseconds between two samples."""
+    clock_step: int = 0
+    """Microseconds by which the system clock was set since the last page: start times may have moved with it."""
+
+    @property
+    def doubt(self) -> int:
+        """Microseconds in which resets are added up: enough samples for more than `MOST_RESETS` of two workers."""
+        return max(DOUBT_LASTS, 4 * MOST_RESETS * self.every)
+
+    def start(self, sample: SeriesSample) -> int | None:
+        """Return when the counter of a sample started; None if that is not known.
+
+        OTLP senders that do not know it write the instant of the first sample.
+        """
+        if not self.in_order and sample.started_at == sample.at:
+            return None
+        return sample.started_at
+
+    def is_past(self, start: int, sample: SeriesSample) -> bool:
+        """Return whether a counter can have started then and be in the sample."""
+        return start <= sample.at + (RENDERED_WITHIN if self.in_order else 0)
 
     def hour(self, instant: int) -> Hour:
         """Return the hour of an instant by the sidecar's clock."""
@@ -180,14 +211,14 @@ def judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -
 def _judge_next(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> Judgement:
     """Judge a sample that follows another one."""
     hour = terms.hour(sample.at)
-    outcome = _compare(state, sample)
+    outcome = _compare(state, sample, terms)
     if outcome is Outcome.INCONSISTENT:
-        return _strike(state, sample, hour, strikes=1)
-    if outcome is Outcome.RESET and sample.started_at is None:
-        state = _count_reset(state, sample)
+        return _strike(state, sample, terms, strikes=1)
+    if outcome is Outcome.RESET and terms.start(sample) is None:
+        state = _count_reset(state, sample, terms)
         if state.resets > MOST_RESETS:
-            return _strike(state, sample, hour, strikes=_HELD)
-    if state.strikes and not _is_recent(state.struck_at, sample.at):
+            return _strike(state, sample, terms, strikes=_HELD)
+    if state.strikes and not _is_recent(state.struck_at, sample.at, terms):
         state = state._replace(strikes=0)
     after = _moved(state, sample, hour)
     if state.strikes >= _HELD:
@@ -200,12 +231,12 @@ def _judge_next(state: SeriesState, sample: SeriesSample, terms: SourceTerms) ->
     return _bill(after, outcome, _subtract(sample.value, base), state.hour, sample, terms)
 
 
-def _is_recent(earlier: int, at: int) -> bool:
-    return 0 <= at - earlier < DOUBT_LASTS
+def _is_recent(earlier: int, at: int, terms: SourceTerms) -> bool:
+    return 0 <= at - earlier < terms.doubt
 
 
-def _count_reset(state: SeriesState, sample: SeriesSample) -> SeriesState:
-    if _is_recent(state.resets_since, sample.at):
+def _count_reset(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> SeriesState:
+    if _is_recent(state.resets_since, sample.at, terms):
         return state._replace(resets=state.resets + 1)
     return state._replace(resets=1, resets_since=sample.at)
 
@@ -214,10 +245,10 @@ def _begin(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) 
     """Judge the first sample of a series."""
     hour = terms.hour(sample.at)
     after = SeriesState(sample.value, sample.started_at, sample.at, hour)
-    started = sample.started_at
+    started = terms.start(sample)
     # A series that was sent as deltas before has counted part of its sum.
     known_since = max(terms.since - JITTER, terms.forgotten_at or 0)
-    if started is None or started <= known_since or started > sample.at or state is not None:
+    if started is None or started <= known_since or not terms.is_past(started, sample) or state is not None:
         return Judgement(Outcome.BASE_LINE, after)
     first = terms.hour(started)
     if terms.last_at is not None and terms.last_hour is not None and terms.last_at > started:
@@ -225,25 +256,30 @@ def _begin(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) 
     return _bill(after, Outcome.BEGAN, sample.value, min(first, hour), sample, terms)
 
 
-def _compare(state: SeriesState, sample: SeriesSample) -> Outcome:
+def _compare(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> Outcome:
     """Judge a sample by the one before: INCREASED, RESET or INCONSISTENT."""
-    lower = sample.value < state.value
-    if sample.started_at is None:
+    lower, started = sample.value < state.value, terms.start(sample)
+    if started is None:
         return Outcome.RESET if lower else Outcome.INCREASED
-    if state.started_at is not None and abs(sample.started_at - state.started_at) <= JITTER:
+    if state.started_at is not None and _is_same_start(started - state.started_at, terms):
         return Outcome.INCONSISTENT if lower else Outcome.INCREASED
-    if state.at - JITTER < sample.started_at <= sample.at:
+    if state.at - JITTER < started and terms.is_past(started, sample):
         return Outcome.RESET
     if state.started_at is None and not lower:
         return Outcome.INCREASED
     return Outcome.INCONSISTENT
 
 
-def _strike(state: SeriesState, sample: SeriesSample, hour: Hour, strikes: int) -> Judgement:
-    if _is_recent(state.struck_at, sample.at):
+def _is_same_start(moved: int, terms: SourceTerms) -> bool:
+    """Return whether a start time that has moved so far may be the same. Some are derived from a clock that was set."""
+    return abs(moved) <= JITTER or (abs(terms.clock_step) > JITTER and abs(moved - terms.clock_step) <= JITTER)
+
+
+def _strike(state: SeriesState, sample: SeriesSample, terms: SourceTerms, strikes: int) -> Judgement:
+    if _is_recent(state.struck_at, sample.at, terms):
         strikes += state.strikes
     known = [state.value, sample.value] if state.peak is None else [state.value, sample.value, state.peak]
-    after = _moved(state, sample, hour)._replace(
+    after = _moved(state, sample, terms.hour(sample.at))._replace(
         started_at=sample.started_at,
         peak=max(known),
         strikes=min(strikes, _HELD),
@@ -277,9 +313,10 @@ def _judge_delta(state: SeriesState | None, sample: SeriesSample, terms: SourceT
         return Judgement(Outcome.DUPLICATE, state)
     if len(seen) == MOST_SEEN and sample.at <= min(at for _, at in seen):
         return Judgement(Outcome.STALE, state)
-    if not seen and terms.forgotten_at is not None and started < terms.forgotten_at:
-        return Judgement(Outcome.BASE_LINE, state._replace(seen=(point,)))
-    after = state._replace(at=max(sample.at, state.at), hour=max(hour, state.hour), seen=(*seen, point)[-MOST_SEEN:])
+    kept = tuple(sorted((*seen, point), key=itemgetter(1)))[-MOST_SEEN:]
+    if terms.forgotten_at is not None and started < terms.forgotten_at:
+        return Judgement(Outcome.BASE_LINE, state._replace(seen=kept))
+    after = state._replace(at=max(sample.at, state.at), hour=max(hour, state.hour), seen=kept)
     return _bill(after, Outcome.INCREASED, sample.value, min(terms.hour(started), hour), sample, terms)
 
 
@@ -295,7 +332,7 @@ def _bill(
     millionths = int(whole.to_integral_value(ROUND_FLOOR))
     if millionths > LARGEST:
         # No record can hold it, and no buyer has used it in one step.
-        return _strike(after._replace(peak=None), sample, after.hour, strikes=1)
+        return _strike(after._replace(peak=None), sample, terms, strikes=1)
     rest = _EXACT.scaleb(_EXACT.subtract(whole, Decimal(millionths)), -_DIGITS) or _NOTHING
     return Judgement(outcome, after if rest == after.rest else after._replace(rest=rest), millionths, hour)
 

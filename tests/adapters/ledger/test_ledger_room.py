@@ -5,18 +5,21 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import timedelta
+from decimal import Decimal
 from itertools import count, pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading
+from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.roomwatch import RoomWatch
 from sidecar.adapters.ledger.space import MEBIBYTE, Room, Space
-from sidecar.domain.metering.events import LedgerFull, UsageBatch
-from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, UsageBatch
+from sidecar.domain.metering.hours import hour_of, to_micros
+from sidecar.domain.metering.series import SeriesBatch
 from tests.support.books import HOUR, NOW, RULES, event
 
 SECOND = timedelta(seconds=1)
@@ -204,3 +207,77 @@ async def test_refusal_names_the_batch(ledger: Ledger) -> None:
     """A refusal says what the batch may take: otherwise a ledger that is not full by its figures seems to be."""
     with pytest.raises(LedgerFull, match=r"of 4\.0 MiB; 20000 events at a time may take 1[0-9]\.[0-9] MiB more"):
         await ledger.take([UsageBatch([event("1", id=f"{number:0200}") for number in range(20_000)])], NOW)
+
+
+class Failing:
+    """A connection of which statements with a text fail."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Pass on everything, and fail nothing yet."""
+        self.connection = connection
+        self.text: str | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Pass on."""
+        return getattr(self.connection, name)
+
+    def execute(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Run a statement, or fail as on a full or broken volume."""
+        if self.text is not None and self.text in statement:
+            raise sqlite3.OperationalError("database or disk is full")
+        return self.connection.execute(statement, *values)
+
+
+@pytest.fixture(name="failing")
+async def _failing(tmp_path: Path) -> AsyncIterator[tuple[Ledger, list[Failing]]]:
+    """Open a ledger of at most 4 MiB, with the connections that it has made."""
+    made: list[Failing] = []
+
+    def connect(path: Path) -> sqlite3.Connection:
+        made.append(Failing(open_for_writing(path)))
+        return cast("sqlite3.Connection", made[-1])
+
+    ledger = Ledger(tmp_path / "ledger.db", RULES, max_size=4 * MEBIBYTE, connect=connect)
+    await ledger.open("pod-1", "downward-api", NOW)
+    yield ledger, made
+    made[-1].text = None
+    await ledger.close()
+
+
+async def test_log_that_cannot_be_cut(failing: tuple[Ledger, list[Failing]]) -> None:
+    """A reader has made the log grow, and the full volume does not let it be cut: usage is refused, nothing ends."""
+    ledger, made = failing
+    made[-1].text = "TRUNCATE"
+
+    async def fill() -> None:
+        for number in range(1000):
+            events = [event("1", id=f"id-{number}-{each}-{'x' * 100}") for each in range(200)]
+            await ledger.take([UsageBatch(events)], NOW)
+
+    with closing(open_for_reading(ledger.path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM bucket").fetchone()
+        with pytest.raises(LedgerUnavailable) as refused:
+            await fill()
+    assert "the ledger's room cannot be measured: database or disk is full" in str(refused.value)
+
+
+async def test_series_that_cannot_be_read(failing: tuple[Ledger, list[Failing]]) -> None:
+    """A page whose states cannot be read is refused as any other usage, and taken on a fresh connection."""
+    ledger, made = failing
+    await ledger.begin_series({"requests": "page"}, NOW)
+    batch = SeriesBatch("requests", (), Decimal(1), to_micros(NOW))
+    made[-1].text = "FROM source"
+    with pytest.raises(LedgerUnavailable):
+        await ledger.take_series([batch], NOW)
+    assert 0 == (await ledger.take_series([batch], NOW))[0].millionths
+    assert 2 == len(made)
+
+
+async def test_closed_ledger_takes_no_step(tmp_path: Path) -> None:
+    """A step after the end is an error, not a wait without end."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await ledger.close()
+    with pytest.raises(RuntimeError, match="the ledger is closed"):
+        await ledger.take([UsageBatch([event("1")])], NOW)

@@ -83,6 +83,21 @@ def test_start_without_meaning(start: str) -> None:
     assert sample.started_at is None
 
 
+def test_start_of_several_processes() -> None:
+    """Of several processes on one page none is known to be that of a counter."""
+    starts = "".join(f'process_start_time_seconds{{worker="{each}"}} {each}\n' for each in (1, 2))
+    (sample,) = read(f"requests_total 7\n{starts}").samples
+    assert sample.started_at is None
+
+
+def test_creation_of_a_count_with_total() -> None:
+    """The name of a counter loses one suffix only, or its creation is not found."""
+    text = "# TYPE order_count counter\norder_count_total 7\norder_count_created 3.5\n"
+    reader = PageReader(Prometheus("http://127.0.0.1/metrics", "order_count_total"))
+    (sample,) = reader.read(text, AT, openmetrics=False).samples
+    assert 3_500_000 == sample.started_at
+
+
 def test_exemplars_and_instants_are_ignored() -> None:
     """The instant and the exemplar of a line are skipped."""
     lines = ('requests_total{a="1"} 7 1763.5 # {trace_id="x"} 0.67 1763.1', "requests_total 8 # {} 1", "# EOF\n")
@@ -100,6 +115,7 @@ def test_exemplars_and_instants_are_ignored() -> None:
         ("requests_total 0x10\n", "has a value that no counter has"),
         ("requests_total 1_0\n", "has a value that no counter has"),
         ('requests_total{a="1",b="2"} 1\nrequests_total{b="2",a="1",} 1\n', 'has a series twice: requests_total{b="2"'),
+        ("process_start_time_seconds 1\nprocess_start_time_seconds 2\nrequests_total 1\n", "has a series twice"),
         ('requests_total{a="1} 1\n', "has a line that is not valid"),
         ('requests_total{a="1"\n', "has a line that is not valid"),
         ("requests_total\t\n", "has a line that is not valid"),

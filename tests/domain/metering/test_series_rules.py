@@ -15,6 +15,7 @@ from sidecar.domain.metering.series import (
     JITTER,
     MOST_RESETS,
     MOST_SEEN,
+    RENDERED_WITHIN,
     Judgement,
     SeriesSample,
     SeriesState,
@@ -70,7 +71,8 @@ def last(*samples: SeriesSample, terms: SourceTerms = TERMS) -> Judgement:
         (None, TERMS, ("base-line", 0)),
         (TERMS.since - JITTER, TERMS, ("base-line", 0)),
         (TERMS.since - JITTER + 1, TERMS, ("began", 7)),
-        (NOW + 1, TERMS, ("base-line", 0)),
+        (NOW + RENDERED_WITHIN, TERMS, ("began", 7)),
+        (NOW + RENDERED_WITHIN + 1, TERMS, ("base-line", 0)),
         (BOOT, replace(TERMS, forgotten_at=BOOT), ("base-line", 0)),
         (BOOT, replace(TERMS, forgotten_at=BOOT - 1), ("began", 7)),
     ],
@@ -152,6 +154,44 @@ def test_ten_resets_an_hour() -> None:
     assert {"base-line", "reset", "increased"} == {outcome for outcome, _ in follow(*samples)}
 
 
+@pytest.mark.parametrize("minutes", [3, 10])
+def test_two_workers_of_a_page_that_is_read_seldom(minutes: int) -> None:
+    """A page that has few samples in an hour needs more hours to be judged, and is."""
+    terms = replace(TERMS, every=minutes * MINUTE)
+    samples = [sample(str(1000 - each % 2), minutes * each, None) for each in range(100)]
+    found = [outcome for outcome, _ in follow(*samples, terms=terms)]
+    assert MOST_RESETS == found.count("reset")
+    assert {"inconsistent", "held"} == set(found[2 * MOST_RESETS + 1 :])
+
+
+@pytest.mark.parametrize("step", [8 * 60 * MINUTE, -20 * MINUTE])
+def test_start_that_moves_with_the_clock(step: int) -> None:
+    """A start time that is derived from the system clock moves when the clock is set; the counter has not restarted."""
+    terms = replace(TERMS, clock_step=step)
+    before = judge(None, sample("1000"), TERMS).state
+    set_by = step / MINUTE
+    found = judge(before, sample("1002", 1 + set_by, BOOT + step), terms)
+    assert ("increased", 2) == (found.outcome, found.millionths // MILLION)
+    after = judge(found.state, sample("1003", 2 + set_by, BOOT + step), TERMS)
+    assert ("increased", 1) == (after.outcome, after.millionths // MILLION)
+    lower = judge(before, sample("999", 1 + set_by, BOOT + step), terms)
+    assert ("inconsistent", 0) == (lower.outcome, lower.millionths)
+
+
+def test_sender_that_does_not_know_the_start() -> None:
+    """A collector that does not know the start writes the instant of its first point: it is no start from zero."""
+    terms = replace(TERMS, in_order=False)
+    samples = [
+        sample("1000", 0, NOW),
+        sample("1010", 1, NOW),
+        sample("1011", 2, NOW + 2 * MINUTE),  # the collector restarts
+        sample("1013", 3, NOW + 2 * MINUTE),
+        sample("5", 4, NOW + 4 * MINUTE),  # the app restarts
+    ]
+    expected = [("base-line", 0), ("increased", 10), ("increased", 1), ("increased", 2), ("reset", 5)]
+    assert expected == follow(*samples, terms=terms)
+
+
 def test_step_belongs_to_earlier_hour() -> None:
     """A step, and a reset, belong to the hour of the sample before."""
     assert hour_of_micros(NOW) == last(sample("1"), sample("2", 45)).hour
@@ -202,6 +242,22 @@ def test_old_delta_is_not_counted() -> None:
     """A point that is older than all that are remembered cannot be recognized."""
     points = [delta("1", each, each + 1) for each in range(MOST_SEEN + 1)]
     assert ("stale", 0) == follow(*points, delta("1", 0, 1))[-1]
+
+
+def test_late_delta_forgets_no_newer_one() -> None:
+    """A late point takes no newer one out of memory, whose repetition would count again."""
+    points = [delta("1", each, each + 1) for each in range(1, MOST_SEEN + 1)]
+    late = delta("1", 0, 1)
+    found = follow(*points, late, *points, late)
+    assert MOST_SEEN + 1 >= sum(billed for _, billed in found)
+    assert {"duplicate", "stale"} == {outcome for outcome, _ in found[MOST_SEEN + 1 :]}
+
+
+def test_deltas_before_a_gap_of_the_source() -> None:
+    """No interval that began while the source was not measured counts, however many come."""
+    terms = replace(TERMS, forgotten_at=NOW + 3 * MINUTE)
+    found = follow(*(delta("1", each, each + 1) for each in range(5)), terms=terms)
+    assert [("base-line", 0)] * 3 + [("increased", 1)] * 2 == found
 
 
 def test_delta_hour() -> None:
