@@ -235,7 +235,7 @@ def _counters(status: Status, counting: Mapping[str, CounterView]) -> Iterator[M
     )
     yield _labeled(
         "marketplace_source_series_folded",
-        "Series of the last sample with label values that are no valid tags: they count without tags.",
+        "Series of the last sample with invalid label values for tags: they count without tags.",
         "dimension",
         {dimension: view.folded for dimension, view in counting.items()},
     )

@@ -90,10 +90,15 @@ class Cluster:
         )
         return ClusterLink(pod, reporter)
 
-    async def report(self, read_situation: Callable[[], Situation]) -> None:
-        """Report this pod's state until cancelled; return without a link."""
+    async def report(
+        self, read_situation: Callable[[], Situation], on_deletion: Callable[[], None] | None = None
+    ) -> None:
+        """Report this pod's state until cancelled; return without a link.
+
+        `on_deletion` is called once the pod's deletion is seen; None if it is not watched for.
+        """
         if self._link is not None:
-            await self._link.reporter.run(read_situation)
+            await self._link.reporter.run(read_situation, on_deletion)
 
     async def ask_end(self) -> PodEnd:
         """Ask whether the pod is terminating. Assume it is if the cluster cannot answer within a few seconds."""

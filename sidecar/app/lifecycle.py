@@ -130,7 +130,9 @@ async def run(
             components.scraping.run(),
             *(() if components.licensed_start is None else (components.licensed_start.probe.run(),)),
             *(each.run(clock) for each in watch_setup(settings, environ, components.client, faults)),
-            cluster.report(components.health.situation),
+            cluster.report(
+                components.health.situation, components.scraping.hasten if components.scraping.present else None
+            ),
             _end(stop),
         )
         try:

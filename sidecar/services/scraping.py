@@ -1,8 +1,8 @@
 """Reads the counters that the app exposes, and stores what their increases prove.
 
-A page is taken every `every` and at each hour's end. The ledger judges it by the states that it keeps, so nothing here
-has to survive: a page that is lost, or that the ledger refuses, is made up by the next good one. Fetching and reading
-run on a thread.
+A page is taken every `every`, at each hour's end, and every second once the pod's deletion is known. The ledger judges
+it by the states that it keeps, so nothing here has to survive: a page that is lost, or that the ledger refuses, is made
+up by the next good one. Fetching and reading run on a thread.
 """
 
 import asyncio
@@ -33,6 +33,8 @@ SILENT_CURE = (
     "Check that the app serves the page at this address. The next good page makes up what was counted meanwhile, but "
     "what is counted before a restart of the app is lost."
 )
+DELETED_EVERY = timedelta(seconds=1)
+"""Between two pages of a pod that is deleted: nothing announces when its app ends."""
 INCONSISTENT_CURE = (
     "Make one process count all requests of the page, or expose a page for each worker: the counter has gone down "
     "without a restart, so its increase is not known and not billed."
@@ -75,6 +77,8 @@ class _Scraper:
     detail: str = ""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """One page at a time."""
+    rest: asyncio.Timeout | None = None
+    """Ends the wait for the next page; None while there is no wait."""
 
     def view(self) -> SourceView:
         """Return the source for the status."""
@@ -116,7 +120,13 @@ class Scraping:
         self._clock = clock
         self._fetch = fetch
         self._faults = faults
+        self._deleted = False
         self._finished = False
+
+    @property
+    def present(self) -> bool:
+        """Whether a dimension has such a source."""
+        return bool(self._scrapers)
 
     @property
     def views(self) -> list[SourceView]:
@@ -131,28 +141,44 @@ class Scraping:
             for scraper in self._scrapers:
                 group.create_task(self._follow(scraper))
 
+    def hasten(self) -> None:
+        """Take a page immediately, and one each second from now on: the pod is deleted, and its app ends soon."""
+        self._deleted = True
+        for scraper in self._scrapers:
+            if scraper.rest is not None and not scraper.rest.expired():
+                scraper.rest.reschedule(asyncio.get_running_loop().time())
+
     async def finish(self) -> None:
         """Take the last page of each source, once. A page that does not come any more is no fault."""
         if self._finished:
             return
         self._finished = True
-        await asyncio.gather(*(self._scrape(scraper, last=True) for scraper in self._scrapers))
+        await asyncio.gather(*(self._scrape(scraper, at_end=True) for scraper in self._scrapers))
 
     async def _follow(self, scraper: _Scraper) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            await self._scrape(scraper)
-            # By the loop's time as well: a wall clock that goes back would keep this wait from ending.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(scraper.source.every.total_seconds()):
-                    await self._clock.sleep_until(end_of(hour_of(self._clock.now())))
+            began_at = loop.time()
+            await self._scrape(scraper, at_end=self._deleted)
+            await self._rest(scraper, loop.time() - began_at)
 
-    async def _scrape(self, scraper: _Scraper, *, last: bool = False) -> None:
+    async def _rest(self, scraper: _Scraper, took: float) -> None:
+        """Wait for the next page's time; `took` is what the last one took, in seconds."""
+        # A large page takes half of the time at most, and leaves the rest to the app that shuts down.
+        pause = max(DELETED_EVERY.total_seconds(), took) if self._deleted else scraper.source.every.total_seconds()
+        with suppress(TimeoutError):
+            # By the loop's time as well: a wall clock that goes back would keep this wait from ending.
+            async with asyncio.timeout(pause) as scraper.rest:
+                await self._clock.sleep_until(end_of(hour_of(self._clock.now())))
+        scraper.rest = None
+
+    async def _scrape(self, scraper: _Scraper, *, at_end: bool = False) -> None:
         async with scraper.turn:
             at = self._counters.instant
             try:
                 page = await asyncio.to_thread(self._read, scraper, at)
             except PageUnusable as unusable:
-                if not last:
+                if not at_end:
                     self._note_unusable(scraper, str(unusable))
                 return
             await self._take(scraper, page, at)

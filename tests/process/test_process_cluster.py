@@ -1,6 +1,7 @@
 """The whole sidecar in a pod, with an API server that plays the cluster: its end, its condition, its missing Role."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from sidecar.app import lifecycle as app
 from sidecar.commands.demo.environment import free_port, wait_for
+from sidecar.services.pod_reporter import LOOK_INTERVAL
 from sidecar.settings import load
 from tests.support.apiserver import EVENTS, HANG, POD, STATUS, ApiServer
 
@@ -27,9 +30,10 @@ GATE = "example.com/entitled"
 class Pod:
     """One process of the sidecar in a pod."""
 
-    def __init__(self, site: "Site", server: ApiServer, ask: "Ask") -> None:
+    def __init__(self, site: "Site", server: ApiServer, ask: "Ask", **changes: Any) -> None:
         self.port = free_port()
-        config = site.write(api={"port": self.port}, kubernetes={"readiness_gate": GATE}, shutdown={"timeout": "20s"})
+        api, gate, shutdown = {"port": self.port}, {"readiness_gate": GATE}, {"timeout": "20s"}
+        config = site.write(api=api, kubernetes=gate, shutdown=shutdown, **changes)
         self.settings = load(str(config), {})
         self.server = server
         self._ask = ask
@@ -148,3 +152,33 @@ async def test_silent_cluster_stops_nothing(living: Pod, server: ApiServer, emul
             await living.report("2")
     assert {(HOUR, "requests"): "2"} == await asyncio.to_thread(emulator.held)
     assert ["unknown"] == [line["pod_ends"] for line in lines if line["event"] == "shutdown.cluster_asked"]
+
+
+async def test_counter_of_deleted_pod(site: "Site", server: ApiServer, ask: "Ask", emulator: "Emulator") -> None:
+    """Counters are read when the deletion is seen and until the app ends, long before their next regular sample."""
+    registry = CollectorRegistry()
+    page, _ = start_http_server(0, "127.0.0.1", registry)
+    source = {"url": f"http://127.0.0.1:{page.server_port}/metrics", "metric": "served_total", "every": "10m"}
+    dimension = {"name": "requests", "source": {"prometheus": source}}
+    living = Pod(site, server, ask, metering={"dimensions": [dimension]})
+
+    def billed(quantity: str) -> bool:
+        return bool(living.get("status")["conservation"]["dimensions"]["requests"]["accepted"] == quantity)
+
+    async with living.running():
+        await living.await_true("the first page", lambda: living.get("status")["sources"][0]["last_sample_at"])
+        Gauge("process_start_time_seconds", "Start.", registry=registry).set(time.time())
+        counter = Counter("served", "What is sold.", registry=registry)
+        counter.inc(3)
+        asked = len(server.asked(POD))
+        server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T10:30:00Z"
+        await living.await_true("the page of the deletion", lambda: billed("3"))
+        counter.inc(4)
+        await living.await_true("a later page", lambda: billed("7"))
+        page.shutdown()
+        page.server_close()
+        await asyncio.sleep(LOOK_INTERVAL.total_seconds() + 1)
+        await living.await_true("no fault", lambda: living.get("status")["faults"] == [])
+    # One read saw the deletion; the other is the question at shutdown.
+    assert asked + 2 == len(server.asked(POD))
+    assert {(HOUR, "requests"): "7"} == await asyncio.to_thread(emulator.held)

@@ -24,7 +24,7 @@ from sidecar.domain.pod.reports import Condition, PodEvent, Situation
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import ProbeAnswer
 from sidecar.services.faults import FaultRegister
-from sidecar.services.pod_reporter import LONGEST_WAIT, PodReporter
+from sidecar.services.pod_reporter import LONGEST_WAIT, LOOK_INTERVAL, PodReporter
 from sidecar.system_clock import SystemClock
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class Stage:
         self.pod = FakePod()
         self.faults = FaultRegister()
         self.situation = situation(State.PENDING)
+        self.deletions: list[datetime] = []
+        self._clock = clock
         self.reporter = PodReporter(
             api=self.pod,
             faults=self.faults,
@@ -90,9 +92,10 @@ class Stage:
         )
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Let the reporter run."""
-        task = asyncio.create_task(self.reporter.run(lambda: self.situation))
+    async def running(self, *, watching: bool = False) -> AsyncIterator[None]:
+        """Let the reporter run, and watch for the pod's deletion if `watching`."""
+        seen = (lambda: self.deletions.append(self._clock.now())) if watching else None
+        task = asyncio.create_task(self.reporter.run(lambda: self.situation, seen))
         try:
             yield
             assert not task.done()
@@ -207,6 +210,36 @@ async def test_switches_are_kept(clock: "ManualClock") -> None:
     async with stage.running():
         await clock.advance(MINUTE)
     assert [Access.GET_POD] == stage.pod.calls
+
+
+async def test_deletion_is_seen_once(clock: "ManualClock") -> None:
+    """The deletion is seen within the interval of the reads, after failed reads as well, and ends the reads."""
+    stage = Stage(clock, gate=None, events=False)
+    async with stage.running(watching=True):
+        await clock.advance(MINUTE)
+        stage.pod.faults[Access.GET_POD] = Fault.UNREACHABLE
+        await clock.advance(MINUTE)
+        stage.pod.faults.clear()
+        await clock.advance(LONGEST_WAIT + SECOND)
+        assert ([], []) == (stage.deletions, stage.faults.findings)
+        deleted_at = clock.now()
+        stage.pod.view = replace(POD, deleted=True, left=MINUTE)
+        with structlog.testing.capture_logs() as lines:
+            await clock.advance(LOOK_INTERVAL + SECOND)
+        read = len(stage.pod.calls)
+        await clock.advance(MINUTE)
+    assert [True] == [at - deleted_at <= LOOK_INTERVAL + SECOND for at in stage.deletions]
+    assert [("kubernetes.deletion_seen", MINUTE)] == [(line["event"], line["grace_left"]) for line in lines]
+    assert read == len(stage.pod.calls)
+
+
+async def test_deletion_of_another_pod(clock: "ManualClock") -> None:
+    """A pod of the same name with another UID is not this one: its deletion changes nothing."""
+    stage = Stage(clock, gate=None, events=False)
+    stage.pod.view = replace(POD, uid="u-2", deleted=True)
+    async with stage.running(watching=True):
+        await clock.advance(MINUTE)
+    assert [] == stage.deletions
 
 
 async def test_living_pod_is_told(clock: "ManualClock") -> None:

@@ -294,6 +294,65 @@ def test_last_page(pod: Pod) -> None:
     assert 3 * MILLION == pod.accepted()
 
 
+def test_deletion_is_seen(pod: Pod) -> None:
+    """From the deletion on a page is taken each second: what the app counts until a second before its end is billed."""
+    billed: list[int] = []
+
+    def step(*, end: bool = False) -> None:
+        billed.append(pod.accepted() // MILLION)
+        pod.serve(1)
+        pod.broken = "cannot be reached" if end else None
+
+    def hasten() -> None:
+        pod.scraping.hasten()
+
+    with capture_logs() as lines:
+        live(
+            pod,
+            1,
+            pod.restart,
+            lambda: pod.serve(10),
+            15,
+            step,
+            4,
+            step,
+            hasten,
+            0.1,
+            step,
+            1,
+            step,
+            0.8,
+            lambda: step(end=True),
+            SILENT_AFTER.seconds * 2,
+            step,
+        )
+    # The two counts before the deletion come with it, and what is counted after the app's last page never.
+    assert [10, 10, 12, 13, 13, 13] == billed
+    assert ((SourceState.MEASURING, []), []) == (pod.state, lines)
+
+
+def test_slow_page_of_deleted_pod(pod: Pod) -> None:
+    """A page that takes longer than a second is followed by as long a pause."""
+    taken: list[float] = []
+
+    async def live_on() -> None:
+        scraping = pod.make()
+        loop = asyncio.get_running_loop()
+
+        async def scrape(scraper: object, *, at_end: bool = False) -> None:
+            taken.append(loop.time())
+            await asyncio.sleep(5)
+
+        scraping._scrape = scrape  # type: ignore[method-assign]
+        scraping.hasten()
+        process = asyncio.create_task(pod.follow(scraping))
+        await asyncio.sleep(26)
+        process.cancel()
+
+    simulate(live_on())
+    assert [0, 10, 20] == [round(at) for at in taken]
+
+
 MOVES = st.one_of(
     st.tuples(st.just("serve"), st.sampled_from("ab"), st.floats(0, 1000)),
     st.sampled_from(["page", "lost page", "full", "kill", "restart"]).map(lambda word: (word, "", 0.0)),
