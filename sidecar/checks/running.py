@@ -38,6 +38,16 @@ class RunningSidecar:
                 case _:
                     continue
 
+    def last_sample(self, dimension: str) -> str | None:
+        """Return when the source of a dimension has brought its last sample in this process; None if it has not."""
+        for source in self.document.get("sources") or ():
+            match source:
+                case {"dimension": str(name), "last_sample_at": str(at)} if name == dimension:
+                    return at
+                case _:
+                    continue
+        return None
+
     @property
     def state(self) -> str | None:
         """The state of its entitlement."""

@@ -95,7 +95,8 @@ def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSi
     path, mode = settings.ledger.path, settings.marketplace.mode
     ours = running is not None and running.uses(path)
     yield CheckRun([PRICE], lambda: [check_price(settings)])
-    yield CheckRun([SOURCES], lambda: [check_sources(settings.metering.dimensions)])
+    dimensions = settings.metering.dimensions
+    yield CheckRun([SOURCES], lambda: [check_sources(dimensions, settings.api, environ, running if ours else None)])
     yield CheckRun([keys.KEYS], lambda: [keys.check_keys(settings.product, settings.marketplace)])
     yield CheckRun([keys.ROTATION], lambda: [keys.check_rotation(settings, running)])
     yield CheckRun([REGION], lambda: [check_region(settings.marketplace, environ)])
