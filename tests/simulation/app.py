@@ -148,7 +148,7 @@ class App:
             naming = random.choice(["ids", "ids", "ids", "key", "none"])
             events = []
             for _ in range(random.randint(1, 4)):
-                dimension = random.choice(list(self.rules.dimensions.values()))
+                dimension = random.choice([each for each in self.rules.dimensions.values() if each.source is None])
                 if dimension.aggregation is Aggregation.LAST:
                     # Two of them in one commit would leave open which of two right results is the right one.
                     if dimension.name in with_last:

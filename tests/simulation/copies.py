@@ -13,6 +13,7 @@ from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.rules import MeteringRules
 from tests.simulation.clocks import PodClock
+from tests.simulation.counting import CountingApp
 from tests.simulation.disk import Volume
 from tests.simulation.marketplace import PodClient, Service
 from tests.simulation.process import PodGate, Process
@@ -36,6 +37,7 @@ class Copy:
         clock: PodClock,
         rules: MeteringRules,
         random: Random,
+        counting: CountingApp | None,
     ) -> None:
         """Copy the ledger at `original` to `path`; `witness` is the original's."""
         with closing(open_for_reading(original)) as source, closing(sqlite3.connect(path)) as target:
@@ -55,6 +57,7 @@ class Copy:
             draw=random.random,
             longest_sleep=timedelta(hours=1),
             volume=Volume(),
+            counting=counting,
         )
 
     async def start(self) -> None:

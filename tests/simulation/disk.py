@@ -169,8 +169,9 @@ class Disk:
         """Show a commit to the witness, if it changed something."""
         if connection.total_changes != self._changes:
             self._changes = connection.total_changes
+            taken, self.taken = self.taken, []
             with self.unobserved():
-                self._committed(connection, self.taken)
+                self._committed(connection, taken)
 
 
 class _Connection(sqlite3.Connection):

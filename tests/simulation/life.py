@@ -18,6 +18,7 @@ from sidecar.domain.status import Terms
 from tests.simulation.app import App
 from tests.simulation.clocks import PodClock, World
 from tests.simulation.copies import Copy
+from tests.simulation.counting import CountingApps
 from tests.simulation.disk import DiskFault, Volume
 from tests.simulation.figures import Figures, Outcome
 from tests.simulation.marketplace import SILENT, Fault, PodClient, Service
@@ -87,6 +88,7 @@ class Life:
             take=self._take,
         )
         self._pods = 1
+        self._counting = CountingApps(plan.rules, self._clock, shows_starts=plan.shows_starts)
         self._process: Process | None = None
         self._started_at = 0.0
         self._leapt = False
@@ -104,6 +106,7 @@ class Life:
             await self._pass_time(action.after)
             self.witness.note(f"ACTION {action.kind} {action.seed}")
             self.figures.faults[action.kind.value] += action.kind is not Kind.USE
+            self._counting.serve()
             await self._perform(action, Random(action.seed))
         await self._recover()
         self._count()
@@ -186,7 +189,8 @@ class Life:
         self._copies += 1
         path = self._path.with_name(f"copy-{self._copies}.db")
         chance = Random(random.getrandbits(32))
-        copy = Copy(self._path, path, self.witness, self._service, self._clock, self._rules, chance)
+        counting = self._counting.of(path.stem)
+        copy = Copy(self._path, path, self.witness, self._service, self._clock, self._rules, chance, counting)
         self._copy = copy
         await copy.start()
         await self._pass_time(random.random() * 10 * 3600)
@@ -329,6 +333,7 @@ class Life:
             longest_sleep=self._plan.longest_sleep,
             volume=self._volume,
             probing=self._plan.probing,
+            counting=self._counting.of(pod),
         )
         self.witness.reconfigure(self._rules)
         self._app.rules = self._rules
@@ -385,4 +390,5 @@ class Life:
     def _count(self) -> None:
         self.figures.commits = self.witness.commits
         self.figures.faults += self._service.injected
+        self.figures.faults += self._counting.figures
         self.figures.answers += self.witness.answers + self._app.answers

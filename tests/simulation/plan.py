@@ -89,6 +89,8 @@ class Plan:
     actions: tuple[Action, ...]
     probing: ProbeHour | None = None
     """The pods prove the subscription by a start probe of this hour; None leaves the gate to the simulation."""
+    shows_starts: bool = True
+    """The page of an app that counts has the start time of its process."""
 
 
 def draw_rules(random: Random) -> MeteringRules:

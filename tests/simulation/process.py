@@ -1,7 +1,7 @@
 """One life of the sidecar's process: the real ledger, intake and submitter, from opening to draining or to death."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,14 +17,19 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.app.drain import OPEN_HOUR_RESERVE
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, EntitlementSource, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
+from sidecar.domain.metering.pages import PageUnusable
 from sidecar.domain.metering.rules import MeteringRules
+from sidecar.domain.metering.sources import Prometheus
 from sidecar.domain.policy import EntitlementCheck, ProbeHour
+from sidecar.services.counting import Counters
 from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
+from sidecar.services.scraping import FetchedPage, Scraping
 from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
 from tests.simulation.clocks import PodClock
+from tests.simulation.counting import CountingApp
 from tests.simulation.disk import Crash, Disk, Volume
 from tests.simulation.marketplace import PodClient
 from tests.simulation.witness import Witness
@@ -44,11 +49,34 @@ class WatchedLedger(Ledger):
     def __init__(self, path: Path, rules: MeteringRules, disk: Disk, volume: Volume) -> None:
         super().__init__(path, rules, max_size=MAX_SIZE, connect=disk.connect)
         self._disk = disk
+        self.counts = False
+        """It is noted that counters are read."""
         # The free bytes of the machine that simulates are nothing to go by.
         self._space = Space(path, MAX_SIZE, volume.free)
 
     def _perform(self, step: Callable[[], Result]) -> asyncio.Future[Result]:
         return asyncio.get_running_loop().run_in_executor(None, step)
+
+    async def begin_series(self, origins: Mapping[str, str], at: datetime) -> None:
+        await super().begin_series(origins, at)
+        self.counts = True
+
+    def _write_within_room(
+        self, store: Store, usage: Sequence[UsageBatch], now: datetime, write: Callable[[], Result], states: int = 0
+    ) -> Result:
+        if self._disk.taking:
+            return super()._write_within_room(store, usage, now, write, states)
+
+        def count() -> Result:
+            written = write()
+            self._disk.taken = [(batch, Receipt(len(batch.events), duplicates=0)) for batch in usage]
+            return written
+
+        self._disk.taking = True
+        try:
+            return super()._write_within_room(store, usage, now, count, states)
+        finally:
+            self._disk.taking, self._disk.taken = False, []
 
     def _take(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
         self._disk.taking = True
@@ -123,6 +151,7 @@ class Process:
         longest_sleep: timedelta,
         volume: Volume,
         probing: ProbeHour | None = None,
+        counting: CountingApp | None = None,
     ) -> None:
         self.pod = pod
         self.disk = Disk(witness.see_commit, witness.see_disturbance, self._die, volume)
@@ -138,6 +167,18 @@ class Process:
         self._longest_sleep = longest_sleep
         self._intake = UsageIntake(store=self._ledger, gate=self._gate, clock=clock)
         self._tasks: list[asyncio.Task[None]] = []
+        self._counting = counting
+        witness.counting = counting
+        dimensions = list(rules.dimensions.values())
+        origins = {each.name: each.source.origin for each in dimensions if isinstance(each.source, Prometheus)}
+        self._counters = Counters(origins=origins, store=self._ledger, clock=clock, system=clock)
+        self._scraping = Scraping(
+            dimensions=dimensions,
+            counters=self._counters,
+            clock=clock,
+            fetch=_no_page if counting is None else counting.fetch,
+            faults=FaultRegister(),
+        )
 
     def _probe_by(self, hour: ProbeHour, rules: MeteringRules, draw: Callable[[], float]) -> Registrar:
         """Return the real registrar, which opens the gate by a start probe of the first dimension."""
@@ -192,10 +233,18 @@ class Process:
         loops = [self._intake.run(), self._submitter.run()]
         if self._registrar is not None:
             loops.append(self._registrar.run())
+        if self._counting is not None:
+            loops.append(self._count(self._counting))
         for loop in loops:
             task = asyncio.create_task(loop)
             task.add_done_callback(self._watch)
             self._tasks.append(task)
+
+    async def _count(self, app: CountingApp) -> None:
+        """Let the app start once counting has begun, as the kubelet does, and read its page."""
+        await self._counters.begin()
+        app.start(noted=self._ledger.counts)
+        await self._scraping.run()
 
     async def take(self, batch: UsageBatch) -> Receipt:
         """Take usage, as the API does."""
@@ -233,6 +282,7 @@ class Process:
         # The process ends with its time, and with a disk that fails it; the next start continues.
         with suppress(TimeoutError, LedgerUnavailable):
             async with asyncio.timeout_at(deadline):
+                await self._scraping.finish()
                 with suppress(TimeoutError):
                     async with asyncio.timeout_at(deadline - OPEN_HOUR_RESERVE.total_seconds()):
                         await self._submitter.drain(ending=False)
@@ -272,3 +322,7 @@ class Process:
             with suppress(Exception):
                 self._witness.fail(f"a loop of the process ended: {error!r}")
             self.ended.set()
+
+
+def _no_page(url: str, within: timedelta) -> FetchedPage:
+    raise PageUnusable("is not served")

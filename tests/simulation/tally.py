@@ -159,7 +159,8 @@ class Tally:
             for event in batch.events:
                 if event.id is not None:
                     continue
-                if self._nameless.pop((event.dimension, event.quantity), None) is None:
+                measured = self.rules.dimensions[event.dimension].source is not None
+                if not measured and self._nameless.pop((event.dimension, event.quantity), None) is None:
                     raise Miscount(f"an event without an id was counted twice: {event}")
                 at = clock if event.timestamp is None else to_micros(event.timestamp)
                 found.append(Counted(event, self._hour(connection, event, clock), at))

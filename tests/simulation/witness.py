@@ -20,6 +20,7 @@ from sidecar.emulator.state.entries import MeteringRecord
 from sidecar.marketplace import MarketplaceError, MeterUsageRequest, Taken
 from tests.simulation import auditing
 from tests.simulation.clocks import PodClock
+from tests.simulation.counting import COUNTED, CountingApp
 from tests.simulation.disk import Taken as TakenBatches
 from tests.simulation.tally import Miscount, Product, Tally
 
@@ -52,6 +53,8 @@ class Witness:
         self.facts = auditing.Facts()
         self.rules = rules
         self.reconfigure(rules)
+        self.counting: CountingApp | None = None
+        """The app of the pod, if it counts."""
         self.draining = False
         """The process is ending: it may submit what has not ended."""
         self.commits = 0
@@ -99,6 +102,7 @@ class Witness:
             self._tally.absorb(connection, to_micros(self._clock.now()), taken)
         except Miscount as miscount:
             self.fail(str(miscount))
+        self._judge_counters(connection, taken)
         for name, terms in conservation.terms(connection).items():
             if not terms.balanced:
                 self.fail(f"the terms of {name} do not balance: {terms}")
@@ -117,6 +121,15 @@ class Witness:
         if self.commits >= self._next_audit:
             self._next_audit = self.commits + AUDIT_EVERY + 4 * len(self._owners)
             self.audit(connection)
+
+    def _judge_counters(self, connection: sqlite3.Connection, taken: TakenBatches) -> None:
+        """Judge what a commit bills of the app's counters."""
+        if self.counting is None:
+            return
+        measured = [event for batch, _ in taken for event in batch.events if event.dimension == COUNTED]
+        breach = self.counting.see_commit(connection, measured)
+        if breach is not None:
+            self.fail(breach)
 
     def see_sent(self, pod: str, request: MeterUsageRequest) -> int:
         """Judge a submission as it leaves; the number of its record in the trace."""
