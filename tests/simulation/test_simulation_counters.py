@@ -42,3 +42,8 @@ def test_increase_billed_twice_is_found(folder: Path, monkeypatch: pytest.Monkey
     breach = run(draw_counting_plan(7), folder).breach
     assert breach is not None
     assert "which has counted" in breach
+
+
+def test_states_that_cannot_be_read(folder: Path) -> None:
+    """A disk that fails while the states are read costs a page, not the process, as in seed 103."""
+    assert run(draw_counting_plan(103), folder).breach is None

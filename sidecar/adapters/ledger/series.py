@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from sidecar.adapters.ledger import taking
 from sidecar.adapters.ledger.series_rows import COLUMNS, Row, read_state, write_state
 from sidecar.adapters.ledger.store import Store
-from sidecar.domain.metering.events import Tags, UsageBatch, UsageEvent
+from sidecar.domain.metering.events import LedgerUnavailable, Tags, UsageBatch, UsageEvent
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros
 from sidecar.domain.metering.measuring import dated
 from sidecar.domain.metering.quantity import LARGEST
@@ -102,8 +102,15 @@ def _source(store: Store, dimension: str) -> sqlite3.Row | None:
 
 
 def judge_batches(store: Store, batches: Sequence[SeriesBatch]) -> list[Judged]:
-    """Return what batches mean; writes nothing. They are of different dimensions."""
-    return [_judge_batch(store, batch) for batch in batches]
+    """Return what batches mean; writes nothing. They are of different dimensions.
+
+    Raises:
+        LedgerUnavailable: The states cannot be read.
+    """
+    try:
+        return [_judge_batch(store, batch) for batch in batches]
+    except sqlite3.Error as error:
+        raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
 
 
 def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
