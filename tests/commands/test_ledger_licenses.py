@@ -74,7 +74,9 @@ def test_nothing_remembered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     """A ledger without a license, or from before checkouts, has none to show."""
     path = tmp_path / "ledger.db"
     books = Books(path)
-    books.store.connection.executescript("DROP TABLE checkout; PRAGMA user_version = 2;")
+    books.store.connection.executescript(
+        "DROP TABLE series; DROP TABLE source; DROP TABLE checkout; PRAGMA user_version = 2;"
+    )
     books.close()
     assert 0 == main(["ledger", "licenses", "--json", "--read-only", "--ledger", str(path)])
     assert {"license": None, "checkouts": []} == json.loads(capsys.readouterr().out)

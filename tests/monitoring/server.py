@@ -73,6 +73,11 @@ class Prometheus:
             raise
         return self
 
+    @property
+    def page(self) -> str:
+        """The URL of its own metrics."""
+        return self._url.replace("/api/v1/", "/metrics")
+
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()

@@ -34,6 +34,7 @@ def test_rows_follow_the_work() -> None:
         "Conservation by dimension",
         "AWS's answers",
         "Intake of usage",
+        "Sources",
         "Ledger",
         "Clock and process",
     ] == [title for is_row, title in titles if is_row]

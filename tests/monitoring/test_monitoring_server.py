@@ -36,7 +36,7 @@ def server(shared_emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) 
     (folder / "prometheus").mkdir()
     try:
         with Gateway(folder, own.port, OFF) as gateway, Prometheus(folder / "prometheus") as prometheus:
-            play(prometheus, site, shared_emulator, start_live(live, gateway), start_licensed(contract))
+            play(prometheus, site, shared_emulator, start_live(live, gateway, prometheus), start_licensed(contract))
             yield prometheus
     finally:
         for each in (live, site, contract):
@@ -44,8 +44,8 @@ def server(shared_emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) 
         own.kill()
 
 
-def start_live(site: Site, gateway: Gateway) -> Target:
-    """Start a sidecar in live mode, by static keys and through a proxy, which measures a dimension itself."""
+def start_live(site: Site, gateway: Gateway, prometheus: Prometheus) -> Target:
+    """Start a sidecar in live mode, by static keys and through a proxy, which measures two dimensions itself."""
     variables = {
         "AWS_ACCESS_KEY_ID": "AKIASTATIC",
         "AWS_SECRET_ACCESS_KEY": "secret",
@@ -53,7 +53,14 @@ def start_live(site: Site, gateway: Gateway) -> Target:
         "HTTPS_PROXY": gateway.url,
     }
     live = {"mode": "live", "endpoint_url": None, "region": "us-east-1"}
-    metering = {"dimensions": [{"name": "requests"}, {"name": "pod_hours", "source": {"pod_time": {}}}]}
+    page = {"url": prometheus.page, "metric": "prometheus_http_requests_total", "every": "1s"}
+    metering = {
+        "dimensions": [
+            {"name": "requests"},
+            {"name": "pod_hours", "source": {"pod_time": {}}},
+            {"name": "queries", "source": {"prometheus": page}},
+        ]
+    }
     sidecar = site.start_entitled(variables=variables, marketplace=live, metering=metering)
     return Target("shop-live", sidecar.probes)
 

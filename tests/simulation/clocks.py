@@ -35,6 +35,10 @@ class PodClock:
         """Return what the clock shows."""
         return self._world.now() + self.skew
 
+    def booted_at(self) -> datetime:
+        """Return when the machine started, by this clock."""
+        return _START + self.skew
+
     async def sleep_until(self, instant: datetime) -> None:
         """Return once the clock shows `instant`."""
         loop = asyncio.get_running_loop()

@@ -175,6 +175,7 @@ class Process:
         self._scraping = Scraping(
             dimensions=dimensions,
             counters=self._counters,
+            gate=self._gate,
             clock=clock,
             fetch=_no_page if counting is None else counting.fetch,
             faults=FaultRegister(),

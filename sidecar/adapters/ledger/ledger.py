@@ -180,10 +180,7 @@ class Ledger(LedgerAccess):
         """
 
         def take(store: Store) -> list[SeriesReceipt]:
-            try:
-                judged = series.judge_batches(store, batches)
-            except sqlite3.Error as error:
-                raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
+            judged = series.judge_batches(store, batches)
             usage = [UsageBatch(each.events(to_micros(now))) for each in judged]
             states = sum(len(each.rows) for each in judged)
             self._write_within_room(

@@ -275,7 +275,14 @@ async def test_status_rendered(api: Api) -> None:
                 "last_sample_at": "2026-11-23T10:05:00Z",
                 "series": 1,
                 "detail": "counts hours of the pod",
-            }
+            },
+            {
+                "dimension": "served",
+                "state": "measuring",
+                "last_sample_at": "2026-11-23T10:05:00Z",
+                "series": 3,
+                "detail": "counts served_total",
+            },
         ],
     } == (await api.get("/v1/status")).document
 
