@@ -1,4 +1,4 @@
-"""What the sidecar sees of a container's resources on a real node, and what of that AWS holds at the pod's end."""
+"""Sources on a real node: a container's resources, and an app's counter; what AWS holds of them at the pod's end."""
 
 from decimal import Decimal
 from typing import Any
@@ -62,3 +62,45 @@ def test_resources_are_billed(product: Product, stage: Stage, *, killed: bool) -
 
 def _samples(product: Product, pod: Any) -> dict[str, str]:
     return {name: each["last_sample_at"] for name, each in _sources(product, pod).items()}
+
+
+def _pages(stage: Stage, pod: Any) -> list[tuple[int, int, bool]]:
+    """Return the pages that the app has shown: its process, the counter, and whether it was to end."""
+    lines = (stage.books / f"{pod.metadata.name}.pages").read_text(encoding="utf-8").splitlines()
+    return [(int(process), int(shown), ends == "1") for process, shown, ends in map(str.split, lines)]
+
+
+def test_counter_is_billed(product: Product, stage: Stage) -> None:
+    """A counter of an app that is killed, and whose pod is deleted, is billed as the last page of each process had it.
+
+    The sidecar sees the deletion while the app still runs, so the last page is one of the app's end.
+    """
+    page = {"url": "http://127.0.0.1:8080/metrics", "metric": "app_events_total", "every": "5s"}
+    dimensions = [{"name": "requests"}, {"name": "served", "source": {"prometheus": page}}]
+    product.install({"sidecar": {"config": {"metering": {"dimensions": dimensions}}}}, linger=20)
+    (pod,) = product.await_ready()
+    # A sample has just been taken, so none is on its way while a process is killed.
+    _await_sample(product, pod)
+    stage.signal(pod, APP, "SIGKILL")
+    await_for("the restart of the app", lambda: status_of(stage.read(pod), APP).restart_count == 1)
+    product.await_ready()
+    _await_sample(product, pod)
+    stage.signal(pod, SIDECAR_CONTAINER, "SIGKILL")
+    await_for("the restart", lambda: status_of(stage.read(pod), SIDECAR_CONTAINER).restart_count == 1)
+    product.await_ready()
+    _await_sample(product, pod)
+    stage.delete(pod)
+    stage.await_gone(pod)
+    pages = _pages(stage, pod)
+    last = {process: shown for process, shown, _ in pages}
+    assert 2 == len(last)
+    assert pages[-1][2]
+    records = [record for record in product.emulator.records() if record["UsageDimension"] == "served"]
+    assert Decimal(sum(last.values())) == sum(Decimal(record["UsageQuantity"]) for record in records)
+    assert sum(last.values()) <= stage.booked(pod)
+
+
+def _await_sample(product: Product, pod: Any) -> None:
+    """Wait for a new sample of a counter that has something."""
+    before = _samples(product, pod)["served"]
+    await_for("a sample", lambda: _samples(product, pod)["served"] != before)
