@@ -130,15 +130,18 @@ def test_snippet_is_well_formed(name: str, tmp_path: Path) -> None:
 
 
 def test_dependencies_are_those_of_the_tests() -> None:
-    """The page names what the tested programs for Node, Java and Rust need."""
+    """The page names what the tested programs for Go, Node, Java and Rust need."""
     page, locked = read(EMULATOR), ROOT / "tests" / "emulator" / "sdks"
     (package,) = json.loads((locked / "node" / "package.json").read_text(encoding="utf-8"))["dependencies"]
     artifact = re.findall(r"<(?:groupId|artifactId)>(.*?)<", (locked / "java" / "pom.xml").read_text(encoding="utf-8"))
     crates = tomllib.loads((locked / "rust" / "Cargo.toml").read_text(encoding="utf-8"))["dependencies"]
+    requirements = (locked / "go" / "go.mod").read_text(encoding="utf-8")
+    modules = re.findall(r"^\t(\S+/(?:config|service/\S+)) v[^ ]+$", requirements, re.MULTILINE)
     sdks = [name for name in crates if name.startswith("aws-")]
     assert [] == [
         command
         for command in (
+            f"`go get {' '.join(modules)}`",
             f"`npm install {package}`",
             f"`{':'.join(artifact[-2:])}`",
             f"`cargo add {' '.join(sdks)}`",

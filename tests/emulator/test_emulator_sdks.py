@@ -1,9 +1,9 @@
-"""The programs of docs/emulator.md for Node, Java and Rust, run with AWS's own SDKs against the emulator.
+"""The programs of docs/emulator.md for Go, Node, Java and Rust, run with AWS's own SDKs against the emulator.
 
 The SDKs come from the registry of each language, as the files in the folder `sdks` lock them. A machine without npm,
-Maven or a new cargo skips that program: make test-cluster does not install them, because the Debian packages of npm and
-Maven bring some 500 others, and Debian's cargo is too old. Python's program runs in `test_document_plays`; Go's is read
-by the parser alone, in `test_snippet_is_well_formed`. `make soak` compiles Rust's.
+Maven, or a new go or cargo, skips that program: make test-cluster does not install them, because the Debian packages of
+npm and Maven bring some 500 others, and Debian's go and cargo are too old. Python's program runs in
+`test_document_plays`. `make soak` compiles Rust's.
 """
 
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.process, pytest.mark.machine, pytest.mark.timeout(1800)]
 
 LOCKED = Path(__file__).parent / "sdks"
-OLDEST = {"node": (20, 0), "cargo": (1, 94)}
+OLDEST = {"go": (1, 24), "node": (20, 0), "cargo": (1, 94)}
 """The oldest that the SDKs of the lock files support."""
 
 
@@ -37,7 +37,9 @@ def find(program: str) -> str:
     if found is None:
         pytest.skip(f"{program} is not installed")
     if program in OLDEST:
-        said = subprocess.run([found, "--version"], capture_output=True, text=True, check=True).stdout
+        said = subprocess.run(
+            [found, "version" if program == "go" else "--version"], capture_output=True, text=True, check=True
+        ).stdout
         version = re.search(r"(\d+)\.(\d+)", said)
         if version is None or tuple(map(int, version.groups())) < OLDEST[program]:
             pytest.skip(f"{program} is too old for the SDK: {said.strip()}")
@@ -56,6 +58,15 @@ def prepared(sdk: str) -> Path:
     folder = cache_folder() / "sdks" / sdk
     shutil.copytree(LOCKED / sdk, folder, dirs_exist_ok=True)
     return folder
+
+
+def go(program: Path) -> list[str]:
+    """Return the program, compiled from Go."""
+    compiler, folder = find("go"), prepared("go")
+    shutil.copy(program, folder / "main.go")
+    fetch([compiler, "mod", "download"], folder)
+    subprocess.run([compiler, "build", "-mod=readonly", "-o", "meter", "."], cwd=folder, check=True)
+    return [str(folder / "meter")]
 
 
 def node(program: Path) -> list[str]:
@@ -87,6 +98,7 @@ def rust(program: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "prepare"),
     [
+        pytest.param("meter.go", go, id="go"),
         pytest.param("meter.mjs", node, id="node"),
         pytest.param("Meter.java", java, id="java"),
         # Compiling its 150 crates takes both cores for minutes.
