@@ -1,8 +1,9 @@
 """The wait command against a real listener, over TCP and a unix socket."""
 
-import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from sidecar.commands import wait as command
 from sidecar.commands.arguments import parse_seconds
 from sidecar.settings import ApiSettings
 from tests.commands.serving import Api, UnixServer, handler_of, serving
+from tests.support.processes import environment
 from tests.support.tools import PATIENCE
 
 PENDING = {"entitled": False, "state": "pending", "reason": "registering", "detail": "AWS has not answered yet."}
@@ -190,7 +192,7 @@ def test_any_port_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture(name="_interruptible")
 def _interruptible_fixture() -> Iterator[None]:
-    """Have SIGINT mean what it means in a terminal, even in a background job."""
+    """Have SIGINT mean what it means in a terminal, even in a background job: a child does not inherit its neglect."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -198,15 +200,13 @@ def _interruptible_fixture() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_interruptible")
 def test_interrupt_is_quiet(api: Api, settings: ApiSettings, tmp_path: Path) -> None:
-    """An interrupt ends the wait with 130 and no traceback."""
+    """An interrupt ends the wait with 130 and no traceback, also in the middle of a request."""
     api.answers = [PENDING]
     config = config_of(tmp_path, f"{{port: {settings.port}}}")
-
-    def interrupt() -> None:
-        api.first.wait()
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = Thread(target=interrupt)
-    thread.start()
-    assert 130 == cli.main(["wait", "--config", config])
-    thread.join()
+    command = [sys.executable, "-m", "sidecar", "wait", "--config", config]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as process:
+        assert api.first.wait(PATIENCE)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=PATIENCE)
+    assert 130 == process.returncode
+    assert "Traceback" not in told
