@@ -88,8 +88,7 @@ class AppCheckouts:
             LedgerUnavailable: The ledger cannot be used (sidecar.domain.metering.events).
         """
         async with self._lock(request.id):
-            await self._checkouts.reload_doubts()
-            known = await self._store.find_checkout(request.id)
+            known = await self._find(request.id)
             if known is not None and not _is_same(known, request):
                 raise CheckoutReused(f"the id {request.id} belongs to a checkout with other content; use another id")
             if known is not None and known.state.live:
@@ -148,7 +147,8 @@ class AppCheckouts:
         return not current.state.live
 
     async def listing(self) -> Sequence[Checkout]:
-        """Return the app's checkouts, those that are live first."""
+        """Return the app's checkouts, those that are live first; raises LedgerUnavailable."""
+        await self._checkouts.write_settled()
         return await self._store.list_checkouts(MOST_LISTED)
 
     async def _repeat(self, known: Checkout) -> Checkout:
@@ -208,9 +208,13 @@ class AppCheckouts:
             case CheckoutState.INTENDED | CheckoutState.LAPSED | CheckoutState.RETURNED:
                 raise LicenseUnavailable("License Manager has not answered; send the same request again")
 
-    async def _known(self, id_: str) -> Checkout:
+    async def _find(self, id_: str) -> Checkout | None:
+        await self._checkouts.write_settled()
         await self._checkouts.reload_doubts()
-        known = await self._store.find_checkout(id_)
+        return await self._store.find_checkout(id_)
+
+    async def _known(self, id_: str) -> Checkout:
+        known = await self._find(id_)
         if known is None:
             raise UnknownCheckout(f"there is no checkout {id_}")
         return known

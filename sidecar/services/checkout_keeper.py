@@ -89,6 +89,8 @@ class CheckoutKeeper:
         self._live: dict[Key, Checkout] = {}
         self._unfinished: dict[Key, Checkout] = {}
         """The live ones for which a call may be due: all but the draw-downs that AWS has made, which pile up."""
+        self._unwritten: dict[int, Checkout] = {}
+        """Settled ones that the ledger has not taken yet, by row: on disk they are live, and nothing else is due."""
         self._held: dict[str, int] | None = None
         """What `held` returns, until a checkout changes."""
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
@@ -148,6 +150,7 @@ class CheckoutKeeper:
         drawdown: bool = False,
     ) -> Checkout:
         """Freeze a checkout durably. No call is made yet."""
+        await self.write_settled()
         now = self._clock.now()
         self.confirmed.discard((kind, id_))
         self.refused.discard((kind, id_))
@@ -211,6 +214,15 @@ class CheckoutKeeper:
         if (kind, id_) in self._live:
             await self._apply((kind, id_), Checkout.unwanted)
 
+    async def write_settled(self) -> None:
+        """Write what has settled while the ledger could not be written; until then its rows show too much.
+
+        Raises:
+            LedgerUnavailable: It still cannot be written.
+        """
+        for checkout in list(self._unwritten.values()):
+            await self._write_settled(checkout)
+
     async def reload_doubts(self) -> None:
         """Take notice of what people have decided about draw-downs meanwhile."""
         for key in list(self.in_doubt):
@@ -220,16 +232,19 @@ class CheckoutKeeper:
                 self._note(found)
 
     def due_at(self, now: datetime) -> datetime | None:
-        """Return when the next call of any checkout is due."""
+        """Return when the next call of any checkout is due, or its write."""
+        if self._unwritten:
+            return now
         dues = [self._due_at(key, checkout, now) for key, checkout in self._unfinished.items()]
         return min((due for due in dues if due is not None), default=None)
 
     async def run_due(self) -> None:
-        """Make every call that is due."""
+        """Make every call that is due, and every write."""
         now = self._clock.now()
         dues = {key: self._due_at(key, checkout, now) for key, checkout in self._unfinished.items()}
         due = [key for key, at in dues.items() if at is not None and at <= now]
-        await asyncio.gather(*(self.advance(*key) for key in due))
+        unwritten = list(self._unwritten.values())
+        await asyncio.gather(*(self.advance(*key) for key in due), *(self._write_settled(each) for each in unwritten))
 
     def _due_at(self, key: Key, checkout: Checkout, now: datetime) -> datetime | None:
         if checkout.settled_by(now) is not checkout:
@@ -345,11 +360,20 @@ class CheckoutKeeper:
         """Change a checkout, and return once the change is on disk.
 
         The change shows in memory first: the app may confirm or return a seat while a call for it runs, and each change
-        must build on the one before. A change that is not written only makes the next process repeat a request.
+        must build on the one before. A change that is not written only makes the next process repeat a request, but a
+        settled checkout is changed by nothing any more, so its write is repeated.
         """
         after = transition(self._live[key], *args, **kwargs)
         self._note(after)
-        return await self._store.save_checkout(after)
+        if after.state.live:
+            return await self._store.save_checkout(after)
+        self._unwritten[after.seq] = after
+        return await self._write_settled(after)
+
+    async def _write_settled(self, checkout: Checkout) -> Checkout:
+        saved = await self._store.save_checkout(checkout)
+        self._unwritten.pop(checkout.seq, None)
+        return saved
 
     def _note(self, checkout: Checkout) -> None:
         key = (checkout.kind, checkout.id)

@@ -22,6 +22,7 @@ from sidecar.domain.entitlement.allowances import (
 from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.entitlement.states import State
+from sidecar.domain.metering.events import LedgerUnavailable
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
 from tests.support.licenses import ARN, FEATURE, GOOD, PRO, USERS
@@ -65,6 +66,36 @@ async def test_seat_lives_while_the_app_confirms(clock: "ManualClock", world: Wo
     assert [CheckoutState.LAPSED] == [each.state for each in await pod.app.listing()]
     assert CheckoutState.LAPSED is (await pod.app.confirm("session-1")).state
     assert (await pod.app.check_out(SEAT))[1]
+
+
+async def lapse_unwritten(clock: "ManualClock", pod: Pod) -> None:
+    """Let a seat lapse while the ledger cannot be written."""
+    await pod.app.check_out(SEAT)
+    await clock.advance(89 * MINUTE)
+    pod.store.failing = True
+    await clock.advance(2 * MINUTE)
+    with pytest.raises(LedgerUnavailable):
+        await pod.app.check_out(SEAT)
+    with pytest.raises(LedgerUnavailable):
+        await pod.app.listing()
+    pod.store.failing = False
+
+
+async def test_lapse_that_was_not_written_is_written_later(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """Without a request of the app and without a new process the ledger learns that a seat has lapsed."""
+    await lapse_unwritten(clock, pod)
+    await clock.advance(MINUTE)
+    rows = await pod.store.list_checkouts(1)
+    assert (0, [CheckoutState.LAPSED]) == (world.held("users"), [each.state for each in rows])
+
+
+async def test_app_is_never_told_that_a_lapsed_seat_is_held(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """The first request after the ledger's trouble takes a seat anew: AWS holds nothing of the old one."""
+    await lapse_unwritten(clock, pod)
+    checkout, made = await pod.app.check_out(SEAT)
+    assert (CheckoutState.HELD, True, 2) == (checkout.state, made, world.held("users"))
+    await pod.app.give_back("session-1")
+    assert 0 == world.held("users")
 
 
 async def test_same_id_is_the_same_checkout(world: World, pod: Pod) -> None:
