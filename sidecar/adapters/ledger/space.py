@@ -201,7 +201,9 @@ class Space:
             for event in batch.events:
                 texts += 2 * len((event.id or "").encode()) + len((event.value or "").encode())
         rows = texts + events * _PER_EVENT + series * _PER_SERIES
-        spare = self._log_size(open_buckets) // 2 // (self._page_size + _FRAME_HEADER)
+        size = self._log_size(open_buckets)
+        # A log that a reader keeps from beginning anew grows by every page that a commit touches.
+        spare = 0 if _size(self._log) > size else size // 2 // (self._page_size + _FRAME_HEADER)
         touched = events + events // 4 + series + _PAGES_BESIDE
         if touched <= spare:
             return rows  # the usual case, which need not ask SQLite
