@@ -1,7 +1,7 @@
 """The sources of counters over a real ledger, in simulated time: pages, faults, kills, restarts and hours."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -142,9 +142,10 @@ class Pod:
 
 
 @pytest.fixture
-def pod(tmp_path: Path) -> Pod:
-    """Return a pod whose app has not started."""
-    return Pod(Books(tmp_path / "ledger.db", durable=False))
+def pod(tmp_path: Path) -> Iterator[Pod]:
+    """Yield a pod whose app has not started."""
+    with closing(Books(tmp_path / "ledger.db", durable=False)) as books:
+        yield Pod(books)
 
 
 def simulate(life: Coroutine[object, object, None]) -> None:
