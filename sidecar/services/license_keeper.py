@@ -26,7 +26,7 @@ from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.policy import OnDenied
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError
-from sidecar.services.checkout_keeper import CheckoutKeeper, Key
+from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.gate_changes import ASK_AGAIN, LOG_AGAIN, GateChanges
 from sidecar.services.license_failures import explain
@@ -95,8 +95,6 @@ class LicenseKeeper:
         self._licensing = Licensing(terms=choices.terms, asking_since=clock.now(), since=clock.now())
         self._view: LicenseView | None = None
         self._good: tuple[License, str] | None = None
-        self._looked_for: frozenset[Key] = frozenset()
-        """Seats that AWS did not know when the last look began."""
         """A license of the last look that grants what is required, and its Region."""
         self._look_at = clock.now()
         self._retries = RetrySchedule(random=random)
@@ -176,16 +174,17 @@ class LicenseKeeper:
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""
         now = self._clock.now()
-        if self.checkouts.unknown - self._looked_for:
-            # The ledger refused a step of the last turn.
-            self._good, self._look_at = None, now
         if self._look_at <= now or self._look_at > now + max(self._policy.refresh, ASK_AGAIN):
             await self._look()
         await self._prove()
-        await self.checkouts.run_due()
-        if self.checkouts.unknown - self._looked_for:
-            # The license may be suspended since the last look: only a new one shows whether another seat may be taken.
-            self._good, self._look_at = None, self._clock.now()
+        unknown = frozenset(self.checkouts.unknown)
+        try:
+            await self.checkouts.run_due()
+        finally:
+            # Also if the ledger has refused a step. The license may be suspended since the last look: only a new one
+            # shows whether another seat may be taken.
+            if self.checkouts.unknown - unknown:
+                self._good, self._look_at = None, self._clock.now()
         self._show()
         now = self._clock.now()
         return min(
@@ -194,7 +193,6 @@ class LicenseKeeper:
 
     async def _look(self) -> None:
         await self.checkouts.reload_doubts()
-        unknown = frozenset(self.checkouts.unknown)
         look = await self._looks.look(*self._licensing.wanted)
         now = self._clock.now()
         good = look.survey.best(*self._licensing.wanted)
@@ -204,7 +202,6 @@ class LicenseKeeper:
             await self._move(self._faulted(look.error, now))
             return
         self._succeed(_LOOK)
-        self._looked_for = unknown
         self._good = None if good is None else (good[1], look.region)
         await self._move(self._licensing.looked(look.survey, look.region, now))
         self._look_at = self._next_look(now)

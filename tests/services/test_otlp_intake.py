@@ -234,6 +234,24 @@ async def test_refusal_of_the_ledger(pod: Pod) -> None:
     assert 3_000_000 == pod.billed
 
 
+async def test_begin_that_the_ledger_refused(pod: Pod) -> None:
+    """Counting began when the process did, also if the ledger could note it only with the first export."""
+    began: list[datetime] = []
+
+    async def begin(origins: Mapping[str, str], at: datetime) -> None:
+        began.append(at)
+        if len(began) == 1:
+            raise LedgerUnavailable("disk I/O error")
+
+    pod.start()
+    pod.store.begin_series = begin  # type: ignore[method-assign]
+    await pod.counters.begin()
+    pod.clock.at += SECOND
+    await pod.counters.take([])
+    await pod.counters.take([])
+    assert [pod.clock.at - SECOND] * 2 == began
+
+
 async def test_denied_pod_is_not_billed(pod: Pod) -> None:
     """AWS has refused the pod: its export is refused, and what it counted then is not billed later."""
     pod.gate.current = replace(ENTITLED, state=State.DENIED)

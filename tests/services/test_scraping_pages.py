@@ -254,7 +254,7 @@ def test_denied_pod_is_not_billed(pod: Pod) -> None:
     live(
         pod,
         *(1, pod.restart, lambda: pod.serve(1), 20),
-        *(lambda: turn(State.DENIED), 16, lambda: pod.serve(100), 20),
+        *(lambda: turn(State.DENIED), 16, lambda: pod.serve(100), 20, lambda: pod.serve(1000)),
         *(lambda: turn(State.ENTITLED), 20, lambda: pod.serve(2), 20),
     )
     assert 3 * MILLION == pod.accepted()

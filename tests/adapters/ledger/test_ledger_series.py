@@ -14,6 +14,7 @@ import pytest
 from sidecar.adapters.ledger import integrity, taking
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Tags
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.series import Outcome, SeriesBatch, SeriesSample
@@ -102,6 +103,24 @@ def test_series_that_was_away(counting: Books) -> None:
     assert {("requests", 10, ()): "9"} == counting.buckets()
     scrape(counting, a="4", b="7")
     assert {("requests", 10, ()): "9", ("requests", 13, ()): "2"} == counting.buckets()
+
+
+def test_gone_series_are_not_read(counting: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page reads the states of its own series and of the page before, not of all that are kept for 26 hours."""
+    counting.take_series(page(counting, {f"gone{number}": "1" for number in range(700)}))
+    scrape(counting, a="1", b="1")
+    read: list[bytes] = []
+    stored = Store.rows
+
+    def watched(store: Store, statement: str, *values: object) -> list[sqlite3.Row]:
+        found = stored(store, statement, *values)
+        read.extend(row["key"] for row in found if "key" in row.keys())  # noqa: SIM118 - a row is no mapping
+        return found
+
+    monkeypatch.setattr(Store, "rows", watched)
+    scrape(counting, a="2", b="1", gone7="3")
+    assert [b"a", b"b", b"gone7"] == sorted(read)
+    assert "705" == counting.shown()["accepted"]
 
 
 def test_new_series_of_a_running_app(counting: Books) -> None:

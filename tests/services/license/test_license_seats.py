@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.domain.entitlement.checkouts import CheckoutState
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutState
 from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEntitlement
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.entitlement.states import Reason, State
+from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.policy import OnTaken
 from sidecar.marketplace.errors import MarketplaceError, NoAnswer
 from sidecar.marketplace.license_manager import (
@@ -189,6 +190,32 @@ async def test_suspension_takes_no_second_seat(
         assert world.held("seats") <= 1
     assert (State.ENTITLED, 1, checkouts) == (pod.state(), world.held("seats"), len(world.checkouts))
     assert not pod.codes()
+
+
+async def test_unwritten_end_of_an_extension(
+    clock: "ManualClock", world: World, make_pod: MakePod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger that refuses to note AWS's refusal of an extension does not make the pod give its seat up."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    await clock.advance(29 * MINUTE + timedelta(seconds=30))
+    world.change(ARN, status="SUSPENDED")
+    save, saved = pod.store.save_checkout, 0
+
+    async def refuse_the_second(checkout: Checkout) -> Checkout:
+        nonlocal saved
+        saved += 1
+        if saved == 2:
+            raise LedgerUnavailable("disk I/O error")
+        return await save(checkout)
+
+    monkeypatch.setattr(pod.store, "save_checkout", refuse_the_second)
+    await clock.advance(5 * MINUTE)
+    assert saved >= 2
+    assert State.SUSPENDED is pod.state()
+    world.change(ARN, status="AVAILABLE")
+    await clock.advance(10 * MINUTE)
+    assert (State.ENTITLED, 1, 1) == (pod.state(), world.held("seats"), len(world.checkouts))
 
 
 async def test_unknown_token_of_a_good_license(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
