@@ -5,8 +5,8 @@ Every step runs on the ledger's own thread, in one transaction (sidecar.adapters
 
 import sqlite3
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -137,7 +137,7 @@ class Ledger(LedgerAccess):
             raise LedgerUnusable(self.path, row, UNREADABLE_CURE) from error
         report_change(change, self.rules.product_code)
         self._keep_reserve(store)
-        with suppress(OSError, sqlite3.Error):
+        with suppress(LedgerUnavailable):
             self._look_at_room(store, from_micros(now))
 
     def _keep_reserve(self, store: Store) -> None:
@@ -209,10 +209,8 @@ class Ledger(LedgerAccess):
 
     def _cut_grown_log(self, store: Store) -> bool:
         """Bring the log back to its size; whether there is more room now."""
-        try:
+        with _measuring():
             return self._space.cut_grown_log(store.connection, store.totals.buckets(store.connection))
-        except (sqlite3.Error, OSError) as error:
-            raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
 
     def _write_if_room(
         self, store: Store, usage: Sequence[UsageBatch], now: datetime, write: Callable[[], Result], states: int
@@ -220,12 +218,10 @@ class Ledger(LedgerAccess):
         """Write. A refusal is returned: its transaction has written nothing that a rollback undoes."""
         with store.transaction():
             # Inside the transaction, because each question outside of one takes and returns the locks of a reader.
-            open_buckets = store.totals.buckets(store.connection)
-            try:
+            with _measuring():
+                open_buckets = store.totals.buckets(store.connection)
                 room = self._space.measure(store.connection, open_buckets)
-            except OSError as error:
-                raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
-            full = self._space.refusal(store.connection, room, usage, open_buckets, states)
+                full = self._space.refusal(store.connection, room, usage, open_buckets, states)
             if full is not None:
                 return full
             self.room_watch.see(room, now)
@@ -235,7 +231,8 @@ class Ledger(LedgerAccess):
         return taking.take(store, batches, self.rules, to_micros(now))
 
     def _admit_checkout(self, store: Store) -> None:
-        room = self._space.measure(store.connection, store.totals.buckets(store.connection))
+        with _measuring():
+            room = self._space.measure(store.connection, store.totals.buckets(store.connection))
         if not room.takes(0):
             raise LedgerFull(describe(room), RETRY_AFTER, 0)
 
@@ -246,17 +243,11 @@ class Ledger(LedgerAccess):
 
     async def room(self, now: datetime) -> Room:
         """Return the room of the ledger, and note how full it is."""
-
-        def measure(store: Store) -> Room:
-            try:
-                return self._look_at_room(store, now)
-            except OSError as error:
-                raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error
-
-        return await self._look(measure)
+        return await self._look(lambda store: self._look_at_room(store, now))
 
     def _look_at_room(self, store: Store, now: datetime) -> Room:
-        room = self._space.measure(store.connection, store.totals.buckets(store.connection))
+        with _measuring():
+            room = self._space.measure(store.connection, store.totals.buckets(store.connection))
         self.room_watch.look(room, now)
         self._keep_refusal(store)
         return room
@@ -330,7 +321,7 @@ class Ledger(LedgerAccess):
                 more = pruning.prune(store, to_micros(now))
             if not more:
                 self._keep_reserve(store)
-            with suppress(OSError, sqlite3.Error):
+            with suppress(LedgerUnavailable):
                 self._look_at_room(store, now)
             return more
 
@@ -407,3 +398,12 @@ class Ledger(LedgerAccess):
             return sum(part.stat().st_size for part in self.path.parent.glob(self.path.name + "*") if part.is_file())
         except OSError:
             return None
+
+
+@contextmanager
+def _measuring() -> Iterator[None]:
+    """Let a volume or a file that does not answer be a ledger that cannot be used."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error

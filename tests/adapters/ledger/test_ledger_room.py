@@ -1,9 +1,12 @@
 """How the ledger's room is judged, and what the operator hears of it."""
 
+import errno
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import count, pairwise
@@ -17,10 +20,12 @@ from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.roomwatch import RoomWatch
 from sidecar.adapters.ledger.space import MEBIBYTE, Room, Space
-from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, UsageBatch
+from sidecar.domain.entitlement.checkouts import CheckoutKind
+from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Receipt, UsageBatch
 from sidecar.domain.metering.hours import hour_of, to_micros
 from sidecar.domain.metering.series import SeriesBatch
 from tests.support.books import HOUR, NOW, RULES, event
+from tests.support.licenses import CHECKOUT
 
 SECOND = timedelta(seconds=1)
 
@@ -281,3 +286,23 @@ async def test_closed_ledger_takes_no_step(tmp_path: Path) -> None:
     await ledger.close()
     with pytest.raises(RuntimeError, match="the ledger is closed"):
         await ledger.take([UsageBatch([event("1")])], NOW)
+
+
+async def test_volume_that_does_not_answer(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A volume whose room cannot be asked for refuses what needs room, and nothing ends."""
+
+    def fail(_: object) -> object:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "statvfs", fail)
+        for step in (
+            ledger.take([UsageBatch([event("1")])], NOW),
+            ledger.take_series([SeriesBatch("requests", (), Decimal(1), to_micros(NOW))], NOW),
+            ledger.checkouts.save_checkout(replace(CHECKOUT, kind=CheckoutKind.APP)),
+            ledger.room(NOW),
+        ):
+            with pytest.raises(LedgerUnavailable, match="the ledger's room cannot be measured"):
+                await step
+        assert not await ledger.prune(NOW)
+    assert [Receipt(1, 0)] == await ledger.take([UsageBatch([event("1")])], NOW)
