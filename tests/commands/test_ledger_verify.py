@@ -70,7 +70,7 @@ TAMPERED = [
     ("UPDATE event SET millionths = 9000000 WHERE id = 'd1'", "bucket requests 2026-11-23T14:00:00Z"),
     ("DELETE FROM event WHERE id = 'e1'", "bucket requests 2026-11-24T15:00:00Z"),
     (
-        "INSERT INTO event SELECT 99, NULL, dimension, 0, 1, NULL, NULL, 1, hour, pod, 1 FROM event WHERE id = 'e1'",
+        "INSERT INTO event SELECT 99, 'x', x'', dimension, 0, 1, '', 1, 1, hour, pod, 1 FROM event WHERE id = 'e1'",
         "bucket requests 2026-11-24T15:00:00Z",
     ),
     ("UPDATE event SET hour = hour - 3600 WHERE id = 'e1'", "bucket requests 2026-11-24T15:00:00Z"),

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 
-from sidecar.adapters.ledger import conservation, digests, generations, handover, pruning, submitting, taking
+from sidecar.adapters.ledger import conservation, digests, generations, handover, pruning, recent, submitting, taking
 from sidecar.adapters.ledger.file import open_for_writing, prepare
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch, UsageEvent
@@ -70,6 +71,8 @@ def work(store: Store, recording: Recording) -> None:
             batches.append(UsageBatch(events))
         with store.transaction():
             fates = taking.take(store, batches, RULES, now)
+        with store.transaction():
+            store.recent.merge(store.connection)
         assert all(isinstance(fate, Receipt) for fate in fates)
         ids = tuple(event.id for batch in batches for event in batch.events if event.id is not None)
         recording.steps.append(Acknowledged(ids))
@@ -103,7 +106,10 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     folder = tmp_path_factory.mktemp("recorded")
     recording = Recording()
     _registered_while_it_lives = RecordingVfs(recording)
-    with closing(Connection(folder / "ledger.db", "recording")) as connection:
+    with (
+        closing(Connection(folder / "ledger.db", "recording")) as connection,
+        patch.object(recent, "MERGED_PER_STEP", 5),
+    ):
         store = Store(cast("Any", connection))
         prepare(cast("Any", connection), folder / "ledger.db")
         # Checkpoints copy pages into the main file; many small ones put many of their writes at risk.

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import structlog
 
+from sidecar.adapters.ledger import compaction, recent
+
 _MEMORY = Path("/dev/shm")
 
 
@@ -22,6 +24,14 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield made
     finally:
         shutil.rmtree(made)
+
+
+@pytest.fixture(autouse=True)
+def small_merges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merge digests after a few events, in steps of a few: an hour of a simulated pod has some dozens of events."""
+    for name, value in {"MERGED_FROM": 12, "MERGED_PER_STEP": 4, "IDS_PER_STEP": 2}.items():
+        monkeypatch.setattr(recent, name, value)
+    monkeypatch.setattr(compaction, "MERGED_FIRST_FROM", 5)
 
 
 @pytest.fixture(autouse=True)

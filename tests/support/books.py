@@ -1,5 +1,6 @@
 """A ledger on a real file, driven step by step, and short ways to make what it is given."""
 
+import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -301,3 +302,24 @@ class Books:
         """Return how many rows a table has."""
         with closing(self.store.connection.execute(f"SELECT count(*) FROM {table}")) as cursor:
             return int(cursor.fetchone()[0])
+
+
+def make_schema_4(connection: sqlite3.Connection) -> None:
+    """Make a ledger one of schema 4, which kept whole events in a table with an index over their ids."""
+    columns = "seq, id, dimension, tag_set, millionths, value, given_at, counted_at, hour, pod, taken_at"
+    connection.executescript(
+        f"""
+        DROP VIEW whole_event;
+        DROP VIEW named_event_by_id;
+        DROP VIEW named_event;
+        INSERT INTO event_by_id ({columns}) SELECT {columns} FROM event;
+        DROP TABLE event;
+        ALTER TABLE event_by_id RENAME TO event;
+        CREATE VIEW named_event AS
+            SELECT event.*, dimension.name, tag_set.tags
+            FROM event CROSS JOIN dimension ON dimension.id = event.dimension
+                CROSS JOIN tag_set ON tag_set.id = event.tag_set;
+        DELETE FROM meta WHERE key = 'merged-to';
+        PRAGMA user_version = 4;
+        """
+    )

@@ -141,7 +141,7 @@ _KEPT_EVENTS = """
     WITH kept AS (
         SELECT pod, dimension, hour, tag_set, count(*) AS events, sum(millionths / 1000000) AS units,
             sum(millionths % 1000000) AS fraction
-        FROM event GROUP BY pod, dimension, hour, tag_set
+        FROM whole_event GROUP BY pod, dimension, hour, tag_set
     )"""
 _DOUBTFUL_BUCKETS = f"""
     SELECT bucket.*, name, aggregation, ifnull(kept.events, 0) AS kept, ifnull(units, 0) AS units,

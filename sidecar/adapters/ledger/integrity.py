@@ -38,6 +38,7 @@ _QUANTITIES = {
 }
 _HOURS = {
     "event": ("hour",),
+    "event_by_id": ("hour",),
     "dropped_events": ("hour",),
     "bucket": ("hour",),
     "record": ("hour",),
@@ -49,6 +50,7 @@ _HOURS = {
 _INSTANTS = {
     "pod": ("first_seen_at",),
     "event": ("given_at", "counted_at", "taken_at"),
+    "event_by_id": ("given_at", "counted_at", "taken_at"),
     "record": ("timestamp", "sealed_at", "settled_at"),
     "carry": ("carried_at",),
     "crossing": ("carried_at",),
@@ -64,6 +66,7 @@ _INSTANTS = {
 }
 _REFERENCES = {
     "event": ("pod", "dimension", "tag_set"),
+    "event_by_id": ("pod", "dimension", "tag_set"),
     "bucket": ("pod", "dimension", "tag_set"),
     "record": ("pod", "dimension"),
     "allocation": ("tag_set",),

@@ -29,6 +29,7 @@ from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, wr
 from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writing
 from sidecar.adapters.ledger.generations import report_change
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
+from sidecar.adapters.ledger.recent import MERGED_PER_STEP
 from sidecar.adapters.ledger.roomwatch import RoomWatch
 from sidecar.adapters.ledger.space import RETRY_AFTER, Room, Space, describe
 from sidecar.adapters.ledger.store import Store
@@ -191,7 +192,21 @@ class Ledger(LedgerAccess):
         return await self._run(take)
 
     def _take(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
-        return self._write_within_room(store, batches, now, lambda: self._store_usage(store, batches, now))
+        fates = self._write_within_room(store, batches, now, lambda: self._store_usage(store, batches, now))
+        # The usage is durable. A merge that fails begins anew, and so does the connection if the file is at fault.
+        with suppress(LedgerUnavailable):
+            while store.recent.owes_step and self._may_merge(store):
+                with store.transaction():
+                    store.recent.merge(store.connection)
+        return fates
+
+    def _may_merge(self, store: Store) -> bool:
+        """Return whether there is room for a step of a merge; without it digests wait, and their events stay whole."""
+        try:
+            room = self._space.measure(store.connection, store.totals.buckets(store.connection))
+        except (sqlite3.Error, OSError):
+            return False
+        return self._space.has_room_for_pages(room, MERGED_PER_STEP)
 
     def _write_within_room(
         self, store: Store, usage: Sequence[UsageBatch], now: datetime, write: Callable[[], Result], states: int = 0
@@ -318,7 +333,7 @@ class Ledger(LedgerAccess):
         def prune(store: Store) -> bool:
             with store.transaction():
                 probe_slots.expire_probes(store, to_micros(now))
-                more = pruning.prune(store, to_micros(now))
+                more = pruning.prune(store, to_micros(now), may_merge=self._may_merge(store))
             if not more:
                 self._keep_reserve(store)
             with suppress(LedgerUnavailable):

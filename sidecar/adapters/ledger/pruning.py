@@ -8,7 +8,7 @@ import sqlite3
 from collections import defaultdict
 from datetime import timedelta
 
-from sidecar.adapters.ledger import checkouts, digests, series_rows
+from sidecar.adapters.ledger import checkouts, compaction, digests, series_rows
 from sidecar.adapters.ledger.conservation import proved_from
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.hours import SECONDS, hour_of_micros
@@ -25,11 +25,17 @@ _STEP = 2000
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def prune(store: Store, now: int) -> bool:
-    """Drop one step's worth of what has served its time; whether there may be more."""
+def prune(store: Store, now: int, *, may_merge: bool = True) -> bool:
+    """Drop one step's worth of what has served its time; whether there may be more.
+
+    Args:
+        store: The ledger, inside a transaction.
+        now: Epoch microseconds.
+        may_merge: Whether there is room for the digests of events that stay whole for now.
+    """
     remembered = now - REMEMBERED_FOR // _MICROSECOND
     proved = proved_from(store.connection)
-    compacting = digests.compact(store, store.progress, now=now, before=remembered, tallied_from=proved)
+    compacting = compaction.compact(store, now=now, before=remembered, tallied_from=proved, may_merge=may_merge)
     sweeping = digests.sweep(store, store.progress, before=remembered)
     batches = _drop_batches(store, remembered)
     counted = _drop_values(store, remembered // 1_000_000 - SECONDS)

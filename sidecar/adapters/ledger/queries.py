@@ -8,9 +8,10 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain, islice
 from typing import Any
 
-from sidecar.adapters.ledger import digests
+from sidecar.adapters.ledger import recent
 from sidecar.adapters.ledger.store import read_tags
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of, start_of
@@ -181,7 +182,8 @@ def overview(connection: sqlite3.Connection) -> Overview:
         "SELECT uid, source, first_seen_at FROM pod JOIN meta ON meta.value = pod.uid WHERE meta.key = 'pod'"
     ).fetchone()
     hours = connection.execute("SELECT DISTINCT hour FROM bucket WHERE sealed = 0 ORDER BY hour")
-    oldest = _value(connection, "SELECT min(taken_at) FROM (SELECT taken_at FROM event ORDER BY seq LIMIT 1)")
+    firsts = (f"(SELECT taken_at FROM {table} ORDER BY seq LIMIT 1)" for table in recent.event_tables(connection))
+    oldest = _value(connection, f"SELECT coalesce({', '.join(firsts)}, NULL)")
     return Overview(
         schema=_value(connection, "PRAGMA main.user_version") or 0,
         pod=None if pod is None else pod["uid"],
@@ -190,7 +192,7 @@ def overview(connection: sqlite3.Connection) -> Overview:
         pods=_value(connection, "SELECT count(*) FROM pod") or 0,
         open_hours=[start_of(Hour(row["hour"])) for row in hours],
         waiting=_value(connection, f"SELECT count(*) FROM record WHERE {_WAITING}") or 0,
-        events=(_value(connection, "SELECT count(*) FROM event") or 0) + digests.count(connection),
+        events=recent.count(connection),
         oldest_event_at=None if oldest is None else from_micros(oldest),
         resolved=_value(connection, "SELECT count(*) FROM audit") or 0,
     )
@@ -205,11 +207,12 @@ def events(connection: sqlite3.Connection, query: EventQuery) -> Iterator[EventV
             "id = ?": query.id,
         }
     )
-    rows = connection.execute(
-        f"SELECT * FROM named_event WHERE {where} ORDER BY seq LIMIT ?",
-        (*values, -1 if query.limit is None else query.limit),
+    # All rows of the version before are older than the others. Neither part is sorted: `seq` is the order of the rows.
+    rows = chain.from_iterable(
+        connection.execute(f"SELECT * FROM {view} WHERE {where} ORDER BY seq", values)
+        for view in ("named_event_by_id", "named_event")
     )
-    for row in rows:
+    for row in islice(rows, query.limit):
         yield EventView(
             id=row["id"],
             dimension=row["name"],

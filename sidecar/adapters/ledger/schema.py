@@ -197,6 +197,40 @@ _SERIES = """
     CREATE INDEX series_dated ON series (hour) WHERE dated = 1;
     """
 
+_APPENDED_EVENTS = """
+    -- Whole events as versions before kept them; they age out, and none is added.
+    DROP VIEW named_event;
+    ALTER TABLE event RENAME TO event_by_id;
+
+    -- One row for each event with an id until its hour is sealed, in order of arrival. Ids are looked for by their
+    -- digests alone: an index over their texts would cost a page for each id in random order.
+    CREATE TABLE event (
+        seq INTEGER PRIMARY KEY,
+        id TEXT NOT NULL,
+        content BLOB NOT NULL,
+        dimension INTEGER NOT NULL,
+        tag_set INTEGER NOT NULL,
+        millionths INTEGER NOT NULL,
+        value TEXT,
+        given_at INTEGER,
+        counted_at INTEGER NOT NULL,
+        hour INTEGER NOT NULL,
+        pod INTEGER NOT NULL,
+        taken_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE VIEW named_event AS
+        SELECT event.*, dimension.name, tag_set.tags
+        FROM event CROSS JOIN dimension ON dimension.id = event.dimension
+            CROSS JOIN tag_set ON tag_set.id = event.tag_set;
+    CREATE VIEW named_event_by_id AS
+        SELECT event_by_id.*, NULL AS content, dimension.name, tag_set.tags
+        FROM event_by_id CROSS JOIN dimension ON dimension.id = event_by_id.dimension
+            CROSS JOIN tag_set ON tag_set.id = event_by_id.tag_set;
+    CREATE VIEW whole_event AS
+        SELECT pod, dimension, hour, tag_set, millionths FROM event
+        UNION ALL SELECT pod, dimension, hour, tag_set, millionths FROM event_by_id;
+    """
+
 MIGRATIONS = (
     """
     CREATE TABLE meta (
@@ -377,5 +411,6 @@ MIGRATIONS = (
     _FROZEN_TERMS + _EVENT_DIGESTS + _POD_NAMES + _PROGRESS + _VIEWS,
     _CHECKOUTS,
     _SERIES,
+    _APPENDED_EVENTS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""

@@ -19,7 +19,8 @@ from sidecar.adapters.ledger.schema import MIGRATIONS
 LONGEST_SECONDS = 5.0
 _INSTRUCTIONS = 5000
 """Of SQLite's machine between two looks at the time: a fraction of a millisecond."""
-_LARGE = frozenset({"event", "event_digest", "key_digest", "batch", "distinct_value", "reserve"})
+_EVENTS = ("event", "event_by_id")
+_LARGE = frozenset({*_EVENTS, "event_digest", "key_digest", "batch", "distinct_value", "reserve"})
 """Tables that grow with events; statements about them read the ledger itself, each at its own instant."""
 
 _CACHE_KIBIBYTES = 16 * 1024
@@ -61,9 +62,9 @@ def _copy(connection: sqlite3.Connection, kind: str, *, events: bool) -> None:
     """Copy every small table, or define every view over the copies, under its own name."""
     for found in connection.execute("SELECT name, sql FROM main.sqlite_schema WHERE type = ?", (kind,)).fetchall():
         name = found["name"]
-        if name == "event" and events:
-            # Without its indexes: it is read from end to end, once or twice.
-            connection.execute("CREATE TEMP TABLE event AS SELECT * FROM main.event")
+        if name in _EVENTS and events:
+            # Without indexes: it is read from end to end, once or twice.
+            connection.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM main.{name}")
         elif name not in _LARGE and not name.startswith("sqlite_"):
             connection.execute(found["sql"].replace("CREATE ", "CREATE TEMP ", 1))
             if kind == "table":

@@ -25,7 +25,7 @@ _LEAST, _MOST = 512 * KIBIBYTE, 4 * MEBIBYTE
 _PER_OPEN_BUCKET = 256
 """Bytes that sealing one bucket may write: its row, its index entries, its share of the record, a carried entry."""
 _PER_EVENT = 128
-"""Bytes of an event's row without its texts; an id is there twice, in the row and in its index."""
+"""Bytes of an event's row without its texts, and of its digests."""
 _PER_SERIES = 192
 """Bytes of the state of a series, with its index entry."""
 _PAGES_BESIDE = 24
@@ -133,6 +133,10 @@ class Space:
         words = f"{describe(room)}; {what} at a time may take {mebibytes(more)} more"
         return LedgerFull(words, RETRY_AFTER, more)
 
+    def has_room_for_pages(self, room: Room, count: int) -> bool:
+        """Return whether so many pages may be changed, each of which the log may grow by."""
+        return room.takes(2 * count * (self._page_size + _FRAME_HEADER))
+
     def cut_grown_log(self, connection: sqlite3.Connection, open_buckets: int) -> bool:
         """Bring a log back to its size that a reader has made grow; whether it had grown. No transaction runs."""
         if _size(self._log) <= self._log_size(open_buckets):
@@ -199,7 +203,7 @@ class Space:
         for batch in batches:
             events += len(batch.events)
             for event in batch.events:
-                texts += 2 * len((event.id or "").encode()) + len((event.value or "").encode())
+                texts += len((event.id or "").encode()) + len((event.value or "").encode())
         rows = texts + events * _PER_EVENT + series * _PER_SERIES
         size = self._log_size(open_buckets)
         # A log that a reader keeps from beginning anew grows by every page that a commit touches.

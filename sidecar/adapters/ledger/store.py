@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from sidecar.adapters.ledger.digests import Progress
+from sidecar.adapters.ledger.recent import RecentIds
 from sidecar.adapters.ledger.tagsweep import TagSweep
 from sidecar.adapters.ledger.totals import OpenTotals
 from sidecar.domain.metering.buckets import Bucket
@@ -57,6 +58,7 @@ class Store:
     pod: int = 0
     """The row of the pod this process meters for."""
     progress: Progress = field(default_factory=Progress)
+    recent: RecentIds = field(default_factory=RecentIds)
     sweep: TagSweep = field(default_factory=TagSweep)
     totals: OpenTotals = field(default_factory=OpenTotals)
     """Only right where it is attached to the connection."""
@@ -95,6 +97,7 @@ class Store:
         self._families.clear()
         self._tag_sets.clear()
         self.progress = Progress()
+        self.recent = RecentIds()
         self.sweep = TagSweep()
         self.totals.note_tag_set = self.sweep.note
         self.totals.forget()

@@ -13,6 +13,7 @@ _ROWS_PER_STEP = 2000
 """Rows looked at in one step."""
 WALKS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("event", ("seq",)),
+    ("event_by_id", ("seq",)),
     ("dropped_events", ("pod", "dimension", "hour", "tag_set")),
     ("bucket", ("pod", "dimension", "hour", "tag_set")),
     ("allocation", ("record", "tag_set")),

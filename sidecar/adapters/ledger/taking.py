@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from sidecar.adapters.ledger import digests
+from sidecar.adapters.ledger import compaction, digests
 from sidecar.adapters.ledger.comparing import Slot, count_distinct, is_countable
-from sidecar.adapters.ledger.digests import Fields
+from sidecar.adapters.ledger.digests import Digest, Fields
 from sidecar.adapters.ledger.store import Move, Store, read_tags
 from sidecar.domain.metering.buckets import Bucket, record, record_late
 from sidecar.domain.metering.events import (
@@ -31,10 +31,12 @@ from sidecar.domain.metering.rules import MeteringRules, Placement, placement
 
 _CHUNK = 500
 """Ids in one statement; SQLite bounds a statement's variables."""
+_SEARCHED = 1_000_000
+"""Whole events, the last ones, among which that of a reused id is searched: a fifth of a second."""
 
 _INSERT = (
-    "INSERT INTO event (id, dimension, tag_set, millionths, value, given_at, counted_at, hour, pod, taken_at)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+    "INSERT INTO event (seq, content, id, dimension, tag_set, millionths, value, given_at, counted_at, hour, pod,"
+    " taken_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 _Row = tuple[str | None, int, int, int, str | None, int | None, int, int, int, int]
@@ -42,16 +44,14 @@ _Row = tuple[str | None, int, int, int, str | None, int | None, int, int, int, i
 
 def take(store: Store, batches: Sequence[UsageBatch], rules: MeteringRules, now: int) -> list[Receipt | UsageRefused]:
     """Store the batches and return each one's fate; nothing is on disk until the caller's transaction commits."""
+    store.recent.load(store.connection)
     if not any(batch.idempotency_key for batch in batches):
         events = [event for batch in batches for event in batch.events]
-        store.savepoint("together")
-        ids = [event.id for event in events if event.id is not None]
-        if not digests.find(store, "event_digest", ids) and _insert(store, events, rules, now):
-            store.connection.execute("RELEASE together")
+        named = [digest_of(event) for event in events if event.id is not None]
+        ids = [digest[0] for digest in named]
+        if len(ids) == len(set(ids)) and not _contents(store, events, ids):
+            _insert(store, events, named, rules, now)
             return [Receipt(len(batch.events), 0) for batch in batches]
-        store.connection.execute("ROLLBACK TO together")
-        store.connection.execute("RELEASE together")
-        store.forget_names()
     return [_take_alone(store, batch, rules, now) for batch in batches]
 
 
@@ -71,28 +71,60 @@ def _take_alone(store: Store, batch: UsageBatch, rules: MeteringRules, now: int)
 def _take_new(store: Store, batch: UsageBatch, rules: MeteringRules, now: int) -> Receipt:
     if batch.idempotency_key and _seen_batch(store, batch, batch.idempotency_key, now):
         return Receipt(0, len(batch.events))
+    asked = [None if event.id is None else digest_of(event) for event in batch.events]
+    contents = _contents(store, batch.events, [digest[0] for digest in asked if digest is not None])
+    first: dict[bytes, UsageEvent] = {}
     fresh: list[UsageEvent] = []
-    faults: list[UsageFault] = []
-    ids = [event.id for event in batch.events if event.id is not None]
-    known = _known(store, ids)
-    digested = digests.find(store, "event_digest", ids)
-    for index, event in enumerate(batch.events):
-        fields = _fields(event)
-        content = None if event.id is None else digested.get(event.id)
-        if content is not None:
-            if content != digests.digest_content(fields):
-                words = "the id was used before for an event that differs; which field differs is no longer known"
-                faults.append(UsageFault(index, "id", words))
-            continue
-        before = None if event.id is None else known.setdefault(event.id, fields)
-        if before is None or before is fields:
+    digests_of_fresh: list[Digest] = []
+    differing: list[int] = []
+    for index, (event, digest) in enumerate(zip(batch.events, asked, strict=True)):
+        if digest is None:
             fresh.append(event)
-        elif (field := _difference(before, fields)) is not None:
-            faults.append(UsageFault(index, field, "the id was used before for an event that differs in this field"))
-    if faults:
-        raise IdReused(faults)
-    _insert(store, fresh, rules, now)
+        elif (content := contents.get(digest[0])) is None:
+            contents[digest[0]] = digest[1]
+            first[digest[0]] = event
+            fresh.append(event)
+            digests_of_fresh.append(digest)
+        elif content != digest[1]:
+            differing.append(index)
+    if differing:
+        raise IdReused(list(_differences(store, batch.events, differing, first)))
+    _insert(store, fresh, digests_of_fresh, rules, now)
     return Receipt(len(fresh), len(batch.events) - len(fresh))
+
+
+def digest_of(event: UsageEvent) -> Digest:
+    """Return by what the id of an event and its fields are recognized."""
+    return digests.digest_id(event.id or ""), digests.digest_content(_fields(event))
+
+
+def _contents(store: Store, events: Sequence[UsageEvent], ids: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return the content digests of those ids that were taken before."""
+    found = digests.find(store.connection, ("temp.recent_id", "event_digest"), ids) if ids else {}
+    if store.recent.has_old:
+        old = _whole(store, "named_event_by_id WHERE", [event.id for event in events if event.id is not None])
+        found.update((digests.digest_id(id_), digests.digest_content(fields)) for id_, fields in old.items())
+    return found
+
+
+def _differences(
+    store: Store, events: Sequence[UsageEvent], differing: list[int], first: dict[bytes, UsageEvent]
+) -> Iterator[UsageFault]:
+    """Yield a fault for each event whose id was used before, for an event that differs."""
+    ids = [events[index].id or "" for index in differing]
+    whole = _whole(store, "named_event_by_id WHERE", ids) if store.recent.has_old else {}
+    whole |= _whole(store, f"named_event WHERE seq >= {store.recent.next_seq - _SEARCHED} AND", ids)
+    for index in differing:
+        event = events[index]
+        identifier = event.id or ""
+        earlier = first.get(digests.digest_id(identifier))
+        before = whole.get(identifier) if earlier is None else _fields(earlier)
+        field = None if before is None else _difference(before, _fields(event))
+        if field is None:
+            words = "the id was used before for an event that differs; which field differs is no longer known"
+            yield UsageFault(index, "id", words)
+        else:
+            yield UsageFault(index, field, "the id was used before for an event that differs in this field")
 
 
 def _seen_batch(store: Store, batch: UsageBatch, key: str, now: int) -> bool:
@@ -102,9 +134,9 @@ def _seen_batch(store: Store, batch: UsageBatch, key: str, now: int) -> bool:
     row = store.connection.execute("SELECT digest FROM batch WHERE key = ?", (key,)).fetchone()
     # Version 1 kept the whole digest, of which the content digest is not a part.
     known = digest == row["digest"] if row is not None else None
-    content = digests.digest_content(digest.hex())
+    content = digests.digest_text(json.dumps(digest.hex()))
     if known is None:
-        before = digests.find(store, "key_digest", [key]).get(key)
+        before = digests.find(store.connection, ("key_digest",), [digests.digest_id(key)]).get(digests.digest_id(key))
         if before is None:
             digests.remember_key(store, key, content, now)
             return False
@@ -127,34 +159,42 @@ def _difference(before: Fields, after: Fields) -> str | None:
     return next((name for name, old, new in zip(names, before, after, strict=True) if old != new), None)
 
 
-def _known(store: Store, ids: list[str]) -> dict[str, Fields]:
-    known: dict[str, Fields] = {}
+def _whole(store: Store, view: str, ids: Sequence[str]) -> dict[str, Fields]:
+    """Return the fields of those ids whose events are whole, from a view of them, which may have a condition."""
+    whole: dict[str, Fields] = {}
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
         marks = ",".join("?" * len(chunk))
         for row in store.rows(
-            f"SELECT id, name, millionths, value, given_at, tags FROM named_event WHERE id IN ({marks})", *chunk
+            f"SELECT id, name, millionths, value, given_at, tags FROM {view} id IN ({marks})", *chunk
         ):
             fields = row["name"], row["millionths"], row["value"], row["given_at"], read_tags(row["tags"])
-            known[row["id"]] = fields
-    return known
+            whole[row["id"]] = fields
+    return whole
 
 
-def _insert(store: Store, events: Sequence[UsageEvent], rules: MeteringRules, now: int) -> bool:
-    """Insert events and count them; False, with nothing counted, when one of their ids was there."""
+def _insert(
+    store: Store, events: Sequence[UsageEvent], named: Sequence[Digest], rules: MeteringRules, now: int
+) -> None:
+    """Insert events that are new, and count them; `named` are the digests of those with an id, in their order."""
     rows = list(_place_rows(store, events, now))
-    named = [row for row in rows if row[0] is not None]
     if named:
-        before = store.connection.total_changes
-        store.connection.executemany(_INSERT, named)
-        if store.connection.total_changes - before != len(named):
-            return False
+        numbers = store.recent.number(len(named))
+        store.connection.executemany(
+            _INSERT,
+            [
+                (seq, content, *row)
+                for seq, (_, content), row in zip(
+                    numbers, named, (row for row in rows if row[0] is not None), strict=True
+                )
+            ],
+        )
+        store.recent.add(store.connection, named, now // digests.HOUR, numbers)
     groups: dict[tuple[str, int, int, int], list[_Row]] = defaultdict(list)
     for event, row in zip(events, rows, strict=True):
         groups[event.dimension, row[1], row[7], row[2]].append(row)
     for (name, dimension, hour, tag_set), members in groups.items():
         _count(store, rules, rules.dimensions[name].aggregation, dimension, Hour(hour), tag_set, members, now)
-    return True
 
 
 def _place_rows(store: Store, events: Sequence[UsageEvent], now: int) -> Iterator[_Row]:
@@ -191,7 +231,7 @@ def _count(
     arrived = [(row[3], row[6]) for row in rows]
     nameless = [row[3] for row in rows if row[0] is None]
     if nameless:
-        digests.tally(store, (store.pod, dimension, hour, tag_set), len(nameless), sum(nameless))
+        compaction.tally(store, (store.pod, dimension, hour, tag_set), len(nameless), sum(nameless))
     this_hour = hour_of_micros(now)
     found = store.bucket(dimension, hour, tag_set)
     opened = found is not None and not found.sealed

@@ -19,7 +19,7 @@ from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState, Gr
 from sidecar.domain.entitlement.states import LicenseEvidence
 from sidecar.domain.metering.events import LedgerFull, UsageBatch
 from sidecar.domain.metering.hours import to_micros
-from tests.support.books import NOW, RULES, Books, event
+from tests.support.books import NOW, RULES, Books, event, make_schema_4
 from tests.support.licenses import CHECKOUT, GOOD, SKU, START
 
 SEAT = replace(CHECKOUT, region="eu-west-1")
@@ -191,6 +191,7 @@ def test_ledger_of_schema_2_opens(tmp_path: Path) -> None:
     books.take(event("2", id="id-1"))
     accepted = books.shown()
     connection = books.store.connection
+    make_schema_4(connection)
     connection.executescript("DROP TABLE series; DROP TABLE source; DROP TABLE checkout; PRAGMA user_version = 2;")
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     books.restart()

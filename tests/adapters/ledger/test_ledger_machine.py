@@ -6,12 +6,13 @@ from collections import defaultdict
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from sidecar.adapters.ledger import conservation, digests, queries
+from sidecar.adapters.ledger import conservation, digests, queries, recent
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.metering.events import Aggregation, Dimension, IdReused, Receipt, Tags, UsageBatch, UsageEvent
@@ -72,6 +73,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.small_steps = patch.object(recent, "MERGED_PER_STEP", 2)
+        self.small_steps.start()
         self.books = Books(self.folder / "ledger.db", durable=False)
         self.pods = 1
         self.counter = 0
@@ -221,6 +224,13 @@ class LedgerMachine(RuleBasedStateMachine):
         """What has served its time goes."""
         self.books.prune()
 
+    @rule()
+    def merge(self) -> None:
+        """A step of a merge writes digests of events that stay whole."""
+        with self.books.store.transaction():
+            self.books.store.recent.load(self.books.store.connection)
+            self.books.store.recent.merge(self.books.store.connection)
+
     @rule(key=st.sampled_from("kl"), draft=drafts)
     def repeat_key(self, key: str, draft: list[tuple[str, int, str, timedelta | None, Tags]]) -> None:
         """A batch without ids counts once under its key, and another batch under that key is refused."""
@@ -328,6 +338,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Let go of the file."""
+        self.small_steps.stop()
         self.books.close()
         shutil.rmtree(self.folder)
 
