@@ -15,6 +15,8 @@ PYTEST := SKIP=never $(BIN)/python -m pytest --numprocesses $$(( $$(getconf _NPR
 # Without root and Debian packages.
 ANYWHERE := -m 'not soak and not machine'
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The tests start hundreds of processes; without compiled modules each would compile the whole product again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo check test quick programs test-cluster soak lint bench pictures image sbom lock clean
 .DEFAULT_GOAL := demo
