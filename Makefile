@@ -5,16 +5,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RESOLVE := --universal --generate-hashes --no-strip-extras --no-header --quiet
-# Minutes of kills and simulated pods; a coverage measurement would triple them.
-LONG := tests/simulation tests/process/test_process_kills.py tests/process/test_process_license_kills.py
 # Rules and services: no process, no socket, no other program.
 INNER := tests/domain tests/services tests/terminal $(wildcard tests/test_settings_*.py)
 # Most tests wait for processes, so one worker more than there are cores. Each target provides what its tests need, so a
 # missing tool fails a test instead of skipping it.
-PYTEST := SKIP=never $(BIN)/python -m pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
+# The long tests come first, and the others fill the cores beside them. By default the first batch of a worker is several
+# hundred tests, and one worker would get all of the long ones.
+PYTEST := SKIP=never $(BIN)/python -m pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxschedchunk 16
 # Without root and Debian packages.
-ANYWHERE := -m 'not soak and not machine'
+ANYWHERE := not soak and not machine
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The tests start hundreds of processes; without compiled modules each would compile the whole product again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo check test quick programs test-cluster soak lint bench pictures image sbom lock clean
 .DEFAULT_GOAL := demo
@@ -26,11 +28,10 @@ check: lint ## the inner loop, under a minute: lint, types, and the tests of rul
 	@$(PYTEST) $(INNER) --quiet
 
 test: lint programs ## every test that needs Python and make alone; the last line is pytest's own summary
-	@$(PYTEST) $(ANYWHERE) --cov --cov-report=term:skip-covered $(LONG:%=--ignore=%)
-	@$(PYTEST) $(LONG)
+	@$(PYTEST) -m '$(ANYWHERE)' --cov --cov-report=term:skip-covered
 
 quick: programs ## test without lint, coverage and the long tests
-	@$(PYTEST) $(ANYWHERE) $(LONG:%=--ignore=%)
+	@$(PYTEST) -m '$(ANYWHERE) and not long'
 
 programs: $(VENV)/development ## helm, promtool, Prometheus and the schemas of Kubernetes, in the user's cache
 	@$(BIN)/python -m tests.prepare
@@ -49,7 +50,7 @@ test-cluster: $(VENV)/development ## what needs root and Debian packages: image,
 
 soak: $(VENV)/development ## hours of kills and simulated pods, and a Rust SDK; the seed of a failure is printed
 	@$(BIN)/python -m pytest tests/emulator/test_emulator_sdks.py -m soak
-	@KILLS=10000 LICENSE_KILLS=2000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest $(LONG) -m '' -s --timeout 0
+	@KILLS=10000 LICENSE_KILLS=2000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest -m long -s --timeout 0
 
 image: $(VENV)/development ## the image; BASE=image@sha256:... pins the base
 	@buildah bud $(if $(BASE),--build-arg BASE=$(BASE)) --tag marketplace-sidecar \

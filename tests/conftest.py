@@ -6,8 +6,11 @@ import hashlib
 import heapq
 import itertools
 import json
+import os
 import signal
-from collections.abc import Mapping
+import sys
+import threading
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -125,6 +128,36 @@ class Signer:
         path = folder / f"{hashlib.sha256(self.pem).hexdigest()[:8]}.pem"
         path.write_bytes(self.pem)
         return path
+
+
+_CHILDREN = "COVERAGE_PROCESS_CONFIG"
+"""By this variable a child process is measured, too (`patch` in pyproject.toml)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests first: one that begins last leaves the other cores idle."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure neither a long test nor the processes that it starts: coverage would triple the minutes.
+
+    The mark `no_cover` of pytest-cov does not do it in a worker: there `patch` has begun a second measurement, which
+    continues when the first one is paused.
+    """
+    if item.get_closest_marker("long") is None:
+        return (yield)
+    children, tracer, tracer_of_threads = os.environ.pop(_CHILDREN, None), sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        threading.settrace(tracer_of_threads)
+        sys.settrace(tracer)
+        if children is not None:
+            os.environ[_CHILDREN] = children
 
 
 @pytest.hookimpl(tryfirst=True)

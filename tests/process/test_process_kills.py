@@ -29,6 +29,8 @@ from tests.process.front import Front
 from tests.support.processes import Emulator, Sidecar, Site, ask, launch_emulator
 from tests.support.tools import PATIENCE
 
+pytestmark = pytest.mark.long
+
 KILLS = int(os.environ.get("KILLS", "60"))
 SEED = int(os.environ.get("KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)
 SHARDS = 2

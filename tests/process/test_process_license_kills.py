@@ -18,7 +18,7 @@ from tests.support.processes import Emulator, Sidecar, Site, parse
 if TYPE_CHECKING:
     from tests.support.processes import Sites
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.long]
 
 KILLS = int(os.environ.get("LICENSE_KILLS", "12"))
 SEED = int(os.environ.get("KILL_SEED", "0")) or random.SystemRandom().randrange(1, 2**32)

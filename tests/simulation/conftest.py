@@ -1,4 +1,4 @@
-"""A place for the ledgers of simulated pods, and silence."""
+"""A place for the ledgers of simulated pods, silence, and the mark `long`."""
 
 import shutil
 import tempfile
@@ -10,7 +10,16 @@ import structlog
 
 from sidecar.adapters.ledger import compaction, recent
 
+_FOLDER = Path(__file__).parent
 _MEMORY = Path("/dev/shm")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder, before the others are ordered and chosen by the mark."""
+    for item in items:
+        if item.path.is_relative_to(_FOLDER):
+            item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture
