@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, Grant, Step, next_step
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, CheckoutStep, Grant, next_step
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError, Taken
@@ -257,14 +257,14 @@ class CheckoutKeeper:
             dues.append(step[1] if held is None or held > now + LONGEST_WAIT else max(step[1], held))
         return min(dues, default=None)
 
-    async def _perform(self, step: Step, key: Key) -> Checkout | None:
+    async def _perform(self, step: CheckoutStep, key: Key) -> Checkout | None:
         """Make one call and store what it made of the checkout; None if it is to be tried again later."""
         match step:
-            case Step.CHECK_OUT:
+            case CheckoutStep.CHECK_OUT:
                 return await self._check_out(key)
-            case Step.EXTEND:
+            case CheckoutStep.EXTEND:
                 return await self._call(key, self._service.extend, final=key[0] is not CheckoutKind.SEAT)
-            case Step.CHECK_IN:
+            case CheckoutStep.CHECK_IN:
                 return await self._call(key, self._service.check_in, final=True)
 
     async def _check_out(self, key: Key) -> Checkout | None:
