@@ -24,7 +24,7 @@ _LARGEST = 1024 * 1024
 """Bytes of the task's description that are read; it lists every container."""
 
 
-class NoTaskArn(Exception):  # noqa: N818 - what is the case, as the operator reads it
+class NoTaskArn(Exception):
     """The endpoint did not name the task; the message has the reason."""
 
 
