@@ -15,11 +15,11 @@ _TIMEOUT = 2.0
 """Seconds in which the status must come: the sidecar reads it from memory and one small file."""
 
 
-class TokenUnusable(Exception):  # noqa: N818 - what is the case
+class TokenUnusable(Exception):
     """The configured token cannot be read; the message names the reason."""
 
 
-class NoStatus(Exception):  # noqa: N818 - what is the case
+class NoStatus(Exception):
     """No sidecar returned its status; holds the reason and the cure."""
 
     def __init__(self, reason: str, cure: str) -> None:

@@ -20,7 +20,7 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _LARGEST = 4 * 1024 * 1024
 
 
-class NoAnswer(OSError):  # noqa: N818 - what is the case
+class NoAnswer(OSError):
     """The listener did not answer; the message names the reason."""
 
 

@@ -43,11 +43,11 @@ class PodIdentity:
     source: PodSource
 
 
-class PodUnknown(Exception):  # noqa: N818 - what is the case, as the operator reads it
+class PodUnknown(Exception):
     """ECS names a metadata endpoint that gave no task ARN; a restart is the cure."""
 
 
-class PodRefused(Exception):  # noqa: N818 - what is the case, as the operator reads it
+class PodRefused(Exception):
     """The environment does not name the pod, or contradicts itself; holds the finding and the cure."""
 
     def __init__(self, detail: str, cure: str) -> None:

@@ -62,7 +62,7 @@ class KeyFault:
         return f"{self.path}: {self.reason} (public key version {self.version}). {self.cure}"
 
 
-class UnusableKeys(Exception):  # noqa: N818 - what is the case
+class UnusableKeys(Exception):
     """At least one key file cannot be used; `faults` names each."""
 
     def __init__(self, faults: tuple[KeyFault, ...]) -> None:
@@ -115,7 +115,7 @@ class PublicKeys:
         return True
 
 
-class _UnusableKey(Exception):  # noqa: N818 - becomes a KeyFault
+class _UnusableKey(Exception):
     def __init__(self, reason: str, cure: str) -> None:
         super().__init__(reason, cure)
         self.reason = reason

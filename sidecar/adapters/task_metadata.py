@@ -8,22 +8,23 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from http import HTTPStatus
 
+from sidecar.domain.backoff import full_jitter
 from sidecar.http_client import Listener, NoAnswer
 
 PATIENCE = 20.0
 """Seconds within which the endpoint must name the task."""
 _TIMEOUT = 2.0
 """Seconds that one connection or one read may take."""
-_FIRST_WAIT = 0.25
-_LONGEST_WAIT = 2.0
-"""Seconds of the jitter's window; it doubles from the first to the longest."""
+_FIRST_WAIT = timedelta(seconds=0.25)
+_LONGEST_WAIT = timedelta(seconds=2)
 _LARGEST = 1024 * 1024
 """Bytes of the task's description that are read; it lists every container."""
 
 
-class NoTaskArn(Exception):  # noqa: N818 - what is the case, as the operator reads it
+class NoTaskArn(Exception):
     """The endpoint did not name the task; the message has the reason."""
 
 
@@ -51,17 +52,16 @@ def task_arn(base: str, pace: Pace) -> str:
     except ValueError as error:
         raise NoTaskArn(f"{url} cannot be read: {error}") from error
     deadline = pace.monotonic() + pace.patience
-    asked, window = 0, _FIRST_WAIT
+    attempt = 0
     while True:
-        asked += 1
         try:
             return _ask(url, listener, path)
         except NoTaskArn as failed:
-            wait = window * pace.random()
+            wait = full_jitter(attempt, base=_FIRST_WAIT, cap=_LONGEST_WAIT, draw=pace.random()).total_seconds()
             if pace.monotonic() + wait >= deadline:
-                raise NoTaskArn(f"{failed}; asked {asked} times within {pace.patience:g} s") from failed
+                raise NoTaskArn(f"{failed}; asked {attempt + 1} times within {pace.patience:g} s") from failed
         pace.rest(wait)
-        window = min(window * 2, _LONGEST_WAIT)
+        attempt += 1
 
 
 def _ask(url: str, listener: Listener, path: str) -> str:

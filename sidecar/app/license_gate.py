@@ -11,7 +11,7 @@ import structlog
 from sidecar.adapters.clock import EmulatorClock
 from sidecar.adapters.kubernetes.account import name_account
 from sidecar.adapters.ledger.ledger import Ledger
-from sidecar.domain.entitlement.licensing import Terms
+from sidecar.domain.entitlement.licensing import LicenseTerms
 from sidecar.domain.entitlement.states import EntitlementSource
 from sidecar.marketplace import Endpoint
 from sidecar.services.app_checkouts import AppCheckouts
@@ -19,8 +19,8 @@ from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.faults import FaultRegister
 from sidecar.services.license_calls import LicenseCalls
 from sidecar.services.license_clients import RegionalClients
+from sidecar.services.license_finder import LicenseFinder
 from sidecar.services.license_keeper import LicenseChoices, LicenseKeeper
-from sidecar.services.license_looks import LicenseLooks
 from sidecar.services.license_probe import LicenseProbe
 from sidecar.settings import Mode, Settings
 from sidecar.system_clock import SystemClock
@@ -53,10 +53,10 @@ def assemble_license(
     sku = settings.product.id or ""
     policy = settings.license
     clients = _make_clients(settings, endpoint, clock)
-    looks, checkouts = _make_calls(settings, endpoint, clients, clock, ledger)
+    finder, checkouts = _make_calls(settings, endpoint, clients, clock, ledger)
     keeper = LicenseKeeper(
         choices=LicenseChoices(
-            terms=Terms(
+            terms=LicenseTerms(
                 pod=ledger.pod,
                 product_code=settings.product.code,
                 public_key_version=settings.product.public_key_version,
@@ -69,7 +69,7 @@ def assemble_license(
             on_denied=settings.entitlement.on_denied,
             service_account=name_account(),
         ),
-        looks=looks,
+        finder=finder,
         checkouts=checkouts,
         store=ledger.checkouts,
         clock=clock,
@@ -86,9 +86,9 @@ def assemble_license_probe(
 ) -> LicensedStart:
     """Make the start probe of a custom price; the arguments are those of `sidecar.app.composition.assemble`."""
     clients = _make_clients(settings, endpoint, clock)
-    looks, checkouts = _make_calls(settings, endpoint, clients, clock, ledger)
+    finder, checkouts = _make_calls(settings, endpoint, clients, clock, ledger)
     sku, policy = settings.product.id or "", settings.license
-    probe = LicenseProbe(looks=looks, checkouts=checkouts, sku=sku, policy=policy, clock=clock)
+    probe = LicenseProbe(finder=finder, checkouts=checkouts, sku=sku, policy=policy, clock=clock)
     return LicensedStart(probe, clients)
 
 
@@ -98,15 +98,15 @@ def _make_clients(settings: Settings, endpoint: Endpoint, clock: SystemClock | E
 
 def _make_calls(
     settings: Settings, endpoint: Endpoint, clients: RegionalClients, clock: SystemClock | EmulatorClock, ledger: Ledger
-) -> tuple[LicenseLooks, CheckoutKeeper]:
+) -> tuple[LicenseFinder, CheckoutKeeper]:
     calls = LicenseCalls(clients.connect)
-    looks = LicenseLooks.configured(settings, calls, endpoint.region_name, clock)
+    finder = LicenseFinder.configured(settings, calls, endpoint.region_name, clock)
     checkouts = CheckoutKeeper(
         store=ledger.checkouts,
         service=calls,
         clock=clock,
         random=random.random,
         log=log,
-        regions=lambda: looks.checkout_regions,
+        regions=lambda: finder.checkout_regions,
     )
-    return looks, checkouts
+    return finder, checkouts

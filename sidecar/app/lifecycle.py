@@ -45,7 +45,7 @@ ADOPTED_CURE = (
 log = structlog.get_logger()
 
 
-class _Stopping(Exception):  # noqa: N818 - ends the loops; not an error
+class _Stopping(Exception):
     """The process was asked to end."""
 
 

@@ -8,13 +8,13 @@ from typing import Final
 
 from sidecar.domain import timestamps
 from sidecar.domain.check_result import Check, CheckResult
-from sidecar.domain.entitlement.licenses import Finding, License, Survey, judge
+from sidecar.domain.entitlement.licenses import License, Survey, Worth, judge
 from sidecar.domain.entitlement.licensing import refusal
 from sidecar.marketplace import Endpoint, MarketplaceError
 from sidecar.services.entitlement_fault import LICENSE_CURES
 from sidecar.services.license_calls import LicenseCalls
 from sidecar.services.license_clients import RegionalClients
-from sidecar.services.license_looks import LicenseLooks, Look
+from sidecar.services.license_finder import LicenseAnswer, LicenseFinder
 from sidecar.services.license_report import EXPIRING_CURE, UNIT_CURE, wrong_unit
 from sidecar.settings import Settings
 from sidecar.upstream import clock_of
@@ -32,32 +32,32 @@ def check_license(settings: Settings, endpoint: Endpoint) -> CheckResult:
     if not settings.asks_license:
         return LICENSE.skipped("the entitlement does not rest on a license")
     try:
-        look, others, now = asyncio.run(
-            _look(settings, replace(endpoint, connect_timeout=_WITHIN, read_timeout=_WITHIN))
+        answer, others, now = asyncio.run(
+            _find(settings, replace(endpoint, connect_timeout=_WITHIN, read_timeout=_WITHIN))
         )
     except MarketplaceError as error:
         return LICENSE.fail(str(error), error.cure)
-    good = look.survey.best(Finding.GOOD)
+    good = answer.survey.best(Worth.GOOD)
     if good is not None:
         return _accept(settings, good[1], now)
-    if look.error is not None:
-        return LICENSE.fail(str(look.error), look.error.cure)
-    return _refuse(settings, look.survey, others, now)
+    if answer.error is not None:
+        return LICENSE.fail(str(answer.error), answer.error.cure)
+    return _refuse(settings, answer.survey, others, now)
 
 
-async def _look(settings: Settings, endpoint: Endpoint) -> tuple[Look, Sequence[License], datetime]:
+async def _find(settings: Settings, endpoint: Endpoint) -> tuple[LicenseAnswer, Sequence[License], datetime]:
     """Return what the sidecar would see; without a good license also the licenses of other products."""
     clients = RegionalClients(endpoint, None)
     calls = LicenseCalls(clients.connect)
     others: list[License] = []
     try:
         async with clock_of(settings.marketplace) as clock:
-            looks = LicenseLooks.configured(settings, calls, endpoint.region_name, clock)
-            look = await looks.look(Finding.GOOD)
-            if look.survey.best(Finding.GOOD) is None and look.error is None:
-                for region in looks.regions:
+            finder = LicenseFinder.configured(settings, calls, endpoint.region_name, clock)
+            answer = await finder.find(Worth.GOOD)
+            if answer.survey.best(Worth.GOOD) is None and answer.error is None:
+                for region in finder.regions:
                     others += await calls.list_licenses(region, None)
-            return look, others, clock.now()
+            return answer, others, clock.now()
     finally:
         await clients.close()
 
@@ -76,9 +76,9 @@ def _accept(settings: Settings, license_: License, now: datetime) -> CheckResult
 
 def _refuse(settings: Settings, found: Survey, licenses: Sequence[License], now: datetime) -> CheckResult:
     sku = settings.product.id or ""
-    order = (Finding.LACKING, Finding.SUSPENDED, Finding.PENDING, Finding.EXPIRED, Finding.GONE)
+    order = (Worth.LACKING, Worth.SUSPENDED, Worth.PENDING, Worth.EXPIRED, Worth.GONE)
     reason, detail = refusal(found.best(*order), sku, settings.license)
-    others = {each.sku for each in licenses if judge(each, each.sku, settings.license, now) is not Finding.FOREIGN} - {
+    others = {each.sku for each in licenses if judge(each, each.sku, settings.license, now) is not Worth.FOREIGN} - {
         sku
     }
     if others:

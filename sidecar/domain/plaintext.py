@@ -5,7 +5,7 @@ _WIDE = (b"\xff\xfe", b"\xfe\xff")
 _LOOKED_AT = 512
 
 
-class ForeignText(Exception):  # noqa: N818 - what is the case
+class ForeignText(Exception):
     """The content is text in a form that is not taken; the message names the form."""
 
 

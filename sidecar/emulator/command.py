@@ -40,20 +40,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed-config",
         type=Path,
         metavar="FILE",
-        help="sidecar configuration that names the product, its price and its dimensions, plus lists `customers` and "
-        "`licenses` (default: take any product and dimension)",
+        help="sidecar configuration with the product, its price and its dimensions; it may also have the lists "
+        "`customers` and `licenses` (default: accept any product and dimension)",
     )
     parser.add_argument(
         "--identity",
         choices=("any", "irsa-only"),
         default="any",
-        help="irsa-only: refuse every pod that does not come by IAM roles for service accounts (default: %(default)s)",
+        help="irsa-only: refuse every pod that does not use IAM roles for service accounts (default: %(default)s)",
     )
     parser.add_argument(
         "--any-operation",
         action="store_true",
-        help="take operations that do not belong to the price of the --seed-config, too (default: "
-        "InvalidProductCodeException)",
+        help="accept every operation (default: an operation that does not belong to the price of the --seed-config "
+        "answers InvalidProductCodeException)",
     )
     parser.add_argument(
         "--from-first-call",
@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--license-region",
         choices=("any", "home"),
         default="any",
-        help="home: a license is found in its home Region alone, and CheckoutLicense elsewhere is redirected "
+        help="home: a license exists only in its home Region, and CheckoutLicense elsewhere answers RedirectException "
         "(default: %(default)s)",
     )
     parser.add_argument(

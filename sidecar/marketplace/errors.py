@@ -4,7 +4,6 @@ Each class has a disposition, a cure for the operator, and whether the service m
 unless the error proves the contrary. Errors carry only text, so they can be copied and pickled, and none holds a nonce,
 a token or a signature. `service_errors` has the service's own exceptions.
 """
-# ruff: noqa: N818 - named for what happened, as the service names its exceptions
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -45,7 +45,7 @@ _LONGEST_DETAIL = 400
 _NO_QUANTITY = "0"
 
 
-class ProbeFailed(Exception):  # noqa: N818 - what is the case, as the operator reads it
+class ProbeFailed(Exception):
     """A question got no answer, or a refusal. `code` is AWS's error code, or the name of the SDK's exception."""
 
     def __init__(self, code: str, detail: str, cure: str | None = None) -> None:

@@ -4,7 +4,6 @@ The docstring of a class gives AWS's meaning, its cure the operator's next step.
 `UnknownAnswer`, which is retried and never treated as a refusal. A new error needs a class here; if it means something
 to the entitlement or has its own outcome for a record, it also needs a row in `sidecar.services.failed_calls`.
 """
-# ruff: noqa: N818 - the model's own names
 
 from collections.abc import Collection, Mapping
 from types import MappingProxyType

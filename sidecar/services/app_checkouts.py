@@ -27,7 +27,8 @@ from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, Checkou
 from sidecar.domain.entitlement.licenses import License, LicenseEntitlement, allows, tier_of
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.ports import Clock
-from sidecar.services.checkout_keeper import CheckoutKeeper, CheckoutStore
+from sidecar.services.checkout_book import CheckoutStore
+from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.license_keeper import LicenseKeeper
 
 MOST_LISTED: Final = 1000

@@ -8,12 +8,12 @@ without an answer is repeated with the same request. What the answers mean is de
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from datetime import datetime
-from typing import Concatenate, ParamSpec, Protocol
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from structlog.typing import FilteringBoundLogger
 
-from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, Grant, Step, next_step
+from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, CheckoutStep, Grant, next_step
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError, Taken
@@ -25,31 +25,13 @@ from sidecar.marketplace.license_manager import (
     ResourceNotFoundException,
     ValidationException,
 )
+from sidecar.services.checkout_book import CheckoutBook, CheckoutStore, Key, P, Transition
 from sidecar.services.retry_schedule import LONGEST_WAIT, RetrySchedule
 
 _GONE = (ResourceNotFoundException, InvalidParameterValueException, ValidationException)
 """AWS does not know the consumption token any more."""
 
-Key = tuple[CheckoutKind, str]
-P = ParamSpec("P")
-Transition = Callable[Concatenate[Checkout, P], Checkout]
 Call = Callable[[Checkout], Awaitable[Grant | None]]
-
-
-class CheckoutStore(Protocol):
-    """Where checkouts outlive the process."""
-
-    async def load_checkouts(self) -> list[Checkout]:
-        """Return every checkout of which something may still be held."""
-
-    async def find_checkout(self, id_: str) -> Checkout | None:
-        """Return the app's newest checkout of that id."""
-
-    async def list_checkouts(self, limit: int) -> list[Checkout]:
-        """Return the app's checkouts, the newest of each id, those that are live first."""
-
-    async def save_checkout(self, checkout: Checkout) -> Checkout:
-        """Keep a checkout durably, and return it with its row."""
 
 
 class CheckoutService(Protocol):
@@ -86,13 +68,7 @@ class CheckoutKeeper:
         self._clock = clock
         self._log = log
         self._regions = regions
-        self._live: dict[Key, Checkout] = {}
-        self._unfinished: dict[Key, Checkout] = {}
-        """The live ones for which a call may be due: all but the draw-downs that AWS has made, which pile up."""
-        self._unwritten: dict[int, Checkout] = {}
-        """Settled ones that the ledger has not taken yet, by row: on disk they are live, and nothing else is due."""
-        self._held: dict[str, int] | None = None
-        """What `held` returns, until a checkout changes."""
+        self._book = CheckoutBook(store, self._forget_failures)
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._retries = RetrySchedule(random=random)
         self.errors: dict[Key, MarketplaceError] = {}
@@ -103,32 +79,30 @@ class CheckoutKeeper:
         """Checkouts that one Region has refused in this process while another has not answered."""
         self.unknown: set[Key] = set()
         """Seats that AWS may still hold although it refused their token: a suspended license refuses it, too."""
-        self.in_doubt: dict[Key, Checkout] = {}
-        """Draw-downs that wait for a person."""
 
     async def load(self, seats: Container[str]) -> None:
         """Take over what an earlier process left, and give up seats of entitlements that are no longer in `seats`."""
         for checkout in await self._store.load_checkouts():
-            self._note(checkout)
+            self._book.note(checkout)
             if checkout.kind is CheckoutKind.SEAT and checkout.id not in seats:
                 await self.give_up(checkout.kind, checkout.id)
 
     def find(self, kind: CheckoutKind, id_: str) -> Checkout | None:
         """Return the live checkout; None if there is none."""
-        return self._live.get((kind, id_))
+        return self._book.live.get((kind, id_))
 
     def held(self) -> Mapping[str, int]:
         """Return how many this pod holds of each entitlement."""
-        if self._held is None:
-            self._held = {}
-            for each in self._live.values():
-                if each.state is CheckoutState.HELD and each.kind is not CheckoutKind.PROBE:
-                    self._held[each.entitlement] = self._held.get(each.entitlement, 0) + (each.count or 1)
-        return self._held
+        return self._book.held()
+
+    @property
+    def in_doubt(self) -> Mapping[Key, Checkout]:
+        """Draw-downs that wait for a person."""
+        return self._book.in_doubt
 
     async def return_all(self) -> None:
         """Try once to return everything that returns."""
-        returning = [each for each in self._unfinished.values() if not each.drawdown]
+        returning = [each for each in self._book.unfinished.values() if not each.drawdown]
         for each in returning:
             await self.give_up(each.kind, each.id)
         await asyncio.gather(*(self.advance(each.kind, each.id) for each in returning))
@@ -168,9 +142,7 @@ class CheckoutKeeper:
             intended_at=now,
             confirmed_at=now,
         )
-        saved = await self._store.save_checkout(checkout)
-        self._note(saved)
-        return saved
+        return await self._book.add(checkout)
 
     async def advance(self, kind: CheckoutKind, id_: str, *, until_confirmed: bool = False) -> Checkout | None:
         """Make the calls that a checkout needs now, each once; return what it is then, None if it is not live.
@@ -179,7 +151,7 @@ class CheckoutKeeper:
         """
         key = (kind, id_)
         async with self._locks.setdefault(key, asyncio.Lock()):
-            checkout = self._live.get(key)
+            checkout = self._book.live.get(key)
             while checkout is not None and checkout.state.live:
                 now = self._clock.now()
                 if checkout.settled_by(now) is not checkout:
@@ -189,7 +161,7 @@ class CheckoutKeeper:
                     break
                 after = await self._perform(step[0], key)
                 if after is None:
-                    return self._live.get(key)
+                    return self._book.live.get(key)
                 checkout = after
             return checkout
 
@@ -197,22 +169,22 @@ class CheckoutKeeper:
         """Extend a seat of an earlier process, or one in `unknown`, of a good license: AWS's answer is final."""
         key = (kind, id_)
         async with self._locks.setdefault(key, asyncio.Lock()):
-            checkout = self._live.get(key)
+            checkout = self._book.live.get(key)
             if checkout is None or checkout.state is not CheckoutState.HELD or checkout.consumption_token is None:
                 return checkout
-            return await self._call(key, self._service.extend, final=True) or self._live.get(key)
+            return await self._call(key, self._service.extend, final=True) or self._book.live.get(key)
 
     async def confirm_use(self, kind: CheckoutKind, id_: str) -> Checkout | None:
         """Note durably that the app uses a checkout; return it, None if it is not live."""
         now = self._clock.now()
-        if (kind, id_) not in self._live:
+        if (kind, id_) not in self._book.live:
             return None
-        return await self._apply((kind, id_), Checkout.confirmed, now)
+        return await self._book.change((kind, id_), Checkout.confirmed, now)
 
     async def give_up(self, kind: CheckoutKind, id_: str) -> None:
         """Note durably that a checkout is to be returned; `advance` returns it."""
-        if (kind, id_) in self._live:
-            await self._apply((kind, id_), Checkout.unwanted)
+        if (kind, id_) in self._book.live:
+            await self._book.change((kind, id_), Checkout.unwanted)
 
     async def write_settled(self) -> None:
         """Write what has settled while the ledger could not be written; until then its rows show too much.
@@ -220,8 +192,8 @@ class CheckoutKeeper:
         Raises:
             LedgerUnavailable: It still cannot be written.
         """
-        for checkout in list(self._unwritten.values()):
-            await self._write_settled(checkout)
+        for checkout in list(self._book.unwritten.values()):
+            await self._book.write_settled(checkout)
 
     async def reload_doubts(self) -> None:
         """Take notice of what people have decided about draw-downs meanwhile."""
@@ -229,22 +201,24 @@ class CheckoutKeeper:
             found = await self._store.find_checkout(key[1])
             if found is not None and found.state is not CheckoutState.IN_DOUBT:
                 self._log.info("checkout.resolved", entitlement=found.entitlement, state=found.state)
-                self._note(found)
+                self._book.note(found)
 
     def due_at(self, now: datetime) -> datetime | None:
         """Return when the next call of any checkout is due, or its write."""
-        if self._unwritten:
+        if self._book.unwritten:
             return now
-        dues = [self._due_at(key, checkout, now) for key, checkout in self._unfinished.items()]
+        dues = [self._due_at(key, checkout, now) for key, checkout in self._book.unfinished.items()]
         return min((due for due in dues if due is not None), default=None)
 
     async def run_due(self) -> None:
         """Make every call that is due, and every write."""
         now = self._clock.now()
-        dues = {key: self._due_at(key, checkout, now) for key, checkout in self._unfinished.items()}
+        dues = {key: self._due_at(key, checkout, now) for key, checkout in self._book.unfinished.items()}
         due = [key for key, at in dues.items() if at is not None and at <= now]
-        unwritten = list(self._unwritten.values())
-        await asyncio.gather(*(self.advance(*key) for key in due), *(self._write_settled(each) for each in unwritten))
+        unwritten = list(self._book.unwritten.values())
+        await asyncio.gather(
+            *(self.advance(*key) for key in due), *(self._book.write_settled(each) for each in unwritten)
+        )
 
     def _due_at(self, key: Key, checkout: Checkout, now: datetime) -> datetime | None:
         if checkout.settled_by(now) is not checkout:
@@ -257,18 +231,18 @@ class CheckoutKeeper:
             dues.append(step[1] if held is None or held > now + LONGEST_WAIT else max(step[1], held))
         return min(dues, default=None)
 
-    async def _perform(self, step: Step, key: Key) -> Checkout | None:
+    async def _perform(self, step: CheckoutStep, key: Key) -> Checkout | None:
         """Make one call and store what it made of the checkout; None if it is to be tried again later."""
         match step:
-            case Step.CHECK_OUT:
+            case CheckoutStep.CHECK_OUT:
                 return await self._check_out(key)
-            case Step.EXTEND:
+            case CheckoutStep.EXTEND:
                 return await self._call(key, self._service.extend, final=key[0] is not CheckoutKind.SEAT)
-            case Step.CHECK_IN:
+            case CheckoutStep.CHECK_IN:
                 return await self._call(key, self._service.check_in, final=True)
 
     async def _check_out(self, key: Key) -> Checkout | None:
-        checkout = self._live[key]
+        checkout = self._book.live[key]
         # After a lost answer another Region would be another request, and AWS may hold this one.
         regions = [checkout.region] if checkout.unanswered else [checkout.region, *self._regions()]
         tried: set[str] = set()
@@ -276,8 +250,8 @@ class CheckoutKeeper:
         while regions := [region for region in dict.fromkeys(regions) if region not in tried]:
             region, now = regions[0], self._clock.now()
             tried.add(region)
-            earlier = self._live[key].attempted_at
-            checkout = await self._apply(key, Checkout.attempting, region, now)
+            earlier = self._book.live[key].attempted_at
+            checkout = await self._book.change(key, Checkout.attempting, region, now)
             try:
                 grant = await self._service.check_out(checkout)
             except MarketplaceError as error:
@@ -289,10 +263,10 @@ class CheckoutKeeper:
                 refused = refused or isinstance(error, NoEntitlementsAllowedException)
                 if refused and checkout.unanswered > 1:
                     break
-                checkout = await self._apply(key, Checkout.not_taken, earlier)
+                checkout = await self._book.change(key, Checkout.not_taken, earlier)
                 if (lost := await self._lose_if_over(key, checkout, error)) is not None:
                     return lost
-                current, now = self._live[key], self._clock.now()
+                current, now = self._book.live[key], self._clock.now()
                 # The app may have given it up during the call.
                 regions = _elsewhere(error, regions) if current.settled_by(now) is current else []
             else:
@@ -301,8 +275,8 @@ class CheckoutKeeper:
         return await self._conclude(key, Checkout.refused, self._clock.now()) if refused else None
 
     async def _call(self, key: Key, call: Call, *, final: bool) -> Checkout | None:
-        earlier = self._live[key].attempted_at
-        checkout = await self._apply(key, Checkout.extending, self._clock.now())
+        earlier = self._book.live[key].attempted_at
+        checkout = await self._book.change(key, Checkout.extending, self._clock.now())
         try:
             grant = await call(checkout)
         except _GONE as error:
@@ -311,12 +285,12 @@ class CheckoutKeeper:
             self._fail(key, error)
             self.unknown.add(key)
             self.confirmed.discard(key)
-            return await self._lose_if_over(key, await self._apply(key, Checkout.not_extended, earlier), error)
+            return await self._lose_if_over(key, await self._book.change(key, Checkout.not_extended, earlier), error)
         except MarketplaceError as error:
             self._fail(key, error)
             if error.taken is not Taken.NO:
                 return None
-            return await self._lose_if_over(key, await self._apply(key, Checkout.not_extended, earlier), error)
+            return await self._lose_if_over(key, await self._book.change(key, Checkout.not_extended, earlier), error)
         if grant is None:
             return await self._answered(key, Checkout.returned, self._clock.now())
         return await self._answered(key, Checkout.granted, grant, self._clock.now())
@@ -332,7 +306,7 @@ class CheckoutKeeper:
         return await self._lose(key, error)
 
     async def _lose(self, key: Key, error: MarketplaceError) -> Checkout:
-        entitlement = self._live[key].entitlement
+        entitlement = self._book.live[key].entitlement
         self._log.warning("checkout.lost", kind=key[0], entitlement=entitlement, code=error.code, detail=str(error))
         return await self._conclude(key, Checkout.lapsed, self._clock.now())
 
@@ -344,9 +318,9 @@ class CheckoutKeeper:
         return await self._conclude(key, transition, *args, **kwargs)
 
     async def _conclude(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
-        before = self._live[key].state
+        before = self._book.live[key].state
         self.unknown.discard(key)
-        after = await self._apply(key, transition, *args, **kwargs)
+        after = await self._book.change(key, transition, *args, **kwargs)
         if after.state is not before:
             event = f"checkout.{after.state}".replace("-", "_")
             self._log.info(event, kind=after.kind, entitlement=after.entitlement, count=after.count)
@@ -356,43 +330,10 @@ class CheckoutKeeper:
         self.errors[key] = error
         self._retries.failed(_name(key), self._clock.now())
 
-    async def _apply(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
-        """Change a checkout, and return once the change is on disk.
-
-        The change shows in memory first: the app may confirm or return a seat while a call for it runs, and each change
-        must build on the one before. A change that is not written only makes the next process repeat a request, but a
-        settled checkout is changed by nothing any more, so its write is repeated.
-        """
-        after = transition(self._live[key], *args, **kwargs)
-        self._note(after)
-        if after.state.live:
-            return await self._store.save_checkout(after)
-        self._unwritten[after.seq] = after
-        return await self._write_settled(after)
-
-    async def _write_settled(self, checkout: Checkout) -> Checkout:
-        saved = await self._store.save_checkout(checkout)
-        self._unwritten.pop(checkout.seq, None)
-        return saved
-
-    def _note(self, checkout: Checkout) -> None:
-        key = (checkout.kind, checkout.id)
-        self.in_doubt.pop(key, None)
-        if checkout.state is CheckoutState.IN_DOUBT:
-            self.in_doubt[key] = checkout
-        self._held = None
-        if checkout.state.live:
-            self._live[key] = checkout
-            if checkout.drawdown and checkout.state is CheckoutState.HELD:
-                self._unfinished.pop(key, None)
-            else:
-                self._unfinished[key] = checkout
-        elif (known := self._live.get(key)) is not None and known.seq == checkout.seq:
-            del self._live[key]
-            self._unfinished.pop(key, None)
-            if checkout.kind is CheckoutKind.APP:
-                self.errors.pop(key, None)
-                self._retries.succeeded(_name(key))
+    def _forget_failures(self, key: Key) -> None:
+        if key[0] is CheckoutKind.APP:
+            self.errors.pop(key, None)
+            self._retries.succeeded(_name(key))
 
 
 def _elsewhere(error: MarketplaceError, regions: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from sidecar.domain.entitlement.licenses import License
-from sidecar.domain.entitlement.licensing import Licensing, Standing, Terms, judge, next_change
+from sidecar.domain.entitlement.licensing import LicenseStanding, LicenseTerms, Licensing, judge, next_change
 from sidecar.domain.entitlement.states import (
     CLOCK_SKEW,
     AttestationFailed,
@@ -30,15 +30,15 @@ from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.gate_changes import ASK_AGAIN, LOG_AGAIN, GateChanges
 from sidecar.services.license_failures import explain
-from sidecar.services.license_looks import LicenseLooks
-from sidecar.services.license_proof import LicenseProver, Outcome
+from sidecar.services.license_finder import LicenseFinder
+from sidecar.services.license_proof import LicenseProver, ProofOutcome
 from sidecar.services.license_report import LicenseFaults, view
 from sidecar.services.registrar import DeniedExit
 from sidecar.services.retry_schedule import FIRST_WAIT, RetrySchedule
 
 RETURN_WITHIN = timedelta(seconds=8)
 """Real time for the return of the seats when the pod ends."""
-_LOOK = "look"
+_FIND = "find"
 _PROOF = "proof"
 
 
@@ -56,7 +56,7 @@ class LicenseStore(Protocol):
 class LicenseChoices:
     """What the seller chose, and how failed calls are explained."""
 
-    terms: Terms
+    terms: LicenseTerms
     on_denied: OnDenied
     service_account: str | None = None
     """What the pod runs as in its cluster, namespace/name; named when credentials are missing or refused."""
@@ -76,7 +76,7 @@ class LicenseKeeper:
         self,
         *,
         choices: LicenseChoices,
-        looks: LicenseLooks,
+        finder: LicenseFinder,
         checkouts: CheckoutKeeper,
         store: LicenseStore,
         clock: Clock,
@@ -87,7 +87,7 @@ class LicenseKeeper:
     ) -> None:
         self._choices = choices
         self._policy = choices.terms.policy
-        self._looks = looks
+        self._finder = finder
         self._store = store
         self._clock = clock
         self._log = log
@@ -96,7 +96,7 @@ class LicenseKeeper:
         self._view: LicenseView | None = None
         self._good: tuple[License, str] | None = None
         """A license of the last look that grants what is required, and its Region."""
-        self._look_at = clock.now()
+        self._find_at = clock.now()
         self._retries = RetrySchedule(random=random)
         # Of its own: what is retried is no fault yet, the entitlement is one once it is unavailable.
         self._trouble = FaultRegister(log)
@@ -154,7 +154,7 @@ class LicenseKeeper:
                 wake = await self._turn()
             except LedgerUnavailable:
                 wake = self._clock.now() + FIRST_WAIT  # the ledger logs it
-            if self._licensing.standing is Standing.REFUSED and self._choices.on_denied is OnDenied.EXIT:
+            if self._licensing.standing is LicenseStanding.REFUSED and self._choices.on_denied is OnDenied.EXIT:
                 raise DeniedExit(self.entitlement())
             # A clock that has stepped back must not make the wait longer than the longest there is.
             wake = min(wake, self._clock.now() + max(self._policy.refresh, ASK_AGAIN))
@@ -174,8 +174,8 @@ class LicenseKeeper:
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""
         now = self._clock.now()
-        if self._look_at <= now or self._look_at > now + max(self._policy.refresh, ASK_AGAIN):
-            await self._look()
+        if self._find_at <= now or self._find_at > now + max(self._policy.refresh, ASK_AGAIN):
+            await self._find()
         await self._prove()
         unknown = frozenset(self.checkouts.unknown)
         try:
@@ -184,32 +184,32 @@ class LicenseKeeper:
             # Also if the ledger has refused a step. The license may be suspended since the last look: only a new one
             # shows whether another seat may be taken.
             if self.checkouts.unknown - unknown:
-                self._good, self._look_at = None, self._clock.now()
+                self._good, self._find_at = None, self._clock.now()
         self._show()
         now = self._clock.now()
         return min(
-            each for each in (self._look_at, self._proof_due_at(), self.checkouts.due_at(now)) if each is not None
+            each for each in (self._find_at, self._proof_due_at(), self.checkouts.due_at(now)) if each is not None
         )
 
-    async def _look(self) -> None:
+    async def _find(self) -> None:
         await self.checkouts.reload_doubts()
-        look = await self._looks.look(*self._licensing.wanted)
+        answer = await self._finder.find(*self._licensing.wanted)
         now = self._clock.now()
-        good = look.survey.best(*self._licensing.wanted)
-        if good is None and look.error is not None:
-            self._fail(_LOOK, look.error)
-            self._look_at = self._retries.not_before(_LOOK) or now
-            await self._move(self._faulted(look.error, now))
+        good = answer.survey.best(*self._licensing.wanted)
+        if good is None and answer.error is not None:
+            self._fail(_FIND, answer.error)
+            self._find_at = self._retries.not_before(_FIND) or now
+            await self._move(self._faulted(answer.error, now))
             return
-        self._succeed(_LOOK)
-        self._good = None if good is None else (good[1], look.region)
-        await self._move(self._licensing.looked(look.survey, look.region, now))
-        self._look_at = self._next_look(now)
+        self._succeed(_FIND)
+        self._good = None if good is None else (good[1], answer.region)
+        await self._move(self._licensing.looked(answer.survey, answer.region, now))
+        self._find_at = self._next_find_at(now)
 
-    def _next_look(self, now: datetime) -> datetime:
+    def _next_find_at(self, now: datetime) -> datetime:
         policy, license_, evidence = self._policy, self._licensing.license, self._licensing.evidence
         due = now + policy.refresh
-        if self._licensing.standing in {Standing.REFUSED, Standing.SUSPENDED}:
+        if self._licensing.standing in {LicenseStanding.REFUSED, LicenseStanding.SUSPENDED}:
             due = min(due, now + ASK_AGAIN)
         edges = [] if license_ is None else [license_.begin]
         if license_ is not None and license_.end is not None and license_.end < due:
@@ -225,7 +225,7 @@ class LicenseKeeper:
         license_, evidence = self._good[0], self._licensing.evidence
         # The last missing seat may have been granted between two proofs; until one is made the pod counts as unseated.
         unseated = evidence is not None and not evidence.seated and evidence.unseated_at is not None
-        if self._licensing.standing is Standing.GRANTED and self._prover.holds_all(license_) and not unseated:
+        if self._licensing.standing is LicenseStanding.GRANTED and self._prover.holds_all(license_) and not unseated:
             return None
         now = self._clock.now()
         if self._prover.is_answered(license_):
@@ -242,16 +242,16 @@ class LicenseKeeper:
         outcome, error = await self._prover.prove(license_, seated=evidence is not None and evidence.seated)
         now = self._clock.now()
         match outcome:
-            case Outcome.PROVEN:
+            case ProofOutcome.PROVEN:
                 self._succeed(_PROOF)
                 await self._move(self._licensing.proven(license_, region, now))
-            case Outcome.UNSEATED:
+            case ProofOutcome.UNSEATED:
                 self._succeed(_PROOF)
                 await self._move(self._licensing.unseated(license_, region, now))
-            case Outcome.UNANSWERED if error is not None:
+            case ProofOutcome.UNANSWERED if error is not None:
                 self._fail(_PROOF, error)
                 await self._move(self._faulted(error, now))
-            case Outcome.UNANSWERED:
+            case ProofOutcome.UNANSWERED:
                 self._retries.failed(_PROOF, now)  # something has lapsed, or is being returned first
 
     def _faulted(self, error: MarketplaceError, now: datetime) -> Licensing:
@@ -285,7 +285,7 @@ class LicenseKeeper:
         if evidence is not None:
             self._licensing = self._licensing.recalled(evidence)
             if self._licensing.evidence is not None:
-                self._looks.prefer(evidence.region)
+                self._finder.prefer(evidence.region)
             self.changes.note()
 
     async def _move(self, licensing: Licensing) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from sidecar.domain.entitlement.license_policy import LicensePolicy
-from sidecar.domain.entitlement.licenses import Finding, License
+from sidecar.domain.entitlement.licenses import License, Worth
 from sidecar.domain.entitlement.licensing import refusal
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.ports import Clock
@@ -18,12 +18,12 @@ from sidecar.marketplace.errors import MarketplaceError, UnknownAnswer
 from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.failed_calls import Explanation
 from sidecar.services.license_failures import explain
-from sidecar.services.license_looks import LicenseLooks
-from sidecar.services.license_proof import LicenseProver, Outcome
+from sidecar.services.license_finder import LicenseFinder
+from sidecar.services.license_proof import LicenseProver, ProofOutcome
 from sidecar.services.ports import NoSubscription
 
 LEDGER_RETRY: Final = timedelta(seconds=5)
-_WORST: Final = (Finding.SUSPENDED, Finding.PENDING, Finding.EXPIRED, Finding.GONE)
+_WORST: Final = (Worth.SUSPENDED, Worth.PENDING, Worth.EXPIRED, Worth.GONE)
 """What a license that gives no right is, the nearest to a good one first."""
 _MOST_CHECKOUTS: Final = 2
 """Of one attempt: the one that an earlier process left, and a new one."""
@@ -39,9 +39,9 @@ class LicenseProbe:
     """AWS holds no record after it."""
 
     def __init__(
-        self, *, looks: LicenseLooks, checkouts: CheckoutKeeper, sku: str, policy: LicensePolicy, clock: Clock
+        self, *, finder: LicenseFinder, checkouts: CheckoutKeeper, sku: str, policy: LicensePolicy, clock: Clock
     ) -> None:
-        self._looks = looks
+        self._finder = finder
         self._checkouts = checkouts
         self._sku = sku
         self._policy = policy
@@ -61,10 +61,10 @@ class LicenseProbe:
         if not self._loaded:
             await self._checkouts.load(())
             self._loaded = True
-        license_ = await self._look()
+        license_ = await self._find()
         for _ in range(_MOST_CHECKOUTS):
             outcome, error = await self._prover.prove(license_, seated=False)
-            if outcome is Outcome.PROVEN:
+            if outcome is ProofOutcome.PROVEN:
                 self._proved.set()
                 return
             if error is not None:
@@ -87,11 +87,11 @@ class LicenseProbe:
                 except LedgerUnavailable:
                     await self._clock.sleep_until(self._clock.now() + LEDGER_RETRY)  # the ledger logs it
 
-    async def _look(self) -> License:
-        look = await self._looks.look(Finding.GOOD)
-        good = look.survey.best(Finding.GOOD)
+    async def _find(self) -> License:
+        answer = await self._finder.find(Worth.GOOD)
+        good = answer.survey.best(Worth.GOOD)
         if good is not None:
             return good[1]
-        if look.error is not None:
-            raise look.error
-        raise NoSubscription(*refusal(look.survey.best(*_WORST), self._sku, self._policy))
+        if answer.error is not None:
+            raise answer.error
+        raise NoSubscription(*refusal(answer.survey.best(*_WORST), self._sku, self._policy))

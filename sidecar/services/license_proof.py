@@ -16,7 +16,7 @@ from sidecar.marketplace.errors import MarketplaceError
 from sidecar.services.checkout_keeper import CheckoutKeeper
 
 
-class Outcome(StrEnum):
+class ProofOutcome(StrEnum):
     """What AWS has answered in this process."""
 
     PROVEN = "proven"  # it granted every seat, or the checkout that takes none
@@ -50,7 +50,7 @@ class LicenseProver:
         waits = (self._checkouts.not_before(CheckoutKind.SEAT, name) for name in missing)
         return max((wait for wait in waits if wait is not None), default=None)
 
-    async def prove(self, license_: License, *, seated: bool) -> tuple[Outcome, MarketplaceError | None]:
+    async def prove(self, license_: License, *, seated: bool) -> tuple[ProofOutcome, MarketplaceError | None]:
         """Try the missing checkouts up to the first without a grant; return the outcome, and why one has no answer.
 
         `seated`: the pod has had all its seats. Another pod returns later seats if AWS refuses it an earlier one.
@@ -68,24 +68,24 @@ class LicenseProver:
                 case CheckoutState.REFUSED:
                     if not seated:
                         await self._give_up(seats[place + 1 :])
-                    return Outcome.UNSEATED, None
+                    return ProofOutcome.UNSEATED, None
                 case _ if (key := (CheckoutKind.SEAT, required.name)) in self._checkouts.refused:
                     # Where the seats are taken, the silence of another Region must not keep the pod out.
-                    return Outcome.UNSEATED, None
+                    return ProofOutcome.UNSEATED, None
                 case _:
-                    return Outcome.UNANSWERED, self._checkouts.errors.get(key)
-        return Outcome.PROVEN, None
+                    return ProofOutcome.UNANSWERED, self._checkouts.errors.get(key)
+        return ProofOutcome.PROVEN, None
 
     async def _give_up(self, seats: Iterable[tuple[RequiredEntitlement, LicenseEntitlement]]) -> None:
         for required, _ in seats:
             await self._checkouts.give_up(CheckoutKind.SEAT, required.name)
             await self._checkouts.advance(CheckoutKind.SEAT, required.name)
 
-    async def _prove_without_seat(self, license_: License) -> tuple[Outcome, MarketplaceError | None]:
+    async def _prove_without_seat(self, license_: License) -> tuple[ProofOutcome, MarketplaceError | None]:
         """Make a checkout that takes nothing; a license without such an entitlement is proof itself."""
         entitlement = proof_entitlement(license_, self._policy)
         if entitlement is None:
-            return Outcome.PROVEN, None
+            return ProofOutcome.PROVEN, None
         key = (CheckoutKind.PROBE, entitlement.name)
         if key not in self._checkouts.confirmed:
             if self._checkouts.find(*key) is None:
@@ -93,8 +93,8 @@ class LicenseProver:
             await self._checkouts.advance(*key, until_confirmed=True)
         if key in self._checkouts.confirmed:
             self._checkouts.confirmed.discard(key)
-            return Outcome.PROVEN, None
-        return Outcome.UNANSWERED, self._checkouts.errors.get(key)
+            return ProofOutcome.PROVEN, None
+        return ProofOutcome.UNANSWERED, self._checkouts.errors.get(key)
 
     async def _hold(
         self, license_: License, required: RequiredEntitlement, granted: LicenseEntitlement

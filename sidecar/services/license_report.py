@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
 from sidecar.domain.entitlement.license_policy import LicensePolicy
 from sidecar.domain.entitlement.licenses import License, LicenseStatus, tier_of
-from sidecar.domain.entitlement.licensing import Licensing, Standing
+from sidecar.domain.entitlement.licensing import LicenseStanding, Licensing
 from sidecar.domain.entitlement.states import EntitlementView, LicenseView
 from sidecar.domain.timestamps import render
 from sidecar.services.checkout_keeper import CheckoutKeeper
@@ -72,7 +72,7 @@ class LicenseFaults:
     def update(self, licensing: Licensing, checkouts: CheckoutKeeper, now: datetime) -> None:
         """Bring the faults up to date."""
         license_, evidence = licensing.license, licensing.evidence
-        granted = licensing.standing is Standing.GRANTED
+        granted = licensing.standing is LicenseStanding.GRANTED
         end = None if license_ is None or not granted else license_.end
         expired = granted and license_ is not None and license_.has_expired(now)
         left = None if end is None else end - now
@@ -91,7 +91,7 @@ class LicenseFaults:
         self._set("checkout-in-doubt", doubt, DOUBT_CURE, now)
 
     def _taken(self, licensing: Licensing, checkouts: CheckoutKeeper) -> str:
-        if licensing.standing is not Standing.GRANTED or licensing.license is None:
+        if licensing.standing is not LicenseStanding.GRANTED or licensing.license is None:
             return ""
         for required in self._policy.seats:
             granted = licensing.license.entitlement(required.name)

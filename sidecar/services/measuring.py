@@ -28,8 +28,9 @@ from sidecar.domain.metering.measuring import (
 )
 from sidecar.domain.metering.sources import NANOSECONDS, CountWhile, PodTime, Resource, ResourceUnreadable, TimeSource
 from sidecar.domain.ports import Clock
-from sidecar.services.faults import FaultLog, FaultRegister
+from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageStore
+from sidecar.services.source_faults import SourceFaults
 
 UNREADABLE_CURE = (
     "Mount the downward API's file there, as the chart does (docs/sources.md). Until then this time is not billed, and "
@@ -122,7 +123,7 @@ class Measuring:
         self._is_entitled = is_entitled
         self._is_ready = is_ready
         self._read = read
-        self._faults = faults
+        self._faults = SourceFaults(faults, clock)
         self._run = run
         self._made = 0
         self._unstored: UsageBatch | None = None
@@ -189,25 +190,12 @@ class Measuring:
         try:
             amount = await asyncio.to_thread(self._read, resource)
         except ResourceUnreadable as unreadable:
-            self._observe(meter, str(unreadable))
+            meter.fault = str(unreadable)
+            self._faults.observe("source-unreadable", meter.dimension, meter.fault, UNREADABLE_CURE)
             return None
-        self._clear(meter)
-        return amount
-
-    def _observe(self, meter: _Meter, detail: str) -> None:
-        meter.fault = detail
-        self._faults.observe(
-            "source-unreadable",
-            f"dimension {meter.dimension}: {detail}",
-            UNREADABLE_CURE,
-            self._clock.now(),
-            about=_about(meter),
-            report=FaultLog(begins="source.unreadable", ends="source.recovered", about={"dimension": meter.dimension}),
-        )
-
-    def _clear(self, meter: _Meter) -> None:
         meter.fault = None
-        self._faults.clear(_about(meter), self._clock.now())
+        self._faults.clear("source-unreadable", meter.dimension)
+        return amount
 
     async def _store_measured(self, now: datetime) -> None:
         """Store what waits, then what was measured since. The ledger logs why it refuses."""
@@ -233,8 +221,3 @@ class Measuring:
                 name = f"measured-{self._run}-{self._made}"
                 events.append(UsageEvent(name, meter.dimension, millionths, None, dated(hour, now), ()))
         return UsageBatch(events) if events else None
-
-
-def _about(meter: _Meter) -> str:
-    """Return what a fault of the source concerns."""
-    return f"source of {meter.dimension}"

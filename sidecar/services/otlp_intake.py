@@ -17,8 +17,9 @@ from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
 from sidecar.domain.metering.sources import Otlp
 from sidecar.domain.ports import Clock
 from sidecar.services.counting import Counters
-from sidecar.services.faults import FaultLog, FaultRegister
+from sidecar.services.faults import FaultRegister
 from sidecar.services.ports import EntitlementReader
+from sidecar.services.source_faults import SourceFaults
 
 INCONSISTENT_CURE = (
     "Give each process that exports the counter resource attributes of its own (service.instance.id), and make it set "
@@ -84,7 +85,7 @@ class OtlpIntake:
         self._counters = counters
         self._gate = gate
         self._clock = clock
-        self._faults = faults
+        self._faults = SourceFaults(faults, clock)
         self._arrived = arrived
 
     @property
@@ -120,50 +121,30 @@ class OtlpIntake:
             counter = self._counted[batch.dimension]
             counter.folded = export.folded[batch.dimension]
             self._note(counter, batch, receipt, now)
-        self._judge_refusals(export, now)
+        self._judge_refusals(export)
 
     def _note(self, counter: _Counter, batch: SeriesBatch, receipt: SeriesReceipt, now: datetime) -> None:
         counter.last_sample_at = now
         counter.series = len({sample.key for sample in batch.samples})
         counter.samples.update({outcome.value: count for outcome, count in receipt.outcomes.items()})
         counter.fault = None
-        about = f"counters of {counter.dimension}"
         if not receipt.inconsistent:
-            self._faults.clear(about, now)
+            self._faults.clear("source-inconsistent", counter.dimension)
             return
         counter.fault = (
             f"{receipt.inconsistent} of {counter.series} series of {counter.source.metric} decrease without a new "
             "start, as those of several processes with one identity do"
         )
-        self._faults.observe(
-            "source-inconsistent",
-            f"dimension {counter.dimension}: {counter.fault}",
-            INCONSISTENT_CURE,
-            now,
-            about=about,
-            report=FaultLog(
-                begins="source.inconsistent", ends="source.recovered", about={"dimension": counter.dimension}
-            ),
-        )
+        self._faults.observe("source-inconsistent", counter.dimension, counter.fault, INCONSISTENT_CURE)
 
-    def _judge_refusals(self, export: Export, now: datetime) -> None:
+    def _judge_refusals(self, export: Export) -> None:
         """Register metrics with refused data points, until an export brings good ones alone."""
         refused: Counter[str] = Counter()
         for (metric, _), count in export.faults.items():
             refused[metric] += count
         for counter in self._counted.values():
-            about = f"data points of {counter.dimension}"
             if counter.source.metric in refused:
                 counter.samples[REFUSED] += refused[counter.source.metric]
-                self._faults.observe(
-                    "source-refused",
-                    f"dimension {counter.dimension}: {export.describe()}",
-                    REFUSED_CURE,
-                    now,
-                    about=about,
-                    report=FaultLog(
-                        begins="source.refused", ends="source.recovered", about={"dimension": counter.dimension}
-                    ),
-                )
+                self._faults.observe("source-refused", counter.dimension, export.describe(), REFUSED_CURE)
             elif counter.dimension in export.samples:
-                self._faults.clear(about, now)
+                self._faults.clear("source-refused", counter.dimension)

@@ -40,7 +40,7 @@ from sidecar.services.retry_schedule import RetrySchedule
 
 POLL_INTERVAL = timedelta(seconds=1)
 """Between two reads of this process's state."""
-LOOK_INTERVAL = timedelta(seconds=5)
+READ_INTERVAL = timedelta(seconds=5)
 """Between two reads of the pod while its deletion is watched for: 200 reads a second for 1,000 pods."""
 FIRST_WAIT = timedelta(seconds=2)
 """The first window of the jitter after a failed call; it doubles."""
@@ -104,7 +104,7 @@ class PodReporter:
         self._queue = EventQueue()
         self._pod: PodView | None = None
         self._on_deletion: Callable[[], None] | None = None
-        self._look_at: datetime | None = None
+        self._read_at: datetime | None = None
         self._set: Condition | None = None
         self._shown: ConditionView | None = None
         self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
@@ -153,7 +153,7 @@ class PodReporter:
 
     async def _turn(self, situation: Situation) -> None:
         now = self._clock.now()
-        if self._pod is None or (self._look_at is not None and now >= self._look_at):
+        if self._pod is None or (self._read_at is not None and now >= self._read_at):
             await self._try(Access.GET_POD, self._get_pod)
         if self._readiness_gate is not None:
             await self._bring_about(condition(self._readiness_gate, situation.ready))
@@ -168,11 +168,11 @@ class PodReporter:
         self._pod = pod = await self._api.get_pod()
         if self._on_deletion is None:
             return
-        self._look_at = self._clock.now() + LOOK_INTERVAL
+        self._read_at = self._clock.now() + READ_INTERVAL
         if pod.deleted and self._own_uid in (None, pod.uid):
             log.info("kubernetes.deletion_seen", grace_left=pod.left)
             self._on_deletion()
-            self._on_deletion = self._look_at = None
+            self._on_deletion = self._read_at = None
 
     async def _bring_about(self, wanted: Condition) -> None:
         if wanted == self._set:

@@ -21,11 +21,11 @@ class EvidenceStore(Protocol):
         """Return when AWS last accepted a record of this pod, or said that it holds one; None when it never did."""
 
 
-class NoFreeSlot(Exception):  # noqa: N818 - a state that the next hour ends
+class NoFreeSlot(Exception):
     """A start probe has no hour to lie in: this pod has records of them already."""
 
 
-class NoSubscription(Exception):  # noqa: N818 - an answer of AWS
+class NoSubscription(Exception):
     """AWS has answered a start probe that the buyer has no right to the product."""
 
     def __init__(self, reason: Reason, detail: str) -> None:

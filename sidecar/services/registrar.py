@@ -42,7 +42,7 @@ _DRY_RUN = (
 )
 
 
-class DeniedExit(Exception):  # noqa: N818 - asks the process to end; not an error
+class DeniedExit(Exception):
     """The pod is denied, and the seller wants the process to end then."""
 
     def __init__(self, entitlement: Entitlement) -> None:

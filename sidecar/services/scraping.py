@@ -24,8 +24,9 @@ from sidecar.domain.metering.series import Outcome, SeriesBatch
 from sidecar.domain.metering.sources import Prometheus
 from sidecar.domain.ports import Clock
 from sidecar.services.counting import Counters
-from sidecar.services.faults import FaultLog, FaultRegister
+from sidecar.services.faults import FaultRegister
 from sidecar.services.ports import EntitlementReader
+from sidecar.services.source_faults import SourceFaults
 
 SILENT_AFTER = timedelta(minutes=2)
 """How long no page may have come before that is a fault: an app that starts or restarts needs its time."""
@@ -119,7 +120,7 @@ class Scraping:
         self._gate = gate
         self._clock = clock
         self._fetch = fetch
-        self._faults = faults
+        self._faults = SourceFaults(faults, clock)
         self._deleted = False
         self._finished = False
 
@@ -206,14 +207,14 @@ class Scraping:
         except LedgerUnavailable:
             return  # the ledger logs why; the next page makes it up
         scraper.denied, scraper.booted_at = denied, booted_at
-        self._clear(scraper, "silent")
+        self._faults.clear("source-silent", scraper.dimension)
         scraper.silent_since = asyncio.get_running_loop().time()
         scraper.last_at, scraper.series, scraper.folded = now, len(page.samples), page.folded
         scraper.samples.update(receipt.outcomes)
         if receipt.inconsistent:
             self._note_inconsistent(scraper, receipt.inconsistent)
             return
-        self._clear(scraper, "inconsistent")
+        self._faults.clear("source-inconsistent", scraper.dimension)
         scraper.state = SourceState.MEASURING if page.samples else SourceState.WAITING
         scraper.detail = "" if page.samples else f"counts {scraper.source.counts}: the page has no such series yet"
 
@@ -224,32 +225,10 @@ class Scraping:
         scraper.state, scraper.detail = SourceState.FAULTY, detail
         if silent < SILENT_AFTER.total_seconds():
             return
-        self._faults.observe(
-            "source-silent",
-            f"dimension {scraper.dimension}: no sample for {round(silent)} s: {detail}",
-            SILENT_CURE,
-            self._clock.now(),
-            about=_about(scraper, "silent"),
-            report=FaultLog(begins="source.silent", ends="source.recovered", about={"dimension": scraper.dimension}),
-        )
+        detail = f"no sample for {round(silent)} s: {detail}"
+        self._faults.observe("source-silent", scraper.dimension, detail, SILENT_CURE)
 
     def _note_inconsistent(self, scraper: _Scraper, series: int) -> None:
         scraper.state = SourceState.INCONSISTENT
         scraper.detail = f"{series} of {scraper.series} series of {scraper.source.counts} are inconsistent"
-        report = FaultLog(begins="source.inconsistent", ends="source.recovered", about={"dimension": scraper.dimension})
-        self._faults.observe(
-            "source-inconsistent",
-            f"dimension {scraper.dimension}: {scraper.detail}",
-            INCONSISTENT_CURE,
-            self._clock.now(),
-            about=_about(scraper, "inconsistent"),
-            report=report,
-        )
-
-    def _clear(self, scraper: _Scraper, what: str) -> None:
-        self._faults.clear(_about(scraper, what), self._clock.now())
-
-
-def _about(scraper: _Scraper, what: str) -> str:
-    """Return what a fault of the source concerns."""
-    return f"{what} source of {scraper.dimension}"
+        self._faults.observe("source-inconsistent", scraper.dimension, scraper.detail, INCONSISTENT_CURE)

@@ -37,7 +37,7 @@ _LONGEST_SOCKET = 107
 """Bytes of a path that fit a Linux socket address."""
 
 
-class InvalidValue(Exception):  # noqa: N818 - a verdict that the reader turns into a problem
+class InvalidValue(Exception):
     """The entry is not a valid value; `reason` and `cure` are those of its problem."""
 
     def __init__(self, reason: str, cure: str) -> None:

@@ -17,7 +17,7 @@ _SHOWN = 200
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
-class ControlRefused(Exception):  # noqa: N818 - what is the case
+class ControlRefused(Exception):
     """The emulator refused a control request; the message names the member, its value and what is allowed."""
 
 

@@ -17,7 +17,7 @@ _MOST = 64
 _ENVIRONMENT = {**os.environ, "PATH": f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"}
 
 
-class NoNumberFree(Exception):  # noqa: N818 - says what is the matter
+class NoNumberFree(Exception):
     """As many nodes run on this machine as there are numbers."""
 
 

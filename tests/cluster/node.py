@@ -30,7 +30,7 @@ _END = 30.0
 """Seconds that a program may take to end on SIGTERM: the API server waits for its callers."""
 
 
-class NodeFailed(Exception):  # noqa: N818 - says what did not happen
+class NodeFailed(Exception):
     """The node did not start; the message holds the last lines of its programs."""
 
 

@@ -265,6 +265,7 @@ def test_every_fault_is_taken(fault: str) -> None:
     [
         ("Meter", "throttle", 1, "operation: 'Meter': must be one of"),
         ("MeterUsage", "trottle", 1, "must be one of throttle"),
+        ("MeterUsage", "Duplicate", 1, "DuplicateRequestException, .*UnauthorizedException"),
         ("MeterUsage", "hs256", 1, "can happen only to RegisterUsage"),
         ("MeterUsage", "throttle", -1, "count: -1: must be"),
         ("MeterUsage", "throttle", 1_000_001, "count: 1000001: must be"),

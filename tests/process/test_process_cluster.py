@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_serv
 
 from sidecar.app import lifecycle as app
 from sidecar.commands.demo.environment import free_port, wait_for
-from sidecar.services.pod_reporter import LOOK_INTERVAL
+from sidecar.services.pod_reporter import READ_INTERVAL
 from sidecar.settings import load
 from tests.support.apiserver import EVENTS, HANG, POD, STATUS, ApiServer
 
@@ -177,7 +177,7 @@ async def test_counter_of_deleted_pod(site: "Site", server: ApiServer, ask: "Ask
         await living.await_true("a later page", lambda: billed("7"))
         page.shutdown()
         page.server_close()
-        await asyncio.sleep(LOOK_INTERVAL.total_seconds() + 1)
+        await asyncio.sleep(READ_INTERVAL.total_seconds() + 1)
         await living.await_true("no fault", lambda: living.get("status")["faults"] == [])
     # One read saw the deletion; the other is the question at shutdown.
     assert asked + 2 == len(server.asked(POD))

@@ -24,7 +24,7 @@ from sidecar.domain.pod.reports import Condition, PodEvent, Situation
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import ProbeAnswer
 from sidecar.services.faults import FaultRegister
-from sidecar.services.pod_reporter import LONGEST_WAIT, LOOK_INTERVAL, PodReporter
+from sidecar.services.pod_reporter import LONGEST_WAIT, READ_INTERVAL, PodReporter
 from sidecar.system_clock import SystemClock
 
 if TYPE_CHECKING:
@@ -225,10 +225,10 @@ async def test_deletion_is_seen_once(clock: "ManualClock") -> None:
         deleted_at = clock.now()
         stage.pod.view = replace(POD, deleted=True, left=MINUTE)
         with structlog.testing.capture_logs() as lines:
-            await clock.advance(LOOK_INTERVAL + SECOND)
+            await clock.advance(READ_INTERVAL + SECOND)
         read = len(stage.pod.calls)
         await clock.advance(MINUTE)
-    assert [True] == [at - deleted_at <= LOOK_INTERVAL + SECOND for at in stage.deletions]
+    assert [True] == [at - deleted_at <= READ_INTERVAL + SECOND for at in stage.deletions]
     assert [("kubernetes.deletion_seen", MINUTE)] == [(line["event"], line["grace_left"]) for line in lines]
     assert read == len(stage.pod.calls)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
+from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.policy import LatePolicy
 from sidecar.marketplace.errors import (
     CredentialsMissing,
@@ -20,7 +21,7 @@ from sidecar.marketplace.errors import (
     UnsupportedRegion,
 )
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
-from sidecar.services.failed_calls import label_of
+from sidecar.services.failed_calls import label_of, outcome_of
 from tests.support.books import RULES, event
 from tests.support.service_model import modelled
 
@@ -30,30 +31,31 @@ if TYPE_CHECKING:
 AT_ONCE = replace(RULES, spread=timedelta())
 
 WAITS = "sealed", None
-TABLE: dict[str, tuple[MarketplaceError, tuple[str, str | None]]] = {
-    "ThrottlingException": (ERRORS["ThrottlingException"]("slow down"), WAITS),
-    "InternalServiceErrorException": (ERRORS["InternalServiceErrorException"](), WAITS),
-    "CustomerNotEntitledException": (ERRORS["CustomerNotEntitledException"](), WAITS),
-    "CustomerNotSubscribedException": (ERRORS["CustomerNotSubscribedException"](), WAITS),
-    "InvalidEndpointRegionException": (ERRORS["InvalidEndpointRegionException"](), WAITS),
-    "DuplicateRequestException": (ERRORS["DuplicateRequestException"](), ("unbilled", "duplicate")),
-    "IdempotencyConflictException": (ERRORS["IdempotencyConflictException"](), ("unbilled", "in-doubt")),
-    "TimestampOutOfBoundsException": (ERRORS["TimestampOutOfBoundsException"](), ("carried", None)),
-    "InvalidUsageDimensionException": (ERRORS["InvalidUsageDimensionException"](), ("unbilled", "rejected")),
-    "InvalidTagException": (ERRORS["InvalidTagException"](), ("unbilled", "rejected")),
-    "InvalidUsageAllocationsException": (ERRORS["InvalidUsageAllocationsException"](), ("unbilled", "rejected")),
-    "InvalidProductCodeException": (ERRORS["InvalidProductCodeException"](), ("unbilled", "rejected")),
-    "InvalidRequest": (InvalidRequest(), ("unbilled", "rejected")),
-    "AccessDeniedException": (ERRORS["AccessDeniedException"]("no"), WAITS),
-    "SignatureDoesNotMatch": (CredentialsRefused("no", "SignatureDoesNotMatch"), WAITS),
-    "CredentialsMissing": (CredentialsMissing(), WAITS),
-    "UnsupportedRegion": (UnsupportedRegion(), WAITS),
-    "NotSent": (NotSent(), WAITS),
-    "NoAnswer": (NoAnswer(), WAITS),
-    "UnknownAnswer": (UnknownAnswer("no MeteringRecordId"), WAITS),
-    "SomethingNewException": (UnknownAnswer("?", "SomethingNewException"), WAITS),
+FATES: dict[Outcome, tuple[str, str | None]] = {
+    Outcome.RETRY: WAITS,
+    Outcome.UNKNOWN: WAITS,
+    Outcome.SETUP: WAITS,
+    Outcome.NOT_ENTITLED: WAITS,
+    Outcome.DUPLICATE: ("unbilled", "duplicate"),
+    Outcome.CONFLICT: ("unbilled", "in-doubt"),
+    Outcome.EXPIRED: ("carried", None),
+    Outcome.REJECTED: ("unbilled", "rejected"),
 }
-"""What the client may raise, and where the record is found after it."""
+"""Where a record is found after an attempt with that outcome."""
+ERRORS_MET: dict[str, MarketplaceError] = {
+    **{code: ERRORS[code]("AWS's words") for code in sorted(modelled("MeterUsage"))},
+    "CustomerNotSubscribedException": ERRORS["CustomerNotSubscribedException"](),
+    "InvalidRequest": InvalidRequest(),
+    "AccessDeniedException": ERRORS["AccessDeniedException"]("no"),
+    "SignatureDoesNotMatch": CredentialsRefused("no", "SignatureDoesNotMatch"),
+    "CredentialsMissing": CredentialsMissing(),
+    "UnsupportedRegion": UnsupportedRegion(),
+    "NotSent": NotSent(),
+    "NoAnswer": NoAnswer(),
+    "UnknownAnswer": UnknownAnswer("no MeteringRecordId"),
+    "SomethingNewException": UnknownAnswer("?", "SomethingNewException"),
+}
+"""What the client may raise; tests/services/test_failed_calls.py has the outcome of each."""
 SILENT = {"InternalServiceErrorException", "NoAnswer", "UnknownAnswer", "SomethingNewException"}
 """Those without a known answer."""
 
@@ -65,20 +67,15 @@ def _logs() -> Iterator[None]:
         yield
 
 
-def test_table_covers_model() -> None:
-    """The table below has a row for every error that the service model gives MeterUsage."""
-    assert modelled("MeterUsage") <= TABLE.keys()
-
-
-@pytest.mark.parametrize("code", TABLE)
+@pytest.mark.parametrize("code", ERRORS_MET)
 async def test_answer_end_to_end(metering: "Metering", code: str) -> None:
     """The answer settles its record, is counted, and becomes a finding with AWS's code; nothing is lost by it."""
-    error, expected = TABLE[code]
+    error = ERRORS_MET[code]
     metering.marketplace.always["requests"] = error
     await metering.start(AT_ONCE)
     metering.use(event("5"), event("7", dimension="peak"))
     await metering.until(11, 2)
-    assert expected == metering.statuses()[1]
+    assert FATES[outcome_of(error)] == metering.statuses()[1]
     assert ("accepted", None) == metering.statuses()[0]
     assert 1 == metering.submitter.answers[label_of(error)]
     (finding,) = metering.faults.findings
@@ -88,10 +85,10 @@ async def test_answer_end_to_end(metering: "Metering", code: str) -> None:
     assert {"accepted": "5"}.items() <= metering.books.shown().items()
 
 
-@pytest.mark.parametrize("code", [code for code, (_, fate) in TABLE.items() if fate == WAITS])
+@pytest.mark.parametrize("code", [code for code, error in ERRORS_MET.items() if FATES[outcome_of(error)] == WAITS])
 async def test_waiting_record_recovers(metering: "Metering", code: str) -> None:
     """What waits goes in with the next answer that takes it, and the finding goes away."""
-    metering.marketplace.says("requests", TABLE[code][0])
+    metering.marketplace.says("requests", ERRORS_MET[code])
     await metering.start(AT_ONCE)
     metering.use(event("5"))
     await metering.until(12)

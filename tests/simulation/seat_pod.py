@@ -13,7 +13,7 @@ from sidecar.adapters.ledger.checkouts import read_all, resolve
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading
 from sidecar.domain.entitlement.checkouts import Checkout, CheckoutState
 from sidecar.domain.entitlement.license_policy import LicensePolicy
-from sidecar.domain.entitlement.licensing import Terms
+from sidecar.domain.entitlement.licensing import LicenseTerms
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.rules import MeteringRules
@@ -22,8 +22,8 @@ from sidecar.services.app_checkouts import AppCheckouts
 from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.faults import FaultRegister
 from sidecar.services.license_calls import LicenseCalls
+from sidecar.services.license_finder import LicenseFinder
 from sidecar.services.license_keeper import LicenseChoices, LicenseKeeper
-from sidecar.services.license_looks import LicenseLooks
 from tests.simulation.clocks import PodClock, World
 from tests.simulation.disk import Crash, Disk, Volume
 from tests.simulation.process import WatchedLedger
@@ -135,16 +135,16 @@ class SeatProcess:
         self._ledger = WatchedLedger(pod.path, _RULES, self.disk, volume)
         log = structlog.get_logger()
         calls = LicenseCalls(client.connect)
-        looks = LicenseLooks(lister=calls, sku=SKU, policy=policy, region=REGION, clock=pod.clock, any_issuer=False)
+        finder = LicenseFinder(lister=calls, sku=SKU, policy=policy, region=REGION, clock=pod.clock, any_issuer=False)
         checkouts = CheckoutKeeper(
             store=self._ledger.checkouts,
             service=calls,
             clock=pod.clock,
             random=draw,
             log=log,
-            regions=lambda: looks.checkout_regions,
+            regions=lambda: finder.checkout_regions,
         )
-        terms = Terms(
+        terms = LicenseTerms(
             pod=pod.name,
             product_code=_RULES.product_code,
             public_key_version=1,
@@ -156,7 +156,7 @@ class SeatProcess:
         )
         self._keeper = LicenseKeeper(
             choices=LicenseChoices(terms=terms, on_denied=OnDenied.HOLD),
-            looks=looks,
+            finder=finder,
             checkouts=checkouts,
             store=self._ledger.checkouts,
             clock=pod.clock,

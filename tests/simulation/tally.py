@@ -43,7 +43,7 @@ Slot = tuple[str, str, int, Tags]
 """Dimension, product code, hour, tag set: what is one quantity to AWS, whichever pod reports it."""
 
 
-class Miscount(Exception):  # noqa: N818 - what the ledger did
+class Miscount(Exception):
     """The ledger holds an event that it may not hold, or not so."""
 
 

@@ -33,7 +33,7 @@ Slot = tuple[str, str, str, Hour]
 """Product code, pod, dimension, hour."""
 
 
-class Breach(Exception):  # noqa: N818 - what the engine did
+class Breach(Exception):
     """A guarantee was broken."""
 
 

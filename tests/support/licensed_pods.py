@@ -19,8 +19,8 @@ from sidecar.services.app_checkouts import AppCheckouts
 from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.faults import FaultRegister
 from sidecar.services.license_calls import LicenseCalls
+from sidecar.services.license_finder import LicenseFinder
 from sidecar.services.license_keeper import LicenseChoices, LicenseKeeper
-from sidecar.services.license_looks import LicenseLooks
 from sidecar.services.registrar import DeniedExit
 from tests.support.license_manager import World
 from tests.support.licenses import LOOK_ONLY, SKU, terms
@@ -112,7 +112,7 @@ class Pod:
         """Make the components of a new process."""
         log = structlog.wrap_logger(None, processors=[self.log])
         calls = LicenseCalls(self.world.connect)
-        looks = LicenseLooks(
+        finder = LicenseFinder(
             lister=calls, sku=SKU, policy=self.policy, region=REGION, clock=self.clock, any_issuer=False
         )
         self.faults = FaultRegister(log)
@@ -122,7 +122,7 @@ class Pod:
             clock=self.clock,
             random=lambda: 0.5,
             log=log,
-            regions=lambda: looks.checkout_regions,
+            regions=lambda: finder.checkout_regions,
         )
         known = terms(
             self.policy,
@@ -133,7 +133,7 @@ class Pod:
         )
         self.keeper = LicenseKeeper(
             choices=LicenseChoices(terms=known, on_denied=self.on_denied),
-            looks=looks,
+            finder=finder,
             checkouts=self.checkouts,
             store=self.store,
             clock=self.clock,

@@ -11,7 +11,7 @@ from sidecar.domain.entitlement.licenses import (
     License,
     LicenseEntitlement,
 )
-from sidecar.domain.entitlement.licensing import Terms
+from sidecar.domain.entitlement.licensing import LicenseTerms
 from sidecar.domain.entitlement.states import EntitlementSource
 from sidecar.domain.policy import OnExpired, OnTaken
 
@@ -68,9 +68,9 @@ def terms(
     on_expired: OnExpired = OnExpired.DENY,
     remember_for: timedelta = timedelta(hours=24),
     pod: str = "pod-1",
-) -> Terms:
+) -> LicenseTerms:
     """Return the terms of a pod."""
-    return Terms(
+    return LicenseTerms(
         pod=pod,
         product_code="0abc123example",
         public_key_version=1,

@@ -49,7 +49,7 @@ PRODUCT: Values = {
 }
 
 
-class Refused(Exception):  # noqa: N818 - what helm says, not a fault of the test
+class Refused(Exception):
     """Helm would not render; `problems` are the sentences of the chart, or what the schema says."""
 
     def __init__(self, said: str) -> None:

@@ -25,7 +25,7 @@ _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(?::[0-9]*)?")
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +(\S+)")
 
 
-class TokenFileUnusable(Exception):  # noqa: N818 - names the fault of the file
+class TokenFileUnusable(Exception):
     """The file of `api.token_file` gives no token; the message has its path and the reason."""
 
 

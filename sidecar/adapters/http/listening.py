@@ -42,7 +42,7 @@ _log = structlog.get_logger()
 Handler = Callable[[web.BaseRequest], Awaitable[Reply]]
 
 
-class CannotListen(Exception):  # noqa: N818 - names the failed act
+class CannotListen(Exception):
     """An address of the configuration cannot be listened on; the message names it, its key and the cure."""
 
 

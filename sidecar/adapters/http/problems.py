@@ -56,7 +56,7 @@ class ProblemKind(Enum):
         return f"{_TYPE}{self.word}"
 
 
-class HttpProblem(Exception):  # noqa: N818 - named as RFC 9457 names it
+class HttpProblem(Exception):
     """Ends a request with a problem document."""
 
     def __init__(

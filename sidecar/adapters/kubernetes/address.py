@@ -16,7 +16,7 @@ CLUSTER_THREADS = "kubernetes"
 """How the names of the threads begin that call the cluster's API."""
 
 
-class NotInCluster(Exception):  # noqa: N818 - what is the case, as the operator reads it
+class NotInCluster(Exception):
     """This process cannot reach its pod's object, and never will: the environment lacks something."""
 
     cure = "Add it, or set kubernetes.enabled to false."

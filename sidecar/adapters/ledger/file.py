@@ -26,7 +26,7 @@ _CANNOT_SHARE = (
 """SQLite's errors when it may not make or read the files that readers share with a writer, or has no room for them."""
 
 
-class LedgerUnusable(Exception):  # noqa: N818 - names what the operator reads
+class LedgerUnusable(Exception):
     """The ledger cannot be opened; nothing in it was changed. Names the path, the reason and the cure."""
 
     def __init__(self, path: Path, reason: str, cure: str) -> None:

@@ -23,7 +23,7 @@ from sidecar.domain.metering.quantity import parse_signed
 from sidecar.domain.metering.records import CarryCause, RecordStatus
 
 
-class NotResolvable(Exception):  # noqa: N818 - named for what happened to the decision
+class NotResolvable(Exception):
     """The record is not there, or cannot be resolved so; nothing was changed. Names the reason and the cure."""
 
 

@@ -19,7 +19,7 @@ _WITHIN = 2.0
 _ALONE = "Run the certification as a pod or task of its own (docs/seller.md, section 7)."
 
 
-class PodInUse(Exception):  # noqa: N818 - what is the case, as the seller reads it
+class PodInUse(Exception):
     """Another process meters in this pod, or has metered; the message names it and the cure."""
 
     def __init__(self, found: str) -> None:

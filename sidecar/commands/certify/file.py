@@ -18,11 +18,11 @@ from sidecar.durable_files import lock, replace_file
 _LARGEST = 1024 * 1024
 
 
-class Unusable(Exception):  # noqa: N818 - what is the case, as the seller reads it
+class Unusable(Exception):
     """The file cannot be used as the report; the message has the reason and the cure. Nothing was sent."""
 
 
-class NotKept(Exception):  # noqa: N818 - as above
+class NotKept(Exception):
     """The report could not be updated; the message has the reason and the cure."""
 
 

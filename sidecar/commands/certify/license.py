@@ -32,7 +32,7 @@ from sidecar.marketplace.license_manager import (
     ReceivedStatus,
     Unit,
 )
-from sidecar.services.license_looks import HOME_REGION
+from sidecar.services.license_finder import HOME_REGION
 
 if TYPE_CHECKING:
     from sidecar.commands.certify.calls import Certifier

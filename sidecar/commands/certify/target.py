@@ -19,7 +19,7 @@ from sidecar.settings import Mode, Problem, Settings, SettingsError
 from sidecar.upstream import present
 
 
-class NotReady(Exception):  # noqa: N818 - what is the case, as the seller reads it
+class NotReady(Exception):
     """The certification cannot start here; the message has the reason and the cure."""
 
 

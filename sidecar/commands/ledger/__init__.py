@@ -20,7 +20,12 @@ _COMMANDS = (
     ),
     Subcommand("records", "list the metering records", records, "records --status unbilled"),
     Subcommand("licenses", "show the license and its checkouts", licenses, "licenses --json"),
-    Subcommand("verify", "prove conservation from the rows of the ledger; exit 1 if it fails", verify, "verify --all"),
+    Subcommand(
+        "verify",
+        "prove that every accepted unit is in exactly one place (conservation); exit 1 if not",
+        verify,
+        "verify --all",
+    ),
     Subcommand(
         "export",
         "write every record, or every event, for another program",

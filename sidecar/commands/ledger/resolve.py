@@ -34,16 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "records",
         metavar="RECORD_ID",
         type=_records,
-        help="id of a draw-down in doubt: checkout-7; or of an unbilled record:"
-        " rec-7, or rec-7,rec-9 for several; or all: every unbilled record without a"
-        " decision that matches --reason-kind, --dimension, --from and --until",
+        help="rec-7 or rec-7,rec-9: unbilled records; checkout-7: a draw-down in doubt; all: every unbilled record "
+        "without a decision that matches --reason-kind, --dimension, --from and --until",
     )
     parser.add_argument(
         "action",
         choices=[str(action) for action in Action],
-        help="accept: AWS holds the record, as --metering-record-id proves, or the"
-        " draw-down; carry: AWS does not hold it, its quantity"
-        " is added to the current hour; write-off: it is never billed, or AWS does not hold the draw-down",
+        help="of a record: accept, if AWS holds it (with --metering-record-id); carry, if AWS does not: its quantity "
+        "is added to the current hour; write-off, to bill it never. Of a draw-down: accept, if AWS holds it; "
+        "write-off, if not",
     )
     parser.add_argument(
         "--metering-record-id",

@@ -17,7 +17,7 @@ _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NOTHING_BEFORE = "0" * 64
 
 
-class ChainBroken(Exception):  # noqa: N818 - what is the case, as the accountant reads it
+class ChainBroken(Exception):
     """A line is not what was written, or not where; names the line and the reason."""
 
     def __init__(self, line: int, reason: str) -> None:

@@ -28,7 +28,7 @@ class CheckoutRequest:
     drawdown: bool = False
 
 
-class CheckoutRefused(Exception):  # noqa: N818 - named as the API names it
+class CheckoutRefused(Exception):
     """The app's request is not met; the message gives the reason and what to do."""
 
 

@@ -43,7 +43,7 @@ class CheckoutKind(StrEnum):
     PROBE = "probe"  # proves the right to run, and is returned immediately
 
 
-class Step(StrEnum):
+class CheckoutStep(StrEnum):
     """The call that a checkout needs next."""
 
     CHECK_OUT = "check-out"
@@ -227,17 +227,17 @@ class Checkout:
                 return None
 
 
-def next_step(checkout: Checkout, now: datetime) -> tuple[Step, datetime] | None:
+def next_step(checkout: Checkout, now: datetime) -> tuple[CheckoutStep, datetime] | None:
     """Return the call that a checkout needs next and when; None if it needs none."""
     match checkout.state:
         case CheckoutState.INTENDED:
-            return Step.CHECK_OUT, min(checkout.intended_at, now)  # the clock may have gone back
+            return CheckoutStep.CHECK_OUT, min(checkout.intended_at, now)  # the clock may have gone back
         case CheckoutState.HELD if checkout.drawdown or checkout.consumption_token is None:
             return None
         case CheckoutState.HELD if checkout.returning or checkout.kind is CheckoutKind.PROBE:
-            return Step.CHECK_IN, now
+            return CheckoutStep.CHECK_IN, now
         case CheckoutState.HELD if checkout.wanted(now):
-            return Step.EXTEND, _extension_due_at(checkout, now)
+            return CheckoutStep.EXTEND, _extension_due_at(checkout, now)
         case _:
             return None
 

@@ -37,7 +37,7 @@ class LicenseStatus(StrEnum):
     DELETED = "DELETED"
 
 
-class Finding(StrEnum):
+class Worth(StrEnum):
     """What a license is worth to a pod."""
 
     GOOD = "good"  # it grants everything that is required
@@ -102,15 +102,15 @@ class License:
 class Survey:
     """What each license of a product is worth, in one look at all of them; the oldest first."""
 
-    found: tuple[tuple[Finding, License], ...] = ()
+    found: tuple[tuple[Worth, License], ...] = ()
 
-    def best(self, *order: Finding) -> tuple[Finding, License] | None:
-        """Return the first finding of `order` that there is, with its newest license: a checkout takes the newest."""
+    def best(self, *order: Worth) -> tuple[Worth, License] | None:
+        """Return the first worth of `order` that there is, with its newest license: a checkout takes the newest."""
         newest = dict(self.found)
-        return next(((finding, newest[finding]) for finding in order if finding in newest), None)
+        return next(((worth, newest[worth]) for worth in order if worth in newest), None)
 
-    def of(self, arn: str) -> tuple[Finding, License] | None:
-        """Return one license with its finding; None if it is not listed."""
+    def of(self, arn: str) -> tuple[Worth, License] | None:
+        """Return one license with its worth; None if it is not listed."""
         return next((each for each in self.found if each[1].arn == arn), None)
 
 
@@ -125,42 +125,42 @@ def survey(
     return Survey(tuple((judge(each, sku, policy, now, any_issuer=any_issuer), each) for each in by_age))
 
 
-def judge(license_: License, sku: str, policy: LicensePolicy, now: datetime, *, any_issuer: bool = False) -> Finding:
+def judge(license_: License, sku: str, policy: LicensePolicy, now: datetime, *, any_issuer: bool = False) -> Worth:
     """Return what one license is worth; the arguments are those of `survey`."""
     trusted = license_.issuer == MARKETPLACE_FINGERPRINT or (any_issuer and not license_.issuer.startswith(_ACCOUNT))
     if license_.sku != sku or not trusted or license_.grant_type not in {None, _BUYER_GRANT}:
-        return Finding.FOREIGN
+        return Worth.FOREIGN
     match license_.received:
         case "ACTIVE":
             return _judge_status(license_, policy, now)
         case "PENDING_ACCEPT" | "PENDING_WORKFLOW" | "WORKFLOW_COMPLETED":
-            return Finding.PENDING
+            return Worth.PENDING
         case _:
-            return Finding.GONE
+            return Worth.GONE
 
 
-def _judge_status(license_: License, policy: LicensePolicy, now: datetime) -> Finding:
+def _judge_status(license_: License, policy: LicensePolicy, now: datetime) -> Worth:
     match license_.status:
         case LicenseStatus.SUSPENDED | LicenseStatus.DEACTIVATED:
-            return Finding.SUSPENDED
+            return Worth.SUSPENDED
         case LicenseStatus.EXPIRED:
-            return Finding.EXPIRED
+            return Worth.EXPIRED
         case LicenseStatus.PENDING_AVAILABLE:
-            return Finding.PENDING
+            return Worth.PENDING
         case LicenseStatus.AVAILABLE:
             return _judge_validity(license_, policy, now)
         case _:
-            return Finding.GONE
+            return Worth.GONE
 
 
-def _judge_validity(license_: License, policy: LicensePolicy, now: datetime) -> Finding:
+def _judge_validity(license_: License, policy: LicensePolicy, now: datetime) -> Worth:
     # This machine's clock may be off; AWS's own status follows within minutes. The skew is added to the present: a
     # license without an end in practice ends where the calendar does.
     if license_.begin is not None and now + CLOCK_SKEW < license_.begin:
-        return Finding.PENDING
+        return Worth.PENDING
     if license_.end is not None and now - CLOCK_SKEW >= license_.end:
-        return Finding.EXPIRED
-    return Finding.LACKING if shortfall(license_, policy) else Finding.GOOD
+        return Worth.EXPIRED
+    return Worth.LACKING if shortfall(license_, policy) else Worth.GOOD
 
 
 def shortfall(license_: License, policy: LicensePolicy) -> str:

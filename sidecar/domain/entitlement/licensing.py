@@ -17,7 +17,7 @@ from typing import Final, Self, assert_never
 
 from sidecar.domain.entitlement.checkouts import MARGIN, TIME_TO_LIVE
 from sidecar.domain.entitlement.license_policy import LicensePolicy
-from sidecar.domain.entitlement.licenses import Finding, License, Survey, shortfall
+from sidecar.domain.entitlement.licenses import License, Survey, Worth, shortfall
 from sidecar.domain.entitlement.states import (
     CLOCK_SKEW,
     Entitlement,
@@ -34,7 +34,7 @@ ADMIT_FOR: Final = TIME_TO_LIVE + MARGIN
 _PROVED: Final = "A good license of AWS Marketplace grants what the product requires."
 
 
-class Standing(StrEnum):
+class LicenseStanding(StrEnum):
     """What License Manager has answered about this pod."""
 
     ASKING = "asking"  # nothing, or nothing that decides
@@ -44,7 +44,7 @@ class Standing(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class LicenseTerms:
     """What never changes while the process lives."""
 
     pod: str
@@ -63,11 +63,11 @@ class Terms:
 class Licensing:
     """What is known about the pod's right. Every transition takes the instant at which it happened."""
 
-    terms: Terms
+    terms: LicenseTerms
     asking_since: datetime
     since: datetime
     """When the standing began."""
-    standing: Standing = Standing.ASKING
+    standing: LicenseStanding = LicenseStanding.ASKING
     reason: Reason = Reason.REGISTERING
     detail: str = "License Manager has been asked and has not answered yet."
     license: License | None = None
@@ -80,9 +80,9 @@ class Licensing:
     """The first fault while asking. The memory counts from then on, because an answer has priority."""
 
     @property
-    def wanted(self) -> tuple[Finding, ...]:
+    def wanted(self) -> tuple[Worth, ...]:
         """What a license must be worth. A pod that was admitted keeps its right when the contract grants less."""
-        return (Finding.GOOD,) if self.evidence is None else (Finding.GOOD, Finding.LACKING)
+        return (Worth.GOOD,) if self.evidence is None else (Worth.GOOD, Worth.LACKING)
 
     def recalled(self, evidence: LicenseEvidence) -> Self:
         """An earlier process of this pod left `evidence`."""
@@ -116,7 +116,7 @@ class Licensing:
 
     def faulted(self, reason: Reason, detail: str, now: datetime) -> Self:
         """A transient failure. Changes nothing unless the first answer is still pending."""
-        if self.standing is not Standing.ASKING:
+        if self.standing is not LicenseStanding.ASKING:
             return self
         return replace(self, reason=reason, detail=detail, faulted_at=self.faulted_at or now)
 
@@ -133,13 +133,13 @@ class Licensing:
                 closed_at=None,
             )
         match self.standing:
-            case Standing.GRANTED | Standing.SUSPENDED if evidence is not None:
+            case LicenseStanding.GRANTED | LicenseStanding.SUSPENDED if evidence is not None:
                 return self._granted(license_, replace(evidence, proved_at=now), now)
-            case Standing.REFUSED:
+            case LicenseStanding.REFUSED:
                 # The list alone proves nothing yet, and is no refusal any more.
                 return replace(
                     self,
-                    standing=Standing.ASKING,
+                    standing=LicenseStanding.ASKING,
                     asking_since=now,
                     since=now,
                     reason=Reason.REGISTERING,
@@ -154,9 +154,9 @@ class Licensing:
     def _look_of_admitted(self, found: Survey, evidence: LicenseEvidence, now: datetime) -> Self:
         """Judge a look without a good license, of a pod that was admitted."""
         own = found.of(evidence.arn)
-        if own is not None and own[0] is Finding.SUSPENDED:
+        if own is not None and own[0] is Worth.SUSPENDED:
             return self._suspended(own, evidence, now)
-        if own is not None and own[0] is Finding.EXPIRED and evidence.closed_at is None:
+        if own is not None and own[0] is Worth.EXPIRED and evidence.closed_at is None:
             detail = "The license has expired. This pod keeps running until it is replaced."
             after_end = evidence.end is not None and evidence.proved_at >= evidence.end
             warned = after_end or self.reason is Reason.LICENSE_EXPIRED
@@ -167,20 +167,20 @@ class Licensing:
         if evidence.closed_at is None and now - missing_at < self.terms.policy.refresh:
             detail = f"No look since {render(missing_at)} shows a good license. The next look decides."
             return self._granted(self.license if own is None else own[1], evidence, now, detail=detail)
-        order = (Finding.SUSPENDED, Finding.PENDING, Finding.EXPIRED, Finding.GONE)
+        order = (Worth.SUSPENDED, Worth.PENDING, Worth.EXPIRED, Worth.GONE)
         return self._suspended(own or found.best(*order), evidence, now)
 
     def _look_of_new(self, found: Survey, region: str, now: datetime) -> Self:
         """Judge a look without a good license, of a pod that was never admitted."""
         policy = self.terms.policy
-        expired = found.best(Finding.EXPIRED)
-        if expired is not None and policy.on_expired is OnExpired.WARN and found.best(Finding.SUSPENDED) is None:
+        expired = found.best(Worth.EXPIRED)
+        if expired is not None and policy.on_expired is OnExpired.WARN and found.best(Worth.SUSPENDED) is None:
             detail = "The license has expired, and the seller lets a pod start all the same."
             proof = self._proof(expired[1], region, now, seated=True)
             return self._granted(expired[1], proof, now, Reason.LICENSE_EXPIRED, detail)
-        best = found.best(Finding.LACKING, Finding.SUSPENDED, Finding.PENDING, Finding.EXPIRED, Finding.GONE)
+        best = found.best(Worth.LACKING, Worth.SUSPENDED, Worth.PENDING, Worth.EXPIRED, Worth.GONE)
         reason, detail = refusal(best, self.terms.sku, self.terms.policy)
-        return self._moved(Standing.REFUSED, now, reason, detail, None if best is None else best[1])
+        return self._moved(LicenseStanding.REFUSED, now, reason, detail, None if best is None else best[1])
 
     def _granted(
         self,
@@ -190,15 +190,17 @@ class Licensing:
         reason: Reason = Reason.LICENSED,
         detail: str = _PROVED,
     ) -> Self:
-        granted = self._moved(Standing.GRANTED, now, reason, detail, license_)
+        granted = self._moved(LicenseStanding.GRANTED, now, reason, detail, license_)
         return replace(granted, evidence=evidence, remembered=False)
 
-    def _suspended(self, best: tuple[Finding, License] | None, evidence: LicenseEvidence, now: datetime) -> Self:
+    def _suspended(self, best: tuple[Worth, License] | None, evidence: LicenseEvidence, now: datetime) -> Self:
         reason, detail = refusal(best, self.terms.sku, self.terms.policy)
-        suspended = self._moved(Standing.SUSPENDED, now, reason, detail, None if best is None else best[1])
+        suspended = self._moved(LicenseStanding.SUSPENDED, now, reason, detail, None if best is None else best[1])
         return replace(suspended, evidence=replace(evidence, closed_at=evidence.closed_at or now), remembered=False)
 
-    def _moved(self, standing: Standing, now: datetime, reason: Reason, detail: str, license_: License | None) -> Self:
+    def _moved(
+        self, standing: LicenseStanding, now: datetime, reason: Reason, detail: str, license_: License | None
+    ) -> Self:
         since = self.since if self.standing is standing else now
         return replace(self, standing=standing, since=since, reason=reason, detail=detail, license=license_)
 
@@ -221,13 +223,13 @@ class Licensing:
 def judge(licensing: Licensing, now: datetime) -> Entitlement:
     """Return the entitlement at `now`, without the license's view."""
     match licensing.standing:
-        case Standing.REFUSED:
+        case LicenseStanding.REFUSED:
             return _answer(licensing, State.DENIED, licensing.since)
-        case Standing.SUSPENDED:
+        case LicenseStanding.SUSPENDED:
             return _answer(licensing, State.SUSPENDED, licensing.since)
-        case Standing.ASKING:
+        case LicenseStanding.ASKING:
             return _unanswered(licensing, now)
-        case Standing.GRANTED:
+        case LicenseStanding.GRANTED:
             return _granted(licensing, now)
 
 
@@ -292,7 +294,7 @@ def _memory(licensing: Licensing) -> tuple[datetime, datetime] | None:
 
 
 def _edges(licensing: Licensing) -> Iterator[datetime]:
-    if licensing.standing is Standing.ASKING:
+    if licensing.standing is LicenseStanding.ASKING:
         yield licensing.asking_since + licensing.terms.retry_for
         memory = _memory(licensing)
         if memory is not None:
@@ -300,38 +302,38 @@ def _edges(licensing: Licensing) -> Iterator[datetime]:
             yield memory[1]
     evidence = licensing.evidence
     unseated_at = None if evidence is None or evidence.seated else evidence.unseated_at
-    if licensing.standing is Standing.GRANTED and unseated_at is not None:
+    if licensing.standing is LicenseStanding.GRANTED and unseated_at is not None:
         yield _admitted_until(licensing, unseated_at)
 
 
-def refusal(best: tuple[Finding, License] | None, sku: str, policy: LicensePolicy) -> tuple[Reason, str]:
+def refusal(best: tuple[Worth, License] | None, sku: str, policy: LicensePolicy) -> tuple[Reason, str]:
     """Return why a look without a good license closes the gate.
 
-    `best` is the license that comes nearest, with its finding; None if there is none.
+    `best` is the license that comes nearest, with its worth; None if there is none.
     """
     if best is None:
         detail = f"This AWS account has received no license of AWS Marketplace for product {sku}."
         return Reason.NO_LICENSE, detail
-    finding, license_ = best
+    worth, license_ = best
     name = f"The license {license_.arn}"
-    match finding:
-        case Finding.SUSPENDED:
+    match worth:
+        case Worth.SUSPENDED:
             reason, detail = Reason.LICENSE_SUSPENDED, f"{name} is {license_.status}."
-        case Finding.EXPIRED:
+        case Worth.EXPIRED:
             end = "" if license_.end is None else f" on {render(license_.end)}"
             reason, detail = Reason.LICENSE_EXPIRED, f"{name} expired{end}."
-        case Finding.PENDING if license_.received != "ACTIVE":
+        case Worth.PENDING if license_.received != "ACTIVE":
             reason, detail = Reason.LICENSE_PENDING, f"{name} waits: its grant is {license_.received}, not ACTIVE."
-        case Finding.PENDING:
+        case Worth.PENDING:
             begin = "later" if license_.begin is None else f"on {render(license_.begin)}"
             reason, detail = Reason.LICENSE_PENDING, f"{name} begins {begin}."
-        case Finding.LACKING:
+        case Worth.LACKING:
             reason, detail = Reason.NO_LICENSE, shortfall(license_, policy)
-        case Finding.GOOD | Finding.GONE | Finding.FOREIGN:
+        case Worth.GOOD | Worth.GONE | Worth.FOREIGN:
             state = f"its status is {license_.status}, its grant is {license_.received}"
             reason, detail = Reason.NO_LICENSE, f"{name} gives no right: {state}."
         case _:
-            assert_never(finding)
+            assert_never(worth)
     return reason, detail
 
 

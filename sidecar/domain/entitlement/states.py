@@ -151,7 +151,7 @@ class Entitlement:
         return self.state is State.ENTITLED
 
 
-class SlowDown(Exception):  # noqa: N818 - named as the API names it
+class SlowDown(Exception):
     """Attestations are limited; ask again after `retry_after` seconds."""
 
     def __init__(self, retry_after: int) -> None:
@@ -159,5 +159,5 @@ class SlowDown(Exception):  # noqa: N818 - named as the API names it
         self.retry_after = retry_after
 
 
-class AttestationFailed(Exception):  # noqa: N818
+class AttestationFailed(Exception):
     """AWS returned no valid signature; the message gives the reason, without the token."""

@@ -34,7 +34,7 @@ FORGERY_CURE: Final = (
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
-class Refusal(Exception):  # noqa: N818 - named for what happened to the token
+class Refusal(Exception):
     """The token is not valid. `code` is a stable word, `sentence` names the broken rule, without the token."""
 
     def __init__(self, code: str, sentence: str) -> None:

@@ -82,7 +82,7 @@ class UsageFault:
     reason: str
 
 
-class UsageRefused(Exception):  # noqa: N818 - named for what happened to the batch, as in the API
+class UsageRefused(Exception):
     """The batch was not taken; nothing of it is stored."""
 
 

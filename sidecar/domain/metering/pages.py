@@ -44,7 +44,7 @@ _SHOWN = 200
 """Characters of a line that a message repeats."""
 
 
-class PageUnusable(Exception):  # noqa: N818 - a verdict on the page
+class PageUnusable(Exception):
     """The page is no sample; the message is a sentence without a period, about the page."""
 
 

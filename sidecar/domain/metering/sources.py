@@ -124,7 +124,7 @@ class Otlp:
         return f"otlp {self.metric}"
 
 
-class ResourceUnreadable(Exception):  # noqa: N818 - named for what happened, as the fault is
+class ResourceUnreadable(Exception):
     """What a container has cannot be read; the message is a sentence without a period."""
 
 

@@ -73,7 +73,7 @@ def cure_of(fault: Fault, access: Access) -> str:  # noqa: PLR0911 - one for eac
             return "Allow the pod to reach the API server: check its network policies."
 
 
-class ClusterFailed(Exception):  # noqa: N818 - what is the case, as the operator reads it
+class ClusterFailed(Exception):
     """The cluster's API did not do what it was asked; trying again later is the cure, once the cause is gone."""
 
     def __init__(self, fault: Fault, detail: str) -> None:

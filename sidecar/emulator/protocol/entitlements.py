@@ -17,21 +17,20 @@ from sidecar.emulator.rules.get_entitlements import GrantedEntitlement, get_enti
 from sidecar.emulator.service import Service
 
 
-async def perform(service: Service, call: Call) -> CallAnswer:
-    """Perform a call. Never raises a ServiceError: a refusal is an answer, too."""
-    answer = CallAnswer()
-    try:
-        request = _read_request(call)
-        answer.parameters = describe_entitlement_request(request)
-        check_fault(call, "aws-marketplace", MARKETPLACE_REFUSALS)
-        page, next_token = get_entitlements(service.state, service.clock.now(), request)
-        answer.result = {"Entitlements": [_show(each, request.product_code) for each in page]}
-        if next_token is not None:
-            answer.result["NextToken"] = next_token
-        answer.rule = Rule.ENTITLEMENTS
-    except ServiceError as error:
-        answer.error = error
-    return answer
+async def fill_answer(service: Service, call: Call, answer: CallAnswer) -> None:
+    """Perform a call and fill its answer.
+
+    Raises:
+        ServiceError: The call is refused. What the log may show of the request is in the answer.
+    """
+    request = _read_request(call)
+    answer.parameters = describe_entitlement_request(request)
+    check_fault(call, "aws-marketplace", MARKETPLACE_REFUSALS)
+    page, next_token = get_entitlements(service.state, service.clock.now(), request)
+    answer.result = {"Entitlements": [_show(each, request.product_code) for each in page]}
+    if next_token is not None:
+        answer.result["NextToken"] = next_token
+    answer.rule = Rule.ENTITLEMENTS
 
 
 def _read_request(call: Call) -> GetEntitlementsRequest:

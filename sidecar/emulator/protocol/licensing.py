@@ -48,19 +48,18 @@ _DECIDING = {
 """The rule behind an answer that is no refusal."""
 
 
-async def perform(service: Service, call: Call) -> CallAnswer:
-    """Perform a call. Never raises a ServiceError: a refusal is an answer, too."""
-    answer = CallAnswer()
-    try:
-        request = read_license_request(call.operation, read_body(call, LICENSE_REQUESTS))
-        answer.parameters = describe_license_request(request)
-        _check_call(service, call)
-        _answer_request(service, call, request, answer)
-        if call.fault == "no-token":
-            answer.result.pop("LicenseConsumptionToken", None)
-    except ServiceError as error:
-        answer.error = error
-    return answer
+async def fill_answer(service: Service, call: Call, answer: CallAnswer) -> None:
+    """Perform a call and fill its answer.
+
+    Raises:
+        ServiceError: The call is refused. What the log may show of the request is in the answer.
+    """
+    request = read_license_request(call.operation, read_body(call, LICENSE_REQUESTS))
+    answer.parameters = describe_license_request(request)
+    _check_call(service, call)
+    _answer_request(service, call, request, answer)
+    if call.fault == "no-token":
+        answer.result.pop("LicenseConsumptionToken", None)
 
 
 def _check_call(service: Service, call: Call) -> None:

@@ -31,27 +31,26 @@ from sidecar.emulator.state.entries import FirstCall
 _LARGEST_BATCH = 1024 * 1024
 
 
-async def perform(service: Service, call: Call) -> CallAnswer:
-    """Perform a call. Never raises a ServiceError: a refusal is an answer, too."""
-    answer = CallAnswer()
-    try:
-        members = _read_members(call)
-        request = read_request(call.operation, members)
-        answer.parameters = describe(request)
-        _check_call(service, call, request)
-        _note_first_call(service, call, request)
-        match request:
-            case RegisterUsageRequest():
-                await _register_usage(service, call, request, answer)
-            case MeterUsageRequest():
-                _meter_usage(service, call, request, answer)
-            case BatchMeterUsageRequest():
-                _batch_meter_usage(service, call, request, members["UsageRecords"], answer)
-            case ResolveCustomerRequest():
-                _resolve_customer(service, request, answer)
-    except ServiceError as error:
-        answer.error = error
-    return answer
+async def fill_answer(service: Service, call: Call, answer: CallAnswer) -> None:
+    """Perform a call and fill its answer.
+
+    Raises:
+        ServiceError: The call is refused. What the log may show of the request is in the answer.
+    """
+    members = _read_members(call)
+    request = read_request(call.operation, members)
+    answer.parameters = describe(request)
+    _check_call(service, call, request)
+    _note_first_call(service, call, request)
+    match request:
+        case RegisterUsageRequest():
+            await _register_usage(service, call, request, answer)
+        case MeterUsageRequest():
+            _meter_usage(service, call, request, answer)
+        case BatchMeterUsageRequest():
+            _batch_meter_usage(service, call, request, members["UsageRecords"], answer)
+        case ResolveCustomerRequest():
+            _resolve_customer(service, request, answer)
 
 
 def _read_members(call: Call) -> dict[str, Any]:

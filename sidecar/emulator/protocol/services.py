@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sidecar.emulator.protocol import entitlements, licensing, metering
 from sidecar.emulator.protocol.calls import Call, CallAnswer
-from sidecar.emulator.protocol.errors import ENTITLEMENT_MODELLED, LICENSE_MODELLED, MODELLED
+from sidecar.emulator.protocol.errors import ENTITLEMENT_MODELLED, LICENSE_MODELLED, MODELLED, ServiceError
 from sidecar.emulator.protocol.trail import ENTITLEMENT_EVENT_SOURCE, EVENT_SOURCE, LICENSE_EVENT_SOURCE
 from sidecar.emulator.service import Service
 
@@ -22,7 +22,17 @@ class JsonService:
     """The member of an error that has its text."""
     internal_error: str
     """The error of the service's own faults."""
-    perform: Callable[[Service, Call], Awaitable[CallAnswer]]
+    fill: Callable[[Service, Call, CallAnswer], Awaitable[None]]
+    """Performs a call and fills its answer; raises ServiceError if it is refused."""
+
+    async def perform(self, service: Service, call: Call) -> CallAnswer:
+        """Return the answer to a call. A refusal is an answer, too."""
+        answer = CallAnswer()
+        try:
+            await self.fill(service, call, answer)
+        except ServiceError as error:
+            answer.error = error
+        return answer
 
 
 METERING = JsonService(
@@ -32,7 +42,7 @@ METERING = JsonService(
     event_source=EVENT_SOURCE,
     message_member="message",
     internal_error="InternalServiceErrorException",
-    perform=metering.perform,
+    fill=metering.fill_answer,
 )
 LICENSE_MANAGER = JsonService(
     target_prefix="AWSLicenseManager.",
@@ -41,7 +51,7 @@ LICENSE_MANAGER = JsonService(
     event_source=LICENSE_EVENT_SOURCE,
     message_member="Message",
     internal_error="ServerInternalException",
-    perform=licensing.perform,
+    fill=licensing.fill_answer,
 )
 ENTITLEMENT_SERVICE = JsonService(
     target_prefix="AWSMPEntitlementService.",
@@ -50,7 +60,7 @@ ENTITLEMENT_SERVICE = JsonService(
     event_source=ENTITLEMENT_EVENT_SOURCE,
     message_member="message",
     internal_error="InternalServiceErrorException",
-    perform=entitlements.perform,
+    fill=entitlements.fill_answer,
 )
 
 

@@ -3,7 +3,6 @@
 The docstring of a class gives AWS's meaning, its cure the operator's next step. Services share codes, so this table is
 separate from Metering's; the errors of AWS's front door are in both. An unknown code becomes an `UnknownAnswer`.
 """
-# ruff: noqa: N818 - the model's own names
 
 from collections.abc import Mapping
 from typing import ClassVar, Final

@@ -11,8 +11,8 @@ from sidecar.domain.entitlement.checkouts import (
     Checkout,
     CheckoutKind,
     CheckoutState,
+    CheckoutStep,
     Grant,
-    Step,
     drawdown_token,
     next_step,
 )
@@ -59,7 +59,7 @@ def test_wanted_seat_is_repeated_whatever_the_time(kind: CheckoutKind) -> None:
     assert lost is lost.settled_by(now)
     step = next_step(lost, now)
     assert step is not None
-    assert Step.CHECK_OUT is step[0]
+    assert CheckoutStep.CHECK_OUT is step[0]
 
 
 def test_abandoned_seat_lapses_when_nothing_can_be_held() -> None:
@@ -81,13 +81,13 @@ def test_repeated_grant_counts_from_the_first_attempt() -> None:
     """After a lost answer the seat may be as old as the first attempt, so it is extended early."""
     held = lose(lose(), 50 * MINUTE).granted(GRANT, START + 50 * MINUTE)
     assert START + TIME_TO_LIVE == held.expires_at
-    assert (Step.EXTEND, START + 30 * MINUTE) == next_step(held, START + 50 * MINUTE)
+    assert (CheckoutStep.EXTEND, START + 30 * MINUTE) == next_step(held, START + 50 * MINUTE)
 
 
 def test_extension_in_time() -> None:
     """A seat is extended at half its time, and may get another token."""
     held = hold()
-    assert (Step.EXTEND, START + 30 * MINUTE) == next_step(held, START)
+    assert (CheckoutStep.EXTEND, START + 30 * MINUTE) == next_step(held, START)
     now = START + 30 * MINUTE
     extended = held.extending(now).granted(Grant("second"), now)
     assert ("second", now + TIME_TO_LIVE) == (extended.consumption_token, extended.expires_at)
@@ -96,7 +96,7 @@ def test_extension_in_time() -> None:
 def test_clock_that_went_back_extends_now() -> None:
     """A clock that steps back would extend the seat after its end."""
     now = START - 2 * HOUR
-    assert (Step.EXTEND, now) == next_step(hold(), now)
+    assert (CheckoutStep.EXTEND, now) == next_step(hold(), now)
 
 
 def test_lost_extension_uses_the_old_token() -> None:
@@ -106,7 +106,7 @@ def test_lost_extension_uses_the_old_token() -> None:
     assert held is held.settled_by(late)
     step = next_step(held, late)
     assert step is not None
-    assert (Step.EXTEND, "consumption") == (step[0], held.consumption_token)
+    assert (CheckoutStep.EXTEND, "consumption") == (step[0], held.consumption_token)
 
 
 def test_refused_extension_does_not_move_the_end() -> None:
@@ -137,7 +137,7 @@ def test_refused_drawdown_shows_a_clock_that_went_back() -> None:
 def test_seat_of_app_lapses_without_its_word() -> None:
     """A seat that the app has not confirmed for an hour is not extended, and lapses."""
     held = hold(BY_APP)
-    assert (Step.EXTEND, START + 30 * MINUTE) == next_step(held, START + 59 * MINUTE)
+    assert (CheckoutStep.EXTEND, START + 30 * MINUTE) == next_step(held, START + 59 * MINUTE)
     assert None is next_step(held, START + HOUR)
     assert CheckoutState.LAPSED is held.settled_by(START + HOUR).state
     assert CheckoutState.HELD is held.confirmed(START + 50 * MINUTE).settled_by(START + HOUR).state
@@ -145,7 +145,7 @@ def test_seat_of_app_lapses_without_its_word() -> None:
 
 def test_probe_is_returned_immediately() -> None:
     """A proof takes nothing for longer than its own call."""
-    assert (Step.CHECK_IN, START) == next_step(hold(PROBE), START)
+    assert (CheckoutStep.CHECK_IN, START) == next_step(hold(PROBE), START)
 
 
 def test_returned_seat_is_over() -> None:

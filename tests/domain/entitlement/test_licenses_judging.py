@@ -8,9 +8,9 @@ import pytest
 from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEntitlement
 from sidecar.domain.entitlement.licenses import (
     MARKETPLACE_USAGE,
-    Finding,
     License,
     LicenseEntitlement,
+    Worth,
     allows,
     judge,
     proof_entitlement,
@@ -26,46 +26,46 @@ SELF_ISSUED = "aws:111122223333:Own issuer:issuer-fingerprint"
 
 
 @pytest.mark.parametrize(
-    ("found", "finding"),
+    ("found", "worth"),
     [
-        (GOOD, Finding.GOOD),
-        (replace(GOOD, grant_type="BuyerGrant"), Finding.GOOD),
-        (replace(GOOD, grant_type="DelegateGrant"), Finding.FOREIGN),
-        (replace(GOOD, issuer=SELF_ISSUED), Finding.FOREIGN),
-        (replace(GOOD, issuer=""), Finding.FOREIGN),
-        (replace(GOOD, sku=OTHER_SKU), Finding.FOREIGN),
-        (replace(GOOD, received="PENDING_ACCEPT"), Finding.PENDING),
-        (replace(GOOD, received="PENDING_WORKFLOW"), Finding.PENDING),
-        (replace(GOOD, received="REJECTED"), Finding.GONE),
-        (replace(GOOD, received="DISABLED"), Finding.GONE),
-        (replace(GOOD, received="DELETED"), Finding.GONE),
-        (replace(GOOD, received=""), Finding.GONE),
-        (replace(GOOD, status="SUSPENDED"), Finding.SUSPENDED),
-        (replace(GOOD, status="DEACTIVATED"), Finding.SUSPENDED),
-        (replace(GOOD, status="EXPIRED"), Finding.EXPIRED),
-        (replace(GOOD, status="PENDING_AVAILABLE"), Finding.PENDING),
-        (replace(GOOD, status="DELETED"), Finding.GONE),
-        (replace(GOOD, status="PENDING_DELETE"), Finding.GONE),
-        (replace(GOOD, status="A_NEW_WORD"), Finding.GONE),
-        (replace(GOOD, begin=LATER), Finding.PENDING),
-        (replace(GOOD, begin=START + 4 * MINUTE), Finding.GOOD),
-        (replace(GOOD, end=START - 4 * MINUTE), Finding.GOOD),
-        (replace(GOOD, end=START - 5 * MINUTE), Finding.EXPIRED),
-        (replace(GOOD, end=None), Finding.GOOD),
-        (replace(GOOD, entitlements=(FEATURE,)), Finding.LACKING),
+        (GOOD, Worth.GOOD),
+        (replace(GOOD, grant_type="BuyerGrant"), Worth.GOOD),
+        (replace(GOOD, grant_type="DelegateGrant"), Worth.FOREIGN),
+        (replace(GOOD, issuer=SELF_ISSUED), Worth.FOREIGN),
+        (replace(GOOD, issuer=""), Worth.FOREIGN),
+        (replace(GOOD, sku=OTHER_SKU), Worth.FOREIGN),
+        (replace(GOOD, received="PENDING_ACCEPT"), Worth.PENDING),
+        (replace(GOOD, received="PENDING_WORKFLOW"), Worth.PENDING),
+        (replace(GOOD, received="REJECTED"), Worth.GONE),
+        (replace(GOOD, received="DISABLED"), Worth.GONE),
+        (replace(GOOD, received="DELETED"), Worth.GONE),
+        (replace(GOOD, received=""), Worth.GONE),
+        (replace(GOOD, status="SUSPENDED"), Worth.SUSPENDED),
+        (replace(GOOD, status="DEACTIVATED"), Worth.SUSPENDED),
+        (replace(GOOD, status="EXPIRED"), Worth.EXPIRED),
+        (replace(GOOD, status="PENDING_AVAILABLE"), Worth.PENDING),
+        (replace(GOOD, status="DELETED"), Worth.GONE),
+        (replace(GOOD, status="PENDING_DELETE"), Worth.GONE),
+        (replace(GOOD, status="A_NEW_WORD"), Worth.GONE),
+        (replace(GOOD, begin=LATER), Worth.PENDING),
+        (replace(GOOD, begin=START + 4 * MINUTE), Worth.GOOD),
+        (replace(GOOD, end=START - 4 * MINUTE), Worth.GOOD),
+        (replace(GOOD, end=START - 5 * MINUTE), Worth.EXPIRED),
+        (replace(GOOD, end=None), Worth.GOOD),
+        (replace(GOOD, entitlements=(FEATURE,)), Worth.LACKING),
     ],
 )
-def test_each_license_is_judged(found: License, finding: Finding) -> None:
+def test_each_license_is_judged(found: License, worth: Worth) -> None:
     """Issuer, product, grant, status, validity and entitlements each decide by themselves."""
-    assert finding is judge(found, SKU, LOOK_ONLY, START)
+    assert worth is judge(found, SKU, LOOK_ONLY, START)
 
 
 @pytest.mark.parametrize(
-    ("issuer", "finding"), [("local-tests", Finding.GOOD), (SELF_ISSUED, Finding.FOREIGN), (GOOD.issuer, Finding.GOOD)]
+    ("issuer", "worth"), [("local-tests", Worth.GOOD), (SELF_ISSUED, Worth.FOREIGN), (GOOD.issuer, Worth.GOOD)]
 )
-def test_other_issuers_in_emulator(issuer: str, finding: Finding) -> None:
+def test_other_issuers_in_emulator(issuer: str, worth: Worth) -> None:
     """With an emulator another issuer counts, but never another AWS account: that is a buyer's own license."""
-    assert finding is judge(replace(GOOD, issuer=issuer), SKU, LOOK_ONLY, START, any_issuer=True)
+    assert worth is judge(replace(GOOD, issuer=issuer), SKU, LOOK_ONLY, START, any_issuer=True)
 
 
 @pytest.mark.parametrize(
@@ -100,15 +100,15 @@ def test_hold_above_maximum_is_shortfall(granted: LicenseEntitlement, hold: int,
 def test_newest_of_two_licenses_counts() -> None:
     """AWS takes the newest license of a product, and so does the judgment, whatever the order of the list."""
     found = survey([RENEWED, GOOD], SKU, LOOK_ONLY, START)
-    assert (Finding.GOOD, RENEWED) == found.best(Finding.GOOD)
-    assert (Finding.GOOD, GOOD) == found.of(GOOD.arn)
+    assert (Worth.GOOD, RENEWED) == found.best(Worth.GOOD)
+    assert (Worth.GOOD, GOOD) == found.of(GOOD.arn)
 
 
 def test_good_one_among_bad_ones() -> None:
     """One good license suffices, whatever else the account has received."""
     others = [replace(RENEWED, status=status) for status in ("SUSPENDED", "EXPIRED", "DELETED")]
     found = survey([GOOD, *others], SKU, LOOK_ONLY, START)
-    assert (Finding.GOOD, GOOD) == found.best(Finding.GOOD, Finding.SUSPENDED)
+    assert (Worth.GOOD, GOOD) == found.best(Worth.GOOD, Worth.SUSPENDED)
 
 
 @pytest.mark.parametrize(

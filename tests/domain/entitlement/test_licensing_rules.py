@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sidecar.domain.entitlement.licenses import License, survey
-from sidecar.domain.entitlement.licensing import ADMIT_FOR, Licensing, Terms, judge, next_change
+from sidecar.domain.entitlement.licensing import ADMIT_FOR, LicenseTerms, Licensing, judge, next_change
 from sidecar.domain.entitlement.states import Reason, State
 from sidecar.domain.policy import OnExpired, OnTaken
 from tests.support.licenses import GOOD, HOLD_ONE, RENEWED, SKU, START, terms
@@ -19,7 +19,7 @@ EXPIRED = replace(GOOD, status="EXPIRED")
 REGION = "eu-west-1"
 
 
-def begin(of: Terms | None = None, now: datetime = START) -> Licensing:
+def begin(of: LicenseTerms | None = None, now: datetime = START) -> Licensing:
     """Return a pod that has just started."""
     return Licensing(terms=of or terms(), asking_since=now, since=now)
 
@@ -30,7 +30,7 @@ def look(licensing: Licensing, *licenses: License, at: timedelta = timedelta()) 
     return licensing.looked(survey(licenses, SKU, licensing.terms.policy, now), REGION, now)
 
 
-def admit(of: Terms | None = None) -> Licensing:
+def admit(of: LicenseTerms | None = None) -> Licensing:
     """Return a pod whose right is proved."""
     return look(begin(of), GOOD).proven(GOOD, REGION, START)
 

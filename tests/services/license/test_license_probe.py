@@ -26,7 +26,7 @@ from sidecar.marketplace.license_manager import (
 from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.failed_calls import Explanation, interpret
 from sidecar.services.license_calls import LicenseCalls
-from sidecar.services.license_looks import LicenseLooks
+from sidecar.services.license_finder import LicenseFinder
 from sidecar.services.license_probe import LicenseProbe
 from sidecar.services.ports import SubscriptionProbe
 from sidecar.services.registrar import Registrar, RegistrarSettings
@@ -100,16 +100,16 @@ class Pod:
         log = structlog.wrap_logger(None, processors=[self.log])
         calls = LicenseCalls(self.world.connect)
         policy = LicensePolicy()
-        looks = LicenseLooks(lister=calls, sku=SKU, policy=policy, region=REGION, clock=self.clock, any_issuer=False)
+        finder = LicenseFinder(lister=calls, sku=SKU, policy=policy, region=REGION, clock=self.clock, any_issuer=False)
         checkouts = CheckoutKeeper(
             store=self.store,
             service=calls,
             clock=self.clock,
             random=lambda: 0.5,
             log=log,
-            regions=lambda: looks.checkout_regions,
+            regions=lambda: finder.checkout_regions,
         )
-        by_license = LicenseProbe(looks=looks, checkouts=checkouts, sku=SKU, policy=policy, clock=self.clock)
+        by_license = LicenseProbe(finder=finder, checkouts=checkouts, sku=SKU, policy=policy, clock=self.clock)
         self.registrar = Registrar(
             settings=self.settings,
             client=Marketplace(self.clock.now),

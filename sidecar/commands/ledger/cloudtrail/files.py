@@ -24,7 +24,7 @@ _GZIP = b"\x1f\x8b"
 _AGAIN = "Copy it from the bucket again."
 
 
-class TrailUnreadable(Exception):  # noqa: N818 - named for what the operator reads
+class TrailUnreadable(Exception):
     """A file or an event of the log cannot be read; names it, the reason and the cure."""
 
     def __init__(self, path: Path, reason: str, cure: str) -> None:

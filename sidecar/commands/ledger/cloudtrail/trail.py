@@ -35,7 +35,7 @@ _IDENTIFIER = re.compile(r"[!-~]{1,255}", re.ASCII)
 """An identifier that the ledger and every report can show as it is."""
 
 
-class _Unclear(Exception):  # noqa: N818 - becomes a TrailUnreadable once the file is known
+class _Unclear(Exception):
     """A member of an event is not what it should be."""
 
 

@@ -1,4 +1,4 @@
-"""Looks at the licenses of a product, in each Region that may have one.
+"""Finds the licenses of a product, in each Region that may have one.
 
 License Manager answers for one Region, and AWS Marketplace keeps licenses in us-east-1. So only the pod's Region and
 us-east-1 together prove that there is no license; a good one in either decides alone.
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, Protocol, Self
 
 from sidecar.domain.entitlement.license_policy import LicensePolicy
-from sidecar.domain.entitlement.licenses import Finding, License, Survey, survey
+from sidecar.domain.entitlement.licenses import License, Survey, Worth, survey
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.license_manager import RedirectException
@@ -30,7 +30,7 @@ class LicenseLister(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class LicenseAnswer:
     """What License Manager has answered."""
 
     survey: Survey
@@ -40,7 +40,7 @@ class Look:
     """Why a Region has not answered; without a good license the look then decides nothing."""
 
 
-class LicenseLooks:
+class LicenseFinder:
     """Looks for one pod.
 
     `region` is the pod's, or the one that the seller has fixed; `any_issuer` is as in
@@ -63,7 +63,7 @@ class LicenseLooks:
 
     @classmethod
     def configured(cls, settings: Settings, lister: LicenseLister, region: str, clock: Clock) -> Self:
-        """Return the looks of a configuration; `region` is the pod's."""
+        """Return the finder of a configuration; `region` is the pod's."""
         policy = settings.license
         return cls(
             lister=lister,
@@ -90,7 +90,7 @@ class LicenseLooks:
         first = self._answered_first or self._region
         return tuple(dict.fromkeys([first, self._home_region or first]))
 
-    async def look(self, *wanted: Finding) -> Look:
+    async def find(self, *wanted: Worth) -> LicenseAnswer:
         """Ask until a Region has a license that is worth one of `wanted`, or every Region has answered."""
         found: dict[str, tuple[str, License]] = {}
         failure: MarketplaceError | None = None
@@ -106,8 +106,8 @@ class LicenseLooks:
             best = self._survey(found).best(*wanted)
             if best is not None:
                 self._answered_first, self._home_region = found[best[1].arn][0], best[1].home_region
-                return Look(self._survey(found), self._answered_first)
-        return Look(self._survey(found), self._answered_first or self._region, failure)
+                return LicenseAnswer(self._survey(found), self._answered_first)
+        return LicenseAnswer(self._survey(found), self._answered_first or self._region, failure)
 
     async def _list(self, region: str) -> tuple[str, Sequence[License]]:
         """Return the licenses of a Region, or of the one that AWS redirects to, and that Region."""
