@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.domain.metering.hours import hour_of, start_of
+from sidecar.exit_codes import ExitCode
 from tests.bench.measuring import at_most, compare, judge, seconds
 from tests.commands.trails import CODE, metered
 from tests.support.books import NOW, Books
@@ -49,31 +50,38 @@ def _fill(books: Books) -> None:
             store.add_to(dimension, term, RECORDS * 1_500_000)
 
 
-def _write_trail(path: Path) -> None:
+def _write_trail(path: Path, prefix: str) -> None:
     with gzip.open(path, "wt", compresslevel=1) as file:
         for number in range(1, RECORDS + 1):
             hour = hour_of(NOW) - 3600 * number
-            charged = metered(None, start_of(hour_of(NOW)).isoformat(), f"mr-{hour}", usageQuantityAsDecimal="1.5")
+            receipt = f"{prefix}-{hour}"
+            charged = metered(None, start_of(hour_of(NOW)).isoformat(), receipt, usageQuantityAsDecimal="1.5")
             charged["requestParameters"]["timestamp"] = hour
             file.write(json.dumps(charged) + "\n")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ledger with many accepted records, and the log in which AWS has them all."""
+    """A ledger with many accepted records, the log in which AWS has them all, and one with as many that are unknown."""
     folder = tmp_path_factory.mktemp("audit")
     books = Books(folder / "ledger.db", pod=POD, durable=False)
     _fill(books)
     books.close()
-    _write_trail(folder / "trail.jsonl.gz")
+    _write_trail(folder / "trail.jsonl.gz", "mr")
+    _write_trail(folder / "unknown.jsonl.gz", "other")
     return folder
 
 
 def _ledger(*arguments: str) -> float:
     """Run a command in a process of its own and return the most memory that it had, in MiB."""
     done = subprocess.run(
-        [sys.executable, "-c", _WITH_PEAK, "ledger", *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-c", _WITH_PEAK, "ledger", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
     )
+    assert done.returncode in {ExitCode.CLEAN, ExitCode.FAILED}, done.stderr
     return int(done.stderr.split()[-2]) / 1024
 
 
@@ -85,6 +93,15 @@ def test_verify(folder: Path) -> None:
         check = [seconds(lambda: books.store.rows("PRAGMA integrity_check"))]
     ours = [seconds(lambda: _ledger("verify", "--ledger", str(ledger)))]
     compare("ledger verify over SQLite's integrity check", "s", at_most(20), (ours, check))
+
+
+def test_reconcile_differences(folder: Path) -> None:
+    """A comparison in which no record and no charge has a counterpart."""
+    ledger, trail = folder / "ledger.db", folder / "unknown.jsonl.gz"
+    command = ("reconcile", "--dry-run", "--ledger", str(ledger), "--product-code", CODE, "--cloudtrail", str(trail))
+    for options in ((), ("--json",)):
+        name = " ".join(("ledger reconcile", *options))
+        judge(f"{name}, {2 * RECORDS:,} differences", "MiB", _ledger(*command, *options), at_most(MOST_MIB))
 
 
 def test_reconcile(folder: Path) -> None:

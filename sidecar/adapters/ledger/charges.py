@@ -1,20 +1,26 @@
 """AWS's charges next to the records of ledgers, in a temporary file: a log may have more of them than fit into memory.
 
-Leaves out of the comparison what needs none: records that AWS holds as they are, under the receipt that the ledger has,
-and charges of pods whose ledger was not given. What is left is for `sidecar.domain.audit.matching`. SQLite deletes the
-file when the table is closed, or the process ends.
+Leaves out of the comparison what needs none: records that AWS holds as they are, under the receipt that the ledger has;
+charges of pods whose ledger was not given; records that no charge can be, and charges that no record can be. What is
+left is for `sidecar.domain.audit.matching`. SQLite deletes the file when the table is closed, or the process ends.
 """
 
 import sqlite3
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from sidecar.adapters.ledger.auditing import SUBMISSION_COLUMNS, read_submission, submission_rows
+from sidecar.domain.audit.matching import judge_charge, judge_record
 from sidecar.domain.audit.sessions import names_some_pod, pod_named
-from sidecar.domain.audit.slots import Charge, LeftOut, Slot, Span, Submission, Verdict
+from sidecar.domain.audit.slots import Charge, LeftOut, Slot, Span, Submission, Tally, Verdict
 from sidecar.domain.metering.hours import Hour, hour_of, start_of
 from sidecar.domain.metering.quantity import parse_signed, render
+from sidecar.domain.metering.records import RecordStatus, UnbilledReason
 
+_NUMBERS = frozenset({"seq", "hour", "resolved", "sealed_at", "attempted_at"})
+_COLUMNS = ", ".join(f"{column} {'INTEGER' if column in _NUMBERS else 'TEXT'}" for column in SUBMISSION_COLUMNS)
+"""With their types: SQLite does not search an index for a value of another type."""
 _TABLES = f"""
     PRAGMA cache_size = -8192;
     CREATE TABLE charge (
@@ -22,15 +28,44 @@ _TABLES = f"""
         client_token TEXT, session TEXT, event_id TEXT, account_region TEXT,
         UNIQUE (metering_record_id, name, hour, quantity)
     );
-    CREATE TABLE submission (number INTEGER PRIMARY KEY, ledger TEXT, {", ".join(SUBMISSION_COLUMNS)});
+    CREATE TABLE submission (number INTEGER PRIMARY KEY, ledger TEXT, {_COLUMNS});
     CREATE INDEX submission_receipt ON submission (metering_record_id);
     CREATE TABLE pair (charge INTEGER PRIMARY KEY, submission INTEGER);
     CREATE TABLE matched (
-        number INTEGER PRIMARY KEY, ledger TEXT, {", ".join(SUBMISSION_COLUMNS)},
+        number INTEGER PRIMARY KEY, ledger TEXT, {_COLUMNS},
         charge_token TEXT, session TEXT, event_id TEXT, account_region TEXT
     );
     CREATE TABLE stranger (session TEXT PRIMARY KEY);
+    CREATE TABLE named (session TEXT PRIMARY KEY, uid TEXT);
     BEGIN;
+"""
+_SINGLE = (
+    "CREATE INDEX charge_token ON charge (client_token)",
+    "CREATE INDEX charge_slot ON charge (name, hour)",
+    "CREATE INDEX submission_token ON submission (client_token)",
+    "CREATE INDEX submission_slot ON submission (name, hour)",
+    """
+    CREATE TABLE single_submission AS SELECT * FROM submission WHERE NOT is_open(status, reason)
+        AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.metering_record_id = submission.metering_record_id)
+        AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.client_token = submission.client_token)
+        AND NOT EXISTS (SELECT 1 FROM charge CROSS JOIN named USING (session)
+            WHERE charge.name = submission.name AND charge.hour = submission.hour AND named.uid = submission.uid)
+        ORDER BY hour, name, CAST(seq AS TEXT), number
+    """,
+    """
+    CREATE TABLE single_charge AS SELECT * FROM charge
+        WHERE NOT EXISTS (SELECT 1 FROM submission WHERE submission.metering_record_id = charge.metering_record_id)
+        AND NOT EXISTS (SELECT 1 FROM submission WHERE submission.client_token = charge.client_token)
+        AND NOT EXISTS (SELECT 1 FROM submission WHERE submission.name = charge.name AND submission.hour = charge.hour
+            AND (is_open(status, reason) OR uid = (SELECT uid FROM named WHERE named.session = charge.session)))
+        ORDER BY hour, name, metering_record_id, position
+    """,
+    "DELETE FROM submission WHERE number IN (SELECT number FROM single_submission)",
+    "DELETE FROM charge WHERE position IN (SELECT position FROM single_charge)",
+)
+"""What cannot be paired by receipt, client token or pod; only open records are paired by their slot alone.
+
+Each table is in the order of its slots: it is read several times, and each sort takes memory.
 """
 _PAIRS = """
     INSERT INTO pair SELECT position, number FROM charge CROSS JOIN submission USING (metering_record_id)
@@ -54,8 +89,10 @@ class ChargeTable:
     """The charges and records of one comparison."""
 
     def __init__(self) -> None:
+        self._first_hour: datetime | None = None
         self._connection = sqlite3.connect("", isolation_level=None)
         self._connection.row_factory = sqlite3.Row
+        self._connection.create_function("is_open", 2, _is_open, deterministic=True)
         self._connection.executescript(_TABLES)
 
     def close(self) -> None:
@@ -96,39 +133,61 @@ class ChargeTable:
         """
         rows = self._connection.execute
         rows(_PAIRS)
-        hours = tuple(None if edge is None else hour_of(edge) for edge in (span.since, span.until))
-        matched: dict[str, tuple[int, int]] = {}
+        (first,) = rows("SELECT min(hour) FROM submission").fetchone()
+        self._first_hour = None if first is None else start_of(Hour(first))
+        counts = _Counts()
         for name, quantity, count in rows(
             f"SELECT name, quantity, count(*) FROM (SELECT charge.name, charge.hour, charge.quantity {_PAIRED})"
             f" WHERE {_IN_SPAN} GROUP BY name, quantity",
-            hours,
+            _edges(span),
         ):
-            slots, total = matched.get(name, (0, 0))
-            matched[name] = slots + count, total + parse_signed(quantity) * count
-        (first,) = rows("SELECT min(hour) FROM submission").fetchone()
-        origins = [tuple(row) for row in rows(f"SELECT DISTINCT session, account_region {_PAIRED}")]
-        places = [tuple(row) for row in rows(f"SELECT DISTINCT ledger, account_region {_PAIRED}")]
+            total = parse_signed(quantity) * count
+            counts.add(Verdict.MATCHED, name, count, submitted=total, charged=total)
+        origins = {tuple(row) for row in rows(f"SELECT DISTINCT session, account_region {_PAIRED}")}
+        places = {tuple(row) for row in rows(f"SELECT DISTINCT ledger, account_region {_PAIRED}")}
         if keep:
             rows(_MATCHED)
         rows("DELETE FROM charge WHERE position IN (SELECT charge FROM pair)")
         rows("DELETE FROM submission WHERE number IN (SELECT submission FROM pair)")
+        of_other_pods = self._drop_strangers(pods, span)
+        unknown = self._part_singles(span, counts)
         return LeftOut(
-            matched=matched,
-            origins=frozenset(origins),
+            tallies=counts.tallies(),
+            origins=origins.union(map(tuple, rows("SELECT DISTINCT session, account_region FROM single_charge"))),
+            unknown=unknown,
             places=frozenset(places),
-            first_hour=None if first is None else start_of(Hour(first)),
-            of_other_pods=self._drop_strangers(pods, hours),
+            first_hour=self._first_hour,
+            of_other_pods=of_other_pods,
         )
 
-    def _drop_strangers(self, pods: Collection[str], hours: tuple[int | None, ...]) -> int:
+    def _drop_strangers(self, pods: Collection[str], span: Span) -> int:
+        """Remove the charges of other pods, and note which pod each other session names; return their number."""
         sessions = [
             session for (session,) in self._connection.execute("SELECT DISTINCT session FROM charge") if session
         ]
-        strangers = [(each,) for each in sessions if names_some_pod(each) and pod_named(each, pods) is None]
+        named = {session: pod_named(session, pods) for session in sessions}
+        strangers = [(each,) for each, pod in named.items() if pod is None and names_some_pod(each)]
         self._connection.executemany("INSERT INTO stranger VALUES (?)", strangers)
-        (count,) = self._connection.execute(f"SELECT count(*) {_STRANGERS} AND {_IN_SPAN}", hours).fetchone()
+        self._connection.executemany("INSERT INTO named VALUES (?, ?)", [each for each in named.items() if each[1]])
+        (count,) = self._connection.execute(f"SELECT count(*) {_STRANGERS} AND {_IN_SPAN}", _edges(span)).fetchone()
         self._connection.execute(f"DELETE {_STRANGERS}")
         return int(count)
+
+    def _part_singles(self, span: Span, counts: "_Counts") -> int:
+        """Part what has no counterpart from the rest, and count it; return the number of charges, of all hours."""
+        for statement in _SINGLE:
+            self._connection.execute(statement)
+        grouped = f"SELECT *, count(*) AS slots FROM {{}} WHERE {_IN_SPAN} GROUP BY name, quantity"
+        # Of a group any record stands for all: a record that is not open is judged by its status alone.
+        for row in self._connection.execute(f"{grouped.format('single_submission')}, status", _edges(span)):
+            submission = read_submission(row, row["ledger"])
+            taken = submission.quantity * row["slots"] if submission.status is RecordStatus.ACCEPTED else 0
+            counts.add(judge_record(submission)[0], row["name"], row["slots"], submitted=taken)
+        for row in self._connection.execute(grouped.format("single_charge"), _edges(span)):
+            charge = _read_charge(row, row["client_token"])
+            verdict, _ = judge_charge(charge, self._first_hour)
+            counts.add(verdict, row["name"], row["slots"], charged=charge.quantity * row["slots"])
+        return int(self._connection.execute("SELECT count(*) FROM single_charge").fetchone()[0])
 
     def submissions(self) -> Iterator[Submission]:
         """Yield the records that are left, ledger by ledger, in order of their seal."""
@@ -142,11 +201,53 @@ class ChargeTable:
 
     def matched(self, span: Span) -> Iterator[Slot]:
         """Yield the matched slots of the span, by hour, dimension and name, if `leave_out` kept them."""
-        hours = tuple(None if edge is None else hour_of(edge) for edge in (span.since, span.until))
         for row in self._connection.execute(
-            f"SELECT * FROM matched WHERE {_IN_SPAN} ORDER BY hour, name, CAST(seq AS TEXT), number", hours
+            f"SELECT * FROM matched WHERE {_IN_SPAN} ORDER BY hour, name, CAST(seq AS TEXT), number", _edges(span)
         ):
             yield Slot(Verdict.MATCHED, read_submission(row, row["ledger"]), _read_charge(row, row["charge_token"]))
+
+    def single_records(self, span: Span) -> Iterator[Slot]:
+        """Yield the slots of the records that no charge can be, as `matched` does."""
+        rows = f"SELECT * FROM single_submission WHERE {_IN_SPAN} ORDER BY rowid"
+        for row in self._connection.execute(rows, _edges(span)):
+            submission = read_submission(row, row["ledger"])
+            verdict, note = judge_record(submission)
+            yield Slot(verdict, submission, None, note)
+
+    def single_charges(self, span: Span) -> Iterator[Slot]:
+        """Yield the slots of the charges that no record can be, by hour, dimension and identifier."""
+        rows = f"SELECT * FROM single_charge WHERE {_IN_SPAN} ORDER BY rowid"
+        for row in self._connection.execute(rows, _edges(span)):
+            charge = _read_charge(row, row["client_token"])
+            verdict, note = judge_charge(charge, self._first_hour)
+            yield Slot(verdict, None, charge, note)
+
+
+class _Counts:
+    """Slots and quantities by verdict and dimension."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[Verdict, str], Tally] = {}
+
+    def add(self, verdict: Verdict, name: str, slots: int, *, submitted: int = 0, charged: int = 0) -> None:
+        """Count slots."""
+        before = self._found.get((verdict, name), Tally(verdict, name, 0))
+        self._found[verdict, name] = Tally(
+            verdict, name, before.slots + slots, before.submitted + submitted, before.charged + charged
+        )
+
+    def tallies(self) -> list[Tally]:
+        """Return what was counted."""
+        return list(self._found.values())
+
+
+def _is_open(status: str, reason: str | None) -> bool:
+    """Return whether a record waits for AWS or is in doubt, decided by a person or not."""
+    return status == RecordStatus.SEALED or UnbilledReason.IN_DOUBT.begins(reason)
+
+
+def _edges(span: Span) -> tuple[int | None, ...]:
+    return tuple(None if edge is None else hour_of(edge) for edge in (span.since, span.until))
 
 
 def _read_charge(row: sqlite3.Row, client_token: str | None) -> Charge:

@@ -12,6 +12,8 @@ from itertools import groupby
 
 from sidecar.adapters.ledger.merging import Following, Key, in_pairs, plain_rows, sums
 from sidecar.adapters.ledger.store import read_bucket, recall
+from sidecar.adapters.ledger.totals import quantity_of
+from sidecar.adapters.ledger.windows import one_instant, windows
 from sidecar.domain import timestamps
 from sidecar.domain.metering.events import Aggregation
 from sidecar.domain.metering.hours import Hour, start_of
@@ -101,12 +103,25 @@ def proved_from(connection: sqlite3.Connection) -> int:
 def breaches(connection: sqlite3.Connection) -> Iterator[str]:
     """Yield a sentence for each row or total that is not what its parts make it; nothing when the ledger is sound.
 
-    Run it inside one read transaction: every query must see the same instant.
+    Inside a transaction every query sees its instant. Outside of one, each window of rows has an instant of its own,
+    and all totals have one: every transaction of the sidecar leaves rows and totals that agree.
     """
-    names = {row["id"]: row["name"] for row in connection.execute("SELECT id, name FROM dimension")}
-    yield from _broken_buckets(connection, names)
-    yield from _broken_records(connection, names)
-    yield from _broken_totals(connection)
+    for keys, find in (
+        (_CARRIED_IN, _broken_quantities),
+        (_MOVED_OUT, _broken_moves),
+        (_RECORDS_AND_MOVEMENTS, _broken_records),
+    ):
+        for low, high in windows(connection, keys):
+            with one_instant(connection):
+                found = list(find(connection, low, high))
+            yield from found
+    yield from _negative_buckets(connection)
+    with one_instant(connection):
+        found = [*_broken_totals(connection), *_unbalanced(connection)]
+    yield from found
+
+
+def _unbalanced(connection: sqlite3.Connection) -> Iterator[str]:
     for name, found in terms(connection).items():
         if not found.balanced:
             parts = found.open + found.sealed + found.submitted + found.unbilled + found.remainder
@@ -118,88 +133,142 @@ def event_breaches(connection: sqlite3.Connection) -> Iterator[str]:
 
     A bucket holds the number of its events and the sum of those dropped since. So no clock is needed to distinguish an
     event that was dropped in its time from one that is missing. Of buckets with another aggregation than `sum` only the
-    number of events can be proved.
+    number of events can be proved. Instants are as in `breaches`: an hour of a dimension has one.
     """
-    horizon = proved_from(connection)
-    for row in connection.execute(f"{_KEPT_EVENTS} {_DOUBTFUL_BUCKETS}", (horizon,)):
-        events = row["kept"] + row["dropped"]
-        # Whole units and fractions apart: an hour's millionths may not fit SQLite's integers.
-        quantity = row["units"] * MILLION + row["fraction"] + parse_signed(row["quantity"])
-        where = f"bucket {row['name']} {_hour(row['hour'])} tag set {row['tag_set']}"
+    lost = []
+    for hour, dimension in plain_rows(connection, _DOUBTFUL_HOURS).fetchall():
+        with one_instant(connection):
+            if hour < proved_from(connection):
+                continue
+            kept = _kept_events(connection, hour, dimension)
+            found = list(_miscounted(connection, hour, dimension, kept))
+        yield from found
+        lost += [(dimension, hour, tag_set) for _, tag_set in kept]
+    with one_instant(connection):
+        lost += plain_rows(connection, _LOST_COUNTS, proved_from(connection)).fetchall()
+    for dimension, hour, tag_set in lost:
+        where = f"events of dimension {dimension} {_hour(hour)} tag set {tag_set}"
+        yield f"{where} are there but their bucket is not"
+
+
+_EVENTS = "whole_event"
+_SAME_SLOT = " AND ".join(f"dropped.{column} = bucket.{column}" for column in ("pod", "dimension", "hour", "tag_set"))
+_DOUBTFUL_HOURS = f"""
+    SELECT hour, dimension FROM {_EVENTS}
+    UNION SELECT bucket.hour, bucket.dimension FROM bucket CROSS JOIN dimension ON dimension.id = bucket.dimension
+        LEFT JOIN dropped_events AS dropped ON {_SAME_SLOT}
+        WHERE bucket.events <> ifnull(dropped.events, 0)
+            OR aggregation IS 'sum' AND own <> ifnull(dropped.quantity, '0')
+    ORDER BY 1, 2"""
+"""Hours with whole events, or with a bucket that is not letter by letter what was dropped of it: few of a year's."""
+_COUNTED = f"""
+    SELECT bucket.*, name, aggregation, ifnull(dropped.events, 0) AS dropped, ifnull(dropped.quantity, '0') AS quantity
+    FROM pod CROSS JOIN bucket ON bucket.pod = pod.id CROSS JOIN dimension ON dimension.id = bucket.dimension
+        LEFT JOIN dropped_events AS dropped ON {_SAME_SLOT}
+    WHERE bucket.hour = ? AND bucket.dimension = ?"""
+_LOST_COUNTS = f"""
+    SELECT dimension, hour, tag_set FROM dropped_events AS dropped
+    WHERE hour >= ? AND NOT EXISTS (SELECT 1 FROM bucket WHERE {_SAME_SLOT})"""
+
+
+_Counts = dict[tuple[int, int], tuple[int, int]]
+"""The number and the millionths of events, by pod and tag set."""
+
+
+def _miscounted(connection: sqlite3.Connection, hour: int, dimension: int, kept: _Counts) -> Iterator[str]:
+    """Yield what is wrong with an hour's buckets; leaves in `kept` what has no bucket."""
+    for row in connection.execute(_COUNTED, (hour, dimension)):
+        events, quantity = kept.pop((row["pod"], row["tag_set"]), (0, 0))
+        events += row["dropped"]
+        quantity += parse_signed(row["quantity"])
+        where = f"bucket {row['name']} {_hour(hour)} tag set {row['tag_set']}"
         if events != row["events"]:
             yield f"{where}: counted {row['events']} events but {events} are there or were dropped in their time"
         elif row["aggregation"] == Aggregation.SUM and quantity != parse_signed(row["own"]):
             yield f"{where}: counted {row['own']} but its events make {render(quantity)}"
-    for row in connection.execute(f"{_KEPT_EVENTS} {_LOST_BUCKETS}", (horizon,)):
-        where = f"events of dimension {row['dimension']} {_hour(row['hour'])} tag set {row['tag_set']}"
-        yield f"{where} are there but their bucket is not"
 
 
-_SLOT = ("pod", "dimension", "hour", "tag_set")
-_SAME_SLOT = " AND ".join(f"{{0}}.{column} = bucket.{column}" for column in _SLOT)
-_KEPT_EVENTS = """
-    WITH kept AS (
-        SELECT pod, dimension, hour, tag_set, count(*) AS events, sum(millionths / 1000000) AS units,
-            sum(millionths % 1000000) AS fraction
-        FROM whole_event GROUP BY pod, dimension, hour, tag_set
-    )"""
-_DOUBTFUL_BUCKETS = f"""
-    SELECT bucket.*, name, aggregation, ifnull(kept.events, 0) AS kept, ifnull(units, 0) AS units,
-        ifnull(fraction, 0) AS fraction, ifnull(dropped.events, 0) AS dropped, ifnull(dropped.quantity, '0') AS quantity
-    FROM bucket CROSS JOIN dimension ON dimension.id = bucket.dimension
-        LEFT JOIN dropped_events AS dropped ON {_SAME_SLOT.format("dropped")}
-        LEFT JOIN kept ON {_SAME_SLOT.format("kept")}
-    WHERE bucket.hour >= ? AND NOT (kept.events IS NULL AND bucket.events = ifnull(dropped.events, 0)
-        AND (aggregation IS NOT 'sum' OR own = ifnull(dropped.quantity, '0')))
-    ORDER BY bucket.hour, bucket.dimension, bucket.pod, bucket.tag_set"""
-"""Buckets with whole events, or that do not agree letter by letter with what was dropped of them: few of a year's."""
-_LOST_BUCKETS = " UNION ".join(
-    f"SELECT pod, dimension, hour, tag_set FROM {table} AS known WHERE hour >= ?1 AND NOT EXISTS"
-    f" (SELECT 1 FROM bucket WHERE {_SAME_SLOT.format('known')})"
-    for table in ("kept", "dropped_events")
-)
+def _kept_events(connection: sqlite3.Connection, hour: int, dimension: int) -> _Counts:
+    """Return the counts of the events of an hour that are kept whole."""
+    found: _Counts = {}
+    for low, high in windows(connection, f"SELECT seq AS key FROM {_EVENTS}"):
+        # Whole units and fractions apart: a sum of millionths may not fit SQLite's integers.
+        for pod, tag_set, events, units, fraction in plain_rows(
+            connection,
+            f"SELECT pod, tag_set, count(*), sum(millionths / {MILLION}), sum(millionths % {MILLION}) FROM {_EVENTS}"
+            " WHERE seq >= ? AND seq < ? AND hour = ? AND dimension = ? GROUP BY pod, tag_set",
+            *(low, high, hour, dimension),
+        ):
+            before = found.get((pod, tag_set), (0, 0))
+            found[pod, tag_set] = before[0] + events, before[1] + units * MILLION + fraction
+    return found
 
 
-def _broken_buckets(connection: sqlite3.Connection, names: dict[int, str]) -> Iterator[str]:
-    horizon = proved_from(connection)
-    broken = sorted(_broken_quantities(connection, horizon))
-    for hour, dimension, _, tag_set, sentence in broken:
-        yield f"bucket {names[dimension]} {_hour(hour)} tag set {tag_set}: {sentence}"
+_CARRIED_IN = "SELECT hour AS key FROM bucket WHERE carried <> '0' UNION ALL SELECT to_hour FROM movement"
+_MOVED_OUT = """
+    SELECT hour AS key FROM bucket WHERE moved <> '0' UNION ALL SELECT from_hour FROM movement WHERE record IS NULL
+    UNION ALL SELECT hour FROM record WHERE kind IN ('late', 'unsent')"""
+_RECORDS_AND_MOVEMENTS = "SELECT seq AS key FROM record UNION ALL SELECT record FROM movement WHERE record IS NOT NULL"
+
+
+def _broken_quantities(connection: sqlite3.Connection, low: int, high: int) -> Iterator[str]:
+    """Yield what is wrong with the carried quantities of a window of hours."""
+    hours = max(low, proved_from(connection)), high
+    # A bucket without a carried quantity has nothing that could disagree, unless an entry is there for it.
+    held = plain_rows(
+        connection,
+        "SELECT hour, dimension, pod, tag_set, carried FROM bucket WHERE carried <> '0' AND hour >= ? AND hour < ?"
+        " ORDER BY 1, 2, 3, 4",
+        *hours,
+    )
+    entered = plain_rows(
+        connection,
+        "SELECT to_hour, dimension, to_pod, tag_set, quantity FROM movement WHERE to_hour >= ? AND to_hour < ?"
+        " ORDER BY 1, 2, 3, 4",
+        *hours,
+    )
+    for (hour, dimension, pod, tag_set), carried, entries in in_pairs(sums(held, 4), sums(entered, 4)):
+        if carried != entries and _is_there(connection, pod, dimension, hour, tag_set):
+            where = f"bucket {_name(connection, dimension)} {_hour(hour)} tag set {tag_set}"
+            yield f"{where}: carried in {render(carried)} but the entries make {render(entries)}"
+
+
+def _broken_moves(connection: sqlite3.Connection, low: int, high: int) -> Iterator[str]:
+    """Yield what is wrong with the quantities that left a window of hours."""
+    hours = max(low, proved_from(connection)), high
     moved = plain_rows(
-        connection, "SELECT pod, dimension, hour, moved FROM bucket WHERE moved <> '0' ORDER BY pod, dimension, hour"
+        connection,
+        "SELECT pod, dimension, hour, moved FROM bucket WHERE moved <> '0' AND hour >= ? AND hour < ? ORDER BY 1, 2, 3",
+        *hours,
     )
     gone = plain_rows(
         connection,
-        "SELECT from_pod, from_dimension, from_hour, quantity FROM movement WHERE record IS NULL"
-        " UNION ALL SELECT pod, dimension, hour, gathered FROM record WHERE kind IN ('late', 'unsent')"
-        " ORDER BY 1, 2, 3",
+        "SELECT from_pod, from_dimension, from_hour, quantity FROM movement"
+        " WHERE record IS NULL AND from_hour >= ?1 AND from_hour < ?2"
+        " UNION ALL SELECT pod, dimension, hour, gathered FROM record"
+        " WHERE kind IN ('late', 'unsent') AND hour >= ?1 AND hour < ?2 ORDER BY 1, 2, 3",
+        *hours,
     )
     for (_, dimension, hour), here, there in in_pairs(sums(moved, 3), sums(gone, 3)):
-        if hour >= horizon and here != there:
-            where = f"buckets {names[dimension]} {_hour(hour)}"
+        if here != there:
+            where = f"buckets {_name(connection, dimension)} {_hour(hour)}"
             yield f"{where}: moved out {render(here)} but the entries make {render(there)}"
 
 
-def _broken_quantities(connection: sqlite3.Connection, horizon: int) -> Iterator[tuple[int, int, int, int, str]]:
-    """Yield hour, dimension, pod and tag set of each bucket whose parts are wrong, and what is wrong with them."""
-    # A bucket without a carried or moved quantity has nothing that could disagree, unless an entry is there for it.
-    held = plain_rows(
-        connection, "SELECT pod, dimension, hour, tag_set, carried FROM bucket WHERE carried <> '0' ORDER BY 1, 2, 3, 4"
-    )
-    entered = plain_rows(
-        connection, "SELECT to_pod, dimension, to_hour, tag_set, quantity FROM movement ORDER BY 1, 2, 3, 4"
-    )
-    for (pod, dimension, hour, tag_set), carried, entries in in_pairs(sums(held, 4), sums(entered, 4)):
-        if carried != entries and hour >= horizon and _is_there(connection, pod, dimension, hour, tag_set):
-            sentence = f"carried in {render(carried)} but the entries make {render(entries)}"
-            yield hour, dimension, pod, tag_set, sentence
+def _negative_buckets(connection: sqlite3.Connection) -> Iterator[str]:
     for row in connection.execute(
-        "SELECT * FROM bucket WHERE hour >= ? AND (moved <> '0' OR carried GLOB '-*' OR own GLOB '-*')", (horizon,)
+        "SELECT bucket.*, name FROM bucket CROSS JOIN dimension ON dimension.id = bucket.dimension"
+        " WHERE hour >= ? AND (moved <> '0' OR carried GLOB '-*' OR own GLOB '-*')",
+        (proved_from(connection),),
     ):
         quantity = read_bucket(row).quantity
         if quantity < 0:
-            sentence = f"its quantity {render(quantity)} is negative"
-            yield row["hour"], row["dimension"], row["pod"], row["tag_set"], sentence
+            where = f"bucket {row['name']} {_hour(row['hour'])} tag set {row['tag_set']}"
+            yield f"{where}: its quantity {render(quantity)} is negative"
+
+
+def _name(connection: sqlite3.Connection, dimension: int) -> str:
+    return str(connection.execute("SELECT name FROM dimension WHERE id = ?", (dimension,)).fetchone()["name"])
 
 
 def _is_there(connection: sqlite3.Connection, *slot: int) -> bool:
@@ -207,20 +276,37 @@ def _is_there(connection: sqlite3.Connection, *slot: int) -> bool:
     return connection.execute(statement, slot).fetchone() is not None
 
 
-def _broken_records(connection: sqlite3.Connection, names: dict[int, str]) -> Iterator[str]:
-    gathered = Following(_gathered(connection))
-    shares = Following(sums(plain_rows(connection, "SELECT record, quantity FROM allocation ORDER BY record"), 1))
-    carried = "SELECT record, quantity FROM movement WHERE record IS NOT NULL AND cause {} 'over-limit' ORDER BY record"
-    over, moved = (Following(sums(plain_rows(connection, carried.format(which)), 1)) for which in ("=", "<>"))
+def _broken_records(connection: sqlite3.Connection, low: int, high: int) -> Iterator[str]:
+    """Yield what is wrong with a window of records."""
+    gathered = Following(_gathered(connection, low, high))
+    shares = Following(
+        sums(
+            plain_rows(
+                connection,
+                "SELECT record, quantity FROM allocation WHERE record >= ? AND record < ? ORDER BY record",
+                *(low, high),
+            ),
+            1,
+        )
+    )
+    carried = (
+        "SELECT record, quantity FROM movement WHERE record >= ? AND record < ? AND cause {} 'over-limit'"
+        " ORDER BY record"
+    )
+    over, moved = (
+        Following(sums(plain_rows(connection, carried.format(which), low, high), 1)) for which in ("=", "<>")
+    )
     for row in connection.execute(
-        "SELECT *, seq IN (SELECT record FROM audit) AS audited FROM record WHERE hour >= ? ORDER BY seq",
-        (proved_from(connection),),
+        "SELECT *, seq IN (SELECT record FROM audit) AS audited FROM record"
+        " WHERE seq >= ? AND seq < ? AND hour >= ? ORDER BY seq",
+        (low, high, proved_from(connection)),
     ):
         key = (row["seq"],)
         for sentence in _record_faults(
             row, gathered.of(key) or 0, shares.of(key), over.of(key) or 0, moved.of(key) or 0
         ):
-            yield f"record {row['seq']} ({names[row['dimension']]} {_hour(row['hour'])}): {sentence}"
+            where = f"record {row['seq']} ({_name(connection, row['dimension'])} {_hour(row['hour'])})"
+            yield f"{where}: {sentence}"
 
 
 def _record_faults(row: sqlite3.Row, gathered: int, shares: int | None, over: int, moved: int) -> Iterator[str]:
@@ -250,16 +336,17 @@ def _record_faults(row: sqlite3.Row, gathered: int, shares: int | None, over: in
         yield "resolved by hand, or not, otherwise than the audit trail says"
 
 
-def _gathered(connection: sqlite3.Connection) -> Iterator[tuple[Key, int]]:
-    """Yield what the buckets of each record hold, in order of the records."""
+def _gathered(connection: sqlite3.Connection, low: int, high: int) -> Iterator[tuple[Key, int]]:
+    """Yield what the buckets of each record hold, in order of the records: a seal takes the buckets of its own slot."""
     rows = plain_rows(
-        connection, "SELECT record, own, carried, moved FROM bucket WHERE record IS NOT NULL ORDER BY record"
+        connection,
+        "SELECT seq, own, carried, moved FROM record CROSS JOIN bucket ON bucket.pod = record.pod"
+        " AND bucket.dimension = record.dimension AND bucket.hour = record.hour AND bucket.record = record.seq"
+        " WHERE seq >= ? AND seq < ? ORDER BY seq",
+        *(low, high),
     )
     for record, members in groupby(rows, lambda row: row[0]):
-        yield (
-            (record,),
-            sum(parse_signed(own) + parse_signed(carried) - parse_signed(moved) for _, own, carried, moved in members),
-        )
+        yield (record,), sum(quantity_of(own, carried, moved) for _, own, carried, moved in members)
 
 
 def _broken_totals(connection: sqlite3.Connection) -> Iterator[str]:
@@ -272,12 +359,10 @@ def _broken_totals(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _sum(connection: sqlite3.Connection, statement: str) -> defaultdict[int, int]:
-    """Return the sums of quantities by dimension; SQLite counts equal rows, and each quantity is read once."""
+    """Return the sums of quantities by dimension."""
     found: defaultdict[int, int] = defaultdict(int)
-    for dimension, quantity, rows in plain_rows(
-        connection, f"SELECT dimension, quantity, count(*) FROM ({statement}) GROUP BY dimension, quantity"
-    ):
-        found[dimension] += parse_signed(quantity) * rows
+    for dimension, quantity in plain_rows(connection, statement):
+        found[dimension] += parse_signed(quantity)
     return found
 
 

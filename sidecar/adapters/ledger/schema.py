@@ -227,8 +227,8 @@ _APPENDED_EVENTS = """
         FROM event_by_id CROSS JOIN dimension ON dimension.id = event_by_id.dimension
             CROSS JOIN tag_set ON tag_set.id = event_by_id.tag_set;
     CREATE VIEW whole_event AS
-        SELECT pod, dimension, hour, tag_set, millionths FROM event
-        UNION ALL SELECT pod, dimension, hour, tag_set, millionths FROM event_by_id;
+        SELECT seq, pod, dimension, hour, tag_set, millionths FROM event
+        UNION ALL SELECT seq, pod, dimension, hour, tag_set, millionths FROM event_by_id;
     """
 
 MIGRATIONS = (

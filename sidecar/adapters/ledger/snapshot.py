@@ -3,7 +3,8 @@
 While a reader holds an instant, the write-ahead log of a running sidecar cannot begin anew and takes room from usage.
 So a command that reads much copies the small tables into temporary ones of its own connection, where every statement
 finds them by the same names, and gives the instant back before it computes or prints. Temporary tables lie in memory up
-to 16 MiB and in a temporary file beyond it. A ledger that no process writes has no log, and no limit.
+to 16 MiB and in a temporary file beyond it. A command that needs no common instant reads in steps instead, and needs no
+temporary file. A ledger that no process writes has no log, and no limit.
 """
 
 import sqlite3
@@ -53,9 +54,41 @@ def copy_of(
             for kind in ("table", "view"):
                 _copy(connection, kind, events=events)
             connection.execute("COMMIT")
-            # From here on each statement has an instant of its own, and its own time.
-            connection.set_trace_callback(lambda _: limit(connection, path, now))
+            _limit_each_instant(connection, path, now)
         yield connection
+
+
+@contextmanager
+def in_steps(path: Path, *, read_only: bool = False, now: Now = time.monotonic) -> Iterator[sqlite3.Connection]:
+    """Open the ledger at `path` for a command that reads it step by step; the block begins with no instant.
+
+    Each statement has an instant of its own, and so has each transaction. What a statement sorts stays in memory, so
+    the block bounds its rows.
+
+    Args:
+        path: The ledger.
+        read_only: As in `reading`.
+        now: Returns seconds; for tests.
+
+    Raises:
+        LedgerUnusable: There is none, it is not one of this version, or a step cannot be read in time.
+    """
+    with reading(path, read_only=read_only, now=now) as connection:
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        if not read_only:
+            _limit_each_instant(connection, path, now)
+        yield connection
+
+
+def _limit_each_instant(connection: sqlite3.Connection, path: Path, now: Now) -> None:
+    """Give each statement the whole time from here on; the statements of one transaction share it."""
+
+    def begin(_: str) -> None:
+        if not connection.in_transaction:
+            limit(connection, path, now)
+
+    connection.set_trace_callback(begin)
 
 
 def _copy(connection: sqlite3.Connection, kind: str, *, events: bool) -> None:

@@ -100,7 +100,10 @@ def run(args: argparse.Namespace) -> int:
         if not args.dry_run and any(slot.to_settle for slot in found.slots):
             now = to_micros(present(source.marketplace))
             found = replace(found, slots=[_settle(slot, uncharged, now) for slot in found.slots])
-        shown = ShownSlots(found.slots, partial(table.matched, span) if args.all else None)
+        left_out = [partial(table.single_records, span), partial(table.single_charges, span)]
+        if args.all:
+            left_out.append(partial(table.matched, span))
+        shown = ShownSlots(found.slots, left_out, every=args.all)
         if args.json:
             print_document(found, trail, shown, dry_run=args.dry_run)
         else:

@@ -20,22 +20,22 @@ _COLUMNS = ("verdict", "record", "dimension", "hour", "here", "aws", "metering_r
 class ShownSlots:
     """The slots to be listed, by hour and dimension; they can be iterated any number of times, and are not held."""
 
-    def __init__(self, slots: Sequence[Slot], matched: Callable[[], Iterator[Slot]] | None) -> None:
+    def __init__(self, slots: Sequence[Slot], left_out: Sequence[Callable[[], Iterator[Slot]]], *, every: bool) -> None:
         """Choose the slots.
 
         Args:
             slots: What the comparison found, in order.
-            matched: Returns the matched slots that were left out of the comparison, in the same order; None if matched
-                slots are not to be listed.
+            left_out: Each returns slots that were left out of the comparison, in the same order.
+            every: List matched slots too.
         """
         self._slots = slots
-        self._matched = matched
+        self._left_out = left_out
+        self._every = every
 
     def __iter__(self) -> Iterator[Slot]:
         """Yield them."""
-        if self._matched is None:
-            return (slot for slot in self._slots if slot.verdict is not Verdict.MATCHED)
-        return merge(self._slots, self._matched(), key=attrgetter("key"))
+        found = merge(self._slots, *(slots() for slots in self._left_out), key=attrgetter("key"))
+        return (slot for slot in found if self._every or slot.verdict is not Verdict.MATCHED)
 
     def __bool__(self) -> bool:
         """Return whether there is one."""
@@ -142,7 +142,7 @@ def _is_missing(slot: Slot) -> bool:
 def _warning(found: Reconciliation, trail: Trail) -> str:
     """Return what a person must know before carrying records in doubt: a wrong carry charges the buyer twice."""
     paired = any(slot.submission is not None and slot.charge is not None for slot in found.slots)
-    if not found.matched and not paired:
+    if not found.counts[Verdict.MATCHED] and not paired:
         return (
             "Carry nothing because of this: the files show no other record of the ledger either. Check that "
             f"{trail.product_code} is the product, and that the files come from the account and Region of the pods."
@@ -175,9 +175,9 @@ def _totals(found: Reconciliation, *, dry_run: bool) -> dict[str, dict[str, str]
             here[slot.submission.dimension] += slot.submission.quantity
         if slot.charge is not None:
             there[slot.charge.dimension] += slot.charge.quantity
-    for name, (_, matched) in found.matched.items():
-        here[name] += matched
-        there[name] += matched
+    for tally in found.tallies:
+        here[tally.dimension] += tally.submitted
+        there[tally.dimension] += tally.charged
     names = {slot.submission.dimension for slot in found.slots if slot.submission is not None} | there.keys()
     return {
         name: {

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.copies import lacks_log
 from sidecar.adapters.ledger.file import log_of
-from sidecar.adapters.ledger.snapshot import copy_of, reading
+from sidecar.adapters.ledger.snapshot import copy_of, in_steps, reading
 from sidecar.commands.arguments import add_config, whole
 from sidecar.domain import timestamps
 from sidecar.settings import MarketplaceSettings, Settings, load
@@ -41,6 +41,14 @@ class Source:
             LedgerUnusable: See sidecar.adapters.ledger.snapshot.reading.
         """
         return self._noted(reading(self.path, read_only=self.read_only))
+
+    def in_steps(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Open the ledger for a command that reads it step by step, each step at one instant.
+
+        Raises:
+            LedgerUnusable: See sidecar.adapters.ledger.snapshot.in_steps.
+        """
+        return self._noted(in_steps(self.path, read_only=self.read_only))
 
     def copy(self, *, events: bool) -> AbstractContextManager[sqlite3.Connection]:
         """Copy the ledger as it is at one instant, for a command that computes or prints at length.

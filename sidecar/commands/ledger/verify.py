@@ -1,15 +1,16 @@
-"""`ledger verify`: proves conservation from the rows themselves, at one instant of the ledger.
+"""`ledger verify`: proves conservation from the rows themselves, window by window, each at one instant of the ledger.
 
 First that file and rows can be read, then that every bucket is what its events make, then the law. Names the first row
 that breaks it. With `--chain` it proves an audit file instead, and needs no ledger.
 """
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from sidecar.adapters.ledger.conservation import breaches, event_breaches, proved_terms, summed_dimensions
 from sidecar.adapters.ledger.integrity import file_faults, row_faults
+from sidecar.adapters.ledger.windows import one_instant
 from sidecar.commands.ledger.audit_file import Checked, check_file
 from sidecar.commands.ledger.source import add_read_only, find_source
 from sidecar.commands.tables import print_json, print_line, print_terms, refuse
@@ -46,28 +47,45 @@ def run(args: argparse.Namespace) -> int:
     source = find_source(args)
     summed: Collection[str] = ()
     terms: dict[str, Terms] = {}
-    found = list(file_faults(source.path, read_only=source.read_only))
-    if not found:
-        with source.copy(events=True) as connection:
-            found = list(row_faults(connection))
-            if not found:
-                found = [*event_breaches(connection), *breaches(connection)]
-                terms, summed = proved_terms(connection), summed_dimensions(connection)
-    named = found if args.all else found[:1]
+    found = _Found(every=args.all)
+    found.add(file_faults(source.path, read_only=source.read_only))
+    if not found.number:
+        with source.in_steps() as connection:
+            found.add(row_faults(connection))
+            if not found.number:
+                found.add(event_breaches(connection))
+                found.add(breaches(connection))
+                with one_instant(connection):
+                    terms, summed = proved_terms(connection), summed_dimensions(connection)
     if args.json:
         dimensions = {name: {**terms_members(each), "balanced": each.balanced} for name, each in terms.items()}
         print_json(
             {
-                "verified": not found,
+                "verified": not found.number,
                 "dimensions": dimensions,
                 "event_quantities_proved": sorted(summed),
-                "breaches": named,
-                "more": len(found) - len(named),
+                "breaches": found.named,
+                "more": found.number - len(found.named),
             }
         )
     else:
-        _print(terms, named, len(found) - len(named), summed)
-    return ExitCode.FAILED if found else ExitCode.CLEAN
+        _print(terms, found.named, found.number - len(found.named), summed)
+    return ExitCode.FAILED if found.number else ExitCode.CLEAN
+
+
+class _Found:
+    """The breaches: how many there are, and the first one or all."""
+
+    def __init__(self, *, every: bool) -> None:
+        self._every = every
+        self.number = 0
+        self.named: list[str] = []
+
+    def add(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            self.number += 1
+            if self._every or not self.named:
+                self.named.append(sentence)
 
 
 def _print(terms: dict[str, Terms], named: list[str], more: int, summed: Collection[str]) -> None:

@@ -131,7 +131,7 @@ class _Pairing:
         places = {place for session, place in origins if not self._is_strange(session)}
         nameless = {session for session in registrants if not names_some_pod(session)}
         alone = len(places) <= 1 and len(nameless) <= len(self._pods)
-        if alone and len(pairs) == sum(map(len, unknown.values())):
+        if alone and not self._left_out.unknown and len(pairs) == sum(map(len, unknown.values())):
             for submission, charge in pairs:
                 self._pair(submission, charge)
             return
@@ -147,18 +147,17 @@ class _Pairing:
         places = self._places()
         open_slots = {(charge.dimension, charge.hour) for charge in self._charges}
         for submission in self._submissions:
-            verdict, note = _judge_alone(submission)
+            verdict, note = judge_record(submission)
             if submission.in_doubt and (submission.dimension, submission.hour) not in open_slots:
                 verdict, note = _judge_absence(submission, places[submission.ledger], log)
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
         first = self._left_out.first_hour or min((each.hour for each in self._all_submissions), default=None)
         for charge in self._charges:
-            kept = first is None or charge.hour >= first
-            note = self._notes.get(charge, _NOBODYS if kept else _OLD)
-            self._slots.append(Slot(Verdict.MISSING_HERE, None, charge, note))
+            verdict, note = judge_charge(charge, first)
+            self._slots.append(Slot(verdict, None, charge, self._notes.get(charge, note)))
         judged = [slot for slot in self._slots if any(map(span.holds, slot.hours))]
         strangers = sum(span.holds(charge.hour) for charge in foreign) + self._left_out.of_other_pods
-        return Reconciliation(sorted(judged, key=lambda slot: slot.key), strangers, self._left_out.matched)
+        return Reconciliation(sorted(judged, key=lambda slot: slot.key), strangers, self._left_out.tallies)
 
     def _places(self) -> dict[str, set[str]]:
         """Return where the records of each ledger are charged, as far as the log shows."""
@@ -236,7 +235,13 @@ def _judge_pair(submission: Submission, charge: Charge) -> tuple[Verdict, str]:
     return Verdict.DIFFERENT, note
 
 
-def _judge_alone(submission: Submission) -> tuple[Verdict, str]:
+def judge_charge(charge: Charge, first: datetime | None) -> tuple[Verdict, str]:
+    """Judge a charge that no record is; `first` is the hour of the first record that is kept."""
+    return Verdict.MISSING_HERE, _NOBODYS if first is None or charge.hour >= first else _OLD
+
+
+def judge_record(submission: Submission) -> tuple[Verdict, str]:
+    """Judge a record that AWS's log does not show."""
     match submission.status:
         case RecordStatus.ACCEPTED:
             return Verdict.MISSING_IN_AWS, f"here AWS took it as {submission.metering_record_id}"

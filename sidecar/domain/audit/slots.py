@@ -4,8 +4,8 @@ What pairs them and judges each pair is in `sidecar.domain.audit.matching`.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -97,13 +97,27 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Slots of one dimension and verdict that are only counted; quantities in millionths."""
+
+    verdict: Verdict
+    dimension: str
+    slots: int
+    submitted: int = 0
+    """Of records that AWS took, by the ledger."""
+    charged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
     """What needs no comparison, and what it shows about the rest."""
 
-    matched: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """By dimension: how many records AWS holds as they are, and their millionths; in the hours that are judged."""
+    tallies: Sequence[Tally] = ()
+    """Of the hours that are judged."""
     origins: Collection[tuple[str | None, str]] = ()
-    """The session, and the account and Region, of the charges of all matched records."""
+    """The session, and the account and Region, of all charges."""
+    unknown: int = 0
+    """Charges that no record here can be, and that name no other pod: they may be of any."""
     places: Collection[tuple[str, str]] = ()
     """The ledger, and the account and Region, of all matched records."""
     first_hour: datetime | None = None
@@ -122,24 +136,25 @@ class Reconciliation:
     slots: Sequence[Slot]
     of_other_pods: int
     """Charges that name a pod of a ledger that was not given; they are not compared."""
-    matched: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Matched slots that are not among `slots`: their number and millionths by dimension."""
+    tallies: Sequence[Tally] = ()
+    """Slots that are not among `slots`."""
 
     @property
     def size(self) -> int:
         """The number of slots, with those that are only counted."""
-        return len(self.slots) + sum(count for count, _ in self.matched.values())
+        return sum(self.counts.values())
 
     @property
     def agrees(self) -> bool:
         """AWS charged exactly what was submitted."""
-        return all(slot.verdict not in DIFFERENCES for slot in self.slots)
+        return not any(self.counts[verdict] for verdict in DIFFERENCES)
 
     @property
     def counts(self) -> Counter[Verdict]:
         """How many slots have which verdict."""
         counts = Counter(slot.verdict for slot in self.slots)
-        counts[Verdict.MATCHED] += self.size - len(self.slots)
+        for tally in self.tallies:
+            counts[tally.verdict] += tally.slots
         return counts
 
 

@@ -37,8 +37,8 @@ def render(millionths: int) -> str:
 
 def parse_signed(text: str) -> int:
     """Return the millionths of a decimal string written by `render`, of any size and sign."""
+    if "." not in text:
+        return int(text) * MILLION
     whole, _, fraction = text.partition(".")
-    if not fraction:
-        return int(whole) * MILLION
     millionths, part = int(whole) * MILLION, int(fraction.ljust(6, "0"))
     return millionths - part if whole[0] == "-" else millionths + part

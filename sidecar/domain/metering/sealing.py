@@ -87,10 +87,10 @@ def _fold(buckets: Mapping[Tags, int]) -> tuple[dict[Tags, int], int]:
     keys: set[str] = set()
     untagged = folded = 0
     for tags, quantity in sorted(buckets.items(), key=lambda item: (-item[1], item[0])):
-        wider = keys | {key for key, _ in tags}
-        if tags and len(kept) < MOST_TAG_SETS - 1 and len(wider) <= MOST_KEYS:
+        further = [key for key, _ in tags if key not in keys]
+        if tags and len(kept) < MOST_TAG_SETS - 1 and len(keys) + len(further) <= MOST_KEYS:
             kept[tags] = quantity
-            keys = wider
+            keys.update(further)
         else:
             untagged += quantity
             folded += bool(tags)
@@ -102,7 +102,9 @@ def _fold(buckets: Mapping[Tags, int]) -> tuple[dict[Tags, int], int]:
 def _split(shares: dict[Tags, int], limit: int) -> tuple[dict[Tags, int], dict[Tags, int]]:
     """Part the shares at AWS's limit of one record, the largest giving first."""
     over = sum(shares.values()) - limit
-    within, excess = dict(shares), {}
+    within, excess = dict(shares), dict[Tags, int]()
+    if over <= 0:
+        return within, excess
     for tags, quantity in sorted(shares.items(), key=lambda item: (-item[1], item[0])):
         if over <= 0:
             break

@@ -14,8 +14,9 @@ from sidecar.adapters.ledger.auditing import SUBMISSION_COLUMNS
 from sidecar.adapters.ledger.charges import ChargeTable
 from sidecar.domain.audit.coverage import Activity
 from sidecar.domain.audit.matching import reconcile
-from sidecar.domain.audit.slots import EVERY_HOUR, NOTHING_LEFT_OUT, Charge, Reconciliation, Span, Verdict
+from sidecar.domain.audit.slots import EVERY_HOUR, NOTHING_LEFT_OUT, Charge, Reconciliation, Span, Tally, Verdict
 from sidecar.domain.metering.hours import hour_of, to_micros
+from sidecar.domain.metering.records import RecordStatus
 
 HOUR = datetime(2026, 11, 23, 10, tzinfo=UTC)
 PODS = ("6f0c1c3e-5f0b-4c53-9f0a-0b6d5c2f7a11", "22222222-2222-3333-4444-555555555555")
@@ -93,18 +94,22 @@ def test_leaving_out_changes_nothing(rows: list[dict[str, object]], charges: lis
         complete = compared(table, span, leave_out=False)
     with closing(filled(rows, charges)) as table:
         short = compared(table, span, leave_out=True)
-        matched = list(table.matched(span))
-    assert matched == sorted(matched, key=lambda slot: slot.key)
-    assert Counter(map(repr, complete.slots)) == Counter(map(repr, [*short.slots, *matched]))
-    left_out = list(complete.slots)
-    for slot in short.slots:
-        left_out.remove(slot)
-    assert {Verdict.MATCHED} >= {slot.verdict for slot in left_out}
-    counted: Counter[str] = Counter()
+        parts = [list(part(span)) for part in (table.matched, table.single_records, table.single_charges)]
+    for part in parts:
+        assert part == sorted(part, key=lambda slot: slot.key)
+    left_out = [slot for part in parts for slot in part]
+    assert Counter(map(repr, complete.slots)) == Counter(map(repr, [*short.slots, *left_out]))
+    counted: Counter[tuple[Verdict, str, str]] = Counter()
     for slot in left_out:
-        assert slot.charge is not None
-        counted[slot.charge.dimension] += slot.charge.quantity
-    assert counted == {name: quantity for name, (_, quantity) in short.matched.items()}
+        if slot.submission is not None and slot.submission.status is RecordStatus.ACCEPTED:
+            counted[slot.verdict, slot.submission.dimension, "Submission"] += slot.submission.quantity
+        if slot.charge is not None:
+            counted[slot.verdict, slot.charge.dimension, "Charge"] += slot.charge.quantity
+    tallied: Counter[tuple[Verdict, str, str]] = Counter()
+    for tally in short.tallies:
+        tallied[tally.verdict, tally.dimension, "Submission"] += tally.submitted
+        tallied[tally.verdict, tally.dimension, "Charge"] += tally.charged
+    assert +tallied == counted
     assert (complete.counts, complete.of_other_pods, complete.size) == (
         short.counts,
         short.of_other_pods,
@@ -127,7 +132,33 @@ def test_what_agrees_is_not_held() -> None:
         (slot,) = table.matched(EVERY_HOUR)
         assert (Verdict.MATCHED, matched) == (slot.verdict, slot.charge)
         assert [] == list(table.matched(Span(HOUR + timedelta(hours=1))))
-    assert ({"requests": (1, 1_000_000)}, 1) == (left_out.matched, left_out.of_other_pods)
+    assert [Tally(Verdict.MATCHED, "requests", 1, 1_000_000, 1_000_000)] == left_out.tallies
+    assert 1 == left_out.of_other_pods
+
+
+def test_what_has_no_counterpart_is_not_held() -> None:
+    """Records that no charge can be, and charges that no record can be, are read from the table, one at a time."""
+    rows: list[dict[str, object]] = [
+        {"uid": PODS[0], "name": "requests", "hour": hour, "quantity": "1", "status": status, "metering_record_id": mr}
+        for hour, status, mr in ((0, "accepted", "mr-1"), (1, "carried", None), (2, "sealed", None))
+    ]
+    unknown = Charge("mr-7", "requests", HOUR, 2_000_000, None, None, "event", "1 us-east-1")
+    of_an_open_slot = replace(unknown, metering_record_id="mr-8", hour=HOUR + timedelta(hours=2))
+    of_a_slot_of_the_pod = replace(unknown, metering_record_id="mr-9", session=PODS[0], hour=HOUR + timedelta(hours=2))
+    with closing(filled(rows, [unknown, of_an_open_slot, of_a_slot_of_the_pod])) as table:
+        left_out = table.leave_out(PODS, EVERY_HOUR)
+        assert (["rec-2"], ["mr-8", "mr-9"]) == (
+            [each.id for each in table.submissions()],
+            [each.metering_record_id for each in table.charges()],
+        )
+        assert ["rec-0", "rec-1"] == [slot.key[2] for slot in table.single_records(EVERY_HOUR)]
+        assert ["mr-7"] == [slot.key[2] for slot in table.single_charges(EVERY_HOUR)]
+    assert [
+        Tally(Verdict.MISSING_IN_AWS, "requests", 1, submitted=1_000_000),
+        Tally(Verdict.NOT_CHARGED, "requests", 1),
+        Tally(Verdict.MISSING_HERE, "requests", 1, charged=2_000_000),
+    ] == left_out.tallies
+    assert 1 == left_out.unknown
 
 
 def test_tables_leave_no_file(tmp_path: Path) -> None:

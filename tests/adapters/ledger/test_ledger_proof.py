@@ -2,13 +2,14 @@
 
 import sqlite3
 import tracemalloc
+from collections import Counter
 from contextlib import closing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.adapters.ledger import conservation, integrity
+from sidecar.adapters.ledger import conservation, integrity, windows
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.policy import LatePolicy
 from tests.support.books import HOUR, NOW, RED, RULES, UNBILLED_LATE, Books, event
@@ -75,6 +76,40 @@ def test_damage_found(told: Books, damage: str, words: str) -> None:
     told.close()
     assert changed
     assert any(words in sentence for sentence in found), found
+
+
+def test_windows_find_the_same(told: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Window by window the proof names what it names in one transaction, however few rows a window has."""
+    told.store.connection.executescript(
+        "UPDATE bucket SET own = '7', carried = '1', moved = '1'; UPDATE event SET hour = hour + 3600;"
+        "UPDATE record SET quantity = '8', excess = '3'; UPDATE allocation SET quantity = '2'"
+    )
+
+    def found() -> Counter[str]:
+        return Counter([*told.breaches(), *conservation.event_breaches(told.store.connection)])
+
+    with told.store.transaction():
+        at_one_instant = found()
+    monkeypatch.setattr(windows, "MOST_ROWS", 1)
+    by_windows = found()
+    told.close()
+    assert at_one_instant == by_windows
+    assert len(by_windows) > 20
+
+
+def test_windows_cover_every_key() -> None:
+    """Windows are in order, without a gap that has a key, and none has more than its rows."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE row (key INTEGER)")
+        assert [] == list(windows.windows(connection, "SELECT key FROM row"))
+        keys = [*range(0, 3 * windows.MOST_ROWS, 3), 10**12, *[10**15] * (windows.MOST_ROWS + 1)]
+        connection.executemany("INSERT INTO row VALUES (?)", [(key,) for key in keys])
+        found = list(windows.windows(connection, "SELECT key FROM row"))
+    sizes = [sum(low <= key < high for key in keys) for low, high in found]
+    assert sorted(found) == found
+    assert len(keys) == sum(sizes)
+    assert windows.MOST_ROWS + 1 == sizes[-1]
+    assert all(0 < size <= windows.MOST_ROWS for size in sizes[:-1])
 
 
 def test_proof_holds_no_rows(books: Books) -> None:

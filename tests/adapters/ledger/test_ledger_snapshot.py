@@ -8,8 +8,11 @@ import pytest
 
 from sidecar.adapters.ledger import conservation, integrity
 from sidecar.adapters.ledger.file import LedgerUnusable
-from sidecar.adapters.ledger.snapshot import LONGEST_SECONDS, copy_of, reading, unusable
+from sidecar.adapters.ledger.snapshot import LONGEST_SECONDS, copy_of, in_steps, reading, unusable
+from sidecar.adapters.ledger.windows import one_instant
 from tests.support.books import HOUR, RED, Books, event
+
+_NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 40000)"
 
 
 def filled(books: Books) -> Books:
@@ -118,16 +121,59 @@ def test_missing_temporary_folder_has_a_cure() -> None:
     assert "Set TMPDIR to a writable folder with as much room as the ledger takes." == unusable(Path("l"), error).cure
 
 
+def test_steps_hold_no_instant(books: Books) -> None:
+    """Read in steps, the ledger's log continues between two steps; a transaction of the command is one instant."""
+    filled(books)
+    with in_steps(books.path) as connection:
+        assert not holds_back(books.path)
+        books.take(event("1"))
+        with one_instant(connection):
+            connection.execute("SELECT * FROM record").fetchall()
+            assert holds_back(books.path)
+            books.take(event("7"))
+            assert 12_000_000 == conservation.proved_terms(connection)["requests"].accepted
+        assert 19_000_000 == conservation.proved_terms(connection)["requests"].accepted
+        assert not holds_back(books.path)
+
+
+def test_long_step_is_ended(books: Books) -> None:
+    """Next to a writer the statements of one transaction have 5 seconds together; the next transaction has as many."""
+    filled(books)
+    clock = [0.0]
+    count = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 50000) SELECT max(i) FROM n"
+
+    def read(*transactions: int) -> None:
+        with in_steps(books.path, now=lambda: clock[0]) as connection:
+            for statements in transactions:
+                with one_instant(connection):
+                    for _ in range(statements):
+                        clock[0] += LONGEST_SECONDS - 1
+                        assert 50_000 == connection.execute(count).fetchone()[0]
+
+    read(1, 1, 1)
+    with pytest.raises(LedgerUnusable, match=r"could not be read within 5 s"):
+        read(1, 2)
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_steps_need_no_temporary_file(tmp_path: Path, *, read_only: bool) -> None:
+    """Read in steps, what is sorted stays in memory: in the image no folder for temporary files is writable."""
+    filled(Books(tmp_path / "ledger.db", durable=False)).close()
+    with in_steps(tmp_path / "ledger.db", read_only=read_only) as connection:
+        sorted_rows = connection.execute(f"{_NUMBERS} SELECT hex(randomblob(1000)) AS part FROM n ORDER BY part")
+        assert sorted_rows.fetchone() is not None
+        assert [] == temporary_files()
+
+
 def test_sort_within_memory_needs_no_temporary_file(books: Books) -> None:
     """A sort of up to 16 MiB stays in memory: in the image no folder for temporary files is writable."""
     filled(books)
-    numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 40000)"
     with copy_of(books.path, events=True) as connection:
         # 8 MiB, four times as much as SQLite's default takes.
-        sorted_rows = connection.execute(f"{numbers} SELECT hex(randomblob(100)) AS part FROM n ORDER BY part")
+        sorted_rows = connection.execute(f"{_NUMBERS} SELECT hex(randomblob(100)) AS part FROM n ORDER BY part")
         assert sorted_rows.fetchone() is not None
         assert [] == temporary_files()
     with closing(sqlite3.connect(books.path)) as connection:
-        sorted_rows = connection.execute(f"{numbers} SELECT hex(randomblob(100)) AS part FROM n ORDER BY part")
+        sorted_rows = connection.execute(f"{_NUMBERS} SELECT hex(randomblob(100)) AS part FROM n ORDER BY part")
         assert sorted_rows.fetchone() is not None
         assert 1 == len(temporary_files())
