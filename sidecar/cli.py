@@ -6,6 +6,7 @@ A command is a module and one row of `COMMANDS`; help, completion and the tests 
 
 import argparse
 import errno
+import gc
 import os
 import re
 import sys
@@ -180,6 +181,7 @@ class Parser(argparse.ArgumentParser):
 def _dispatch(arguments: list[str]) -> int:
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
     parser = build_parser(lambda name: name == chosen)
+    _start_collector()
     if not arguments:
         parser.print_help(sys.stderr)
         return ExitCode.BAD_COMMAND
@@ -190,6 +192,13 @@ def _dispatch(arguments: list[str]) -> int:
         return ExitCode.BAD_COMMAND if end.code else ExitCode.CLEAN
     code: int = parsed.run(parsed)
     return code
+
+
+def _start_collector() -> None:
+    """Turn the garbage collector on, if `sidecar.__main__` turned it off, and let it skip all that is loaded."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def _flushed(code: int) -> int:

@@ -1,6 +1,7 @@
 """The command line: commands, exit codes, and how little is loaded."""
 
 import argparse
+import gc
 import os
 import re
 import shlex
@@ -190,7 +191,32 @@ def test_module_is_the_command() -> None:
 def test_console_script_is_declared() -> None:
     """The distribution installs the command under its own name."""
     project = tomllib.loads(Path(__file__).parent.with_name("pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {cli.PROGRAM: "sidecar.cli:main"}
+    assert project["scripts"] == {cli.PROGRAM: "sidecar.__main__:main"}
+
+
+def test_loading_collects_nothing() -> None:
+    """No full garbage collection delays the start, and later ones skip what was loaded."""
+    script = (
+        "import gc, sys; from sidecar.__main__ import main; seen = [];"
+        "gc.callbacks.append(lambda phase, info: seen.append((info['generation'], gc.get_freeze_count())));"
+        "code = main(); print(code, gc.isenabled(), 50_000 < gc.get_freeze_count(),"
+        " [each for each in seen if 2 == each[0] or 0 == each[1]])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "run", "--config", "/missing.yaml"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    assert "2 True True []" == done.stdout.strip()
+
+
+def test_collector_stays_as_it_is() -> None:
+    """A call of `main` in a process of its caller freezes nothing."""
+    before = gc.get_freeze_count()
+    assert 0 == cli.main(["--version"])
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, before)
 
 
 def loaded_by(*arguments: str) -> str:
