@@ -219,13 +219,16 @@ def test_collector_stays_as_it_is() -> None:
     assert (gc.isenabled(), gc.get_freeze_count()) == (True, before)
 
 
-def loaded_by(*arguments: str) -> str:
-    """Return which vendors' packages a command has loaded at its end."""
-    script = (
-        "import sys; from sidecar.cli import main; main(sys.argv[1:]);"
-        "print(*sorted({'aiohttp', 'boto3', 'botocore', 'structlog', 'kubernetes', 'cryptography', 'yaml', 'shtab',"
-        " 'opentelemetry', 'google.protobuf'} & sys.modules.keys()))"
-    )
+VENDORS = (
+    *("aiohttp", "boto3", "botocore", "cryptography", "google.protobuf", "kubernetes", "opentelemetry"),
+    *("prometheus_client", "shtab", "structlog", "yaml"),
+)
+
+
+def loaded_by(*arguments: str, among: tuple[str, ...] = VENDORS) -> str:
+    """Return which of the modules a command has loaded at its end."""
+    loaded = f"print(*sorted({set(among)} & sys.modules.keys()))"
+    script = f"import sys; from sidecar.cli import main; main(sys.argv[1:]); {loaded}"
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
@@ -236,6 +239,21 @@ def loaded_by(*arguments: str) -> str:
 def test_little_is_loaded(arguments: list[str]) -> None:
     """Help and a check by address load neither a vendor's package nor the configuration's."""
     assert "" == loaded_by(*arguments)
+
+
+def test_check_by_address_is_cheap() -> None:
+    """A check by address loads none of the costly parts: ECS runs it every few seconds."""
+    costly = ("asyncio", "dataclasses", "inspect", "json", "logging", "sidecar.domain", "sidecar.settings")
+    assert "" == loaded_by("healthcheck", "--url", "http://127.0.0.1:1", among=costly)
+
+
+@pytest.mark.parametrize("arguments", [["healthcheck"], ["wait", "--timeout", "0"]])
+def test_configured_command_is_cheap(tmp_path: Path, arguments: list[str]) -> None:
+    """A command for entrypoints and exec probes loads neither the ledger nor an event loop."""
+    path = tmp_path / "config.yaml"
+    path.write_text("product: {code: a, public_keys: {1: /a.pem}}\nprobes: {port: 1}\napi: {port: 2}\n")
+    costly = ("asyncio", "logging", "sidecar.adapters", "sidecar.marketplace", "sidecar.services", "sqlite3")
+    assert "" == loaded_by(*arguments, "--config", str(path), among=costly)
 
 
 @pytest.mark.parametrize("arguments", [["healthcheck"], ["wait", "--timeout", "0"], ["status"]])
