@@ -11,3 +11,7 @@ class ExitCode(IntEnum):
     BAD_COMMAND = 2  # the command line or the configuration; nothing was done
     NOT_ENTITLED = 3  # and configured to exit
     LEDGER_UNUSABLE = 4
+
+
+class BadCommand(Exception):  # noqa: N818 - names the exit code that it leads to
+    """The command line or the configuration cannot be used; the text is for standard error."""

@@ -1,20 +1,21 @@
 """The one small HTTP client: probes, the local API, the emulator and the ECS task metadata endpoint use it.
 
-Standard library only, because `healthcheck` and `wait` must start as fast as the interpreter. Sends one request on one
-connection. Follows neither proxies nor redirects, and never retries.
+`healthcheck` runs every few seconds, so this module imports little: no dataclasses, and what an ordinary check does not
+need only in the function that does. Sends one request on one connection. Follows neither proxies nor redirects, and
+never retries.
 """
 
 import http.client
 import ipaddress
-import json
 import socket
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _LARGEST = 4 * 1024 * 1024
@@ -24,8 +25,7 @@ class NoAnswer(OSError):
     """The listener did not answer; the message names the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """An HTTP response of any status."""
 
     status: int
@@ -37,19 +37,20 @@ class Response:
 
     def document(self) -> Any:
         """Return the JSON document in the body; raises ValueError if the body is not JSON."""
+        import json  # noqa: PLC0415 - an ordinary check reads the status alone
+
         try:
             return json.loads(self.body)
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(NamedTuple):
     """The address of an HTTP listener."""
 
     host: str
     port: int
-    socket: Path | None = None
+    socket: "Path | None" = None
     """A unix socket, which takes precedence over host and port."""
     tls: bool = False
 
@@ -137,7 +138,7 @@ def other_loopback(host: str) -> str | None:
 class _UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
-    def __init__(self, path: Path, timeout: float) -> None:
+    def __init__(self, path: "Path", timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 

@@ -1,6 +1,7 @@
 """The command line: commands, exit codes, and how little is loaded."""
 
 import argparse
+import gc
 import os
 import re
 import shlex
@@ -190,16 +191,44 @@ def test_module_is_the_command() -> None:
 def test_console_script_is_declared() -> None:
     """The distribution installs the command under its own name."""
     project = tomllib.loads(Path(__file__).parent.with_name("pyproject.toml").read_text())["project"]
-    assert project["scripts"] == {cli.PROGRAM: "sidecar.cli:main"}
+    assert project["scripts"] == {cli.PROGRAM: "sidecar.__main__:main"}
 
 
-def loaded_by(*arguments: str) -> str:
-    """Return which vendors' packages a command has loaded at its end."""
+def test_loading_collects_nothing() -> None:
+    """No full garbage collection delays the start, and later ones skip what was loaded."""
     script = (
-        "import sys; from sidecar.cli import main; main(sys.argv[1:]);"
-        "print(*sorted({'aiohttp', 'boto3', 'botocore', 'structlog', 'kubernetes', 'cryptography', 'yaml', 'shtab',"
-        " 'opentelemetry', 'google.protobuf'} & sys.modules.keys()))"
+        "import gc, sys; from sidecar.__main__ import main; seen = [];"
+        "gc.callbacks.append(lambda phase, info: seen.append((info['generation'], gc.get_freeze_count())));"
+        "code = main(); print(code, gc.isenabled(), 50_000 < gc.get_freeze_count(),"
+        " [each for each in seen if 2 == each[0] or 0 == each[1]])"
     )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "run", "--config", "/missing.yaml"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
+    )
+    assert "2 True True []" == done.stdout.strip()
+
+
+def test_collector_stays_as_it_is() -> None:
+    """A call of `main` in a process of its caller freezes nothing."""
+    before = gc.get_freeze_count()
+    assert 0 == cli.main(["--version"])
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, before)
+
+
+VENDORS = (
+    *("aiohttp", "boto3", "botocore", "cryptography", "google.protobuf", "kubernetes", "opentelemetry"),
+    *("prometheus_client", "shtab", "structlog", "yaml"),
+)
+
+
+def loaded_by(*arguments: str, among: tuple[str, ...] = VENDORS) -> str:
+    """Return which of the modules a command has loaded at its end."""
+    loaded = f"print(*sorted({set(among)} & sys.modules.keys()))"
+    script = f"import sys; from sidecar.cli import main; main(sys.argv[1:]); {loaded}"
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True, timeout=PATIENCE
     )
@@ -210,6 +239,21 @@ def loaded_by(*arguments: str) -> str:
 def test_little_is_loaded(arguments: list[str]) -> None:
     """Help and a check by address load neither a vendor's package nor the configuration's."""
     assert "" == loaded_by(*arguments)
+
+
+def test_check_by_address_is_cheap() -> None:
+    """A check by address loads none of the costly parts: ECS runs it every few seconds."""
+    costly = ("asyncio", "dataclasses", "inspect", "json", "logging", "sidecar.domain", "sidecar.settings")
+    assert "" == loaded_by("healthcheck", "--url", "http://127.0.0.1:1", among=costly)
+
+
+@pytest.mark.parametrize("arguments", [["healthcheck"], ["wait", "--timeout", "0"]])
+def test_configured_command_is_cheap(tmp_path: Path, arguments: list[str]) -> None:
+    """A command for entrypoints and exec probes loads neither the ledger nor an event loop."""
+    path = tmp_path / "config.yaml"
+    path.write_text("product: {code: a, public_keys: {1: /a.pem}}\nprobes: {port: 1}\napi: {port: 2}\n")
+    costly = ("asyncio", "logging", "sidecar.adapters", "sidecar.marketplace", "sidecar.services", "sqlite3")
+    assert "" == loaded_by(*arguments, "--config", str(path), among=costly)
 
 
 @pytest.mark.parametrize("arguments", [["healthcheck"], ["wait", "--timeout", "0"], ["status"]])

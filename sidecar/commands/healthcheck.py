@@ -1,7 +1,7 @@
 """The `healthcheck` command: one request to a probe of the running sidecar, for images without a shell and for ECS.
 
-Uses the standard library only and reads no configuration when --url is given, because a check that runs every few
-seconds must cost next to nothing.
+With --url it uses the standard library only, and neither reads a configuration nor loads its types: a check that runs
+every few seconds must cost next to nothing.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import sys
 
 from sidecar.exit_codes import ExitCode
 from sidecar.http_client import Listener, NoAnswer, Response, http_url, other_loopback, reachable
-from sidecar.settings import ProbeSettings, Problem, SettingsError, load
 from sidecar.terminal.text import printable
 
 _TIMEOUT = 5.0
@@ -46,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.url is not None:
         listener, path = _parse(args.url)
     else:
-        listener, path = _configured(load(args.config, os.environ).probes), ""
+        listener, path = _configured(args.config), ""
     reason = check(listener, path or f"/{args.probe}")
     if reason is None:
         return ExitCode.CLEAN
@@ -98,12 +97,18 @@ def _parse(url: str) -> tuple[Listener, str]:
     try:
         listener, path = Listener.of_url(url)
     except ValueError as error:
+        from sidecar.settings import Problem, SettingsError  # noqa: PLC0415 - see above
+
         problem = Problem("--url", repr(url), "is not an http URL", "write it as http://127.0.0.1:8788")
         raise SettingsError([problem]) from error
     return listener, path if path.partition("?")[0].strip("/") else ""
 
 
-def _configured(probes: ProbeSettings) -> Listener:
+def _configured(path: str | None) -> Listener:
+    """Return the probe listener that a configuration names."""
+    from sidecar.settings import Problem, SettingsError, load  # noqa: PLC0415 - see above
+
+    probes = load(path, os.environ).probes
     if probes.port == 0:
         reason = "means any free port, so the probes cannot be found"
         raise SettingsError([Problem("probes.port", "0", reason, "name the actual address with --url")])

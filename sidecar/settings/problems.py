@@ -4,6 +4,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sidecar.exit_codes import BadCommand
+
 if TYPE_CHECKING:
     from sidecar.settings.groups import Settings
 
@@ -24,7 +26,7 @@ class Problem:
     """File and line, or the environment variable."""
 
 
-class SettingsError(Exception):
+class SettingsError(BadCommand):
     """The configuration is invalid; `problems` lists everything to correct.
 
     Args:
