@@ -197,6 +197,14 @@ _SERIES = """
     CREATE INDEX series_dated ON series (hour) WHERE dated = 1;
     """
 
+_DENIALS = """
+    -- The last sample of a pod that is denied, and when its last denial ended; by the system clock.
+    ALTER TABLE source ADD COLUMN denied_at INTEGER;
+    ALTER TABLE source ADD COLUMN denial_ended_at INTEGER;
+    -- When the machine started, by the clock of the last page: it moves only when the clock is set.
+    ALTER TABLE source ADD COLUMN booted_at INTEGER;
+    """
+
 MIGRATIONS = (
     """
     CREATE TABLE meta (
@@ -377,5 +385,6 @@ MIGRATIONS = (
     _FROZEN_TERMS + _EVENT_DIGESTS + _POD_NAMES + _PROGRESS + _VIEWS,
     _CHECKOUTS,
     _SERIES,
+    _DENIALS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from sidecar.adapters.ledger import taking
 from sidecar.adapters.ledger.series_rows import COLUMNS, Row, read_state, write_state
 from sidecar.adapters.ledger.store import Store
+from sidecar.domain.metering.denial import NEVER_DENIED, Denial
 from sidecar.domain.metering.events import LedgerUnavailable, Tags, UsageBatch, UsageEvent
 from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros
 from sidecar.domain.metering.measuring import dated
@@ -42,6 +43,8 @@ class Judged:
     batch: SeriesBatch
     source: int | None
     """The row of the source; None if it has none yet."""
+    denial: Denial = NEVER_DENIED
+    """What is known now of the pod's denials."""
     rows: list[Row] = field(default_factory=list)
     """States to write, in the order of `COLUMNS`."""
     usage: defaultdict[tuple[Hour, Tags], int] = field(default_factory=lambda: defaultdict(int))
@@ -115,14 +118,16 @@ def judge_batches(store: Store, batches: Sequence[SeriesBatch]) -> list[Judged]:
 
 def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
     source = _source(store, batch.dimension)
-    judged = Judged(batch, None if source is None else source["id"])
+    known = NEVER_DENIED if source is None else Denial(source["denied_at"], source["denial_ended_at"])
+    denial = known.meet(batch.right, batch.at, batch.right_since)
+    judged = Judged(batch, None if source is None else source["id"], denial.settle(batch.at))
     terms = SourceTerms(
         batch.scale,
         since=batch.at,
         shift=batch.shift,
         in_order=batch.whole,
         every=batch.every,
-        clock_step=batch.clock_step,
+        denial=NEVER_DENIED if denial == NEVER_DENIED else denial,
     )
     kept: dict[bytes, sqlite3.Row] = {}
     if source is not None:
@@ -132,6 +137,7 @@ def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
             forgotten_at=source["forgotten_at"],
             last_at=source["last_at"] if batch.whole else None,
             last_hour=source["last_hour"] if batch.whole else None,
+            clock_step=_clock_step(source, batch),
         )
         kept = _rows_of(store, source["id"], batch)
     page = None if source is None or source["last_at"] is None else (source["last_at"], Hour(source["last_hour"]))
@@ -144,7 +150,7 @@ def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
         state = fresh.get(sample.key) if row is None else read_state(row, page)
         found = judge(state, sample, terms)
         judged.outcomes[found.outcome] += 1
-        if found.millionths and found.hour is not None and not batch.free:
+        if found.millionths and found.hour is not None:
             judged.usage[found.hour, sample.tags] += found.millionths
         fresh[sample.key] = found.state
     own_dates = 0 if batch.whole else 1
@@ -153,6 +159,13 @@ def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
         # They were on the page before and are not on this one: from now on they keep the date of that page.
         judged.rows += [write_state(key, read_state(row, page), 1) for key, row in kept.items() if not row["dated"]]
     return judged
+
+
+def _clock_step(source: sqlite3.Row, batch: SeriesBatch) -> int:
+    """Return by how much the clock was set since the last page, also if that was another process's."""
+    if batch.booted_at is None or source["booted_at"] is None:
+        return 0
+    return batch.booted_at - int(source["booted_at"])
 
 
 def _rows_of(store: Store, source: int, batch: SeriesBatch) -> dict[bytes, sqlite3.Row]:
@@ -201,8 +214,14 @@ def write(store: Store, judged: Sequence[Judged], rules: MeteringRules, now: int
         if batch.whole:
             hour = hour_of_micros(batch.at + batch.shift)
             store.connection.execute(
-                "UPDATE source SET last_at = ?, last_hour = ? WHERE id = ?", (batch.at, hour, source)
+                "UPDATE source SET last_at = ?, last_hour = ?, booted_at = ? WHERE id = ?",
+                (batch.at, hour, batch.booted_at, source),
             )
+        store.connection.execute(
+            "UPDATE source SET denied_at = ?1, denial_ended_at = ?2"
+            " WHERE id = ?3 AND (denied_at IS NOT ?1 OR denial_ended_at IS NOT ?2)",
+            (*each.denial, source),
+        )
     events = [event for each in judged for event in each.events(now)]
     if events:
         taking.take(store, [UsageBatch(events)], rules, now)

@@ -16,6 +16,7 @@ from enum import StrEnum
 from operator import itemgetter
 from typing import NamedTuple
 
+from sidecar.domain.metering.denial import NEVER_DENIED, Denial, Right
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import SECONDS, Hour, hour_of_micros
 from sidecar.domain.metering.quantity import LARGEST, MILLION
@@ -111,10 +112,12 @@ class SeriesBatch:
     """As in `SourceTerms`."""
     every: int = 0
     """Microseconds between two pages."""
-    clock_step: int = 0
-    """As in `SourceTerms`."""
-    free: bool = False
-    """The pod is denied: states move on, and nothing is billed."""
+    booted_at: int | None = None
+    """When the machine started, by the clock of the page: it moves only when the clock is set. None if unknown."""
+    right: Right = Right.ENTITLED
+    """What AWS has answered about the pod."""
+    right_since: int = 0
+    """When that answer came."""
     whole: bool = True
     """A page, which has every series that there is; otherwise a push, which says nothing of the others."""
 
@@ -152,6 +155,8 @@ class SourceTerms:
     """Microseconds between two samples."""
     clock_step: int = 0
     """Microseconds by which the system clock was set since the last page: start times may have moved with it."""
+    denial: Denial = NEVER_DENIED
+    """Decides what is not billed, because the pod was denied when it was counted; states move on."""
 
     @property
     def doubt(self) -> int:
@@ -199,6 +204,21 @@ def judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -
         sample: The sample.
         terms: What holds for the source.
     """
+    found = _judge(state, sample, terms)
+    if terms.denial is NEVER_DENIED or found.hour is None or not terms.denial.bars(_begin_of(state, sample)):
+        return found
+    rest = _NOTHING if state is None else state.rest
+    return Judgement(found.outcome, found.state._replace(rest=rest))
+
+
+def _begin_of(state: SeriesState | None, sample: SeriesSample) -> int:
+    """Return the instant from which on the increase of a sample was counted."""
+    if state is not None and state.seen is None and sample.temporality is Temporality.CUMULATIVE:
+        return state.at
+    return sample.at if sample.started_at is None else sample.started_at
+
+
+def _judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:
     if sample.temporality is Temporality.DELTA:
         return _judge_delta(state, sample, terms)
     if state is None or state.seen is not None:
