@@ -13,5 +13,5 @@ class ExitCode(IntEnum):
     LEDGER_UNUSABLE = 4
 
 
-class BadCommand(Exception):  # noqa: N818 - names the exit code that it leads to
+class BadCommand(Exception):
     """The command line or the configuration cannot be used; the text is for standard error."""

@@ -9,6 +9,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
+from sidecar.domain.entitlement.states import Entitlement, State
+from sidecar.domain.metering.denial import Right
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
@@ -30,6 +32,17 @@ class SystemTime(Clock, Protocol):
 
     def booted_at(self) -> datetime:
         """Return when the machine started, by the present clock: it moves only when the clock is set."""
+
+
+def right_of(entitlement: Entitlement) -> Right:
+    """Return what AWS has answered, as counters are judged by it."""
+    match entitlement.state:
+        case State.ENTITLED:
+            return Right.ENTITLED
+        case State.DENIED:
+            return Right.DENIED
+        case State.PENDING | State.UNAVAILABLE | State.SUSPENDED:
+            return Right.UNDECIDED
 
 
 class Counters:

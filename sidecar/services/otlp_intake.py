@@ -12,11 +12,12 @@ from datetime import datetime
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import Dimension, NotEntitled
 from sidecar.domain.metering.exports import Export
+from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.measuring import CounterView, SourceState, SourceView
 from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
 from sidecar.domain.metering.sources import Otlp
 from sidecar.domain.ports import Clock
-from sidecar.services.counting import Counters
+from sidecar.services.counting import Counters, right_of
 from sidecar.services.faults import FaultRegister
 from sidecar.services.ports import EntitlementReader
 from sidecar.services.source_faults import SourceFaults
@@ -109,7 +110,16 @@ class OtlpIntake:
             self._arrived()
         at, shift = self._counters.instant, self._counters.shift
         batches = [
-            SeriesBatch(dimension, samples, self._counted[dimension].source.scale, at, shift, free=denied, whole=False)
+            SeriesBatch(
+                dimension,
+                samples,
+                self._counted[dimension].source.scale,
+                at,
+                shift,
+                right=right_of(entitlement),
+                right_since=to_micros(entitlement.since) - shift,
+                whole=False,
+            )
             for dimension, samples in export.samples.items()
         ]
         receipts = await self._counters.take(batches) if batches else []

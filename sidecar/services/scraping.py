@@ -15,15 +15,14 @@ from typing import Protocol
 
 import structlog
 
-from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import Dimension, LedgerUnavailable
-from sidecar.domain.metering.hours import end_of, hour_of
+from sidecar.domain.metering.hours import end_of, hour_of, to_micros
 from sidecar.domain.metering.measuring import CounterView, SourceState, SourceView
 from sidecar.domain.metering.pages import Page, PageReader, PageUnusable
 from sidecar.domain.metering.series import Outcome, SeriesBatch
 from sidecar.domain.metering.sources import Prometheus
 from sidecar.domain.ports import Clock
-from sidecar.services.counting import Counters
+from sidecar.services.counting import Counters, right_of
 from sidecar.services.faults import FaultRegister
 from sidecar.services.ports import EntitlementReader
 from sidecar.services.source_faults import SourceFaults
@@ -66,10 +65,6 @@ class _Scraper:
     silent_since: float
     """When the last good page came, in the loop's time."""
     last_at: datetime | None = None
-    booted_at: int | None = None
-    """When the machine started by the clock of the last good page."""
-    denied: bool = False
-    """The pod was denied at the last good page."""
     series: int = 0
     folded: int = 0
     unusable: int = 0
@@ -190,23 +185,22 @@ class Scraping:
 
     async def _take(self, scraper: _Scraper, page: Page, at: int) -> None:
         now = self._clock.now()
-        denied, booted_at = self._gate.entitlement().state is State.DENIED, self._counters.booted_at
+        entitlement, shift = self._gate.entitlement(), self._counters.shift
         batch = SeriesBatch(
             scraper.dimension,
             page.samples,
             scraper.source.scale,
             at,
-            self._counters.shift,
+            shift,
             every=scraper.source.every // timedelta(microseconds=1),
-            clock_step=0 if scraper.booted_at is None else booted_at - scraper.booted_at,
-            # A step that began while the pod was denied is not billed either.
-            free=denied or scraper.denied,
+            booted_at=self._counters.booted_at,
+            right=right_of(entitlement),
+            right_since=to_micros(entitlement.since) - shift,
         )
         try:
             (receipt,) = await self._counters.take([batch])
         except LedgerUnavailable:
             return  # the ledger logs why; the next page makes it up
-        scraper.denied, scraper.booted_at = denied, booted_at
         self._faults.clear("source-silent", scraper.dimension)
         scraper.silent_since = asyncio.get_running_loop().time()
         scraper.last_at, scraper.series, scraper.folded = now, len(page.samples), page.folded

@@ -291,6 +291,8 @@ CASES = (
     Case(
         "one counter went down", "20m", _fault("source-inconsistent", "1 stale"), near="MarketplaceSourceInconsistent"
     ),
+    Case("a gauge is exported", "20m", _fault("source-refused", "1x600"), ("MarketplaceSourceRefused",)),
+    Case("one bad data point", "20m", _fault("source-refused", "1 stale"), near="MarketplaceSourceRefused"),
     Case("label values are no tags", "90m", {_FOLDED: "3x600"}, ("MarketplaceSourceSeriesFolded",)),
     Case("all labels are tags", "90m", {_FOLDED: "0x600"}, near="MarketplaceSourceSeriesFolded"),
     Case("resource unreadable", "30m", {_MISSED: "0+60x600"}, ("MarketplaceSourceMissesTime",)),

@@ -123,6 +123,10 @@ class Pod:
         """Count the exports."""
         self.arrivals += 1
 
+    def turn(self, state: State) -> None:
+        """Change the state of the gate."""
+        self.gate.current = replace(ENTITLED, state=state, since=self.clock.at)
+
     def start_app(self) -> None:
         """Start a process of the app: its counter is zero."""
         self.clock.at += SECOND
@@ -252,17 +256,30 @@ async def test_begin_that_the_ledger_refused(pod: Pod) -> None:
     assert [pod.clock.at - SECOND] * 2 == began
 
 
-async def test_denied_pod_is_not_billed(pod: Pod) -> None:
-    """AWS has refused the pod: its export is refused, and what it counted then is not billed later."""
-    pod.gate.current = replace(ENTITLED, state=State.DENIED)
-    pod.total = 10_000_000
+@pytest.mark.parametrize("temporality", Temporality)
+async def test_denied_pod_is_not_billed(pod: Pod, temporality: Temporality) -> None:
+    """AWS has refused the pod: its export is refused, and what began then is not billed later, by any process."""
+    pod.temporality = temporality
+    pod.start_app()
+
+    async def deliver(count: int) -> None:
+        pod.clock.at += SECOND
+        pod.total += count
+        pod.sample()
+        await pod.intake.take(Export({"tokens": [pod.sent[-1][1]]}))
+
+    pod.turn(State.DENIED)
     with pytest.raises(NotEntitled):
-        await pod.intake.take(Export({"tokens": [pod.sample()]}))
+        await deliver(1_000_000)
     assert (0, 0) == (pod.billed, pod.arrivals)
-    pod.gate.current = ENTITLED
+    pod.start()
+    pod.turn(State.PENDING)
+    await deliver(1_000_000)
     pod.clock.at += SECOND
-    pod.total += 2_000_000
-    await pod.intake.take(Export({"tokens": [pod.sample()]}))
+    pod.turn(State.ENTITLED)
+    await deliver(1_000_000)
+    assert 0 == pod.billed
+    await deliver(2_000_000)
     assert 600_000 == pod.billed
 
 

@@ -52,6 +52,7 @@ class Pod:
     broken: str | None = None
     full: bool = False
     gate: State = State.ENTITLED
+    gate_since: datetime = NOW
     clock_set_by: timedelta = timedelta()
     elapsed: timedelta | None = None
     before: timedelta = timedelta()
@@ -84,7 +85,7 @@ class Pod:
 
     def entitlement(self) -> Entitlement:
         """Return the state of the gate."""
-        return Entitlement(self.gate, "", "", EntitlementSource.LIVE, "code", 1, NOW)
+        return Entitlement(self.gate, "", "", EntitlementSource.LIVE, "code", 1, self.gate_since)
 
     def booted_at(self) -> datetime:
         """Return when the machine started, by the clock."""
@@ -120,6 +121,10 @@ class Pod:
             raise LedgerUnavailable("no room")
         self.books.now = now
         return self.books.take_series(*batches)
+
+    def turn(self, gate: State) -> None:
+        """Change the state of the gate."""
+        self.gate, self.gate_since = gate, self.now()
 
     def restart(self) -> None:
         """Start the app anew."""
@@ -247,30 +252,44 @@ def test_refusal_of_the_ledger(pod: Pod) -> None:
 
 def test_denied_pod_is_not_billed(pod: Pod) -> None:
     """What the app counts while the pod is denied is not billed, also once the pod is entitled."""
-
-    def turn(gate: State) -> None:
-        pod.gate = gate
-
     live(
         pod,
         *(1, pod.restart, lambda: pod.serve(1), 20),
-        *(lambda: turn(State.DENIED), 16, lambda: pod.serve(100), 20, lambda: pod.serve(1000)),
-        *(lambda: turn(State.ENTITLED), 20, lambda: pod.serve(2), 20),
+        *(lambda: pod.turn(State.DENIED), 16, lambda: pod.serve(100), 20, lambda: pod.serve(1000)),
+        *(lambda: pod.turn(State.ENTITLED), 20, lambda: pod.serve(2), 20),
     )
     assert 3 * MILLION == pod.accepted()
 
 
-def test_clock_that_is_set(pod: Pod) -> None:
-    """A client library that derives its start time from the clock shows a newer one after the clock was set."""
+@pytest.mark.parametrize("undecided", [State.PENDING, State.UNAVAILABLE])
+def test_denied_pod_stays_denied(pod: Pod, undecided: State) -> None:
+    """A sidecar that restarts in a denied pod bills nothing until AWS grants the right, however long that takes."""
+    live(pod, 1, pod.restart, lambda: pod.serve(1), 20, lambda: pod.turn(State.DENIED), 16, lambda: pod.serve(100))
+    live(pod, lambda: pod.turn(undecided), 16, lambda: pod.serve(1000), 20, lambda: pod.serve(1000), 20)
+    live(pod, lambda: pod.serve(10_000), 1, lambda: pod.turn(State.ENTITLED), 20, lambda: pod.serve(2), 20)
+    live(pod, lambda: pod.turn(undecided), 1, lambda: pod.serve(3), 16)
+    assert 6 * MILLION == pod.accepted()
+
+
+@pytest.mark.parametrize("hours", [8, -8])
+@pytest.mark.parametrize("down", [False, True])
+def test_clock_that_is_set(pod: Pod, hours: int, *, down: bool) -> None:
+    """A start time that is derived from the clock moves when the clock is set, also while no sidecar runs."""
 
     def set_clock() -> None:
-        ahead = timedelta(hours=8)
+        by = timedelta(hours=hours)
         assert pod.started_at is not None
-        pod.started_at += ahead
-        pod.clock_set_by += ahead
-        pod.before += ahead
+        pod.started_at += by
+        pod.clock_set_by += by
+        pod.before += by
 
-    live(pod, 1, pod.restart, lambda: pod.serve(1000), 20, set_clock, lambda: pod.serve(1), 20)
+    before = [1, pod.restart, lambda: pod.serve(1000), 20]
+    after = [set_clock, lambda: pod.serve(1), 20]
+    if down:
+        live(pod, *before)
+        live(pod, *after)
+    else:
+        live(pod, *before, *after)
     assert 1001 * MILLION == pod.accepted()
 
 

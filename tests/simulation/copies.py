@@ -15,6 +15,7 @@ from sidecar.domain.metering.rules import MeteringRules
 from tests.simulation.clocks import PodClock
 from tests.simulation.counting import CountingApp
 from tests.simulation.disk import Volume
+from tests.simulation.exporting import ExportingApp
 from tests.simulation.marketplace import PodClient, Service
 from tests.simulation.process import PodGate, Process
 from tests.simulation.witness import Witness
@@ -37,7 +38,7 @@ class Copy:
         clock: PodClock,
         rules: MeteringRules,
         random: Random,
-        counting: CountingApp | None,
+        counting: CountingApp | ExportingApp | None,
     ) -> None:
         """Copy the ledger at `original` to `path`; `witness` is the original's."""
         with closing(open_for_reading(original)) as source, closing(sqlite3.connect(path)) as target:

@@ -15,8 +15,9 @@ from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.pages import PageUnusable
 from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.metering.rules import MeteringRules
-from sidecar.domain.metering.sources import Prometheus
+from sidecar.domain.metering.sources import Otlp, Prometheus
 from tests.simulation.clocks import PodClock
+from tests.simulation.exporting import ExportingApp
 
 COUNTED = "served"
 """The dimension that is measured."""
@@ -151,10 +152,12 @@ class CountingApps:
         self._source = None if dimension is None else dimension.source
         self._clock = clock
         self._shows_starts = shows_starts
-        self._apps: dict[str, CountingApp] = {}
+        self._apps: dict[str, CountingApp | ExportingApp] = {}
 
-    def of(self, pod: str) -> CountingApp | None:
+    def of(self, pod: str) -> CountingApp | ExportingApp | None:
         """Return the app of a pod."""
+        if pod not in self._apps and isinstance(self._source, Otlp):
+            self._apps[pod] = ExportingApp(pod, self._source, self._clock)
         if pod not in self._apps and isinstance(self._source, Prometheus):
             self._apps[pod] = CountingApp(pod, self._source, self._clock, shows_starts=self._shows_starts)
         return self._apps.get(pod)

@@ -19,22 +19,25 @@ from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, En
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.pages import PageUnusable
 from sidecar.domain.metering.rules import MeteringRules
-from sidecar.domain.metering.sources import Prometheus
+from sidecar.domain.metering.sources import Otlp, Prometheus
 from sidecar.domain.policy import EntitlementCheck, ProbeHour
 from sidecar.services.counting import Counters
 from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
+from sidecar.services.otlp_intake import OtlpIntake
 from sidecar.services.registrar import Registrar, RegistrarSettings
 from sidecar.services.scraping import FetchedPage, Scraping
 from sidecar.services.start_probe import StartProbe
 from sidecar.services.submitter import Submitter
 from tests.simulation.clocks import PodClock
-from tests.simulation.counting import CountingApp
+from tests.simulation.counting import COUNTED, CountingApp
 from tests.simulation.disk import Crash, Disk, Volume
+from tests.simulation.exporting import ExportingApp
 from tests.simulation.marketplace import PodClient
 from tests.simulation.witness import Witness
 
 SHUTDOWN = timedelta(seconds=25)
+_EXPORTS_EVERY = timedelta(minutes=7)
 Result = TypeVar("Result")
 MAX_SIZE = 8 * 2**20
 """The limit of a ledger; far more than a simulated life fills by itself."""
@@ -151,7 +154,7 @@ class Process:
         longest_sleep: timedelta,
         volume: Volume,
         probing: ProbeHour | None = None,
-        counting: CountingApp | None = None,
+        counting: CountingApp | ExportingApp | None = None,
     ) -> None:
         self.pod = pod
         self.disk = Disk(witness.see_commit, witness.see_disturbance, self._die, volume)
@@ -170,15 +173,23 @@ class Process:
         self._counting = counting
         witness.counting = counting
         dimensions = list(rules.dimensions.values())
-        origins = {each.name: each.source.origin for each in dimensions if isinstance(each.source, Prometheus)}
+        origins = {each.name: each.source.origin for each in dimensions if isinstance(each.source, Prometheus | Otlp)}
         self._counters = Counters(origins=origins, store=self._ledger, clock=clock, system=clock)
         self._scraping = Scraping(
             dimensions=dimensions,
             counters=self._counters,
             gate=self._gate,
             clock=clock,
-            fetch=_no_page if counting is None else counting.fetch,
+            fetch=counting.fetch if isinstance(counting, CountingApp) else _no_page,
             faults=FaultRegister(),
+        )
+        self._exports = OtlpIntake(
+            dimensions=dimensions,
+            counters=self._counters,
+            gate=self._gate,
+            clock=clock,
+            faults=FaultRegister(),
+            arrived=lambda: None,
         )
 
     def _probe_by(self, hour: ProbeHour, rules: MeteringRules, draw: Callable[[], float]) -> Registrar:
@@ -241,11 +252,16 @@ class Process:
             task.add_done_callback(self._watch)
             self._tasks.append(task)
 
-    async def _count(self, app: CountingApp) -> None:
-        """Let the app start once counting has begun, as the kubelet does, and read its page."""
+    async def _count(self, app: CountingApp | ExportingApp) -> None:
+        """Let the app start once counting has begun, as the kubelet does, and read its page or take its exports."""
         await self._counters.begin()
         app.start(noted=self._ledger.counts)
-        await self._scraping.run()
+        if isinstance(app, CountingApp):
+            await self._scraping.run()
+            return
+        while True:
+            await asyncio.sleep(_EXPORTS_EVERY.total_seconds())
+            await app.export(self._exports.take, COUNTED)
 
     async def take(self, batch: UsageBatch) -> Receipt:
         """Take usage, as the API does."""

@@ -22,6 +22,7 @@ from tests.simulation import auditing
 from tests.simulation.clocks import PodClock
 from tests.simulation.counting import COUNTED, CountingApp
 from tests.simulation.disk import Taken as TakenBatches
+from tests.simulation.exporting import ExportingApp
 from tests.simulation.tally import Miscount, Product, Tally
 
 AUDIT_EVERY = 60
@@ -53,7 +54,7 @@ class Witness:
         self.facts = auditing.Facts()
         self.rules = rules
         self.reconfigure(rules)
-        self.counting: CountingApp | None = None
+        self.counting: CountingApp | ExportingApp | None = None
         """The app of the pod, if it counts."""
         self.draining = False
         """The process is ending: it may submit what has not ended."""

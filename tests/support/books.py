@@ -320,6 +320,9 @@ def make_schema_4(connection: sqlite3.Connection) -> None:
             FROM event CROSS JOIN dimension ON dimension.id = event.dimension
                 CROSS JOIN tag_set ON tag_set.id = event.tag_set;
         DELETE FROM meta WHERE key = 'merged-to';
+        ALTER TABLE source DROP COLUMN denied_at;
+        ALTER TABLE source DROP COLUMN denial_ended_at;
+        ALTER TABLE source DROP COLUMN booted_at;
         PRAGMA user_version = 4;
         """
     )

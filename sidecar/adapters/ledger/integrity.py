@@ -61,7 +61,7 @@ _INSTANTS = {
         *("intended_at", "first_attempt_at", "attempted_at", "expires_at", "confirmed_at", "settled_at"),
         "time_to_live",
     ),
-    "source": ("since", "forgotten_at", "last_at"),
+    "source": ("since", "forgotten_at", "last_at", "denied_at", "denial_ended_at", "booted_at"),
     "series": ("started_at", "at", "resets_since", "struck_at"),
 }
 _REFERENCES = {

@@ -183,7 +183,7 @@ class Ledger(LedgerAccess):
         def take(store: Store) -> list[SeriesReceipt]:
             judged = series.judge_batches(store, batches)
             usage = [UsageBatch(each.events(to_micros(now))) for each in judged]
-            states = sum(len(each.rows) for each in judged)
+            states = sum(each.states for each in judged)
             self._write_within_room(
                 store, usage, now, lambda: series.write(store, judged, self.rules, to_micros(now)), states
             )

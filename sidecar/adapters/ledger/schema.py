@@ -231,6 +231,14 @@ _APPENDED_EVENTS = """
         UNION ALL SELECT seq, pod, dimension, hour, tag_set, millionths FROM event_by_id;
     """
 
+_DENIALS = """
+    -- The last sample of a pod that is denied, and when its last denial ended; by the system clock.
+    ALTER TABLE source ADD COLUMN denied_at INTEGER;
+    ALTER TABLE source ADD COLUMN denial_ended_at INTEGER;
+    -- When the machine started, by the clock of the last page: it moves only when the clock is set.
+    ALTER TABLE source ADD COLUMN booted_at INTEGER;
+    """
+
 MIGRATIONS = (
     """
     CREATE TABLE meta (
@@ -411,6 +419,6 @@ MIGRATIONS = (
     _FROZEN_TERMS + _EVENT_DIGESTS + _POD_NAMES + _PROGRESS + _VIEWS,
     _CHECKOUTS,
     _SERIES,
-    _APPENDED_EVENTS,
+    _APPENDED_EVENTS + _DENIALS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""

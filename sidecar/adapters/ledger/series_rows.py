@@ -9,7 +9,14 @@ from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.hours import Hour
 from sidecar.domain.metering.series import SeriesState
 
+PLAIN = "rest = '0' AND peak IS NULL AND strikes = 0 AND seen IS NULL"
+"""True for a row with nothing left over or in doubt: `judge_plain` decides about its next value."""
 COLUMNS = "key, value, started_at, at, hour, rest, peak, resets, resets_since, strikes, struck_at, seen, dated"
+
+FRESH_COLUMNS = "key, value, started_at, at, hour"
+FRESH_VALUES = "rest, resets, resets_since, strikes, struck_at, dated) VALUES (?, ?, ?, ?, ?, ?, '0', 0, 0, 0, 0, 0)"
+_FRESH = SeriesState(Decimal(0), None, 0, Hour(0))[4:]
+"""What a state has besides `FRESH_COLUMNS` when its series begins."""
 
 Row = tuple[object, ...]
 """The values of a row in the order of `COLUMNS`."""
@@ -63,7 +70,7 @@ def write_state(key: bytes, state: SeriesState, dated: int) -> Row:
         state.started_at,
         state.at,
         state.hour,
-        str(state.rest),
+        str(state.rest) if state.rest else "0",
         None if state.peak is None else str(state.peak),
         state.resets,
         state.resets_since,
@@ -72,6 +79,13 @@ def write_state(key: bytes, state: SeriesState, dated: int) -> Row:
         None if state.seen is None else json.dumps(state.seen, separators=(",", ":")),
         dated,
     )
+
+
+def fresh_row(key: bytes, state: SeriesState) -> Row | None:
+    """Return the row of a series of the last page that has just begun, in the order of `FRESH_COLUMNS`."""
+    if state[4:] != _FRESH:
+        return None
+    return (key, str(state.value), state.started_at, state.at, state.hour)
 
 
 def read_state(row: sqlite3.Row, page: tuple[int, Hour] | None) -> SeriesState:

@@ -24,7 +24,7 @@ OPENMETRICS = "application/openmetrics-text"
 PROCESS_START = "process_start_time_seconds"
 
 _SAMPLE = re.compile(
-    r'(?:\{((?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+)\})?[ \t]+([^ \t]++)(?:[ \t]+[-+.0-9eE]++)?[ \t]*+(?:# .*+)?+', re.ASCII
+    r'(\{(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+\})?[ \t]+([^ \t]++)(?:[ \t]+[-+.0-9eE]++)?[ \t]*+(?:# .*+)?+', re.ASCII
 )
 """What follows the name in a sample's line: labels, value, and what is ignored: instant and exemplar."""
 _LABEL = re.compile(r'[ \t]*+([a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"((?:[^"\\]++|\\.)*+)"[ \t]*+(?:,|$)', re.ASCII)
@@ -37,6 +37,8 @@ _COUNTING = ("counter", "histogram", "summary")
 _UNTYPED = ("untyped", "unknown")
 _PARTS = ("_total", "_count", "_bucket")
 
+_EXACT_DIGITS = 15
+"""Digits of a whole number that a float always has exactly: then it is its own shortest decimal."""
 _AFTER_NAME = ("{", " ", "\t")
 _WORDS = 4
 """Of a TYPE line: mark, TYPE, name and kind."""
@@ -106,15 +108,22 @@ class PageReader:
         for line in lines:
             if not line.startswith(self._metric) or line[length : length + 1] not in _AFTER_NAME:
                 continue
-            labels, number = _split(line, length)
-            series = self._identify(labels, line, known)
+            # Nearly every line is one of the page before with another number: then its labels are not read again.
+            head, _, number = line.rpartition(" ")
+            series = self._known.get(head)
+            if series is None or not number.isdecimal():
+                labels, number = _split(line, length)
+                head = line[: length + len(labels)]
+                series = self._identify(head, line, length, known)
+            else:
+                known[head] = series
             if not series.wanted:
                 continue
             if series.key in found:
                 raise PageUnusable(f"has a series twice: {line[:_SHOWN]}")
             if len(found) == MOST_SERIES:
                 raise PageUnusable(f"has more than {MOST_SERIES} series of {self._metric}")
-            start = created.get(series.start_key, booted)
+            start = created.get(series.start_key, booted) if created else booted
             if booted is not None and start is not None and booted > start:
                 start = booted
             found[series.key] = SeriesSample(series.key, series.tags or (), _count(number, line), start, at)
@@ -130,34 +139,38 @@ class PageReader:
         created: dict[bytes, int] = {}
         for line in lines:
             if line.startswith(self._created) and line[len(self._created) : len(self._created) + 1] in _AFTER_NAME:
-                labels, number = _split(line, len(self._created))
+                length = len(self._created)
+                labels, number = _split(line, length)
                 start = _instant(number)
                 if start is not None:
-                    key = self._identify(labels, line, known).start_key
+                    key = self._identify(line[: length + len(labels)], line, length, known).start_key
                     created[key] = max(start, created.get(key, 0))
             elif line.startswith(PROCESS_START) and line[len(PROCESS_START) : len(PROCESS_START) + 1] in _AFTER_NAME:
                 labels, number = _split(line, len(PROCESS_START))
-                if labels in processes:
+                if labels[1:-1] in processes:
                     raise PageUnusable(f"has a series twice: {line[:_SHOWN]}")
-                processes[labels] = _instant(number)
+                processes[labels[1:-1]] = _instant(number)
         # Of several processes none is known to be that of a counter.
         return next(iter(processes.values())) if len(processes) == 1 else None, created
 
-    def _identify(self, text: str, line: str, known: dict[str, _Series]) -> _Series:
-        """Return what the labels of a line mean."""
-        series = known.get(text) or self._known.get(text)
+    def _identify(self, head: str, line: str, length: int, known: dict[str, _Series]) -> _Series:
+        """Return what the labels of a line mean. `head` is its name, which has this length, and its labels."""
+        series = known.get(head) or self._known.get(head)
         if series is None:
-            series = self._make_series(dict(_read_labels(text, line)))
-        known[text] = series
+            series = self._make_series(dict(_read_labels(head[length + 1 : -1], line)))
+        known[head] = series
         return series
 
     def _make_series(self, labels: dict[str, str]) -> _Series:
-        tags = tuple(sorted((key, labels[label]) for label, key in self._tags if label in labels))
+        tags = tuple(sorted([(key, labels[label]) for label, key in self._tags if label in labels]))
+        key = start_key = self._digest(labels)
+        if "le" in labels:
+            start_key = self._digest({name: value for name, value in labels.items() if name != "le"})
         return _Series(
-            self._digest(labels),
-            self._digest({name: value for name, value in labels.items() if name != "le"}),
-            tags if all(is_tag_value(value) for _, value in tags) else None,
-            all(pattern.fullmatch(labels.get(label, "")) for label, pattern in self._match),
+            key,
+            start_key,
+            tags if not tags or all(is_tag_value(value) for _, value in tags) else None,
+            not self._match or all(pattern.fullmatch(labels.get(label, "")) for label, pattern in self._match),
         )
 
     def _digest(self, labels: Mapping[str, str]) -> bytes:
@@ -183,7 +196,7 @@ def _refuse_cut(text: str, *, openmetrics: bool) -> None:
 
 
 def _split(line: str, length: int) -> tuple[str, str]:
-    """Return the labels, without their braces, and the value of a line whose name has this length."""
+    """Return the labels, in their braces, and the value of a line whose name has this length."""
     match = _SAMPLE.fullmatch(line, length)
     if match is None:
         raise PageUnusable(f"has a line that is not valid: {line[:_SHOWN]}")
@@ -208,6 +221,8 @@ def _read_labels(text: str, line: str) -> Iterator[tuple[str, str]]:
 
 def _count(number: str, line: str) -> Decimal:
     """Return the shortest decimal of a counter's value."""
+    if len(number) <= _EXACT_DIGITS and number.isdigit() and number.isascii():
+        return Decimal(number)
     value = float(number) if _NUMBER.fullmatch(number) else -1.0
     if value < 0 or not isfinite(value):
         raise PageUnusable(f"has a value that no counter has: {line[:_SHOWN]}")

@@ -3,21 +3,28 @@
 import asyncio
 import sqlite3
 import sys
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sidecar.adapters.ledger import integrity, taking
+from sidecar.adapters.ledger import integrity, series, taking
 from sidecar.adapters.ledger.file import open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.adapters.ledger.series_rows import read_state
 from sidecar.adapters.ledger.store import Store
+from sidecar.domain.metering.denial import Right
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Tags
-from sidecar.domain.metering.hours import to_micros
-from sidecar.domain.metering.series import Outcome, SeriesBatch, SeriesSample
+from sidecar.domain.metering.hours import hour_of_micros, to_micros
+from sidecar.domain.metering.series import JITTER, Outcome, SeriesBatch, SeriesSample
 from tests.adapters.ledger.conftest import OpenBooks
 from tests.support.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, UNBILLED_LATE, Books
 
@@ -110,17 +117,69 @@ def test_gone_series_are_not_read(counting: Books, monkeypatch: pytest.MonkeyPat
     counting.take_series(page(counting, {f"gone{number}": "1" for number in range(700)}))
     scrape(counting, a="1", b="1")
     read: list[bytes] = []
-    stored = Store.rows
+    rows, tuples = Store.rows, Store.tuples
 
-    def watched(store: Store, statement: str, *values: object) -> list[sqlite3.Row]:
-        found = stored(store, statement, *values)
+    def watched_rows(store: Store, statement: str, *values: object) -> list[sqlite3.Row]:
+        found = rows(store, statement, *values)
         read.extend(row["key"] for row in found if "key" in row.keys())  # noqa: SIM118 - a row is no mapping
         return found
 
-    monkeypatch.setattr(Store, "rows", watched)
+    def watched_tuples(store: Store, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        found = tuples(store, statement, *values)
+        read.extend(key for key, *_ in found)
+        return found
+
+    monkeypatch.setattr(Store, "rows", watched_rows)
+    monkeypatch.setattr(Store, "tuples", watched_tuples)
     scrape(counting, a="2", b="1", gone7="3")
     assert [b"a", b"b", b"gone7"] == sorted(read)
     assert "705" == counting.shown()["accepted"]
+
+
+PAGES = st.lists(
+    st.tuples(
+        st.dictionaries(
+            st.sampled_from("abc"),
+            st.tuples(
+                st.sampled_from(["0", "1", "2", "7", "7.5", "100", "1E+4", "99999999999"]),
+                st.sampled_from([None, -1, 1, JITTER, 5 * JITTER]),
+            ),
+        ),
+        st.sampled_from(Right),
+        st.sampled_from([MINUTE, HOUR]),
+    ),
+    max_size=8,
+)
+
+
+@pytest.mark.parametrize("scale", ["1", "0.001", "0.3333333"])
+@given(pages=PAGES)
+@settings(max_examples=60, deadline=None)
+def test_simple_case_is_stored_alike(scale: str, pages: list[tuple[dict[str, Any], Right, timedelta]]) -> None:
+    """A ledger that judges each series by itself has the same buckets, outcomes and states."""
+
+    def play(path: Path) -> list[object]:
+        found: list[object] = []
+        with closing(Books(path, durable=False)) as books:
+            books.begin_series(requests="here")
+            for values, right, after in pages:
+                books.pass_time(after)
+                at = to_micros(books.now)
+                samples = [
+                    SeriesSample(name.encode(), RED, Decimal(value), moved and to_micros(NOW) + moved, at)
+                    for name, (value, moved) in values.items()
+                ]
+                batch = SeriesBatch("requests", samples, Decimal(scale), at, right=right, right_since=at - 1)
+                (receipt,) = books.take_series(batch)
+                states = [read_state(row, (at, hour_of_micros(at))) for row in books.store.rows("SELECT * FROM series")]
+                found += [+Counter(receipt.outcomes), receipt.millionths, books.buckets(), states]
+        return found
+
+    with TemporaryDirectory() as folder:
+        fast = play(Path(folder, "fast.db"))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(series, "judge_plain", lambda *_: None)
+            assert play(Path(folder, "full.db")) == fast
 
 
 def test_new_series_of_a_running_app(counting: Books) -> None:

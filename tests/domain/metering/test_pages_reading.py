@@ -51,6 +51,37 @@ def test_lines_of_the_metric() -> None:
     assert [((), Decimal(7), start), ((), Decimal(1500), start), ((), Decimal(2), start)] == shown(read(PAGE))
 
 
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ('requests_total{code="200"} 8', "8"),
+        ('requests_total{code="200"} 0008', "8"),
+        ('requests_total{code="200"}\t8', "8"),
+        ('requests_total{code="200"}  8 ', "8"),
+        ('requests_total{code="200"} 8 1763900000', "8"),
+        ('requests_total{code="200"} 8 # {trace="7"} 1', "8"),
+        ('requests_total{code="200"} 8.5', "8.5"),
+        ('requests_total{code="200"} 9007199254740993', "9007199254740992"),
+        ('requests_total{code="200"} \u0668', None),
+        ('requests_total{code="200"} -8', None),
+        ('requests_total{code="200"} NaN', None),
+        ('requests_total{code="200"} 8\nrequests_total{code="200"} 8', None),
+    ],
+)
+def test_line_of_a_known_series(line: str, expected: str | None) -> None:
+    """A series that was on the page before is read as one that was not."""
+    reader = PageReader(SOURCE)
+    (before,) = reader.read('requests_total{code="200"} 7\n', AT, openmetrics=False).samples
+    text = f"{line}\n"
+    if expected is None:
+        for each in (reader, PageReader(SOURCE)):
+            with pytest.raises(PageUnusable):
+                each.read(text, AT, openmetrics=False)
+    else:
+        assert [before._replace(value=Decimal(expected))] == reader.read(text, AT, openmetrics=False).samples
+        assert read(text).samples == reader.read(text, AT, openmetrics=False).samples
+
+
 def test_match_and_tags() -> None:
     """An expression matches a whole value, and labels become tags."""
     source = Prometheus("u", "requests_total", (("code", "2.."),), (("tenant", "Customer"),))

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.domain.metering.hours import Hour, hour_of, hour_of_micros, to_micros
@@ -17,12 +17,15 @@ from sidecar.domain.metering.series import (
     MOST_SEEN,
     RENDERED_WITHIN,
     Judgement,
+    Outcome,
     SeriesSample,
     SeriesState,
     SourceTerms,
     Temporality,
     bound_hour,
+    is_same_start,
     judge,
+    judge_plain,
     shortest,
 )
 
@@ -318,3 +321,27 @@ def test_bounded_hour() -> None:
     this_hour = hour_of_micros(NOW)
     assert this_hour == bound_hour(Hour(this_hour + 3600), this_hour)
     assert this_hour - week == bound_hour(Hour(0), this_hour)
+
+
+@given(
+    before=st.decimals(0, 10**13, places=1) | st.integers(0, 10**13).map(Decimal),
+    more=st.integers(-3, 10**6) | st.decimals(0, 10, places=2),
+    scale=st.sampled_from(["1", "0.001", "0.000001", "0.0000001", "0.333333", "12.5", "1000000"]).map(Decimal),
+    moved=st.integers(-2, 2).map(lambda each: each * JITTER // 2),
+    known=st.booleans(),
+)
+@settings(max_examples=500)
+def test_simple_case_is_judged_alike(
+    before: Decimal, more: Decimal, scale: Decimal, moved: int, *, known: bool
+) -> None:
+    """What the fast way bills, and keeps, is what the judge bills and keeps."""
+    terms = replace(TERMS, scale=scale)
+    state = SeriesState(before, NOW if known else None, NOW + 1, hour_of_micros(NOW + 1))
+    shown = max(before + more, Decimal(0))
+    factor = terms.factor
+    found = judge(state, sample(str(shown), 1, NOW + moved if known else None), terms)
+    fast = None if factor is None else judge_plain(str(before), str(shown), factor)
+    if fast is None or not is_same_start(state.started_at, NOW + moved if known else None):
+        return
+    kept = state._replace(value=shown, at=found.state.at, hour=found.state.hour)
+    assert (Outcome.INCREASED, fast, kept) == (found.outcome, found.millionths, found.state)
