@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.histogram import Histogram
@@ -36,6 +36,12 @@ class UsageStore(Protocol):
         """Store the batches in one durable commit and return the fate of each."""
 
 
+class _Waiting(NamedTuple):
+    batch: UsageBatch
+    future: asyncio.Future[Receipt]
+    arrived: float
+
+
 class UsageIntake:
     """The way of usage events into the ledger."""
 
@@ -46,28 +52,27 @@ class UsageIntake:
         self._gate = gate
         self._clock = clock
         self._most_waiting = most_waiting
-        self._waiting: deque[tuple[UsageBatch, asyncio.Future[Receipt]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._events_waiting = 0
         self._wake = asyncio.Event()
         self._closed = False
         self.accepted = 0
         self.duplicates = 0
         self.taking = Histogram(*_BOUNDS)
-        """From the call of `take` to its durable answer, of what was taken; real time, whatever the clock shows."""
+        """From the call of `take` to the durable commit, of what was taken; real time, whatever the clock shows."""
         self.committing = Histogram(*_BOUNDS)
         """From handing batches to the ledger to their durable commit; real time."""
         self.last_taken: float = float("-inf")
         """When a batch last came, by the loop's own time."""
 
-    async def take(self, batch: UsageBatch) -> Receipt:
-        """Return once the batch is on disk.
+    def take(self, batch: UsageBatch) -> asyncio.Future[Receipt]:
+        """Return a future that has its receipt once the batch is on disk, or UsageRefused as its exception.
 
         Raises:
-            UsageRefused: One of its kinds; nothing of the batch is stored.
+            UsageRefused: The batch does not wait for the disk; nothing of it is stored.
         """
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        self.note_arrival()
+        began = self.last_taken = loop.time()
         entitlement = self._gate.entitlement()
         if entitlement.state is State.DENIED:
             raise NotEntitled(entitlement.detail)
@@ -76,12 +81,10 @@ class UsageIntake:
         if self._waiting and self._events_waiting + len(batch.events) > self._most_waiting:
             raise Overloaded(f"{self._events_waiting} events wait for the disk")
         future: asyncio.Future[Receipt] = loop.create_future()
-        self._waiting.append((batch, future))
+        self._waiting.append(_Waiting(batch, future, began))
         self._events_waiting += len(batch.events)
         self._wake.set()
-        receipt = await future
-        self.taking.observe(loop.time() - began)
-        return receipt
+        return future
 
     def note_arrival(self) -> None:
         """Note that usage came, by whatever way; a drain waits until no more comes."""
@@ -107,26 +110,28 @@ class UsageIntake:
     async def _store_next(self) -> int:
         """Store the batches that wait, as many as one commit may hold; how many batches that were."""
         group = [self._waiting.popleft()]
-        events = len(group[0][0].events)
-        while self._waiting and events + len(self._waiting[0][0].events) <= MOST_TOGETHER:
+        events = len(group[0].batch.events)
+        while self._waiting and events + len(self._waiting[0].batch.events) <= MOST_TOGETHER:
             group.append(self._waiting.popleft())
-            events += len(group[-1][0].events)
+            events += len(group[-1].batch.events)
         self._events_waiting -= events
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            fates = await self._store.take([batch for batch, _ in group], self._clock.now())
+            fates = await self._store.take([each.batch for each in group], self._clock.now())
         except LedgerUnavailable as error:
             fates = [LedgerUnavailable(str(error), error.retry_after) for _ in group]
         else:
             self.committing.observe(loop.time() - began)
-        for (_, future), fate in zip(group, fates, strict=True):
+        ended = loop.time()
+        for (_, future, arrived), fate in zip(group, fates, strict=True):
             if isinstance(fate, Receipt):
                 self.accepted += fate.accepted
                 self.duplicates += fate.duplicates
             if future.done():  # the caller has gone; what it sent is stored all the same
                 continue
             if isinstance(fate, Receipt):
+                self.taking.observe(ended - arrived)
                 future.set_result(fate)
             else:
                 future.set_exception(fate)

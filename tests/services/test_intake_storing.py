@@ -36,11 +36,11 @@ class Desk:
         self.intake = UsageIntake(store=self.store, gate=self.gate, clock=clock, most_waiting=most_waiting)
         self.writer = asyncio.create_task(self.intake.run())
 
-    def send(self, batch: UsageBatch = ONE) -> asyncio.Task[Receipt]:
+    def send(self, batch: UsageBatch = ONE) -> asyncio.Future[Receipt]:
         """Let a caller send a batch."""
-        return asyncio.create_task(self.intake.take(batch))
+        return self.intake.take(batch)
 
-    async def busy(self) -> asyncio.Task[Receipt]:
+    async def busy(self) -> asyncio.Future[Receipt]:
         """Let a first caller hold the disk."""
         self.store.disk.clear()
         first = self.send()

@@ -192,8 +192,11 @@ class FakeIntake:
     gate: asyncio.Event | None = None
     """Batches wait for it where it is set."""
 
-    async def take(self, batch: UsageBatch) -> Receipt:
+    def take(self, batch: UsageBatch) -> asyncio.Future[Receipt]:
         """Note the batch; wait or refuse where the test wants it."""
+        return asyncio.ensure_future(self._take(batch))
+
+    async def _take(self, batch: UsageBatch) -> Receipt:
         self.entered.set()
         if self.gate is not None:
             await self.gate.wait()

@@ -72,14 +72,22 @@ class BearerToken:
         """Read the token for the first time; raises TokenFileUnusable if there is none to read."""
         await asyncio.to_thread(self._read)
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the file is to be looked at again, which `check` does."""
+        return asyncio.get_running_loop().time() >= self._look_again_at
+
     async def check(self, request: web.BaseRequest) -> None:
         """Refuse a request without the token; raises HttpProblem (unauthorized)."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._look_again_at:
-            self._look_again_at = now + LOOK_AGAIN_SECONDS
+        if self.is_due:
+            self._look_again_at = asyncio.get_running_loop().time() + LOOK_AGAIN_SECONDS
             # Between two versions of a mounted secret the file may be missing: the last one still counts.
             with suppress(TokenFileUnusable):
                 await asyncio.to_thread(self._read)
+        self.compare(request)
+
+    def compare(self, request: web.BaseRequest) -> None:
+        """Refuse a request without the token as it was read last; raises HttpProblem (unauthorized)."""
         match = _BEARER.fullmatch(request.headers.get(hdrs.AUTHORIZATION, ""))
         given = match[1].encode(errors="surrogateescape") if match is not None else b""
         if not hmac.compare_digest(given, self._token):

@@ -30,8 +30,8 @@ class ConcurrencyLimit:
         self._closes = closes
         self._taken = 0
 
-    def __enter__(self) -> None:
-        """Begin a use.
+    def begin(self) -> None:
+        """Begin a use, which `end` ends.
 
         Raises:
             Problem: overloaded.
@@ -41,9 +41,17 @@ class ConcurrencyLimit:
             raise busy(ProblemKind.OVERLOADED, detail, _RETRY_AFTER, closes=self._closes)
         self._taken += 1
 
+    def end(self) -> None:
+        """End a use."""
+        self._taken -= 1
+
+    def __enter__(self) -> None:
+        """Begin a use; raises as `begin` does."""
+        self.begin()
+
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
         """End the use."""
-        self._taken -= 1
+        self.end()
 
 
 class MemoryBudget:

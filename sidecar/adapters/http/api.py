@@ -7,10 +7,10 @@ on the app's own hot path.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +20,8 @@ from sidecar import serializers as views
 from sidecar.adapters.http.access import BearerToken, check_host
 from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, ConcurrencyLimit, MemoryBudget
 from sidecar.adapters.http.attestation_requests import read_nonce
-from sidecar.adapters.http.bodies import read_body
-from sidecar.adapters.http.client_connection import ClientConnection
+from sidecar.adapters.http.bodies import read_arrived, read_body
+from sidecar.adapters.http.client_connection import ClientConnection, Direct, Found, Later
 from sidecar.adapters.http.licenses import CHECKOUTS, ENTITLEMENTS, ONE_CHECKOUT, LicensePaths
 from sidecar.adapters.http.listening import Handler, Listener
 from sidecar.adapters.http.openapi import describe
@@ -30,7 +30,7 @@ from sidecar.adapters.http.ports import ExportIntake, Gate, Health, Intake, Ledg
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
 from sidecar.adapters.http.queries import after_of, poll_of, record_query_of, refuse_query
 from sidecar.adapters.http.replies import Reply, encode, reply, reply_json
-from sidecar.adapters.http.usage_requests import UsageReader
+from sidecar.adapters.http.usage_requests import LARGE_BODY, UsageReader
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, SlowDown
 from sidecar.domain.metering.events import (
     Dimension,
@@ -39,6 +39,7 @@ from sidecar.domain.metering.events import (
     LedgerUnavailable,
     NotEntitled,
     Overloaded,
+    Receipt,
     UsageRefused,
 )
 from sidecar.domain.metering.validation import MOST_FAULTS
@@ -127,6 +128,10 @@ class ApiServer:
             "/openapi.json": _route(GET=self._openapi),
         }
         self._exports = ExportPath(dimensions, services.exports, self._memory, self._requests)
+        self._direct: Mapping[tuple[str, str], Direct] = {
+            (hdrs.METH_GET, "/v1/entitlement"): self._entitlement_directly,
+            (hdrs.METH_POST, _USAGE): self._take_usage_directly,
+        }
         self._routes[EXPORTS] = _route(POST=self._exports.take)
         licenses = LicensePaths(services.licenses, self._memory, self._requests)
         self._routes[CHECKOUTS] = _route(GET=licenses.listing, POST=licenses.check_out)
@@ -146,11 +151,11 @@ class ApiServer:
         if self._token is not None:
             await self._token.load()
         await self._exports.load()
-        tcp = Listener(self._answer_over_tcp)
+        tcp = Listener(self._answer_over_tcp, self._answer_directly_over_tcp)
         await tcp.listen_tcp(self._address.host, self._address.port, "api.port")
         self._listeners.append(tcp)
         if self._address.unix_socket is not None:
-            local = Listener(self._answer)
+            local = Listener(self._answer, self._answer_directly)
             try:
                 await local.listen_unix(self._address.unix_socket, "api.socket")
             except BaseException:
@@ -189,15 +194,43 @@ class ApiServer:
             if self._token is not None:
                 await self._token.check(request)
             return await self._handler_of(request)(request)
-        except HttpProblem as problem:
-            return self._refuse(request, problem)
-        except UsageRefused as refusal:
-            return self._refuse(request, _problem_of(refusal))
+        except (HttpProblem, UsageRefused) as refusal:
+            return self._refuse(request, refusal)
         except Exception:
             self._count(request, ProblemKind.INTERNAL_ERROR)  # the listener answers and logs it
             raise
 
-    def _refuse(self, request: web.BaseRequest, problem: HttpProblem) -> Reply:
+    def _answer_directly_over_tcp(self, request: web.BaseRequest, later: Later) -> Reply | bool:
+        try:
+            check_host(request)
+        except HttpProblem:
+            return False
+        return self._answer_directly(request, later)
+
+    def _answer_directly(self, request: web.BaseRequest, later: Later) -> Reply | bool:
+        """Answer the two questions that apps ask all the time (see `ClientConnection`); leave the others."""
+        direct = self._direct.get((request.method, request.raw_path))
+        if direct is None or (self._token is not None and self._token.is_due):
+            return False
+        return self._refuse_faults(request, partial(self._admit_directly, direct, request, later))
+
+    def _admit_directly(self, direct: Direct, request: web.BaseRequest, later: Later) -> Reply | bool:
+        if self._token is not None:
+            self._token.compare(request)
+        return direct(request, later)
+
+    def _refuse_faults(self, request: web.BaseRequest, work: Callable[[], Found]) -> Found | Reply:
+        """Return what `work` returns, or the answer of the refusal that it raises."""
+        try:
+            return work()
+        except (HttpProblem, UsageRefused) as refusal:
+            return self._refuse(request, refusal)
+        except Exception:
+            self._count(request, ProblemKind.INTERNAL_ERROR)  # the connection answers and logs it
+            raise
+
+    def _refuse(self, request: web.BaseRequest, refusal: HttpProblem | UsageRefused) -> Reply:
+        problem = refusal if isinstance(refusal, HttpProblem) else _problem_of(refusal)
         self._count(request, problem.kind)
         return refuse_export(request, problem) if request.path == EXPORTS else answer(problem)
 
@@ -228,6 +261,9 @@ class ApiServer:
             with self._poll_limit:
                 entitlement = await self._wait_while(request, entitlement, poll.wait)
         return reply(_entitlement_body(entitlement))
+
+    def _entitlement_directly(self, _request: web.BaseRequest, _later: Later) -> Reply:
+        return reply(_entitlement_body(self._gate.entitlement()))
 
     async def _wait_while(self, request: web.BaseRequest, seen: Entitlement, wait: timedelta) -> Entitlement:
         """Wait for another state than that of `seen`, until the client leaves or the listener stops."""
@@ -265,7 +301,30 @@ class ApiServer:
                 receipt = await self._intake.take(batch)
         finally:
             self._memory.release(size)
-        return reply(b'{"accepted": %d, "duplicates": %d}\n' % (receipt.accepted, receipt.duplicates), status=202)
+        return _accepted(receipt)
+
+    def _take_usage_directly(self, request: web.BaseRequest, later: Later) -> Reply | bool:
+        if not 0 < (request.content_length or 0) <= LARGE_BODY:
+            return False
+        body = read_arrived(request, self._memory)
+        size = len(body)
+
+        def finish(future: asyncio.Future[Receipt]) -> None:
+            self._requests.end()
+            self._memory.release(size)
+            later(partial(self._refuse_faults, request, lambda: _accepted(future.result())))
+
+        try:
+            self._requests.begin()
+            try:
+                self._intake.take(self._reader.read_small(request, body, self._clock.now())).add_done_callback(finish)
+            except BaseException:
+                self._requests.end()
+                raise
+        except BaseException:
+            self._memory.release(size)
+            raise
+        return True
 
     async def _open_buckets(self, request: web.BaseRequest) -> Reply:
         after = after_of(request)
@@ -302,6 +361,10 @@ def _route(**methods: Handler) -> _Route:
 @lru_cache(maxsize=1)  # judged anew at every read; only the text of the same judgment is kept
 def _entitlement_body(entitlement: Entitlement) -> bytes:
     return encode(views.entitlement_members(entitlement))
+
+
+def _accepted(receipt: Receipt) -> Reply:
+    return reply(b'{"accepted": %d, "duplicates": %d}\n' % (receipt.accepted, receipt.duplicates), status=202)
 
 
 def _problem_of(refusal: UsageRefused) -> HttpProblem:

@@ -30,10 +30,7 @@ async def read_body(
     content = request.content
     _check_size(request.content_length or 0, most)
     if content.is_eof():  # the common case: a small body that came with its headers
-        whole = content.read_nowait()
-        _check_size(len(whole), most)
-        memory.hold(len(whole))
-        return whole
+        return read_arrived(request, memory, most)
     await _let_client_send(request)
     body = bytearray()
     try:
@@ -50,6 +47,14 @@ async def read_body(
             raise HttpProblem(ProblemKind.MALFORMED, "the body breaks off or breaks its own framing") from None
         raise
     return bytes(body)
+
+
+def read_arrived(request: web.BaseRequest, memory: MemoryBudget, most: int = MOST_BODY) -> bytes:
+    """Return a body that is complete already, as `read_body` does; raises HttpProblem (too-large or overloaded)."""
+    whole = request.content.read_nowait()
+    _check_size(len(whole), most)
+    memory.hold(len(whole))
+    return whole
 
 
 async def _let_client_send(request: web.BaseRequest) -> None:

@@ -23,6 +23,7 @@ from sidecar.adapters.http.client_connection import (
     LARGEST_LINE,
     MOST_HEADERS,
     ClientConnection,
+    Direct,
     raw_answer,
 )
 from sidecar.adapters.http.problems import ProblemKind, busy
@@ -110,10 +111,17 @@ class Listener(Accepting, web.Server):
     """Takes connections on the addresses of one host, or on a unix socket, and hands their requests to a handler."""
 
     def __init__(
-        self, handle: Handler, *, most_connections: int = MOST_CONNECTIONS, idle_seconds: float = IDLE_SECONDS
+        self,
+        handle: Handler,
+        direct: Direct | None = None,
+        *,
+        most_connections: int = MOST_CONNECTIONS,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
+        """Make the listener; `direct` gets each request first that has arrived whole."""
         Accepting.__init__(self)
         web.Server.__init__(self, handle)
+        self._direct = direct
         self._most_connections = most_connections
         self._idle_seconds = idle_seconds
         self._path: Path | None = None
@@ -122,9 +130,10 @@ class Listener(Accepting, web.Server):
         """Return the protocol of a new connection."""
         return ClientConnection(
             self,
+            self._direct,
             loop=self._running,
             keepalive_timeout=self._idle_seconds,
-            access_log=None,  # type: ignore[arg-type]  # taken since 3.0, though not annotated
+            access_log=None,
             max_line_size=LARGEST_LINE,
             max_field_size=LARGEST_HEADER,
             max_headers=MOST_HEADERS,

@@ -1,5 +1,6 @@
 """What the listeners need from the services and the ledger, as protocols."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
@@ -33,11 +34,11 @@ class Gate(Protocol):
 class Intake(Protocol):
     """Takes usage."""
 
-    async def take(self, batch: UsageBatch) -> Receipt:
-        """Return once the batch is on disk.
+    def take(self, batch: UsageBatch) -> asyncio.Future[Receipt]:
+        """Return a future that has its receipt once the batch is on disk.
 
         Raises:
-            UsageRefused: One of its kinds; nothing was stored.
+            UsageRefused: One of its kinds; nothing was stored. The future may have it as its exception instead.
         """
 
 

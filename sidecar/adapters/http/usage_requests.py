@@ -45,17 +45,26 @@ class UsageReader:
             HttpProblem: malformed, too-large or unsupported-media-type.
             InvalidUsage: At least one event breaks a rule.
         """
-        media = media_of(request)
-        attributes = _binary_attributes(request) if media is Media.JSON else None
-        key = _idempotency_key(request)
-        read = partial(_events, media, attributes, body, self._dimensions, now)
         if len(body) <= LARGE_BODY:
-            return UsageBatch(read(), key)
+            return self.read_small(request, body, now)
+        media, attributes, key = _headers(request)
+        read = partial(_events, media, attributes, body, self._dimensions, now)
         return UsageBatch(await asyncio.get_running_loop().run_in_executor(self._thread, read), key)
+
+    def read_small(self, request: web.BaseRequest, body: bytes, now: datetime) -> UsageBatch:
+        """Return the batch in a body of at most `LARGE_BODY` bytes; raises as `read` does."""
+        media, attributes, key = _headers(request)
+        return UsageBatch(_events(media, attributes, body, self._dimensions, now), key)
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _headers(request: web.BaseRequest) -> tuple[Media, Attributes | None, str | None]:
+    """Return the kind of document, the attributes of a binary CloudEvent, and the Idempotency-Key."""
+    media = media_of(request)
+    return media, _binary_attributes(request) if media is Media.JSON else None, _idempotency_key(request)
 
 
 def _events(
