@@ -19,7 +19,7 @@ from sidecar.domain.metering.events import Dimension, LedgerUnavailable
 from sidecar.domain.metering.hours import end_of, hour_of, to_micros
 from sidecar.domain.metering.measuring import CounterView, SourceState, SourceView
 from sidecar.domain.metering.pages import Page, PageReader, PageUnusable
-from sidecar.domain.metering.series import Outcome, SeriesBatch
+from sidecar.domain.metering.series import SampleOutcome, SeriesBatch
 from sidecar.domain.metering.sources import Prometheus
 from sidecar.domain.ports import Clock
 from sidecar.services.counting import Counters, right_of
@@ -68,7 +68,7 @@ class _Scraper:
     series: int = 0
     folded: int = 0
     unusable: int = 0
-    samples: Counter[Outcome] = field(default_factory=Counter)
+    samples: Counter[SampleOutcome] = field(default_factory=Counter)
     state: SourceState = SourceState.WAITING
     detail: str = ""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 
 
 class LedgerAccess:
-    """The file of a ledger, held by this process. `Ledger` adds the steps."""
+    """The file of a ledger, held by this process. `BoundedAccess` adds its room, `Ledger` the steps."""
 
     def __init__(self, path: Path, space: Space, connect: Callable[[Path], sqlite3.Connection]) -> None:
         self.path = path

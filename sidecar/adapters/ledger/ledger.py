@@ -5,8 +5,8 @@ Every step runs on the ledger's own thread, in one transaction (sidecar.adapters
 
 import sqlite3
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,19 +22,17 @@ from sidecar.adapters.ledger import (
     succeeding,
     taking,
 )
-from sidecar.adapters.ledger.access import LedgerAccess, Result
+from sidecar.adapters.ledger.bounded import BoundedAccess
 from sidecar.adapters.ledger.checkouts import CheckoutTable
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writing
 from sidecar.adapters.ledger.generations import report_change
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
-from sidecar.adapters.ledger.recent import MERGED_PER_STEP
-from sidecar.adapters.ledger.roomwatch import RoomWatch
-from sidecar.adapters.ledger.space import RETRY_AFTER, Room, Space, describe
+from sidecar.adapters.ledger.space import Space
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement.states import Evidence
-from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Receipt, UsageBatch, UsageRefused
+from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, from_micros, to_micros
 from sidecar.domain.metering.probes import ProbeFate
@@ -47,7 +45,7 @@ from sidecar.domain.policy import ProbeHour
 from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
 
 
-class Ledger(LedgerAccess):
+class Ledger(BoundedAccess):
     """A ledger held by this process."""
 
     def __init__(
@@ -69,7 +67,6 @@ class Ledger(LedgerAccess):
         self.courses: Mapping[str, Course] = {}
         """How the submissions of each dimension had gone when the ledger was opened."""
         self.rules = rules
-        self.room_watch = RoomWatch(path)
         self.checkouts = CheckoutTable(self._write, self._read, self._admit_checkout)
         """What License Manager holds for this pod."""
 
@@ -141,11 +138,6 @@ class Ledger(LedgerAccess):
         with suppress(LedgerUnavailable):
             self._look_at_room(store, from_micros(now))
 
-    def _keep_reserve(self, store: Store) -> None:
-        # Without it the ledger works; a full volume is then less well prepared for, and the next turn tries again.
-        with suppress(OSError, sqlite3.Error):
-            self._space.keep_reserve(store.connection, store.totals.buckets(store.connection))
-
     async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
         """Store the batches in one durable commit and return the fate of each.
 
@@ -200,72 +192,8 @@ class Ledger(LedgerAccess):
                     store.recent.merge(store.connection)
         return fates
 
-    def _may_merge(self, store: Store) -> bool:
-        """Return whether there is room for a step of a merge; without it digests wait, and their events stay whole."""
-        try:
-            room = self._space.measure(store.connection, store.totals.buckets(store.connection))
-        except (sqlite3.Error, OSError):
-            return False
-        return self._space.has_room_for_pages(room, MERGED_PER_STEP)
-
-    def _write_within_room(
-        self, store: Store, usage: Sequence[UsageBatch], now: datetime, write: Callable[[], Result], states: int = 0
-    ) -> Result:
-        """Write usage, and the states of so many series, in one transaction if there is room for them."""
-        found = self._write_if_room(store, usage, now, write, states)
-        if isinstance(found, LedgerFull) and self._cut_grown_log(store):
-            found = self._write_if_room(store, usage, now, write, states)
-        if isinstance(found, LedgerFull):
-            self.room_watch.refuse(str(found), now, found.more)
-            self._keep_refusal(store)
-            raise found
-        self._keep_refusal(store)
-        return found
-
-    def _cut_grown_log(self, store: Store) -> bool:
-        """Bring the log back to its size; whether there is more room now."""
-        with _measuring():
-            return self._space.cut_grown_log(store.connection, store.totals.buckets(store.connection))
-
-    def _write_if_room(
-        self, store: Store, usage: Sequence[UsageBatch], now: datetime, write: Callable[[], Result], states: int
-    ) -> Result | LedgerFull:
-        """Write. A refusal is returned: its transaction has written nothing that a rollback undoes."""
-        with store.transaction():
-            # Inside the transaction, because each question outside of one takes and returns the locks of a reader.
-            with _measuring():
-                open_buckets = store.totals.buckets(store.connection)
-                room = self._space.measure(store.connection, open_buckets)
-                full = self._space.refusal(store.connection, room, usage, open_buckets, states)
-            if full is not None:
-                return full
-            self.room_watch.see(room, now)
-            return write()
-
     def _store_usage(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
         return taking.take(store, batches, self.rules, to_micros(now))
-
-    def _admit_checkout(self, store: Store) -> None:
-        with _measuring():
-            room = self._space.measure(store.connection, store.totals.buckets(store.connection))
-        if not room.takes(0):
-            raise LedgerFull(describe(room), RETRY_AFTER, 0)
-
-    def _keep_refusal(self, store: Store) -> None:
-        # A disk that fails is reported by the step itself; the next batch or look tries again.
-        with suppress(sqlite3.Error, LedgerUnavailable):
-            self.room_watch.keep(store)
-
-    async def room(self, now: datetime) -> Room:
-        """Return the room of the ledger, and note how full it is."""
-        return await self._look(lambda store: self._look_at_room(store, now))
-
-    def _look_at_room(self, store: Store, now: datetime) -> Room:
-        with _measuring():
-            room = self._space.measure(store.connection, store.totals.buckets(store.connection))
-        self.room_watch.look(room, now)
-        self._keep_refusal(store)
-        return room
 
     async def mark_reportable(self, hour: Hour) -> None:
         """Note that `hour` is to be reported even if nothing is used in it."""
@@ -413,12 +341,3 @@ class Ledger(LedgerAccess):
             return sum(part.stat().st_size for part in self.path.parent.glob(self.path.name + "*") if part.is_file())
         except OSError:
             return None
-
-
-@contextmanager
-def _measuring() -> Iterator[None]:
-    """Let a volume or a file that does not answer be a ledger that cannot be used."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise LedgerUnavailable(f"the ledger's room cannot be measured: {error}") from error

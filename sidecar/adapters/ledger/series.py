@@ -30,7 +30,7 @@ from sidecar.domain.metering.measuring import dated
 from sidecar.domain.metering.quantity import LARGEST
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.series import (
-    Outcome,
+    SampleOutcome,
     SeriesBatch,
     SeriesReceipt,
     SeriesSample,
@@ -45,7 +45,7 @@ from sidecar.domain.metering.series import (
 
 _CHUNK = 500
 """Keys in one statement; SQLite bounds a statement's variables."""
-_DOUBTFUL = (Outcome.INCONSISTENT, Outcome.HELD)
+_DOUBTFUL = (SampleOutcome.INCONSISTENT, SampleOutcome.HELD)
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Judged:
     gone: list[bytes] = field(default_factory=list)
     """Series that were on the last page and are not on this one."""
     usage: defaultdict[tuple[Hour, Tags], int] = field(default_factory=lambda: defaultdict(int))
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    outcomes: Counter[SampleOutcome] = field(default_factory=Counter)
 
     @property
     def states(self) -> int:
@@ -196,7 +196,7 @@ def _judge_plain(
             judged.steps.append((shown, key))
             billed[sample.tags] += millionths
     if stay or judged.steps:
-        judged.outcomes[Outcome.INCREASED] = stay + len(judged.steps)
+        judged.outcomes[SampleOutcome.INCREASED] = stay + len(judged.steps)
     if not terms.denial.bars(page[0]):
         judged.usage.update({(page[1], tags): millionths for tags, millionths in billed.items() if millionths})
     judged.gone += plain
@@ -216,7 +216,7 @@ def _judge_all(
     for sample in samples:
         row = kept.pop(sample.key, None)
         if row is not None and batch.whole and _stands_still(row, sample):
-            judged.outcomes[Outcome.INCREASED] += 1
+            judged.outcomes[SampleOutcome.INCREASED] += 1
             continue
         state = fresh.get(sample.key) if row is None else read_state(row, page)
         found = judge(state, sample, terms)

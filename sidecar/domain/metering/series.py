@@ -42,7 +42,7 @@ _MOST_UNITS = LARGEST // MILLION
 _NOTHING = Decimal(0)
 
 
-class Outcome(StrEnum):
+class SampleOutcome(StrEnum):
     """What a sample means."""
 
     INCREASED = "increased"  # the difference counts; it may be zero
@@ -126,7 +126,7 @@ class SeriesBatch:
 class SeriesReceipt:
     """What became of a batch; given once it is on disk."""
 
-    outcomes: Mapping[Outcome, int]
+    outcomes: Mapping[SampleOutcome, int]
     """Samples by their meaning."""
     millionths: int
     """What was billed."""
@@ -190,7 +190,7 @@ class SourceTerms:
 class Judgement(NamedTuple):
     """What a sample means for its series, and what is billed for it."""
 
-    outcome: Outcome
+    outcome: SampleOutcome
     state: SeriesState
     millionths: int = 0
     hour: Hour | None = None
@@ -255,7 +255,7 @@ def _judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) 
     if state is None or state.seen is not None:
         return _begin(state, sample, terms)
     if not terms.in_order and sample.at <= state.at:
-        return Judgement(Outcome.STALE, state)
+        return Judgement(SampleOutcome.STALE, state)
     return _judge_next(state, sample, terms)
 
 
@@ -263,9 +263,9 @@ def _judge_next(state: SeriesState, sample: SeriesSample, terms: SourceTerms) ->
     """Judge a sample that follows another one."""
     hour = terms.hour(sample.at)
     outcome = _compare(state, sample, terms)
-    if outcome is Outcome.INCONSISTENT:
+    if outcome is SampleOutcome.INCONSISTENT:
         return _strike(state, sample, terms, strikes=1)
-    if outcome is Outcome.RESET and terms.start(sample) is None:
+    if outcome is SampleOutcome.RESET and terms.start(sample) is None:
         state = _count_reset(state, sample, terms)
         if state.resets > MOST_RESETS:
             return _strike(state, sample, terms, strikes=_HELD)
@@ -273,8 +273,8 @@ def _judge_next(state: SeriesState, sample: SeriesSample, terms: SourceTerms) ->
         state = state._replace(strikes=0)
     after = _moved(state, sample, hour)
     if state.strikes >= _HELD:
-        return Judgement(Outcome.HELD, after)
-    if outcome is Outcome.RESET:
+        return Judgement(SampleOutcome.HELD, after)
+    if outcome is SampleOutcome.RESET:
         return _bill(after._replace(peak=None), outcome, sample.value, state.hour, sample, terms)
     base = state.value
     if state.peak is not None and sample.value >= state.peak:
@@ -300,25 +300,25 @@ def _begin(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) 
     # A series that was sent as deltas before has counted part of its sum.
     known_since = max(terms.since - JITTER, terms.forgotten_at or 0)
     if started is None or started <= known_since or not terms.is_past(started, sample) or state is not None:
-        return Judgement(Outcome.BASE_LINE, after)
+        return Judgement(SampleOutcome.BASE_LINE, after)
     first = terms.hour(started)
     if terms.last_at is not None and terms.last_hour is not None and terms.last_at > started:
         first = terms.last_hour
-    return _bill(after, Outcome.BEGAN, sample.value, min(first, hour), sample, terms)
+    return _bill(after, SampleOutcome.BEGAN, sample.value, min(first, hour), sample, terms)
 
 
-def _compare(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> Outcome:
+def _compare(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> SampleOutcome:
     """Judge a sample by the one before: INCREASED, RESET or INCONSISTENT."""
     lower, started = sample.value < state.value, terms.start(sample)
     if started is None:
-        return Outcome.RESET if lower else Outcome.INCREASED
+        return SampleOutcome.RESET if lower else SampleOutcome.INCREASED
     if state.started_at is not None and _is_same_start(started - state.started_at, terms):
-        return Outcome.INCONSISTENT if lower else Outcome.INCREASED
+        return SampleOutcome.INCONSISTENT if lower else SampleOutcome.INCREASED
     if state.at - JITTER < started and terms.is_past(started, sample):
-        return Outcome.RESET
+        return SampleOutcome.RESET
     if state.started_at is None and not lower:
-        return Outcome.INCREASED
-    return Outcome.INCONSISTENT
+        return SampleOutcome.INCREASED
+    return SampleOutcome.INCONSISTENT
 
 
 def _is_same_start(moved: int, terms: SourceTerms) -> bool:
@@ -336,7 +336,7 @@ def _strike(state: SeriesState, sample: SeriesSample, terms: SourceTerms, strike
         strikes=min(strikes, _HELD),
         struck_at=sample.at,
     )
-    return Judgement(Outcome.INCONSISTENT, after)
+    return Judgement(SampleOutcome.INCONSISTENT, after)
 
 
 def _moved(state: SeriesState, sample: SeriesSample, hour: Hour) -> SeriesState:
@@ -357,22 +357,22 @@ def _judge_delta(state: SeriesState | None, sample: SeriesSample, terms: SourceT
     elif state.seen is None:
         if started < state.at:
             # Cumulative until now: a part of the interval was counted by it.
-            return Judgement(Outcome.BASE_LINE, state._replace(at=sample.at, hour=hour, seen=(point,)))
+            return Judgement(SampleOutcome.BASE_LINE, state._replace(at=sample.at, hour=hour, seen=(point,)))
         state = state._replace(seen=())
     seen = state.seen or ()
     if point in seen:
-        return Judgement(Outcome.DUPLICATE, state)
+        return Judgement(SampleOutcome.DUPLICATE, state)
     if len(seen) == MOST_SEEN and sample.at <= min(at for _, at in seen):
-        return Judgement(Outcome.STALE, state)
+        return Judgement(SampleOutcome.STALE, state)
     kept = tuple(sorted((*seen, point), key=itemgetter(1)))[-MOST_SEEN:]
     if terms.forgotten_at is not None and started < terms.forgotten_at:
-        return Judgement(Outcome.BASE_LINE, state._replace(seen=kept))
+        return Judgement(SampleOutcome.BASE_LINE, state._replace(seen=kept))
     after = state._replace(at=max(sample.at, state.at), hour=max(hour, state.hour), seen=kept)
-    return _bill(after, Outcome.INCREASED, sample.value, min(terms.hour(started), hour), sample, terms)
+    return _bill(after, SampleOutcome.INCREASED, sample.value, min(terms.hour(started), hour), sample, terms)
 
 
 def _bill(
-    after: SeriesState, outcome: Outcome, increase: Decimal, hour: Hour, sample: SeriesSample, terms: SourceTerms
+    after: SeriesState, outcome: SampleOutcome, increase: Decimal, hour: Hour, sample: SeriesSample, terms: SourceTerms
 ) -> Judgement:
     """Bill what the increase and the rest make together, down to a whole millionth."""
     if not increase:

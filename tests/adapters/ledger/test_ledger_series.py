@@ -24,7 +24,7 @@ from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.denial import Right
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Tags
 from sidecar.domain.metering.hours import hour_of_micros, to_micros
-from sidecar.domain.metering.series import JITTER, Outcome, SeriesBatch, SeriesSample
+from sidecar.domain.metering.series import JITTER, SampleOutcome, SeriesBatch, SeriesSample
 from tests.adapters.ledger.conftest import OpenBooks
 from tests.support.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, UNBILLED_LATE, Books
 
@@ -39,7 +39,7 @@ def page(books: Books, values: dict[str, str], *, started: int | None = None, ta
     return SeriesBatch("requests", samples, Decimal(1), at)
 
 
-def scrape(books: Books, after: timedelta = MINUTE, *, tags: Tags = (), **values: str) -> dict[Outcome, int]:
+def scrape(books: Books, after: timedelta = MINUTE, *, tags: Tags = (), **values: str) -> dict[SampleOutcome, int]:
     """Take a page some time later, and return what its samples mean."""
     books.pass_time(after)
     return dict(books.take_series(page(books, values, tags=tags))[0].outcomes)
@@ -59,8 +59,8 @@ def counting(books: Books) -> Books:
 
 def test_increases_are_billed(counting: Books) -> None:
     """A series that has started with the app counts from zero, then by its increases."""
-    assert {Outcome.BEGAN: 2} == scrape(counting, a="3", b="4")
-    assert {Outcome.INCREASED: 2} == scrape(counting, a="3.5", b="4")
+    assert {SampleOutcome.BEGAN: 2} == scrape(counting, a="3", b="4")
+    assert {SampleOutcome.INCREASED: 2} == scrape(counting, a="3.5", b="4")
     assert {"accepted": "7.5", "open": "7.5"} == counting.shown()
 
 
@@ -83,7 +83,7 @@ def test_other_pod_starts_anew(counting: Books) -> None:
     start = to_micros(counting.now) + 1
     counting.pass_time(MINUTE)
     (receipt,) = counting.take_series(page(counting, {"a": "2"}, started=start))
-    assert ({Outcome.BEGAN: 1}, "5") == (receipt.outcomes, counting.shown()["accepted"])
+    assert ({SampleOutcome.BEGAN: 1}, "5") == (receipt.outcomes, counting.shown()["accepted"])
     counting.prune()
     assert [("pod-2",)] == list(
         map(tuple, counting.store.rows("SELECT uid FROM source JOIN pod ON pod.id = source.pod"))
@@ -232,9 +232,9 @@ def test_several_samples_in_one_push(counting: Books) -> None:
     samples = [SeriesSample(b"a", (), Decimal(value), start, at + value) for value in (3, 5)]
     batch = SeriesBatch("requests", samples, Decimal(1), at, whole=False)
     (receipt,) = counting.take_series(batch)
-    assert {Outcome.BEGAN: 1, Outcome.INCREASED: 1} == receipt.outcomes
+    assert {SampleOutcome.BEGAN: 1, SampleOutcome.INCREASED: 1} == receipt.outcomes
     (receipt,) = counting.take_series(batch)
-    assert {Outcome.STALE: 2} == receipt.outcomes
+    assert {SampleOutcome.STALE: 2} == receipt.outcomes
     assert "5" == counting.shown()["accepted"]
 
 
@@ -243,11 +243,11 @@ def test_another_origin_counts_nothing_old(counting: Books) -> None:
     scrape(counting, a="3")
     counting.pass_time(MINUTE)
     counting.begin_series(requests="elsewhere")
-    assert {Outcome.INCREASED: 1, Outcome.BASE_LINE: 1} == scrape(counting, a="3", b="100")
+    assert {SampleOutcome.INCREASED: 1, SampleOutcome.BASE_LINE: 1} == scrape(counting, a="3", b="100")
     counting.begin_series()
     assert 0 == counting.count("series")
     counting.begin_series(requests="elsewhere")
-    assert {Outcome.BASE_LINE: 2} == scrape(counting, a="50", b="100")
+    assert {SampleOutcome.BASE_LINE: 2} == scrape(counting, a="50", b="100")
     assert "3" == counting.shown()["accepted"]
 
 
@@ -258,7 +258,7 @@ def test_gone_series_are_dropped(counting: Books) -> None:
     counting.pass_time(28 * HOUR)
     counting.prune()
     assert {b"a"} == rows(counting).keys()
-    assert {Outcome.INCREASED: 1, Outcome.BASE_LINE: 1} == scrape(counting, a="5", b="4")
+    assert {SampleOutcome.INCREASED: 1, SampleOutcome.BASE_LINE: 1} == scrape(counting, a="5", b="4")
     assert "9" == counting.shown()["accepted"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.domain.metering.hours import to_micros
-from sidecar.domain.metering.series import Outcome, SeriesBatch, SeriesSample
+from sidecar.domain.metering.series import SampleOutcome, SeriesBatch, SeriesSample
 from tests.support.books import HOUR, MINUTE, NOW, Books
 
 APP = to_micros(NOW) + 1
@@ -31,7 +31,7 @@ def original(tmp_path: Path, *, whole: bool) -> Iterator[Books]:
         yield books
 
 
-def show(books: Books, value: str, started: int | None, *, whole: bool) -> dict[Outcome, int]:
+def show(books: Books, value: str, started: int | None, *, whole: bool) -> dict[SampleOutcome, int]:
     """Take a sample a minute later, and return what it means."""
     books.pass_time(MINUTE)
     at = to_micros(books.now)
@@ -52,7 +52,7 @@ def test_pod_on_a_copy_counts_its_own_app(original: Books, *, whole: bool) -> No
     with closing(copy_of(original, "pod-2")) as copy:
         copy.begin_series(requests="here")
         show(original, "10", APP, whole=whole)
-        assert {Outcome.BEGAN: 1} == show(copy, "2", to_micros(copy.now), whole=whole)
+        assert {SampleOutcome.BEGAN: 1} == show(copy, "2", to_micros(copy.now), whole=whole)
         assert ("10", "5") == (original.shown()["accepted"], copy.shown()["accepted"])
 
 
@@ -61,7 +61,7 @@ def test_app_that_is_older_than_the_pod_on_the_copy(original: Books, started: in
     """A counter of before this pod, whatever pod it was of, begins at what it shows."""
     with closing(copy_of(original, "pod-2")) as copy:
         copy.begin_series(requests="here")
-        assert {Outcome.BASE_LINE: 1} == show(copy, "100", started, whole=whole)
+        assert {SampleOutcome.BASE_LINE: 1} == show(copy, "100", started, whole=whole)
         assert "3" == copy.shown()["accepted"]
 
 
@@ -70,5 +70,5 @@ def test_older_file_under_the_same_pod(original: Books, *, whole: bool) -> None:
     with closing(copy_of(original, "pod-1")) as restored:
         restored.begin_series(requests="here")
         restored.pass_time(3 * HOUR)
-        assert {Outcome.INCREASED: 1} == show(restored, "10", APP, whole=whole)
+        assert {SampleOutcome.INCREASED: 1} == show(restored, "10", APP, whole=whole)
         assert {("requests", 10, ()): "10"} == restored.buckets()

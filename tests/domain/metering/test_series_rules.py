@@ -17,7 +17,7 @@ from sidecar.domain.metering.series import (
     MOST_SEEN,
     RENDERED_WITHIN,
     Judgement,
-    Outcome,
+    SampleOutcome,
     SeriesSample,
     SeriesState,
     SourceTerms,
@@ -344,4 +344,4 @@ def test_simple_case_is_judged_alike(
     if fast is None or not is_same_start(state.started_at, NOW + moved if known else None):
         return
     kept = state._replace(value=shown, at=found.state.at, hour=found.state.hour)
-    assert (Outcome.INCREASED, fast, kept) == (found.outcome, found.millionths, found.state)
+    assert (SampleOutcome.INCREASED, fast, kept) == (found.outcome, found.millionths, found.state)
