@@ -87,7 +87,9 @@ def compact(store: Events, *, now: int, before: int, tallied_from: int = 0, may_
         made[1] += row["millionths"]
     for key, (events, quantity) in sums.items():
         tally(store, key, events, quantity)
-    _digest(store, [row for row in going if row["id"] is not None and row["seq"] > store.recent.merged_to], before)
+    # A merge knows nothing of the rows of the version before, though their numbers are lower than those of its own.
+    owing = [row for row in going if row["content"] is None or row["seq"] > store.recent.merged_to]
+    _digest(store, [row for row in owing if row["id"] is not None], before)
     tables = ("event", "event_by_id") if store.recent.has_old else ("event",)
     for table in tables:
         store.connection.executemany(f"DELETE FROM {table} WHERE seq = ?", [(row["seq"],) for row in going])

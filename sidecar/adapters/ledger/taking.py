@@ -31,8 +31,6 @@ from sidecar.domain.metering.rules import MeteringRules, Placement, placement
 
 _CHUNK = 500
 """Ids in one statement; SQLite bounds a statement's variables."""
-_SEARCHED = 1_000_000
-"""Whole events, the last ones, among which that of a reused id is searched: a fifth of a second."""
 
 _INSERT = (
     "INSERT INTO event (seq, content, id, dimension, tag_set, millionths, value, given_at, counted_at, hour, pod,"
@@ -102,7 +100,7 @@ def _contents(store: Store, events: Sequence[UsageEvent], ids: Sequence[bytes]) 
     """Return the content digests of those ids that were taken before."""
     found = digests.find(store.connection, ("temp.recent_id", "event_digest"), ids) if ids else {}
     if store.recent.has_old:
-        old = _whole(store, "named_event_by_id WHERE", [event.id for event in events if event.id is not None])
+        old = _whole(store, _OLD_EVENTS, [event.id for event in events if event.id is not None])
         found.update((digests.digest_id(id_), digests.digest_content(fields)) for id_, fields in old.items())
     return found
 
@@ -112,8 +110,9 @@ def _differences(
 ) -> Iterator[UsageFault]:
     """Yield a fault for each event whose id was used before, for an event that differs."""
     ids = [events[index].id or "" for index in differing]
-    whole = _whole(store, "named_event_by_id WHERE", ids) if store.recent.has_old else {}
-    whole |= _whole(store, f"named_event WHERE seq >= {store.recent.next_seq - _SEARCHED} AND", ids)
+    whole = _whole(store, _RECENT_EVENTS, [digests.digest_id(each) for each in ids])
+    if store.recent.has_old:
+        whole |= _whole(store, _OLD_EVENTS, ids)
     for index in differing:
         event = events[index]
         identifier = event.id or ""
@@ -159,15 +158,25 @@ def _difference(before: Fields, after: Fields) -> str | None:
     return next((name for name, old, new in zip(names, before, after, strict=True) if old != new), None)
 
 
-def _whole(store: Store, view: str, ids: Sequence[str]) -> dict[str, Fields]:
-    """Return the fields of those ids whose events are whole, from a view of them, which may have a condition."""
+_OLD_EVENTS = "named_event_by_id AS event WHERE event.id"
+_RECENT_EVENTS = "temp.recent_id AS recent CROSS JOIN named_event AS event ON event.seq = recent.seq WHERE recent.id"
+
+
+def _whole(store: Store, place: str, keys: Sequence[str] | Sequence[bytes]) -> dict[str, Fields]:
+    """Return the fields of whole events by their ids.
+
+    Args:
+        store: The ledger.
+        place: Where they are looked for by their keys: the rows of the version before by id, others by the digest of
+            the id, while it is in memory. The rest could only be found by reading every event of the hour.
+        keys: Ids or digests.
+    """
     whole: dict[str, Fields] = {}
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
+    for start in range(0, len(keys), _CHUNK):
+        chunk = keys[start : start + _CHUNK]
         marks = ",".join("?" * len(chunk))
-        for row in store.rows(
-            f"SELECT id, name, millionths, value, given_at, tags FROM {view} id IN ({marks})", *chunk
-        ):
+        statement = f"SELECT event.id, name, millionths, value, given_at, tags FROM {place} IN ({marks})"
+        for row in store.rows(statement, *chunk):
             fields = row["name"], row["millionths"], row["value"], row["given_at"], read_tags(row["tags"])
             whole[row["id"]] = fields
     return whole

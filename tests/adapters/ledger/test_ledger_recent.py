@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.adapters.ledger import compaction, conservation, digests, integrity, queries, recent
+from sidecar.adapters.ledger import compaction, conservation, digests, integrity, queries, recent, taking
 from sidecar.adapters.ledger.digests import Fields
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.recent import RecentIds
@@ -104,16 +104,33 @@ def test_restart_reads_what_was_not_merged(books: Books) -> None:
     assert 1 == in_memory(books)
 
 
-@pytest.mark.parametrize("merged", [False, True])
-def test_differing_field_is_named(books: Books, *, merged: bool) -> None:
-    """While its hour is open a reused id is refused by the field that differs, wherever its digest lies."""
+def test_differing_field_is_named(books: Books) -> None:
+    """While its digest is in memory a reused id is refused by the field that differs, after a restart as well."""
     books.take(event("1", id="a", tags=RED), event("1", id="b"))
-    while merged and merge_step(books):
-        pass
+    books.restart()
     with pytest.raises(IdReused) as refused:
         books.take(event("1", id="new"), event("2", id="a", tags=RED), event("1", id="b", tags=RED))
     assert [(1, "quantity"), (2, "tags")] == [(fault.index, fault.field) for fault in refused.value.faults]
     assert Receipt(1, 0) == books.take(event("1", id="new"))
+
+
+def test_merged_id_is_named(books: Books) -> None:
+    """Once its digest is merged a reused id is refused by the id: no other event of the hour is read for it."""
+    books.take(event("1", id="a"), event("1", id="b"))
+    while merge_step(books):
+        pass
+    with pytest.raises(IdReused) as refused:
+        books.take(event("2", id="a"), event("1", id="b"))
+    assert [(0, "id")] == [(fault.index, fault.field) for fault in refused.value.faults]
+
+
+def test_refusal_reads_by_keys(books: Books) -> None:
+    """A refused id costs a search by key, however many events the hour has: all usage waits for it."""
+    books.take(event("1", id="a"))
+    statement = f"SELECT event.id FROM {taking._RECENT_EVENTS} IN (?)"
+    plan = [row["detail"] for row in books.store.rows(f"EXPLAIN QUERY PLAN {statement}", b"")]
+    assert ["SEARCH", "SEARCH"] == [step.split()[0] for step in plan][:2]
+    assert not any("SCAN" in step for step in plan)
 
 
 def test_reuse_within_a_batch(books: Books) -> None:
@@ -123,15 +140,6 @@ def test_reuse_within_a_batch(books: Books) -> None:
     assert [(1, "quantity")] == [(fault.index, fault.field) for fault in refused.value.faults]
     assert (0, 0) == (books.count("event"), in_memory(books))
     assert Receipt(1, 1) == books.take(event("2", id="a"), event("2", id="a"))
-
-
-def test_field_of_an_old_event_is_not_searched(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Among more whole events than are searched, the refusal names the id."""
-    monkeypatch.setattr("sidecar.adapters.ledger.taking._SEARCHED", 5)
-    books.take(*identified(3), event("1", id="a"), *identified(9)[3:])
-    with pytest.raises(IdReused) as refused:
-        books.take(event("2", id="a"))
-    assert ["id"] == [fault.field for fault in refused.value.faults]
 
 
 def test_undone_commit_leaves_no_digest(books: Books) -> None:
@@ -256,6 +264,26 @@ def test_events_of_the_version_before(older: Books) -> None:
     assert Receipt(0, 2) == older.take(*same)
     with pytest.raises(IdReused):
         older.take(event("0.000002", id="c", tags=(("A", '"'), ("B", "ü"))))
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_old_events_are_digested(tmp_path: Path, *, merged: bool) -> None:
+    """Ids of the version before are known after their hour was sealed, though a merge has ended before: each once."""
+    books = Books(tmp_path / "older.db", durable=False)
+    events = identified(40)
+    books.take(*events)
+    make_schema_4(books.store.connection)
+    books.restart()
+    books.take(event("1", id="new"))
+    while merged and merge_step(books):
+        pass
+    books.pass_time(HOUR)
+    books.seal_ended()
+    books.prune()
+    assert (0, 0, 41) == (books.count("event_by_id"), books.count("event"), books.count("event_digest"))
+    assert Receipt(0, 41) == books.take(*events, event("1", id="new"))
+    assert [] == books.breaches()
+    books.close()
 
 
 async def test_unreadable_room_is_no_room(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
