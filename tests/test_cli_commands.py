@@ -229,9 +229,10 @@ def loaded_by(*arguments: str, among: tuple[str, ...] = VENDORS) -> str:
     """Return which of the modules a command has loaded at its end."""
     loaded = f"print(*sorted({set(among)} & sys.modules.keys()))"
     script = f"import sys; from sidecar.cli import main; main(sys.argv[1:]); {loaded}"
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True, timeout=PATIENCE
-    )
+    # A measurement of the process would load modules of its own.
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    command = [sys.executable, "-c", script, *arguments]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=PATIENCE)
     return done.stdout.splitlines()[-1]
 
 

@@ -11,15 +11,16 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
+from sidecar.domain.entitlement.states import Entitlement
 from sidecar.domain.metering.events import Dimension, LedgerUnavailable
 from sidecar.domain.metering.hours import end_of, hour_of, to_micros
 from sidecar.domain.metering.measuring import CounterView, SourceState, SourceView
 from sidecar.domain.metering.pages import Page, PageReader, PageUnusable
-from sidecar.domain.metering.series import SampleOutcome, SeriesBatch
+from sidecar.domain.metering.series import JITTER, SampleOutcome, SeriesBatch
 from sidecar.domain.metering.sources import Prometheus
 from sidecar.domain.ports import Clock
 from sidecar.services.counting import Counters, right_of
@@ -53,6 +54,14 @@ class FetchedPage(Protocol):
     @property
     def openmetrics(self) -> bool:
         """Whether the page is OpenMetrics."""
+
+
+class _Asked(NamedTuple):
+    """What held when a page was asked for."""
+
+    at: int
+    booted_at: int
+    entitlement: Entitlement
 
 
 @dataclass(slots=True)
@@ -170,32 +179,35 @@ class Scraping:
 
     async def _scrape(self, scraper: _Scraper, *, at_end: bool = False) -> None:
         async with scraper.turn:
-            at = self._counters.instant
+            # Of the instant of the question, as the page: what comes while the app answers is of the next page.
+            asked = _Asked(self._counters.instant, self._counters.booted_at, self._gate.entitlement())
             try:
-                page = await asyncio.to_thread(self._read, scraper, at)
+                page = await asyncio.to_thread(self._read, scraper, asked.at)
             except PageUnusable as unusable:
                 if not at_end:
                     self._note_unusable(scraper, str(unusable))
                 return
-            await self._take(scraper, page, at)
+            if abs(self._counters.booted_at - asked.booted_at) > JITTER:
+                return  # the clock was set meanwhile: its start times are by another clock than its instant
+            await self._take(scraper, page, asked)
 
     def _read(self, scraper: _Scraper, at: int) -> Page:
         fetched = self._fetch(scraper.source.url, scraper.source.every)
         return scraper.reader.read(fetched.text, at, openmetrics=fetched.openmetrics)
 
-    async def _take(self, scraper: _Scraper, page: Page, at: int) -> None:
+    async def _take(self, scraper: _Scraper, page: Page, asked: _Asked) -> None:
         now = self._clock.now()
-        entitlement, shift = self._gate.entitlement(), self._counters.shift
+        shift = self._counters.shift
         batch = SeriesBatch(
             scraper.dimension,
             page.samples,
             scraper.source.scale,
-            at,
+            asked.at,
             shift,
             every=scraper.source.every // timedelta(microseconds=1),
-            booted_at=self._counters.booted_at,
-            right=right_of(entitlement),
-            right_since=to_micros(entitlement.since) - shift,
+            booted_at=asked.booted_at,
+            right=right_of(asked.entitlement),
+            right_since=to_micros(asked.entitlement.since) - shift,
         )
         try:
             (receipt,) = await self._counters.take([batch])

@@ -31,16 +31,17 @@ EVERY = timedelta(seconds=15)
 class Scrapes:
     """Pages of one app, one after the other, as the sidecar takes them."""
 
-    def __init__(self, books: Books) -> None:
-        """Begin without a page."""
+    def __init__(self, books: Books, suffix: str) -> None:
+        """Begin without a page; each number ends with a suffix."""
         self._books = books
+        self._suffix = suffix
         self._reader = PageReader(SOURCE)
         self._value = 0
 
     def page(self, *, changed: bool) -> str:
         """Return the next page, on which all series have changed, or none."""
         self._value += changed
-        lines = [f'served_total{{path="/{number}"}} {self._value}' for number in range(MOST_SERIES)]
+        lines = [f'served_total{{path="/{number}"}} {self._value}{self._suffix}' for number in range(MOST_SERIES)]
         return "\n".join(["# TYPE served_total counter", *lines, f"process_start_time_seconds {NOW.timestamp()}", ""])
 
     def take(self, text: str) -> None:
@@ -52,12 +53,12 @@ class Scrapes:
         )
 
 
-@pytest.fixture
-def scrapes(tmp_path: Path) -> Iterator[Scrapes]:
-    """An app that is read into a ledger."""
+@pytest.fixture(params=["", ".0"], ids=["whole", "float"])
+def scrapes(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Scrapes]:
+    """An app that is read into a ledger, and writes its numbers as whole ones, or as floats as many clients do."""
     books = Books(tmp_path / "ledger.db", replace(RULES, dimensions={"served": Dimension("served", source=SOURCE)}))
     books.begin_series(served=SOURCE.origin)
-    yield Scrapes(books)
+    yield Scrapes(books, request.param)
     books.close()
 
 

@@ -11,7 +11,7 @@ from sidecar.adapters.ledger import checkouts
 from sidecar.cli import main
 from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
 from sidecar.domain.entitlement.states import LicenseEvidence
-from tests.support.books import Books
+from tests.support.books import Books, make_schema_4
 from tests.support.licenses import ARN, CHECKOUT, SKU, START
 
 SEAT = replace(
@@ -74,6 +74,7 @@ def test_nothing_remembered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     """A ledger without a license, or from before checkouts, has none to show."""
     path = tmp_path / "ledger.db"
     books = Books(path)
+    make_schema_4(books.store.connection)
     books.store.connection.executescript(
         "DROP TABLE series; DROP TABLE source; DROP TABLE checkout; PRAGMA user_version = 2;"
     )

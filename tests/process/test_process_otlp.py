@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import Counter, MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricExportResult, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 
 from sidecar.commands.demo.environment import free_port
@@ -37,10 +37,20 @@ NEVER = 1e9
 """Milliseconds between two exports that nothing asks for."""
 
 
+class PatientExporter(OTLPMetricExporter):
+    """Exports until the data is taken: the SDK's own gives up after some tries, and deltas are then lost to it."""
+
+    def export(self, *args: Any, **options: Any) -> MetricExportResult:
+        """Export the same data again until it is taken, or the exporter ends."""
+        while (result := super().export(*args, **options)) is not MetricExportResult.SUCCESS and not self._shutdown:
+            pass
+        return result
+
+
 @contextmanager
 def sdk(port: int, temporality: AggregationTemporality) -> Iterator[MeterProvider]:
     """Run the SDK of an app that exports to a port of the pod, by its own settings but for the compression."""
-    exporter = OTLPMetricExporter(
+    exporter = PatientExporter(
         f"http://127.0.0.1:{port}/v1/metrics",
         preferred_temporality={Counter: temporality},
         compression=Compression.Gzip,

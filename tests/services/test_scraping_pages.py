@@ -1,7 +1,7 @@
 """The sources of counters over a real ledger, in simulated time: pages, faults, kills, restarts and hours."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -57,6 +57,8 @@ class Pod:
     elapsed: timedelta | None = None
     before: timedelta = timedelta()
     """What passed before this loop was made."""
+    during: Callable[[], None] | None = None
+    """What happens once while the next page is on its way."""
 
     def __post_init__(self) -> None:
         dimension = Dimension("served", source=self.source)
@@ -108,6 +110,9 @@ class Pod:
         lines = [f'served_total{{tenant="{tenant}"}} {value}\n' for tenant, value in self.counted.items()]
         if self.started_at is not None:
             lines.append(f"process_start_time_seconds {self.started_at.timestamp()}\n")
+        during, self.during = self.during, None
+        if during is not None:
+            during()
         return Body("".join(lines))
 
     async def begin_series(self, origins: Mapping[str, str], at: datetime) -> None:
@@ -269,6 +274,55 @@ def test_denied_pod_stays_denied(pod: Pod, undecided: State) -> None:
     live(pod, lambda: pod.serve(10_000), 1, lambda: pod.turn(State.ENTITLED), 20, lambda: pod.serve(2), 20)
     live(pod, lambda: pod.turn(undecided), 1, lambda: pod.serve(3), 16)
     assert 6 * MILLION == pod.accepted()
+
+
+def test_grant_while_a_page_is_read(pod: Pod) -> None:
+    """A grant that comes while a slow page is read does not bill what was counted before it."""
+
+    def grant() -> None:
+        pod.serve(500)
+        pod.gate, pod.gate_since = State.ENTITLED, NOW + pod.before + 8 * SECOND
+
+    live(pod, 1, pod.restart, lambda: pod.turn(State.DENIED), 16, lambda: pod.serve(1), 5)
+    pod.during = grant
+    live(pod, 40, lambda: pod.serve(3), 20)
+    assert 3 * MILLION == pod.accepted()
+
+
+def test_new_labels_after_a_denial(pod: Pod) -> None:
+    """A series that the entitled pod shows for the first time is billed whole, though its process began denied."""
+    live(pod, 1, pod.restart, lambda: pod.turn(State.DENIED), 16, lambda: pod.serve(1), 20)
+    live(pod, lambda: pod.turn(State.ENTITLED), 40, lambda: pod.serve(10, "b"), 20)
+    assert 10 * MILLION == pod.accepted()
+
+
+def test_clock_that_is_set_while_a_page_is_read(pod: Pod) -> None:
+    """A page of which the instant and the start times are by two clocks is dropped; the next one counts all."""
+    live(pod, 1, pod.restart, lambda: pod.serve(1000), 20)
+
+    def set_clock() -> None:
+        by = timedelta(hours=8)
+        assert pod.started_at is not None
+        pod.started_at += by
+        pod.clock_set_by += by
+        pod.before += by
+
+    pod.during = set_clock
+    live(pod, 5, lambda: pod.serve(1), 40)
+    assert 1001 * MILLION == pod.accepted()
+
+
+def test_machine_that_starts_again(pod: Pod) -> None:
+    """A node that starts again is no clock that was set, though the app starts the same time after each boot."""
+    live(pod, 1, pod.restart, lambda: pod.serve(1000), 20)
+    assert pod.started_at is not None
+    after_boot, by = pod.started_at - pod.booted_at(), timedelta(hours=1)
+    pod.clock_set_by += by  # the boot, and not the clock, is later
+    pod.started_at = pod.booted_at() + after_boot
+    pod.before += by - 15 * SECOND
+    pod.counted["a"] = 50
+    live(pod, 100)
+    assert 1050 * MILLION == pod.accepted()
 
 
 @pytest.mark.parametrize("hours", [8, -8])

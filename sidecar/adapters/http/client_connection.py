@@ -123,8 +123,8 @@ class ClientConnection(web.RequestHandler):
     def _serve(self) -> None:
         """Answer the requests that need no task, and wake the task for the first other one."""
         waiter = self._waiter
-        if waiter is None:
-            return  # the task is at a request, and takes the next one by itself
+        if waiter is None or self._close or self._force_close:
+            return  # the task is at a request, and takes the next one by itself; or the connection is ending
         while self._messages and not self._request_in_progress and not waiter.done():
             if not self._answer_directly():
                 waiter.set_result(None)
@@ -176,7 +176,7 @@ class ClientConnection(web.RequestHandler):
         if self.transport is not None:
             self.transport.write(reply.render(request.method, keep_alive=reply.keep_alive))
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if self._handler_waiter is not None:
+        if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)  # the connection is ending
         elif not reply.keep_alive:
             self.force_close()

@@ -25,7 +25,7 @@ from sidecar.adapters.ledger.series_rows import (
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.denial import NEVER_DENIED, Denial
 from sidecar.domain.metering.events import LedgerUnavailable, Tags, UsageBatch, UsageEvent
-from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros
+from sidecar.domain.metering.hours import Hour, bound_hour, from_micros, hour_of_micros
 from sidecar.domain.metering.measuring import dated
 from sidecar.domain.metering.quantity import LARGEST
 from sidecar.domain.metering.rules import MeteringRules
@@ -37,7 +37,6 @@ from sidecar.domain.metering.series import (
     SeriesState,
     SourceTerms,
     Temporality,
-    bound_hour,
     is_same_start,
     judge,
     judge_plain,
@@ -236,6 +235,8 @@ def _clock_step(source: sqlite3.Row, batch: SeriesBatch) -> int:
     """Return by how much the clock was set since the last page, also if that was another process's."""
     if batch.booted_at is None or source["booted_at"] is None:
         return 0
+    if batch.at - batch.booted_at < source["last_at"] - source["booted_at"]:
+        return 0  # the machine has been up for less time than at the last page: it started again
     return batch.booted_at - int(source["booted_at"])
 
 

@@ -10,6 +10,7 @@ Hour = NewType("Hour", int)
 """The epoch second at which a UTC hour starts."""
 
 SECONDS = 3600
+_WEEK = 7 * 24 * SECONDS
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -53,3 +54,8 @@ def previous_hour(hour: Hour) -> Hour:
 def next_hour(hour: Hour) -> Hour:
     """Return the hour after `hour`."""
     return Hour(hour + SECONDS)
+
+
+def bound_hour(hour: Hour, this_hour: Hour) -> Hour:
+    """Return the hour that usage is dated in: not after `this_hour`, at most a week before it, as for events."""
+    return Hour(min(max(hour, this_hour - _WEEK), this_hour))

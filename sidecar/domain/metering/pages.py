@@ -111,6 +111,7 @@ class PageReader:
             # Nearly every line is one of the page before with another number: then its labels are not read again.
             head, _, number = line.rpartition(" ")
             series = self._known.get(head)
+            number = number.removesuffix(".0")  # some clients write every number as a float
             if series is None or not number.isdecimal():
                 labels, number = _split(line, length)
                 head = line[: length + len(labels)]
@@ -226,6 +227,8 @@ def _count(number: str, line: str) -> Decimal:
     value = float(number) if _NUMBER.fullmatch(number) else -1.0
     if value < 0 or not isfinite(value):
         raise PageUnusable(f"has a value that no counter has: {line[:_SHOWN]}")
+    if value.is_integer() and value < 10**_EXACT_DIGITS:
+        return Decimal(int(value))  # one form for each whole number: most pages are compared in whole numbers
     return abs(shortest(value))
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from sidecar.domain.metering.denial import NEVER_DENIED, Denial, Right
 from sidecar.domain.metering.events import Tags
-from sidecar.domain.metering.hours import SECONDS, Hour, hour_of_micros
+from sidecar.domain.metering.hours import Hour, hour_of_micros
 from sidecar.domain.metering.quantity import LARGEST, MILLION
 
 MOST_RESETS = 10
@@ -33,7 +33,6 @@ RENDERED_WITHIN = 10 * 1_000_000
 """Microseconds after the request for a page in which the app may make it, and a counter on it begin."""
 _EXACT = Context(prec=2000, traps=[Inexact, InvalidOperation])
 """The difference of any two floats has fewer digits; a result that would have to be rounded raises."""
-_WEEK = 7 * 24 * SECONDS
 _HELD = 2
 """Strikes from which on nothing is billed."""
 _DIGITS = 6
@@ -211,7 +210,9 @@ def judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -
         terms: What holds for the source.
     """
     found = _judge(state, sample, terms)
-    if terms.denial is NEVER_DENIED or found.hour is None or not terms.denial.bars(_begin_of(state, sample)):
+    if terms.denial is NEVER_DENIED or found.hour is None:
+        return found
+    if not terms.denial.bars(_begin_of(state, sample, terms, found.outcome)):
         return found
     rest = _NOTHING if state is None else state.rest
     return Judgement(found.outcome, found.state._replace(rest=rest))
@@ -242,11 +243,16 @@ def judge_plain(before: str, shown: str, factor: int) -> int | None:
     return millionths if 0 <= millionths <= LARGEST else None
 
 
-def _begin_of(state: SeriesState | None, sample: SeriesSample) -> int:
+def _begin_of(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms, outcome: SampleOutcome) -> int:
     """Return the instant from which on the increase of a sample was counted."""
-    if state is not None and state.seen is None and sample.temporality is Temporality.CUMULATIVE:
-        return state.at
-    return sample.at if sample.started_at is None else sample.started_at
+    started = sample.at if sample.started_at is None else sample.started_at
+    if sample.temporality is Temporality.DELTA:
+        return started
+    if state is None or state.seen is not None:
+        # The last complete page did not have it.
+        return started if terms.last_at is None else max(started, terms.last_at)
+    # Only a reset begins anew: another start may have moved with the clock.
+    return max(state.at, terms.start(sample) or 0) if outcome is SampleOutcome.RESET else state.at
 
 
 def _judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:
@@ -392,8 +398,3 @@ def _subtract(value: Decimal, base: Decimal) -> Decimal:
     """Return how much `value` exceeds `base`, never less than nothing."""
     difference = _EXACT.subtract(value, base)
     return difference if difference > 0 else _NOTHING
-
-
-def bound_hour(hour: Hour, this_hour: Hour) -> Hour:
-    """Return the hour that usage is dated in: not after `this_hour`, at most a week before it, as for events."""
-    return Hour(min(max(hour, this_hour - _WEEK), this_hour))

@@ -61,6 +61,11 @@ def test_lines_of_the_metric() -> None:
         ('requests_total{code="200"} 8 1763900000', "8"),
         ('requests_total{code="200"} 8 # {trace="7"} 1', "8"),
         ('requests_total{code="200"} 8.5', "8.5"),
+        ('requests_total{code="200"} 8.0', "8"),
+        ('requests_total{code="200"} 1.5e+06', "1500000"),
+        ('requests_total{code="200"} 8.0 1763900000', "8"),
+        ('requests_total{code="200"} -8.0', None),
+        ('requests_total{code="200"} .0', "0"),
         ('requests_total{code="200"} 9007199254740993', "9007199254740992"),
         ('requests_total{code="200"} \u0668', None),
         ('requests_total{code="200"} -8', None),
@@ -80,6 +85,12 @@ def test_line_of_a_known_series(line: str, expected: str | None) -> None:
     else:
         assert [before._replace(value=Decimal(expected))] == reader.read(text, AT, openmetrics=False).samples
         assert read(text).samples == reader.read(text, AT, openmetrics=False).samples
+
+
+@pytest.mark.parametrize("number", ["8", "8.0", "8e0", "0.8e1", "008"])
+def test_whole_number_has_one_form(number: str) -> None:
+    """A whole number is kept in one form, however the client writes it: values in that form are compared quickly."""
+    assert ["8"] == [str(value) for value in values(f"requests_total {number}\n")]
 
 
 def test_match_and_tags() -> None:

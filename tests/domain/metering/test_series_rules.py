@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.metering.hours import Hour, hour_of, hour_of_micros, to_micros
+from sidecar.domain.metering.denial import Denial
+from sidecar.domain.metering.hours import Hour, bound_hour, hour_of, hour_of_micros, to_micros
 from sidecar.domain.metering.quantity import LARGEST, MILLION
 from sidecar.domain.metering.series import (
     JITTER,
@@ -22,7 +23,6 @@ from sidecar.domain.metering.series import (
     SeriesState,
     SourceTerms,
     Temporality,
-    bound_hour,
     is_same_start,
     judge,
     judge_plain,
@@ -345,3 +345,27 @@ def test_simple_case_is_judged_alike(
         return
     kept = state._replace(value=shown, at=found.state.at, hour=found.state.hour)
     assert (SampleOutcome.INCREASED, fast, kept) == (found.outcome, found.millionths, found.state)
+
+
+GRANTED = NOW + 5 * MINUTE
+AFTER_DENIAL = replace(TERMS, denial=Denial(ended_at=GRANTED))
+
+
+@pytest.mark.parametrize(("page", "billed"), [(4, 0), (6, 7)])
+def test_new_series_after_a_denial(page: int, billed: int) -> None:
+    """What a new series shows was counted since the last page, on which it was not, though its process began denied."""
+    terms = replace(AFTER_DENIAL, last_at=NOW + page * MINUTE, last_hour=hour_of_micros(NOW))
+    assert ("began", billed) == follow(sample("7", 60), terms=terms)[0]
+
+
+@pytest.mark.parametrize(("started", "billed"), [(4, 0), (6, 7)])
+def test_reset_after_a_denial(started: int, billed: int) -> None:
+    """A counter that began anew after the grant is billed, though its last sample was of the denied pod."""
+    begun = sample("7", 60, NOW + started * MINUTE)
+    assert ("reset", billed) == follow(sample("100", 3), begun, terms=AFTER_DENIAL)[1]
+
+
+def test_delta_across_a_grant() -> None:
+    """An interval that begins before the grant is not billed."""
+    terms = replace(AFTER_DENIAL, in_order=False)
+    assert [0, 7] == [billed for _, billed in follow(delta("7", 4, 6), delta("7", 6, 7), terms=terms)]
