@@ -38,8 +38,6 @@ from sidecar.marketplace.unreachable import explain, require_usable_proxy
 
 _NO_CREDENTIALS = (botocore.exceptions.NoCredentialsError, botocore.exceptions.CredentialRetrievalError)
 _LOST = (botocore.exceptions.HTTPClientError, botocore.exceptions.ConnectionError)
-# It logs every failed refresh with a whole traceback; the caller gets the error as well and logs it once.
-logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
 
 _TRANSIENT_STS = frozenset({"ExpiredToken", "ExpiredTokenException", "IDPCommunicationError"})
 _LONGEST_MESSAGE = 500
@@ -49,6 +47,8 @@ class Connection:
     """The service as the SDK reaches it. Safe to use from several threads."""
 
     def __init__(self, endpoint: Endpoint, clock: ServiceClock | None = None, service: Service = METERING) -> None:
+        # It logs every failed refresh with a whole traceback; the caller gets the error as well and logs it once.
+        logging.getLogger("botocore.credentials").setLevel(logging.CRITICAL)
         self.session = botocore.session.Session()
         seal(self.session, endpoint)
         self._endpoint = endpoint
