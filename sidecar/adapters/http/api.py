@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
 
@@ -119,6 +119,7 @@ class ApiServer:
         self._listeners: list[Listener] = []
         self._stopping = False
         self._description: bytes | None = None
+        self._describing: asyncio.Future[dict[str, Any]] | None = None
         self._routes = {
             "/v1/entitlement": _route(GET=self._entitlement),
             "/v1/attestations": _route(POST=self._attest),
@@ -347,8 +348,9 @@ class ApiServer:
     async def _openapi(self, request: web.BaseRequest) -> Reply:
         refuse_query(request)
         if self._description is None:
-            with self._requests:
-                self._description = encode(await asyncio.to_thread(describe, self._dimensions))
+            # Made once, and without a place of its own: a crowd that asks first would keep usage out.
+            self._describing = self._describing or asyncio.ensure_future(asyncio.to_thread(describe, self._dimensions))
+            self._description = encode(await asyncio.shield(self._describing))
         return reply(self._description)
 
 

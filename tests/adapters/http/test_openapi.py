@@ -6,7 +6,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from openapi_spec_validator import validate
 
 from sidecar import __version__
 from sidecar.adapters.http import queries
+from sidecar.adapters.http.admission import MOST_REQUESTS
 from sidecar.adapters.http.bodies import MOST_BODY
 from sidecar.adapters.http.openapi import describe
 from sidecar.adapters.http.problems import ProblemKind
@@ -91,6 +92,19 @@ async def test_served_document_names_dimensions(api: Api) -> None:
     assert event.is_valid({"dimension": "users", "value": "u"})
     assert not event.is_valid({"dimension": "users", "quantity": "1"})
     assert not event.is_valid({"dimension": "other"})
+
+
+async def test_crowd_that_asks_first(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document is made once, also for a crowd that asks before it is there, and takes no place of usage."""
+    made: list[object] = []
+
+    def count(dimensions: Mapping[str, Dimension] | None = None) -> dict[str, object]:
+        made.append(dimensions)
+        return {}
+
+    monkeypatch.setattr("sidecar.adapters.http.api.describe", count)
+    found = await asyncio.gather(*(api.get("/openapi.json") for _ in range(MOST_REQUESTS + 20)))
+    assert ({200}, 1) == ({each.status for each in found}, len(made))
 
 
 def test_measured_dimensions_are_not_reported() -> None:
