@@ -2,15 +2,17 @@
 
 A page is taken every `every`, at each hour's end, and every second once the pod's deletion is known. The ledger judges
 it by the states that it keeps, so nothing here has to survive: a page that is lost, or that the ledger refuses, is made
-up by the next good one. Fetching and reading run on a thread.
+up by the next good one. Fetching and reading run on a thread of each source: a page that does not come delays no other.
 """
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -120,6 +122,9 @@ class Scraping:
             for each in dimensions
             if isinstance(each.source, Prometheus)
         ]
+        self._threads = ThreadPoolExecutor(max(1, len(self._scrapers)), thread_name_prefix="scraping")
+        # Several at a time would not be faster, and each large page takes its memory.
+        self._reading = Lock()
         self._counters = counters
         self._gate = gate
         self._clock = clock
@@ -159,6 +164,7 @@ class Scraping:
             return
         self._finished = True
         await asyncio.gather(*(self._scrape(scraper, at_end=True) for scraper in self._scrapers))
+        self._threads.shutdown(wait=False)
 
     async def _follow(self, scraper: _Scraper) -> None:
         loop = asyncio.get_running_loop()
@@ -178,11 +184,12 @@ class Scraping:
         scraper.rest = None
 
     async def _scrape(self, scraper: _Scraper, *, at_end: bool = False) -> None:
+        loop = asyncio.get_running_loop()
         async with scraper.turn:
             # Of the instant of the question, as the page: what comes while the app answers is of the next page.
             asked = _Asked(self._counters.instant, self._counters.booted_at, self._gate.entitlement())
             try:
-                page = await asyncio.to_thread(self._read, scraper, asked.at)
+                page = await loop.run_in_executor(self._threads, self._read, scraper, asked.at)
             except PageUnusable as unusable:
                 if not at_end:
                     self._note_unusable(scraper, str(unusable))
@@ -193,7 +200,8 @@ class Scraping:
 
     def _read(self, scraper: _Scraper, at: int) -> Page:
         fetched = self._fetch(scraper.source.url, scraper.source.every)
-        return scraper.reader.read(fetched.text, at, openmetrics=fetched.openmetrics)
+        with self._reading:
+            return scraper.reader.read(fetched.text, at, openmetrics=fetched.openmetrics)
 
     async def _take(self, scraper: _Scraper, page: Page, asked: _Asked) -> None:
         now = self._clock.now()

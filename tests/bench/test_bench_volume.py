@@ -4,6 +4,7 @@ import itertools
 import os
 import sqlite3
 import time
+import uuid
 from contextlib import closing
 from pathlib import Path
 
@@ -27,7 +28,10 @@ MOST_IN_WINDOW = 200_000
 
 
 def _sqlite_rate(folder: Path, number: int) -> float:
-    """Return the rows a second of executemany with a commit per 1,000, into the columns of an event, id unique."""
+    """Return the rows a second of executemany with a commit per 1,000, into the columns of an event, id unique.
+
+    The ids are random, as those of the load are.
+    """
     path = folder / f"raw-{number}.db"
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -37,12 +41,10 @@ def _sqlite_rate(folder: Path, number: int) -> float:
         " millionths INTEGER, value TEXT, given_at INTEGER, counted_at INTEGER, hour INTEGER, pod INTEGER,"
         " taken_at INTEGER) STRICT"
     )
+    ids = [str(uuid.uuid4()) for _ in range(BASELINE_BATCHES * BATCH)]
     began = time.perf_counter()
-    for batch in range(BASELINE_BATCHES):
-        rows = [
-            (f"load-{number}-{batch * BATCH + row:012d}", 1, 0, 1_500_000, None, None, 7, 3600, 1, 7)
-            for row in range(BATCH)
-        ]
+    for start in range(0, len(ids), BATCH):
+        rows = [(each, 1, 0, 1_500_000, None, None, 7, 3600, 1, 7) for each in ids[start : start + BATCH]]
         connection.execute("BEGIN")
         connection.executemany(
             "INSERT INTO event (id, dimension, tag_set, millionths, value, given_at, counted_at, hour, pod, taken_at)"

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from threading import Barrier
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +29,7 @@ from sidecar.services.faults import FaultRegister
 from sidecar.services.scraping import SILENT_AFTER, Scraping
 from tests.support.books import MINUTE, NOW, RULES, Books
 from tests.support.simulated_loop import SimulatedLoop
+from tests.support.tools import PATIENCE
 
 SOURCE = Prometheus("http://127.0.0.1/metrics", "served_total", tags=(("tenant", "Customer"),))
 SECOND = timedelta(seconds=1)
@@ -351,6 +353,30 @@ def test_clock_that_is_set(pod: Pod, hours: int, *, down: bool) -> None:
     else:
         live(pod, *before, *after)
     assert 1001 * MILLION == pod.accepted()
+
+
+def test_pages_that_do_not_come(pod: Pod) -> None:
+    """All sources ask for their pages at the same time, however many wait for theirs."""
+    names = [f"served-{number}" for number in range(60)]
+    all_asked = Barrier(len(names))
+
+    def fetch(_url: str, _within: timedelta) -> Body:
+        all_asked.wait(PATIENCE)
+        raise PageUnusable("does not come")
+
+    async def ask() -> None:
+        scraping = Scraping(
+            dimensions=[Dimension(name, source=SOURCE) for name in names],
+            counters=pod.counters,
+            gate=pod,
+            clock=pod,
+            fetch=fetch,
+            faults=pod.faults,
+        )
+        await scraping.finish()
+
+    asyncio.run(ask())
+    assert not all_asked.broken
 
 
 def test_last_page(pod: Pod) -> None:

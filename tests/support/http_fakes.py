@@ -143,6 +143,8 @@ class FakeGate:
     patient: bool = True
     """Long polls wait; otherwise they end immediately."""
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    answering: asyncio.Event | None = None
+    """Attestations wait for it where it is set."""
 
     def entitlement(self) -> Entitlement:
         """Return what the test has set."""
@@ -177,6 +179,8 @@ class FakeGate:
     async def attest(self, nonce: str) -> str:
         """Note the nonce; refuse where the test wants it."""
         self.nonces.append(nonce)
+        if self.answering is not None:
+            await self.answering.wait()
         if self.refusal is not None:
             raise self.refusal
         return "header.body.signature"

@@ -10,9 +10,13 @@ from sidecar.adapters.http.problems import ProblemKind, busy
 MOST_CONNECTIONS = 512
 """Open connections of one listener; the ledger needs file descriptors too. Where all are taken, one that waits for its
 client gives way to a new one."""
-MOST_REQUESTS = 256
-"""Requests that wait for the disk or for AWS. A request whose body has not arrived does not count."""
-MOST_POLLS = MOST_CONNECTIONS - MOST_REQUESTS
+MOST_REPORTS = 256
+"""Reports of usage that wait for the disk. A request whose body has not arrived does not count."""
+MOST_CALLS = 64
+"""Requests that wait for AWS: in an outage each of them may wait for long."""
+MOST_QUESTIONS = 32
+"""Questions that the ledger answers."""
+MOST_POLLS = MOST_CONNECTIONS - MOST_REPORTS - MOST_CALLS - MOST_QUESTIONS
 """Long polls of all listeners: they leave a place for each of the other requests."""
 MOST_BYTES = 32 * 1024 * 1024
 """Bytes of request bodies in memory."""

@@ -18,7 +18,14 @@ from aiohttp import hdrs, web
 
 from sidecar import serializers as views
 from sidecar.adapters.http.access import BearerToken, check_host
-from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, ConcurrencyLimit, MemoryBudget
+from sidecar.adapters.http.admission import (
+    MOST_CALLS,
+    MOST_POLLS,
+    MOST_QUESTIONS,
+    MOST_REPORTS,
+    ConcurrencyLimit,
+    MemoryBudget,
+)
 from sidecar.adapters.http.attestation_requests import read_nonce
 from sidecar.adapters.http.bodies import read_arrived, read_body
 from sidecar.adapters.http.client_connection import ClientConnection, Direct, Found, Later
@@ -113,7 +120,9 @@ class ApiServer:
         self._refused.update(dict.fromkeys((kind.word for kind in _USAGE_PROBLEMS), 0))
         self._reader = UsageReader(dimensions)
         self._memory = MemoryBudget()
-        self._requests = ConcurrencyLimit(MOST_REQUESTS, "requests")
+        self._reports = ConcurrencyLimit(MOST_REPORTS, "reports of usage")
+        self._calls = ConcurrencyLimit(MOST_CALLS, "requests that wait for AWS")
+        self._questions = ConcurrencyLimit(MOST_QUESTIONS, "questions to the ledger")
         self._poll_limit = ConcurrencyLimit(MOST_POLLS, "long polls", closes=True)
         self._polls: set[asyncio.Task[Entitlement]] = set()
         self._listeners: list[Listener] = []
@@ -128,13 +137,13 @@ class ApiServer:
             "/v1/status": _route(GET=self._status),
             "/openapi.json": _route(GET=self._openapi),
         }
-        self._exports = ExportPath(dimensions, services.exports, self._memory, self._requests)
+        self._exports = ExportPath(dimensions, services.exports, self._memory, self._reports)
         self._direct: Mapping[tuple[str, str], Direct] = {
             (hdrs.METH_GET, "/v1/entitlement"): self._entitlement_directly,
             (hdrs.METH_POST, _USAGE): self._take_usage_directly,
         }
         self._routes[EXPORTS] = _route(POST=self._exports.take)
-        licenses = LicensePaths(services.licenses, self._memory, self._requests)
+        licenses = LicensePaths(services.licenses, self._memory, self._calls, self._questions)
         self._routes[CHECKOUTS] = _route(GET=licenses.listing, POST=licenses.check_out)
         self._routes_below = {
             ENTITLEMENTS: _route(GET=licenses.entitlement),
@@ -283,7 +292,7 @@ class ApiServer:
     async def _attest(self, request: web.BaseRequest) -> Reply:
         refuse_query(request)
         nonce = await read_nonce(request, self._memory)
-        with self._requests:
+        with self._calls:
             try:
                 return reply_json({"signature": await self._gate.attest(nonce)}, status=201)
             except SlowDown as refusal:
@@ -296,7 +305,7 @@ class ApiServer:
         body = await read_body(request, self._memory)
         size = len(body)
         try:
-            with self._requests:
+            with self._reports:
                 batch = await self._reader.read(request, body, self._clock.now())
                 del body  # its size stays counted: the texts of the events take as much until they are on disk
                 receipt = await self._intake.take(batch)
@@ -311,16 +320,16 @@ class ApiServer:
         size = len(body)
 
         def finish(future: asyncio.Future[Receipt]) -> None:
-            self._requests.end()
+            self._reports.end()
             self._memory.release(size)
             later(partial(self._refuse_faults, request, lambda: _accepted(future.result())))
 
         try:
-            self._requests.begin()
+            self._reports.begin()
             try:
                 self._intake.take(self._reader.read_small(request, body, self._clock.now())).add_done_callback(finish)
             except BaseException:
-                self._requests.end()
+                self._reports.end()
                 raise
         except BaseException:
             self._memory.release(size)
@@ -329,19 +338,19 @@ class ApiServer:
 
     async def _open_buckets(self, request: web.BaseRequest) -> Reply:
         after = after_of(request)
-        with self._requests:
+        with self._questions:
             found = await (self._books.open_buckets() if after is None else self._books.open_buckets(after))
         return reply_json(views.buckets_members(found))
 
     async def _records(self, request: web.BaseRequest) -> Reply:
         query = record_query_of(request)
-        with self._requests:
+        with self._questions:
             page = await self._books.records(query)
         return reply_json(views.page_members(page))
 
     async def _status(self, request: web.BaseRequest) -> Reply:
         refuse_query(request)
-        with self._requests:
+        with self._questions:
             status = await self._health.status()
         return reply_json(views.status_members(status))
 

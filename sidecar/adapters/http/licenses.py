@@ -49,10 +49,13 @@ class LicensePaths:
     Without a contract price `licenses` is None.
     """
 
-    def __init__(self, licenses: Licenses | None, memory: MemoryBudget, requests: ConcurrencyLimit) -> None:
+    def __init__(
+        self, licenses: Licenses | None, memory: MemoryBudget, calls: ConcurrencyLimit, questions: ConcurrencyLimit
+    ) -> None:
         self._licenses = licenses
         self._memory = memory
-        self._requests = requests
+        self._calls = calls
+        self._questions = questions
 
     async def entitlement(self, request: web.BaseRequest) -> Reply:
         """Answer `GET /v1/entitlements/{name}`."""
@@ -72,7 +75,7 @@ class LicensePaths:
         licenses = self._services()
         refuse_query(request)
         wanted = await read_checkout(request, self._memory)
-        with self._requests:
+        with self._calls:
             try:
                 checkout, made = await licenses.check_out(wanted)
             except CheckoutRefused as refusal:
@@ -83,7 +86,7 @@ class LicensePaths:
         """Answer `GET /v1/checkouts`."""
         licenses = self._services()
         refuse_query(request)
-        with self._requests:
+        with self._questions:
             found = await licenses.listing()
         return reply_json({"checkouts": [views.checkout_members(each) for each in found]})
 
@@ -91,7 +94,7 @@ class LicensePaths:
         """Answer `PUT /v1/checkouts/{id}`."""
         licenses = self._services()
         refuse_query(request)
-        with self._requests:
+        with self._calls:
             try:
                 checkout = await licenses.confirm(id_of(request, ONE_CHECKOUT))
             except CheckoutRefused as refusal:
@@ -102,7 +105,7 @@ class LicensePaths:
         """Answer `DELETE /v1/checkouts/{id}`."""
         licenses = self._services()
         refuse_query(request)
-        with self._requests:
+        with self._calls:
             try:
                 await licenses.give_back(id_of(request, ONE_CHECKOUT))
             except CheckoutRefused as refusal:

@@ -40,7 +40,7 @@ class ExportPath:
         dimensions: Mapping[str, Dimension],
         intake: ExportIntake | None,
         memory: MemoryBudget,
-        requests: ConcurrencyLimit,
+        reports: ConcurrencyLimit,
     ) -> None:
         """Make the path.
 
@@ -48,7 +48,7 @@ class ExportPath:
             dimensions: The product's.
             intake: Takes the samples of an export; None if no dimension has a source `otlp`.
             memory: Counts the bytes of the bodies.
-            requests: Limits the concurrent requests.
+            reports: Limits the concurrent exports, together with the other reports of usage.
         """
         self._sources: dict[str, list[tuple[str, Otlp]]] = {}
         for dimension in dimensions.values():
@@ -56,7 +56,7 @@ class ExportPath:
                 self._sources.setdefault(dimension.source.metric, []).append((dimension.name, dimension.source))
         self._intake = intake
         self._memory = memory
-        self._requests = requests
+        self._reports = reports
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="export-reader")
         self._turn = asyncio.Lock()
 
@@ -79,7 +79,7 @@ class ExportPath:
         body = await read_body(request, self._memory)
         size = len(body)
         try:
-            with self._requests:
+            with self._reports:
                 async with self._turn:
                     reader = ExportReader(self._sources, self._intake.instant())
                     read = partial(_read, encoding, body, reader, compressed=compressed)

@@ -26,7 +26,7 @@ _MERGED_TO = "merged-to"
 
 @dataclass(slots=True)
 class RecentIds:
-    """The digests that wait for the index, and the numbers of the events. A rollback makes a new one."""
+    """The digests that wait for the index, and the numbers of the events."""
 
     next_seq: int = 0
     """The number of the next event; numbers are never given twice."""
@@ -40,6 +40,32 @@ class RecentIds:
     """The digest that the merge has reached."""
     _owed: int = 0
     """Ids taken since the last step of the merge."""
+    _marked: tuple[int, int, bool, bool, int | None, bytes, int] | None = None
+
+    def mark(self) -> None:
+        """Keep what holds now, for `restore`."""
+        self._marked = (
+            self.next_seq,
+            self.merged_to,
+            self.has_old,
+            self._is_loaded,
+            self._merging_to,
+            self._merged_id,
+            self._owed,
+        )
+
+    def restore(self) -> None:
+        """Go back to the mark: the transaction that began there was rolled back, and the temporary table with it."""
+        if self._marked is not None:
+            (
+                self.next_seq,
+                self.merged_to,
+                self.has_old,
+                self._is_loaded,
+                self._merging_to,
+                self._merged_id,
+                self._owed,
+            ) = self._marked
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read what has not been merged. Call it in the transaction, before any savepoint."""

@@ -27,6 +27,7 @@ from sidecar.domain.metering.denial import NEVER_DENIED, Denial
 from sidecar.domain.metering.events import LedgerUnavailable, Tags, UsageBatch, UsageEvent
 from sidecar.domain.metering.hours import Hour, bound_hour, from_micros, hour_of_micros
 from sidecar.domain.metering.measuring import dated
+from sidecar.domain.metering.plain import FirstSamples, is_same_start, judge_plain
 from sidecar.domain.metering.quantity import LARGEST
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.series import (
@@ -37,9 +38,7 @@ from sidecar.domain.metering.series import (
     SeriesState,
     SourceTerms,
     Temporality,
-    is_same_start,
     judge,
-    judge_plain,
 )
 
 _CHUNK = 500
@@ -162,6 +161,8 @@ def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
         if factor is not None:
             samples = _judge_plain(store, judged, terms, factor, page)
     kept = _rows_of(store, source["id"], batch, samples, plain=batch.whole and factor is None)
+    if batch.whole and factor is not None:
+        samples = _judge_first(judged, samples, kept, FirstSamples(terms, factor))
     _judge_all(judged, samples, kept, terms, page)
     if batch.whole:
         # They were on the page before and are not on this one: from now on they keep the date of that page.
@@ -199,6 +200,28 @@ def _judge_plain(
     if not terms.denial.bars(page[0]):
         judged.usage.update({(page[1], tags): millionths for tags, millionths in billed.items() if millionths})
     judged.gone += plain
+    return others
+
+
+def _judge_first(
+    judged: Judged, samples: Sequence[SeriesSample], kept: Mapping[bytes, sqlite3.Row], first: FirstSamples
+) -> list[SeriesSample]:
+    """Judge in the simple case the samples of a page whose series are not in `kept`, and return the others."""
+    others, began = [], 0
+    for sample in samples:
+        key, tags, value, started_at, at, _ = sample
+        shown = str(value)
+        found = None if key in kept else first.judge(sample, shown)
+        if found is None:
+            others.append(sample)
+            continue
+        unit, millionths = found
+        if unit.outcome is SampleOutcome.BEGAN:
+            began += 1
+        if millionths and unit.hour is not None:
+            judged.usage[unit.hour, tags] += millionths
+        judged.fresh.append((key, shown, started_at, at, unit.state.hour))
+    judged.outcomes += Counter({SampleOutcome.BEGAN: began, SampleOutcome.BASE_LINE: len(judged.fresh) - began})
     return others
 
 
@@ -313,8 +336,8 @@ def _write_states(store: Store, source: int, judged: Judged) -> None:
         ((source, *row) for row in sorted(judged.rows, key=itemgetter(0))),
     )
     store.connection.executemany(
-        f"INSERT OR REPLACE INTO series (source, {FRESH_COLUMNS}, {FRESH_VALUES}",
-        ((source, *row) for row in sorted(judged.fresh, key=itemgetter(0))),
+        f"INSERT OR REPLACE INTO series ({FRESH_COLUMNS}, source, {FRESH_VALUES.format(source)}",
+        sorted(judged.fresh, key=itemgetter(0)),
     )
     store.connection.executemany(
         f"UPDATE series SET value = ? WHERE source = {source:d} AND key = ?", sorted(judged.steps, key=itemgetter(1))

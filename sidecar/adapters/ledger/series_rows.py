@@ -14,7 +14,7 @@ PLAIN = "rest = '0' AND peak IS NULL AND strikes = 0 AND seen IS NULL"
 COLUMNS = "key, value, started_at, at, hour, rest, peak, resets, resets_since, strikes, struck_at, seen, dated"
 
 FRESH_COLUMNS = "key, value, started_at, at, hour"
-FRESH_VALUES = "rest, resets, resets_since, strikes, struck_at, dated) VALUES (?, ?, ?, ?, ?, ?, '0', 0, 0, 0, 0, 0)"
+FRESH_VALUES = "rest, resets, resets_since, strikes, struck_at, dated) VALUES (?, ?, ?, ?, ?, {:d}, '0', 0, 0, 0, 0, 0)"
 _FRESH = SeriesState(Decimal(0), None, 0, Hour(0))[4:]
 """What a state has besides `FRESH_COLUMNS` when its series begins."""
 

@@ -76,6 +76,7 @@ class Store:
         Raises:
             LedgerUnavailable: The file could not be written; the block's work is undone.
         """
+        self.recent.mark()
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             yield
@@ -98,12 +99,16 @@ class Store:
         self._families.clear()
         self._tag_sets.clear()
         self.progress = Progress()
-        self.recent = RecentIds()
         self.sweep = TagSweep()
         self.totals.note_tag_set = self.sweep.note
         self.totals.forget()
         with suppress(sqlite3.Error):
-            self.connection.execute("ROLLBACK")
+            if self.connection.in_transaction:  # SQLite has ended it by itself where the disk failed
+                self.connection.execute("ROLLBACK")
+        if self.connection.in_transaction:
+            self.recent = RecentIds()
+        else:
+            self.recent.restore()
 
     def __post_init__(self) -> None:
         self.totals.note_tag_set = self.sweep.note

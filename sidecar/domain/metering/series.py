@@ -218,31 +218,6 @@ def judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -
     return Judgement(found.outcome, found.state._replace(rest=rest))
 
 
-def is_same_start(kept: int | None, shown: int | None) -> bool:
-    """Return whether a sample shows the start time that its state keeps, so that the state keeps it further on."""
-    return kept == shown or (kept is not None and shown is not None and abs(kept - shown) <= JITTER)
-
-
-def judge_plain(before: str, shown: str, factor: int) -> int | None:
-    """Return what a sample bills, in millionths, in the simple case that nearly all samples of pages are.
-
-    The same as `judge`, in a tenth of the time. The start time is the same, the state has no rest, peak, strikes or
-    deltas, and moves on by its value alone.
-
-    Args:
-        before: The value that is kept, as text.
-        shown: The value of the sample, as text.
-        factor: As in `SourceTerms`.
-
-    Returns:
-        None if the case is not so simple: `judge` decides.
-    """
-    if not (before.isdecimal() and shown.isdecimal()):
-        return None
-    millionths = (int(shown) - int(before)) * factor
-    return millionths if 0 <= millionths <= LARGEST else None
-
-
 def _begin_of(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms, outcome: SampleOutcome) -> int:
     """Return the instant from which on the increase of a sample was counted."""
     started = sample.at if sample.started_at is None else sample.started_at

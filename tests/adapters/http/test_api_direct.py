@@ -104,7 +104,7 @@ async def test_client_gone_before_its_answer(api: Api) -> None:
     api.intake.gate.set()
     assert 202 == (await api.report(EVENT)).status
     assert 2 == len(api.intake.batches)
-    assert (0, 0) == (api.server._requests._taken, api.server._memory._held)
+    assert (0, 0) == (api.server._reports._taken, api.server._memory._held)
 
 
 async def test_late_refusal_is_answered_and_counted(api: Api) -> None:
@@ -116,7 +116,7 @@ async def test_late_refusal_is_answered_and_counted(api: Api) -> None:
         answer = await wire.receive()
         assert ("ledger-unavailable", "7") == (answer.problem, answer.headers["retry-after"])
     assert 2 == api.refused["ledger-unavailable"]
-    assert (0, 0) == (api.server._requests._taken, api.server._memory._held)
+    assert (0, 0) == (api.server._reports._taken, api.server._memory._held)
     await wire.close()
 
 

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from aiohttp import web
 
-from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, MemoryBudget
+from sidecar.adapters.http.admission import MOST_CALLS, MOST_POLLS, MOST_QUESTIONS, MOST_REPORTS, MemoryBudget
 from sidecar.adapters.http.bodies import MOST_BODY, read_body
 from sidecar.adapters.http.client_connection import ClientConnection
 from sidecar.adapters.http.listening import Listener
 from sidecar.adapters.http.problems import HttpProblem, answer
 from sidecar.adapters.http.replies import Reply, reply
-from tests.support.http_fakes import Api, Wire, request
+from tests.support.http_fakes import Answer, Api, Wire, request
 from tests.support.tools import PATIENCE
 
 EVENT = '{"dimension": "requests"}'
@@ -102,13 +102,13 @@ async def test_client_gone_in_mid_body(api: Api) -> None:
 async def test_too_many_requests_refused(api: Api) -> None:
     """Beyond the limit a request is refused immediately, while the entitlement is still answered."""
     api.intake.gate = asyncio.Event()
-    waiting = [asyncio.ensure_future(api.report(EVENT)) for _ in range(MOST_REQUESTS + 1)]
+    waiting = [asyncio.ensure_future(api.report(EVENT)) for _ in range(MOST_REPORTS + 1)]
     done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     assert [("overloaded", "1")] == [(task.result().problem, task.result().headers["retry-after"]) for task in done]
     assert 200 == (await api.get("/v1/entitlement")).status
     api.intake.gate.set()
     answers = await asyncio.gather(*waiting)
-    assert [202] * MOST_REQUESTS + [503] == sorted(answer.status for answer in answers)
+    assert [202] * MOST_REPORTS + [503] == sorted(answer.status for answer in answers)
     assert 202 == (await api.report(EVENT)).status
 
 
@@ -126,6 +126,28 @@ async def test_polls_do_not_starve_usage(api: Api) -> None:
     assert 202 == (await api.report(EVENT)).status
     await api.stop()
     assert {200} == {answer.status for answer in await asyncio.gather(*waiting)}
+
+
+@pytest.mark.parametrize("kind", ["calls", "questions"])
+async def test_others_do_not_starve_usage(api: Api, kind: str) -> None:
+    """Requests that wait for AWS or the ledger have limits of their own: neither keeps out usage, or the other kind."""
+
+    def attest() -> Awaitable[Answer]:
+        return api.post("/v1/attestations", '{"nonce": "a-nonce-of-the-app"}')
+
+    def look() -> Awaitable[Answer]:
+        return api.get("/v1/status")
+
+    api.gate.answering = api.health.gate = asyncio.Event()
+    ask, limit, other = (attest, MOST_CALLS, look) if kind == "calls" else (look, MOST_QUESTIONS, attest)
+    waiting = [asyncio.ensure_future(ask()) for _ in range(limit + 1)]
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert ["overloaded"] == [task.result().problem for task in done]
+    assert 202 == (await api.report(EVENT)).status
+    waiting.append(asyncio.ensure_future(other()))
+    api.health.gate.set()
+    statuses = [answer.status for answer in await asyncio.gather(*waiting)]
+    assert 1 == statuses.count(503)
 
 
 def test_memory_is_given_back() -> None:
@@ -390,7 +412,7 @@ async def test_oldest_request_gives_way() -> None:
 
 async def test_slow_bodies_take_no_requests(api: Api) -> None:
     """Requests whose body has not arrived leave the places of those that wait for the disk."""
-    slow = [await Wire.open(api.port) for _ in range(MOST_REQUESTS)]
+    slow = [await Wire.open(api.port) for _ in range(MOST_REPORTS)]
     for one in slow:
         one.send(request("POST", "/v1/usage", EVENT, headers=["Content-Type: application/json"])[:-1])
     assert 202 == (await api.report(EVENT)).status

@@ -16,7 +16,7 @@ from openapi_spec_validator import validate
 
 from sidecar import __version__
 from sidecar.adapters.http import queries
-from sidecar.adapters.http.admission import MOST_REQUESTS
+from sidecar.adapters.http.admission import MOST_REPORTS
 from sidecar.adapters.http.bodies import MOST_BODY
 from sidecar.adapters.http.openapi import describe
 from sidecar.adapters.http.problems import ProblemKind
@@ -103,7 +103,7 @@ async def test_crowd_that_asks_first(api: Api, monkeypatch: pytest.MonkeyPatch) 
         return {}
 
     monkeypatch.setattr("sidecar.adapters.http.api.describe", count)
-    found = await asyncio.gather(*(api.get("/openapi.json") for _ in range(MOST_REQUESTS + 20)))
+    found = await asyncio.gather(*(api.get("/openapi.json") for _ in range(MOST_REPORTS + 20)))
     assert ({200}, 1) == ({each.status for each in found}, len(made))
 
 

@@ -153,6 +153,35 @@ def test_undone_commit_leaves_no_digest(books: Books) -> None:
     assert 2 == in_memory(books)
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        (sqlite3.SQLITE_TRANSACTION, "BEGIN"),
+        (sqlite3.SQLITE_INSERT, "event"),
+        (sqlite3.SQLITE_INSERT, "recent_id"),
+        (sqlite3.SQLITE_TRANSACTION, "COMMIT"),
+    ],
+)
+def test_failed_commit_reads_nothing_again(books: Books, refused: tuple[int, str]) -> None:
+    """On a disk that fails a commit costs the same however many digests wait, and what was taken stays known."""
+    events = identified(18)
+    books.take(*events[:9])
+    connection = books.store.connection
+    connection.set_authorizer(
+        lambda action, name, *_: sqlite3.SQLITE_DENY if (action, name) == refused else sqlite3.SQLITE_OK
+    )
+    with pytest.raises(LedgerUnavailable):
+        books.take(*events[9:])
+    connection.set_authorizer(None)
+    executed: list[str] = []
+    connection.set_trace_callback(executed.append)
+    assert Receipt(9, 9) == books.take(*events)
+    connection.set_trace_callback(None)
+    assert [] == [each for each in executed if "FROM event WHERE seq" in each]
+    assert list(range(1, 19)) == [row["seq"] for row in books.store.rows("SELECT seq FROM event ORDER BY seq")]
+    assert 18 == in_memory(books)
+
+
 def test_numbers_are_not_given_twice(books: Books) -> None:
     """When all rows are gone, after a restart as well, the next event has a new number: numbers tell what is merged."""
     books.take(*identified(24))

@@ -24,6 +24,7 @@ from sidecar.adapters.ledger.store import Store
 from sidecar.domain.metering.denial import Right
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Tags
 from sidecar.domain.metering.hours import hour_of_micros, to_micros
+from sidecar.domain.metering.plain import FirstSamples
 from sidecar.domain.metering.series import JITTER, SampleOutcome, SeriesBatch, SeriesSample
 from tests.adapters.ledger.conftest import OpenBooks
 from tests.support.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, UNBILLED_LATE, Books
@@ -179,6 +180,7 @@ def test_simple_case_is_stored_alike(scale: str, pages: list[tuple[dict[str, Any
         fast = play(Path(folder, "fast.db"))
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(series, "judge_plain", lambda *_: None)
+            patched.setattr(FirstSamples, "judge", lambda *_: None)
             assert play(Path(folder, "full.db")) == fast
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.pages import MOST_SERIES, Page, PageReader, PageUnusable
-from sidecar.domain.metering.series import shortest
+from sidecar.domain.metering.series import SeriesSample, shortest
 from sidecar.domain.metering.sources import Prometheus
 
 SOURCE = Prometheus("http://127.0.0.1/metrics", "requests_total")
@@ -251,3 +252,26 @@ def test_any_text(text: str) -> None:
     for line in (f"requests_total{text}\n", f'requests_total{{a="{text}"}} 1\n', f"requests_total{{{text}}} 1\n"):
         with suppress(PageUnusable):
             assert all(sample.value >= 0 for sample in read(line).samples)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["tenant", "plan", "le", "a_1"]), TEXT | st.just("")), max_size=4))
+def test_spaces_between_labels(labels: list[tuple[str, str]]) -> None:
+    """Labels mean the same with and without spaces, or are refused in both ways."""
+    escaped = [(name, value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")) for name, value in labels]
+    source = replace(SOURCE, tags=(("plan", "Plan"), ("tenant", "Tenant")))
+    found: list[list[SeriesSample] | None] = []
+    for form in ('{}="{}"', ' {} = "{}" '):
+        line = ",".join(form.format(*label) for label in escaped)
+        try:
+            found.append(read(f"requests_total{{{line}}} 1\n", source).samples)
+        except PageUnusable:
+            found.append(None)
+    assert found[0] == found[1]
+    assert (found[0] is None) == (len(dict(labels)) < len(labels))
+
+
+@pytest.mark.parametrize("labels", ['a="x"b="y"', ",", 'a="x",,', 'a="x",b', 'a=x"', 'a="x" "', '1="x"'])
+def test_labels_that_are_not_valid(labels: str) -> None:
+    """Labels are read whole, or the page is refused."""
+    with pytest.raises(PageUnusable):
+        read(f"requests_total{{{labels}}} 1\n")

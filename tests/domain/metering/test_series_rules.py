@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.domain.metering.denial import Denial
+from sidecar.domain.metering.denial import NEVER_DENIED, Denial
 from sidecar.domain.metering.hours import Hour, bound_hour, hour_of, hour_of_micros, to_micros
+from sidecar.domain.metering.plain import FirstSamples, is_same_start, judge_plain
 from sidecar.domain.metering.quantity import LARGEST, MILLION
 from sidecar.domain.metering.series import (
     JITTER,
@@ -23,9 +24,7 @@ from sidecar.domain.metering.series import (
     SeriesState,
     SourceTerms,
     Temporality,
-    is_same_start,
     judge,
-    judge_plain,
     shortest,
 )
 
@@ -345,6 +344,49 @@ def test_simple_case_is_judged_alike(
         return
     kept = state._replace(value=shown, at=found.state.at, hour=found.state.hour)
     assert (SampleOutcome.INCREASED, fast, kept) == (found.outcome, found.millionths, found.state)
+
+
+@given(
+    shown=st.one_of(
+        st.sampled_from(["0", "1", "7", "7.5", "1E+4", str(LARGEST), str(10**30)]), st.integers(0).map(str)
+    ),
+    started=st.none() | st.integers(-3, 3).map(lambda each: NOW + each * JITTER // 2),
+    scale=st.sampled_from(["1", "0.000001", "0.333333", "12.5", str(10**20)]).map(Decimal),
+    last=st.none() | st.integers(-1, 1),
+    denial=st.sampled_from([NEVER_DENIED, Denial(NOW - JITTER), Denial(ended_at=NOW), Denial(NOW, NOW + 1)]),
+    forgotten=st.none() | st.just(NOW + 1),
+)
+@settings(max_examples=500)
+def test_first_sample_is_judged_alike(
+    shown: str, started: int | None, scale: Decimal, last: int | None, denial: Denial, forgotten: int | None
+) -> None:
+    """What the fast way says of a series that begins is what the judge says, also after another series of its start."""
+    at = NOW + JITTER
+    terms = replace(
+        TERMS,
+        scale=scale,
+        denial=denial,
+        forgotten_at=forgotten,
+        last_at=None if last is None else NOW + last,
+        last_hour=None if last is None else hour_of_micros(NOW - last * MINUTE),
+    )
+    assert terms.factor is not None
+    first = FirstSamples(terms, terms.factor)
+    for text in ("3", shown):
+        each = SeriesSample(b"", (), Decimal(text), started, at)
+        found, fast = judge(None, each, terms), first.judge(each, text)
+        if fast is None:
+            continue
+        unit, millionths = fast
+        kept = unit.state._replace(value=each.value)
+        hour = unit.hour if millionths else None
+        assert (found.outcome, found.state, found.millionths, found.hour) == (unit.outcome, kept, millionths, hour)
+
+
+@pytest.mark.parametrize("started", [NOW + 1, NOW - JITTER, None])
+def test_first_samples_are_simple(started: int | None) -> None:
+    """A whole number at the beginning of a series is judged the fast way."""
+    assert FirstSamples(TERMS, MILLION).judge(sample("7", 1, started), "7") is not None
 
 
 GRANTED = NOW + 5 * MINUTE
