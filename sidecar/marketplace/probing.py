@@ -17,13 +17,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from sidecar.domain.http_date import read_date
 from sidecar.domain.plaintext import one_line
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import UnknownAnswer
 from sidecar.marketplace.proxies import shown_proxy
 from sidecar.marketplace.sdk import Connection
 from sidecar.marketplace.sdk_settings import SettingRefused, refused_setting
-from sidecar.marketplace.service_clock import read_date
 from sidecar.marketplace.types import MeterUsageRequest
 from sidecar.marketplace.unreachable import (
     TRANSPORT,
