@@ -42,7 +42,7 @@ def address_of(api: ApiSettings) -> str:
 def get(api: ApiSettings, path: str, timeout: float) -> Response:
     """Send one GET to the API and return the response.
 
-    `timeout` is the seconds that connecting and each read may take. A unix socket takes precedence.
+    `timeout` is the seconds that the answer may take. A unix socket takes precedence.
 
     Raises:
         TokenUnusable: `api.token_file` cannot be read.

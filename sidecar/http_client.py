@@ -1,4 +1,4 @@
-"""The one small HTTP client: probes, the local API, the emulator and the ECS task metadata endpoint use it.
+"""The one small HTTP client: for probes, the local API, the emulator, pages of counters and the ECS metadata endpoint.
 
 `healthcheck` runs every few seconds, so this module imports little: no dataclasses, and what an ordinary check does not
 need only in the function that does. Sends one request on one connection. Follows neither proxies nor redirects, and
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _LARGEST = 4 * 1024 * 1024
+_CHUNK = 256 * 1024
 
 
 class NoAnswer(OSError):
@@ -34,6 +35,8 @@ class Response(NamedTuple):
     """When the connection was open and the request was about to be sent, on the monotonic clock."""
     answered_at: float
     """When the response's head had arrived, on the monotonic clock."""
+    headers: http.client.HTTPMessage
+    """Finds a header by its name in any case."""
 
     def document(self) -> Any:
         """Return the JSON document in the body; raises ValueError if the body is not JSON."""
@@ -84,19 +87,28 @@ class Listener(NamedTuple):
     ) -> Response:
         """Send one request and return the response.
 
-        `timeout` is the seconds that connecting and each read may take; of the body at most `largest` bytes are read.
+        Args:
+            method: The method.
+            path: The path with its query; an empty one means the root.
+            timeout: Seconds that connecting, each read, and the whole answer may take. A body that trickles extends it
+                by one read at most.
+            headers: Further headers.
+            body: The body of the request.
+            largest: Bytes of the body that are read at most; the rest is left out.
 
         Raises:
-            NoAnswer: There is no response, or the request cannot be written (a header with a line end).
+            NoAnswer: There is no whole response, or the request cannot be written (a header with a line end).
         """
         connection = self._connection(timeout)
+        deadline = time.monotonic() + timeout
         try:
             connection.connect()
             sent_at = time.monotonic()
-            connection.request(method, path, body, dict(headers))
+            connection.request(method, path if path.startswith("/") else f"/{path}", body, dict(headers))
             response = connection.getresponse()
             answered_at = time.monotonic()
-            return Response(response.status, response.read(largest), sent_at, answered_at)
+            content = _read(response, largest, deadline)
+            return Response(response.status, content, sent_at, answered_at, response.headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise NoAnswer(_explain(error)) from error
         finally:
@@ -148,10 +160,25 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
+def _read(response: http.client.HTTPResponse, largest: int, deadline: float) -> bytes:
+    declared = response.length
+    body = bytearray()
+    # One read of the socket at a time: the time limit of the socket counts for each of them anew.
+    while len(body) < largest and (chunk := response.read1(min(_CHUNK, largest - len(body)))):
+        body += chunk
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    if declared is not None and len(body) < min(declared, largest):
+        raise http.client.IncompleteRead(bytes(body))
+    return bytes(body)
+
+
 def _explain(error: Exception) -> str:
     """Return the reason in words instead of an error number."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection ended within the body"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
     return str(error) or type(error).__name__

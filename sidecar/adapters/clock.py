@@ -20,7 +20,7 @@ from sidecar.system_clock import LONGEST_NAP, SystemClock
 _POLL = 0.25
 """Seconds of real time between two requests to the emulator."""
 _TIMEOUT = 2.0
-"""Seconds that one connection or one read may take."""
+"""Seconds that one answer may take."""
 _LARGEST = 4096
 """Bytes of an answer that are read."""
 _JSON = {"Accept": "application/json"}

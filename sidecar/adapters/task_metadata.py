@@ -17,7 +17,7 @@ from sidecar.http_client import Listener, NoAnswer
 PATIENCE = 20.0
 """Seconds within which the endpoint must name the task."""
 _TIMEOUT = 2.0
-"""Seconds that one connection or one read may take."""
+"""Seconds that one answer may take."""
 _FIRST_WAIT = timedelta(seconds=0.25)
 _LONGEST_WAIT = timedelta(seconds=2)
 _LARGEST = 1024 * 1024

@@ -118,9 +118,9 @@ async def run(
         await _prove(ledger)
         await components.client.open()
         stack.push_async_callback(components.client.close)
-        for asking in (components.licensed, components.licensed_start):
-            if asking is not None:
-                stack.push_async_callback(asking.clients.close)
+        for licensed in (components.licensed, components.licensed_start):
+            if licensed is not None:
+                stack.push_async_callback(licensed.clients.close)
         denied: DeniedExit | None = None
         loops = (
             _watch(intake),

@@ -75,13 +75,13 @@ def check_service(
 def _way(
     settings: Settings, environ: Mapping[str, str], make_probe: Callable[[], ServiceProbe]
 ) -> Iterator[CheckResult]:
-    told: list[CheckResult] = []
+    results: list[CheckResult] = []
     for result in _steps(settings, environ, make_probe):
-        told.append(result)
+        results.append(result)
         yield result
-        if failed(told):
+        if failed(results):
             break
-    names = {result.name for result in told}
+    names = {result.name for result in results}
     for check in SERVICE:
         if check.name not in names:
             yield check.skipped("not asked")

@@ -13,12 +13,11 @@ from sidecar.checks.identity import read_file
 from sidecar.domain.check_result import Check, CheckResult
 from sidecar.domain.plaintext import ForeignText, plain
 from sidecar.domain.timestamps import render
-from sidecar.domain.web_identity import TOKEN_VARIABLE, pod_of_claims, read_claims
+from sidecar.domain.web_identity import TOKEN_VARIABLE, account_of_claims, pod_of_claims, read_claims
 
 TOKEN = Check("token", "AWS trades this token for the role's credentials, and refuses a stale or foreign one.")
 
 AUDIENCE = "sts.amazonaws.com"
-_ACCOUNT = "system:serviceaccount:"
 _SOON = timedelta(minutes=5)
 """The kubelet renews a token when a fifth of its life is left, which is never less than this."""
 _PROJECT = "Annotate the service account with eks.amazonaws.com/role-arn and restart the pod."
@@ -61,10 +60,10 @@ def judge_token(claims: Mapping[str, Any], pod_uid: str | None, now: datetime) -
     if AUDIENCE not in named:
         shown = ", ".join(str(each) for each in named if each is not None) or "no audience"
         return TOKEN.fail(f"the token is meant for {shown}, not for {AUDIENCE}", f"Project it for {AUDIENCE}.")
-    subject = claims.get("sub")
-    if not isinstance(subject, str) or not subject.startswith(_ACCOUNT) or subject.count(":") != 3:
+    account = account_of_claims(claims)
+    if account is None:
         return TOKEN.fail(
-            f"the token's subject is {subject!r}, no service account",
+            f"the token's subject is {claims.get('sub')!r}, no service account",
             "Use the token that EKS projects for the pod's own service account.",
         )
     expires_at = _instant(claims.get("exp"))
@@ -80,16 +79,16 @@ def judge_token(claims: Mapping[str, Any], pod_uid: str | None, now: datetime) -
             f"the token expires at {render(expires_at)} and was not renewed yet",
             "Mount the token as a projected volume, which the kubelet renews.",
         )
-    return _judge_pod(claims, subject, expires_at, pod_uid)
+    return _judge_pod(claims, account, expires_at, pod_uid)
 
 
-def _judge_pod(claims: Mapping[str, Any], subject: str, expires_at: datetime, pod_uid: str | None) -> CheckResult:
+def _judge_pod(claims: Mapping[str, Any], account: str, expires_at: datetime, pod_uid: str | None) -> CheckResult:
     uid = pod_of_claims(claims)
     if uid is not None and pod_uid is not None and uid != pod_uid:
         return TOKEN.fail(f"the token is of pod {uid}, but POD_UID is {pod_uid}", POD_UID_CURE)
     issuer = claims.get("iss")
     by = f", issued by {issuer}" if isinstance(issuer, str) else ""
-    return TOKEN.ok(f"{subject.removeprefix(_ACCOUNT).replace(':', '/')}, until {render(expires_at)}{by}")
+    return TOKEN.ok(f"{account}, until {render(expires_at)}{by}")
 
 
 def _instant(seconds: object) -> datetime | None:

@@ -80,13 +80,13 @@ def diagnose(settings: Settings, config: str | None, environ: Mapping[str, str])
     except UnsupportedRegion:
         return skip_repeated([*run_checks([*checks, alone]), *_unasked("there is no Region to send requests to")])
     except ProbeFailed as broken:
-        told = [*run_checks([*checks, alone]), *_unasked("the AWS SDK does not start", access.refuse_sdk(broken))]
-        return skip_repeated(told)
+        results = [*run_checks([*checks, alone]), *_unasked("the AWS SDK does not start", access.refuse_sdk(broken))]
+        return skip_repeated(results)
     return skip_repeated(run_checks([*checks, *_of_service(settings, environ, probe)]))
 
 
-def _unasked(words: str, *told: CheckResult) -> list[CheckResult]:
-    known = {diagnosis.name: diagnosis for diagnosis in told}
+def _unasked(words: str, *results: CheckResult) -> list[CheckResult]:
+    known = {diagnosis.name: diagnosis for diagnosis in results}
     return [known.get(subject.name, subject.skipped(words)) for subject in (licenses.LICENSE, *SERVICE)]
 
 

@@ -14,7 +14,7 @@ from sidecar.http_client import Listener, NoAnswer, Response, http_url, other_lo
 from sidecar.terminal.text import printable
 
 _TIMEOUT = 5.0
-"""Seconds that the connection or a read may take."""
+"""Seconds that the answer may take."""
 _LARGEST = 65536
 _CURE = (
     "Start the sidecar with `marketplace-sidecar run`, or correct the address: --url, or probes.host and probes.port "

@@ -88,8 +88,8 @@ def describe(status: Status, metering: MeteringSettings, rate: float) -> Iterato
     yield f"metering {status.metering}", None if status.metering == "ok" else Color.BAD
     if status.oldest_unsent_hour is not None:
         left = status.oldest_unsent_hour + metering.window - status.now
-        lasting = f"{format_duration(left)} left" if left > timedelta() else "too late"
-        yield f"unsent from {status.oldest_unsent_hour:%H:%M}Z ({lasting})", Color.DOUBTFUL
+        deadline = f"{format_duration(left)} left" if left > timedelta() else "too late"
+        yield f"unsent from {status.oldest_unsent_hour:%H:%M}Z ({deadline})", Color.DOUBTFUL
     yield _next(status, metering), None
     yield _open(status), None
     yield f"{rate:.1f} events/s", None

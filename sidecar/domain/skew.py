@@ -19,7 +19,7 @@ _SHOWN = timedelta(seconds=1)
 
 def measure(shown: datetime, asked_at: datetime, answered_at: datetime) -> timedelta:
     """Return by how much this clock is ahead of the one that `shown` was read from; negative when it is behind."""
-    if shown + _SHOWN < asked_at:
+    if shown < asked_at - _SHOWN:  # `shown` may be the last second that a datetime holds
         return asked_at - shown - _SHOWN
     return min(answered_at - shown, timedelta())
 

@@ -1,4 +1,4 @@
-"""The claims of a web-identity token, as EKS projects it into a pod.
+"""The claims of a token of the pod's service account, such as the web-identity token that EKS projects into a pod.
 
 Reads them without verifying them, because only AWS has the cluster's key.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 TOKEN_VARIABLE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of a variable
 """Names the token's file."""
+_ACCOUNT = "system:serviceaccount:"
 
 
 def read_claims(token: str) -> Mapping[str, Any] | None:
@@ -33,3 +34,11 @@ def pod_of_claims(claims: Mapping[str, Any]) -> str | None:
             return uid
         case _:
             return None
+
+
+def account_of_claims(claims: Mapping[str, Any]) -> str | None:
+    """Return the service account that a token was issued to, as namespace/name; None where its subject is no such."""
+    subject = claims.get("sub")
+    if not isinstance(subject, str) or not subject.startswith(_ACCOUNT) or subject.count(":") != 3:
+        return None
+    return subject.removeprefix(_ACCOUNT).replace(":", "/")

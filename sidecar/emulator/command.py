@@ -63,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quotas",
         action="store_true",
-        help="throttle at 5 RegisterUsage, 10 MeterUsage and 10 BatchMeterUsage calls, and at 10 calls of each License "
-        "Manager operation, per emulated second",
+        help="throttle calls beyond these in an emulated second: 5 RegisterUsage, 10 MeterUsage, 10 BatchMeterUsage, "
+        "10 of each License Manager operation",
     )
     parser.add_argument(
         "--license-region",

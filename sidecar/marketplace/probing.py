@@ -17,13 +17,13 @@ from botocore.awsrequest import AWSRequest
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
+from sidecar.domain.http_date import read_date
 from sidecar.domain.plaintext import one_line
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import UnknownAnswer
 from sidecar.marketplace.proxies import shown_proxy
 from sidecar.marketplace.sdk import Connection
 from sidecar.marketplace.sdk_settings import SettingRefused, refused_setting
-from sidecar.marketplace.service_clock import read_date
 from sidecar.marketplace.types import MeterUsageRequest
 from sidecar.marketplace.unreachable import (
     TRANSPORT,
@@ -73,14 +73,14 @@ class ServiceProbe:
         self, endpoint: Endpoint, within: timedelta = ANSWER_WITHIN, connection: Connection | None = None
     ) -> None:
         bounded = replace(endpoint, connect_timeout=CONNECT_WITHIN, read_timeout=within)
-        self._connection = _told(lambda: Connection(bounded)) if connection is None else connection
+        self._connection = _translated(lambda: Connection(bounded)) if connection is None else connection
         self._endpoint_url = endpoint.endpoint_url
         self._timeout = (CONNECT_WITHIN.total_seconds(), within.total_seconds())
         # As the SDK: its own setting, or that of a profile, before the one that it shares with other programs.
         # Asked for as a whole first: a profile that is not there would only show in the middle of a call.
-        _told(self._connection.session.get_scoped_config)
+        _translated(self._connection.session.get_scoped_config)
         # So would a value that the SDK refuses.
-        _told(lambda: self.address("sts"))
+        _translated(lambda: self.address("sts"))
         configured = self._connection.session.get_config_variable("ca_bundle")
         self.ca_bundle: str | None = configured or os.environ.get("REQUESTS_CA_BUNDLE")
         """The file of certificates that replaces the SDK's own."""
@@ -119,7 +119,7 @@ class ServiceProbe:
         )
         self._require_proxy(url)
         try:
-            answer = _told(lambda: session.send(AWSRequest("GET", url).prepare()))
+            answer = _translated(lambda: session.send(AWSRequest("GET", url).prepare()))
         finally:
             session.close()
         return read_date(answer.headers.get("Date"))
@@ -139,7 +139,7 @@ class ServiceProbe:
             ProbeFailed: The role cannot be assumed, or the token service cannot be asked.
         """
         self._require_proxy(self.address("sts"))
-        return _told(self._caller)
+        return _translated(self._caller)
 
     def try_meter_usage(self, product_code: str, dimension: str, now: datetime) -> None:
         """Ask by a dry run whether the caller may meter; nothing is metered.
@@ -186,7 +186,7 @@ class ServiceProbe:
         return arn.rpartition("/")[0] if ":assumed-role/" in arn else arn
 
 
-def _told(ask: Callable[[], T]) -> T:
+def _translated(ask: Callable[[], T]) -> T:
     """Return what `ask` returns; whatever the SDK raises becomes a `ProbeFailed` of one line."""
     try:
         return ask()

@@ -51,7 +51,12 @@ def read(kind: type[T], answer: Members) -> T:
     """
     if request_id(answer) is None:
         raise UnknownAnswer("the answer has no request id, so it is not AWS's")
-    found: T = _structure(kind, answer, kind.__name__)
+    return read_structure(kind, answer)
+
+
+def read_structure(kind: type[T], structure: Members) -> T:
+    """Return a structure as `kind`; raises UnknownAnswer if a member is missing or garbled."""
+    found: T = _structure(kind, structure, kind.__name__)
     return found
 
 
@@ -113,11 +118,11 @@ def _structure(kind: Any, value: Any, path: str) -> Any:
 
 
 def _value(hint: Any, value: Any, path: str) -> Any:
-    if get_origin(hint) is tuple:
+    kind = _kind(hint)
+    if get_origin(kind) is tuple:
         if not isinstance(value, list | tuple):
             raise UnknownAnswer(f"{path} in the answer is no list")
-        return tuple(_value(get_args(hint)[0], each, f"{path}[{index}]") for index, each in enumerate(value))
-    kind = _kind(hint)
+        return tuple(_value(get_args(kind)[0], each, f"{path}[{index}]") for index, each in enumerate(value))
     if is_dataclass(kind):
         return _structure(kind, value, path)
     if kind is datetime:
@@ -135,7 +140,7 @@ def _kind(hint: Any) -> Any:
     if not isinstance(hint, UnionType):
         return hint
     kinds = [each for each in get_args(hint) if each is not NoneType]
-    return next((each for each in kinds if issubclass(each, StrEnum)), kinds[0])
+    return next((each for each in kinds if isinstance(each, type) and issubclass(each, StrEnum)), kinds[0])
 
 
 def _instant(value: Any, path: str) -> datetime | None:

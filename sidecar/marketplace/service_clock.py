@@ -4,10 +4,10 @@ Judges nothing (see `sidecar.domain.skew`). An answer that is not the service's,
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from sidecar.domain.http_date import read_date
 from sidecar.domain.skew import measure
 
 
@@ -28,12 +28,3 @@ class ServiceClock:
         shown = read_date(metadata.get("HTTPHeaders", {}).get("date")) if metadata.get("RequestId") else None
         if shown is not None:
             self.skew = measure(shown, asked_at, self._now())
-
-
-def read_date(header: str | None) -> datetime | None:
-    """Return the instant that a Date header names, None if it names none."""
-    try:
-        parsed = parsedate_to_datetime(header or "")
-    except ValueError:
-        return None
-    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)

@@ -11,16 +11,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sidecar.marketplace.errors import UnknownAnswer
-from sidecar.marketplace.reading import Members, member_name, request_id, text_of
+from sidecar.marketplace.reading import Members, member_name, read_structure, request_id, text_of
 from sidecar.marketplace.types import (
-    Metadata,
     MeterUsageRequest,
     MeterUsageResult,
     RegisterUsageResult,
     Request,
     ResolveCustomerResult,
-    Tag,
-    UsageAllocation,
     UsageRecord,
     UsageRecordResult,
     UsageRecordResultStatus,
@@ -53,11 +50,8 @@ def request_size(request: Request) -> int:
 
 def register_usage_result(answer: Members) -> RegisterUsageResult:
     """Read the answer of RegisterUsage; raises UnknownAnswer if there is no signature in it."""
-    return RegisterUsageResult(
-        signature=_required(answer, "Signature"),
-        public_key_rotation_timestamp=_instant(answer, "PublicKeyRotationTimestamp"),
-        request_id=request_id(answer),
-    )
+    _require(answer, "Signature")
+    return read_structure(RegisterUsageResult, answer)
 
 
 def meter_usage_result(request: MeterUsageRequest, answer: Members) -> MeterUsageResult:
@@ -66,21 +60,16 @@ def meter_usage_result(request: MeterUsageRequest, answer: Members) -> MeterUsag
     Raises:
         UnknownAnswer: There is no metering record id in it, and it was no dry run.
     """
-    record_id = None if request.dry_run else _required(answer, "MeteringRecordId")
-    return MeterUsageResult(metering_record_id=record_id, request_id=request_id(answer))
+    if request.dry_run:
+        return MeterUsageResult(metering_record_id=None, request_id=request_id(answer))
+    _require(answer, "MeteringRecordId")
+    return read_structure(MeterUsageResult, answer)
 
 
 def resolve_customer_result(answer: Members) -> ResolveCustomerResult:
     """Read the answer of ResolveCustomer; raises UnknownAnswer if it lacks the product, or any customer to bill."""
-    metadata = answer.get("Metadata")
-    result = ResolveCustomerResult(
-        product_code=_required(answer, "ProductCode"),
-        customer_identifier=text_of(answer, "CustomerIdentifier"),
-        customer_aws_account_id=text_of(answer, "CustomerAWSAccountId"),
-        license_arn=text_of(answer, "LicenseArn"),
-        metadata=None if metadata is None else Metadata(agreement_id=text_of(metadata, "AgreementId")),
-        request_id=request_id(answer),
-    )
+    _require(answer, "ProductCode")
+    result = read_structure(ResolveCustomerResult, answer)
     if result.customer_identifier is None and result.customer_aws_account_id is None:
         raise UnknownAnswer("the answer names no customer", request_id=request_id(answer))
     return result
@@ -98,18 +87,12 @@ def settled_records(answer: Members) -> list[UsageRecordResult]:
         raise UnknownAnswer("the answer has no Results", request_id=request_id(answer))
     settled = []
     for entry in answer.get("Results") or ():
-        status, record, record_id = entry.get("Status"), entry.get("UsageRecord"), entry.get("MeteringRecordId")
-        if status not in list(UsageRecordResultStatus) or record is None:
+        status = entry.get("Status")
+        if status not in list(UsageRecordResultStatus) or entry.get("UsageRecord") is None:
             continue
-        if status == UsageRecordResultStatus.SUCCESS and not record_id:
+        if status == UsageRecordResultStatus.SUCCESS and not entry.get("MeteringRecordId"):
             continue
-        settled.append(
-            UsageRecordResult(
-                usage_record=usage_record(record),
-                status=UsageRecordResultStatus(status),
-                metering_record_id=text_of(entry, "MeteringRecordId"),
-            )
-        )
+        settled.append(read_structure(UsageRecordResult, entry))
     return settled
 
 
@@ -119,47 +102,10 @@ def unprocessed_records(answer: Members) -> list[UsageRecord]:
     Raises:
         UnknownAnswer: The answer garbles one.
     """
-    return [usage_record(record) for record in answer.get("UnprocessedRecords") or ()]
+    return [read_structure(UsageRecord, record) for record in answer.get("UnprocessedRecords") or ()]
 
 
-def usage_record(record: Members) -> UsageRecord:
-    """Read one usage record as the service repeats it.
-
-    Raises:
-        UnknownAnswer: Its timestamp or its dimension is missing.
-    """
-    timestamp = _instant(record, "Timestamp")
-    if timestamp is None:
-        raise UnknownAnswer("a record in the answer has no Timestamp")
-    allocations = record.get("UsageAllocations")
-    return UsageRecord(
-        timestamp=timestamp,
-        dimension=_required(record, "Dimension"),
-        quantity_as_decimal=text_of(record, "QuantityAsDecimal"),
-        quantity=record.get("Quantity"),
-        usage_allocations=None if allocations is None else tuple(_allocation(each) for each in allocations),
-        customer_identifier=text_of(record, "CustomerIdentifier"),
-        customer_aws_account_id=text_of(record, "CustomerAWSAccountId"),
-        license_arn=text_of(record, "LicenseArn"),
-    )
-
-
-def _allocation(allocation: Members) -> UsageAllocation:
-    tags = allocation.get("Tags")
-    return UsageAllocation(
-        allocated_usage_quantity_as_decimal=text_of(allocation, "AllocatedUsageQuantityAsDecimal"),
-        allocated_usage_quantity=allocation.get("AllocatedUsageQuantity"),
-        tags=None if tags is None else tuple(Tag(_required(tag, "Key"), tag.get("Value") or "") for tag in tags),
-    )
-
-
-def _required(structure: Members, name: str) -> str:
-    value = text_of(structure, name)
-    if not value:
-        raise UnknownAnswer(f"the answer has no {name}", request_id=request_id(structure))
-    return value
-
-
-def _instant(structure: Members, name: str) -> datetime | None:
-    value: datetime | None = structure.get(name)  # the SDK has parsed it, or failed
-    return None if value is None else value.astimezone(UTC)
+def _require(answer: Members, name: str) -> None:
+    """Refuse an answer without a text, or with an empty one."""
+    if not text_of(answer, name):
+        raise UnknownAnswer(f"the answer has no {name}", request_id=request_id(answer))

@@ -95,6 +95,22 @@ class FaultRegister:
         if report is not None:
             self._report(trouble, report, now, changed=changed)
 
+    def update(
+        self,
+        code: str,
+        detail: str | None,
+        cure: str,
+        now: datetime,
+        *,
+        since: datetime | None = None,
+        report: FaultLog | None = None,
+    ) -> None:
+        """Observe a fault if there is a detail, else clear it; the arguments are those of `observe`."""
+        if detail:
+            self.observe(code, detail, cure, now, since=since, report=report)
+        else:
+            self.clear(code, now)
+
     def clear(self, about: str, now: datetime, **members: object) -> None:
         """Note that a fault is over, by its code or what it concerns; without such a fault nothing happens.
 

@@ -25,6 +25,7 @@ from sidecar.services.intake import UsageIntake
 from sidecar.services.ports import PodGate
 from sidecar.services.submitter import Submitter
 from sidecar.settings import EntitlementCheck, Mode, Settings
+from sidecar.terminal.text import pluralize
 
 _FAILING_CURE = (
     "Follow the cure of the other faults. It ends with the next record of the dimension that AWS takes, or once there "
@@ -165,29 +166,23 @@ class HealthReport:
         failures = self._failures()
         self.submitter.courses.register_duplicates(self.faults, now)
         since = min((failure.since for failure in failures), default=None)
-        self._set("metering-failing", describe(failures) if failures else None, _FAILING_CURE, now, since)
-        self._set("ledger-unavailable", ledger_fault, "Make room, or restore the file or volume.", now)
+        self.faults.update("metering-failing", describe(failures), _FAILING_CURE, now, since=since)
+        self.faults.update("ledger-unavailable", ledger_fault, "Make room, or restore the file or volume.", now)
         off = self.clock_skew()
         wrong = off is not None and abs(off) > skew.DOUBTFUL_FROM
-        self._set("clock-skew", skew.describe(off) if off is not None and wrong else None, skew.CURE, now)
+        self.faults.update("clock-skew", skew.describe(off) if off is not None and wrong else None, skew.CURE, now)
         return failures
 
     def _register_books(self, now: datetime, progress: Progress, terms: Mapping[str, Terms]) -> None:
         """Bring the faults that only a readable ledger shows up to date; without one they stay as they were."""
         count, other = progress.in_doubt, progress.other_product
-        detail = f"AWS may or may not have accepted {_records(count)}" if count else None
-        self._set("in-doubt", detail, _DOUBT_CURE, now)
-        detail = f"{_records(other)} of a product that is not configured any more" if other else None
-        self._set("other-product", detail, OTHER_PRODUCT_CURE, now, progress.other_product_since)
+        detail = f"AWS may or may not have accepted {pluralize(count, 'record')}" if count else None
+        self.faults.update("in-doubt", detail, _DOUBT_CURE, now)
+        detail = f"{pluralize(other, 'record')} of a product that is not configured any more" if other else None
+        self.faults.update("other-product", detail, OTHER_PRODUCT_CURE, now, since=progress.other_product_since)
         balanced = all(found.balanced for found in terms.values())
         detail = None if balanced else "accepted usage and its parts differ"
-        self._set("conservation-broken", detail, _BROKEN_CURE, now)
-
-    def _set(self, code: str, detail: str | None, cure: str, now: datetime, since: datetime | None = None) -> None:
-        if detail is None:
-            self.faults.clear(code, now)
-        else:
-            self.faults.observe(code, detail, cure, now, since=since)
+        self.faults.update("conservation-broken", detail, _BROKEN_CURE, now)
 
     def _entitlement_faults(self) -> list[Finding]:
         """Return the faults that have an instant of their own, with AWS's answers."""
@@ -273,7 +268,3 @@ class HealthReport:
 
 def _after(instant: datetime | None, window: timedelta) -> datetime | None:
     return None if instant is None else instant + window
-
-
-def _records(count: int) -> str:
-    return "1 record" if count == 1 else f"{count} records"

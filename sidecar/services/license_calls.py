@@ -58,10 +58,10 @@ class LicenseCalls:
         )
         if all(each.name != checkout.entitlement for each in answer.entitlements_allowed):
             raise UnknownAnswer(f"the answer does not allow {checkout.entitlement}", request_id=answer.request_id)
-        lasts = None
+        time_to_live = None
         if answer.issued_at is not None and answer.expiration is not None and answer.expiration > answer.issued_at:
-            lasts = answer.expiration - answer.issued_at
-        return Grant(answer.license_consumption_token or "", lasts, answer.license_arn)
+            time_to_live = answer.expiration - answer.issued_at
+        return Grant(answer.license_consumption_token or "", time_to_live, answer.license_arn)
 
     async def extend(self, checkout: Checkout) -> Grant:
         """Hold a seat for longer; raises MarketplaceError."""

@@ -105,8 +105,5 @@ class LicenseFaults:
         return ""
 
     def _set(self, code: str, detail: str, cure: str, now: datetime) -> None:
-        if detail:
-            report = FaultLog(begins="license.fault", ends="license.fault_over", about={"code": code})
-            self._faults.observe(code, detail, cure, now, report=report)
-        else:
-            self._faults.clear(code, now)
+        report = FaultLog(begins="license.fault", ends="license.fault_over", about={"code": code})
+        self._faults.update(code, detail, cure, now, report=report)

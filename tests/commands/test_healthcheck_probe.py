@@ -91,7 +91,7 @@ def test_probe_is_asked(listener: Listener, configure: Configure, arguments: lis
     assert 0 == cli.main(["healthcheck", "--url", f"{listener.url}/", *arguments])
     config = configure(f"{{host: 0.0.0.0, port: {listener.port}}}")
     assert 0 == cli.main(["healthcheck", "--config", config, *arguments])
-    assert listener.asked == [path, path]
+    assert [path, path] == listener.asked
 
 
 def test_path_in_url_wins(listener: Listener) -> None:

@@ -81,7 +81,7 @@ def test_every_reason_is_explained() -> None:
 
 def test_every_fault_has_a_section() -> None:
     """Each code that a fault of the status may have is explained."""
-    makers = {"Finding", "observe", "_set"}
+    makers = {"Finding", "observe", "update", "_set"}
     named = {text for name, arguments in calls() if name in makers for text in texts(arguments[:1])}
     cluster = {f"kubernetes-{fault}" for fault in Fault}
     setup = {subject.ok("").code for subject in CHECKS}

@@ -8,6 +8,7 @@ from sidecar.domain.skew import describe, measure
 
 ASKED = datetime(2026, 11, 23, 10, 20, 0, 500_000, tzinfo=UTC)
 ANSWERED = ASKED + timedelta(seconds=1)
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ ANSWERED = ASKED + timedelta(seconds=1)
         (ASKED.replace(microsecond=0) - timedelta(seconds=1), 0.5),
         (ASKED.replace(microsecond=0) + timedelta(minutes=10), -598.5),
         (ASKED.replace(microsecond=0) - timedelta(minutes=10), 599.5),
+        (LAST, (ANSWERED - LAST).total_seconds()),
     ],
 )
 def test_answer_bounds_skew(shown: datetime, skew: float) -> None:

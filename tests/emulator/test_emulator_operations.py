@@ -69,7 +69,7 @@ def test_registration_is_signed(emulator: "RunningEmulator", connect: "Connect")
     assert "PublicKeyRotationTimestamp" not in answer
     header, claims = read_token(answer["Signature"])
     assert {"alg": "PS256", "typ": "JWT"} == header
-    assert claims == {"productCode": "prod", "publicKeyVersion": 1, "nonce": "n-1", "iat": int(NOW.timestamp())}
+    assert {"productCode": "prod", "publicKeyVersion": 1, "nonce": "n-1", "iat": int(NOW.timestamp())} == claims
     status, pem = emulator.send("GET", "/_emulator/public-keys/1.pem")
     assert (200, b"-----BEGIN PUBLIC KEY-----") == (status, pem.splitlines()[0])
     verify(answer["Signature"], pem)

@@ -10,7 +10,6 @@ import pytest
 from aiohttp import web
 
 from sidecar.marketplace import Endpoint, MarketplaceError, MarketplaceMeteringClient, RegisterUsageRequest
-from sidecar.marketplace.service_clock import read_date
 
 if TYPE_CHECKING:
     from tests.marketplace.conftest import Answer, Peer
@@ -79,19 +78,3 @@ async def test_others_tell_nothing(watched: MarketplaceMeteringClient, peer: "Pe
 async def test_unwatched_clock_is_unknown(client: MarketplaceMeteringClient, peer: "Peer") -> None:
     """A client that was given no clock compares nothing, as next to an emulator."""
     assert await ask(client, peer, dated(peer.says(SIGNED), timedelta(minutes=-9))) is None
-
-
-@pytest.mark.parametrize(
-    ("header", "instant"),
-    [
-        ("Mon, 23 Nov 2026 10:20:00 GMT", NOW),
-        ("Mon, 23 Nov 2026 10:20:00", NOW),
-        ("Mon, 23 Nov 2026 11:20:00 +0100", NOW),
-        ("yesterday", None),
-        ("", None),
-        (None, None),
-    ],
-)
-def test_date_is_read(header: str | None, instant: datetime | None) -> None:
-    """A date is read as UTC where it names no zone; what is none shows nothing."""
-    assert instant == read_date(header)

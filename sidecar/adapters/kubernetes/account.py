@@ -4,14 +4,10 @@ The account decides which role AWS sees, and the pod template of a seller's own 
 one that the sidecar's chart makes. Reads one file, verifies no signature, and loads nothing of the kubernetes package.
 """
 
-import base64
-import binascii
-import json
 from pathlib import Path
 
 from sidecar.adapters.kubernetes import address
-
-_SUBJECT = "system:serviceaccount:"
+from sidecar.domain.web_identity import account_of_claims, read_claims
 
 
 def name_account(account: Path | None = None) -> str | None:
@@ -21,12 +17,8 @@ def name_account(account: Path | None = None) -> str | None:
         account: The folder with the service account's files; None is where the kubelet puts it.
     """
     try:
-        token = ((account or address.ACCOUNT) / "token").read_text(encoding="ascii").strip()
-        encoded = token.split(".")[1]
-        claims = json.loads(base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True))
-    except (OSError, IndexError, binascii.Error, ValueError, RecursionError):
+        token = ((account or address.ACCOUNT) / "token").read_text(encoding="ascii")
+    except (OSError, ValueError):
         return None
-    subject = claims.get("sub") if isinstance(claims, dict) else None
-    if not isinstance(subject, str) or not subject.startswith(_SUBJECT) or subject.count(":") != 3:
-        return None
-    return subject.removeprefix(_SUBJECT).replace(":", "/")
+    claims = read_claims(token)
+    return None if claims is None else account_of_claims(claims)

@@ -9,8 +9,7 @@ newer API server adds.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from sidecar.adapters.kubernetes.address import PodAddress
 from sidecar.adapters.kubernetes.documents import LONGEST_DETAIL
 from sidecar.adapters.kubernetes.package import load_package
 from sidecar.adapters.kubernetes.trust import accept_without_key_ids, refused_certificate
+from sidecar.domain.http_date import read_date
 from sidecar.domain.plaintext import one_line
 from sidecar.domain.pod.lifecycle import ClusterFailed, Fault
 
@@ -82,7 +82,7 @@ class ClusterClient:
             if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
                 failed = _failure(response.status, response.reason, body)
             else:
-                return Answer(json.loads(body), _date(response.headers.get("Date")))
+                return Answer(json.loads(body), read_date(response.headers.get("Date")))
         except (self._failure, HTTPError, OSError) as error:
             refused = refused_certificate(error)
             if refused is not None:
@@ -103,14 +103,6 @@ class ClusterClient:
 def _read_token(path: Path) -> str:
     """Return the token as it is now: the kubelet replaces it long before it expires."""
     return path.read_text(encoding="ascii").strip()
-
-
-def _date(header: str | None) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(header or "")
-    except ValueError:
-        return None
-    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def _failure(status: int, reason: str | None, body: bytes) -> ClusterFailed:

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="D",
         type=_duration,
         default=durations.parse(_RETRY_FOR),
-        help=f"how long to retry each call that AWS does not answer (default: {_RETRY_FOR})",
+        help=f"how long to retry each call that AWS does not answer, such as 90s or 5m (default: {_RETRY_FOR})",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON instead of a summary")
 

@@ -3,7 +3,6 @@
 Everything is in one temporary folder, which is removed at the end, however the scenario ends.
 """
 
-import http.client
 import json
 import os
 import re
@@ -132,7 +131,7 @@ def wait_for(what: str, read: Callable[[], Any]) -> Any:
     """
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        with suppress(OSError, http.client.HTTPException):
+        with suppress(OSError):
             found = read()
             if found:
                 return found

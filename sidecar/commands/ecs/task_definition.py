@@ -103,8 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=LedgerVolume,
         choices=[*LedgerVolume],
         default=LedgerVolume.TASK,
-        help="lifetime of the ledger: task; or, on EC2 only, instance: the next task there submits the rest, and"
-        " only one task of the product may run there at a time. EFS is not offered: the ledger's locks fail on it",
+        help="what the ledger ends with: the task (the default) or, on EC2 only, the instance. There the next task"
+        " submits the rest, so only one task of the product may run there at a time. EFS is not offered: the ledger's"
+        " locks fail on it",
     )
 
 

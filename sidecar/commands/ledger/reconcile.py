@@ -68,8 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=[_BY_POLICY, str(Action.CARRY), str(Action.WRITE_OFF)],
         metavar="HOW",
         help="also settle records in doubt that AWS did not charge, if the files cover their whole time: carry bills"
-        " them in the current hour; write-off never bills them; policy (the default) follows metering.late, or carries"
-        " them without a configuration",
+        " them in the current hour; write-off never bills them; policy (the default) follows metering.late;"
+        " without a configuration it carries them",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="show the outcome and settle nothing; the exit code is the same"

@@ -35,14 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RECORD_ID",
         type=_records,
         help="rec-7 or rec-7,rec-9: unbilled records; checkout-7: a draw-down in doubt; all: every unbilled record "
-        "without a decision that matches --reason-kind, --dimension, --from and --until",
+        "that has no decision yet and matches --reason-kind, --dimension, --from and --until",
     )
     parser.add_argument(
         "action",
         choices=[str(action) for action in Action],
-        help="of a record: accept, if AWS holds it (with --metering-record-id); carry, if AWS does not: its quantity "
-        "is added to the current hour; write-off, to bill it never. Of a draw-down: accept, if AWS holds it; "
-        "write-off, if not",
+        help="for a record: accept, if AWS holds it (with --metering-record-id); carry, if AWS does not hold it: its "
+        "quantity is added to the current hour; write-off: it is never billed. For a draw-down: accept, if AWS holds "
+        "it; write-off, if AWS does not",
     )
     parser.add_argument(
         "--metering-record-id",

@@ -86,8 +86,8 @@ def _headline(document: Mapping[str, Any], page: Page, now: datetime | None) -> 
 def _entitlement(document: Mapping[str, Any], page: Page, now: datetime | None) -> Iterator[str]:
     state = _text(document, "entitlement", "state")
     since, until = _instant(document, "entitlement", "since"), _instant(document, "entitlement", "until")
-    lasting = f" ({format_duration(now - since)})" if now and since else ""
-    text = f": {_text(document, 'entitlement', 'reason')}, since {show(since)}{lasting}"
+    duration = f" ({format_duration(now - since)})" if now and since else ""
+    text = f": {_text(document, 'entitlement', 'reason')}, since {show(since)}{duration}"
     text += f", until {show(until)}" if until else ""
     yield from row(page, "entitlement", text, state, _color(state))
     yield from row(page, "", _text(document, "entitlement", "detail"))
@@ -122,10 +122,10 @@ def _faults(document: Mapping[str, Any], page: Page, now: datetime | None) -> It
         alike.setdefault((_text(fault, "code"), _text(fault, "cure")), []).append(fault)
     for (code, cure), found in alike.items():
         since = min((at for at in (_instant(fault, "since") for fault in found) if at), default=None)
-        lasting = f" ({format_duration(now - since)})" if now and since else ""
+        duration = f" ({format_duration(now - since)})" if now and since else ""
         # AWS refuses all dimensions for one reason; one line is enough for them.
         others = f"; and {len(found) - 1} more of this code" if len(found) > 1 else ""
-        yield from row(page, "", f"{lasting}: {_text(found[0], 'detail')}{others}", code, Color.BAD)
+        yield from row(page, "", f"{duration}: {_text(found[0], 'detail')}{others}", code, Color.BAD)
         yield from row(page, "", f" {cure}", "cure:", Color.NAME)
 
 

@@ -3,13 +3,11 @@
 Applies the faults that refuse a call, then the rules. Refuses to know HTTP. Every call is atomic.
 """
 
+from typing import Any
+
 from sidecar.emulator.protocol.calls import MARKETPLACE_REFUSALS, Call, CallAnswer, check_fault, read_body
 from sidecar.emulator.protocol.decisions import Rule
-from sidecar.emulator.protocol.entitlement_requests import (
-    ENTITLEMENT_REQUESTS,
-    GetEntitlementsRequest,
-    read_entitlement_request,
-)
+from sidecar.emulator.protocol.entitlement_requests import ENTITLEMENT_REQUESTS
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import epoch_seconds
 from sidecar.emulator.protocol.trail import describe_entitlement_request
@@ -23,19 +21,19 @@ async def fill_answer(service: Service, call: Call, answer: CallAnswer) -> None:
     Raises:
         ServiceError: The call is refused. What the log may show of the request is in the answer.
     """
-    request = _read_request(call)
-    answer.parameters = describe_entitlement_request(request)
+    members = _read_members(call)
+    answer.parameters = describe_entitlement_request(members)
     check_fault(call, "aws-marketplace", MARKETPLACE_REFUSALS)
-    page, next_token = get_entitlements(service.state, service.clock.now(), request)
-    answer.result = {"Entitlements": [_show(each, request.product_code) for each in page]}
+    page, next_token = get_entitlements(service.state, service.clock.now(), members)
+    answer.result = {"Entitlements": [_show(each, members["ProductCode"]) for each in page]}
     if next_token is not None:
         answer.result["NextToken"] = next_token
     answer.rule = Rule.ENTITLEMENTS
 
 
-def _read_request(call: Call) -> GetEntitlementsRequest:
+def _read_members(call: Call) -> dict[str, Any]:
     try:
-        return read_entitlement_request(read_body(call, ENTITLEMENT_REQUESTS))
+        return read_body(call, ENTITLEMENT_REQUESTS)
     except ServiceError as error:
         if error.code == "ValidationException":
             # The one error that the model has for a request's own faults.

@@ -1,11 +1,11 @@
-"""License Manager's six requests as values, and their shapes from the service model.
+"""The shapes of License Manager's six requests, from the service model; and a checkout as a value, which is kept.
 
-Invariant: a request that exists is well-formed; whether it is allowed is for the rules.
+Whether a request is allowed is for the rules.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sidecar.emulator.protocol.shapes import ARN, Flag, Many, Structure, Text, Whole
@@ -47,56 +47,6 @@ class CheckoutLicenseRequest:
     node_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CheckInLicenseRequest:
-    """A checkout that comes back."""
-
-    consumption_token: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class ExtendLicenseConsumptionRequest:
-    """A checkout that is still in use."""
-
-    consumption_token: str = field(repr=False)
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class GetLicenseRequest:
-    """One license, in its current version or none."""
-
-    arn: str
-    version: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class GetLicenseUsageRequest:
-    """The usage of one license."""
-
-    arn: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListReceivedLicensesRequest:
-    """One page of the licenses that the account has received."""
-
-    arns: tuple[str, ...] | None = None
-    filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Name and values of each."""
-    next_token: str | None = None
-    page_size: int = 100
-
-
-LicenseRequest = (
-    CheckoutLicenseRequest
-    | CheckInLicenseRequest
-    | ExtendLicenseConsumptionRequest
-    | GetLicenseRequest
-    | GetLicenseUsageRequest
-    | ListReceivedLicensesRequest
-)
-
 LICENSE_ARN = Text(0, 2048, ARN)
 UNIT = Text(pattern=re.compile("|".join(UNITS)))
 _ENTITLEMENT = Structure({"Name": Text(), "Value": Text(), "Unit": UNIT}, frozenset({"Name", "Unit"}))
@@ -130,34 +80,14 @@ LICENSE_REQUESTS: Mapping[str, Structure] = {
 """The request of each operation, from the service model."""
 
 
-def read_license_request(operation: str, members: dict[str, Any]) -> LicenseRequest:
-    """Make the request of an operation from members that `shapes` has checked."""
-    match operation:
-        case "CheckoutLicense":
-            return CheckoutLicenseRequest(
-                members["ProductSKU"],
-                members["CheckoutType"],
-                members["KeyFingerprint"],
-                tuple(
-                    EntitlementAsked(each["Name"], each["Unit"], each.get("Value")) for each in members["Entitlements"]
-                ),
-                members["ClientToken"],
-                members.get("Beneficiary"),
-                members.get("NodeId"),
-            )
-        case "CheckInLicense":
-            return CheckInLicenseRequest(members["LicenseConsumptionToken"])
-        case "ExtendLicenseConsumption":
-            return ExtendLicenseConsumptionRequest(members["LicenseConsumptionToken"], members.get("DryRun", False))
-        case "GetLicense":
-            return GetLicenseRequest(members["LicenseArn"], members.get("Version"))
-        case "GetLicenseUsage":
-            return GetLicenseUsageRequest(members["LicenseArn"])
-        case _:
-            arns = members.get("LicenseArns")
-            return ListReceivedLicensesRequest(
-                None if arns is None else tuple(arns),
-                tuple((each.get("Name", ""), tuple(each.get("Values", ()))) for each in members.get("Filters", ())),
-                members.get("NextToken"),
-                members.get("MaxResults", 100),
-            )
+def read_checkout(members: dict[str, Any]) -> CheckoutLicenseRequest:
+    """Make the request of a checkout from members that `shapes` has checked."""
+    return CheckoutLicenseRequest(
+        members["ProductSKU"],
+        members["CheckoutType"],
+        members["KeyFingerprint"],
+        tuple(EntitlementAsked(each["Name"], each["Unit"], each.get("Value")) for each in members["Entitlements"]),
+        members["ClientToken"],
+        members.get("Beneficiary"),
+        members.get("NodeId"),
+    )

@@ -3,6 +3,8 @@
 Applies the faults that change an answer or refuse a call, then the rules. Refuses to know HTTP. Every call is atomic.
 """
 
+from typing import Any
+
 from sidecar.emulator.protocol.calls import Call, CallAnswer, check_fault, read_body
 from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
@@ -14,17 +16,7 @@ from sidecar.emulator.protocol.license_answers import (
     show_license,
     show_usage,
 )
-from sidecar.emulator.protocol.license_requests import (
-    LICENSE_REQUESTS,
-    CheckInLicenseRequest,
-    CheckoutLicenseRequest,
-    ExtendLicenseConsumptionRequest,
-    GetLicenseRequest,
-    GetLicenseUsageRequest,
-    LicenseRequest,
-    ListReceivedLicensesRequest,
-    read_license_request,
-)
+from sidecar.emulator.protocol.license_requests import LICENSE_REQUESTS, read_checkout
 from sidecar.emulator.protocol.trail import describe_license_request
 from sidecar.emulator.rules.checkouts import check_in_license, checkout_license, extend_license_consumption
 from sidecar.emulator.rules.received_licenses import get_license, list_received_licenses
@@ -35,8 +27,6 @@ _REFUSALS = {
     "internal": "ServerInternalException",
     "expired-token": "ExpiredTokenException",
 }
-
-
 _DECIDING = {
     "CheckoutLicense": Rule.SEATS,
     "CheckInLicense": Rule.CHECKOUT,
@@ -54,10 +44,10 @@ async def fill_answer(service: Service, call: Call, answer: CallAnswer) -> None:
     Raises:
         ServiceError: The call is refused. What the log may show of the request is in the answer.
     """
-    request = read_license_request(call.operation, read_body(call, LICENSE_REQUESTS))
-    answer.parameters = describe_license_request(request)
+    members = read_body(call, LICENSE_REQUESTS)
+    answer.parameters = describe_license_request(members)
     _check_call(service, call)
-    _answer_request(service, call, request, answer)
+    _answer_request(service, call, members, answer)
     if call.fault == "no-token":
         answer.result.pop("LicenseConsumptionToken", None)
 
@@ -70,33 +60,33 @@ def _check_call(service: Service, call: Call) -> None:
         raise ServiceError("RateLimitExceededException", "Rate exceeded.")
 
 
-def _answer_request(service: Service, call: Call, request: LicenseRequest, answer: CallAnswer) -> None:
+def _answer_request(service: Service, call: Call, members: dict[str, Any], answer: CallAnswer) -> None:
     state, now = service.state, service.clock.now()
     answer.rule = _DECIDING[call.operation]
     region = call.caller.region if service.options.license_region == "home" else None
-    match request:
-        case CheckoutLicenseRequest():
-            checkout = checkout_license(state, now, call.caller.identity, request, region=region)
+    match call.operation:
+        case "CheckoutLicense":
+            checkout = checkout_license(state, now, call.caller.identity, read_checkout(members), region=region)
             answer.result = show_checkout(checkout)
-            answer.elements = {"licenseArn": checkout.license_arn, "checkoutType": request.checkout_type}
-        case CheckInLicenseRequest():
-            check_in_license(state, now, request.consumption_token, region=region)
-        case ExtendLicenseConsumptionRequest():
-            if not request.dry_run:
+            answer.elements = {"licenseArn": checkout.license_arn, "checkoutType": checkout.request.checkout_type}
+        case "CheckInLicense":
+            check_in_license(state, now, members["LicenseConsumptionToken"], region=region)
+        case "ExtendLicenseConsumption":
+            if not members.get("DryRun"):
                 new_token = call.fault in ("new-token", "drop-new-token")
-                extended = extend_license_consumption(
-                    state, now, request.consumption_token, new_token=new_token, region=region
-                )
+                token = members["LicenseConsumptionToken"]
+                extended = extend_license_consumption(state, now, token, new_token=new_token, region=region)
                 answer.result = show_extension(extended)
                 expires_at = extended.expires_at
                 answer.elements = {"expiration": None if expires_at is None else format_instant(expires_at)}
-        case GetLicenseRequest():
-            answer.result = {"License": show_license(get_license(state, request, region=region), now)}
-        case GetLicenseUsageRequest():
-            license_ = get_license(state, GetLicenseRequest(request.arn), region=region)
+        case "GetLicense":
+            license_ = get_license(state, members["LicenseArn"], members.get("Version"), region=region)
+            answer.result = {"License": show_license(license_, now)}
+        case "GetLicenseUsage":
+            license_ = get_license(state, members["LicenseArn"], region=region)
             answer.result = {"LicenseUsage": show_usage(state, license_, now)}
-        case ListReceivedLicensesRequest():
-            licenses, next_token = list_received_licenses(state, now, request, region=region)
+        case _:
+            licenses, next_token = list_received_licenses(state, now, members, region=region)
             answer.result = {"Licenses": [show_granted(each, now) for each in licenses]}
             if next_token is not None:
                 answer.result["NextToken"] = next_token

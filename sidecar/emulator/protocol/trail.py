@@ -3,21 +3,13 @@
 Refuses to hold a consumption token, a registration token, a nonce, a signature or the value of a tag.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sidecar.emulator.protocol.entitlement_requests import GetEntitlementsRequest
+from sidecar.emulator.protocol.entitlement_requests import LARGEST_PAGE
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.instants import format_instant
-from sidecar.emulator.protocol.license_requests import (
-    CheckInLicenseRequest,
-    CheckoutLicenseRequest,
-    ExtendLicenseConsumptionRequest,
-    GetLicenseRequest,
-    GetLicenseUsageRequest,
-    LicenseRequest,
-    ListReceivedLicensesRequest,
-)
 from sidecar.emulator.protocol.requests import (
     BatchMeterUsageRequest,
     MeteringRequest,
@@ -33,6 +25,7 @@ LICENSE_EVENT_SOURCE = "license-manager.amazonaws.com"
 ENTITLEMENT_EVENT_SOURCE = "marketplaceentitlementservice.amazonaws.com"
 _READING = ("Get", "List")
 """How the names of operations begin that change nothing."""
+_CONSUMPTION_TOKEN = "LicenseConsumptionToken"  # noqa: S105 - the name of a member
 
 
 def describe(request: MeteringRequest) -> dict[str, Any]:
@@ -65,36 +58,25 @@ def describe(request: MeteringRequest) -> dict[str, Any]:
             return {}
 
 
-def describe_license_request(request: LicenseRequest) -> dict[str, Any]:
-    """Return what the log shows of a request to License Manager."""
-    match request:
-        case CheckoutLicenseRequest():
-            return {
-                "productSKU": request.sku,
-                "checkoutType": request.checkout_type,
-                "keyFingerprint": request.fingerprint,
-                "entitlements": [
-                    {"name": asked.name, "unit": asked.unit, "value": asked.value} for asked in request.entitlements
-                ],
-                "clientToken": request.client_token,
-                "beneficiary": request.beneficiary,
-                "nodeId": request.node_id,
-            }
-        case CheckInLicenseRequest():
-            return {}
-        case ExtendLicenseConsumptionRequest():
-            return {"dryRun": request.dry_run}
-        case GetLicenseRequest() | GetLicenseUsageRequest():
-            return {"licenseArn": request.arn}
-        case ListReceivedLicensesRequest():
-            filters = [{"name": name, "values": list(values)} for name, values in request.filters]
-            return {"licenseArns": request.arns, "filters": filters, "maxResults": request.page_size}
+def describe_license_request(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the log shows of a request to License Manager: its members as CloudTrail spells them."""
+    return {_spelled(name): _shown(value) for name, value in members.items() if name != _CONSUMPTION_TOKEN}
 
 
-def describe_entitlement_request(request: GetEntitlementsRequest) -> dict[str, Any]:
+def _shown(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_spelled(name): member for name, member in value.items()}
+    return [_shown(each) for each in value] if isinstance(value, list) else value
+
+
+def _spelled(name: str) -> str:
+    return name[0].lower() + name[1:]
+
+
+def describe_entitlement_request(members: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the log shows of a request to the Entitlement Service."""
-    filters = {name: list(values) for name, values in request.filters.items()}
-    return {"productCode": request.product_code, "filter": filters, "maxResults": request.page_size}
+    size = members.get("MaxResults", LARGEST_PAGE)
+    return {"productCode": members["ProductCode"], "filter": members.get("Filter", {}), "maxResults": size}
 
 
 def make_event(

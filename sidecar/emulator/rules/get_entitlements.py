@@ -4,12 +4,13 @@ Only subscribed customers have entitlements, and each until its expiration date.
 documented nowhere; an entitlement that is gone is the stricter test for a product.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sidecar.emulator.protocol.decisions import Rule
-from sidecar.emulator.protocol.entitlement_requests import GetEntitlementsRequest
+from sidecar.emulator.protocol.entitlement_requests import LARGEST_PAGE
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.rules.pages import cut_page
 from sidecar.emulator.state.entries import Customer, CustomerEntitlement
@@ -28,23 +29,24 @@ class GrantedEntitlement:
 
 
 def get_entitlements(
-    state: State, now: datetime, request: GetEntitlementsRequest
+    state: State, now: datetime, members: Mapping[str, Any]
 ) -> tuple[Sequence[GrantedEntitlement], str | None]:
     """Return one page, and the token of the next one.
 
     Raises:
         ServiceError: InvalidParameterException for an unknown product, two names of the customer, or a foreign token.
     """
-    if state.seed.product_code not in (None, request.product_code):
+    filters: Mapping[str, Sequence[str]] = members.get("Filter", {})
+    if state.seed.product_code not in (None, members["ProductCode"]):
         raise ServiceError(_INVALID, "ProductCode: there is no such product.", rule=Rule.PRODUCT)
-    if {"CUSTOMER_IDENTIFIER", "CUSTOMER_AWS_ACCOUNT_ID"} <= request.filters.keys():
+    if {"CUSTOMER_IDENTIFIER", "CUSTOMER_AWS_ACCOUNT_ID"} <= filters.keys():
         raise ServiceError(_INVALID, "Filter: give CUSTOMER_IDENTIFIER or CUSTOMER_AWS_ACCOUNT_ID, not both.")
     found = [
         each
         for each in _granted(state, now)
-        if all(_property(each, name) in values for name, values in request.filters.items())
+        if all(_property(each, name) in values for name, values in filters.items())
     ]
-    return cut_page(found, request.next_token, request.page_size, _INVALID)
+    return cut_page(found, members.get("NextToken"), members.get("MaxResults", LARGEST_PAGE), _INVALID)
 
 
 def _granted(state: State, now: datetime) -> Iterator[GrantedEntitlement]:
