@@ -21,7 +21,8 @@ from sidecar.adapters.http.access import BearerToken, check_host
 from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, ConcurrencyLimit, MemoryBudget
 from sidecar.adapters.http.attestation_requests import read_nonce
 from sidecar.adapters.http.bodies import read_arrived, read_body
-from sidecar.adapters.http.client_connection import ClientConnection, Direct, Found, Later
+from sidecar.adapters.http.client_connection import ClientConnection
+from sidecar.adapters.http.direct_connection import Direct, Found, Later
 from sidecar.adapters.http.licenses import CHECKOUTS, ENTITLEMENTS, ONE_CHECKOUT, LicensePaths
 from sidecar.adapters.http.listening import Handler, Listener
 from sidecar.adapters.http.openapi import describe
@@ -209,7 +210,7 @@ class ApiServer:
         return self._answer_directly(request, later)
 
     def _answer_directly(self, request: web.BaseRequest, later: Later) -> Reply | bool:
-        """Answer the two questions that apps ask all the time (see `ClientConnection`); leave the others."""
+        """Answer the two questions that apps ask all the time (see `direct_connection`); leave the others."""
         direct = self._direct.get((request.method, request.raw_path))
         if direct is None or (self._token is not None and self._token.is_due):
             return False
