@@ -311,15 +311,15 @@ class ApiServer:
         body = read_arrived(request, self._memory)
         size = len(body)
 
-        def finish(future: asyncio.Future[Receipt]) -> None:
+        def finish(fate: Receipt | UsageRefused) -> None:
             self._requests.end()
             self._memory.release(size)
-            later(partial(self._refuse_faults, request, lambda: _accepted(future.result())))
+            later(partial(self._answer_fate, request, fate))
 
         try:
             self._requests.begin()
             try:
-                self._intake.take(self._reader.read_small(request, body, self._clock.now())).add_done_callback(finish)
+                self._intake.submit(self._reader.read_small(request, body, self._clock.now()), finish)
             except BaseException:
                 self._requests.end()
                 raise
@@ -327,6 +327,9 @@ class ApiServer:
             self._memory.release(size)
             raise
         return True
+
+    def _answer_fate(self, request: web.BaseRequest, fate: Receipt | UsageRefused) -> Reply:
+        return _accepted(fate) if isinstance(fate, Receipt) else self._refuse(request, fate)
 
     async def _open_buckets(self, request: web.BaseRequest) -> Reply:
         after = after_of(request)
