@@ -55,7 +55,7 @@ class WatchedLedger(Ledger):
         self.counts = False
         """It is noted that counters are read."""
         # The free bytes of the machine that simulates are nothing to go by.
-        self._space = Space(path, MAX_SIZE, volume.free)
+        self._space = Space(path, MAX_SIZE, volume.free, lambda: asyncio.get_running_loop().time())
 
     def _hand_in(self, step: Callable[[], Result], then: Callable[[Callable[[], Result]], None]) -> None:
         asyncio.get_running_loop().run_in_executor(None, step).add_done_callback(lambda future: then(future.result))
