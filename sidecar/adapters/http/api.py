@@ -7,7 +7,7 @@ on the app's own hot path.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -22,7 +22,7 @@ from sidecar.adapters.http.admission import MOST_POLLS, MOST_REQUESTS, Concurren
 from sidecar.adapters.http.attestation_requests import read_nonce
 from sidecar.adapters.http.bodies import read_arrived, read_body
 from sidecar.adapters.http.client_connection import ClientConnection
-from sidecar.adapters.http.direct_connection import Direct, Found, Later
+from sidecar.adapters.http.direct_connection import Direct, Later
 from sidecar.adapters.http.licenses import CHECKOUTS, ENTITLEMENTS, ONE_CHECKOUT, LicensePaths
 from sidecar.adapters.http.listening import Handler, Listener
 from sidecar.adapters.http.openapi import describe
@@ -214,17 +214,10 @@ class ApiServer:
         direct = self._direct.get((request.method, request.raw_path))
         if direct is None or (self._token is not None and self._token.is_due):
             return False
-        return self._refuse_faults(request, partial(self._admit_directly, direct, request, later))
-
-    def _admit_directly(self, direct: Direct, request: web.BaseRequest, later: Later) -> Reply | bool:
-        if self._token is not None:
-            self._token.compare(request)
-        return direct(request, later)
-
-    def _refuse_faults(self, request: web.BaseRequest, work: Callable[[], Found]) -> Found | Reply:
-        """Return what `work` returns, or the answer of the refusal that it raises."""
         try:
-            return work()
+            if self._token is not None:
+                self._token.compare(request)
+            return direct(request, later)
         except (HttpProblem, UsageRefused) as refusal:
             return self._refuse(request, refusal)
         except Exception:

@@ -11,7 +11,7 @@ a new connection only where another client leaves an answer unread.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 from aiohttp import HttpVersion11, http, web
@@ -45,7 +45,6 @@ _MEMBERS = (
 )
 """What this module uses of `web.RequestHandler`; aiohttp declares its attributes as slots."""
 
-Found = TypeVar("Found")
 Later = Callable[[Callable[[], Reply]], None]
 """Takes what makes the reply of a request that had to wait."""
 Direct = Callable[[web.BaseRequest, Later], Reply | bool]
@@ -142,7 +141,11 @@ class DirectConnection(ClientConnection):
         writer = http.StreamWriter(self, self._loop)
         request = self._request_factory(message, body, self, writer, self._task_handler)
         self._request_in_progress = True
-        found = self._guard(request, partial(self._direct, request, partial(self._answer_later, request)))
+        found: Reply | bool
+        try:
+            found = self._direct(request, partial(self._answer_later, request))
+        except Exception as fault:  # noqa: BLE001 - logged with its traceback, and answered, as the task does it
+            found = internal_error(request, fault)
         if found is False:
             self._request_in_progress = False
             return False
@@ -154,15 +157,13 @@ class DirectConnection(ClientConnection):
 
     def _answer_later(self, request: web.BaseRequest, make: Callable[[], Reply]) -> None:
         """Send the answer of a request that has waited, and go on with the next one."""
-        self._send(request, self._guard(request, make))
-        self._serve()
-
-    def _guard(self, request: web.BaseRequest, work: Callable[[], Found]) -> Found | Reply:
-        """Do the work; what it does not foresee is logged and answered, as the task does it."""
         try:
-            return work()
-        except Exception as fault:  # noqa: BLE001 - logged with its traceback
-            return internal_error(request, fault)
+            found = make()
+        except Exception as fault:  # noqa: BLE001 - logged with its traceback, and answered, as the task does it
+            found = internal_error(request, fault)
+        self._send(request, found)
+        if self._messages:
+            self._serve()
 
     def _send(self, request: web.BaseRequest, reply: Reply) -> None:
         self._request_in_progress = False
