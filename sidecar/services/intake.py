@@ -6,8 +6,9 @@ a delay. It holds at most `most_waiting` events in memory: beyond that it raises
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from sidecar.domain.entitlement.states import State
@@ -22,23 +23,36 @@ MOST_TOGETHER = 5_000
 """Events in one commit: a batch must not wait long behind others."""
 _BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Bounds of the histograms in seconds: from a fast disk to one on which clients give up."""
-_TURNS = 3
-"""Turns of the event loop before a commit, which then includes what has come already: the first sends the answers of
-the last commit, the next read requests and hand them in. They take no time when there is nothing to do."""
+_QUIET_TURNS = 3
+"""Turns of the event loop in a row without a new batch, before a commit: answers to the last commit bring the next
+requests of many connections. They take no time when there is nothing to do."""
+MOST_GATHERED = 64
+"""Batches that begin a commit without further turns: the first one must not wait long for others."""
 _ALONE = 8
 """Commits of one batch in a row after which the turns are left out: the app sends one request after the other."""
+
+Fate = Receipt | UsageRefused
 
 
 class UsageStore(Protocol):
     """What the intake needs of the ledger."""
 
-    async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
-        """Store the batches in one durable commit and return the fate of each."""
+    def store(
+        self, batches: Sequence[UsageBatch], now: datetime, then: Callable[[Callable[[], list[Fate]]], None]
+    ) -> None:
+        """Store the batches in one durable commit.
+
+        Args:
+            batches: What is stored.
+            now: The present instant.
+            then: Called in a later turn of the event loop with what returns the fate of each batch. That raises
+                LedgerUnavailable if none of them is stored.
+        """
 
 
 class _Waiting(NamedTuple):
     batch: UsageBatch
-    future: asyncio.Future[Receipt]
+    answer: Callable[[Fate], None]
     arrived: float
 
 
@@ -54,8 +68,13 @@ class UsageIntake:
         self._most_waiting = most_waiting
         self._waiting: deque[_Waiting] = deque()
         self._events_waiting = 0
-        self._wake = asyncio.Event()
+        self._storing = False
+        """A commit runs, or is about to."""
+        self._alone = 0
+        """Commits of one batch in a row."""
         self._closed = False
+        self._ended = asyncio.Event()
+        self._bug: BaseException | None = None
         self.accepted = 0
         self.duplicates = 0
         self.taking = Histogram(*_BOUNDS)
@@ -71,8 +90,17 @@ class UsageIntake:
         Raises:
             UsageRefused: The batch does not wait for the disk; nothing of it is stored.
         """
-        loop = asyncio.get_running_loop()
-        began = self.last_taken = loop.time()
+        future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        self.submit(batch, partial(_resolve, future))
+        return future
+
+    def submit(self, batch: UsageBatch, answer: Callable[[Fate], None]) -> None:
+        """Let a batch wait for the disk. `answer` gets its receipt once it is on disk, or why it is not.
+
+        Raises:
+            UsageRefused: The batch does not wait for the disk; nothing of it is stored.
+        """
+        began = self.last_taken = asyncio.get_running_loop().time()
         entitlement = self._gate.entitlement()
         if entitlement.state is State.DENIED:
             raise NotEntitled(entitlement.detail)
@@ -80,59 +108,108 @@ class UsageIntake:
             raise LedgerUnavailable("the sidecar is shutting down", retry_after=1)
         if self._waiting and self._events_waiting + len(batch.events) > self._most_waiting:
             raise Overloaded(f"{self._events_waiting} events wait for the disk")
-        future: asyncio.Future[Receipt] = loop.create_future()
-        self._waiting.append(_Waiting(batch, future, began))
+        self._waiting.append(_Waiting(batch, answer, began))
         self._events_waiting += len(batch.events)
-        self._wake.set()
-        return future
+        if self._storing:
+            self._alone = 0
+        else:
+            self._storing = True
+            self._begin()
 
     def note_arrival(self) -> None:
         """Note that usage came, by whatever way; a drain waits until no more comes."""
         self.last_taken = asyncio.get_running_loop().time()
 
     async def run(self) -> None:
-        """Store what waits, until the intake is closed and nothing waits any more."""
-        alone = 0
-        while not self._closed or self._waiting:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                if alone < _ALONE or len(self._waiting) > 1:
-                    for _ in range(_TURNS):
-                        await asyncio.sleep(0)
-                alone = alone + 1 if await self._store_next() == 1 else 0
+        """Return once the intake is closed and nothing waits any more; raise what no code foresees of the ledger."""
+        try:
+            await self._ended.wait()
+        finally:
+            self._end()
+        if self._bug is not None:
+            raise self._bug
 
     def close(self) -> None:
-        """Refuse what comes from now on; what waits is still stored by `run`, which then returns."""
+        """Refuse what comes from now on; what waits is still stored, and `run` returns after it."""
         self._closed = True
-        self._wake.set()
+        if not self._storing:
+            self._ended.set()
 
-    async def _store_next(self) -> int:
-        """Store the batches that wait, as many as one commit may hold; how many batches that were."""
+    def _end(self) -> None:
+        """Store nothing more: what waits was not acknowledged."""
+        self._closed = True
+        self._waiting.clear()
+        self._ended.set()
+
+    def _stop(self, bug: BaseException) -> None:
+        self._bug = bug
+        self._end()
+
+    def _begin(self) -> None:
+        """Begin a commit: directly, or after the turns in which more batches may come."""
+        if self._alone >= _ALONE and len(self._waiting) == 1:
+            self._store_next()
+        else:
+            self._gather(0, 0)
+
+    def _gather(self, before: int, quiet: int) -> None:
+        """Store what waits, once `quiet` turns have passed in which nothing was added to the batches of `before`."""
+        waiting = len(self._waiting)
+        quiet = quiet + 1 if waiting == before else 0
+        if quiet < _QUIET_TURNS and waiting < MOST_GATHERED:
+            asyncio.get_running_loop().call_soon(self._gather, waiting, quiet)
+        elif waiting:
+            self._store_next()
+
+    def _store_next(self) -> None:
+        """Store the batches that wait, as many as one commit may hold."""
         group = [self._waiting.popleft()]
         events = len(group[0].batch.events)
         while self._waiting and events + len(self._waiting[0].batch.events) <= MOST_TOGETHER:
             group.append(self._waiting.popleft())
             events += len(group[-1].batch.events)
         self._events_waiting -= events
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        self._alone = self._alone + 1 if len(group) == 1 else 0
+        began = asyncio.get_running_loop().time()
         try:
-            fates = await self._store.take([each.batch for each in group], self._clock.now())
+            self._store.store([each.batch for each in group], self._clock.now(), partial(self._finish, group, began))
+        except Exception as bug:  # noqa: BLE001 - `run` raises it
+            self._stop(bug)
+
+    def _finish(self, group: list[_Waiting], began: float, outcome: Callable[[], list[Fate]]) -> None:
+        """Answer a group, and store the next one."""
+        loop = asyncio.get_running_loop()
+        ended = loop.time()
+        try:
+            fates = outcome()
         except LedgerUnavailable as error:
             fates = [LedgerUnavailable(str(error), error.retry_after) for _ in group]
+        except BaseException as bug:  # noqa: BLE001 - `run` raises it
+            self._stop(bug)
+            return
         else:
-            self.committing.observe(loop.time() - began)
-        ended = loop.time()
-        for (_, future, arrived), fate in zip(group, fates, strict=True):
+            self.committing.observe(ended - began)
+        for waiting, fate in zip(group, fates, strict=True):
             if isinstance(fate, Receipt):
                 self.accepted += fate.accepted
                 self.duplicates += fate.duplicates
-            if future.done():  # the caller has gone; what it sent is stored all the same
-                continue
-            if isinstance(fate, Receipt):
-                self.taking.observe(ended - arrived)
-                future.set_result(fate)
-            else:
-                future.set_exception(fate)
-        return len(group)
+                self.taking.observe(ended - waiting.arrived)
+            try:
+                waiting.answer(fate)
+            except Exception as bug:  # noqa: BLE001 - the others have their answers all the same
+                loop.call_exception_handler({"message": "an answer to usage failed", "exception": bug})
+        if self._waiting:
+            self._begin()
+        else:
+            self._storing = False
+            if self._closed:
+                self._ended.set()
+
+
+def _resolve(future: asyncio.Future[Receipt], fate: Fate) -> None:
+    if future.done():  # the caller has gone; what it sent is stored all the same
+        return
+    if isinstance(fate, Receipt):
+        future.set_result(fate)
+    else:
+        future.set_exception(fate)

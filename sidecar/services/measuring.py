@@ -13,7 +13,14 @@ from typing import Protocol
 
 import structlog
 
-from sidecar.domain.metering.events import Dimension, LedgerUnavailable, UsageBatch, UsageEvent, UsageRefused
+from sidecar.domain.metering.events import (
+    Dimension,
+    LedgerUnavailable,
+    Receipt,
+    UsageBatch,
+    UsageEvent,
+    UsageRefused,
+)
 from sidecar.domain.metering.hours import end_of, hour_of
 from sidecar.domain.metering.measuring import (
     LONGEST_TICK,
@@ -29,7 +36,6 @@ from sidecar.domain.metering.measuring import (
 from sidecar.domain.metering.sources import NANOSECONDS, CountWhile, PodTime, Resource, ResourceUnreadable, TimeSource
 from sidecar.domain.ports import Clock
 from sidecar.services.faults import FaultRegister
-from sidecar.services.intake import UsageStore
 from sidecar.services.source_faults import SourceFaults
 
 UNREADABLE_CURE = (
@@ -38,6 +44,13 @@ UNREADABLE_CURE = (
 )
 
 log = structlog.get_logger()
+
+
+class EventStore(Protocol):
+    """What measuring needs of the ledger."""
+
+    async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+        """Store the batches in one durable commit and return the fate of each."""
 
 
 class MeasuringClock(Clock, Protocol):
@@ -97,7 +110,7 @@ class Measuring:
         self,
         *,
         dimensions: Sequence[Dimension],
-        store: UsageStore,
+        store: EventStore,
         clock: MeasuringClock,
         is_entitled: Callable[[], bool],
         is_ready: Callable[[], bool],

@@ -222,14 +222,29 @@ class MemoryStore:
         """What becomes of batches with this Idempotency-Key."""
         self.duplicates = 0
         self.full = False
+        self.bug: Exception | None = None
+        self.bug_is_late = False
+        """The bug shows after a while, not when the batches are handed in."""
         self.disk = asyncio.Event()
         self.disk.set()
         self.asked = asyncio.Event()
 
-    async def take(self, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+    def store(
+        self,
+        batches: Sequence[UsageBatch],
+        now: datetime,
+        then: Callable[[Callable[[], list[Receipt | UsageRefused]]], None],
+    ) -> None:
         """Store the batches once the disk is ready."""
+        if self.bug is not None and not self.bug_is_late:
+            raise self.bug
+        asyncio.ensure_future(self._take(batches)).add_done_callback(lambda fates: then(fates.result))
+
+    async def _take(self, batches: Sequence[UsageBatch]) -> list[Receipt | UsageRefused]:
         self.asked.set()
         await self.disk.wait()
+        if self.bug is not None:
+            raise self.bug
         if self.full:
             raise LedgerUnavailable("database or disk is full", retry_after=7)
         self.commits.append(list(batches))

@@ -16,7 +16,7 @@ from sidecar.domain.metering.events import (
     UsageBatch,
     UsageFault,
 )
-from sidecar.services.intake import MOST_TOGETHER, UsageIntake
+from sidecar.services.intake import MOST_GATHERED, MOST_TOGETHER, UsageIntake
 from tests.services.fakes import MemoryStore, OpenGate
 from tests.support.books import event
 
@@ -99,6 +99,61 @@ async def test_lone_requests_gather_nothing(desk: Desk) -> None:
     assert first - 3 == await _turns_until_asked(desk)
     await asyncio.gather(desk.send(), desk.send())
     assert first == await _turns_until_asked(desk)
+
+
+async def test_arrivals_are_waited_for(desk: Desk) -> None:
+    """Batches that come turn by turn share a commit; enough of them end the wait."""
+    callers = []
+    for _ in range(MOST_GATHERED + 1):
+        callers.append(desk.send(UsageBatch([])))
+        await asyncio.sleep(0)
+    await asyncio.gather(*callers)
+    assert [MOST_GATHERED, 1] == [len(commit) for commit in desk.store.commits]
+
+
+async def test_failing_answer_costs_no_other(desk: Desk) -> None:
+    """An answer that raises is reported to the loop, and the batches next to it have theirs."""
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    bug = RuntimeError("a bug")
+
+    def fail(_: object) -> None:
+        raise bug
+
+    desk.intake.submit(ONE, fail)
+    assert Receipt(1, 0) == await desk.send()
+    assert [bug] == faults
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["handed in", "committed"])
+async def test_bug_of_the_store_ends_the_intake(desk: Desk, late: bool) -> None:  # noqa: FBT001 - a case
+    """What no code foresees of the ledger ends the writer, and nothing more is taken."""
+    bug = RuntimeError("a bug")
+    desk.store.bug = bug
+    desk.store.bug_is_late = late
+    caller = desk.send()
+    with pytest.raises(RuntimeError) as raised:
+        await desk.writer
+    assert bug is raised.value
+    with pytest.raises(LedgerUnavailable, match="shutting down"):
+        await desk.send()
+    assert not caller.done()
+    desk.writer = asyncio.create_task(asyncio.sleep(0))
+
+
+async def test_cancelled_writer_stores_nothing_more(desk: Desk) -> None:
+    """A writer that is cancelled drops what waits: it was not acknowledged."""
+    first = await desk.busy()
+    second = desk.send()
+    await desk.clock.settle()
+    desk.writer.cancel()
+    await asyncio.wait([desk.writer])
+    desk.store.disk.set()
+    await desk.clock.settle()
+    assert [[ONE]] == desk.store.commits
+    assert Receipt(1, 0) == await first
+    assert not second.done()
+    desk.writer = asyncio.create_task(asyncio.sleep(0))
 
 
 async def test_one_refused_alone(desk: Desk) -> None:

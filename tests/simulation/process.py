@@ -55,10 +55,10 @@ class WatchedLedger(Ledger):
         self.counts = False
         """It is noted that counters are read."""
         # The free bytes of the machine that simulates are nothing to go by.
-        self._space = Space(path, MAX_SIZE, volume.free)
+        self._space = Space(path, MAX_SIZE, volume.free, lambda: asyncio.get_running_loop().time())
 
-    def _perform(self, step: Callable[[], Result]) -> asyncio.Future[Result]:
-        return asyncio.get_running_loop().run_in_executor(None, step)
+    def _hand_in(self, step: Callable[[], Result], then: Callable[[Callable[[], Result]], None]) -> None:
+        asyncio.get_running_loop().run_in_executor(None, step).add_done_callback(lambda future: then(future.result))
 
     async def begin_series(self, origins: Mapping[str, str], at: datetime) -> None:
         await super().begin_series(origins, at)

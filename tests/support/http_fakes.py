@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from sidecar.domain.entitlement.allowances import Allowance, CheckoutRefused, Ch
 from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, EntitlementView, LicenseView, State
 from sidecar.domain.histogram import Distribution
-from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch
+from sidecar.domain.metering.events import Aggregation, Dimension, Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.exports import Export
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.measuring import CounterView, SourceState, SourceView
@@ -199,6 +199,17 @@ class FakeIntake:
     def take(self, batch: UsageBatch) -> asyncio.Future[Receipt]:
         """Note the batch; wait or refuse where the test wants it."""
         return asyncio.ensure_future(self._take(batch))
+
+    def submit(self, batch: UsageBatch, answer: Callable[[Receipt | UsageRefused], None]) -> None:
+        """Do what `take` does; a refusal that is none of usage is raised."""
+        if self.refusal is not None and not isinstance(self.refusal, UsageRefused):
+            raise self.refusal
+
+        def pass_on(future: asyncio.Future[Receipt]) -> None:
+            fault = future.exception()
+            answer(fault if isinstance(fault, UsageRefused) else future.result())
+
+        self.take(batch).add_done_callback(pass_on)
 
     async def _take(self, batch: UsageBatch) -> Receipt:
         self.entered.set()

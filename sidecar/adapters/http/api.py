@@ -7,7 +7,7 @@ on the app's own hot path.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -28,7 +28,8 @@ from sidecar.adapters.http.admission import (
 )
 from sidecar.adapters.http.attestation_requests import read_nonce
 from sidecar.adapters.http.bodies import read_arrived, read_body
-from sidecar.adapters.http.client_connection import ClientConnection, Direct, Found, Later
+from sidecar.adapters.http.client_connection import ClientConnection
+from sidecar.adapters.http.direct_connection import Direct, Later
 from sidecar.adapters.http.licenses import CHECKOUTS, ENTITLEMENTS, ONE_CHECKOUT, LicensePaths
 from sidecar.adapters.http.listening import Handler, Listener
 from sidecar.adapters.http.openapi import describe
@@ -218,21 +219,14 @@ class ApiServer:
         return self._answer_directly(request, later)
 
     def _answer_directly(self, request: web.BaseRequest, later: Later) -> Reply | bool:
-        """Answer the two questions that apps ask all the time (see `ClientConnection`); leave the others."""
+        """Answer the two questions that apps ask all the time (see `direct_connection`); leave the others."""
         direct = self._direct.get((request.method, request.raw_path))
         if direct is None or (self._token is not None and self._token.is_due):
             return False
-        return self._refuse_faults(request, partial(self._admit_directly, direct, request, later))
-
-    def _admit_directly(self, direct: Direct, request: web.BaseRequest, later: Later) -> Reply | bool:
-        if self._token is not None:
-            self._token.compare(request)
-        return direct(request, later)
-
-    def _refuse_faults(self, request: web.BaseRequest, work: Callable[[], Found]) -> Found | Reply:
-        """Return what `work` returns, or the answer of the refusal that it raises."""
         try:
-            return work()
+            if self._token is not None:
+                self._token.compare(request)
+            return direct(request, later)
         except (HttpProblem, UsageRefused) as refusal:
             return self._refuse(request, refusal)
         except Exception:
@@ -319,15 +313,15 @@ class ApiServer:
         body = read_arrived(request, self._memory)
         size = len(body)
 
-        def finish(future: asyncio.Future[Receipt]) -> None:
+        def finish(fate: Receipt | UsageRefused) -> None:
             self._reports.end()
             self._memory.release(size)
-            later(partial(self._refuse_faults, request, lambda: _accepted(future.result())))
+            later(partial(self._answer_fate, request, fate))
 
         try:
             self._reports.begin()
             try:
-                self._intake.take(self._reader.read_small(request, body, self._clock.now())).add_done_callback(finish)
+                self._intake.submit(self._reader.read_small(request, body, self._clock.now()), finish)
             except BaseException:
                 self._reports.end()
                 raise
@@ -335,6 +329,9 @@ class ApiServer:
             self._memory.release(size)
             raise
         return True
+
+    def _answer_fate(self, request: web.BaseRequest, fate: Receipt | UsageRefused) -> Reply:
+        return _accepted(fate) if isinstance(fate, Receipt) else self._refuse(request, fate)
 
     async def _open_buckets(self, request: web.BaseRequest) -> Reply:
         after = after_of(request)

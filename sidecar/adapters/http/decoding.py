@@ -42,8 +42,16 @@ def decode_text(text: str) -> object:
     Raises:
         ValueError: It is not valid; the message has the position.
     """
+    value: object
     try:
-        value: object = DECODER.decode(text)
+        value, end = DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        end = -1
+    if end == len(text):
+        return value
+    try:
+        # White space around it, or a fault with its position.
+        value = DECODER.decode(text)
     except json.JSONDecodeError as fault:
         raise ValueError(f"{fault.msg} at line {fault.lineno} column {fault.colno}") from None
     except RecursionError:

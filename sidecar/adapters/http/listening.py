@@ -23,9 +23,9 @@ from sidecar.adapters.http.client_connection import (
     LARGEST_LINE,
     MOST_HEADERS,
     ClientConnection,
-    Direct,
     raw_answer,
 )
+from sidecar.adapters.http.direct_connection import Direct, make_connection
 from sidecar.adapters.http.problems import ProblemKind, busy
 from sidecar.adapters.http.replies import Reply
 
@@ -128,7 +128,7 @@ class Listener(Accepting, web.Server):
 
     def __call__(self) -> ClientConnection:
         """Return the protocol of a new connection."""
-        return ClientConnection(
+        return make_connection(
             self,
             self._direct,
             loop=self._running,

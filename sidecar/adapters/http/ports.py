@@ -1,14 +1,14 @@
 """What the listeners need from the services and the ledger, as protocols."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Protocol
 
 from sidecar.domain.entitlement.allowances import Allowance, CheckoutRequest
 from sidecar.domain.entitlement.checkouts import Checkout
 from sidecar.domain.entitlement.states import Entitlement, State
-from sidecar.domain.metering.events import Receipt, UsageBatch
+from sidecar.domain.metering.events import Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.exports import Export
 from sidecar.domain.status import BucketView, ProbeAnswer, RecordPage, RecordQuery, Status
 
@@ -40,6 +40,9 @@ class Intake(Protocol):
         Raises:
             UsageRefused: One of its kinds; nothing was stored. The future may have it as its exception instead.
         """
+
+    def submit(self, batch: UsageBatch, answer: Callable[[Receipt | UsageRefused], None]) -> None:
+        """Do what `take` does without a future: `answer` gets the receipt once the batch is on disk, or the refusal."""
 
 
 class ExportIntake(Protocol):

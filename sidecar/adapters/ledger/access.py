@@ -7,6 +7,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +18,7 @@ from sidecar.adapters.ledger.file_guard import FileWatch, finish_restore, restor
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.space import Space
 from sidecar.adapters.ledger.store import Store
-from sidecar.adapters.ledger.thread import LedgerThread
+from sidecar.adapters.ledger.thread import LedgerThread, Outcome
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable
 
 log = structlog.get_logger()
@@ -111,13 +112,27 @@ class LedgerAccess:
 
         return await self._run(run)
 
-    def _perform(self, step: Callable[[], Result]) -> asyncio.Future[Result]:
-        return self._thread.perform(step)
+    def _hand_in(self, step: Callable[[], Result], then: Callable[[Outcome[Result]], None]) -> None:
+        self._thread.hand_in(step, then)
+
+    async def _perform(self, step: Callable[[], Result]) -> Result:
+        future: asyncio.Future[Outcome[Result]] = asyncio.get_running_loop().create_future()
+        self._hand_in(step, partial(_deliver, future))
+        return (await future)()
 
     async def _run(self, work: Callable[[Store], Result]) -> Result:
         """Do one piece of work on the ledger's thread, and note whether the ledger could be used."""
+        future: asyncio.Future[Outcome[Result]] = asyncio.get_running_loop().create_future()
+        self._start(work, partial(_deliver, future))
+        return (await future)()
+
+    def _start(self, work: Callable[[Store], Result], then: Callable[[Outcome[Result]], None]) -> None:
+        """Do what `_run` does; `then` gets the outcome, without a task in between."""
+        self._hand_in(partial(self._use, work), lambda outcome: then(partial(self._note, outcome)))
+
+    def _note(self, outcome: Outcome[Result]) -> Result:
         try:
-            result = await self._perform(lambda: self._use(work))
+            result = outcome()
         except LedgerFull:
             raise  # of a sound ledger; the watch over its room logs it
         except LedgerUnavailable as error:
@@ -176,3 +191,8 @@ class LedgerAccess:
             self._watch = FileWatch(self.path)
             self._suspect = False
         return self._store
+
+
+def _deliver(future: asyncio.Future[Result], result: Result) -> None:
+    if not future.done():
+        future.set_result(result)

@@ -53,6 +53,8 @@ class BoundedAccess(LedgerAccess):
     ) -> Result | LedgerFull:
         """Write. A refusal is returned: its transaction has written nothing that a rollback undoes."""
         with store.transaction():
+            if self.room_watch.refusing_since is None and self._space.foresees_room(usage, states):
+                return write()
             # Inside the transaction, because each question outside of one takes and returns the locks of a reader.
             with _measuring():
                 open_buckets = store.totals.buckets(store.connection)

@@ -44,6 +44,9 @@ from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver
 from sidecar.domain.policy import ProbeHour
 from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
 
+Fates = Callable[[], list[Receipt | UsageRefused]]
+"""Returns the fate of each batch, or raises LedgerUnavailable: then none of them is stored."""
+
 
 class Ledger(BoundedAccess):
     """A ledger held by this process."""
@@ -145,6 +148,10 @@ class Ledger(BoundedAccess):
             LedgerUnavailable: The disk did not take it; none of them is stored.
         """
         return await self._run(lambda store: self._take(store, batches, now))
+
+    def store(self, batches: Sequence[UsageBatch], now: datetime, then: Callable[[Fates], None]) -> None:
+        """Do what `take` does, without a task: `then` gets what returns the fates, or raises as `take` does."""
+        self._start(lambda store: self._take(store, batches, now), then)
 
     async def begin_series(self, origins: Mapping[str, str], at: datetime) -> None:
         """Note the sources that this process measures by counters, before their first sample.

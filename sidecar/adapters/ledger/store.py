@@ -15,6 +15,7 @@ from sidecar.adapters.ledger.digests import Progress
 from sidecar.adapters.ledger.recent import RecentIds
 from sidecar.adapters.ledger.tagsweep import TagSweep
 from sidecar.adapters.ledger.totals import OpenTotals
+from sidecar.adapters.ledger.usage_memory import UsageMemory
 from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import LedgerUnavailable, Tags
 from sidecar.domain.metering.hours import Hour, next_hour
@@ -63,6 +64,7 @@ class Store:
     sweep: TagSweep = field(default_factory=TagSweep)
     totals: OpenTotals = field(default_factory=OpenTotals)
     """Only right where it is attached to the connection."""
+    memory: UsageMemory = field(default_factory=UsageMemory)
     old_batches_end: int | None = None
     """When the last Idempotency key of version 1 was taken, in epoch microseconds; 0 where there is none."""
     _dimensions: dict[str, int] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class Store:
         self.sweep = TagSweep()
         self.totals.note_tag_set = self.sweep.note
         self.totals.forget()
+        self.memory.forget()
         with suppress(sqlite3.Error):
             if self.connection.in_transaction:  # SQLite has ended it by itself where the disk failed
                 self.connection.execute("ROLLBACK")
@@ -125,6 +128,7 @@ class Store:
     def forget_names(self) -> None:
         """Drop ids, and set back totals, that a rollback to a savepoint may have undone."""
         self.totals.restore()
+        self.memory.forget()
         self._dimensions.clear()
         self._families.clear()
         self._tag_sets.clear()

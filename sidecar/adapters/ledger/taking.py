@@ -43,6 +43,15 @@ _Row = tuple[str | None, int, int, int, str | None, int | None, int, int, int, i
 def take(store: Store, batches: Sequence[UsageBatch], rules: MeteringRules, now: int) -> list[Receipt | UsageRefused]:
     """Store the batches and return each one's fate; nothing is on disk until the caller's transaction commits."""
     store.recent.load(store.connection)
+    store.memory.begin(store.connection)
+    fates = _take_all(store, batches, rules, now)
+    store.memory.end(store.connection)
+    return fates
+
+
+def _take_all(
+    store: Store, batches: Sequence[UsageBatch], rules: MeteringRules, now: int
+) -> list[Receipt | UsageRefused]:
     if not any(batch.idempotency_key for batch in batches):
         events = [event for batch in batches for event in batch.events]
         named = [digest_of(event) for event in events if event.id is not None]
@@ -207,23 +216,27 @@ def _insert(
 
 
 def _place_rows(store: Store, events: Sequence[UsageEvent], now: int) -> Iterator[_Row]:
-    current: dict[int, Hour] = {}
     this_hour = hour_of_micros(now)
     for event in events:
         dimension = store.dimension(event.dimension)
         if event.timestamp is None:
-            given, counted = None, now
-            if dimension not in current:
-                # An hour whose slot the start probe has keeps its own usage, which is carried as a visible entry.
-                opened = store.first_open(dimension, this_hour)
-                probed = opened != this_hour and store.is_probed(dimension, this_hour)
-                current[dimension] = this_hour if probed else opened
-            hour = current[dimension]
+            given, counted, hour = None, now, _takes_now(store, dimension, this_hour)
         else:
             given = counted = to_micros(event.timestamp)
             hour = hour_of_micros(given)
         tag_set = store.tag_set(event.tags)
         yield event.id, dimension, tag_set, event.quantity, event.value, given, counted, hour, store.pod, now
+
+
+def _takes_now(store: Store, dimension: int, this_hour: Hour) -> Hour:
+    """Return the hour that takes usage without a timestamp."""
+    known = store.memory.takes_now.get((dimension, this_hour))
+    if known is None:
+        # An hour whose slot the start probe has keeps its own usage, which is carried as a visible entry.
+        opened = store.first_open(dimension, this_hour)
+        probed = opened != this_hour and store.is_probed(dimension, this_hour)
+        known = store.memory.takes_now[dimension, this_hour] = this_hour if probed else opened
+    return known
 
 
 def _count(
@@ -242,7 +255,8 @@ def _count(
     if nameless:
         compaction.tally(store, (store.pod, dimension, hour, tag_set), len(nameless), sum(nameless))
     this_hour = hour_of_micros(now)
-    found = store.bucket(dimension, hour, tag_set)
+    key = (dimension, hour, tag_set)
+    found = store.memory.buckets.get(key) or store.bucket(*key)
     opened = found is not None and not found.sealed
     # An open bucket takes more whether or not its slot is frozen.
     sealed = not opened and store.is_sealed(dimension, hour)
@@ -263,20 +277,34 @@ def _count(
     before = found or Bucket()
     if where is Placement.OPEN:
         after = record(before, aggregation, arrived, distinct=distinct, elsewhere=elsewhere)
-        store.put_bucket(dimension, hour, tag_set, replace(after, sealed=False), found)
-        store.add_to(dimension, "accepted", after.own - before.own)
+        if after.sealed:
+            after = replace(after, sealed=False)
+        store.put_bucket(*key, after, found)
+        store.memory.buckets[key] = after
+        _add_accepted(store, dimension, after.own - before.own)
         return
     after, added = record_late(before, aggregation, arrived, distinct=distinct, elsewhere=elsewhere)
     # An open bucket of an hour that cannot be compared any more keeps what is carried into it.
     after = replace(after, sealed=not opened)
-    store.put_bucket(dimension, hour, tag_set, after, found)
-    store.add_to(dimension, "accepted", added)
+    store.put_bucket(*key, after, found)
+    # What is carried is added to other buckets.
+    store.memory.buckets.clear()
+    _add_accepted(store, dimension, added)
     if added and where is Placement.CARRIED:
         target = store.first_open(dimension, this_hour)
         cause = CarryCause.PROBE if probed else CarryCause.LATE
         store.carry(Move(cause, None, store.pod, hour, target, dimension, tag_set, added), now)
     elif added:
         _write_late(store, dimension, hour, added, now)
+
+
+def _add_accepted(store: Store, dimension: int, delta: int) -> None:
+    if delta:
+        known = store.memory.accepted.get(dimension)
+        if known is None:
+            known = parse_signed(store.one("SELECT accepted FROM dimension WHERE id = ?", dimension)["accepted"])
+        store.memory.accepted[dimension] = known + delta
+        store.connection.execute("UPDATE dimension SET accepted = ? WHERE id = ?", (render(known + delta), dimension))
 
 
 def _write_late(store: Store, dimension: int, hour: Hour, added: int, now: int) -> None:

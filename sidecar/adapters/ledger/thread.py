@@ -10,9 +10,11 @@ from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 Result = TypeVar("Result")
+Outcome = Callable[[], Result]
+"""Returns the result of a step, or raises the step's exception."""
 
 
 class LedgerThread:
@@ -24,25 +26,13 @@ class LedgerThread:
         self._thread = Thread(target=self._run, name="ledger", daemon=True)
         self._closed = False
 
-    def perform(self, step: Callable[[], Result]) -> asyncio.Future[Result]:
-        """Hand in a step; the future has its result or its exception. Raises RuntimeError after `close`."""
+    def hand_in(self, step: Callable[[], Result], then: Callable[[Outcome[Result]], None]) -> None:
+        """Hand in a step; `then` gets its outcome, in a turn of the event loop. Raises RuntimeError after `close`."""
         if self._closed:
             raise RuntimeError("the ledger is closed")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Result] = loop.create_future()
-
-        def run() -> None:
-            try:
-                deliver = partial(_succeed, future, step())
-            except BaseException as error:  # noqa: BLE001 - the caller that awaits the future handles it
-                deliver = partial(_fail, future, error)
-            with suppress(RuntimeError):  # the loop is closed, and nothing waits any more
-                loop.call_soon_threadsafe(deliver)
-
         if self._thread.ident is None:
             self._thread.start()
-        self._steps.put(run)
-        return future
+        self._steps.put(partial(_perform, step, then, asyncio.get_running_loop()))
 
     def close(self) -> None:
         """End the thread after the steps that were handed in."""
@@ -57,11 +47,21 @@ class LedgerThread:
             del step  # it holds the batches
 
 
-def _succeed(future: asyncio.Future[Result], result: Result) -> None:
-    if not future.done():
-        future.set_result(result)
+def _perform(
+    step: Callable[[], Result], then: Callable[[Outcome[Result]], None], loop: asyncio.AbstractEventLoop
+) -> None:
+    outcome: Outcome[Result]
+    try:
+        outcome = partial(_return, step())
+    except BaseException as error:  # noqa: BLE001 - the caller that gets the outcome handles it
+        outcome = partial(_raise, error)
+    with suppress(RuntimeError):  # the loop is closed, and nothing waits any more
+        loop.call_soon_threadsafe(then, outcome)
 
 
-def _fail(future: asyncio.Future[Result], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _return(result: Result) -> Result:
+    return result
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

@@ -83,7 +83,8 @@ def record(
             own = max(own, 0, bucket.moved - bucket.carried)
         case Aggregation.UNIQUE:
             own += max((distinct or 0) * MILLION - elsewhere.counted, 0)
-    return replace(bucket, own=own, last_at=last_at, events=bucket.events + len(arrived))
+    # Spelled out: `replace` takes four times as long.
+    return Bucket(own, bucket.carried, bucket.moved, bucket.events + len(arrived), last_at, bucket.sealed)
 
 
 def record_late(

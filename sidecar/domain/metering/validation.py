@@ -91,7 +91,7 @@ def read_items(
     `items` are index in the batch and decoded members; `found` takes the faults, in which the timestamp is called
     `time_member`.
     """
-    rules = _Rules(dimensions, now - MAX_PAST, now + MAX_FUTURE, found, time_member)
+    rules = _Rules(dimensions, now, found, time_member)
     events = []
     for index, item in items:
         event = rules.read(index, item)
@@ -100,11 +100,10 @@ def read_items(
     return events
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes a tenth of the time of a batch of one event
 class _Rules:
     dimensions: Mapping[str, Dimension]
-    earliest: datetime
-    latest: datetime
+    now: datetime
     found: FaultList
     time_member: str
 
@@ -168,9 +167,9 @@ class _Rules:
         instant = timestamps.parse(given) if type(given) is str else None
         if instant is None:
             self.found.add(index, self.time_member, "must be an RFC 3339 time with offset")
-        elif instant > self.latest:
+        elif instant > self.now + MAX_FUTURE:
             self.found.add(index, self.time_member, "more than 15 minutes ahead of the clock")
-        elif instant < self.earliest:
+        elif instant < self.now - MAX_PAST:
             self.found.add(index, self.time_member, "more than 7 days behind the clock")
         return instant
 

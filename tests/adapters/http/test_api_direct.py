@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from sidecar.adapters.http.client_connection import Direct, Later
+from sidecar.adapters.http.direct_connection import Direct, Later
 from sidecar.adapters.http.listening import Listener
 from sidecar.adapters.http.replies import Reply, reply
 from sidecar.domain.metering.events import LedgerUnavailable

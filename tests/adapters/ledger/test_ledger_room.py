@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -96,6 +96,52 @@ async def test_limit_is_no_more_than_the_volume(tmp_path: Path) -> None:
         measured = Space(ledger.path, 2**40, free=lambda _: MEBIBYTE).measure(connection, 0)
     await ledger.close()
     assert measured.limit < 2**40
+
+
+@pytest.mark.parametrize(
+    ("free", "passed", "events", "asked"),
+    [
+        (2**30, 0.049, 1, 0),
+        (2**30, 0.05, 1, 1),
+        (100 * MEBIBYTE, 0.0, 6_000, 1),
+        (8 * MEBIBYTE, 0.0, 400, 1),
+    ],
+    ids=["a moment ago", "too long ago", "a large batch", "little room"],
+)
+async def test_room_is_measured_in_time(tmp_path: Path, free: int, passed: float, events: int, asked: int) -> None:
+    """A measurement serves the next commits for a moment, while they surely spend only a part of what was found."""
+    ledger, now, calls = Ledger(tmp_path / "ledger.db", RULES), 100.0, 0
+
+    def ask(_: Path) -> int:
+        nonlocal calls
+        calls += 1
+        return free
+
+    ledger._space = Space(ledger.path, None, ask, lambda: now)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await ledger.take([UsageBatch([event("1", id="first")])], NOW)
+    calls, now = 0, now + passed
+    await ledger.take([UsageBatch([event("1", id=str(number)) for number in range(events)])], NOW)
+    assert asked == calls
+    await ledger.close()
+
+
+async def test_small_commits_spend_the_room(tmp_path: Path) -> None:
+    """Many commits within a moment end at a measurement: what they may have written counts."""
+    free = 200 * MEBIBYTE
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    ledger._space = Space(ledger.path, None, lambda _: free, lambda: 100.0)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await ledger.take([UsageBatch([event("1", id="first")])], NOW)
+    free, taken = 0, 0
+    with suppress(LedgerFull):
+        while taken < 1000:
+            await ledger.take([UsageBatch([event("1", id=f"{taken}-{number}") for number in range(100)])], NOW)
+            taken += 1
+    assert 0 < taken * 125 * 4096 < 50 * MEBIBYTE
+    with pytest.raises(LedgerFull):
+        await ledger.take([UsageBatch([event("1", id="last")])], NOW)
+    await ledger.close()
 
 
 async def test_refusal_stores_nothing(ledger: Ledger) -> None:
@@ -294,6 +340,7 @@ async def test_volume_that_does_not_answer(ledger: Ledger, monkeypatch: pytest.M
     def fail(_: object) -> object:
         raise OSError(errno.ESTALE, "Stale file handle")
 
+    ledger._space._trusted_until = 0.0
     with monkeypatch.context() as patched:
         patched.setattr(os, "statvfs", fail)
         for step in (
