@@ -105,13 +105,15 @@ class Store:
         self.totals.note_tag_set = self.sweep.note
         self.totals.forget()
         self.memory.forget()
+        is_undone = False
         with suppress(sqlite3.Error):
-            if self.connection.in_transaction:  # SQLite has ended it by itself where the disk failed
+            if self.connection.in_transaction:  # otherwise SQLite has ended it, as it does where the disk fails
                 self.connection.execute("ROLLBACK")
-        if self.connection.in_transaction:
-            self.recent = RecentIds()
-        else:
+            is_undone = not self.connection.in_transaction
+        if is_undone:
             self.recent.restore()
+        else:
+            self.recent = RecentIds()
 
     def __post_init__(self) -> None:
         self.totals.note_tag_set = self.sweep.note
