@@ -1,6 +1,6 @@
 """An SQLite whose file layer writes down what it does, behind the parts of `sqlite3` that the ledger uses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,8 @@ class Cursor:
 class Connection:
     """What the ledger's steps use of `sqlite3.Connection`."""
 
+    row_factory: object = None
+
     def __init__(self, path: Path, vfs: str) -> None:
         self._connection = apsw.Connection(str(path), vfs=vfs)
 
@@ -145,6 +147,13 @@ class Connection:
             rows.append(row)
         changed = self._connection.total_changes() - before
         return Cursor(rows, changed, self._connection.last_insert_rowid())
+
+    def cursor(self) -> "Connection":
+        """Return what executes statements; its rows are tuples in any case."""
+        return self
+
+    def create_function(self, name: str, number: int, function: Callable[..., Any], *, deterministic: bool) -> None:
+        self._connection.create_scalar_function(name, function, number, deterministic=deterministic)
 
     def executemany(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
         self._connection.cursor().executemany(statement, [tuple(row) for row in rows])

@@ -82,12 +82,15 @@ class Books:
         pod: str | None = "pod-1",
         now: datetime = NOW,
         durable: bool = True,
+        followed: bool = False,
     ) -> None:
+        """Open it; with `followed` its running totals are kept, as in the running product."""
         self.path = path
         self._rules = rules
         self.now = now
         self.handed_over = 0
         self._durable = durable
+        self._followed = followed
         self._tokens = 0
         self._open(pod)
 
@@ -104,6 +107,8 @@ class Books:
 
     def _open(self, pod: str | None) -> None:
         self.store = Store(open_for_writing(self.path))
+        if self._followed:
+            self.store.totals.attach(self.store.connection)
         if not self._durable:
             self.store.connection.execute("PRAGMA synchronous = OFF")
         with self.store.transaction():

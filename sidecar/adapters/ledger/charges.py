@@ -18,6 +18,8 @@ from sidecar.domain.metering.hours import Hour, hour_of, start_of
 from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.records import RecordStatus, UnbilledReason
 
+_TOGETHER = 500
+"""Charges that are written together."""
 _NUMBERS = frozenset({"seq", "hour", "resolved", "sealed_at", "attempted_at"})
 _COLUMNS = ", ".join(f"{column} {'INTEGER' if column in _NUMBERS else 'TEXT'}" for column in SUBMISSION_COLUMNS)
 """With their types: SQLite does not search an index for a value of another type."""
@@ -90,6 +92,7 @@ class ChargeTable:
 
     def __init__(self) -> None:
         self._first_hour: datetime | None = None
+        self._added: list[tuple[object, ...]] = []
         self._connection = sqlite3.connect("", isolation_level=None)
         self._connection.row_factory = sqlite3.Row
         self._connection.create_function("is_open", 2, _is_open, deterministic=True)
@@ -101,8 +104,7 @@ class ChargeTable:
 
     def add(self, charge: Charge) -> None:
         """Keep a charge, once: AWS logs the identical repeat of a call as a call of its own."""
-        self._connection.execute(
-            "INSERT INTO charge VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        self._added.append(
             (
                 charge.metering_record_id,
                 charge.dimension,
@@ -112,8 +114,16 @@ class ChargeTable:
                 charge.session,
                 charge.event_id,
                 charge.account_region,
-            ),
+            )
         )
+        if len(self._added) >= _TOGETHER:
+            self._write_added()
+
+    def _write_added(self) -> None:
+        self._connection.executemany(
+            "INSERT INTO charge VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", self._added
+        )
+        self._added.clear()
 
     def add_records(self, connection: sqlite3.Connection, path: Path, product_code: str | None) -> None:
         """Keep the records of the ledger at `path` that were made to be submitted; None is every product."""
@@ -131,6 +141,7 @@ class ChargeTable:
             span: The hours that are judged.
             keep: Keep the matched slots for `matched`.
         """
+        self._write_added()
         rows = self._connection.execute
         rows(_PAIRS)
         (first,) = rows("SELECT min(hour) FROM submission").fetchone()
@@ -196,6 +207,7 @@ class ChargeTable:
 
     def charges(self) -> Iterator[Charge]:
         """Yield the charges that are left, in the order of the log."""
+        self._write_added()
         for row in self._connection.execute("SELECT * FROM charge ORDER BY position"):
             yield _read_charge(row, row["client_token"])
 

@@ -61,6 +61,8 @@ def resolve_all_in(
         pass
     try:
         with closing(open_for_writing(path)) as connection:
+            # A carry of many shares has a journal of its own; the image has no folder for temporary files.
+            connection.execute("PRAGMA temp_store = MEMORY")
             store = Store(connection)
             if keep:
                 with store.transaction():

@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sidecar.adapters.ledger.digests import Progress
@@ -25,8 +25,9 @@ from sidecar.domain.metering.records import CarryCause
 
 _MOST_CACHED = 10_000
 """Tag sets with an id in memory; the ids of further ones are read from the file."""
-_CHUNK = 500
-"""Tag sets in one statement; SQLite bounds a statement's variables."""
+_LISTED = "SELECT json_extract(value, '$[0]') AS tag_set, json_extract(value, '$[1]') AS quantity FROM json_each(?)"
+_ALLOCATED = "SELECT tag_set, quantity FROM allocation WHERE record = ? AND quantity <> '0'"
+"""The shares of a move: listed in JSON, or those of a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class Store:
 
     def __post_init__(self) -> None:
         self.totals.note_tag_set = self.sweep.note
+        self.connection.create_function("sum_of", 2, _sum_of, deterministic=True)
 
     def forget_tag_sets(self) -> None:
         """Drop the remembered rows of tag sets."""
@@ -280,61 +282,75 @@ class Store:
         self.carry_shares(move, [(move.tag_set, move.quantity)], now)
 
     def carry_shares(self, whole: Move, shares: Sequence[tuple[int, int]], now: int) -> None:
-        """Put the shares of tag sets into another hour, as `carry` does: a record of AWS has up to 2,500 of them.
+        """Put the shares of tag sets into another hour, as `carry` does.
 
         Args:
             whole: The move that the shares are of; its own tag set and quantity are not read.
-            shares: Each tag set once, with its quantity.
+            shares: Each tag set once, with its quantity, which is not 0.
+            now: Epoch microseconds.
+        """
+        listed = json.dumps([(tag_set, render(part)) for tag_set, part in shares])
+        self._carry(replace(whole, quantity=sum(part for _, part in shares)), _LISTED, listed, now)
+
+    def carry_allocations(self, whole: Move, now: int) -> bool:
+        """Put the shares of a record into another hour, as `carry` does; False if the record has none.
+
+        Args:
+            whole: The move, with the quantity of the whole record.
+            now: Epoch microseconds.
+        """
+        return self._carry(whole, _ALLOCATED, whole.record, now)
+
+    def _carry(self, whole: Move, shares: str, of: object, now: int) -> bool:
+        """Move shares by few statements, whatever their number: a record has up to 2,500. False if there are none.
+
+        Args:
+            whole: The move, with the sum of the shares.
+            shares: Selects the tag set and the quantity of each share.
+            of: The parameter of `shares`.
             now: Epoch microseconds.
         """
         place = (self.pod, whole.dimension, whole.to_hour)
-        # A bucket that only counted late events opens again when the clock has gone back to its hour.
-        held = self._of_tag_sets(
-            "SELECT tag_set, carried FROM bucket WHERE pod = ? AND dimension = ? AND hour = ?", place, shares
-        )
-        self.connection.executemany(
+        there = f"({shares}) AS share CROSS JOIN bucket USING (tag_set) WHERE pod = ? AND dimension = ? AND hour = ?"
+        (count,) = self.one(f"SELECT count(*) FROM ({shares})", of)
+        if not count:
+            return False
+        held, closed = self.one(f"SELECT count(*), sum(sealed) FROM {there}", of, *place)
+        if closed:
+            # A bucket that only counted late events opens again when the clock has gone back to its hour.
+            self.connection.execute(
+                "UPDATE bucket SET sealed = 0 WHERE pod = ? AND dimension = ? AND hour = ?"
+                f" AND tag_set IN (SELECT tag_set FROM ({shares}))",
+                (*place, of),
+            )
+            self.totals.forget()
+        # Does not set `sealed`: that column is in two indexes.
+        self.connection.execute(
             "INSERT INTO bucket (pod, dimension, hour, tag_set, own, carried, moved, events, last_at, sealed)"
-            " VALUES (?, ?, ?, ?, '0', ?, '0', 0, NULL, 0)"
-            " ON CONFLICT DO UPDATE SET carried = excluded.carried, sealed = 0",
-            [(*place, tag_set, render(parse_signed(held.get(tag_set, "0")) + part)) for tag_set, part in shares],
+            f" SELECT ?, ?, ?, tag_set, '0', quantity, '0', 0, NULL, 0 FROM ({shares}) WHERE 1"
+            " ON CONFLICT DO UPDATE SET carried = sum_of(carried, excluded.carried)",
+            (*place, of),
         )
-        self._write_entries(whole, shares, now)
+        self.totals.add(whole.dimension, whole.quantity, count - held)
+        if self.sweep.is_walking:
+            for (tag_set,) in self.tuples(f"SELECT tag_set FROM ({shares})", of):
+                self.sweep.note(tag_set)
+        self._write_entries(whole, shares, of, now)
+        return True
 
-    def _write_entries(self, whole: Move, shares: Sequence[tuple[int, int]], now: int) -> None:
-        columns = ["cause", "record", "from_pod", "from_hour", "to_pod", "to_hour", "dimension"]
-        key: list[object] = [whole.cause, whole.record, whole.from_pod, whole.from_hour, self.pod, whole.to_hour]
-        key.append(whole.dimension)
-        table = "carry"
+    def _write_entries(self, whole: Move, shares: str, of: object, now: int) -> None:
+        table, columns = "carry", "cause, record, from_pod, from_hour, to_pod, to_hour, dimension, carried_at"
+        row: list[object] = [whole.cause, whole.record, whole.from_pod, whole.from_hour, self.pod, whole.to_hour]
+        row += [whole.dimension, now]
         if whole.source != whole.dimension:
-            table = "crossing"
-            columns.append("from_dimension")
-            key.append(whole.source)
-        where = " AND ".join(f"{column} IS ?" for column in columns)
-        known = self._of_tag_sets(f"SELECT tag_set, quantity FROM {table} WHERE {where}", key, shares)
-        fresh = [(*key, tag_set, render(part), now) for tag_set, part in shares if tag_set not in known]
-        marks = ", ".join("?" * (len(columns) + 3))
-        self.connection.executemany(
-            f"INSERT INTO {table} ({', '.join(columns)}, tag_set, quantity, carried_at) VALUES ({marks})", fresh
+            table, columns = "crossing", f"{columns}, from_dimension"
+            row.append(whole.source)
+        self.connection.execute(
+            f"INSERT INTO {table} ({columns}, tag_set, quantity)"
+            f" SELECT {', '.join('?' * len(row))}, tag_set, quantity FROM ({shares}) WHERE 1"
+            " ON CONFLICT DO UPDATE SET quantity = sum_of(quantity, excluded.quantity)",
+            (*row, of),
         )
-        self.connection.executemany(
-            f"UPDATE {table} SET quantity = ? WHERE {where} AND tag_set = ?",
-            [
-                (render(parse_signed(known[tag_set]) + part), *key, tag_set)
-                for tag_set, part in shares
-                if tag_set in known
-            ],
-        )
-
-    def _of_tag_sets(
-        self, statement: str, values: Sequence[object], shares: Sequence[tuple[int, int]]
-    ) -> dict[int, str]:
-        """Return what a statement finds for each tag set of the shares, by tag set."""
-        found: dict[int, str] = {}
-        for start in range(0, len(shares), _CHUNK):
-            tag_sets = [tag_set for tag_set, _ in shares[start : start + _CHUNK]]
-            marks = ",".join("?" * len(tag_sets))
-            found.update(self.connection.execute(f"{statement} AND tag_set IN ({marks})", (*values, *tag_sets)))
-        return found
 
     def add_to(self, dimension: int, term: str, delta: int) -> None:
         """Add to one of a dimension's running totals."""
@@ -343,6 +359,11 @@ class Store:
             self.connection.execute(
                 f"UPDATE dimension SET {term} = ? WHERE id = ?", (render(before + delta), dimension)
             )
+
+
+def _sum_of(one: str, other: str) -> str:
+    """Return the sum of two quantities as SQL has them; its own numbers are not exact."""
+    return render(parse_signed(one) + parse_signed(other))
 
 
 def read_bucket(row: sqlite3.Row) -> Bucket:

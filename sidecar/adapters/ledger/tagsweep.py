@@ -48,6 +48,11 @@ class TagSweep:
     """The youngest tag set when the walk began."""
     _marks: bytearray = field(default_factory=bytearray)
 
+    @property
+    def is_walking(self) -> bool:
+        """Whether a walk is under way, which needs to know what is used."""
+        return self._table is not None
+
     def note(self, tag_set: int) -> None:
         """Mark a tag set that is used now."""
         if self._table is not None and tag_set <= self._upto:

@@ -1,8 +1,11 @@
 """Running totals of the open buckets: without them a status would add up a hundred thousand rows.
 
-A trigger of the connection's own, never stored in the file, reports every change of an open bucket, whichever step
-makes it. The totals live in memory: the first question, and the first one after a rollback or after another process has
-written, adds them up from the rows. The rollback of a savepoint, which each refused batch causes, restores them.
+Triggers of the connection's own, never stored in the file, report the changes of open buckets, whichever step makes
+them. A record has up to 2,500 buckets, and a trigger for each of them takes half of its step. So the statements that
+only seal or only carry set no column that a trigger watches, and their steps report the sum by `add`.
+
+The totals live in memory: the first question, and the first one after a rollback or after another process has written,
+adds them up from the rows. The rollback of a savepoint, which each refused batch causes, restores them.
 """
 
 import sqlite3
@@ -13,16 +16,14 @@ from dataclasses import dataclass, field
 from sidecar.domain.metering.quantity import parse_signed
 
 _TRIGGERS = """
-    CREATE TEMP TRIGGER open_inserted AFTER INSERT ON main.bucket
+    CREATE TEMP TRIGGER open_inserted AFTER INSERT ON main.bucket WHEN NEW.carried = '0'
     BEGIN SELECT note_bucket(NEW.dimension, NEW.tag_set, NULL, NULL, NULL, 1, NEW.own, NEW.carried, NEW.moved,
         NEW.sealed); END;
-    CREATE TEMP TRIGGER open_sealed AFTER UPDATE ON main.bucket WHEN OLD.sealed = 0 AND NEW.sealed = 1
-    BEGIN SELECT note_sealed(OLD.dimension, OLD.tag_set, OLD.own, OLD.carried, OLD.moved); END;
-    CREATE TEMP TRIGGER open_updated AFTER UPDATE ON main.bucket WHEN NEW.sealed = 0
+    CREATE TEMP TRIGGER open_updated AFTER UPDATE OF own, moved ON main.bucket WHEN OLD.sealed = 0 OR NEW.sealed = 0
     BEGIN SELECT note_bucket(NEW.dimension, NEW.tag_set, OLD.own, OLD.carried, OLD.moved, OLD.sealed, NEW.own,
         NEW.carried, NEW.moved, NEW.sealed); END;
 """
-"""Open buckets are never deleted, only sealed ones. One step seals thousands: that trigger hands over what it needs."""
+"""Open buckets are never deleted, only sealed ones. Only a carry inserts a bucket with a carried quantity."""
 
 
 @dataclass(slots=True)
@@ -41,7 +42,6 @@ class OpenTotals:
         """Follow the changes that this connection makes."""
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.create_function("note_bucket", 10, self._note)
-        connection.create_function("note_sealed", 5, self._note_sealed)
         connection.executescript(_TRIGGERS)
         self._version = None
 
@@ -63,8 +63,13 @@ class OpenTotals:
         """Return to the last mark."""
         self._quantities, self._buckets = defaultdict(int, self._mark[0]), self._mark[1]
 
+    def add(self, dimension: int, quantity: int, buckets: int) -> None:
+        """Note what a seal or a carry adds to the open buckets; negative for what it takes."""
+        self._quantities[dimension] += quantity
+        self._buckets += buckets
+
     def forget(self) -> None:
-        """Add up the rows again at the next question: a rollback has undone changes."""
+        """Add up the rows again at the next question: changes were undone, or not reported."""
         self._version = None
 
     def _refresh(self, connection: sqlite3.Connection) -> None:
@@ -79,11 +84,6 @@ class OpenTotals:
             self._quantities[dimension] += quantity_of(own, carried, moved)
             self._buckets += 1
         self._version = version
-
-    def _note_sealed(self, dimension: int, tag_set: int, own: str, carried: str, moved: str) -> None:
-        self.note_tag_set(tag_set)
-        self._quantities[dimension] -= quantity_of(own, carried, moved)
-        self._buckets -= 1
 
     def _note(  # noqa: PLR0913, PLR0917 - a row before and after, as SQLite hands it in
         self,

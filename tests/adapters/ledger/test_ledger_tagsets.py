@@ -173,6 +173,36 @@ def test_running_totals_follow_every_step(books: Books) -> None:
     assert 0 < books.store.totals.buckets(books.store.connection) == books.count("bucket WHERE sealed = 0")
 
 
+def test_carry_of_a_record_takes_few_statements(books: Books) -> None:
+    """A record with 600 shares is carried by as many statements as one with 2."""
+    followed(books)
+    costs = []
+    for sets in (2, 600):
+        books.pass_time(3 * HOUR)
+        for start in range(0, sets, 100):
+            books.take(*(event("1", tags=tenant(number)) for number in range(start, min(start + 100, sets))))
+        books.pass_time(HOUR)
+        books.seal_ended()
+        (record,) = books.waiting()
+        frozen = books.begin(record)
+        assert frozen is not None
+        noted: list[int] = []
+        books.store.totals.note_tag_set = noted.append
+        statements: list[str] = []
+        books.store.connection.set_trace_callback(statements.append)
+        books.answer(record, frozen, Outcome.EXPIRED)
+        books.store.connection.set_trace_callback(None)
+        assert [] == noted
+        # A trigger shows its statement again, also where its condition is false.
+        costs.append(len(set(statements)))
+        assert added_up(books) == open_totals(books)
+        books.pass_time(HOUR)
+        books.seal_ended()
+        books.submit_all()
+    assert costs[0] == costs[1]
+    assert [] == books.breaches()
+
+
 def test_totals_notice_another_writer(books: Books) -> None:
     """What another process carries into an open bucket is in the next totals."""
     followed(books)

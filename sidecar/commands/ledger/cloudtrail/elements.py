@@ -18,6 +18,8 @@ LARGEST = 32 * WINDOW
 _LIST = re.compile(r'"(Records|Events)"\s*:\s*\[')
 _LISTS = frozenset({"Records", "Events"})
 _OBJECT = re.compile(r'"(eventSource|CloudTrailEvent)"\s*:')
+_MARKS = frozenset("{,")
+"""What comes next most of the time: the beginning of an object, or what separates two."""
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
@@ -78,6 +80,8 @@ class _Window:
 
     def next(self) -> str:
         """Move to the next character that is no blank and return it; empty at the end."""
+        if (here := self.text[self.position : self.position + 1]) in _MARKS:
+            return here
         while True:
             blank = _BLANK.match(self.text, self.position)
             self.position = self.position if blank is None else blank.end()

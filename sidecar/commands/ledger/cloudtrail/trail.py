@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from sidecar.domain import timestamps
 from sidecar.domain.audit.coverage import Activity
 from sidecar.domain.audit.slots import Charge
 from sidecar.domain.metering import quantity
-from sidecar.domain.metering.hours import hour_of, start_of
 
 SOURCE = "metering-marketplace.amazonaws.com"
 
@@ -33,6 +33,10 @@ _SECONDS = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
 
 _IDENTIFIER = re.compile(r"[!-~]{1,255}", re.ASCII)
 """An identifier that the ledger and every report can show as it is."""
+
+
+_instant = lru_cache(maxsize=1024)(timestamps.parse)
+"""Calls come in bursts: many events of a log have the same second."""
 
 
 class _Unclear(Exception):
@@ -78,44 +82,53 @@ class Trail:
         if "eventSource" not in event:
             raise _Unclear("it is no event of CloudTrail's")
         self.events += 1
+        place = _account_region(event)
         at = event.get("eventTime")
         if isinstance(at, str):
             self.first_at = min(self.first_at or at, at)
             self.last_at = max(self.last_at or at, at)
-            self._note_activity(event, timestamps.parse(at))
+            self._note_activity(place, _instant(at))
         if event["eventSource"] != SOURCE or event.get("errorCode"):
             return
-        asked, answered = (_members(event, name) for name in ("requestParameters", "responseElements"))
+        asked, answered = _members(event, "requestParameters"), _members(event, "responseElements")
         match event.get("eventName"):
             case "RegisterUsage" if asked.get("productCode") == self.product_code:
                 self.registrations[str(event.get("requestID") or event.get("eventID"))] = _session(event)
             case "MeterUsage" if asked.get("productCode") == self.product_code:
                 if str(asked.get("dryRun")).lower() != "true":
-                    self._charge(event, asked, answered.get("meteringRecordId"), asked.get("usageDimension"), "usage")
+                    identifier, dimension = answered.get("meteringRecordId"), asked.get("usageDimension")
+                    self._charge(event, place, asked, identifier, dimension, "usage")
             case "BatchMeterUsage":
-                self._take_batch(event, asked, answered)
+                self._take_batch(event, place, asked, answered)
             case _:
                 pass  # another product, or a call that is no charge
 
-    def _note_activity(self, event: Mapping[str, Any], instant: datetime | None) -> None:
+    def _note_activity(self, place: str, instant: datetime | None) -> None:
         if instant is None:
             return
-        place = _account_region(event)
         if place in self.activity:
             self.activity[place].add(instant)
         else:
             self.activity[place] = Activity.at(instant)
 
-    def _take_batch(self, event: Mapping[str, Any], asked: Mapping[str, Any], answered: Mapping[str, Any]) -> None:
+    def _take_batch(
+        self, event: Mapping[str, Any], place: str, asked: Mapping[str, Any], answered: Mapping[str, Any]
+    ) -> None:
         code = asked.get("productCode")
         for record, identifier in _taken(answered):
             if code is None:
                 self.without_product += 1
             elif code == self.product_code:
-                self._charge(event, record, identifier, record.get("dimension"), "")
+                self._charge(event, place, record, identifier, record.get("dimension"), "")
 
     def _charge(
-        self, event: Mapping[str, Any], usage: Mapping[str, Any], identifier: object, dimension: object, prefix: str
+        self,
+        event: Mapping[str, Any],
+        place: str,
+        usage: Mapping[str, Any],
+        identifier: object,
+        dimension: object,
+        prefix: str,
     ) -> None:
         if not isinstance(identifier, str) or not identifier:
             raise _Unclear("AWS took it, but there is no meteringRecordId")
@@ -128,12 +141,12 @@ class Trail:
             Charge(
                 metering_record_id=identifier,
                 dimension=dimension,
-                hour=start_of(hour_of(read_instant(usage.get("timestamp")))),
+                hour=read_instant(usage.get("timestamp")).replace(minute=0, second=0, microsecond=0),
                 quantity=read_quantity(usage, prefix),
                 client_token=token if isinstance(token, str) else None,
                 session=_session(event),
                 event_id=ascii(str(event.get("eventID")))[1:-1][:255],
-                account_region=_account_region(event),
+                account_region=place,
             )
         )
 
@@ -161,7 +174,11 @@ def read_instant(value: object) -> datetime:
 def read_quantity(usage: Mapping[str, Any], prefix: str) -> int:
     """Return the millionths that a request reports; none given means nothing."""
     names = ("usageQuantityAsDecimal", "usageQuantity") if prefix else ("quantityAsDecimal", "quantity")
-    value = next((usage[name] for name in names if usage.get(name) is not None), 0)
+    value = usage.get(names[0])
+    if value is None:
+        value = usage.get(names[1], 0)
+    if value is None:
+        value = 0
     if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
         raise _Unclear(f"the quantity {value!r} is not a number")
     millionths = quantity.parse(str(value))
