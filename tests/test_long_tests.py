@@ -3,29 +3,50 @@
 import os
 import sys
 import threading
+from types import FrameType
 
 import pytest
 
-VARIABLE = "COVERAGE_PROCESS_CONFIG"
+from tests.support.measuring import VARIABLE, unmeasured
+
+
+def _tracer(_frame: FrameType, _event: str, _argument: object) -> None:
+    """Trace nothing, in the place of coverage."""
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Set the variable by which coverage measures a child process."""
+def at_setup() -> tuple[object, ...]:
+    """What measures this process, its threads and its children while fixtures are made."""
+    return sys.gettrace(), threading.gettrace(), os.environ.get(VARIABLE)
+
+
+def test_measurement_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither this process, nor a thread, nor a child is measured for a time; then each is, as before."""
     monkeypatch.setenv(VARIABLE, "{}")
-
-
-def test_child_is_measured(measured: None) -> None:
-    """The processes of every other test keep the variable."""
-    assert "{}" == os.environ[VARIABLE]
+    before = sys.gettrace(), threading.gettrace()
+    try:
+        sys.settrace(_tracer)
+        threading.settrace(_tracer)
+        with unmeasured():
+            during = sys.gettrace(), threading.gettrace(), os.environ.get(VARIABLE)
+        after = sys.gettrace(), threading.gettrace(), os.environ.get(VARIABLE)
+    finally:
+        sys.settrace(before[0])
+        threading.settrace(before[1])
+    assert (None, None, None) == during
+    assert (_tracer, _tracer, "{}") == after
 
 
 @pytest.mark.long
-def test_long_test_is_not_measured(measured: None) -> None:
-    """A long test has no tracer, and its processes do not get the variable."""
-    assert VARIABLE not in os.environ
-    assert sys.gettrace() is None
-    assert threading.gettrace() is None
+def test_long_test_is_not_measured(at_setup: tuple[object, ...]) -> None:
+    """Under coverage a long test has no tracer, and its processes do not get the variable; nor do its fixtures."""
+    assert (None, None, None) == at_setup
+    assert (None, None, None) == (sys.gettrace(), threading.gettrace(), os.environ.get(VARIABLE))
+
+
+def test_other_tests_are_measured(pytestconfig: pytest.Config) -> None:
+    """Under coverage the processes of every other test get the variable."""
+    assert pytestconfig.pluginmanager.hasplugin("_cov") == (VARIABLE in os.environ)
 
 
 def test_long_tests_are_first(request: pytest.FixtureRequest) -> None:
