@@ -1,4 +1,4 @@
-"""The long tests are the first of a run, and coverage measures neither them nor the processes that they start."""
+"""The long tests are the first of a run; coverage measures no test that is marked `long` or `unmeasured`."""
 
 import os
 import sys
@@ -37,9 +37,12 @@ def test_measurement_is_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (_tracer, _tracer, "{}") == after
 
 
-@pytest.mark.long
-def test_long_test_is_not_measured(at_setup: tuple[object, ...]) -> None:
-    """Under coverage a long test has no tracer, and its processes do not get the variable; nor do its fixtures."""
+MARKS = [pytest.mark.long, pytest.mark.unmeasured]
+
+
+@pytest.mark.parametrize("mark", [pytest.param(mark.name, marks=mark) for mark in MARKS])
+def test_marked_test_is_not_measured(at_setup: tuple[object, ...], mark: str) -> None:
+    """Under coverage a marked test has no tracer, and its processes do not get the variable; nor do its fixtures."""
     assert (None, None, None) == at_setup
     assert (None, None, None) == (sys.gettrace(), threading.gettrace(), os.environ.get(VARIABLE))
 
