@@ -3,10 +3,13 @@
 import os
 import sys
 import threading
-from types import FrameType
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests.support import processes
 from tests.support.measuring import VARIABLE, unmeasured
 
 
@@ -50,6 +53,24 @@ def test_marked_test_is_not_measured(at_setup: tuple[object, ...], mark: str) ->
 def test_other_tests_are_measured(pytestconfig: pytest.Config) -> None:
     """Under coverage the processes of every other test get the variable."""
     assert pytestconfig.pluginmanager.hasplugin("_cov") == (VARIABLE in os.environ)
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_killed_sidecar_is_not_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, measured: bool) -> None:
+    """The sidecars of a site are measured if the test ends them, and one that ends by itself always is."""
+    monkeypatch.setenv(VARIABLE, "{}")
+    started: list[bool] = []
+
+    def start(*_: object) -> object:
+        started.append(VARIABLE in os.environ)
+        return SimpleNamespace(await_end=lambda: 2, log="")
+
+    monkeypatch.setattr(processes, "Sidecar", start)
+    emulator: Any = SimpleNamespace(public_key=lambda: b"", url="http://127.0.0.1:1")
+    site = processes.Sites(tmp_path, measured=measured).make(emulator)
+    site.launch(site.write())
+    site.refuse()
+    assert [measured, True] == started
 
 
 def test_long_tests_are_first(request: pytest.FixtureRequest) -> None:
