@@ -14,11 +14,13 @@ INNER := tests/domain tests/services tests/terminal $(wildcard tests/test_settin
 PYTEST := SKIP=never $(BIN)/python -m pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --maxschedchunk 16
 # Without root and Debian packages.
 ANYWHERE := not soak and not machine
+# Go programs, texts and pictures are judged there, which are the same for each Python.
+OF_NO_PYTHON := chart monitoring documents
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of processes; without compiled modules each would compile the whole product again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo check test quick programs test-cluster soak lint bench pictures image sbom lock clean
+.PHONY: demo check test quick python programs test-cluster soak lint bench pictures image sbom lock clean
 .DEFAULT_GOAL := demo
 
 demo: $(VENV)/runtime ## everything from a closed gate to accepted metering records, on this machine
@@ -33,6 +35,9 @@ test: lint programs ## every test that needs Python and make alone; the last lin
 quick: programs ## test without lint, coverage and the long tests
 	@$(PYTEST) -m '$(ANYWHERE) and not long'
 
+python: $(VENV)/development ## what depends on the version of Python: quick without charts, alert rules and documents
+	@$(PYTEST) -m '$(ANYWHERE) and not long' $(OF_NO_PYTHON:%=--ignore tests/%)
+
 programs: $(VENV)/development ## helm, promtool, Prometheus and the schemas of Kubernetes, in the user's cache
 	@$(BIN)/python -m tests.prepare
 
@@ -42,15 +47,14 @@ lint: $(VENV)/development ## style, types and import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
+# One run, so that the cores work while the tests of the node wait. The node and the second Python have one worker each.
 test-cluster: $(VENV)/development ## what needs root and Debian packages: image, documents, a second Python, a Kubernetes node
 	@$(BIN)/python -m tests.cluster.prepare
-	@$(PYTEST) -m 'machine and not soak' --dist loadfile
-	@$(BIN)/python -m tests.second_python
-	@SKIP=never $(BIN)/python -m pytest tests/cluster
+	@$(PYTEST) -m 'machine and not soak' --dist loadfile --no-loadscope-reorder --override-ini norecursedirs='.* bench'
 
 soak: $(VENV)/development ## hours of kills and simulated pods, and a Rust SDK; the seed of a failure is printed
 	@$(BIN)/python -m pytest tests/emulator/test_emulator_sdks.py -m soak
-	@KILLS=10000 LICENSE_KILLS=2000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest -m long -s --timeout 0
+	@KILLS=10000 LICENSE_KILLS=2000 SOAK_POD_HOURS=1000000 $(BIN)/python -m pytest -m 'long and not machine' -s --timeout 0
 
 image: $(VENV)/development ## the image; BASE=image@sha256:... pins the base
 	@buildah bud $(if $(BASE),--build-arg BASE=$(BASE)) --tag marketplace-sidecar \

@@ -6,10 +6,7 @@ import hashlib
 import heapq
 import itertools
 import json
-import os
 import signal
-import sys
-import threading
 from collections.abc import Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -22,7 +19,9 @@ from cryptography.hazmat.primitives.hashes import SHA256, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, settings
 
+from tests.support.measuring import unmeasured
 from tests.support.tools import MARK, Marked
+from tests.support.workers import ByModule
 
 # An example takes as long as the machine is busy: neither its time nor that of its making says anything of the code.
 settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -130,34 +129,24 @@ class Signer:
         return path
 
 
-_CHILDREN = "COVERAGE_PROCESS_CONFIG"
-"""By this variable a child process is measured, too (`patch` in pyproject.toml)."""
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long tests first: one that begins last leaves the other cores idle."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure neither a long test nor the processes that it starts: coverage would triple the minutes.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule | None:
+    """Divide the tests by module where `--dist loadfile` asks for it."""
+    return ByModule(config, log) if config.getoption("dist") == "loadfile" else None
 
-    The mark `no_cover` of pytest-cov does not do it in a worker: there `patch` has begun a second measurement, which
-    continues when the first one is paused.
-    """
-    if item.get_closest_marker("long") is None:
-        return (yield)
-    children, tracer, tracer_of_threads = os.environ.pop(_CHILDREN, None), sys.gettrace(), threading.gettrace()
-    sys.settrace(None)
-    threading.settrace(None)
-    try:
-        return (yield)
-    finally:
-        threading.settrace(tracer_of_threads)
-        sys.settrace(tracer)
-        if children is not None:
-            os.environ[_CHILDREN] = children
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure neither a marked test and its fixtures nor the processes of both: coverage would triple the minutes."""
+    if any(item.get_closest_marker(mark) for mark in ("long", "unmeasured")):
+        with unmeasured():
+            return (yield)
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)

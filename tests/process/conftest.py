@@ -54,9 +54,9 @@ def _ask() -> Ask:
 
 
 @pytest.fixture
-def sites(tmp_path: Path) -> Iterator[Sites]:
-    """Makes sites; what runs on them ends with the test."""
-    sites = Sites(tmp_path)
+def sites(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sites]:
+    """Makes sites; what runs on them is killed with the test, unless the test is marked `ending`."""
+    sites = Sites(tmp_path, measured=request.node.get_closest_marker("ending") is not None)
     yield sites
     for site in sites.made:
         site.close()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 
+@pytest.mark.ending
 def test_socket_serves_app(site: "Site", ask: "Ask", tmp_path: Path) -> None:
     """Over the unix socket the app reports usage and `wait` learns of the entitlement; it is gone at the end."""
     path = tmp_path / "api.sock"

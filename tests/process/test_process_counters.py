@@ -79,6 +79,7 @@ def await_billed(sidecar: "Sidecar", quantity: str) -> None:
     sidecar.await_for(f"{quantity} in the ledger", lambda: accepted(sidecar) == Decimal(quantity))
 
 
+@pytest.mark.ending
 def test_kills_and_restarts(site: "Site", app: App, emulator: "Emulator") -> None:
     """Killed and restarted processes of both sides bill each increment once, and the last page goes into the record."""
     sidecar = site.start_entitled(metering=metering(app))

@@ -51,6 +51,7 @@ def test_kill_loses_nothing(site: "Site", emulator: "Emulator") -> None:
     assert sidecar.terms() == {"accepted": total, "submitted": total}
 
 
+@pytest.mark.ending
 def test_terminating_submits_open_hour(site: "Site", emulator: "Emulator") -> None:
     """SIGTERM seals and submits the open hour, and ends with 0."""
     sidecar = site.start_entitled()
@@ -62,6 +63,7 @@ def test_terminating_submits_open_hour(site: "Site", emulator: "Emulator") -> No
     assert 1 == len(sidecar.events("sidecar.stopped"))
 
 
+@pytest.mark.ending
 def test_interrupting_before_answer_ends(site: "Site", emulator: "Emulator") -> None:
     """SIGINT ends a sidecar that still waits for RegisterUsage, and does not wait for the answer."""
     emulator.order("RegisterUsage", "timeout", 1)
@@ -89,6 +91,7 @@ def test_second_signal_ends_at_once(site: "Site", emulator: "Emulator") -> None:
     assert {(HOUR, "requests"): "3"} == emulator.held()
 
 
+@pytest.mark.ending
 @pytest.mark.parametrize("fault", ["throttle", "timeout"])
 def test_drain_has_an_end(site: "Site", emulator: "Emulator", fault: str) -> None:
     """A drain that AWS holds up ends after `shutdown.timeout` with 0, and what is left stays in the ledger."""

@@ -80,8 +80,10 @@ def disturb(emulator: Emulator, dice: random.Random) -> None:
 
 
 @pytest.mark.timeout(900 + KILLS * 30)
-def test_kills_lock_no_buyer_out(sites: "Sites", emulator: Emulator) -> None:
+def test_kills_lock_no_buyer_out(sites: "Sites", own_emulator: Emulator) -> None:
     """L1, L2, L4 with real processes: the gate closes for no kill, and one seat is one seat."""
+    emulator = own_emulator
+    emulator.begin()
     dice = random.Random(SEED)
     print(f"LICENSE_KILLS={KILLS} KILL_SEED={SEED}")  # noqa: T201 - repeats a failure
     emulator.post("licenses", action="grant", sku=SKU, entitlements=ENTITLEMENTS)

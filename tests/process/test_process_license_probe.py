@@ -52,6 +52,7 @@ def test_subscription_opens_gate(site: "Site", emulator: "Emulator") -> None:
     assert [200, 200] == [sidecar.probe(name).status for name in ("startupz", "readyz")]
 
 
+@pytest.mark.ending
 def test_short_job_bills_all_its_usage(site: "Site", emulator: "Emulator") -> None:
     """The probe takes no slot: a pod that ends within its first hour submits that hour."""
     subscribe(emulator)

@@ -101,6 +101,7 @@ def test_false_grant_never_opens(sites: "Sites", emulator: "Emulator", members: 
     assert [] == emulator.get("checkouts")["checkouts"]
 
 
+@pytest.mark.ending
 def test_seat_survives_kill_and_returns_at_the_end(sites: "Sites", emulator: "Emulator") -> None:
     """A killed process leaves its seat to the next one of the pod; an orderly end gives it back."""
     grant(emulator)
@@ -117,6 +118,7 @@ def test_seat_survives_kill_and_returns_at_the_end(sites: "Sites", emulator: "Em
     assert 0 == held(emulator, "seats")
 
 
+@pytest.mark.ending
 def test_rolling_update_on_one_seat(sites: "Sites", emulator: "Emulator") -> None:
     """With MaxCount 1 the new pod runs without a seat while the old one has it, and then gets it."""
     grant(emulator)
@@ -137,6 +139,7 @@ def test_rolling_update_on_one_seat(sites: "Sites", emulator: "Emulator") -> Non
     assert 200 == second.probe("readyz").status
 
 
+@pytest.mark.ending
 def test_waiting_pod_is_pending(sites: "Sites", emulator: "Emulator") -> None:
     """With `on_taken: wait` the second pod is pending with the reason, never denied."""
     grant(emulator)

@@ -137,6 +137,7 @@ def test_late_usage_is_carried(site: "Site", emulator: "Emulator") -> None:
     assert {"accepted": "1.5", "submitted": "1.5"} == sidecar.terms()
 
 
+@pytest.mark.ending
 def test_fast_hours_are_exact(site: "Site", emulator: "Emulator") -> None:
     """With an hour in each second, every hour's record is exactly what was acknowledged in it."""
     hours = 5

@@ -75,6 +75,7 @@ def source(sidecar: "Sidecar") -> Any:
     return found
 
 
+@pytest.mark.ending
 @pytest.mark.parametrize("temporality", [AggregationTemporality.CUMULATIVE, AggregationTemporality.DELTA])
 def test_counter_of_the_sdk(site: "Site", emulator: "Emulator", temporality: AggregationTemporality) -> None:
     """Each increase is billed once, by tenant; the pod's end submits it to AWS."""

@@ -87,6 +87,7 @@ def test_restart_asks_nothing(site: Site, emulator: "Emulator") -> None:
     assert ["probe"] * 2 == [record["kind"] for record in other.get("/v1/records")["records"]]
 
 
+@pytest.mark.ending
 def test_short_job_reports_lost_usage(site: Site, emulator: "Emulator") -> None:
     """A pod that ends in the hour of its probe keeps its usage as unbilled, and reports it."""
     sidecar = site.start_entitled(**CUSTOM, entitlement={"probe_hour": "current"})

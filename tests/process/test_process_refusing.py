@@ -137,6 +137,7 @@ def test_sellers_keys_are_not_overridden(site: "Site", variables: dict[str, str]
     assert not site.ledger.exists()
 
 
+@pytest.mark.ending
 def test_probe_address_is_text(site: "Site") -> None:
     """A variable's value is the text that it is: the address `::` is no fault of a configuration."""
     sidecar = site.launch(site.write(), SIDECAR_PROBES__HOST="::")

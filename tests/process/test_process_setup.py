@@ -129,6 +129,7 @@ def test_one_dimension_is_asked(live_site: "Site", aws: Aws, service: Emulator, 
     assert [("requests", True)] * 2 == [(parameters["usageDimension"], parameters["dryRun"]) for parameters in asked]
 
 
+@pytest.mark.ending
 def test_hanging_look_holds_nothing_up(live_site: "Site", aws: Aws, tmp_path: Path) -> None:
     """While a look hangs in a name lookup the pod is entitled, and the process ends as soon as it is told to."""
     aws.hang()

@@ -72,6 +72,7 @@ def test_kills_bill_no_more_than_the_truth(site: "Site", emulator: "Emulator") -
     assert hours(least) - Decimal("0.0001") <= billed <= hours(most)
 
 
+@pytest.mark.ending
 def test_end_of_pod_is_billed(site: "Site", emulator: "Emulator") -> None:
     """The last sample is taken at SIGTERM, and goes into the record of the open hour."""
     sidecar = site.start_entitled(metering=METERING)

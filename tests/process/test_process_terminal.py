@@ -191,6 +191,7 @@ def test_json_has_no_line(site: Site) -> None:
         assert all(row.startswith(("{", "^C{")) for row in screen.rows if row)
 
 
+@pytest.mark.ending
 def test_nothing_is_loaded_in_pod(site: Site) -> None:
     """Without a terminal none of it is loaded."""
     sidecar = site.start_entitled(variables={"PYTHONPROFILEIMPORTTIME": "1"})

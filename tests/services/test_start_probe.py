@@ -227,6 +227,7 @@ async def test_unsubscribed_pod_is_suspended(pod: Pod) -> None:
     assert [State.SUSPENDED] * 2 == [suspended, pod.state]
 
 
+@pytest.mark.unmeasured
 async def test_fleet_without_subscription(clock: "ManualClock", tmp_path: Path) -> None:
     """200 pods of an account without subscription, each restarted hourly for a day: the gate is open 0 times."""
     opened = 0
@@ -303,6 +304,7 @@ EDGES: list[Callable[[Pod], object]] = [
 ]
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("trouble", EDGES, ids=lambda each: each.__name__.strip("_"))
 async def test_books_are_exact_around_edge(
     clock: "ManualClock", tmp_path: Path, trouble: Callable[[Pod], object]

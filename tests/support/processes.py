@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.commands.demo.environment import wait_for
+from tests.support.measuring import unmeasured
 from tests.support.tools import PATIENCE
 
 NOON = "2026-11-23T10:20:00Z"
@@ -278,6 +280,8 @@ class Site:
     program: Sequence[str] = ("-m", "sidecar")
     """What the interpreter runs as the product."""
     running: list[Running] = field(default_factory=list)
+    measured: bool = False
+    """Coverage measures the sidecars: they end by themselves. Of a killed one it keeps nothing, and costs its start."""
 
     def __post_init__(self) -> None:
         """Write the key."""
@@ -319,8 +323,12 @@ class Site:
 
     def launch(self, config: Path, **variables: str) -> Sidecar:
         """Start a sidecar and wait for nothing."""
+        return self._launch(config, variables, measured=self.measured)
+
+    def _launch(self, config: Path, variables: Mapping[str, str], *, measured: bool) -> Sidecar:
         log = self.folder / f"sidecar-{len(self.running)}.log"
-        sidecar = Sidecar(log, ("run", "--config", str(config)), variables, self.program)
+        with nullcontext() if measured else unmeasured():
+            sidecar = Sidecar(log, ("run", "--config", str(config)), variables, self.program)
         self.running.append(sidecar)
         return sidecar
 
@@ -338,7 +346,7 @@ class Site:
 
     def refuse(self, config: Path | None = None, /, **variables: str) -> tuple[int, str]:
         """Start a sidecar that cannot run; its exit code and what it says."""
-        sidecar = self.launch(config or self.write(), **variables)
+        sidecar = self._launch(config or self.write(), variables, measured=True)
         return sidecar.await_end(), sidecar.log
 
     def advance(self, sidecar: Sidecar, by: str) -> None:
@@ -368,16 +376,19 @@ class Sites:
 
     folder: Path
     made: list[Site] = field(default_factory=list)
+    measured: bool = False
 
     def make(self, emulator: Emulator, **changes: Any) -> Site:
         """Make a site next to an emulator."""
-        self.made.append(Site(self.folder / f"site-{len(self.made)}", emulator, changes))
-        return self.made[-1]
+        site = Site(self.folder / f"site-{len(self.made)}", emulator, changes, measured=self.measured)
+        self.made.append(site)
+        return site
 
 
 def launch_emulator(log: Path, *arguments: str) -> Emulator:
-    """Start an emulator on a free port."""
-    emulator = Emulator(log, ("emulator", "--port", "0", *arguments), {})
+    """Start an emulator on a free port; coverage measures emulators in tests/emulator."""
+    with unmeasured():
+        emulator = Emulator(log, ("emulator", "--port", "0", *arguments), {})
     try:
         emulator.await_start()
     except BaseException:
