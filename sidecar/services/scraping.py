@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol
 
 import structlog
 
+from sidecar.collector import paused_collector
 from sidecar.domain.entitlement.states import Entitlement
 from sidecar.domain.metering.events import Dimension, LedgerUnavailable
 from sidecar.domain.metering.hours import end_of, hour_of, to_micros
@@ -200,7 +201,7 @@ class Scraping:
 
     def _read(self, scraper: _Scraper, at: int) -> Page:
         fetched = self._fetch(scraper.source.url, scraper.source.every)
-        with self._reading:
+        with self._reading, paused_collector():
             return scraper.reader.read(fetched.text, at, openmetrics=fetched.openmetrics)
 
     async def _take(self, scraper: _Scraper, page: Page, asked: _Asked) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sidecar.collector import paused_collector
 from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.pages import MOST_SERIES, PageReader
@@ -48,9 +49,9 @@ class Scrapes:
         """Read a page and store it."""
         self._books.now += EVERY
         at = to_micros(self._books.now)
-        self._books.take_series(
-            SeriesBatch("served", self._reader.read(text, at, openmetrics=False).samples, Decimal(1), at)
-        )
+        with paused_collector():
+            page = self._reader.read(text, at, openmetrics=False)
+        self._books.take_series(SeriesBatch("served", page.samples, Decimal(1), at))
 
 
 @pytest.fixture(params=["", ".0"], ids=["whole", "float"])

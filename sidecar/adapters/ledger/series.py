@@ -23,6 +23,7 @@ from sidecar.adapters.ledger.series_rows import (
     write_state,
 )
 from sidecar.adapters.ledger.store import Store
+from sidecar.collector import paused_collector
 from sidecar.domain.metering.denial import NEVER_DENIED, Denial
 from sidecar.domain.metering.events import LedgerUnavailable, Tags, UsageBatch, UsageEvent
 from sidecar.domain.metering.hours import Hour, bound_hour, from_micros, hour_of_micros
@@ -125,6 +126,7 @@ def _source(store: Store, dimension: str) -> sqlite3.Row | None:
     return rows[0] if rows else None
 
 
+@paused_collector()
 def judge_batches(store: Store, batches: Sequence[SeriesBatch]) -> list[Judged]:
     """Return what batches mean; writes nothing. They are of different dimensions.
 
@@ -298,6 +300,7 @@ def _stands_still(row: sqlite3.Row, sample: SeriesSample) -> bool:
     )
 
 
+@paused_collector()
 def write(store: Store, judged: Sequence[Judged], rules: MeteringRules, now: int) -> None:
     """Write what batches mean: states and usage. Inside the caller's transaction.
 
