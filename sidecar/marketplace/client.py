@@ -52,7 +52,7 @@ class MarketplaceMeteringClient(ServiceClient):
     async def meter_usage(self, request: MeterUsageRequest) -> MeterUsageResult:
         """Report one quantity of this pod or task. A dry run asks only whether the role may."""
         try:
-            return wire.meter_usage_result(request, await self._send("MeterUsage", request, faults(request)))
+            return wire.meter_usage_result(request, await self._send_large("MeterUsage", request, faults))
         except UnknownAnswer as answer:
             if request.dry_run and answer.code == "DryRunOperation":
                 return MeterUsageResult(metering_record_id=None, request_id=answer.request_id)

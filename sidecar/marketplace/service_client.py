@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sidecar.marketplace.sdk import Connection
 
 T = TypeVar("T")
+Asked = TypeVar("Asked")
 
 
 CALL_THREADS = "marketplace"
@@ -97,6 +98,22 @@ class ServiceClient:
         if faults:
             raise InvalidRequest(faults)
         return await self._send_members(operation, wire.members(request))
+
+    async def _send_large(
+        self, operation: str, request: Asked, find_faults: Callable[[Asked], Sequence[RequestFault]]
+    ) -> Mapping[str, Any]:
+        """Send a request that may have thousands of parts: the client's thread checks it and puts it together.
+
+        On the event loop's thread a record with 2,500 allocations would block the loop for a tenth of a second.
+        """
+
+        def send(connection: "Connection") -> Mapping[str, Any]:
+            found = find_faults(request)
+            if found:
+                raise InvalidRequest(found)
+            return connection.send(operation, wire.members(request))
+
+        return await self._on_thread(send)
 
     async def _send_pages(
         self, operation: str, request: object, faults: Sequence[RequestFault], most: int

@@ -17,6 +17,7 @@ from sidecar.marketplace import (
     MarketplaceMeteringClient,
     MeterUsageRequest,
     RegisterUsageRequest,
+    RequestFault,
     ResolveCustomerRequest,
     Tag,
     ThrottlingException,
@@ -25,6 +26,7 @@ from sidecar.marketplace import (
     UsageRecord,
     UsageRecordResultStatus,
 )
+from sidecar.marketplace.validation import faults
 
 if TYPE_CHECKING:
     from tests.marketplace.conftest import Peer
@@ -183,6 +185,23 @@ async def test_faulty_request_is_not_sent(peer: "Peer", client: MarketplaceMeter
     with pytest.raises(InvalidRequest, match=r"UsageDimension .*; UsageQuantityAsDecimal "):
         await client.meter_usage(replace(USAGE, usage_dimension="", usage_quantity_as_decimal="x"))
     assert [] == peer.requests
+
+
+async def test_usage_is_checked_off_the_loop(
+    peer: "Peer", client: MarketplaceMeteringClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check of a usage request, which may have 2,500 allocations, and its members take none of the loop's time."""
+    threads: list[threading.Thread] = []
+
+    def check(request: MeterUsageRequest) -> list[RequestFault]:
+        threads.append(threading.current_thread())
+        return faults(request)
+
+    monkeypatch.setattr("sidecar.marketplace.client.faults", check)
+    peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
+    assert "record-1" == (await client.meter_usage(USAGE)).metering_record_id
+    (thread,) = threads
+    assert thread is not threading.main_thread()
 
 
 async def test_cancelled_call_harms_nothing(peer: "Peer", client: MarketplaceMeteringClient) -> None:
