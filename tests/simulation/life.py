@@ -26,7 +26,7 @@ from tests.simulation.plan import Action, Kind, Plan, change_rules
 from tests.simulation.process import PodGate, Process
 from tests.simulation.tally import Tally
 from tests.simulation.witness import Breach, Witness
-from tests.support.simulated_loop import SimulatedLoop, Stalled
+from tests.support.simulated_loop import SimulatedLoop, Stalled, uncollected
 
 MOST_SKEW = timedelta(hours=36)
 """How wrong a pod's clock may be; beyond that ids and buckets may be pruned too early."""
@@ -47,6 +47,7 @@ _GONE = (
 )
 
 
+@uncollected()
 def live(plan: Plan, path: Path) -> Outcome:
     """Carry out a plan on the ledger at `path`."""
     loop = SimulatedLoop(Random(plan.seed))

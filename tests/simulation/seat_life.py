@@ -21,7 +21,7 @@ from tests.simulation.witness import Breach
 from tests.support.license_manager import HOME
 from tests.support.license_manager import World as Account
 from tests.support.licenses import FEATURE, GOOD
-from tests.support.simulated_loop import SimulatedLoop, Stalled
+from tests.support.simulated_loop import SimulatedLoop, Stalled, uncollected
 
 STEP = timedelta(minutes=5)
 """How often the supervisor looks at the processes, and the audit at the books."""
@@ -30,6 +30,7 @@ _USERS = LicenseEntitlement("users", "Count", 20)
 _REPORTS = LicenseEntitlement("reports", "Count", 10_000)
 
 
+@uncollected()
 def live_with_seats(plan: SeatPlan, folder: Path) -> Outcome:
     """Carry out a plan on ledgers in `folder`."""
     loop = SimulatedLoop(Random(plan.seed))
