@@ -8,8 +8,10 @@ never retries.
 import http.client
 import ipaddress
 import socket
+import threading
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -90,8 +92,7 @@ class Listener(NamedTuple):
         Args:
             method: The method.
             path: The path with its query; an empty one means the root.
-            timeout: Seconds that connecting, each read, and the whole answer may take. A body that trickles extends it
-                by one read at most.
+            timeout: Seconds that connecting may take, and then the whole answer, however it trickles.
             headers: Further headers.
             body: The body of the request.
             largest: Bytes of the body that are read at most; the rest is left out.
@@ -100,18 +101,25 @@ class Listener(NamedTuple):
             NoAnswer: There is no whole response, or the request cannot be written (a header with a line end).
         """
         connection = self._connection(timeout)
-        deadline = time.monotonic() + timeout
+        ended, watchdog = threading.Event(), None
         try:
             connection.connect()
             sent_at = time.monotonic()
+            watchdog = threading.Timer(timeout, _hang_up, [connection.sock, ended])
+            watchdog.daemon = True
+            watchdog.start()
             connection.request(method, path if path.startswith("/") else f"/{path}", body, dict(headers))
             response = connection.getresponse()
             answered_at = time.monotonic()
-            content = _read(response, largest, deadline)
+            content = _read(response, largest)
+            if ended.is_set():
+                raise TimeoutError
             return Response(response.status, content, sent_at, answered_at, response.headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise NoAnswer(_explain(error)) from error
+            raise NoAnswer(_explain(TimeoutError() if ended.is_set() else error)) from error
         finally:
+            if watchdog is not None:
+                watchdog.cancel()
             connection.close()
 
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
@@ -160,14 +168,18 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def _read(response: http.client.HTTPResponse, largest: int, deadline: float) -> bytes:
+def _hang_up(connected: socket.socket, ended: threading.Event) -> None:
+    """End an answer: the time limit of a socket counts for each read anew, and a trickle would go on for ever."""
+    ended.set()
+    with suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
+
+
+def _read(response: http.client.HTTPResponse, largest: int) -> bytes:
     declared = response.length
     body = bytearray()
-    # One read of the socket at a time: the time limit of the socket counts for each of them anew.
     while len(body) < largest and (chunk := response.read1(min(_CHUNK, largest - len(body)))):
         body += chunk
-        if time.monotonic() > deadline:
-            raise TimeoutError
     if declared is not None and len(body) < min(declared, largest):
         raise http.client.IncompleteRead(bytes(body))
     return bytes(body)

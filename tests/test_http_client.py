@@ -90,10 +90,24 @@ def test_whole_answer(respond: Callable[[list[bytes]], Listener]) -> None:
     )
 
 
-def test_trickle_ends_in_time(respond: Callable[[list[bytes]], Listener]) -> None:
-    """The time limit holds for the whole answer, although each read of a trickling body is quick."""
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [HEAD, *[b"a"] * 29],
+        [b"HTTP/1.1 200 OK\r\n", *[b"A: b\r\n"] * 29],
+        [b"HTTP/1.1 100 Continue\r\n\r\n"] * 30,
+        [CHUNKED, *[b"1\r\na\r\n"] * 30],
+        [CHUNKED, b"0\r\n", *[b"A: b\r\n"] * 29],
+    ],
+    ids=["body", "head", "continue", "chunks", "trailers"],
+)
+def test_trickle_ends_in_time(respond: Callable[[list[bytes]], Listener], pieces: list[bytes]) -> None:
+    """The time limit holds for the whole answer, although each read of a trickle is quick."""
     with pytest.raises(NoAnswer, match="no answer in time"):
-        respond([HEAD, *[b"a"] * 30]).get("/", 0.5)
+        respond(pieces).get("/", 0.5)
 
 
 def test_cut_body_is_no_answer(respond: Callable[[list[bytes]], Listener]) -> None:

@@ -123,7 +123,9 @@ class Scraping:
             for each in dimensions
             if isinstance(each.source, Prometheus)
         ]
-        self._threads = ThreadPoolExecutor(max(1, len(self._scrapers)), thread_name_prefix="scraping")
+        # Two for each: a page that was on its way when the loops were cancelled keeps its thread, and the last page
+        # must not wait for it.
+        self._threads = ThreadPoolExecutor(max(1, 2 * len(self._scrapers)), thread_name_prefix="scraping")
         # Several at a time would not be faster, and each large page takes its memory.
         self._reading = Lock()
         self._counters = counters

@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 from hypothesis import given, settings
@@ -377,6 +377,29 @@ def test_pages_that_do_not_come(pod: Pod) -> None:
 
     asyncio.run(ask())
     assert not all_asked.broken
+
+
+def test_last_page_beside_one_that_does_not_come(pod: Pod) -> None:
+    """The last page does not wait for the page that was on its way when the loops were cancelled."""
+    both_asked = Barrier(2)
+
+    def fetch(_url: str, _within: timedelta) -> Body:
+        asked.set()
+        both_asked.wait(PATIENCE)
+        raise PageUnusable("does not come")
+
+    async def end() -> None:
+        pod.elapsed = timedelta()
+        scraping = pod.make()
+        running = asyncio.create_task(scraping.run())
+        await asyncio.to_thread(asked.wait, PATIENCE)
+        running.cancel()
+        await scraping.finish()
+
+    asked = Event()
+    pod.fetch = fetch  # type: ignore[assignment]
+    asyncio.run(end())
+    assert not both_asked.broken
 
 
 def test_last_page(pod: Pod) -> None:

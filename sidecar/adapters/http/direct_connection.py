@@ -115,7 +115,7 @@ class DirectConnection(ClientConnection):
     def _serve(self) -> None:
         """Answer the requests that need no task, and wake the task for the first other one."""
         waiter = self._waiter
-        if waiter is None or self._close or self._force_close:
+        if waiter is None or self._close or self._force_close or self.transport is None or self.transport.is_closing():
             return  # the task is at a request, and takes the next one by itself; or the connection is ending
         while self._messages and not self._request_in_progress and not waiter.done():
             if not self._answer_directly():

@@ -152,13 +152,8 @@ class LedgerAccess:
         store = self._whole_store()
         try:
             return work(store)
-        except LedgerFull:
-            raise
         except LedgerUnavailable as error:
-            if getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_FULL":
-                raise  # the connection is sound, and its log holds the room that sealing needs
-            # The next piece of work begins on a fresh connection, with nothing remembered of a bad file or disk.
-            self._suspect = True
+            self._doubt(error)
             raise
         except (ValueError, OverflowError) as error:
             # Looked for once: it reads the whole file, and the row is still there at the next try.
@@ -166,6 +161,14 @@ class LedgerAccess:
             if self._unreadable is None:
                 raise
             raise LedgerUnavailable(f"{self._unreadable}. {UNREADABLE_CURE}") from error
+
+    def _doubt(self, error: LedgerUnavailable) -> None:
+        """Let the next piece of work begin on a fresh connection, with nothing remembered of a bad file or disk.
+
+        Without room the connection is sound, and its log holds the room that sealing needs.
+        """
+        full = isinstance(error, LedgerFull) or getattr(error.__cause__, "sqlite_errorname", "") == "SQLITE_FULL"
+        self._suspect = self._suspect or not full
 
     def _whole_store(self) -> Store:
         """Return the store, on the file that lies at the ledger's path, put back or opened anew if need be."""

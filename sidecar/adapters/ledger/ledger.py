@@ -32,7 +32,7 @@ from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.space import Space
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement.states import Evidence
-from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
+from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, from_micros, to_micros
 from sidecar.domain.metering.probes import ProbeFate
@@ -191,13 +191,44 @@ class Ledger(BoundedAccess):
         return await self._run(take)
 
     def _take(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
-        fates = self._write_within_room(store, batches, now, lambda: self._store_usage(store, batches, now))
+        fates = self._store_together(store, batches, now)
         # The usage is durable. A merge that fails begins anew, and so does the connection if the file is at fault.
         with suppress(LedgerUnavailable):
             while store.recent.owes_step and self._may_merge(store):
                 with store.transaction():
                     store.recent.merge(store.connection)
         return fates
+
+    def _store_together(
+        self, store: Store, batches: Sequence[UsageBatch], now: datetime
+    ) -> list[Receipt | UsageRefused]:
+        """Store batches in one commit; in one for each where they do not fit together."""
+        if len(batches) > 1:
+            found = self._write_if_room(store, batches, now, lambda: self._store_usage(store, batches, now), 0)
+            if isinstance(found, LedgerFull):
+                return self._store_each(store, batches, now)
+            self._keep_refusal(store)
+            return found
+        return self._write_within_room(store, batches, now, lambda: self._store_usage(store, batches, now))
+
+    def _store_each(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
+        """Store batches in a commit for each. What is stored has its receipt, whatever becomes of the others."""
+        fates: list[Receipt | UsageRefused] = []
+        stored = False
+        for batch in batches:
+            try:
+                fates += self._store_together(store, [batch], now)
+                stored = True
+            except LedgerUnavailable as error:
+                self._doubt(error)
+                fates.append(error)
+            except (ValueError, OverflowError) as error:
+                if not stored:
+                    raise
+                fates.append(LedgerUnavailable(str(error)))  # the next try alone finds the row that is at fault
+        if stored:
+            return fates
+        raise next(fate for fate in fates if isinstance(fate, LedgerUnavailable))
 
     def _store_usage(self, store: Store, batches: Sequence[UsageBatch], now: datetime) -> list[Receipt | UsageRefused]:
         return taking.take(store, batches, self.rules, to_micros(now))

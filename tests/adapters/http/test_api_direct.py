@@ -1,6 +1,9 @@
 """Requests that are answered without a task of their own: small usage, and the entitlement."""
 
 import asyncio
+import gc
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -224,3 +227,18 @@ async def test_unread_answers_are_the_tasks_work() -> None:
         assert 2_000_000 == len((await wire.receive()).body)
         assert answered < 10
         await wire.close()
+
+
+async def test_reset_before_the_answer() -> None:
+    """A client that resets its connection, with another request on its way, ends it: no task is woken without one."""
+    faults: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+    waiting = Waiting()
+    async with listening(waiting.answer) as listener:
+        with socket.create_connection(("127.0.0.1", listener.port)) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(ASK + b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+            await waiting.came.wait()
+        waiting.end()
+    gc.collect()
+    assert [] == faults

@@ -155,6 +155,42 @@ async def test_refusal_stores_nothing(ledger: Ledger) -> None:
     assert 1_000_000 == (await ledger.terms())["requests"].accepted
 
 
+def large(name: str) -> UsageBatch:
+    """Return a batch for which a ledger of 4 MiB has no room."""
+    return UsageBatch([event("1", id=f"{name}{number:0200}") for number in range(20_000)])
+
+
+async def test_group_without_room(ledger: Ledger) -> None:
+    """Batches that do not fit together are stored one by one: what fits is taken, and only the rest is refused."""
+    first, last = UsageBatch([event("1", id="first")]), UsageBatch([event("1")])
+    taken, refused, also_taken = await ledger.take([first, large("a"), last], NOW)
+    assert (Receipt(1, 0), Receipt(1, 0)) == (taken, also_taken)
+    assert isinstance(refused, LedgerFull)
+    assert 2_000_000 == (await ledger.terms())["requests"].accepted
+    with pytest.raises(LedgerFull):
+        await ledger.take([large("a"), large("b")], NOW)
+    assert 2_000_000 == (await ledger.terms())["requests"].accepted
+
+
+@pytest.mark.parametrize("fault", [LedgerUnavailable("the disk is gone"), ValueError("a damaged row")])
+async def test_fault_among_single_commits(ledger: Ledger, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    """What was stored before a fault has its receipt: sent again, an event without an id would count twice."""
+    store_usage = Ledger._store_usage
+
+    def fail_for_two(ledger: Ledger, store: Any, batches: Any, now: Any) -> Any:
+        if len(batches[0].events) == 2:
+            raise fault
+        return store_usage(ledger, store, batches, now)
+
+    monkeypatch.setattr(Ledger, "_store_usage", fail_for_two)
+    two = UsageBatch([event("1"), event("1")])
+    taken, failed, refused = await ledger.take([UsageBatch([event("1")]), two, large("a")], NOW)
+    assert (Receipt(1, 0), str(fault)) == (taken, str(failed))
+    assert isinstance(refused, LedgerFull)
+    assert [Receipt(1, 0)] == await ledger.take([UsageBatch([event("1")])], NOW)
+    assert 2_000_000 == (await ledger.terms())["requests"].accepted
+
+
 async def test_log_returns_to_its_size(ledger: Ledger) -> None:
     """A log that grew next to a reader is cut to its bound at the next tidying, and keeps its room after that."""
     log = ledger.path.with_name("ledger.db-wal")
