@@ -169,7 +169,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _hang_up(connected: socket.socket, ended: threading.Event) -> None:
-    """End an answer: the time limit of a socket counts for each read anew, and a trickle would go on for ever."""
+    """End an answer: the time limit of a socket counts for each read anew, and a trickle would have no end."""
     ended.set()
     with suppress(OSError):
         connected.shutdown(socket.SHUT_RDWR)

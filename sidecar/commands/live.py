@@ -17,13 +17,14 @@ from sidecar.domain.metering.hours import hour_of
 from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.schedule import due_at, stretch
 from sidecar.domain.metering.sealing import sealable_at
+from sidecar.domain.plaintext import pluralize
 from sidecar.domain.status import Status
 from sidecar.logs import is_console
 from sidecar.services.health import HealthReport
 from sidecar.settings import MeteringSettings, Settings
 from sidecar.terminal.colors import Color, Paint, is_dumb, wanted
 from sidecar.terminal.durations import format_duration
-from sidecar.terminal.text import fit, pluralize, printable, width
+from sidecar.terminal.text import fit, printable, width
 from sidecar.terminal.writer import TerminalWriter
 
 _EVERY = 1.0

@@ -26,3 +26,8 @@ def reason_of(error: Exception) -> str:
 def one_line(text: str, longest: int) -> str:
     """Return the text with every run of white space as one space, cut to `longest` characters."""
     return " ".join(text.split())[:longest]
+
+
+def pluralize(count: int, noun: str) -> str:
+    """Return a number of things: `1 fault`, `2 faults`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -16,6 +16,7 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Failure, closes_gate, describe
 from sidecar.domain.metering.measuring import SourceView
+from sidecar.domain.plaintext import pluralize
 from sidecar.domain.pod.reports import Situation
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Metering, ProbeAnswer, Progress, Status, Terms
@@ -25,7 +26,6 @@ from sidecar.services.intake import UsageIntake
 from sidecar.services.ports import PodGate
 from sidecar.services.submitter import Submitter
 from sidecar.settings import EntitlementCheck, Mode, Settings
-from sidecar.terminal.text import pluralize
 
 _FAILING_CURE = (
     "Follow the cure of the other faults. It ends with the next record of the dimension that AWS takes, or once there "

@@ -95,7 +95,7 @@ class UsageIntake:
         return future
 
     def submit(self, batch: UsageBatch, answer: Callable[[Fate], None]) -> None:
-        """Let a batch wait for the disk. `answer` gets its receipt once it is on disk, or why it is not.
+        """Take a batch that waits for the disk. `answer` gets its receipt once it is on disk, or why it is not.
 
         Raises:
             UsageRefused: The batch does not wait for the disk; nothing of it is stored.

@@ -55,11 +55,6 @@ def wrap(text: str, columns: int) -> Iterator[str]:
     yield line
 
 
-def pluralize(count: int, noun: str) -> str:
-    """Return a number of things: `1 fault`, `2 faults`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def _head(text: str, columns: int) -> str:
     """Return the longest beginning of `text` that takes at most `columns` cells."""
     taken = 0

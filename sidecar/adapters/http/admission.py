@@ -11,7 +11,7 @@ MOST_CONNECTIONS = 512
 """Open connections of one listener; the ledger needs file descriptors too. Where all are taken, one that waits for its
 client gives way to a new one."""
 MOST_REPORTS = 256
-"""Reports of usage that wait for the disk. A request whose body has not arrived does not count."""
+"""Reports of usage that wait for the disk. A request counts once its body has arrived."""
 MOST_CALLS = 64
 """Requests that wait for AWS: in an outage each of them may wait for long."""
 MOST_QUESTIONS = 32

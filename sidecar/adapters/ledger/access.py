@@ -163,7 +163,7 @@ class LedgerAccess:
             raise LedgerUnavailable(f"{self._unreadable}. {UNREADABLE_CURE}") from error
 
     def _doubt(self, error: LedgerUnavailable) -> None:
-        """Let the next piece of work begin on a fresh connection, with nothing remembered of a bad file or disk.
+        """Begin the next piece of work on a fresh connection, with nothing remembered of a bad file or disk.
 
         Without room the connection is sound, and its log holds the room that sealing needs.
         """

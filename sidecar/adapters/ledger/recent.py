@@ -32,7 +32,7 @@ class RecentIds:
     """The number of the next event; numbers are never given twice."""
     merged_to: int = 0
     has_old: bool = False
-    """Whether there are rows of the version before, whose ids have an index of their own."""
+    """Whether there are rows of the version before: their ids have an index of their own."""
     _is_loaded: bool = False
     _merging_to: int | None = None
     """The last event of the merge that runs."""

@@ -208,7 +208,7 @@ def _judge_plain(
 def _judge_first(
     judged: Judged, samples: Sequence[SeriesSample], kept: Mapping[bytes, sqlite3.Row], first: FirstSamples
 ) -> list[SeriesSample]:
-    """Judge in the simple case the samples of a page whose series are not in `kept`, and return the others."""
+    """Judge in the simple case the samples of a page that have no series in `kept`, and return the others."""
     others, began = [], 0
     for sample in samples:
         key, tags, value, started_at, at, _ = sample

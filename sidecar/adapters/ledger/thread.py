@@ -1,7 +1,7 @@
 """The thread on which the steps of one ledger run, one after the other.
 
 An executor of the standard library would do; it costs one event alone a tenth of its processor time. A step that was
-handed in runs, whether or not somebody still waits for it.
+handed in runs, whether or not a caller still waits for it.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ from sidecar.domain.audit.decisions import Action
 from sidecar.domain.audit.slots import DIFFERENCES, Reconciliation, Slot, Verdict
 from sidecar.domain.metering import quantity
 from sidecar.domain.metering.records import RecordStatus
-from sidecar.terminal.text import pluralize
+from sidecar.domain.plaintext import pluralize
 
 _COLUMNS = ("verdict", "record", "dimension", "hour", "here", "aws", "metering_record_id", "note")
 

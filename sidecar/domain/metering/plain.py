@@ -22,7 +22,7 @@ _FIRST = (SampleOutcome.BEGAN, SampleOutcome.BASE_LINE)
 
 
 def is_same_start(kept: int | None, shown: int | None) -> bool:
-    """Return whether a sample shows the start time that its state keeps, so that the state keeps it further on."""
+    """Return whether a sample shows the start time that its state keeps, and goes on to keep."""
     return kept == shown or (kept is not None and shown is not None and abs(kept - shown) <= JITTER)
 
 
