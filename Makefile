@@ -47,10 +47,11 @@ lint: $(VENV)/development ## style, types and import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-# One run, so that the cores work while the tests of the node wait. The node and the second Python have one worker each.
+# The second Python has one worker of the first run. The node comes after it: its probes end after seconds.
 test-cluster: $(VENV)/development ## what needs root and Debian packages: image, documents, a second Python, a Kubernetes node
 	@$(BIN)/python -m tests.cluster.prepare
-	@$(PYTEST) -m 'machine and not soak' --dist loadfile --no-loadscope-reorder --override-ini norecursedirs='.* bench'
+	@$(PYTEST) -m 'machine and not soak' --dist loadfile --no-loadscope-reorder
+	@SKIP=never $(BIN)/python -m pytest tests/cluster
 
 soak: $(VENV)/development ## hours of kills and simulated pods, and a Rust SDK; the seed of a failure is printed
 	@$(BIN)/python -m pytest tests/emulator/test_emulator_sdks.py -m soak

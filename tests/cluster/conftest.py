@@ -1,7 +1,7 @@
 """One node for all tests of this folder, a namespace for each, and everything there is to see of a failure.
 
 Where the node cannot be had, the tests are skipped with the reason; under make and in CI they fail. Beside other tests
-(make test-cluster) one worker runs all of this folder: a second node would take the cores that the pods need.
+one worker runs all of this folder: a second node would take the cores that the pods need.
 """
 
 import shutil

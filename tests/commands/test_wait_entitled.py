@@ -159,7 +159,9 @@ def test_wrong_token_is_said(api: Api, settings: ApiSettings, tmp_path: Path, co
     if content is not None:
         path.write_bytes(content)
     api.token = "t0ken"
-    assert wait(ApiSettings(port=settings.port, token_file=path), 0.5) == (False, [said.format(path=path)])
+    entitled, messages = wait(ApiSettings(port=settings.port, token_file=path), 2)
+    # On a busy machine the last question may have no answer within the rest of the time.
+    assert (False, True) == (entitled, said.format(path=path) in messages)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("1.5", 1.5), ("90s", 90), ("5m", 300), ("1h", 3600)])
