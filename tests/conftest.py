@@ -21,7 +21,6 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.measuring import unmeasured
 from tests.support.tools import MARK, Marked
-from tests.support.workers import ByModule
 
 # An example takes as long as the machine is busy: neither its time nor that of its making says anything of the code.
 settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -132,12 +131,6 @@ class Signer:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long tests first: one that begins last leaves the other cores idle."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByModule | None:
-    """Divide the tests by module where `--dist loadfile` asks for it."""
-    return ByModule(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True)

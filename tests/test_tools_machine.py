@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.tools import Marked, go_without, need, need_root
-from tests.support.workers import NODE, unit_of
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,13 +42,6 @@ def test_nothing_is_skipped_under_make(
         monkeypatch.setenv(name, value)
     with pytest.raises(expected, match="root is needed"):
         go_without("root is needed")
-
-
-def test_one_worker_has_the_node() -> None:
-    """Under `--dist loadfile` a worker runs a whole module, and one worker runs all that need a node."""
-    modules = ["tests/image/test_image_running.py", *(f"tests/cluster/test_cluster_{name}.py" for name in "ab")]
-    assert [modules[0], NODE, NODE] == [unit_of(f"{module}::test[a::b]") for module in modules]
-    assert (ROOT / NODE).is_dir()
 
 
 def test_ci_runs_the_two_commands() -> None:

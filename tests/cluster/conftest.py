@@ -1,7 +1,6 @@
 """One node for all tests of this folder, a namespace for each, and everything there is to see of a failure.
 
-Where the node cannot be had, the tests are skipped with the reason; under make and in CI they fail. Beside other tests
-one worker runs all of this folder: a second node would take the cores that the pods need.
+Where the node cannot be had, the tests are skipped with the reason; under make and in CI they fail.
 """
 
 import shutil
@@ -26,19 +25,13 @@ _LONGEST = 1800
 """Seconds for one test; the first of them waits for programs and images to be built."""
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder, before the others are ordered by the marks."""
-    marks = (
-        pytest.mark.cluster,
-        pytest.mark.long,
-        pytest.mark.machine,
-        pytest.mark.timeout(_LONGEST),
-    )
+    """Mark the tests of this folder."""
     for item in items:
         if item.path.is_relative_to(_FOLDER):
-            for mark in marks:
-                item.add_marker(mark)
+            item.add_marker(pytest.mark.cluster)
+            item.add_marker(pytest.mark.machine)
+            item.add_marker(pytest.mark.timeout(_LONGEST))
 
 
 @pytest.fixture(scope="session")

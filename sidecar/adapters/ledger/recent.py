@@ -9,7 +9,9 @@ the rows that were not merged. An event stays whole at least until its digest is
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
 
 from sidecar.adapters.ledger import digests
 from sidecar.adapters.ledger.digests import Digest
@@ -40,32 +42,18 @@ class RecentIds:
     """The digest that the merge has reached."""
     _owed: int = 0
     """Ids taken since the last step of the merge."""
-    _marked: tuple[int, int, bool, bool, int | None, bytes, int] | None = None
+    _marked: tuple[Any, ...] | None = None
+    """The values of the other fields at the mark."""
 
     def mark(self) -> None:
         """Keep what holds now, for `restore`."""
-        self._marked = (
-            self.next_seq,
-            self.merged_to,
-            self.has_old,
-            self._is_loaded,
-            self._merging_to,
-            self._merged_id,
-            self._owed,
-        )
+        self._marked = _STATE(self)
 
     def restore(self) -> None:
         """Go back to the mark: the transaction that began there was rolled back, and the temporary table with it."""
         if self._marked is not None:
-            (
-                self.next_seq,
-                self.merged_to,
-                self.has_old,
-                self._is_loaded,
-                self._merging_to,
-                self._merged_id,
-                self._owed,
-            ) = self._marked
+            for name, value in zip(_FIELDS, self._marked, strict=True):
+                setattr(self, name, value)
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Read what has not been merged. Call it in the transaction, before any savepoint."""
@@ -149,6 +137,10 @@ class RecentIds:
                 (_MERGED_TO, str(self.merged_to)),
             )
         return self.is_merging
+
+
+_FIELDS = tuple(each.name for each in fields(RecentIds) if each.name != "_marked")
+_STATE = attrgetter(*_FIELDS)
 
 
 def count(connection: sqlite3.Connection) -> int:

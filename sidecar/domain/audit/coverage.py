@@ -36,7 +36,7 @@ class Activity:
     def add(self, instant: datetime) -> None:
         """Know of one more event."""
         self.first_at, self.last_at = min(self.first_at, instant), max(self.last_at, instant)
-        self.hours.add(instant.replace(minute=0, second=0, microsecond=0))
+        self.hours.add(start_of(hour_of(instant)))
 
 
 Log = Mapping[str, Activity]
