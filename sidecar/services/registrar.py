@@ -123,6 +123,7 @@ class Registrar:
         self._attestor = Attestor(self._prover, log, monotonic)
         self._renewal = Renewal(self._prover, settings.remember_for, random, log)
         self._registration = _begin(settings, clock.now())
+        self._judged: tuple[Registration, Entitlement] | None = None
         self.entitled_once = False
         """Whether the pod has been entitled in this process's life."""
         self._changes = GateChanges(
@@ -144,7 +145,15 @@ class Registrar:
 
     def entitlement(self) -> Entitlement:
         """Return the entitlement judged at this instant."""
-        entitlement = judge(self._registration, self._clock.now())
+        registration = self._registration
+        if (
+            self._judged is not None
+            and self._judged[0] is registration
+            and registration.standing is not Standing.ASKING
+        ):
+            return self._judged[1]  # time changes only an open question, and an app asks all the time
+        entitlement = judge(registration, self._clock.now())
+        self._judged = registration, entitlement
         self.entitled_once = self.entitled_once or entitlement.entitled
         return entitlement
 

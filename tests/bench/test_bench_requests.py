@@ -85,6 +85,11 @@ def test_durable_event_rate(bench: Bench, ids: str) -> None:
     _race(bench, f"one durable event, {ids} ids", at_least(0.85), at_most(1.15), "--ids", ids)
 
 
+def test_durable_event_with_its_own_head(bench: Bench) -> None:
+    """Each request has a trace context of its own, so each head is parsed."""
+    _race(bench, "one durable event, heads that differ", at_least(0.85), at_most(1.15), "--traced")
+
+
 def test_durable_event_from_one_connection(bench: Bench) -> None:
     """One connection: nothing is gathered, so each event has a commit of its own."""
     _race(bench, "one durable event, one connection", at_least(0.25), at_most(2.5), "--clients", "1")

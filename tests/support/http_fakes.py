@@ -145,9 +145,11 @@ class FakeGate:
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
     answering: asyncio.Event | None = None
     """Attestations wait for it where it is set."""
+    asked: int = 0
 
     def entitlement(self) -> Entitlement:
         """Return what the test has set."""
+        self.asked += 1
         return self.current
 
     async def wait_while(self, state: State, timeout: timedelta) -> Entitlement:

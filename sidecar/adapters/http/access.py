@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aiohttp import hdrs, web
 
+from sidecar.adapters.http.media import Head
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.domain.plaintext import ForeignText, plain
 
@@ -35,12 +36,16 @@ def check_host(request: web.BaseRequest) -> None:
     Raises:
         HttpProblem: misdirected, or malformed when no host is named at all.
     """
-    host = request.headers.get(hdrs.HOST)
-    if host is None:
+    if request.headers.get(hdrs.HOST) is None:
         raise HttpProblem(ProblemKind.MALFORMED, "the Host header is missing; send it")
     # A target that is a whole URL names a host of its own, and may contradict the header.
-    if not is_loopback(host) or not (request.raw_path.startswith("/") or is_loopback(request.url.authority)):
+    if not names_loopback(request) or not (request.raw_path.startswith("/") or is_loopback(request.url.authority)):
         raise HttpProblem(ProblemKind.MISDIRECTED, "address the API as localhost, 127.0.0.1 or [::1]")
+
+
+def names_loopback(head: Head) -> bool:
+    """Return whether the Host header names the loopback interface."""
+    return is_loopback(head.headers.get(hdrs.HOST, ""))
 
 
 @lru_cache(maxsize=64)  # clients send the same few headers again and again
@@ -84,11 +89,11 @@ class BearerToken:
             # Between two versions of a mounted secret the file may be missing: the last one still counts.
             with suppress(TokenFileUnusable):
                 await asyncio.to_thread(self._read)
-        self.compare(request)
+        self.compare(request.headers.get(hdrs.AUTHORIZATION))
 
-    def compare(self, request: web.BaseRequest) -> None:
-        """Refuse a request without the token as it was read last; raises HttpProblem (unauthorized)."""
-        match = _BEARER.fullmatch(request.headers.get(hdrs.AUTHORIZATION, ""))
+    def compare(self, authorization: str | None) -> None:
+        """Refuse a header without the token as it was read last; raises HttpProblem (unauthorized)."""
+        match = _BEARER.fullmatch(authorization or "")
         given = match[1].encode(errors="surrogateescape") if match is not None else b""
         if not hmac.compare_digest(given, self._token):
             raise HttpProblem(

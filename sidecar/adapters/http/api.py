@@ -14,10 +14,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aiohttp import hdrs, web
+from aiohttp import hdrs, http, web
 
 from sidecar import serializers as views
-from sidecar.adapters.http.access import BearerToken, check_host
+from sidecar.adapters.http.access import BearerToken, check_host, names_loopback
 from sidecar.adapters.http.admission import (
     MOST_CALLS,
     MOST_POLLS,
@@ -27,9 +27,9 @@ from sidecar.adapters.http.admission import (
     MemoryBudget,
 )
 from sidecar.adapters.http.attestation_requests import read_nonce
-from sidecar.adapters.http.bodies import read_arrived, read_body
+from sidecar.adapters.http.bodies import read_body
 from sidecar.adapters.http.client_connection import ClientConnection
-from sidecar.adapters.http.direct_connection import Direct, Later
+from sidecar.adapters.http.known_heads import Direct, Later, Take, length_of
 from sidecar.adapters.http.licenses import CHECKOUTS, ENTITLEMENTS, ONE_CHECKOUT, LicensePaths
 from sidecar.adapters.http.listening import Handler, Listener
 from sidecar.adapters.http.openapi import describe
@@ -38,7 +38,7 @@ from sidecar.adapters.http.ports import ExportIntake, Gate, Health, Intake, Ledg
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
 from sidecar.adapters.http.queries import after_of, poll_of, record_query_of, refuse_query
 from sidecar.adapters.http.replies import Reply, encode, reply, reply_json
-from sidecar.adapters.http.usage_requests import LARGE_BODY, UsageReader
+from sidecar.adapters.http.usage_requests import LARGE_BODY, UsageHead, UsageReader, read_head
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, SlowDown
 from sidecar.domain.metering.events import (
     Dimension,
@@ -54,6 +54,7 @@ from sidecar.domain.metering.validation import MOST_FAULTS
 from sidecar.domain.ports import Clock
 
 _ATTEST_AGAIN_SECONDS = 10
+_ENTITLEMENT = "/v1/entitlement"
 _USAGE = "/v1/usage"
 _TAKING = frozenset({_USAGE, EXPORTS})
 _USAGE_PROBLEMS = (
@@ -131,7 +132,7 @@ class ApiServer:
         self._description: bytes | None = None
         self._describing: asyncio.Future[dict[str, Any]] | None = None
         self._routes = {
-            "/v1/entitlement": _route(GET=self._entitlement),
+            _ENTITLEMENT: _route(GET=self._entitlement),
             "/v1/attestations": _route(POST=self._attest),
             _USAGE: _route(GET=self._open_buckets, POST=self._take_usage),
             "/v1/records": _route(GET=self._records),
@@ -139,10 +140,6 @@ class ApiServer:
             "/openapi.json": _route(GET=self._openapi),
         }
         self._exports = ExportPath(dimensions, services.exports, self._memory, self._reports)
-        self._direct: Mapping[tuple[str, str], Direct] = {
-            (hdrs.METH_GET, "/v1/entitlement"): self._entitlement_directly,
-            (hdrs.METH_POST, _USAGE): self._take_usage_directly,
-        }
         self._routes[EXPORTS] = _route(POST=self._exports.take)
         licenses = LicensePaths(services.licenses, self._memory, self._calls, self._questions)
         self._routes[CHECKOUTS] = _route(GET=licenses.listing, POST=licenses.check_out)
@@ -162,11 +159,11 @@ class ApiServer:
         if self._token is not None:
             await self._token.load()
         await self._exports.load()
-        tcp = Listener(self._answer_over_tcp, self._answer_directly_over_tcp)
+        tcp = Listener(self._answer_over_tcp, Direct(self._choose_over_tcp, self._is_ready))
         await tcp.listen_tcp(self._address.host, self._address.port, "api.port")
         self._listeners.append(tcp)
         if self._address.unix_socket is not None:
-            local = Listener(self._answer, self._answer_directly)
+            local = Listener(self._answer, Direct(self._choose, self._is_ready))
             try:
                 await local.listen_unix(self._address.unix_socket, "api.socket")
             except BaseException:
@@ -211,32 +208,35 @@ class ApiServer:
             self._count(request, ProblemKind.INTERNAL_ERROR)  # the listener answers and logs it
             raise
 
-    def _answer_directly_over_tcp(self, request: web.BaseRequest, later: Later) -> Reply | bool:
-        try:
-            check_host(request)
-        except HttpProblem:
-            return False
-        return self._answer_directly(request, later)
+    def _is_ready(self) -> bool:
+        return self._token is None or not self._token.is_due
 
-    def _answer_directly(self, request: web.BaseRequest, later: Later) -> Reply | bool:
-        """Answer the two questions that apps ask all the time (see `direct_connection`); leave the others."""
-        direct = self._direct.get((request.method, request.raw_path))
-        if direct is None or (self._token is not None and self._token.is_due):
-            return False
-        try:
-            if self._token is not None:
-                self._token.compare(request)
-            return direct(request, later)
-        except (HttpProblem, UsageRefused) as refusal:
-            return self._refuse(request, refusal)
-        except Exception:
-            self._count(request, ProblemKind.INTERNAL_ERROR)  # the connection answers and logs it
-            raise
+    def _choose_over_tcp(self, head: http.RawRequestMessage) -> Take | None:
+        return self._choose(head) if names_loopback(head) else None
+
+    def _choose(self, head: http.RawRequestMessage) -> Take | None:
+        """Return what answers the two questions that apps ask all the time, where the head has no fault."""
+        authorization = head.headers.get(hdrs.AUTHORIZATION)
+        if head.path == _USAGE and head.method == hdrs.METH_POST:
+            if not 0 < length_of(head) <= LARGE_BODY or hdrs.EXPECT in head.headers:
+                return None
+            try:
+                return partial(self._take_usage_directly, read_head(head), authorization)
+            except HttpProblem:
+                return None
+        if head.path == _ENTITLEMENT and head.method == hdrs.METH_GET:
+            return partial(self._entitlement_directly, authorization)
+        return None
 
     def _refuse(self, request: web.BaseRequest, refusal: HttpProblem | UsageRefused) -> Reply:
         problem = refusal if isinstance(refusal, HttpProblem) else _problem_of(refusal)
         self._count(request, problem.kind)
         return refuse_export(request, problem) if request.path == EXPORTS else answer(problem)
+
+    def _refuse_usage(self, refusal: HttpProblem | UsageRefused) -> Reply:
+        problem = refusal if isinstance(refusal, HttpProblem) else _problem_of(refusal)
+        self._refused[problem.kind.word] += 1
+        return answer(problem)
 
     def _count(self, request: web.BaseRequest, kind: ProblemKind) -> None:
         if request.path in _TAKING and request.method == hdrs.METH_POST:
@@ -266,7 +266,12 @@ class ApiServer:
                 entitlement = await self._wait_while(request, entitlement, poll.wait)
         return reply(_entitlement_body(entitlement))
 
-    def _entitlement_directly(self, _request: web.BaseRequest, _later: Later) -> Reply:
+    def _entitlement_directly(self, authorization: str | None, _body: bytes, _later: Later) -> Reply:
+        if self._token is not None:
+            try:
+                self._token.compare(authorization)
+            except HttpProblem as problem:
+                return answer(problem)
         return reply(_entitlement_body(self._gate.entitlement()))
 
     async def _wait_while(self, request: web.BaseRequest, seen: Entitlement, wait: timedelta) -> Entitlement:
@@ -307,31 +312,43 @@ class ApiServer:
             self._memory.release(size)
         return _accepted(receipt)
 
-    def _take_usage_directly(self, request: web.BaseRequest, later: Later) -> Reply | bool:
-        if not 0 < (request.content_length or 0) <= LARGE_BODY:
-            return False
-        body = read_arrived(request, self._memory)
+    def _take_usage_directly(
+        self, head: UsageHead, authorization: str | None, body: bytes, later: Later
+    ) -> Reply | None:
+        """Take a small report; its answer waits for the disk."""
+        try:
+            if self._token is not None:
+                self._token.compare(authorization)
+            self._submit(head, body, later)
+        except (HttpProblem, UsageRefused) as refusal:
+            return self._refuse_usage(refusal)
+        except Exception:
+            self._refused[ProblemKind.INTERNAL_ERROR.word] += 1  # the connection answers and logs it
+            raise
+        return None
+
+    def _submit(self, head: UsageHead, body: bytes, later: Later) -> None:
         size = len(body)
 
         def finish(fate: Receipt | UsageRefused) -> None:
             self._reports.end()
             self._memory.release(size)
-            later(partial(self._answer_fate, request, fate))
+            later(partial(self._answer_fate, fate))
 
+        self._memory.hold(size)
         try:
             self._reports.begin()
             try:
-                self._intake.submit(self._reader.read_small(request, body, self._clock.now()), finish)
+                self._intake.submit(self._reader.read_small(head, body, self._clock.now()), finish)
             except BaseException:
                 self._reports.end()
                 raise
         except BaseException:
             self._memory.release(size)
             raise
-        return True
 
-    def _answer_fate(self, request: web.BaseRequest, fate: Receipt | UsageRefused) -> Reply:
-        return _accepted(fate) if isinstance(fate, Receipt) else self._refuse(request, fate)
+    def _answer_fate(self, fate: Receipt | UsageRefused) -> Reply:
+        return _accepted(fate) if isinstance(fate, Receipt) else self._refuse_usage(fate)
 
     async def _open_buckets(self, request: web.BaseRequest) -> Reply:
         after = after_of(request)

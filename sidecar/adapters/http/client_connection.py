@@ -123,15 +123,15 @@ class ClientConnection(web.RequestHandler):
         elif status < 500:
             problem = HttpProblem(ProblemKind.MALFORMED, "this is not an HTTP request")
         else:
-            return internal_error(request, exc)
+            return internal_error(request.method, request.path, exc)
         response = answer(problem)
         response.force_close()
         return response
 
 
-def internal_error(request: web.BaseRequest, fault: BaseException | None) -> Reply:
+def internal_error(method: str, path: str, fault: BaseException | None) -> Reply:
     """Log a fault that no code foresees, and return its answer, which ends the connection."""
-    _log.error("api.request_failed", method=request.method, path=request.path, exc_info=fault)
+    _log.error("api.request_failed", method=method, path=path, exc_info=fault)
     response = answer(HttpProblem(ProblemKind.INTERNAL_ERROR, "the log has the reason"))
     response.force_close()
     return response

@@ -19,21 +19,20 @@ def decode_document(body: bytes) -> object:
         HttpProblem: malformed, saying where.
     """
     try:
-        return decode_text(_text(body))
+        return decode_text(body.decode())
     except ValueError as fault:
-        raise HttpProblem(ProblemKind.MALFORMED, f"the body is not JSON: {fault}") from None
+        raise HttpProblem(ProblemKind.MALFORMED, f"the body is not JSON: {_text_fault(body) or fault}") from None
 
 
-def _text(body: bytes) -> str:
+def _text_fault(body: bytes) -> str | None:
+    """Return why a body is no text that JSON may be in, or None."""
     if not body.strip(b" \t\r\n"):
-        raise ValueError("it is empty")
+        return "it is empty"
     try:
-        text = body.decode("utf-8")
+        text = body.decode()
     except UnicodeDecodeError as fault:
-        raise ValueError(f"byte {fault.start} is not UTF-8") from None
-    if text.startswith("\ufeff"):
-        raise ValueError("it begins with a byte order mark")
-    return text
+        return f"byte {fault.start} is not UTF-8"
+    return "it begins with a byte order mark" if text.startswith("\ufeff") else None
 
 
 def decode_text(text: str) -> object:

@@ -1,6 +1,7 @@
 """Answers a request that has arrived whole without a task, in the same turn of the event loop.
 
-aiohttp gives each request to a task. Here the task of the connection sleeps meanwhile, and gets everything else.
+aiohttp gives each request to a task. Here the task of the connection sleeps meanwhile, and gets everything else. A
+request whose head is known (see `known_heads`) is not even parsed, where the one before it has ended with its bytes.
 
 This rests on members of aiohttp that are not public, as version 3.14 has them. `can_answer_directly` asks for the
 version and for each member; without them, `make_connection` returns a `ClientConnection`, and each request goes to a
@@ -10,7 +11,6 @@ a new connection only where another client leaves an answer unread.
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import aiohttp
@@ -18,6 +18,7 @@ from aiohttp import HttpVersion11, http, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from sidecar.adapters.http.client_connection import ClientConnection, internal_error, raw_answer
+from sidecar.adapters.http.known_heads import Direct, KnownHead, KnownHeads, head_of, length_of
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.adapters.http.replies import Reply
 
@@ -38,18 +39,10 @@ _MEMBERS = (
     "_process_keepalive",
     "_reading_paused",
     "_request_count",
-    "_request_factory",
     "_request_in_progress",
-    "_task_handler",
     "_waiter",
 )
 """What this module uses of `web.RequestHandler`; aiohttp declares its attributes as slots."""
-
-Later = Callable[[Callable[[], Reply]], None]
-"""Takes what makes the reply of a request that had to wait."""
-Direct = Callable[[web.BaseRequest, Later], Reply | bool]
-"""Answers a request that has arrived whole: returns the reply, or True if it will call `Later` once. False leaves the
-request to the handler; nothing of it was read then."""
 
 
 def can_answer_directly() -> bool:
@@ -61,28 +54,35 @@ def can_answer_directly() -> bool:
     )
 
 
-def make_connection(manager: web.Server, direct: Direct | None, **options: Any) -> ClientConnection:
+def make_connection(manager: web.Server, direct: Direct | None, heads: KnownHeads, **options: Any) -> ClientConnection:
     """Return the protocol of a new connection; `direct` gets each request first that has arrived whole."""
     if can_answer_directly():
-        return DirectConnection(manager, direct, **options)
+        return DirectConnection(manager, direct, heads, **options)
     return ClientConnection(manager, **options)
 
 
 class DirectConnection(ClientConnection):
     """One connection; answers without a task what it can, and bounds the head of a request."""
 
-    __slots__ = ("_body", "_direct", "_head")
+    __slots__ = ("_answered", "_body", "_direct", "_head", "_heads", "_missing", "_seen")
 
     _body: StreamReader
+    _answered: KnownHead
+    """The head of the request that is answered directly."""
 
-    def __init__(self, manager: web.Server, direct: Direct | None, **options: Any) -> None:
+    def __init__(self, manager: web.Server, direct: Direct | None, heads: KnownHeads, **options: Any) -> None:
         super().__init__(manager, **options)
         self._direct = direct
+        self._heads = heads
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin at the head of a request."""
         self._head = 0
         self._body = EMPTY_PAYLOAD
+        self._missing: int | None = 0
+        """Bytes of the newest request that are still to come; 0 between two requests, None if that is not known."""
+        self._seen = b""
+        """The head of the newest request, if that came by itself."""
         super().connection_made(transport)
 
     @property
@@ -95,6 +95,9 @@ class DirectConnection(ClientConnection):
         return not self._messages and (is_idle or not self._body.is_eof())
 
     def _receive(self, data: bytes) -> None:
+        head = head_of(data) if self._missing == 0 else b""
+        if head and self._answer_known(head, data):
+            return
         in_body = not self._body.is_eof()
         requests = self._request_count
         waiter, self._waiter = self._waiter, None  # what comes does not wake the task by itself
@@ -110,7 +113,25 @@ class DirectConnection(ClientConnection):
             self._head += len(data)
             if self._head > LARGEST_HEAD:
                 self._refuse_head()
+        self._note_end(head, data, self._request_count - requests)
         self._serve()
+
+    def _note_end(self, head: bytes, data: bytes, requests: int) -> None:
+        """Note how much of the newest request is missing.
+
+        Args:
+            head: With which `data` begins, if a request begins there.
+            data: What has come.
+            requests: How many requests the parser has found in it.
+        """
+        missing, self._missing, self._seen = self._missing, None, b""
+        if requests == 0 and missing is not None:
+            self._missing = missing - len(data)  # below zero once another request has begun
+        elif requests == 1 and head:
+            message = self._messages[-1][0]
+            if isinstance(message, http.RawRequestMessage) and not message.chunked and not message.upgrade:
+                self._missing = len(head) + length_of(message) - len(data)
+                self._seen = head
 
     def _serve(self) -> None:
         """Answer the requests that need no task, and wake the task for the first other one."""
@@ -121,54 +142,71 @@ class DirectConnection(ClientConnection):
             if not self._answer_directly():
                 waiter.set_result(None)
 
+    def _answer_known(self, head: bytes, data: bytes) -> bool:
+        """Answer a request by its known head; return False if it is to be parsed."""
+        direct, waiter = self._direct, self._waiter
+        if direct is None or waiter is None or waiter.done() or self._request_in_progress or self.writing_paused:
+            return False
+        known = self._heads.get(head)
+        if known is None or known.length != len(data) - len(head) or not direct.is_ready():
+            return False
+        self.requested_at = self._loop.time()
+        self._answer(known, data[len(head) :])
+        return True
+
     def _answer_directly(self) -> bool:
         """Answer the next request, now or later; return False if that is the task's work."""
         message, body = self._messages[0]
         if (
             self._direct is None
-            or self._request_factory is None
-            or self._task_handler is None
             or self._parser is None
             or not isinstance(message, http.RawRequestMessage)
             or message.version != HttpVersion11
             or message.should_close
             or message.upgrade
+            or message.chunked
             or not body.is_eof()
             or self.writing_paused
             or self._buffer_paused
+            or not self._direct.is_ready()
         ):
             return False
-        writer = http.StreamWriter(self, self._loop)
-        request = self._request_factory(message, body, self, writer, self._task_handler)
-        self._request_in_progress = True
-        found: Reply | bool
-        try:
-            found = self._direct(request, partial(self._answer_later, request))
-        except Exception as fault:  # noqa: BLE001 - logged with its traceback, and answered, as the task does it
-            found = internal_error(request, fault)
-        if found is False:
-            self._request_in_progress = False
+        take = self._direct.choose(message)
+        if take is None:
             return False
+        known = KnownHead(message.method, message.path, length_of(message), take)
+        if self._seen and len(self._messages) == 1:
+            self._heads.note(self._seen, known)
         self._messages.popleft()
         self._parser.message_consumed()
-        if isinstance(found, Reply):
-            self._send(request, found)
+        self._answer(known, body.read_nowait())
         return True
 
-    def _answer_later(self, request: web.BaseRequest, make: Callable[[], Reply]) -> None:
+    def _answer(self, known: KnownHead, body: bytes) -> None:
+        """Answer a request, now or later."""
+        self._request_in_progress = True
+        self._answered = known
+        try:
+            found = known.take(body, self._answer_later)
+        except Exception as fault:  # noqa: BLE001 - logged with its traceback, and answered, as the task does it
+            found = internal_error(known.method, known.path, fault)
+        if found is not None:
+            self._send(found)
+
+    def _answer_later(self, make: Callable[[], Reply]) -> None:
         """Send the answer of a request that has waited, and go on with the next one."""
         try:
             found = make()
         except Exception as fault:  # noqa: BLE001 - logged with its traceback, and answered, as the task does it
-            found = internal_error(request, fault)
-        self._send(request, found)
+            found = internal_error(self._answered.method, self._answered.path, fault)
+        self._send(found)
         if self._messages:
             self._serve()
 
-    def _send(self, request: web.BaseRequest, reply: Reply) -> None:
+    def _send(self, reply: Reply) -> None:
         self._request_in_progress = False
         if self.transport is not None:
-            self.transport.write(reply.render(request.method, keep_alive=reply.keep_alive))
+            self.transport.write(reply.render(self._answered.method, keep_alive=reply.keep_alive))
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)  # the connection is ending

@@ -25,7 +25,8 @@ from sidecar.adapters.http.client_connection import (
     ClientConnection,
     raw_answer,
 )
-from sidecar.adapters.http.direct_connection import Direct, make_connection
+from sidecar.adapters.http.direct_connection import make_connection
+from sidecar.adapters.http.known_heads import Direct, KnownHeads
 from sidecar.adapters.http.problems import ProblemKind, busy
 from sidecar.adapters.http.replies import Reply
 
@@ -122,6 +123,7 @@ class Listener(Accepting, web.Server):
         Accepting.__init__(self)
         web.Server.__init__(self, handle)
         self._direct = direct
+        self._heads = KnownHeads()
         self._most_connections = most_connections
         self._idle_seconds = idle_seconds
         self._path: Path | None = None
@@ -131,6 +133,7 @@ class Listener(Accepting, web.Server):
         return make_connection(
             self,
             self._direct,
+            self._heads,
             loop=self._running,
             keepalive_timeout=self._idle_seconds,
             access_log=None,

@@ -7,9 +7,12 @@ mebibytes would be any number of plain ones.
 from enum import Enum
 from functools import lru_cache
 
-from aiohttp import web
+from aiohttp import http, web
 
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
+
+Head = web.BaseRequest | http.RawRequestMessage
+"""A request, or its head alone: both have the headers."""
 
 
 class Media(Enum):
@@ -26,9 +29,9 @@ _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii"})
 _BY_NAME = {media.value: media for media in Media}
 
 
-def media_of(request: web.BaseRequest) -> Media:
+def media_of(head: Head) -> Media:
     """Return the type of the body; raises HttpProblem (unsupported-media-type, with the header to send)."""
-    headers = request.headers
+    headers = head.headers
     if "Content-Encoding" in headers and not _is_plain(", ".join(headers.getall("Content-Encoding"))):
         raise HttpProblem(
             ProblemKind.UNSUPPORTED_MEDIA_TYPE, "this Content-Encoding is not supported: send the body uncompressed"

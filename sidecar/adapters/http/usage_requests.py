@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-
-from aiohttp import web
+from typing import NamedTuple
 
 from sidecar.adapters.http import items
 from sidecar.adapters.http.decoding import decode_document
-from sidecar.adapters.http.media import Media, media_of
+from sidecar.adapters.http.media import Head, Media, media_of
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.domain.metering.cloudevents import envelope_of_headers, read_envelopes
 from sidecar.domain.metering.events import Dimension, InvalidUsage, UsageBatch, UsageEvent, UsageFault
@@ -31,6 +30,22 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 Attributes = tuple[tuple[str, str], ...]
 
 
+class UsageHead(NamedTuple):
+    """What the headers of a request say about its body."""
+
+    media: Media
+    attributes: Attributes | None
+    """Of a CloudEvent in binary mode."""
+    key: str | None
+    """The Idempotency-Key."""
+
+
+def read_head(head: Head) -> UsageHead:
+    """Return what the headers say; raises HttpProblem (malformed or unsupported-media-type)."""
+    media = media_of(head)
+    return UsageHead(media, _binary_attributes(head) if media is Media.JSON else None, _idempotency_key(head))
+
+
 class UsageReader:
     """Reads the bodies of one listener."""
 
@@ -38,33 +53,26 @@ class UsageReader:
         self._dimensions = dimensions
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="usage-reader")
 
-    async def read(self, request: web.BaseRequest, body: bytes, now: datetime) -> UsageBatch:
+    async def read(self, request: Head, body: bytes, now: datetime) -> UsageBatch:
         """Return the batch that `request` carries in `body`.
 
         Raises:
             HttpProblem: malformed, too-large or unsupported-media-type.
             InvalidUsage: At least one event breaks a rule.
         """
+        head = read_head(request)
         if len(body) <= LARGE_BODY:
-            return self.read_small(request, body, now)
-        media, attributes, key = _headers(request)
-        read = partial(_events, media, attributes, body, self._dimensions, now)
-        return UsageBatch(await asyncio.get_running_loop().run_in_executor(self._thread, read), key)
+            return self.read_small(head, body, now)
+        read = partial(_events, head.media, head.attributes, body, self._dimensions, now)
+        return UsageBatch(await asyncio.get_running_loop().run_in_executor(self._thread, read), head.key)
 
-    def read_small(self, request: web.BaseRequest, body: bytes, now: datetime) -> UsageBatch:
+    def read_small(self, head: UsageHead, body: bytes, now: datetime) -> UsageBatch:
         """Return the batch in a body of at most `LARGE_BODY` bytes; raises as `read` does."""
-        media, attributes, key = _headers(request)
-        return UsageBatch(_events(media, attributes, body, self._dimensions, now), key)
+        return UsageBatch(_events(head.media, head.attributes, body, self._dimensions, now), head.key)
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _headers(request: web.BaseRequest) -> tuple[Media, Attributes | None, str | None]:
-    """Return the kind of document, the attributes of a binary CloudEvent, and the Idempotency-Key."""
-    media = media_of(request)
-    return media, _binary_attributes(request) if media is Media.JSON else None, _idempotency_key(request)
 
 
 def _events(
@@ -113,21 +121,21 @@ def _items(document: object) -> list[object]:
     return events
 
 
-def _binary_attributes(request: web.BaseRequest) -> Attributes | None:
+def _binary_attributes(head: Head) -> Attributes | None:
     """Return the `ce-` headers, which make a JSON body the data of a CloudEvent, or None."""
-    if f"{_BINARY_PREFIX}specversion" not in request.headers:
+    if f"{_BINARY_PREFIX}specversion" not in head.headers:
         return None
     return tuple(
         (name[len(_BINARY_PREFIX) :].lower(), value)
-        for name, value in request.headers.items()
+        for name, value in head.headers.items()
         if name.lower().startswith(_BINARY_PREFIX)
     )
 
 
-def _idempotency_key(request: web.BaseRequest) -> str | None:
-    if "Idempotency-Key" not in request.headers:
+def _idempotency_key(head: Head) -> str | None:
+    if "Idempotency-Key" not in head.headers:
         return None
-    given = request.headers.getall("Idempotency-Key")
+    given = head.headers.getall("Idempotency-Key")
     if len(given) != 1 or _KEY.fullmatch(given[0]) is None:
         raise HttpProblem(
             ProblemKind.MALFORMED, "Idempotency-Key must be one header of 1 to 255 visible ASCII characters"

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from sidecar.adapters.http.direct_connection import Direct, Later
+from sidecar.adapters.http.known_heads import Direct, Later, Take
 from sidecar.adapters.http.listening import Listener
 from sidecar.adapters.http.replies import Reply, reply
 from sidecar.domain.metering.events import LedgerUnavailable
@@ -29,9 +29,9 @@ async def _leave(_: web.BaseRequest) -> Reply:
 
 
 @asynccontextmanager
-async def listening(direct: Direct, *, most_connections: int = 512) -> AsyncIterator[Listener]:
-    """Run a listener; its handler answers `by the task`."""
-    listener = Listener(_leave, direct, most_connections=most_connections)
+async def listening(take: Take, *, most_connections: int = 512) -> AsyncIterator[Listener]:
+    """Run a listener on which `take` answers directly; its handler answers `by the task`."""
+    listener = Listener(_leave, Direct(lambda _: take), most_connections=most_connections)
     await listener.listen_tcp("127.0.0.1", 0, "api.port")
     yield listener
     await listener.stop(1)
@@ -44,11 +44,10 @@ class Waiting:
         self.came = asyncio.Event()
         self.later: list[Later] = []
 
-    def answer(self, _: web.BaseRequest, later: Later) -> bool:
+    def answer(self, _: bytes, later: Later) -> None:
         """Keep the request."""
         self.later.append(later)
         self.came.set()
-        return True
 
     def end(self) -> None:
         """Answer what waits."""
@@ -130,11 +129,11 @@ async def test_unforeseen_error_is_a_problem(late: bool) -> None:  # noqa: FBT00
     def fail() -> Reply:
         raise RuntimeError("a bug")
 
-    def answer(_: web.BaseRequest, later: Later) -> Reply | bool:
+    def answer(_: bytes, later: Later) -> Reply | None:
         if not late:
             return fail()
         asyncio.get_running_loop().call_soon(later, fail)
-        return True
+        return None
 
     async with listening(answer) as listener:
         wire = await Wire.open(listener.port)
@@ -214,7 +213,7 @@ async def test_unread_answers_are_the_tasks_work() -> None:
     """A client that reads no answers is answered by its task, which waits for it: nothing piles up in memory."""
     answered = 0
 
-    def answer(_: web.BaseRequest, _later: Later) -> Reply:
+    def answer(_: bytes, _later: Later) -> Reply:
         nonlocal answered
         answered += 1
         return reply(b"x" * 2_000_000)

@@ -1,0 +1,78 @@
+"""Heads of requests that were parsed before: an app sends the same few again and again.
+
+What answers a request directly is chosen by its head alone, so equal bytes have the same answerer. Kept are only heads
+that aiohttp's parser has taken, each with the one length of body that it names.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from aiohttp import hdrs, http
+
+from sidecar.adapters.http.replies import Reply
+
+MOST_HEADS = 128
+"""Heads of one listener. With one more the memory begins anew: an app whose heads all differ gains nothing by it."""
+LARGEST_KEPT = 4096
+"""Bytes of a head that is kept."""
+_END = b"\r\n\r\n"
+
+Later = Callable[[Callable[[], Reply]], None]
+"""Takes what makes the reply of a request that had to wait."""
+Take = Callable[[bytes, Later], Reply | None]
+"""Answers a request by its body: returns the reply, or None if it will call `Later` once."""
+
+
+class Direct(NamedTuple):
+    """What answers requests without a task."""
+
+    choose: Callable[[http.RawRequestMessage], Take | None]
+    """Returns what answers each request with this head, by the head alone; None leaves them to the handler."""
+    is_ready: Callable[[], bool] = lambda: True
+    """Whether requests may be answered directly at this moment."""
+
+
+class KnownHead(NamedTuple):
+    """A head that was parsed."""
+
+    method: str
+    path: str
+    length: int
+    """Bytes of the body."""
+    take: Take
+
+
+class KnownHeads:
+    """The heads of one listener."""
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, KnownHead] = {}
+        self._seen: set[int] = set()
+        """The hashes of heads that were seen once. Most of them never come again if each has an id of its own."""
+
+    def get(self, head: bytes) -> KnownHead | None:
+        """Return what is known of a head."""
+        return self._heads.get(head)
+
+    def note(self, head: bytes, known: KnownHead) -> None:
+        """Note a head that the parser has taken as `known`; the second time it is kept."""
+        seen = hash(head)
+        if seen not in self._seen:
+            if len(self._seen) >= MOST_HEADS:
+                self._seen.clear()
+            self._seen.add(seen)
+            return
+        if len(self._heads) >= MOST_HEADS:
+            self._heads.clear()
+        self._heads[head] = known
+
+
+def head_of(data: bytes) -> bytes:
+    """Return the head with which `data` begins; nothing if it does not end, or is too long to be kept."""
+    end = data.find(_END, 0, LARGEST_KEPT)
+    return data[: end + len(_END)] if end > 0 else b""
+
+
+def length_of(head: http.RawRequestMessage) -> int:
+    """Return the bytes of the body that a head names; the parser has taken the header."""
+    return int(head.headers.get(hdrs.CONTENT_LENGTH, 0))
