@@ -29,9 +29,12 @@ async def read_body(
     """
     content = request.content
     _check_size(request.content_length or 0, most)
+    waits = _awaits_continue(request)
     if content.is_eof():  # the common case: a small body that came with its headers
         return read_arrived(request, memory, most)
-    await _let_client_send(request)
+    if waits:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # not part of the answer: an error may still follow on this connection
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
@@ -57,16 +60,12 @@ def read_arrived(request: web.BaseRequest, memory: MemoryBudget, most: int = MOS
     return whole
 
 
-async def _let_client_send(request: web.BaseRequest) -> None:
-    """Answer `Expect: 100-continue`; a client that asked waits for it before it sends the body."""
+def _awaits_continue(request: web.BaseRequest) -> bool:
+    """Return whether the client waits for `100 Continue` before it sends the body."""
     expected = request.headers.get(hdrs.EXPECT)
-    if expected is None:
-        return
-    if expected.lower() != "100-continue":
+    if expected is not None and expected.lower() != "100-continue":
         raise HttpProblem(ProblemKind.EXPECTATION_FAILED, "the only expectation that is met is 100-continue")
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    # Not part of the answer: an error may still follow on this connection.
-    request.writer.output_size = 0
+    return expected is not None
 
 
 def _check_size(size: int, most: int) -> None:

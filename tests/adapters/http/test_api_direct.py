@@ -241,3 +241,13 @@ async def test_reset_before_the_answer() -> None:
         waiting.end()
     gc.collect()
     assert [] == faults
+
+
+async def test_unknown_expectation_is_refused(api: Api) -> None:
+    """A report with an expectation that is not met is refused, however small it is, and each time."""
+    wire = await Wire.open(api.port)
+    for _ in range(4):
+        wire.send(request("POST", "/v1/usage", EVENT, headers=["Content-Type: application/json", "Expect: a-reply"]))
+        assert "expectation-failed" == (await wire.receive()).problem
+    assert [] == api.intake.batches
+    await wire.close()
