@@ -110,13 +110,13 @@ def random_ids() -> Iterator[str]:
         yield str(uuid.uuid4())
 
 
-def reports(batch: int, ids: Iterator[str], *, traced: bool = False) -> Iterator[bytes]:
+def reports(batch: int, ids: Iterator[str], *, numbered: bool = False) -> Iterator[bytes]:
     """Yield POSTs of usage without end: `batch` events each, every one with an id of its own.
 
-    With `traced` each has a trace context of its own, as an instrumented client sends it: no two heads are alike.
+    With `numbered` each has a header of its own: no two heads are alike.
     """
     for number in count():
-        trace = b"traceparent: 00-%032x-%016x-01\r\n" % (number + 1, number + 1) if traced else b""
+        own = b"X-Request-ID: %d\r\n" % number if numbered else b""
         events = [
             '{"id": "%s", "dimension": "requests", "quantity": "1.5"}' % id_  # noqa: UP031
             for id_ in islice(ids, batch)
@@ -124,7 +124,7 @@ def reports(batch: int, ids: Iterator[str], *, traced: bool = False) -> Iterator
         body = (events[0] if batch == 1 else f"[{', '.join(events)}]").encode()
         yield (
             b"POST /v1/usage HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            b"%sContent-Length: %d\r\n\r\n%s" % (trace, len(body), body)
+            b"%sContent-Length: %d\r\n\r\n%s" % (own, len(body), body)
         )
 
 
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--get", metavar="PATH")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--ids", choices=["ordered", "random"], default="random")
-    parser.add_argument("--traced", action="store_true", help="let each report have a trace context of its own")
+    parser.add_argument("--numbered", action="store_true", help="let each report have a header of its own")
     parser.add_argument("--prefix", default="load", help="what ordered ids begin with")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--events", type=int)
@@ -145,7 +145,7 @@ def main() -> None:
         figures = drive(given.port, questions(given.get), 200, given.seconds, given.clients)
     else:
         ids = random_ids() if given.ids == "random" else ordered_ids(given.prefix)
-        sent = reports(given.batch, ids, traced=given.traced)
+        sent = reports(given.batch, ids, numbered=given.numbered)
         if given.events is not None:
             sent = islice(sent, given.events // given.batch)
         figures = drive(given.port, sent, 202, given.seconds, given.clients)

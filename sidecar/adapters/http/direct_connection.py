@@ -95,8 +95,8 @@ class DirectConnection(ClientConnection):
         return not self._messages and (is_idle or not self._body.is_eof())
 
     def _receive(self, data: bytes) -> None:
-        head = head_of(data) if self._missing == 0 else b""
-        if head and self._answer_known(head, data):
+        head, end = head_of(data) if self._missing == 0 else (b"", 0)
+        if end and self._answer_known(head, data[end:]):
             return
         in_body = not self._body.is_eof()
         requests = self._request_count
@@ -113,24 +113,25 @@ class DirectConnection(ClientConnection):
             self._head += len(data)
             if self._head > LARGEST_HEAD:
                 self._refuse_head()
-        self._note_end(head, data, self._request_count - requests)
+        self._note_end(head, end, len(data), self._request_count - requests)
         self._serve()
 
-    def _note_end(self, head: bytes, data: bytes, requests: int) -> None:
+    def _note_end(self, head: bytes, end: int, size: int, requests: int) -> None:
         """Note how much of the newest request is missing.
 
         Args:
-            head: With which `data` begins, if a request begins there.
-            data: What has come.
-            requests: How many requests the parser has found in it.
+            head: With which the bytes that have come begin, if a request begins there.
+            end: Where it ends; otherwise 0.
+            size: How many bytes have come.
+            requests: How many requests the parser has found in them.
         """
         missing, self._missing, self._seen = self._missing, None, b""
         if requests == 0 and missing is not None:
-            self._missing = missing - len(data)  # below zero once another request has begun
-        elif requests == 1 and head:
+            self._missing = missing - size  # below zero once another request has begun
+        elif requests == 1 and end:
             message = self._messages[-1][0]
             if isinstance(message, http.RawRequestMessage) and not message.chunked and not message.upgrade:
-                self._missing = len(head) + length_of(message) - len(data)
+                self._missing = end + length_of(message) - size
                 self._seen = head
 
     def _serve(self) -> None:
@@ -142,16 +143,16 @@ class DirectConnection(ClientConnection):
             if not self._answer_directly():
                 waiter.set_result(None)
 
-    def _answer_known(self, head: bytes, data: bytes) -> bool:
+    def _answer_known(self, head: bytes, body: bytes) -> bool:
         """Answer a request by its known head; return False if it is to be parsed."""
         direct, waiter = self._direct, self._waiter
         if direct is None or waiter is None or waiter.done() or self._request_in_progress or self.writing_paused:
             return False
         known = self._heads.get(head)
-        if known is None or known.length != len(data) - len(head) or not direct.is_ready():
+        if known is None or known.length != len(body) or not direct.is_ready():
             return False
         self.requested_at = self._loop.time()
-        self._answer(known, data[len(head) :])
+        self._answer(known, body)
         return True
 
     def _answer_directly(self) -> bool:

@@ -1,9 +1,11 @@
 """Heads of requests that were parsed before: an app sends the same few again and again.
 
 What answers a request directly is chosen by its head alone, so equal bytes have the same answerer. Kept are only heads
-that aiohttp's parser has taken, each with the one length of body that it names.
+that aiohttp's parser has taken, each with the one length of body that it names. A trace context, which an instrumented
+client makes for each request and nothing here reads, is no part of them.
 """
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,6 +18,8 @@ MOST_HEADS = 128
 LARGEST_KEPT = 4096
 """Bytes of a head that is kept."""
 _END = b"\r\n\r\n"
+# As W3C's Trace Context defines the header. The parser refuses a next line that would continue it.
+_TRACE = re.compile(rb"\r\ntraceparent: [0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?=\r\n)", re.IGNORECASE)
 
 Later = Callable[[Callable[[], Reply]], None]
 """Takes what makes the reply of a request that had to wait."""
@@ -67,10 +71,19 @@ class KnownHeads:
         self._heads[head] = known
 
 
-def head_of(data: bytes) -> bytes:
-    """Return the head with which `data` begins; nothing if it does not end, or is too long to be kept."""
+def head_of(data: bytes) -> tuple[bytes, int]:
+    """Return the head with which `data` begins, without a trace context, and its length in `data`.
+
+    The length is 0 if the head does not end, or is too long to be kept.
+    """
     end = data.find(_END, 0, LARGEST_KEPT)
-    return data[: end + len(_END)] if end > 0 else b""
+    if end <= 0:
+        return b"", 0
+    end += len(_END)
+    trace = _TRACE.search(data, 0, end)
+    if trace is None:
+        return data[:end], end
+    return data[: trace.start()] + data[trace.end() : end], end
 
 
 def length_of(head: http.RawRequestMessage) -> int:

@@ -26,6 +26,10 @@ REPORT = request("POST", "/v1/usage", EVENT, headers=[JSON])
 ASK = request("GET", "/v1/entitlement")
 
 
+def _trace(number: int) -> str:
+    return f"00-{number + 1:032x}-{number + 1:016x}-01"
+
+
 async def _learn(wire: Wire, data: bytes, times: int = 2) -> None:
     """Send a request so often that its head is known then."""
     for _ in range(times):
@@ -55,6 +59,23 @@ async def test_known_head_is_not_parsed(api: Api, parsed: list[bytes], asked: by
         await _learn(wire, asked)
         await wire.close()
     assert [asked, asked] == parsed
+
+
+async def test_trace_context_is_no_part_of_a_head(api: Api, parsed: list[bytes]) -> None:
+    """Requests that differ in their trace context alone have one head; another header with the same value counts."""
+    wire = await Wire.open(api.port)
+    for number in range(5):
+        for name in ("traceparent", "Traceparent"):
+            wire.send(request("POST", "/v1/usage", EVENT, headers=[JSON, f"{name}: {_trace(number)}"]))
+            assert 202 == (await wire.receive()).status
+    wire.send(REPORT)
+    assert 202 == (await wire.receive()).status
+    assert 2 == len(parsed)
+    wire.send(request("POST", "/v1/usage", EVENT, headers=[JSON, f"Idempotency-Key: {_trace(1)}"]))
+    assert 202 == (await wire.receive()).status
+    assert _trace(1) == api.intake.batches[-1].idempotency_key
+    assert 12 == len(api.intake.batches)
+    await wire.close()
 
 
 async def test_each_body_is_read(api: Api, parsed: list[bytes]) -> None:
@@ -196,7 +217,7 @@ async def test_heads_that_never_repeat_are_not_kept(api: Api) -> None:
     wire = await Wire.open(api.port)
     await _learn(wire, ASK)
     for number in range(2 * MOST_HEADS):
-        wire.send(request("GET", "/v1/entitlement", headers=[f"traceparent: {number}"]))
+        wire.send(request("GET", "/v1/entitlement", headers=[f"X-Request-ID: {number}"]))
         assert 200 == (await wire.receive()).status
     heads = api.server._listeners[0]._heads
     assert [ASK] == list(heads._heads)
@@ -216,9 +237,9 @@ async def test_memory_is_bounded(api: Api) -> None:
     await wire.close()
 
 
-@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\n", b"\n\r\n"])
-async def test_head_ends_with_an_empty_line(api: Api, end: bytes) -> None:
-    """The parser refuses a head that ends in any other way than the one by which a known head is found."""
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\n", b"\n\r\n", b"\r\n folded", b"\r\n\tfolded", b"\rX: y"])
+async def test_lines_have_one_form(api: Api, end: bytes) -> None:
+    """The parser refuses the forms of a head, and of its lines, that a search for bytes would take for another one."""
     data = b"GET /v1/entitlement HTTP/1.1\r\nHost: localhost" + end + b"\r\n\r\n"
     wire = await Wire.open(api.port)
     wire.send(data)
@@ -238,6 +259,10 @@ REQUESTS = [
     request("POST", "/v1/usage", EVENT, headers=[JSON, "Idempotency-Key: one"]),
     request("POST", "/v1/usage", EVENT, headers=[JSON, "Idempotency-Key: two words"]),
     request("POST", "/v1/usage", EVENT, headers=["Content-Type: text/plain"]),
+    request("POST", "/v1/usage", EVENT, headers=[f"traceparent: {_trace(1)}", JSON]),
+    request("POST", "/v1/usage", EVENT, headers=[f"traceparent: {_trace(2)}", f"traceparent: {_trace(3)}", JSON]),
+    request("POST", "/v1/usage", EVENT, headers=[JSON, f"traceparent: {_trace(4)}\r\n\tfolded"]),
+    request("POST", "/v1/usage", EVENT, headers=[JSON, f"traceparent: {_trace(5)}\x00"]),
     request("POST", "/v1/usage", "", headers=[JSON]),
     request("POST", "/v1/usage?x=1", EVENT, headers=[JSON]),
     b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
