@@ -135,8 +135,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure neither a marked test and its fixtures nor the processes of both: coverage would triple the minutes."""
-    if any(item.get_closest_marker(mark) for mark in ("long", "unmeasured")):
+    """Measure neither a marked test and its fixtures nor the processes of both: coverage would triple the minutes.
+
+    Nor a property test: its hundreds of examples run the lines that other tests measure.
+    """
+    property_test = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    if property_test or any(item.get_closest_marker(mark) for mark in ("long", "unmeasured")):
         with unmeasured():
             return (yield)
     return (yield)
