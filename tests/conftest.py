@@ -129,7 +129,15 @@ class Signer:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long tests first: one that begins last leaves the other cores idle."""
+    """Put the long tests first: one that begins last leaves the other cores idle.
+
+    Raises:
+        UsageError: A test is marked `machine`, and `make test-cluster` does not find its file.
+    """
+    marked = {item.path for item in items if item.get_closest_marker(MARK) and not item.get_closest_marker("cluster")}
+    lost = sorted(path.name for path in marked if f"mark.{MARK}" not in path.read_text(encoding="utf-8"))
+    if lost:
+        raise pytest.UsageError(f"{', '.join(lost)}: write the mark in the file itself, as pytest.mark.{MARK}")
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
