@@ -16,6 +16,8 @@ PYTEST := SKIP=never $(BIN)/python -m pytest --numprocesses $$(( $$(getconf _NPR
 ANYWHERE := not soak and not machine
 # Go programs, texts and pictures are judged there, which are the same for each Python.
 OF_NO_PYTHON := chart monitoring documents
+# By their files: otherwise each worker loads all tests, to leave nearly all of them out.
+MACHINES = $(shell grep --recursive --files-with-matches --include='test_*.py' --exclude-dir=cluster 'mark\.machine' tests)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # The tests start hundreds of processes; without compiled modules each would compile the whole product again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -29,7 +31,8 @@ demo: $(VENV)/runtime ## everything from a closed gate to accepted metering reco
 check: lint ## the inner loop, under a minute: lint, types, and the tests of rules and services
 	@$(PYTEST) $(INNER) --quiet
 
-test: lint programs ## every test that needs Python and make alone; the last line is pytest's own summary
+test: $(VENV)/development ## every test that needs Python and make alone; the last line is pytest's own summary
+	@$(MAKE) --no-print-directory --jobs=2 lint programs
 	@$(PYTEST) -m '$(ANYWHERE)' --cov --cov-report=term:skip-covered
 
 quick: programs ## test without lint, coverage and the long tests
@@ -50,7 +53,7 @@ lint: $(VENV)/development ## style, types and import contracts
 # The second Python has one worker of the first run. The node comes after it: its probes end after seconds.
 test-cluster: $(VENV)/development ## what needs root and Debian packages: image, documents, a second Python, a Kubernetes node
 	@$(BIN)/python -m tests.cluster.prepare
-	@$(PYTEST) -m 'machine and not soak' --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m 'machine and not soak' --dist loadfile --no-loadscope-reorder $(MACHINES)
 	@SKIP=never $(BIN)/python -m pytest tests/cluster
 
 soak: $(VENV)/development ## hours of kills and simulated pods, and a Rust SDK; the seed of a failure is printed

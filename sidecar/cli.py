@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
 from sidecar import __version__
+from sidecar.commands.subcommands import add_parser
 from sidecar.exit_codes import BadCommand, ExitCode
 
 PROGRAM = "marketplace-sidecar"
@@ -115,13 +116,7 @@ def build_parser(load: Callable[[str], bool]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
-        sub = commands.add_parser(
-            command.name,
-            help=command.help,
-            description=f"{command.help[0].upper()}{command.help[1:]}.",
-            epilog=f"example: {PROGRAM} {command.example}",
-            allow_abbrev=False,
-        )
+        sub = add_parser(commands, command.name, command.help, f"{PROGRAM} {command.example}")
         if load(command.name):
             module = import_module(command.module)
             module.add_arguments(sub)

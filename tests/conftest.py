@@ -129,14 +129,26 @@ class Signer:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long tests first: one that begins last leaves the other cores idle."""
+    """Put the long tests first: one that begins last leaves the other cores idle.
+
+    Raises:
+        UsageError: A test is marked `machine`, and `make test-cluster` does not find its file.
+    """
+    marked = {item.path for item in items if item.get_closest_marker(MARK) and not item.get_closest_marker("cluster")}
+    lost = sorted(path.name for path in marked if f"mark.{MARK}" not in path.read_text(encoding="utf-8"))
+    if lost:
+        raise pytest.UsageError(f"{', '.join(lost)}: write the mark in the file itself, as pytest.mark.{MARK}")
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Measure neither a marked test and its fixtures nor the processes of both: coverage would triple the minutes."""
-    if any(item.get_closest_marker(mark) for mark in ("long", "unmeasured")):
+    """Measure neither a marked test and its fixtures nor the processes of both: coverage would triple the minutes.
+
+    Nor a property test: its hundreds of examples run the lines that other tests measure.
+    """
+    property_test = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+    if property_test or any(item.get_closest_marker(mark) for mark in ("long", "unmeasured")):
         with unmeasured():
             return (yield)
     return (yield)

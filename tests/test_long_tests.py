@@ -1,4 +1,4 @@
-"""The long tests are the first of a run; coverage measures no test that is marked `long` or `unmeasured`."""
+"""The long tests are the first of a run; coverage measures no property test and none marked `long` or `unmeasured`."""
 
 import os
 import sys
@@ -8,6 +8,8 @@ from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.support import processes
 from tests.support.measuring import VARIABLE, unmeasured
@@ -48,6 +50,13 @@ def test_marked_test_is_not_measured(at_setup: tuple[object, ...], mark: str) ->
     """Under coverage a marked test has no tracer, and its processes do not get the variable; nor do its fixtures."""
     assert (None, None, None) == at_setup
     assert (None, None, None) == (sys.gettrace(), threading.gettrace(), os.environ.get(VARIABLE))
+
+
+@given(st.none())
+@settings(max_examples=1)
+def test_property_test_is_not_measured(nothing: None) -> None:
+    """Under coverage a property test has no tracer, and its processes do not get the variable."""
+    assert (nothing, None, None) == (sys.gettrace(), threading.gettrace(), os.environ.get(VARIABLE))
 
 
 def test_other_tests_are_measured(pytestconfig: pytest.Config) -> None:

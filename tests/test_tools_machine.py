@@ -1,9 +1,12 @@
 """What a test may need: `make test` has Python, make and Go programs; the rest carries the mark `machine`."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests.conftest import pytest_collection_modifyitems
 from tests.support.tools import Marked, go_without, need, need_root
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +45,17 @@ def test_nothing_is_skipped_under_make(
         monkeypatch.setenv(name, value)
     with pytest.raises(expected, match="root is needed"):
         go_without("root is needed")
+
+
+def test_mark_is_found_by_its_words(tmp_path: Path) -> None:
+    """The target test-cluster searches the files for the mark, so a mark that comes from elsewhere ends the run."""
+    path = tmp_path / "test_elsewhere.py"
+    path.write_text("def test_it(): ...", encoding="utf-8")
+    item: Any = SimpleNamespace(path=path, get_closest_marker=lambda name: name if name == "machine" else None)
+    with pytest.raises(pytest.UsageError, match=r"test_elsewhere\.py: write the mark in the file itself"):
+        pytest_collection_modifyitems([item])
+    path.write_text("@pytest.mark.machine\ndef test_it(): ...", encoding="utf-8")
+    pytest_collection_modifyitems([item])
 
 
 def test_ci_runs_the_two_commands() -> None:

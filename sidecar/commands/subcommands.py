@@ -1,13 +1,15 @@
-"""Commands below a command, such as `ledger status`."""
+"""Commands of the command line and below a command, such as `ledger status`.
+
+Every command loads this module: no dataclasses.
+"""
 
 import argparse
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from types import ModuleType
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Subcommand:
+class Subcommand(NamedTuple):
     """A command and the module that holds its `add_arguments(parser)` and `run(args)`, which returns the exit code."""
 
     name: str
@@ -15,6 +17,18 @@ class Subcommand:
     module: ModuleType
     example: str
     """Name and arguments of one good call, for its --help."""
+
+
+def add_parser(commands: Any, name: str, words: str, example: str) -> argparse.ArgumentParser:
+    """Add one command to those of a parser; its help ends with an example of a valid call."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=words,
+        description=f"{words[0].upper()}{words[1:]}.",
+        epilog=f"example: {example}",
+        allow_abbrev=False,
+    )
+    return parser
 
 
 def add_subcommands(
@@ -28,13 +42,7 @@ def add_subcommands(
     """
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in subcommands:
-        sub = commands.add_parser(
-            command.name,
-            help=command.help,
-            description=f"{command.help[0].upper()}{command.help[1:]}.",
-            epilog=f"example: {parser.prog} {command.example}",
-            allow_abbrev=False,
-        )
+        sub = add_parser(commands, command.name, command.help, f"{parser.prog} {command.example}")
         add_shared(sub)
         command.module.add_arguments(sub)
         sub.set_defaults(act=command.module.run)

@@ -45,7 +45,7 @@ from tests.support.patient import HANGING
 from tests.support.processes import Emulator, Sites, launch_emulator
 from tests.support.tools import PATIENCE
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.unmeasured]
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ from tests.durability.recording import (
     Write,
 )
 
+pytestmark = pytest.mark.unmeasured
+
 SECTOR = 512
 START = 1_795_428_000_000_000
 MINUTE = 60_000_000

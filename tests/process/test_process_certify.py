@@ -66,6 +66,7 @@ class Certification:
             os.close(theirs)
             shown = read_until(ours, "Type yes to send it: ")
             if answer is None:
+                wait_for("the read of the answer", lambda: reads_standard_input(process.pid))
                 process.send_signal(signal.SIGINT)
             else:
                 os.write(ours, answer.encode())
@@ -100,6 +101,15 @@ def read_until(terminal: int, text: str | None) -> str:
             break
         shown += part.decode()
     return shown
+
+
+def reads_standard_input(pid: int) -> bool:
+    """Return whether a process waits for standard input.
+
+    Python notices a signal that arrives just before such a system call only when the call returns.
+    """
+    call = Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()
+    return call[1:2] == ["0x0"]
 
 
 def outcomes(document: Any) -> list[Any]:
@@ -161,6 +171,7 @@ def test_json_is_the_report(certification: Certification) -> None:
     assert json.loads(certification.run("--yes", "--json").stdout) == certification.document
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("answer", ["no\n", "\n", "y\n", "YES\n", "\x04"])
 def test_only_yes_sends(certification: Certification, emulator: "Emulator", answer: str) -> None:
     """Whatever is not exactly yes sends nothing."""
@@ -206,6 +217,7 @@ def test_not_beside_a_socket(certification: Certification, site: "Site") -> None
     assert (1, True) == (done.returncode, f"A sidecar answers at {path}" in done.stderr)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("lived_as", "certify_as", "words"),
     [
@@ -255,6 +267,7 @@ def test_sidecar_waits_for_certification(certification: Certification, site: "Si
     assert (4, True) == (code, "another sidecar is using it" in log)
 
 
+@pytest.mark.unmeasured
 def test_foreign_file_is_kept(certification: Certification, emulator: "Emulator", tmp_path: Path) -> None:
     """A file that is no report is left as it is, to the byte, and nothing is sent."""
     for content in (b"", b"my only copy", b"{}", b'{"format": "marketplace-sidecar certification 1"}', b"\xff\xfe"):
@@ -272,6 +285,7 @@ def test_foreign_file_is_kept(certification: Certification, emulator: "Emulator"
     assert (False, [], {}) == (precious.exists(), emulator.calls("RegisterUsage"), emulator.held())
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("arguments", "variables", "changes", "name"),
     [
@@ -316,6 +330,7 @@ def test_full_disk_is_told_first(certification: Certification, emulator: "Emulat
     assert ([], {}) == (emulator.calls("RegisterUsage"), emulator.held())
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("fault", ["timeout", "drop-response"])
 def test_kill_leaves_one_record(certification: Certification, emulator: "Emulator", fault: str) -> None:
     """Killed between the freezing and the answer, the next run sends the very same: one record, whatever AWS had."""
@@ -361,6 +376,7 @@ def test_lost_answers_are_gone_on_with(certification: Certification, emulator: "
     assert ONE_EACH == emulator.held()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("fault", ["throttle", "internal", "drop-response"])
 def test_passing_faults_are_sat_out(certification: Certification, emulator: "Emulator", fault: str) -> None:
     """Throttling, faults of the service and one lost answer are repeated, and leave one record."""
@@ -396,6 +412,7 @@ def test_no_network_is_told(certification: Certification, emulator: "Emulator") 
     assert not certification.report.exists()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

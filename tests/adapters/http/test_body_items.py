@@ -74,6 +74,7 @@ def test_windows_cut_nothing(values: list[tuple[str, Any, str, bool]], *, wrappe
     assert whole(body) == list(decode_items(body))
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("body", "word"),
     [
@@ -104,6 +105,7 @@ def test_edges_of_large_bodies(body: bytes, word: str) -> None:
     assert word == outcome(decode_items, body)[0]
 
 
+@pytest.mark.unmeasured
 def test_place_named_in_late_window() -> None:
     """The line and column of a fault count from the body's begin, not from the window's."""
     body = b"[" + "é1,\n".encode().replace("é".encode(), b'"\xc3\xa9",') * 300_000 + b" ?]"

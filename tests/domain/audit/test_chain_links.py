@@ -27,7 +27,6 @@ def forged(line: str, **members: object) -> str:
     return json.dumps({**json.loads(line), **members}, sort_keys=True, separators=(",", ":"))
 
 
-@pytest.mark.unmeasured
 @given(st.lists(st.tuples(st.sampled_from(["record", "carry"]), st.dictionaries(st.text(), JSON))))
 def test_written_chain_is_proved(entries: list[tuple[str, dict[str, object]]]) -> None:
     """Whatever goes into a chain comes out of it, between its first and its last line."""

@@ -8,7 +8,6 @@ import contextlib
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -22,8 +21,6 @@ from tests.conftest import ManualClock
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
 from tests.support.licenses import ARN, FEATURE, GOOD, SEATS
-
-pytestmark = pytest.mark.unmeasured
 
 MINUTE = timedelta(minutes=1)
 REPORTS = LicenseEntitlement("reports", "Count", 1000)
