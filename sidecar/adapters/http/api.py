@@ -65,6 +65,7 @@ _USAGE_PROBLEMS = (
     ProblemKind.ID_REUSED,
     ProblemKind.TOO_LARGE,
     ProblemKind.UNSUPPORTED_MEDIA_TYPE,
+    ProblemKind.EXPECTATION_FAILED,
     ProblemKind.MISDIRECTED,
     ProblemKind.INVALID_USAGE,
     ProblemKind.INTERNAL_ERROR,

@@ -1,7 +1,8 @@
 """Answers a request that has arrived whole without a task, in the same turn of the event loop.
 
 aiohttp gives each request to a task. Here the task of the connection sleeps meanwhile, and gets everything else. A
-request whose head is known (see `known_heads`) is not even parsed, where the one before it has ended with its bytes.
+request whose head is known (see `known_heads`) is not even parsed, unless a head before it on its connection came in
+pieces or together with another one.
 
 This rests on members of aiohttp that are not public, as version 3.14 has them. `can_answer_directly` asks for the
 version and for each member; without them, `make_connection` returns a `ClientConnection`, and each request goes to a
@@ -33,6 +34,7 @@ _MEMBERS = (
     "_handler_waiter",
     "_keepalive_timeout",
     "_loop",
+    "_max_msg_queue_size",
     "_messages",
     "_next_keepalive_close_time",
     "_parser",
@@ -40,6 +42,7 @@ _MEMBERS = (
     "_reading_paused",
     "_request_count",
     "_request_in_progress",
+    "_upgraded",
     "_waiter",
 )
 """What this module uses of `web.RequestHandler`; aiohttp declares its attributes as slots."""
@@ -74,6 +77,8 @@ class DirectConnection(ClientConnection):
         super().__init__(manager, **options)
         self._direct = direct
         self._heads = heads
+        # The parser counts a request twice whose body came after its head, and then pauses one request earlier.
+        self._max_msg_queue_size -= 1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin at the head of a request."""
@@ -82,7 +87,7 @@ class DirectConnection(ClientConnection):
         self._missing: int | None = 0
         """Bytes of the newest request that are still to come; 0 between two requests, None if that is not known."""
         self._seen = b""
-        """The head of the newest request, if that came by itself."""
+        """The head of the newest request, if that came by itself and whole."""
         super().connection_made(transport)
 
     @property
@@ -109,7 +114,7 @@ class DirectConnection(ClientConnection):
             self._head = 0
             self._body = self._messages[-1][1]
             self.requested_at = self._loop.time()
-        elif not in_body and not self._close and not self._force_close:
+        elif not in_body and not self._upgraded and not self._close and not self._force_close:
             self._head += len(data)
             if self._head > LARGEST_HEAD:
                 self._refuse_head()
@@ -132,7 +137,7 @@ class DirectConnection(ClientConnection):
             message = self._messages[-1][0]
             if isinstance(message, http.RawRequestMessage) and not message.chunked and not message.upgrade:
                 self._missing = end + length_of(message) - size
-                self._seen = head
+                self._seen = head if self._missing == 0 else b""
 
     def _serve(self) -> None:
         """Answer the requests that need no task, and wake the task for the first other one."""
@@ -227,6 +232,6 @@ class DirectConnection(ClientConnection):
         self.force_close()
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
-        """Read on if reading was paused. aiohttp asks for it at each body, and would parse nothing once more."""
+        """Read on if reading was paused. aiohttp asks for it at each body, and would look for further requests."""
         if self._reading_paused or self._buffer_paused:
             super().resume_reading(resume_parser)

@@ -77,7 +77,7 @@ def head_of(data: bytes) -> tuple[bytes, int]:
     The length is 0 if the head does not end, or is too long to be kept.
     """
     end = data.find(_END, 0, LARGEST_KEPT)
-    if end <= 0:
+    if end < 0 or not data[:1].isalpha():  # the parser passes over line ends before a request: they are no head
         return b"", 0
     end += len(_END)
     trace = _TRACE.search(data, 0, end)

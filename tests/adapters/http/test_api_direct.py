@@ -251,3 +251,35 @@ async def test_unknown_expectation_is_refused(api: Api) -> None:
         assert "expectation-failed" == (await wire.receive()).problem
     assert [] == api.intake.batches
     await wire.close()
+
+
+@pytest.mark.parametrize("count", [31, 32, 33, 100])
+@pytest.mark.parametrize("asked", [ASK, REPORT], ids=["entitlement", "usage"])
+async def test_burst_after_a_late_body(api: Api, asked: bytes, count: int) -> None:
+    """Requests that are sent together are all answered, also after one whose body came after its head."""
+    wire = await Wire.open(api.port)
+    head, body = REPORT[: -len(EVENT)], REPORT[-len(EVENT) :]
+    for _ in range(2):
+        wire.send(head)
+        await _until_requested(api)
+        wire.send(body)
+        assert 202 == (await wire.receive()).status
+    wire.send(asked * count)
+    assert {200 if asked is ASK else 202} == {(await wire.receive()).status for _ in range(count)}
+    await wire.close()
+
+
+async def _until_requested(api: Api) -> None:
+    """Return once a connection waits for the body of its request."""
+    connections = api.server._listeners[0].connections
+    while not any(connection._request_in_progress for connection in connections):  # noqa: ASYNC110 - no signal
+        await asyncio.sleep(0)
+
+
+async def test_bytes_after_an_upgrade_are_no_head(api: Api) -> None:
+    """A request that asks for an upgrade is answered, and so is a large one that follows it."""
+    wire = await Wire.open(api.port)
+    upgrade = request("GET", "/v1/entitlement", headers=["Connection: upgrade", "Upgrade: websocket"])
+    wire.send(upgrade + request("POST", "/v1/usage", EVENT + " " * 100_000, headers=["Content-Type: application/json"]))
+    assert [200, 202] == [(await wire.receive()).status for _ in range(2)]
+    await wire.close()

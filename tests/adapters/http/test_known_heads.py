@@ -212,6 +212,23 @@ async def test_known_bytes_within_a_request(api: Api, before: bytes, begin: byte
     connection.connection_lost(None)
 
 
+@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b"\r\n\r\n", b"\n\r\n\r\n", b"\r\r\n\r\n"])
+async def test_line_ends_are_no_head(api: Api, blank: bytes) -> None:
+    """Line ends before a request, which the parser passes over, are not learned as the head of that request."""
+    for data in (REPORT, ASK):
+        for _ in range(3):
+            connection, _ = _connect(api)
+            await _pass_pieces(connection, [blank + data, blank + data])
+            connection.connection_lost(None)
+    taken = len(api.intake.batches)
+    for no_request in (blank + EVENT.encode(), blank, blank + f"traceparent: {_trace(1)}\r\n".encode() + ASK):
+        connection, transport = _connect(api)
+        await _pass_pieces(connection, [no_request])
+        assert {b"400"} >= set(re.findall(rb"HTTP/1.\d (\d+)", transport.written))
+        connection.connection_lost(None)
+    assert taken == len(api.intake.batches)
+
+
 async def test_heads_that_never_repeat_are_not_kept(api: Api) -> None:
     """Heads with an id of their own leave nothing behind, and do not displace those that come again."""
     wire = await Wire.open(api.port)
@@ -273,6 +290,11 @@ REQUESTS = [
     request("GET", "/v1/entitlement", host="evil.example"),
     request("GET", "/nothing"),
     b"\r\n" + ASK,
+    b"\n\r\n\r\n" + REPORT,
+    b"\r\r\n\r\n" + ASK,
+    b"\n\r\n\r\n",
+    b"\n\r\n\r\n" + EVENT.encode(),
+    f"\r\ntraceparent: {_trace(6)}".encode() + b"\r\n" + ASK,
     b"\r\n\r\n" + REPORT,
     b"GET /v1/entitlement HTTP/1.1\r\n\r\n",
 ]
