@@ -142,6 +142,17 @@ class Terms:
         return self.accepted == self.open + self.sealed + self.submitted + self.unbilled + self.remainder
 
 
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a status shows of the ledger, at one instant."""
+
+    progress: Progress
+    terms: Mapping[str, Terms]
+    """By dimension."""
+    size: int | None
+    """Bytes of the ledger's files; None while they cannot be seen."""
+
+
 class Metering(StrEnum):
     """Whether usage reaches AWS."""
 

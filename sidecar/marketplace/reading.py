@@ -25,6 +25,7 @@ _EARLIEST = datetime.min.replace(tzinfo=UTC)
 _LATEST = datetime.max.replace(tzinfo=UTC)
 
 
+@cache
 def member_name(field: str) -> str:
     """Return the service's name for a field: `customer_aws_account_id` is `CustomerAWSAccountId`."""
     return "".join(word.upper() if word in _CAPITALS else word.capitalize() for word in field.split("_"))

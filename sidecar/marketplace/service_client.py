@@ -6,6 +6,7 @@ to send: AWS may have taken it, so only the same request may follow.
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -44,6 +45,7 @@ class ServiceClient:
         self.endpoint = endpoint
         self._service_clock = None if now is None else ServiceClock(now)
         self._running: tuple[ThreadPoolExecutor, Connection] | None = None
+        self._preparing = threading.Lock()
 
     async def open(self) -> None:
         """Load the SDK on a worker thread. Makes no network call."""
@@ -104,14 +106,18 @@ class ServiceClient:
     ) -> Mapping[str, Any]:
         """Send a request that may have thousands of parts: the client's thread checks it and puts it together.
 
-        On the event loop's thread a record with 2,500 allocations would block the loop for a tenth of a second.
+        On the event loop's thread a record with 2,500 allocations would block the loop for a tenth of a second. One
+        request is put together at a time: threads that compute share one interpreter with the loop, so that several
+        would finish no sooner and keep the loop waiting for each of them.
         """
 
         def send(connection: "Connection") -> Mapping[str, Any]:
-            found = find_faults(request)
-            if found:
-                raise InvalidRequest(found)
-            return connection.send(operation, wire.members(request))
+            with self._preparing:
+                found = find_faults(request)
+                if found:
+                    raise InvalidRequest(found)
+                members = wire.members(request)
+            return connection.send(operation, members)
 
         return await self._on_thread(send)
 

@@ -19,7 +19,7 @@ from sidecar.domain.metering.measuring import SourceView
 from sidecar.domain.plaintext import pluralize
 from sidecar.domain.pod.reports import Situation
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import OTHER_PRODUCT_CURE, Finding, Metering, ProbeAnswer, Progress, Status, Terms
+from sidecar.domain.status import OTHER_PRODUCT_CURE, Figures, Finding, Metering, ProbeAnswer, Progress, Status
 from sidecar.services.entitlement_fault import entitlement_fault
 from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
@@ -55,11 +55,8 @@ class ReadableLedger(Protocol):
     fault: str | None
     """Why the ledger could not be used the last time; None while it can."""
 
-    async def progress(self) -> Progress:
-        """Return how far the submissions have come."""
-
-    async def terms(self) -> Mapping[str, Terms]:
-        """Return the terms of the conservation law by dimension."""
+    async def figures(self) -> Figures:
+        """Return what a status shows of the ledger."""
 
     def size(self) -> int | None:
         """Return the bytes of the ledger's files, None while they cannot be seen."""
@@ -173,8 +170,9 @@ class HealthReport:
         self.faults.update("clock-skew", skew.describe(off) if off is not None and wrong else None, skew.CURE, now)
         return failures
 
-    def _register_books(self, now: datetime, progress: Progress, terms: Mapping[str, Terms]) -> None:
+    def _register_books(self, now: datetime, figures: Figures) -> None:
         """Bring the faults that only a readable ledger shows up to date; without one they stay as they were."""
+        progress, terms = figures.progress, figures.terms
         count, other = progress.in_doubt, progress.other_product
         detail = f"AWS may or may not have accepted {pluralize(count, 'record')}" if count else None
         self.faults.update("in-doubt", detail, _DOUBT_CURE, now)
@@ -198,14 +196,15 @@ class HealthReport:
 
     async def _read_status(self) -> Status:
         now = self.clock.now()
-        progress, terms = Progress(self.submitter.last_success_at, None, 0), dict[str, Terms]()
         try:
-            progress, terms = await self.ledger.progress(), dict(await self.ledger.terms())
+            found = await self.ledger.figures()
         except LedgerUnavailable as error:
+            found = Figures(Progress(self.submitter.last_success_at, None, 0), {}, self.ledger.size())
             failures = self._register(now, str(error))
         else:
             failures = self._register(now, self.ledger.fault)
-            self._register_books(now, progress, terms)
+            self._register_books(now, found)
+        progress, terms = found.progress, found.terms
         room = self.room()
         return Status(
             versions=self.setting.versions,
@@ -224,7 +223,7 @@ class HealthReport:
             credentials=self.setting.credentials,
             mode=self.setting.settings.marketplace.mode,
             ledger_path=str(self.setting.settings.ledger.path),
-            ledger_bytes=self.ledger.size(),
+            ledger_bytes=found.size,
             ledger_used=None if room is None else room.used,
             ledger_limit=None if room is None else room.limit,
             conservation=terms,

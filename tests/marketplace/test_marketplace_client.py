@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -202,6 +203,27 @@ async def test_usage_is_checked_off_the_loop(
     assert "record-1" == (await client.meter_usage(USAGE)).metering_record_id
     (thread,) = threads
     assert thread is not threading.main_thread()
+
+
+async def test_one_request_is_checked_at_a_time(
+    peer: "Peer", client: MarketplaceMeteringClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads that check requests together would finish no sooner, and keep the loop waiting for each of them."""
+    running: list[MeterUsageRequest] = []
+    together: list[int] = []
+
+    def check(request: MeterUsageRequest) -> list[RequestFault]:
+        running.append(request)
+        time.sleep(0.02)  # gives another thread its turn
+        together.append(len(running))
+        running.remove(request)
+        return faults(request)
+
+    monkeypatch.setattr("sidecar.marketplace.client.faults", check)
+    peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
+    calls = [client.meter_usage(USAGE) for _ in range(client.endpoint.max_pool_connections)]
+    assert {"record-1"} == {result.metering_record_id for result in await asyncio.gather(*calls)}
+    assert [1] * len(calls) == together
 
 
 async def test_cancelled_call_harms_nothing(peer: "Peer", client: MarketplaceMeteringClient) -> None:

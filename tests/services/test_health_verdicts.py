@@ -16,7 +16,7 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.failing import Cause
 from sidecar.domain.policy import EntitlementCheck, OnFailing, Pricing, StartProbe
-from sidecar.domain.status import ProbeAnswer, Progress, Terms
+from sidecar.domain.status import Figures, ProbeAnswer, Progress, Terms
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.service_errors import ERRORS, CustomerNotEntitledException, ThrottlingException
 from sidecar.services.health import HealthReport, Setting
@@ -50,20 +50,16 @@ class Shelf:
     found: Progress = field(default_factory=lambda: Progress(NOW, NOW, 0))
     law: dict[str, Terms] = field(default_factory=lambda: {"requests": BALANCED})
 
-    async def progress(self) -> Progress:
+    async def figures(self) -> Figures:
         """Return what the test has set."""
         self.looks += 1
         self.looked.set()
         if self.unreadable:
             raise LedgerUnavailable("disk I/O error")
-        found = self.found
+        found = Figures(self.found, self.law, self.size())
         if self.held is not None:
             await self.held.wait()
         return found
-
-    async def terms(self) -> Mapping[str, Terms]:
-        """Return what the test has set."""
-        return self.law
 
     def size(self) -> int | None:
         """Return some size."""

@@ -1,6 +1,7 @@
 """Finished hours on their way to AWS: when, in which order, and exactly what is sent."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -10,10 +11,13 @@ import pytest
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.metering.records import FrozenRecord, Record
 from sidecar.domain.metering.schedule import due_at
 from sidecar.marketplace import MeterUsageRequest, Tag, UsageAllocation
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import InternalServiceErrorException, ThrottlingException
+from sidecar.services.meter_request import meter_request
+from sidecar.services.submitter import LARGE_RECORD
 from tests.support.books import BLUE, HOUR, NOW, RED, RULES, WHOLE, event
 
 if TYPE_CHECKING:
@@ -52,6 +56,28 @@ async def test_request_is_the_record(metering: "Metering") -> None:
         client_token=token,
     )
     assert [expected] == metering.marketplace.requests
+
+
+@pytest.mark.parametrize("tag_sets", [1, LARGE_RECORD])
+async def test_large_record_put_together_elsewhere(
+    metering: "Metering", monkeypatch: pytest.MonkeyPatch, tag_sets: int
+) -> None:
+    """The request of a record with many allocations is put together on another thread than the loop's."""
+    threads: list[threading.Thread] = []
+
+    def make(record: Record, frozen: FrozenRecord) -> MeterUsageRequest:
+        threads.append(threading.current_thread())
+        return meter_request(record, frozen)
+
+    monkeypatch.setattr("sidecar.services.submitter.meter_request", make)
+    await metering.start()
+    metering.use(*(event("1", tags=(("Tenant", f"t{number}"),)) for number in range(tag_sets)))
+    await metering.until(11, 30)
+    while not metering.marketplace.requests:  # noqa: ASYNC110 - the thread sends no signal
+        await asyncio.sleep(0)
+    (request,) = metering.marketplace.requests
+    assert (tag_sets, str(tag_sets)) == (len(request.usage_allocations or ()), request.usage_quantity_as_decimal)
+    assert [tag_sets >= LARGE_RECORD] == [thread is not threading.main_thread() for thread in threads]
 
 
 async def test_whole_numbers_sent_whole(metering: "Metering") -> None:

@@ -20,6 +20,7 @@ from sidecar.adapters.ledger.space import Space
 from sidecar.adapters.ledger.store import Store
 from sidecar.adapters.ledger.thread import LedgerThread, Outcome
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable
+from sidecar.domain.status import Figures
 
 log = structlog.get_logger()
 
@@ -43,6 +44,8 @@ class LedgerAccess:
         self._unreadable: str | None = None
         self.fault: str | None = None
         """Why the ledger could not be used the last time; None while it can."""
+        self._figures: Figures | None = None
+        """As the last long step left them; None where a step since may have changed them."""
 
     def _connect_alone(self) -> None:
         self._lock = LedgerLock(self.path)
@@ -110,7 +113,7 @@ class LedgerAccess:
             except sqlite3.Error as error:
                 raise LedgerUnavailable(f"the ledger cannot be read: {error}") from error
 
-        return await self._run(run)
+        return await self._run(run, keeps_figures=True)
 
     def _hand_in(self, step: Callable[[], Result], then: Callable[[Outcome[Result]], None]) -> None:
         self._thread.hand_in(step, then)
@@ -120,15 +123,29 @@ class LedgerAccess:
         self._hand_in(step, partial(_deliver, future))
         return (await future)()
 
-    async def _run(self, work: Callable[[Store], Result]) -> Result:
-        """Do one piece of work on the ledger's thread, and note whether the ledger could be used."""
+    async def _run(self, work: Callable[[Store], Result], *, keeps_figures: bool = False) -> Result:
+        """Do one piece of work on the ledger's thread, and note whether the ledger could be used.
+
+        Args:
+            work: The work.
+            keeps_figures: It changes nothing of what a status shows, or reads the figures again itself.
+        """
         future: asyncio.Future[Outcome[Result]] = asyncio.get_running_loop().create_future()
-        self._start(work, partial(_deliver, future))
+        self._start(work, partial(_deliver, future), self._use if keeps_figures else None)
         return (await future)()
 
-    def _start(self, work: Callable[[Store], Result], then: Callable[[Outcome[Result]], None]) -> None:
+    def _start(
+        self,
+        work: Callable[[Store], Result],
+        then: Callable[[Outcome[Result]], None],
+        use: Callable[[Callable[[Store], Result]], Result] | None = None,
+    ) -> None:
         """Do what `_run` does; `then` gets the outcome, without a task in between."""
-        self._hand_in(partial(self._use, work), lambda outcome: then(partial(self._note, outcome)))
+        self._hand_in(partial(use or self._change, work), lambda outcome: then(partial(self._note, outcome)))
+
+    def _change(self, work: Callable[[Store], Result]) -> Result:
+        self._figures = None  # before the commit, or a caller could get figures from before it
+        return self._use(work)
 
     def _note(self, outcome: Outcome[Result]) -> Result:
         try:

@@ -22,10 +22,10 @@ from sidecar.adapters.ledger import (
     succeeding,
     taking,
 )
-from sidecar.adapters.ledger.bounded import BoundedAccess
 from sidecar.adapters.ledger.checkouts import CheckoutTable
 from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
+from sidecar.adapters.ledger.figures import FiguresAccess
 from sidecar.adapters.ledger.file import LedgerUnusable, cure_for, open_for_writing
 from sidecar.adapters.ledger.generations import report_change
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
@@ -42,13 +42,13 @@ from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver
 from sidecar.domain.policy import ProbeHour
-from sidecar.domain.status import MOST_BUCKETS, BucketView, Progress, RecordPage, RecordQuery, Terms
+from sidecar.domain.status import MOST_BUCKETS, BucketView, RecordPage, RecordQuery, Terms
 
 Fates = Callable[[], list[Receipt | UsageRefused]]
 """Returns the fate of each batch, or raises LedgerUnavailable: then none of them is stored."""
 
 
-class Ledger(BoundedAccess):
+class Ledger(FiguresAccess):
     """A ledger held by this process."""
 
     def __init__(
@@ -251,7 +251,7 @@ class Ledger(BoundedAccess):
             submitting.forget_reportable(store, before=zero_from)
             return submitting.sealable(store, self.rules, before=before, zero_from=zero_from, now=to_micros(now))
 
-        return await self._write(look)
+        return await self._write_long(look)
 
     async def seal(
         self, hour: Hour, dimension: str, clock: Callable[[], datetime], settle: timedelta | None
@@ -268,7 +268,7 @@ class Ledger(BoundedAccess):
                 return None
             return submitting.seal_hour(store, dimension, hour, now=to_micros(now), new_token=lambda: str(uuid.uuid4()))
 
-        return await self._write(seal)
+        return await self._write_long(seal)
 
     async def waiting(self) -> list[Record]:
         """Return the sealed records of this pod, oldest hour first."""
@@ -276,7 +276,7 @@ class Ledger(BoundedAccess):
 
     async def begin(self, record: Record, now: datetime) -> FrozenRecord | None:
         """Count an attempt, durably, and return what it sends; None when the record no longer waits."""
-        return await self._write(lambda store: submitting.begin(store, record, to_micros(now)))
+        return await self._write_long(lambda store: submitting.begin(store, record, to_micros(now)))
 
     async def record_outcome(
         self, record: Record, fate: Fate, answer: Answer, now: datetime, course: Course | None = None
@@ -288,7 +288,7 @@ class Ledger(BoundedAccess):
                 write_course(store, record.dimension, course)
             return submitting.record_outcome(store, record, fate, answer, to_micros(now))
 
-        return await self._write(write)
+        return await self._write_long(write)
 
     async def prune(self, now: datetime) -> bool:
         """Drop a step's worth of what has served its time, and note how full the ledger is; whether there may be more.
@@ -306,7 +306,7 @@ class Ledger(BoundedAccess):
                 self._look_at_room(store, now)
             return more
 
-        return await self._run(prune)
+        return await self._run_long(prune)
 
     async def freeze_probe(
         self, dimension: str, preferred: ProbeHour, refused: Hour | None, clock: Callable[[], datetime]
@@ -363,19 +363,8 @@ class Ledger(BoundedAccess):
         """Return one page of records."""
         return await self._read(lambda connection: queries.records(connection, query))
 
-    async def progress(self) -> Progress:
-        """Return how far the submissions have come."""
-        return await self._read(queries.progress)
-
     async def terms(self) -> dict[str, Terms]:
         """Return the terms of the conservation law by dimension."""
         return await self._read_store(
             lambda store: conservation.terms(store.connection, store.totals.quantities(store.connection))
         )
-
-    def size(self) -> int | None:
-        """Return the bytes of the ledger's files, None while they cannot be seen."""
-        try:
-            return sum(part.stat().st_size for part in self.path.parent.glob(self.path.name + "*") if part.is_file())
-        except OSError:
-            return None
