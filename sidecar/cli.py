@@ -12,7 +12,7 @@ import gc
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
@@ -101,10 +101,12 @@ def main(argv: list[str] | None = None) -> int:
     return _flushed(code)
 
 
-def build_parser(load: Callable[[str], bool]) -> argparse.ArgumentParser:
-    """Return the parser of the whole command line.
+def build_parser(load: Callable[[str], bool], known: Sequence[Command] = COMMANDS) -> argparse.ArgumentParser:
+    """Return the parser of the command line.
 
-    `load` returns by its name whether to load a command's module, which adds its options.
+    Args:
+        load: Returns by its name whether to load a command's module, which adds its options.
+        known: The commands that it knows, by default all.
     """
     parser = Parser(
         PROGRAM,
@@ -115,7 +117,7 @@ def build_parser(load: Callable[[str], bool]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for command in known:
         sub = add_parser(commands, command.name, command.help, f"{PROGRAM} {command.example}")
         if load(command.name):
             module = import_module(command.module)
@@ -174,7 +176,9 @@ class Parser(argparse.ArgumentParser):
 
 def _dispatch(arguments: list[str]) -> int:
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
-    parser = build_parser(lambda name: name == chosen)
+    # A command line that begins with a command has no use for the others' parsers.
+    named = [command for command in COMMANDS if command.name in arguments[:1]]
+    parser = build_parser(lambda name: name == chosen, named or COMMANDS)
     _start_collector()
     if not arguments:
         parser.print_help(sys.stderr)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.domain.declaration import key, setting
+from sidecar.domain.declaration import Group, key, setting
 from sidecar.domain.entitlement.license_policy import LicensePolicy
 from sidecar.domain.entitlement.price import resolve
 from sidecar.domain.metering.events import Dimension
@@ -57,8 +57,8 @@ _LEAST_LEDGER = 4 * 2**20
 _DAY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Product(Group):
     """What the listing fixes; the environment never overrides it."""
 
     code: str = field(
@@ -103,8 +103,8 @@ class Product:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class EntitlementSettings:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class EntitlementSettings(Group):
     """How the right to run is proved and what follows."""
 
     check: EntitlementCheck = key(
@@ -156,7 +156,7 @@ class EntitlementSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LicenseSettings(LicensePolicy):
     """What a contract must grant."""
 
@@ -169,7 +169,7 @@ class LicenseSettings(LicensePolicy):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class MeteringSettings(MeteringPolicy):
     """What is metered and when it is submitted."""
 
@@ -185,8 +185,8 @@ class MeteringSettings(MeteringPolicy):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerSettings:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LedgerSettings(Group):
     """The ledger's file."""
 
     path: Path = key(
@@ -206,8 +206,8 @@ class LedgerSettings:
     """Bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class ApiSettings:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ApiSettings(Group):
     """The local API, on loopback and, if configured, on a unix socket too."""
 
     host: str = key(
@@ -232,8 +232,8 @@ class ApiSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeSettings:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ProbeSettings(Group):
     """The probe listener, on the pod's address."""
 
     host: str = key(
@@ -247,8 +247,8 @@ class ProbeSettings:
     port: int = key(8788, "Their port. 0 takes any free one.", least=0, most=65535)
 
 
-@dataclass(frozen=True, slots=True)
-class ShutdownSettings:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ShutdownSettings(Group):
     """The end of the process."""
 
     timeout: timedelta = key(
@@ -262,8 +262,8 @@ class ShutdownSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class MarketplaceSettings:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class MarketplaceSettings(Group):
     """Which Marketplace, and where."""
 
     region: str | None = key(
@@ -284,8 +284,8 @@ class MarketplaceSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class KubernetesSettings:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class KubernetesSettings(Group):
     """What the sidecar reads from the cluster and writes to it."""
 
     enabled: KubernetesUse = key(
@@ -305,8 +305,8 @@ class KubernetesSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LogSettings:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class LogSettings(Group):
     """The log's threshold and form."""
 
     level: LogLevel = key(LogLevel.INFO, "Least severe event that is logged.")
@@ -315,8 +315,8 @@ class LogSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Settings(Group):
     """The whole configuration."""
 
     product: Product

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sidecar.domain.declaration import key
+from sidecar.domain.declaration import Group, key
 from sidecar.domain.policy import OnExpired, OnTaken
 
 
@@ -16,8 +16,8 @@ class RequiredEntitlement:
     """Seats that each pod holds while it lives; 0 looks at the entitlement and takes nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LicensePolicy:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class LicensePolicy(Group):
     """What a license must grant, and what follows when it does not."""
 
     require: tuple[RequiredEntitlement, ...] = key(

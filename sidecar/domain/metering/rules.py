@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from sidecar.domain.declaration import key
+from sidecar.domain.declaration import Group, key
 from sidecar.domain.metering.buckets import Bucket
 from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.hours import Hour, start_of, to_micros
@@ -20,8 +20,8 @@ _MOST_DELAY = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeteringPolicy:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class MeteringPolicy(Group):
     """What the seller chose for every dimension: the keys of the group `metering` without the dimensions."""
 
     quantity: QuantityKind = key(
@@ -70,7 +70,7 @@ class MeteringPolicy:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class MeteringRules(MeteringPolicy):
     """What sealing, placing and expiring depend on."""
 
