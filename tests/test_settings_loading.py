@@ -381,3 +381,12 @@ def test_credentials_are_not_shown(write: Write) -> None:
     problems = problems_of(write(PRODUCT + text), environ)
     assert 4 == len(problems)
     assert "hunter2" not in explain(problems)
+
+
+def test_groups_are_equal_by_their_fields() -> None:
+    """Two groups are equal and hash alike if they are of one kind and hold the same; `repr` names the fields."""
+    assert ApiSettings() == ApiSettings()
+    assert hash(ApiSettings()) == hash(ApiSettings())
+    assert ApiSettings() != ApiSettings(port=1)
+    assert LedgerSettings() != ProbeSettings()
+    assert "ProbeSettings(host='0.0.0.0', port=8788)" == repr(ProbeSettings())

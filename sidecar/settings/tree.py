@@ -5,9 +5,10 @@ setting converts the text. Refuses duplicate keys, keys that are not scalars and
 object is constructed.
 """
 
+import yaml
+
 from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.problems import Problem
-from sidecar.settings.yaml_package import Loader, yaml
 
 
 class TreeError(Exception):
@@ -33,7 +34,7 @@ def parse(text: str | bytes, where: str) -> tuple[Entry, list[Problem]]:
         TreeError: The text is not YAML, not a single document, or nested too deeply.
     """
     try:
-        node = yaml.compose(text, Loader=Loader)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is None:
             return Entry(Kind.NOTHING, where), []
         builder = TreeBuilder(where)
