@@ -6,7 +6,6 @@ removes all of it, and so does a start that fails; several nodes on one machine 
 
 import os
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from typing import Any, Self
 from kubernetes import client, config
 from urllib3.exceptions import HTTPError
 
+from sidecar.commands.demo.environment import free_port
 from tests.cluster import configuration, remains
 from tests.cluster.images import write_busybox
 from tests.cluster.network import Network
@@ -50,7 +50,7 @@ class Node:
         self.kubeconfig = self.folder / "kubeconfig"
         self.api: Any = client.ApiClient(client.Configuration())
         self._programs = programs
-        self._port = _free_port(network.node_address)
+        self._port = free_port(network.node_address)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     @classmethod
@@ -109,7 +109,7 @@ class Node:
         configuration.write_service_account_keys(folder)
         configuration.write_access(folder, f"https://{network.node_address}:{self._port}", token)
         configuration.write_containerd(folder, network)
-        kubelet_port, health_port = _free_port(network.node_address), _free_port("127.0.0.1")
+        kubelet_port, health_port = free_port(network.node_address), free_port("127.0.0.1")
         configuration.write_kubelet(folder, network, kubelet_port, health_port)
         self._launch("containerd", "containerd", "--config", f"{folder}/containerd.toml")
         self._start_control_plane()
@@ -131,7 +131,7 @@ class Node:
 
     def _start_control_plane(self) -> None:
         folder, network = self.folder, self.network
-        clients, peers = (f"http://127.0.0.1:{_free_port('127.0.0.1')}" for _ in range(2))
+        clients, peers = (f"http://127.0.0.1:{free_port('127.0.0.1')}" for _ in range(2))
         self._launch(
             "etcd",
             str(self._programs / "etcd"),
@@ -250,10 +250,3 @@ class Node:
                 process.kill()
                 process.wait()
         remains.remove(self.folder)
-
-
-def _free_port(address: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -5,6 +5,7 @@ Everything is in one temporary folder, which is removed at the end, however the 
 
 import json
 import os
+import random
 import re
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from sidecar.http_client import Listener, Response
 _POD = "demo-pod"
 PATIENCE = 120.0
 """Real seconds after which a wait counts as a hang: a busy machine may take many times the usual 2."""
+_PORTS = range(20_000, 30_000)
+"""Below the ports of outgoing connections, 32768 and above on Linux, and below those of Kubernetes' services."""
 
 CONFIGURATION = """\
 product:
@@ -149,12 +152,16 @@ def _program(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "sidecar", *arguments]
 
 
-def free_port() -> int:
-    """Return a port of this machine that is free at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def free_port(address: str = "127.0.0.1") -> int:
+    """Return a port of an address of this machine that is free at the moment.
+
+    It is below the ports that the kernel gives to outgoing connections: one of those could take it before its use.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((address, port))
+            return port
+    raise ScenarioError(f"no port from {_PORTS.start} to {_PORTS.stop - 1} of {address} is free")
 
 
 def _listening_port(log: Path) -> str | None:

@@ -207,8 +207,8 @@ async def test_known_bytes_within_a_request(api: Api, before: bytes, begin: byte
     """The bytes of a known head are no request of their own where they are part of another one."""
     connection, transport = _connect(api)
     await _pass_pieces(connection, [ASK, ASK, before + begin, ASK])
-    assert transport.written.rpartition(b"\n{")[2].count(f"problem:{problem}".encode()) == 1
-    assert transport.written.count(b"HTTP/1.1 200") == 2 + before.count(ASK)
+    assert 1 == transport.written.rpartition(b"\n{")[2].count(f"problem:{problem}".encode())
+    assert 2 + before.count(ASK) == transport.written.count(b"HTTP/1.1 200")
     connection.connection_lost(None)
 
 
