@@ -30,6 +30,7 @@ _TESTED_VERSION = "3.14."
 _MEMBERS = (
     "_buffer_paused",
     "_close",
+    "_current_request",
     "_force_close",
     "_handler_waiter",
     "_keepalive_timeout",
@@ -103,7 +104,9 @@ class DirectConnection(ClientConnection):
         head, end = head_of(data) if self._missing == 0 else (b"", 0)
         if end and self._answer_known(head, data[end:]):
             return
-        in_body = not self._body.is_eof()
+        running = self._current_request
+        # Behind an upgrade that is declined aiohttp parses requests that are not counted here.
+        in_body = not self._body.is_eof() or (running is not None and not running.content.is_eof())
         requests = self._request_count
         waiter, self._waiter = self._waiter, None  # what comes does not wake the task by itself
         try:
@@ -114,7 +117,7 @@ class DirectConnection(ClientConnection):
             self._head = 0
             self._body = self._messages[-1][1]
             self.requested_at = self._loop.time()
-        elif not in_body and not self._upgraded and not self._close and not self._force_close:
+        elif not (in_body or self._upgraded or self._buffer_paused or self._close or self._force_close):
             self._head += len(data)
             if self._head > LARGEST_HEAD:
                 self._refuse_head()
@@ -183,6 +186,7 @@ class DirectConnection(ClientConnection):
         known = KnownHead(message.method, message.path, length_of(message), take)
         if self._seen and len(self._messages) == 1:
             self._heads.note(self._seen, known)
+        self._request_in_progress = True  # to read the body may let the parser go on, and the next request must wait
         self._messages.popleft()
         self._parser.message_consumed()
         self._answer(known, body.read_nowait())
@@ -216,7 +220,7 @@ class DirectConnection(ClientConnection):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)  # the connection is ending
-        elif not reply.keep_alive:
+        elif not reply.keep_alive or self._close:
             self.force_close()
 
     def _process_keepalive(self) -> None:
@@ -226,7 +230,10 @@ class DirectConnection(ClientConnection):
         super()._process_keepalive()
 
     def _refuse_head(self) -> None:
-        if self.transport is not None and not self._request_in_progress:
+        if self._request_in_progress or self._messages:
+            self.close()  # the requests before it have their answers first; nothing more is parsed
+            return
+        if self.transport is not None:
             problem = HttpProblem(ProblemKind.HEADERS_TOO_LARGE, f"the limit is {LARGEST_HEAD} bytes in all")
             self.transport.write(raw_answer(problem))
         self.force_close()

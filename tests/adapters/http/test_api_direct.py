@@ -283,3 +283,59 @@ async def test_bytes_after_an_upgrade_are_no_head(api: Api) -> None:
     wire.send(upgrade + request("POST", "/v1/usage", EVENT + " " * 100_000, headers=["Content-Type: application/json"]))
     assert [200, 202] == [(await wire.receive()).status for _ in range(2)]
     await wire.close()
+
+
+async def test_late_large_body_changes_no_order(api: Api) -> None:
+    """Requests that wait behind each other, and before a large one that has not come whole, keep their own answers."""
+    api.intake.gate = asyncio.Event()
+    json = ["Content-Type: application/json"]
+    refused = request("POST", "/v1/usage", '{"dimension": "unknown"}', headers=json)
+    large = request("POST", "/v1/usage", EVENT + " " * 900_000, headers=json)
+    wire = await Wire.open(api.port)
+    wire.send(REPORT + REPORT + refused + ASK + large)
+    await api.intake.entered.wait()
+    (connection,) = api.server._listeners[0].connections
+    while not connection._reading_paused:  # noqa: ASYNC110 - no signal
+        await asyncio.sleep(0)
+    api.intake.gate.set()
+    assert [202, 202, 422, 200, 202] == [(await wire.receive()).status for _ in range(5)]
+    assert 3 == len(api.intake.batches)
+    await wire.close()
+
+
+ENDLESS = b"GET /v1/entitlement HTTP/1.1\r\nHost: localhost\r\n" + b"".join(
+    b"X-%d: %s\r\n" % (number, b"y" * 8000) for number in range(8)
+)
+CHUNKED = (
+    b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    b"Content-Type: application/json\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(EVENT), EVENT.encode())
+)
+
+
+@pytest.mark.parametrize("report", [REPORT, CHUNKED], ids=["directly", "by the task"])
+async def test_head_too_large_after_usage(api: Api, report: bytes) -> None:
+    """A report that was taken has its own answer, also where a head that is too large follows it."""
+    api.intake.gate = asyncio.Event()
+    wire = await Wire.open(api.port)
+    wire.send(report + ENDLESS)
+    await api.intake.entered.wait()
+    (connection,) = api.server._listeners[0].connections
+    while not connection._close:  # noqa: ASYNC110 - no signal
+        await asyncio.sleep(0)
+    api.intake.gate.set()
+    assert 202 == (await wire.receive()).status
+    assert await wire.at_end()
+    assert 1 == len(api.intake.batches)
+    await wire.close()
+
+
+async def test_late_body_after_an_upgrade(api: Api) -> None:
+    """The body of a request behind an upgrade that is declined is no head, also where it comes later."""
+    wire = await Wire.open(api.port)
+    report = request("POST", "/v1/usage", EVENT + " " * 100_000, headers=["Content-Type: application/json"])
+    wire.send(request("GET", "/v1/entitlement", headers=["Connection: upgrade", "Upgrade: websocket"]) + report[:200])
+    assert 200 == (await wire.receive()).status
+    await _until_requested(api)
+    wire.send(report[200:])
+    assert 202 == (await wire.receive()).status
+    await wire.close()
