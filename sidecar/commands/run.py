@@ -37,10 +37,9 @@ _IDLE_ENDS = 0.5
 _SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes gives the interpreter to one that waits; 0.005 by default. The event loop
 gives the interpreter away at each system call, and then waits this long for each thread that computes."""
-_FULL_COLLECTION_AFTER = 1000
+_FULL_COLLECTION_AFTER = 100
 """Collections of the middle generation before a full one; 10 by default. A full collection stops every thread for 20 to
-45 ms. Each record with 2,500 tag sets caused one, and almost none of its objects is part of a cycle."""
-
+45 ms, and each record with 2,500 tag sets caused one. What is part of a cycle, and has become old, waits for it."""
 
 log = structlog.get_logger()
 

@@ -183,6 +183,7 @@ class UsageIntake:
         try:
             fates = outcome()
         except LedgerUnavailable as error:
+            error.__traceback__ = None  # its frames hold the batches and, by the outcome, the error itself
             fates = [LedgerUnavailable(str(error), error.retry_after) for _ in group]
         except BaseException as bug:  # noqa: BLE001 - `run` raises it
             self._stop(bug)

@@ -35,4 +35,4 @@ def test_loop_waits_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert ExitCode.CLEAN == run._live_to_exit(load(str(path), {}), None)
     ((interval, threshold),) = found
     assert interval == pytest.approx(default / 10)
-    assert (youngest, middle, 100 * oldest) == threshold
+    assert (youngest, middle, 10 * oldest) == threshold

@@ -3,11 +3,12 @@
 Sealing, submitting and pruning are steps of up to 25 ms, one after the other. Each of them ends with reading the
 figures, and a caller that comes during the next one gets these: they are what the last commit of this process left.
 Every other step that may change something drops them before it begins, and its caller gets its answer after that. A
-change by another process is seen at the end of the step that runs. Without such a step each caller asks the ledger's
-thread.
+change by another process is seen at the end of the step that runs. Without such a step, and where the figures are older
+than a few seconds, each caller asks the ledger's thread: a step that hangs does not look healthy.
 """
 
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -18,12 +19,17 @@ from sidecar.adapters.ledger.store import Store
 from sidecar.adapters.ledger.windows import one_instant
 from sidecar.domain.status import Figures
 
+KEPT_SECONDS = 5.0
+"""How old kept figures may be; long steps follow each other much sooner, and read them anew."""
+
 
 class FiguresAccess(BoundedAccess):
     """The file of a ledger, and the figures of its status. `Ledger` adds the steps."""
 
     _long_steps = 0
     """Long steps that were handed in and whose outcome has not arrived."""
+    _read_at = 0.0
+    """When the kept figures were read, by the monotonic clock."""
 
     async def figures(self) -> Figures:
         """Return what a status shows of the ledger, no older than the last commit of which a caller knows.
@@ -32,7 +38,8 @@ class FiguresAccess(BoundedAccess):
             LedgerUnavailable: It cannot be read.
         """
         kept = self._figures
-        if self._long_steps and kept is not None and self.fault is None:
+        is_recent = time.monotonic() - self._read_at < KEPT_SECONDS
+        if self._long_steps and kept is not None and is_recent and self.fault is None:
             return kept
         return await self._read_store(self._read_figures)
 
@@ -46,7 +53,7 @@ class FiguresAccess(BoundedAccess):
                 self._figures = None
             # The work is done and stays done. Figures that cannot be read are the next caller's to find.
             with suppress(sqlite3.Error, ValueError, OverflowError), one_instant(store.connection):
-                self._figures = self._read_figures(store)
+                self._read_figures(store)
             return result
 
         self._long_steps += 1
@@ -65,12 +72,16 @@ class FiguresAccess(BoundedAccess):
         return await self._run_long(run)
 
     def _read_figures(self, store: Store) -> Figures:
+        """Read the figures and keep them, so that no later answer goes back behind this one."""
+        self._figures = None
         connection = store.connection
-        return Figures(
+        figures = Figures(
             progress=queries.progress(connection),
             terms=conservation.terms(connection, store.totals.quantities(connection)),
             size=self.size(),
         )
+        self._figures, self._read_at = figures, time.monotonic()
+        return figures
 
     def size(self) -> int | None:
         """Return the bytes of the ledger's files, None while they cannot be seen."""

@@ -221,7 +221,7 @@ class Ledger(FiguresAccess):
                 stored = True
             except LedgerUnavailable as error:
                 self._doubt(error)
-                fates.append(error)
+                fates.append(error.with_traceback(None))  # its frames hold the batches
             except (ValueError, OverflowError) as error:
                 if not stored:
                     raise

@@ -69,7 +69,8 @@ def _take_alone(store: Store, batch: UsageBatch, rules: MeteringRules, now: int)
     except UsageRefused as refused:
         store.connection.execute("ROLLBACK TO alone")
         store.forget_names()
-        return refused
+        # Its frames hold the batch and, in the end, the refusal itself: only a full garbage collection would free it.
+        return refused.with_traceback(None)
     finally:
         store.connection.execute("RELEASE alone")
     return receipt

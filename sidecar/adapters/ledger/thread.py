@@ -57,6 +57,7 @@ def _perform(
         outcome = partial(_raise, error)
     with suppress(RuntimeError):  # the loop is closed, and nothing waits any more
         loop.call_soon_threadsafe(then, outcome)
+    del outcome  # the traceback of an exception in it holds this frame
 
 
 def _return(result: Result) -> Result:

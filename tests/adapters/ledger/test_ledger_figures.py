@@ -1,14 +1,16 @@
 """The figures of a status: what the last commit left, also while a long step runs."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from sidecar.adapters.ledger import figures
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.metering.events import LedgerUnavailable, UsageBatch
 from sidecar.domain.metering.hours import Hour, hour_of
@@ -19,6 +21,12 @@ LATER = NOW + 2 * HOUR
 TEN = hour_of(NOW)
 TURNS = 20
 """Of the loop: enough for an answer that waits for no step."""
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep figures as long as a busy machine needs between two steps."""
+    monkeypatch.setattr(figures, "KEPT_SECONDS", float("inf"))
 
 
 @pytest.fixture
@@ -59,9 +67,9 @@ async def asked(ledger: Ledger) -> tuple[asyncio.Task[Figures], bool]:
     return question, question.done()
 
 
-def open_of(figures: Figures) -> dict[str, int]:
+def open_of(found: Figures) -> dict[str, int]:
     """Return what is open by dimension, in whole numbers."""
-    return {name: terms.open // 1_000_000 for name, terms in figures.terms.items() if terms.open}
+    return {name: terms.open // 1_000_000 for name, terms in found.terms.items() if terms.open}
 
 
 async def seal(ledger: Ledger, clock: Callable[[], datetime] = lambda: LATER) -> None:
@@ -133,3 +141,24 @@ async def test_unreadable_figures_end_no_step(ledger: Ledger, monkeypatch: pytes
     assert [5_000_000] == [record.quantity for record in await ledger.waiting()]
     with pytest.raises(LedgerUnavailable, match="missing"):
         await ledger.figures()
+
+
+async def test_old_figures_are_no_answer(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that hangs keeps its callers waiting: figures of a few seconds ago would look healthy."""
+    await seal(ledger)
+    monkeypatch.setattr(figures, "KEPT_SECONDS", 0.0)
+    async with long_step(ledger):
+        _, answered = await asked(ledger)
+        assert not answered
+
+
+async def test_no_answer_goes_back(ledger: Ledger, tmp_path: Path) -> None:
+    """What another process has changed, and a caller has seen, is in the answers during the next long step."""
+    await seal(ledger)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as other, other:
+        other.execute("UPDATE record SET status = 'unbilled', reason = 'in-doubt: unknown'")
+    before = await ledger.figures()
+    async with long_step(ledger):
+        question, answered = await asked(ledger)
+        assert answered
+    assert (1, 1) == (before.progress.in_doubt, (await question).progress.in_doubt)
