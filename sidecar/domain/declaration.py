@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Group:
-    """A group of settings: a frozen dataclass with `eq=False` and `repr=False`, whose methods are these.
+    """A group of settings: a frozen dataclass with `eq=False` and `repr=False`, which has these methods instead.
 
     `dataclass` would compile them for each group anew. With these, a short command such as `healthcheck` starts faster.
     """

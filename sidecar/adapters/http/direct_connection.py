@@ -1,7 +1,7 @@
 """Answers a request that has arrived whole without a task, in the same turn of the event loop.
 
 aiohttp gives each request to a task. Here the task of the connection sleeps meanwhile, and gets everything else. A
-request whose head is known (see `known_heads`) is not even parsed, unless a head before it on its connection came in
+request with a known head (see `known_heads`) is not even parsed, unless a head before it on its connection came in
 pieces or together with another one.
 
 This rests on members of aiohttp that are not public, as version 3.14 has them. `can_answer_directly` asks for the
@@ -78,7 +78,7 @@ class DirectConnection(ClientConnection):
         super().__init__(manager, **options)
         self._direct = direct
         self._heads = heads
-        # The parser counts a request twice whose body came after its head, and then pauses one request earlier.
+        # The parser counts a request twice if its body came after its head, and then pauses one request earlier.
         self._max_msg_queue_size -= 1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -186,7 +186,7 @@ class DirectConnection(ClientConnection):
         known = KnownHead(message.method, message.path, length_of(message), take)
         if self._seen and len(self._messages) == 1:
             self._heads.note(self._seen, known)
-        self._request_in_progress = True  # to read the body may let the parser go on, and the next request must wait
+        self._request_in_progress = True  # reading the body may resume the parser, and the next request must wait
         self._messages.popleft()
         self._parser.message_consumed()
         self._answer(known, body.read_nowait())
@@ -230,10 +230,11 @@ class DirectConnection(ClientConnection):
         super()._process_keepalive()
 
     def _refuse_head(self) -> None:
-        if self._request_in_progress or self._messages:
-            self.close()  # the requests before it have their answers first; nothing more is parsed
+        polls = self.poll is not None and not self.poll.done()
+        if (self._request_in_progress or self._messages) and not polls:
+            self.close()  # the request before it has its answer first; nothing more is parsed
             return
-        if self.transport is not None:
+        if self.transport is not None and not polls:
             problem = HttpProblem(ProblemKind.HEADERS_TOO_LARGE, f"the limit is {LARGEST_HEAD} bytes in all")
             self.transport.write(raw_answer(problem))
         self.force_close()

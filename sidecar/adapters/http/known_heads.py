@@ -14,7 +14,7 @@ from aiohttp import hdrs, http
 from sidecar.adapters.http.replies import Reply
 
 MOST_HEADS = 128
-"""Heads of one listener. With one more the memory begins anew: an app whose heads all differ gains nothing by it."""
+"""Heads of one listener. With one more the memory begins anew: heads that all differ gain nothing by it."""
 LARGEST_KEPT = 4096
 """Bytes of a head that is kept."""
 _END = b"\r\n\r\n"

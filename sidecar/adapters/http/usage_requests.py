@@ -31,7 +31,7 @@ Attributes = tuple[tuple[str, str], ...]
 
 
 class UsageHead(NamedTuple):
-    """What the headers of a request say about its body."""
+    """The headers of a request that decide how its body is read."""
 
     media: Media
     attributes: Attributes | None
@@ -41,7 +41,7 @@ class UsageHead(NamedTuple):
 
 
 def read_head(head: Head) -> UsageHead:
-    """Return what the headers say; raises HttpProblem (malformed or unsupported-media-type)."""
+    """Return what the headers decide; raises HttpProblem (malformed or unsupported-media-type)."""
     media = media_of(head)
     return UsageHead(media, _binary_attributes(head) if media is Media.JSON else None, _idempotency_key(head))
 

@@ -27,7 +27,7 @@ class FiguresAccess(BoundedAccess):
     """The file of a ledger, and the figures of its status. `Ledger` adds the steps."""
 
     _long_steps = 0
-    """Long steps that were handed in and whose outcome has not arrived."""
+    """Long steps that were handed in and have no outcome yet."""
     _read_at = 0.0
     """When the kept figures were read, by the monotonic clock."""
 
@@ -72,7 +72,7 @@ class FiguresAccess(BoundedAccess):
         return await self._run_long(run)
 
     def _read_figures(self, store: Store) -> Figures:
-        """Read the figures and keep them, so that no later answer goes back behind this one."""
+        """Read the figures and keep them: no later answer goes back behind this one."""
         self._figures = None
         connection = store.connection
         figures = Figures(
