@@ -262,8 +262,10 @@ def test_malformed_call_is_refused(
     emulator: "RunningEmulator", headers: dict[str, str], body: bytes, expected: str
 ) -> None:
     """A malformed call is refused by AWS's error name and a status of the client's."""
-    # Signed anew: the table may be older than the signing time may be.
-    fresh = {**headers, "X-Amz-Date": signed()["X-Amz-Date"]} if "X-Amz-Date" in headers else headers
+    # Signed anew: the table may be older than the signing time may be, and of the day before.
+    now = signed()
+    fresh = {name: now[name] if name in ("X-Amz-Date", "Authorization") else text for name, text in headers.items()}
+    fresh = fresh if "X-Amz-Date" in headers else headers
     status, answer = emulator.send("POST", "/", body, fresh)
     assert expected == json.loads(answer)["__type"]
     assert 400 <= status < 500
