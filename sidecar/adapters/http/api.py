@@ -230,12 +230,12 @@ class ApiServer:
         return None
 
     def _refuse(self, request: web.BaseRequest, refusal: HttpProblem | UsageRefused) -> Reply:
-        problem = refusal if isinstance(refusal, HttpProblem) else _problem_of(refusal)
+        problem = _problem_of(refusal)
         self._count(request, problem.kind)
         return refuse_export(request, problem) if request.path == EXPORTS else answer(problem)
 
     def _refuse_usage(self, refusal: HttpProblem | UsageRefused) -> Reply:
-        problem = refusal if isinstance(refusal, HttpProblem) else _problem_of(refusal)
+        problem = _problem_of(refusal)
         self._refused[problem.kind.word] += 1
         return answer(problem)
 
@@ -393,9 +393,11 @@ def _accepted(receipt: Receipt) -> Reply:
     return reply(b'{"accepted": %d, "duplicates": %d}\n' % (receipt.accepted, receipt.duplicates), status=202)
 
 
-def _problem_of(refusal: UsageRefused) -> HttpProblem:
+def _problem_of(refusal: HttpProblem | UsageRefused) -> HttpProblem:
     """Return the problem of a refusal."""
     match refusal:
+        case HttpProblem():
+            return refusal
         case IdReused(faults=faults):
             return HttpProblem(ProblemKind.ID_REUSED, f"{_counted(refusal)}; nothing was stored", faults=faults)
         case InvalidUsage(faults=faults):
