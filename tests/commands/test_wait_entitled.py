@@ -1,7 +1,6 @@
 """The wait command against a real listener, over TCP and a unix socket."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import pytest
 from sidecar import cli
 from sidecar.commands import wait as command
 from sidecar.commands.arguments import parse_seconds
+from sidecar.commands.demo.environment import free_port
 from sidecar.settings import ApiSettings
 from tests.commands.serving import Api, UnixServer, handler_of, serving
 from tests.support.processes import environment
@@ -96,10 +96,7 @@ def test_odd_state_is_not_sent_back(api: Api, settings: ApiSettings) -> None:
 
 def test_sidecar_may_come_later(api: Api) -> None:
     """A port without a listener is tried until there is one."""
-    with socket.socket() as free:
-        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     api.answers = [ENTITLED]
     refused = Event()
     outcome: list[bool] = []
