@@ -19,6 +19,7 @@ from botocore.utils import get_environ_proxies
 
 from sidecar.domain.http_date import read_date
 from sidecar.domain.plaintext import one_line
+from sidecar.marketplace.addresses import address_of
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import UnknownAnswer
 from sidecar.marketplace.proxies import shown_proxy
@@ -75,12 +76,14 @@ class ServiceProbe:
         bounded = replace(endpoint, connect_timeout=CONNECT_WITHIN, read_timeout=within)
         self._connection = _translated(lambda: Connection(bounded)) if connection is None else connection
         self._endpoint_url = endpoint.endpoint_url
+        self._region = endpoint.region_name
         self._timeout = (CONNECT_WITHIN.total_seconds(), within.total_seconds())
         # As the SDK: its own setting, or that of a profile, before the one that it shares with other programs.
         # Asked for as a whole first: a profile that is not there would only show in the middle of a call.
         _translated(self._connection.session.get_scoped_config)
         # So would a value that the SDK refuses.
-        _translated(lambda: self.address("sts"))
+        keys = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
+        _translated(lambda: self._connection.make_client("sts", **keys))
         configured = self._connection.session.get_config_variable("ca_bundle")
         self.ca_bundle: str | None = configured or os.environ.get("REQUESTS_CA_BUNDLE")
         """The file of certificates that replaces the SDK's own."""
@@ -92,11 +95,7 @@ class ServiceProbe:
 
     def address(self, service: str) -> str:
         """Return the URL of a service, `meteringmarketplace` or `sts`. Needs no credentials."""
-        if self._endpoint_url is not None:
-            return self._endpoint_url
-        options = {"aws_access_key_id": "none", "aws_secret_access_key": "none"}
-        client = self._connection.make_client(service, **options)
-        return str(client.meta.endpoint_url)
+        return self._endpoint_url or address_of(service, self._region)
 
     def proxy(self, url: str) -> str | None:
         """Return the proxy that calls to `url` go through, without the password in it; None when they go directly."""

@@ -20,6 +20,7 @@ from botocore.config import Config
 
 from sidecar import __version__
 from sidecar.domain.plaintext import one_line
+from sidecar.marketplace.addresses import address_of
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import (
     CredentialsMissing,
@@ -29,7 +30,7 @@ from sidecar.marketplace.errors import (
     NotSent,
     UnknownAnswer,
 )
-from sidecar.marketplace.sealing import HOSTS, seal
+from sidecar.marketplace.sealing import seal
 from sidecar.marketplace.sending import Passage, passage, watch
 from sidecar.marketplace.service import METERING, Service
 from sidecar.marketplace.service_clock import ServiceClock
@@ -82,7 +83,7 @@ class Connection:
             MarketplaceError: Any of them but `InvalidRequest`.
         """
         if self._endpoint.endpoint_url is None:
-            require_usable_proxy(f"https://{HOSTS[self._service.event_id]}.{self._endpoint.region_name}.amazonaws.com")
+            require_usable_proxy(address_of(self._service.name, self._endpoint.region_name))
         failure: MarketplaceError | None = None
         answer: Mapping[str, Any] = {}
         try:

@@ -14,8 +14,6 @@ class Service:
 
     name: str
     """The name that the SDK makes a client by."""
-    event_id: str
-    """The name in the SDK's events, by which `sealing` knows the host."""
     errors: Mapping[str, type[MarketplaceError]]
     """From error code to class."""
     secret_members: tuple[str, ...] = ()
@@ -24,7 +22,6 @@ class Service:
 
 METERING: Final = Service(
     name="meteringmarketplace",
-    event_id="marketplace-metering",
     errors=ERRORS,
     secret_members=("Nonce", "RegistrationToken"),
 )

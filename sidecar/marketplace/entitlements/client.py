@@ -12,9 +12,7 @@ from sidecar.marketplace.reading import read_page
 from sidecar.marketplace.service import Service
 from sidecar.marketplace.service_client import ServiceClient
 
-ENTITLEMENT_SERVICE: Final = Service(
-    name="marketplace-entitlement", event_id="marketplace-entitlement-service", errors=ERRORS
-)
+ENTITLEMENT_SERVICE: Final = Service(name="marketplace-entitlement", errors=ERRORS)
 """AWS Marketplace Entitlement Service."""
 REGION: Final = "us-east-1"
 """The one Region that has the service (AWS Marketplace Seller Guide)."""

@@ -28,9 +28,7 @@ from sidecar.marketplace.reading import read, read_page
 from sidecar.marketplace.service import Service
 from sidecar.marketplace.service_client import ServiceClient
 
-LICENSE_MANAGER: Final = Service(
-    name="license-manager", event_id="license-manager", errors=ERRORS, secret_members=("LicenseConsumptionToken",)
-)
+LICENSE_MANAGER: Final = Service(name="license-manager", errors=ERRORS, secret_members=("LicenseConsumptionToken",))
 """AWS License Manager."""
 MOST_PAGES: Final = 1000
 """More pages than any account has licenses for; a list that goes on after them never ends."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sidecar.marketplace import entitlements
+from sidecar.marketplace.addresses import CALLED
 from sidecar.marketplace.entitlements import types
 from sidecar.marketplace.entitlements.client import ENTITLEMENT_SERVICE
 from sidecar.marketplace.entitlements.errors import ERRORS
@@ -16,7 +17,6 @@ from sidecar.marketplace.entitlements.validation import LIMITS
 from sidecar.marketplace.errors import AccessDenied, Taken
 from sidecar.marketplace.limits import Limit
 from sidecar.marketplace.reading import member_name
-from sidecar.marketplace.sealing import HOSTS
 from sidecar.marketplace.service_errors import Refused, error_from
 from tests.support.service_model import ENTITLEMENT_MODEL, modelled
 
@@ -93,8 +93,7 @@ def test_front_door_denies_by_this_service() -> None:
 def test_service_is_the_models() -> None:
     """The SDK's client is made by the service's name, and its address is checked by the service's id."""
     metadata = ENTITLEMENT_MODEL["metadata"]
-    assert metadata["serviceId"].lower().replace(" ", "-") == ENTITLEMENT_SERVICE.event_id
-    assert metadata["endpointPrefix"] == HOSTS[ENTITLEMENT_SERVICE.event_id]
+    assert CALLED[metadata["serviceId"].lower().replace(" ", "-")] == ENTITLEMENT_SERVICE.name
 
 
 def test_library_leaves_the_package_unloaded() -> None:

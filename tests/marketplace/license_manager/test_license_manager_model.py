@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sidecar.marketplace import license_manager
+from sidecar.marketplace.addresses import CALLED
 from sidecar.marketplace.errors import AccessDenied, MarketplaceError, Taken
 from sidecar.marketplace.license_manager import types
 from sidecar.marketplace.license_manager.client import LICENSE_MANAGER
@@ -18,7 +19,6 @@ from sidecar.marketplace.license_manager.errors import ERRORS
 from sidecar.marketplace.license_manager.limits import LIMITS
 from sidecar.marketplace.limits import Limit
 from sidecar.marketplace.reading import member_name
-from sidecar.marketplace.sealing import HOSTS
 from sidecar.marketplace.service_errors import Refused, error_from
 from tests.support.service_model import LICENSE_MODEL, LICENSE_OPERATIONS, modelled
 
@@ -154,8 +154,7 @@ def test_front_door_denies_by_this_service() -> None:
 def test_service_is_the_models() -> None:
     """The SDK's client is made by the service's name, and its address is checked by the service's id."""
     metadata = LICENSE_MODEL["metadata"]
-    assert metadata["serviceId"].lower().replace(" ", "-") == LICENSE_MANAGER.event_id
-    assert metadata["endpointPrefix"] == HOSTS[LICENSE_MANAGER.event_id]
+    assert CALLED[metadata["serviceId"].lower().replace(" ", "-")] == LICENSE_MANAGER.name
     members = {member for name in INPUTS for member in SHAPES[name].get("members", {})}
     assert {member for member in members if member.endswith("Token")} - PAGED - {"ClientToken"} == set(
         LICENSE_MANAGER.secret_members
