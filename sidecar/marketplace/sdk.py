@@ -30,6 +30,7 @@ from sidecar.marketplace.errors import (
     NotSent,
     UnknownAnswer,
 )
+from sidecar.marketplace.long_lists import accept_encoded
 from sidecar.marketplace.sealing import seal
 from sidecar.marketplace.sending import Passage, passage, watch
 from sidecar.marketplace.service import METERING, Service
@@ -191,6 +192,7 @@ class Connection:
                     self._service.name, endpoint_url=self._endpoint.endpoint_url
                 )
                 self._watched = watch(self._client)
+                accept_encoded(self._client)
             return self._client
 
     def _emulated_credentials(self) -> Any:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
-from sidecar.marketplace import wire
+from sidecar.marketplace import long_lists, wire
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import InvalidRequest, RequestFault, UnknownAnswer
 from sidecar.marketplace.service import Service
@@ -116,7 +116,7 @@ class ServiceClient:
                 found = find_faults(request)
                 if found:
                     raise InvalidRequest(found)
-                members = wire.members(request)
+                members = long_lists.encode(wire.members(request))
             return connection.send(operation, members)
 
         return await self._on_thread(send)
