@@ -37,9 +37,8 @@ def check_license(settings: Settings, endpoint: Endpoint) -> CheckResult:
         )
     except MarketplaceError as error:
         return LICENSE.fail(str(error), error.cure)
-    good = answer.survey.best(Worth.GOOD)
-    if good is not None:
-        return _accept(settings, good[1], now)
+    if answer.license is not None:
+        return _accept(settings, answer.license, now)
     if answer.error is not None:
         return LICENSE.fail(str(answer.error), answer.error.cure)
     return _refuse(settings, answer.survey, others, now)
@@ -53,8 +52,8 @@ async def _find(settings: Settings, endpoint: Endpoint) -> tuple[LicenseAnswer, 
     try:
         async with clock_of(settings.marketplace) as clock:
             finder = LicenseFinder.configured(settings, calls, endpoint.region_name, clock)
-            answer = await finder.find(Worth.GOOD)
-            if answer.survey.best(Worth.GOOD) is None and answer.error is None:
+            answer = await finder.find()
+            if answer.license is None and answer.error is None:
                 for region in finder.regions:
                     others += await calls.list_licenses(region, None)
             return answer, others, clock.now()
@@ -76,8 +75,7 @@ def _accept(settings: Settings, license_: License, now: datetime) -> CheckResult
 
 def _refuse(settings: Settings, found: Survey, licenses: Sequence[License], now: datetime) -> CheckResult:
     sku = settings.product.id or ""
-    order = (Worth.LACKING, Worth.SUSPENDED, Worth.PENDING, Worth.EXPIRED, Worth.GONE)
-    reason, detail = refusal(found.best(*order), sku, settings.license)
+    reason, detail = refusal(found.nearest(), sku, settings.license)
     others = {each.sku for each in licenses if judge(each, each.sku, settings.license, now) is not Worth.FOREIGN} - {
         sku
     }

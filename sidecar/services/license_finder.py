@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, Protocol, Self
 
 from sidecar.domain.entitlement.license_policy import LicensePolicy
-from sidecar.domain.entitlement.licenses import License, Survey, Worth, survey
+from sidecar.domain.entitlement.licenses import License, Survey, survey
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.license_manager import RedirectException
@@ -36,8 +36,10 @@ class LicenseAnswer:
     survey: Survey
     region: str
     """The Region that answered with the license that counts."""
+    license: License | None = None
+    """The one that gives the right; None if none does."""
     error: MarketplaceError | None = None
-    """Why a Region has not answered; without a good license the look then decides nothing."""
+    """Why a Region has not answered, so that the look decides nothing. Never beside a license that gives the right."""
 
 
 class LicenseFinder:
@@ -90,8 +92,8 @@ class LicenseFinder:
         first = self._answered_first or self._region
         return tuple(dict.fromkeys([first, self._home_region or first]))
 
-    async def find(self, *wanted: Worth) -> LicenseAnswer:
-        """Ask until a Region has a license that is worth one of `wanted`, or every Region has answered."""
+    async def find(self, own: str | None = None) -> LicenseAnswer:
+        """Ask until a Region has a good license, or every Region has answered; `own` is as in `Survey.right`."""
         found: dict[str, tuple[str, License]] = {}
         failure: MarketplaceError | None = None
         for region in self.regions:
@@ -102,12 +104,17 @@ class LicenseFinder:
                     failure = failure or error
                 continue
             for license_ in licenses:
-                found.setdefault(license_.arn, (answered, license_))
-            best = self._survey(found).best(*wanted)
-            if best is not None:
-                self._answered_first, self._home_region = found[best[1].arn][0], best[1].home_region
-                return LicenseAnswer(self._survey(found), self._answered_first)
-        return LicenseAnswer(self._survey(found), self._answered_first or self._region, failure)
+                # What another Region shows of a license may be older than what its home Region knows.
+                if license_.arn not in found or answered == (license_.home_region or HOME_REGION):
+                    found[license_.arn] = answered, license_
+            if self._survey(found).right() is not None:
+                break
+        listed = self._survey(found)
+        right = listed.right(own)
+        if right is None:
+            return LicenseAnswer(listed, self._answered_first or self._region, error=failure)
+        self._answered_first, self._home_region = found[right.arn][0], right.home_region
+        return LicenseAnswer(listed, self._answered_first, right)
 
     async def _list(self, region: str) -> tuple[str, Sequence[License]]:
         """Return the licenses of a Region, or of the one that AWS redirects to, and that Region."""

@@ -95,7 +95,7 @@ class LicenseKeeper:
         self._licensing = Licensing(terms=choices.terms, asking_since=clock.now(), since=clock.now())
         self._view: LicenseView | None = None
         self._good: tuple[License, str] | None = None
-        """A license of the last look that grants what is required, and its Region."""
+        """The license of the last look that gives the right, and its Region."""
         self._find_at = clock.now()
         self._retries = RetrySchedule(random=random)
         # Of its own: what is retried is no fault yet, the entitlement is one once it is unavailable.
@@ -193,16 +193,15 @@ class LicenseKeeper:
 
     async def _find(self) -> None:
         await self.checkouts.reload_doubts()
-        answer = await self._finder.find(*self._licensing.wanted)
+        answer = await self._finder.find(self._licensing.own)
         now = self._clock.now()
-        good = answer.survey.best(*self._licensing.wanted)
-        if good is None and answer.error is not None:
+        if answer.error is not None:
             self._fail(_FIND, answer.error)
             self._find_at = self._retries.not_before(_FIND) or now
             await self._move(self._faulted(answer.error, now))
             return
         self._succeed(_FIND)
-        self._good = None if good is None else (good[1], answer.region)
+        self._good = None if answer.license is None else (answer.license, answer.region)
         await self._move(self._licensing.looked(answer.survey, answer.region, now))
         self._find_at = self._next_find_at(now)
 

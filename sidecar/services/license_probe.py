@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from sidecar.domain.entitlement.license_policy import LicensePolicy
-from sidecar.domain.entitlement.licenses import License, Worth
+from sidecar.domain.entitlement.licenses import License
 from sidecar.domain.entitlement.licensing import refusal
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.ports import Clock
@@ -23,8 +23,6 @@ from sidecar.services.license_proof import LicenseProver, ProofOutcome
 from sidecar.services.ports import NoSubscription
 
 LEDGER_RETRY: Final = timedelta(seconds=5)
-_WORST: Final = (Worth.SUSPENDED, Worth.PENDING, Worth.EXPIRED, Worth.GONE)
-"""What a license that gives no right is, the nearest to a good one first."""
 _MOST_CHECKOUTS: Final = 2
 """Of one attempt: the one that an earlier process left, and a new one."""
 
@@ -88,10 +86,9 @@ class LicenseProbe:
                     await self._clock.sleep_until(self._clock.now() + LEDGER_RETRY)  # the ledger logs it
 
     async def _find(self) -> License:
-        answer = await self._finder.find(Worth.GOOD)
-        good = answer.survey.best(Worth.GOOD)
-        if good is not None:
-            return good[1]
+        answer = await self._finder.find()
+        if answer.license is not None:
+            return answer.license
         if answer.error is not None:
             raise answer.error
-        raise NoSubscription(*refusal(answer.survey.best(*_WORST), self._sku, self._policy))
+        raise NoSubscription(*refusal(answer.survey.nearest(), self._sku, self._policy))

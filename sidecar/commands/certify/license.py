@@ -12,7 +12,7 @@ from uuid import uuid4
 from sidecar.commands.certify.report import LicenseCall
 from sidecar.domain import timestamps
 from sidecar.domain.entitlement.license_policy import LicensePolicy
-from sidecar.domain.entitlement.licenses import MARKETPLACE_USAGE, License, Worth
+from sidecar.domain.entitlement.licenses import MARKETPLACE_USAGE, License
 from sidecar.domain.entitlement.licensing import refusal
 from sidecar.marketplace import Disposition, MarketplaceError
 from sidecar.marketplace.license_manager import (
@@ -49,10 +49,9 @@ async def examine_license(certifier: "Certifier", found: LicenseCall) -> bool:
     )
     try:
         answer = await certifier.repeat(partial(_find, finder))
-        good = answer.survey.best(Worth.GOOD)
-        if good is not None:
+        if answer.license is not None:
             found.region = answer.region
-            await _compare_tokens(certifier, await clients.connect(answer.region), found, good[1])
+            await _compare_tokens(certifier, await clients.connect(answer.region), found, answer.license)
             await certifier.take(found, found.request_id)
             return True
     except MarketplaceError as error:
@@ -60,15 +59,14 @@ async def examine_license(certifier: "Certifier", found: LicenseCall) -> bool:
         return False
     finally:
         await clients.close()
-    nearest = answer.survey.best(Worth.SUSPENDED, Worth.PENDING, Worth.EXPIRED, Worth.GONE)
-    reason, found.error = refusal(nearest, found.sku, _ANY)
+    reason, found.error = refusal(answer.survey.nearest(), found.sku, _ANY)
     found.cure = LICENSE_CURES[reason]
     await certifier.conclude(found, None)
     return False
 
 
 async def _find(finder: LicenseFinder) -> LicenseAnswer:
-    answer = await finder.find(Worth.GOOD)
+    answer = await finder.find()
     if answer.error is not None:
         raise answer.error
     return answer

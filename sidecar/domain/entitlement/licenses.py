@@ -109,6 +109,20 @@ class Survey:
         newest = dict(self.found)
         return next(((worth, newest[worth]) for worth in order if worth in newest), None)
 
+    def right(self, own: str | None = None) -> License | None:
+        """Return the license that gives the right: a good one, else the pod's own though it grants less meanwhile.
+
+        `own` is the license that admitted the pod. An amendment keeps the ARN, a renewal has another one: any other
+        license that lacks something never gave this pod a right.
+        """
+        good = self.best(Worth.GOOD)
+        kept = good or next((each for each in self.found if each[0] is Worth.LACKING and each[1].arn == own), None)
+        return None if kept is None else kept[1]
+
+    def nearest(self) -> tuple[Worth, License] | None:
+        """Return the license that comes nearest to a good one, with its worth; None if none comes near."""
+        return self.best(Worth.LACKING, Worth.SUSPENDED, Worth.PENDING, Worth.EXPIRED, Worth.GONE)
+
     def of(self, arn: str) -> tuple[Worth, License] | None:
         """Return one license with its worth; None if it is not listed."""
         return next((each for each in self.found if each[1].arn == arn), None)

@@ -31,7 +31,6 @@ from sidecar.domain.timestamps import render
 
 ADMIT_FOR: Final = TIME_TO_LIVE + MARGIN
 """How long a pod may run without a seat: a seat that another pod has lost is free again by then."""
-_PROVED: Final = "A good license of AWS Marketplace grants what the product requires."
 
 
 class LicenseStanding(StrEnum):
@@ -80,9 +79,9 @@ class Licensing:
     """The first fault while asking. The memory counts from then on, because an answer has priority."""
 
     @property
-    def wanted(self) -> tuple[Worth, ...]:
-        """What a license must be worth. A pod that was admitted keeps its right when the contract grants less."""
-        return (Worth.GOOD,) if self.evidence is None else (Worth.GOOD, Worth.LACKING)
+    def own(self) -> str | None:
+        """The ARN of the license that admitted the pod, or of its renewal; None for a pod that was never admitted."""
+        return None if self.evidence is None else self.evidence.arn
 
     def recalled(self, evidence: LicenseEvidence) -> Self:
         """An earlier process of this pod left `evidence`."""
@@ -95,9 +94,9 @@ class Licensing:
 
         A good license of a pod that is not granted changes nothing yet: `proven` or `unseated` follows.
         """
-        good = found.best(*self.wanted)
-        if good is not None:
-            return self._seen_good(good[1], region, now)
+        right = found.right(self.own)
+        if right is not None:
+            return self._seen_good(right, region, now)
         if self.evidence is not None:
             return self._look_of_admitted(found, self.evidence, now)
         return self._look_of_new(found, region, now)
@@ -167,8 +166,7 @@ class Licensing:
         if evidence.closed_at is None and now - missing_at < self.terms.policy.refresh:
             detail = f"No look since {render(missing_at)} shows a good license. The next look decides."
             return self._granted(self.license if own is None else own[1], evidence, now, detail=detail)
-        order = (Worth.SUSPENDED, Worth.PENDING, Worth.EXPIRED, Worth.GONE)
-        return self._suspended(own or found.best(*order), evidence, now)
+        return self._suspended(own or found.nearest(), evidence, now)
 
     def _look_of_new(self, found: Survey, region: str, now: datetime) -> Self:
         """Judge a look without a good license, of a pod that was never admitted."""
@@ -178,7 +176,7 @@ class Licensing:
             detail = "The license has expired, and the seller lets a pod start all the same."
             proof = self._proof(expired[1], region, now, seated=True)
             return self._granted(expired[1], proof, now, Reason.LICENSE_EXPIRED, detail)
-        best = found.best(Worth.LACKING, Worth.SUSPENDED, Worth.PENDING, Worth.EXPIRED, Worth.GONE)
+        best = found.nearest()
         reason, detail = refusal(best, self.terms.sku, self.terms.policy)
         return self._moved(LicenseStanding.REFUSED, now, reason, detail, None if best is None else best[1])
 
@@ -188,8 +186,9 @@ class Licensing:
         evidence: LicenseEvidence,
         now: datetime,
         reason: Reason = Reason.LICENSED,
-        detail: str = _PROVED,
+        detail: str = "",
     ) -> Self:
+        detail = detail or _describe(license_, self.terms.policy)
         granted = self._moved(LicenseStanding.GRANTED, now, reason, detail, license_)
         return replace(granted, evidence=evidence, remembered=False)
 
@@ -304,6 +303,14 @@ def _edges(licensing: Licensing) -> Iterator[datetime]:
     unseated_at = None if evidence is None or evidence.seated else evidence.unseated_at
     if licensing.standing is LicenseStanding.GRANTED and unseated_at is not None:
         yield _admitted_until(licensing, unseated_at)
+
+
+def _describe(license_: License | None, policy: LicensePolicy) -> str:
+    """Return why a pod with this license is entitled."""
+    lacking = "" if license_ is None else shortfall(license_, policy)
+    if lacking:
+        return f"{lacking} It granted that before, so this pod keeps its right until it is replaced."
+    return "A good license of AWS Marketplace grants what the product requires."
 
 
 def refusal(best: tuple[Worth, License] | None, sku: str, policy: LicensePolicy) -> tuple[Reason, str]:

@@ -9,13 +9,15 @@ from sidecar.domain.entitlement.licenses import License, survey
 from sidecar.domain.entitlement.licensing import ADMIT_FOR, LicenseTerms, Licensing, judge, next_change
 from sidecar.domain.entitlement.states import Reason, State
 from sidecar.domain.policy import OnExpired, OnTaken
-from tests.support.licenses import GOOD, HOLD_ONE, RENEWED, SKU, START, terms
+from tests.support.licenses import FEATURE, GOOD, HOLD_ONE, RENEWED, SKU, START, terms
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 REFRESH = timedelta(minutes=15)
 SUSPENDED = replace(GOOD, status="SUSPENDED")
 EXPIRED = replace(GOOD, status="EXPIRED")
+LESSER = replace(RENEWED, arn="a lesser license", entitlements=(FEATURE,))
+"""It never granted what is required."""
 REGION = "eu-west-1"
 
 
@@ -126,6 +128,17 @@ def test_another_good_license_prevents_suspension() -> None:
     assert (State.ENTITLED, Reason.LICENSED) == state(look(admit(), SUSPENDED, RENEWED))
 
 
+@pytest.mark.parametrize("status", ["SUSPENDED", "DEACTIVATED"])
+def test_lesser_license_replaces_no_stopped_one(status: str) -> None:
+    """A license that never granted what is required neither keeps the gate open nor opens it after a restart."""
+    stopped = replace(GOOD, status=status)
+    suspended = look(admit(), stopped, LESSER, at=HOUR)
+    assert (State.SUSPENDED, Reason.LICENSE_SUSPENDED) == state(suspended, HOUR)
+    restarted = look(restart(suspended), stopped, LESSER, at=HOUR)
+    assert (State.SUSPENDED, Reason.LICENSE_SUSPENDED) == state(restarted, HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(look(suspended, GOOD, LESSER, at=2 * HOUR), 2 * HOUR)
+
+
 @pytest.mark.parametrize(
     "licenses",
     [
@@ -134,6 +147,8 @@ def test_another_good_license_prevents_suspension() -> None:
         (replace(GOOD, status="PENDING_DELETE"),),
         (replace(GOOD, received="DISABLED"),),
         (replace(EXPIRED, arn="an older license"),),
+        (LESSER,),
+        (replace(GOOD, status="DELETED"), LESSER),
     ],
 )
 def test_missing_license_takes_two_looks(licenses: tuple[License, ...]) -> None:
@@ -203,7 +218,10 @@ def test_renewal_without_a_gap() -> None:
 def test_amendment_down_keeps_the_right() -> None:
     """A running pod keeps its right when the contract grants less; a new one is judged by what it grants now."""
     less = replace(GOOD, entitlements=())
-    assert State.ENTITLED is state(look(admit(), less, at=HOUR), HOUR)[0]
+    kept = look(admit(), less, at=HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(kept, HOUR)
+    assert "has no entitlement users" in judge(kept, START + HOUR).detail
+    assert State.ENTITLED is state(look(restart(kept), less, at=HOUR).proven(less, REGION, START + HOUR), HOUR)[0]
     assert State.DENIED is state(look(begin(), less))[0]
 
 

@@ -140,6 +140,38 @@ async def test_region_of_the_license(world: World, make_pod: MakePod, region: st
     assert {region} == {called for called, _ in world.calls}
 
 
+async def test_lesser_license_hides_no_good_one(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A license that lacks something, in the Region that is asked first, does not end the search for a good one."""
+    world.grant(GOOD, REGION)
+    pod = await make_pod().start()
+    world.grant(replace(GOOD, entitlements=(FEATURE,)), REGION)
+    await clock.advance(15 * MINUTE)
+    amended = pod.keeper.entitlement().license
+    assert amended is not None
+    assert (State.ENTITLED, ARN) == (pod.state(), amended.arn)
+    world.grant(RENEWED)
+    await clock.advance(15 * MINUTE)
+    renewed = pod.keeper.entitlement().license
+    assert renewed is not None
+    assert (State.ENTITLED, RENEWED.arn) == (pod.state(), renewed.arn)
+
+
+@pytest.mark.parametrize("home", [HOME, None])
+async def test_home_region_knows_better(
+    clock: "ManualClock", world: World, make_pod: MakePod, home: str | None
+) -> None:
+    """An older copy of a license in the pod's Region decides nothing once its home Region has answered."""
+    license_ = replace(GOOD, home_region=home)
+    world.grant(replace(license_, status="SUSPENDED"), REGION)
+    world.grant(license_)
+    pod = await make_pod().start()
+    assert (State.ENTITLED, Reason.LICENSED) == (pod.state(), pod.reason())
+    world.grant(replace(license_, status="SUSPENDED"))
+    world.grant(replace(license_, status="PENDING_AVAILABLE"), REGION)
+    await clock.advance(15 * MINUTE)
+    assert (State.SUSPENDED, Reason.LICENSE_SUSPENDED) == (pod.state(), pod.reason())
+
+
 async def test_redirect_is_followed(world: World, make_pod: MakePod) -> None:
     """A Region that redirects is left for the one that it names."""
     world.redirects = {REGION: "eu-north-1", HOME: "eu-north-1"}

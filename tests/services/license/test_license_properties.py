@@ -225,14 +225,16 @@ def test_gate_is_never_open_without_a_license(actions: list[tuple[str, object]],
     asyncio.run(go())
 
 
-@given(st.lists(st.one_of(passing, trouble, of_pod, outage), max_size=15), st.integers(0, 40))
+@given(st.lists(st.one_of(passing, trouble, of_pod, outage), max_size=15), st.integers(0, 40), st.booleans())
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
-def test_stopped_license_closes_every_gate(actions: list[tuple[str, object]], minutes: int) -> None:
+def test_stopped_license_closes_every_gate(actions: list[tuple[str, object]], minutes: int, lesser: bool) -> None:  # noqa: FBT001
     """L5: once AWS stops the license and answers, every gate closes, and opens again with the license."""
 
     async def go() -> None:
         play = Play()
         play.world.grant(LICENSE)
+        if lesser:
+            play.world.grant(replace(LICENSE, arn="lesser", entitlements=(FEATURE,)))
         for action in actions:
             await play.act(action)
         play.world.troubles.clear()
