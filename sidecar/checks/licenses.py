@@ -9,13 +9,13 @@ from typing import Final
 from sidecar.domain import timestamps
 from sidecar.domain.check_result import Check, CheckResult
 from sidecar.domain.entitlement.licenses import License, Survey, Worth, judge
-from sidecar.domain.entitlement.licensing import refusal
+from sidecar.domain.entitlement.licensing import refusal, right_of_expired
 from sidecar.marketplace import Endpoint, MarketplaceError
 from sidecar.services.entitlement_fault import LICENSE_CURES
 from sidecar.services.license_calls import LicenseCalls
 from sidecar.services.license_clients import RegionalClients
 from sidecar.services.license_finder import LicenseAnswer, LicenseFinder
-from sidecar.services.license_report import EXPIRING_CURE, UNIT_CURE, wrong_unit
+from sidecar.services.license_report import EXPIRED_CURE, EXPIRING_CURE, UNIT_CURE, wrong_unit
 from sidecar.settings import Settings
 from sidecar.upstream import clock_of
 
@@ -41,6 +41,11 @@ def check_license(settings: Settings, endpoint: Endpoint) -> CheckResult:
         return _accept(settings, answer.license, now)
     if answer.error is not None:
         return LICENSE.fail(str(answer.error), answer.error.cure)
+    # A custom price is not a contract: its start probe admits nothing by an expired license.
+    expired = None if settings.probes_license else right_of_expired(answer.survey, settings.license)
+    if expired is not None:
+        words = f"the license {expired.arn} has expired; license.on_expired: warn admits the pod with a fault"
+        return LICENSE.warn(words, EXPIRED_CURE)
     return _refuse(settings, answer.survey, others, now)
 
 

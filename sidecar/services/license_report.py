@@ -16,8 +16,8 @@ from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.faults import FaultLog, FaultRegister
 
 EXPIRED_CURE: Final = (
-    "Renew the contract in AWS Marketplace. A renewal is taken over without a restart; without one, each new pod is "
-    "denied."
+    "Renew the contract in AWS Marketplace. A renewal is taken over without a restart; until then license.on_expired "
+    "decides about each new pod."
 )
 EXPIRING_CURE: Final = "Renew the contract in AWS Marketplace before that; a renewal is taken over without a restart."
 TAKEN_CURE: Final = (

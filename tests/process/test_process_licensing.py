@@ -268,20 +268,40 @@ def test_lost_drawdown_waits_for_a_person(sites: "Sites", emulator: "Emulator") 
     assert 1 == held(emulator, "reports")
 
 
+def examine(site: "Site", **changes: Any) -> tuple[str, str]:
+    """Return what `doctor` says of the license."""
+    config = site.write(**changes)
+    done = subprocess.run(
+        [sys.executable, "-m", "sidecar", "doctor", "--json", "--config", str(config)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (check,) = (each for each in json.loads(done.stdout)["checks"] if each["name"] == "license")
+    return check["status"], check["found"]
+
+
 def test_doctor_judges_as_the_pod_does(site: "Site", emulator: "Emulator") -> None:
     """A Region that gives no answer is no fault while the other one has a good license."""
     grant(emulator)
-    config = site.write(**CONTRACT, marketplace={"region": "eu-west-1"})
     found = []
     for count in (1, 2):
         emulator.post("faults", operation="ListReceivedLicenses", fault="throttle", count=count)
-        done = subprocess.run(
-            [sys.executable, "-m", "sidecar", "doctor", "--json", "--config", str(config)],
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        (check,) = (each for each in json.loads(done.stdout)["checks"] if each["name"] == "license")
-        found.append((check["status"], "is good" in check["found"]))
+        status, words = examine(site, **CONTRACT, marketplace={"region": "eu-west-1"})
+        found.append((status, "is good" in words))
     assert [("ok", True), ("fail", False)] == found
+
+
+def test_doctor_judges_an_expired_license(site: "Site", emulator: "Emulator") -> None:
+    """With `on_expired: warn` an expired license is a warning if it granted what is required, else a fault."""
+    warn: dict[str, Any] = {**CONTRACT, "license": {"require": [{"name": "seats"}], "on_expired": "warn"}}
+    grant(emulator, entitlements=[USERS, USAGE])
+    change(emulator, "expire")
+    lesser = examine(site, **warn)
+    assert ("fail", True) == (lesser[0], "has no entitlement seats" in lesser[1])
+    expired = grant(emulator)["LicenseArn"]
+    emulator.post("licenses", action="expire", arn=expired)
+    full = examine(site, **warn)
+    assert ("warn", True) == (full[0], expired in full[1])
+    assert "fail" == examine(site, **CONTRACT)[0]

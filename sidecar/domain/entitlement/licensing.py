@@ -170,12 +170,11 @@ class Licensing:
 
     def _look_of_new(self, found: Survey, region: str, now: datetime) -> Self:
         """Judge a look without a good license, of a pod that was never admitted."""
-        policy = self.terms.policy
-        expired = found.best(Worth.EXPIRED)
-        if expired is not None and policy.on_expired is OnExpired.WARN and found.best(Worth.SUSPENDED) is None:
+        expired = right_of_expired(found, self.terms.policy)
+        if expired is not None:
             detail = "The license has expired, and the seller lets a pod start all the same."
-            proof = self._proof(expired[1], region, now, seated=True)
-            return self._granted(expired[1], proof, now, Reason.LICENSE_EXPIRED, detail)
+            proof = self._proof(expired, region, now, seated=True)
+            return self._granted(expired, proof, now, Reason.LICENSE_EXPIRED, detail)
         best = found.nearest()
         reason, detail = refusal(best, self.terms.sku, self.terms.policy)
         return self._moved(LicenseStanding.REFUSED, now, reason, detail, None if best is None else best[1])
@@ -313,6 +312,17 @@ def _describe(license_: License | None, policy: LicensePolicy) -> str:
     return "A good license of AWS Marketplace grants what the product requires."
 
 
+def right_of_expired(found: Survey, policy: LicensePolicy) -> License | None:
+    """Return the expired license by which a pod may start all the same; None if none lets it.
+
+    A license that is active now, or stopped, decides before it. One that never granted what is required gives no right.
+    """
+    if policy.on_expired is not OnExpired.WARN or found.best(Worth.LACKING, Worth.SUSPENDED) is not None:
+        return None
+    expired = (each for worth, each in reversed(found.found) if worth is Worth.EXPIRED)
+    return next((each for each in expired if not shortfall(each, policy)), None)
+
+
 def refusal(best: tuple[Worth, License] | None, sku: str, policy: LicensePolicy) -> tuple[Reason, str]:
     """Return why a look without a good license closes the gate.
 
@@ -328,7 +338,7 @@ def refusal(best: tuple[Worth, License] | None, sku: str, policy: LicensePolicy)
             reason, detail = Reason.LICENSE_SUSPENDED, f"{name} is {license_.status}."
         case Worth.EXPIRED:
             end = "" if license_.end is None else f" on {render(license_.end)}"
-            reason, detail = Reason.LICENSE_EXPIRED, f"{name} expired{end}."
+            reason, detail = Reason.LICENSE_EXPIRED, f"{name} expired{end}. {shortfall(license_, policy)}".rstrip()
         case Worth.PENDING if license_.received != "ACTIVE":
             reason, detail = Reason.LICENSE_PENDING, f"{name} waits: its grant is {license_.received}, not ACTIVE."
         case Worth.PENDING:

@@ -6,7 +6,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from sidecar.domain.entitlement.licenses import License, survey
-from sidecar.domain.entitlement.licensing import ADMIT_FOR, LicenseTerms, Licensing, judge, next_change
+from sidecar.domain.entitlement.licensing import (
+    ADMIT_FOR,
+    LicenseTerms,
+    Licensing,
+    judge,
+    next_change,
+    right_of_expired,
+)
 from sidecar.domain.entitlement.states import Reason, State
 from sidecar.domain.policy import OnExpired, OnTaken
 from tests.support.licenses import FEATURE, GOOD, HOLD_ONE, RENEWED, SKU, START, terms
@@ -18,6 +25,7 @@ SUSPENDED = replace(GOOD, status="SUSPENDED")
 EXPIRED = replace(GOOD, status="EXPIRED")
 LESSER = replace(RENEWED, arn="a lesser license", entitlements=(FEATURE,))
 """It never granted what is required."""
+LESSER_EXPIRED = replace(LESSER, status="EXPIRED")
 REGION = "eu-west-1"
 
 
@@ -197,6 +205,33 @@ def test_expired_license_admits_where_the_seller_wants() -> None:
         state(look(warned, over, at=HOUR), HOUR),
         state(look(restart(warned), over, at=HOUR), HOUR),
     ]
+
+
+@pytest.mark.parametrize(
+    ("licenses", "expected"),
+    [
+        ((LESSER_EXPIRED,), (State.DENIED, Reason.LICENSE_EXPIRED, None)),
+        ((EXPIRED, LESSER_EXPIRED), (State.ENTITLED, Reason.LICENSE_EXPIRED, EXPIRED)),
+        ((EXPIRED, LESSER), (State.DENIED, Reason.NO_LICENSE, None)),
+        ((EXPIRED, replace(LESSER, status="SUSPENDED")), (State.DENIED, Reason.LICENSE_SUSPENDED, None)),
+        ((EXPIRED, replace(RENEWED, received="PENDING_ACCEPT")), (State.ENTITLED, Reason.LICENSE_EXPIRED, EXPIRED)),
+    ],
+)
+def test_only_what_granted_enough_admits_late(
+    licenses: tuple[License, ...], expected: tuple[State, Reason, License | None]
+) -> None:
+    """`on_expired: warn` lets a pod in by a license that granted what is required, unless an active one decides."""
+    of = terms(on_expired=OnExpired.WARN)
+    found = look(begin(of), *licenses)
+    assert expected[:2] == state(found)
+    assert expected[2] is right_of_expired(survey(licenses, SKU, of.policy, START), of.policy)
+
+
+def test_expired_license_that_lacks_something_says_so() -> None:
+    """A renewal of the same contract would not open the gate, so the refusal names what the license lacks."""
+    detail = judge(look(begin(), LESSER_EXPIRED), START).detail
+    assert "expired" in detail
+    assert "has no entitlement users" in detail
 
 
 def test_license_ends_with_the_calendar() -> None:
