@@ -20,6 +20,7 @@ from sidecar.domain.entitlement.states import (
     Entitlement,
     LicenseEvidence,
     LicenseView,
+    Reason,
     State,
 )
 from sidecar.domain.metering.events import LedgerUnavailable
@@ -97,6 +98,9 @@ class LicenseKeeper:
         self._good: tuple[License, str] | None = None
         """The license of the last look that gives the right, and its Region."""
         self._find_at = clock.now()
+        self._recalled = False
+        self._kept: LicenseEvidence | None = None
+        """What the ledger has."""
         self._retries = RetrySchedule(random=random)
         # Of its own: what is retried is no fault yet, the entitlement is one once it is unavailable.
         self._trouble = FaultRegister(log)
@@ -148,9 +152,10 @@ class LicenseKeeper:
 
     async def run(self) -> None:
         """Look, prove and hold until cancelled; raises DeniedExit if the pod is denied and `on_denied` is exit."""
-        await self._recall()
         while True:
             try:
+                if not self._recalled:
+                    await self._recall()
                 wake = await self._turn()
             except LedgerUnavailable:
                 wake = self._clock.now() + FIRST_WAIT  # the ledger logs it
@@ -275,12 +280,22 @@ class LicenseKeeper:
         self._trouble.clear(name, self._clock.now())
 
     async def _recall(self) -> None:
+        """Take over what an earlier process left. Without it an answer of License Manager decides nothing.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be read.
+        """
         try:
             evidence = await self._store.load_license()
             await self.checkouts.load({required.name for required in self._policy.require if required.hold})
         except LedgerUnavailable as error:
-            self._log.error("license.evidence_not_read", detail=str(error))
-            return
+            if self._licensing.reason is not Reason.LEDGER_UNAVAILABLE:
+                self._log.error("license.evidence_not_read", detail=str(error))
+            detail = f"What the ledger has of the license cannot be read: {error}."
+            self._licensing = self._licensing.faulted(Reason.LEDGER_UNAVAILABLE, detail, self._clock.now())
+            self.changes.note()
+            raise
+        self._recalled, self._kept = True, evidence
         if evidence is not None:
             self._licensing = self._licensing.recalled(evidence)
             if self._licensing.evidence is not None:
@@ -288,15 +303,17 @@ class LicenseKeeper:
             self.changes.note()
 
     async def _move(self, licensing: Licensing) -> None:
-        before, self._licensing = self._licensing, licensing
+        self._licensing = licensing
         self._show()
         evidence = licensing.evidence
-        if evidence is None or evidence == before.evidence:
+        if evidence is None or evidence == self._kept:
             return
         try:
             await self._store.save_license(evidence)
         except LedgerUnavailable as error:
-            self._log.error("license.evidence_not_kept", detail=str(error))
+            self._log.error("license.evidence_not_kept", detail=str(error))  # the next look tries again
+        else:
+            self._kept = evidence
 
     def _show(self) -> None:
         """Bring what is shown, and the faults, up to date."""

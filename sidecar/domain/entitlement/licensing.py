@@ -84,10 +84,10 @@ class Licensing:
         return None if self.evidence is None else self.evidence.arn
 
     def recalled(self, evidence: LicenseEvidence) -> Self:
-        """An earlier process of this pod left `evidence`."""
+        """An earlier process of this pod left `evidence`. A fault before that does not make it count yet."""
         if (evidence.pod, evidence.sku) != (self.terms.pod, self.terms.sku):
             return self
-        return replace(self, evidence=evidence, remembered=True)
+        return replace(self, evidence=evidence, remembered=True, faulted_at=None)
 
     def looked(self, found: Survey, region: str, now: datetime) -> Self:
         """License Manager listed every license of the product, in each Region that may have one.

@@ -51,7 +51,7 @@ class Reason(StrEnum):
     INVALID_REGION = "invalid-region"  # not the Region that the pod runs in
     INVALID_USAGE_DIMENSION = "invalid-usage-dimension"  # asked by `check: meter` only
     DISABLED_API = "disabled-api"  # switched off in this Region
-    LEDGER_UNAVAILABLE = "ledger-unavailable"  # the start probe cannot be stored before it is sent
+    LEDGER_UNAVAILABLE = "ledger-unavailable"  # what the gate rests on cannot be stored or read
     NO_PROBE_SLOT = "no-probe-slot"  # the pod's own records take the hours in which a probe could lie
     SIGNATURE_INVALID = "signature-invalid"  # the answer is not AWS's, or not to this question
     LICENSED = "licensed"  # a good license grants what the product requires

@@ -18,7 +18,7 @@ from sidecar.marketplace.license_manager import (
 from sidecar.services.registrar import DeniedExit
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
-from tests.support.licenses import ARN, FEATURE, GOOD, LOOK_ONLY, RENEWED, USERS
+from tests.support.licenses import ARN, FEATURE, GOOD, HOLD_ONE, LOOK_ONLY, RENEWED, USERS
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock
@@ -290,3 +290,38 @@ async def test_ledger_that_fails_closes_nothing(clock: "ManualClock", world: Wor
     pod.store.failing = False
     await clock.advance(MINUTE)
     assert State.ENTITLED is pod.state()
+
+
+async def test_ledger_that_fails_at_the_start_forgets_nothing(
+    clock: "ManualClock", world: World, make_pod: MakePod
+) -> None:
+    """What an earlier process left is read before anything is asked: an expired license denies a pod without it."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    world.change(ARN, status="EXPIRED")
+    pod.store.failing = True
+    await pod.start()
+    await clock.advance(MINUTE)
+    assert (State.PENDING, Reason.LEDGER_UNAVAILABLE) == (pod.state(), pod.reason())
+    assert 1 == pod.events.count("license.evidence_not_read")
+    pod.store.failing = False
+    await clock.advance(MINUTE)
+    assert (State.ENTITLED, {"seats": 1}) == (pod.state(), pod.checkouts.held())
+
+
+async def test_evidence_is_kept_later(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A suspension that the ledger refused is written after the next look, so a restart cannot bypass it."""
+    world.grant(GOOD)
+    pod = await make_pod().start()
+    world.change(ARN, status="SUSPENDED")
+    pod.store.failing = True
+    await clock.advance(15 * MINUTE)
+    assert State.SUSPENDED is pod.state()
+    pod.store.failing = False
+    await clock.advance(5 * MINUTE)
+    assert pod.store.license is not None
+    assert pod.store.license.closed_at is not None
+    world.down = {HOME, REGION}
+    await pod.start()
+    await clock.advance(MINUTE)
+    assert State.PENDING is pod.state()
