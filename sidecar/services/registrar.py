@@ -123,6 +123,8 @@ class Registrar:
         self._attestor = Attestor(self._prover, log, monotonic)
         self._renewal = Renewal(self._prover, settings.remember_for, random, log)
         self._registration = _begin(settings, clock.now())
+        self._kept: Evidence | None = None
+        """What the ledger has, or what was recalled from it."""
         self._judged: tuple[Registration, Entitlement] | None = None
         self.entitled_once = False
         """Whether the pod has been entitled in this process's life."""
@@ -146,11 +148,8 @@ class Registrar:
     def entitlement(self) -> Entitlement:
         """Return the entitlement judged at this instant."""
         registration = self._registration
-        if (
-            self._judged is not None
-            and self._judged[0] is registration
-            and registration.standing is not Standing.ASKING
-        ):
+        asking = registration.standing is Standing.ASKING
+        if not asking and self._judged is not None and self._judged[0] is registration:
             return self._judged[1]  # time changes only an open question, and an app asks all the time
         entitlement = judge(registration, self._clock.now())
         self._judged = registration, entitlement
@@ -326,6 +325,7 @@ class Registrar:
         elif evidence is not None and self._prover.concerns(evidence):
             proved_at = self._proved_at(evidence, accepted_at)
             self._change(self._registration.recalled(evidence, self._settings.remember_for, proved_at))
+        self._kept = self._registration.evidence
 
     def _recall_probed(self, probe: SubscriptionProbe, evidence: Evidence | None, accepted_at: datetime | None) -> None:
         """Recall what AWS took of this pod, or the license that proved the subscription.
@@ -353,9 +353,8 @@ class Registrar:
         return accepted_at
 
     async def _move(self, registration: Registration) -> None:
-        before = self._registration.evidence
         self._change(registration)
-        if registration.evidence is not None and registration.evidence != before:
+        if registration.evidence is not None and registration.evidence != self._kept:
             await self._keep(registration.evidence)
 
     def _change(self, registration: Registration) -> None:
@@ -365,10 +364,13 @@ class Registrar:
     async def _keep(self, evidence: Evidence) -> None:
         """Store `evidence`, or what has replaced it while the store was busy; the entitlement holds without."""
         async with self._keeping:
+            evidence = self._registration.evidence or evidence
             try:
-                await self._store.save_evidence(self._registration.evidence or evidence)
+                await self._store.save_evidence(evidence)
             except LedgerUnavailable as error:
                 self._log.error("registration.evidence_not_kept", detail=str(error))
+            else:
+                self._kept = evidence
 
 
 def _begin(settings: RegistrarSettings, now: datetime) -> Registration:

@@ -178,6 +178,20 @@ async def test_refusal_beats_memory_for_ever(scene: "Scene") -> None:
     assert "registration.evidence_refused" not in scene.events()
 
 
+async def test_refusal_is_kept_later(scene: "Scene") -> None:
+    """A suspension that the ledger refused is written with AWS's next answer, so a restart cannot bypass it."""
+    registrar = await scene.start()
+    scene.shelf.full = True
+    await registrar.on_submission(accepted=False)
+    scene.shelf.full = False
+    await registrar.on_submission(accepted=False)
+    writes = scene.shelf.writes
+    await registrar.on_submission(accepted=False)
+
+    assert writes == scene.shelf.writes
+    assert State.SUSPENDED is (await scene.start()).entitlement().state
+
+
 async def test_full_disk(scene: "Scene") -> None:
     """Evidence that cannot be read or kept is logged; AWS's word counts all the same."""
     scene.shelf.full = True
