@@ -222,6 +222,20 @@ async def test_missing_license_takes_two_looks(clock: "ManualClock", world: Worl
     assert (State.SUSPENDED, Reason.NO_LICENSE) == (pod.state(), pod.reason())
 
 
+async def test_clock_step_between_two_looks(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A step forward brings the second look closer; the gate that it closes opens at the next look."""
+    world.grant(GOOD)
+    pod = await make_pod().start()
+    world.remove(ARN)
+    await clock.advance(15 * MINUTE)
+    clock.step(HOUR)
+    await clock.settle()
+    assert (State.SUSPENDED, Reason.NO_LICENSE) == (pod.state(), pod.reason())
+    world.grant(GOOD)
+    await clock.advance(5 * MINUTE)
+    assert State.ENTITLED is pod.state()
+
+
 async def test_expiry_while_running(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """Expiry leaves this pod entitled until it is replaced; a new pod is denied; a renewal is taken over."""
     end = clock.now() + HOUR
