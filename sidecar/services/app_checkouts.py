@@ -6,9 +6,9 @@ as unavailable; its repetition then continues without the app, and the same requ
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from sidecar.domain.entitlement.allowances import (
@@ -92,8 +92,8 @@ class AppCheckouts:
             known = await self._find(request.id)
             if known is not None and not _is_same(known, request):
                 raise CheckoutReused(f"the id {request.id} belongs to a checkout with other content; use another id")
-            if known is not None and known.state.live:
-                return await self._repeat(known), False
+            if known is not None and known.state.live and (repeated := await self._repeat(known)) is not None:
+                return repeated, False
             license_, entitlement = self._grant_of(request)
             token = str(uuid.uuid4())
             if request.drawdown:
@@ -152,12 +152,20 @@ class AppCheckouts:
         await self._checkouts.write_settled()
         return await self._store.list_checkouts(MOST_LISTED)
 
-    async def _repeat(self, known: Checkout) -> Checkout:
+    async def _repeat(self, known: Checkout) -> Checkout | None:
+        """Return a live checkout as AWS holds it; None if the app had left it and AWS holds it no more."""
         if known.state is CheckoutState.IN_DOUBT:
             raise CheckoutInDoubt(
                 f"AWS may or may not have drawn checkout {known.id}; an operator decides with `ledger resolve "
                 f"checkout-{known.seq}`"
             )
+        if known.is_left(self._clock.now()):
+            # The clock may be wrong. Without AWS's answer the seat is neither called held nor confirmed.
+            known = await self._answer_to(self._checkouts.confirm_held(CheckoutKind.APP, known.id), known.id)
+            if not known.state.live:
+                return None
+            if known.is_left(self._clock.now()):
+                raise LicenseUnavailable("License Manager has not answered; send the same request again")
         await self._checkouts.confirm_use(CheckoutKind.APP, known.id)
         if known.state is CheckoutState.HELD:
             return known
@@ -184,8 +192,11 @@ class AppCheckouts:
         return license_, granted
 
     async def _advance(self, id_: str) -> Checkout:
+        return await self._answer_to(self._checkouts.advance(CheckoutKind.APP, id_), id_)
+
+    async def _answer_to(self, calling: Coroutine[Any, Any, Checkout | None], id_: str) -> Checkout:
         """Make the call, and wait for its answer for a while; it continues without the request."""
-        call = asyncio.create_task(self._checkouts.advance(CheckoutKind.APP, id_), name="checkout")
+        call = asyncio.create_task(calling, name="checkout")
         self._calls.add(call)
         call.add_done_callback(self._forget)
         await asyncio.wait([call], timeout=ANSWER_WITHIN.total_seconds())

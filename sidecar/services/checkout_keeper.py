@@ -166,7 +166,7 @@ class CheckoutKeeper:
             return checkout
 
     async def confirm_held(self, kind: CheckoutKind, id_: str) -> Checkout | None:
-        """Extend a seat of an earlier process, or one in `unknown`, of a good license: AWS's answer is final."""
+        """Extend a seat although none is due, of a good license: AWS's answer is final."""
         key = (kind, id_)
         async with self._locks.setdefault(key, asyncio.Lock()):
             checkout = self._book.live.get(key)
@@ -224,12 +224,11 @@ class CheckoutKeeper:
         if checkout.settled_by(now) is not checkout:
             return now
         step = next_step(checkout, now)
-        dues = [checkout.expires_at] if step is None and checkout.expires_at is not None else []
-        if step is not None:
-            held = self._retries.not_before(_name(key))
-            # Set by a clock that has since gone back, it would delay the call by the size of that step.
-            dues.append(step[1] if held is None or held > now + LONGEST_WAIT else max(step[1], held))
-        return min(dues, default=None)
+        if step is None:
+            return None
+        held = self._retries.not_before(_name(key))
+        # Set by a clock that has since gone back, it would delay the call by the size of that step.
+        return step[1] if held is None or held > now + LONGEST_WAIT else max(step[1], held)
 
     async def _perform(self, step: CheckoutStep, key: Key) -> Checkout | None:
         """Make one call and store what it made of the checkout; None if it is to be tried again later."""
@@ -306,9 +305,12 @@ class CheckoutKeeper:
         return await self._lose(key, error)
 
     async def _lose(self, key: Key, error: MarketplaceError) -> Checkout:
-        entitlement = self._book.live[key].entitlement
-        self._log.warning("checkout.lost", kind=key[0], entitlement=entitlement, code=error.code, detail=str(error))
-        return await self._conclude(key, Checkout.lapsed, self._clock.now())
+        checkout, now = self._book.live[key], self._clock.now()
+        if not checkout.is_left(now):
+            self._log.warning(
+                "checkout.lost", kind=key[0], entitlement=checkout.entitlement, code=error.code, detail=str(error)
+            )
+        return await self._conclude(key, Checkout.lapsed, now)
 
     async def _answered(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
         if key[0] is not CheckoutKind.APP:

@@ -181,11 +181,10 @@ class Checkout:
             case CheckoutState.INTENDED if self.unanswered and self.drawdown:
                 return self if self._may_repeat_drawdown(now) else self.doubted(now)
             case CheckoutState.INTENDED if not self.wanted(now):
-                # The case before has every draw-down that AWS may have processed.
+                # The case before has every draw-down that AWS may have processed. A repetition after the seat's time
+                # could take another one, which is not wanted.
                 until = self.may_be_held_until()
                 return self.lapsed(now) if until is None or now >= until + MARGIN else self
-            case CheckoutState.HELD if not self.drawdown and not self.wanted(now):
-                return self.lapsed(now) if self.expires_at is not None and now >= self.expires_at else self
             case _:
                 return self
 
@@ -207,10 +206,16 @@ class Checkout:
             case CheckoutKind.APP:
                 return self.confirmed_at is not None and now < self.confirmed_at + IN_USE_FOR
 
+    def is_left(self, now: datetime) -> bool:
+        """Return whether the app has stopped using a held seat, and its time has passed, by this machine's clock."""
+        if self.state is not CheckoutState.HELD or self.drawdown or self.returning or self.wanted(now):
+            return False
+        return self.expires_at is None or now >= self.expires_at
+
     def is_over(self, now: datetime) -> bool:
         """Return whether AWS holds the seat no more, by this machine's clock; False for a draw-down.
 
-        The clock may be wrong, so only together with a refusal by AWS is a seat that is wanted lapsed.
+        The clock may be wrong, so only together with a refusal by AWS is a held seat lapsed.
         """
         until = None if self.drawdown else self.may_be_held_until()
         return until is not None and now >= until + MARGIN
@@ -238,6 +243,9 @@ def next_step(checkout: Checkout, now: datetime) -> tuple[CheckoutStep, datetime
             return CheckoutStep.CHECK_IN, now
         case CheckoutState.HELD if checkout.wanted(now):
             return CheckoutStep.EXTEND, _extension_due_at(checkout, now)
+        case CheckoutState.HELD:
+            # Not sooner: until then the app's late word keeps it. The clock may be wrong, so AWS is asked.
+            return CheckoutStep.CHECK_IN, checkout.expires_at or now
         case _:
             return None
 

@@ -134,13 +134,24 @@ def test_refused_drawdown_shows_a_clock_that_went_back() -> None:
     assert CheckoutState.IN_DOUBT is refused.settled_by(START + 34 * MINUTE).state
 
 
-def test_seat_of_app_lapses_without_its_word() -> None:
-    """A seat that the app has not confirmed for an hour is not extended, and lapses."""
+def test_seat_of_app_is_returned_without_its_word() -> None:
+    """A seat that the app has not confirmed for an hour is not extended, and returned at its end."""
     held = hold(BY_APP)
+    extended = held.extending(START + 30 * MINUTE).granted(GRANT, START + 30 * MINUTE)
     assert (CheckoutStep.EXTEND, START + 30 * MINUTE) == next_step(held, START + 59 * MINUTE)
-    assert None is next_step(held, START + HOUR)
-    assert CheckoutState.LAPSED is held.settled_by(START + HOUR).state
-    assert CheckoutState.HELD is held.confirmed(START + 50 * MINUTE).settled_by(START + HOUR).state
+    assert (CheckoutStep.CHECK_IN, START + 90 * MINUTE) == next_step(extended, START + HOUR)
+    assert (False, True) == (extended.is_left(START + 89 * MINUTE), extended.is_left(START + 90 * MINUTE))
+    assert not held.confirmed(START + 50 * MINUTE).is_left(START + HOUR)
+
+
+@pytest.mark.parametrize("checkout", [hold(BY_APP), hold().unwanted(), hold(BY_APP).unwanted()])
+def test_no_clock_ends_a_held_seat(checkout: Checkout) -> None:
+    """Only AWS's answer ends a held seat: by a clock that is ahead its time seems to have passed."""
+    now = START + 1000 * HOUR
+    assert checkout is checkout.settled_by(now)
+    step = next_step(checkout, now)
+    assert step is not None
+    assert (CheckoutStep.CHECK_IN, True) == (step[0], step[1] <= now)
 
 
 def test_probe_is_returned_immediately() -> None:

@@ -54,7 +54,7 @@ async def refusal(call: object) -> type[CheckoutRefused]:
 
 
 async def test_seat_lives_while_the_app_confirms(clock: "ManualClock", world: World, pod: Pod) -> None:
-    """A seat is extended while the app confirms it within an hour, and lapses without."""
+    """A seat is extended while the app confirms it within an hour, and ends without."""
     checkout, made = await pod.app.check_out(SEAT)
     assert (CheckoutState.HELD, True, 2) == (checkout.state, made, world.held("users"))
     for _ in range(6):
@@ -66,6 +66,48 @@ async def test_seat_lives_while_the_app_confirms(clock: "ManualClock", world: Wo
     assert [CheckoutState.LAPSED] == [each.state for each in await pod.app.listing()]
     assert CheckoutState.LAPSED is (await pod.app.confirm("session-1")).state
     assert (await pod.app.check_out(SEAT))[1]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_clock_ahead_for_a_moment_takes_no_seat_away(
+    clock: "ManualClock", world: World, pod: Pod, *, answers: bool
+) -> None:
+    """The same request gets its seat when the clock is right again: AWS has the old one back, or extends it."""
+    everything = replace(SEAT, count=500)
+    world.now = lambda: clock.now() - shift
+    shift = timedelta()
+    await pod.app.check_out(everything)
+    shift = 3 * HOUR
+    clock.step(shift)
+    world.down = set() if answers else {HOME, REGION}
+    pod.keeper.changes.wake()
+    await clock.settle()
+    clock.step(-shift)
+    shift, world.down = timedelta(), set()
+    checkout, made = await pod.app.check_out(everything)
+    assert (CheckoutState.HELD, answers, 500) == (checkout.state, made, world.held("users"))
+
+
+async def test_left_seat_is_no_loss(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """A seat that the app has left, and that AWS does not know any more, ends without a warning."""
+    await pod.app.check_out(SEAT)
+    world.down = {HOME, REGION}
+    await clock.advance(3 * HOUR)
+    world.down = set()
+    await clock.advance(2 * MINUTE)
+    assert [CheckoutState.LAPSED] == [each.state for each in await pod.app.listing()]
+    assert "checkout.lost" not in pod.events
+
+
+async def test_left_seat_is_asked_for_again(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """A seat whose return has no answer is not called held again before AWS has answered."""
+    await pod.app.check_out(SEAT)
+    world.down = {HOME, REGION}
+    await clock.advance(3 * HOUR)
+    assert LicenseUnavailable is await refusal(pod.app.check_out(SEAT))
+    world.down = set()
+    checkout, made = await pod.app.check_out(SEAT)
+    assert (CheckoutState.HELD, True, 2) == (checkout.state, made, world.held("users"))
 
 
 async def lapse_unwritten(clock: "ManualClock", pod: Pod) -> None:
