@@ -39,6 +39,7 @@ BEHAVIORS = {
     "unprocessed": frozenset({"BatchMeterUsage"}),  # every record comes back as unprocessed
     "no-record-id": _METERED,  # processed, but the answer lacks the metering record ids
     "no-token": _HELD,  # processed, but the answer lacks the consumption token
+    "partial": frozenset({"CheckoutLicense"}),  # processed, but the answer allows one less than was asked for
     "new-token": _EXTENDED,  # processed, and the consumption token is another one from now on
     "drop-new-token": _EXTENDED,  # as `new-token`, but the connection is closed without an answer
     "dry-run-success": frozenset({"MeterUsage"}),  # a dry run is answered by a plain success

@@ -153,7 +153,7 @@ class AppCheckouts:
         return await self._store.list_checkouts(MOST_LISTED)
 
     async def _repeat(self, known: Checkout) -> Checkout | None:
-        """Return a live checkout as AWS holds it; None if the app had left it and AWS holds it no more."""
+        """Return a live checkout as AWS holds it; None if it was left or is returned, and AWS holds it no more."""
         if known.state is CheckoutState.IN_DOUBT:
             raise CheckoutInDoubt(
                 f"AWS may or may not have drawn checkout {known.id}; an operator decides with `ledger resolve "
@@ -167,9 +167,10 @@ class AppCheckouts:
             if known.is_left(self._clock.now()):
                 raise LicenseUnavailable("License Manager has not answered; send the same request again")
         await self._checkouts.confirm_use(CheckoutKind.APP, known.id)
-        if known.state is CheckoutState.HELD:
+        if known.state is CheckoutState.HELD and not known.returning:
             return known
-        return self._held(await self._advance(known.id), known.entitlement)
+        after = await self._advance(known.id)
+        return None if known.returning and not after.state.live else self._held(after, known.entitlement)
 
     def _grant_of(self, request: CheckoutRequest) -> tuple[License, LicenseEntitlement]:
         """Return what a checkout may take from, by the last look."""
@@ -211,13 +212,13 @@ class AppCheckouts:
 
     def _held(self, checkout: Checkout, entitlement: str) -> Checkout:
         match checkout.state:
-            case CheckoutState.HELD:
+            case CheckoutState.HELD if not checkout.returning:
                 return checkout
             case CheckoutState.REFUSED:
                 raise SeatsTaken(f"none of {entitlement} is left at the moment")
             case CheckoutState.IN_DOUBT:
                 raise CheckoutInDoubt(f"AWS may or may not have drawn checkout {checkout.id}; an operator decides")
-            case CheckoutState.INTENDED | CheckoutState.LAPSED | CheckoutState.RETURNED:
+            case CheckoutState.INTENDED | CheckoutState.HELD | CheckoutState.LAPSED | CheckoutState.RETURNED:
                 raise LicenseUnavailable("License Manager has not answered; send the same request again")
 
     async def _find(self, id_: str) -> Checkout | None:

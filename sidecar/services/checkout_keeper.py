@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, CheckoutStep, Grant, next_step
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.ports import Clock
-from sidecar.marketplace.errors import MarketplaceError, Taken
+from sidecar.marketplace.errors import MarketplaceError, Taken, UnknownAnswer
 from sidecar.marketplace.license_manager import (
     InvalidParameterValueException,
     LicenseManagerError,
@@ -269,9 +269,29 @@ class CheckoutKeeper:
                 # The app may have given it up during the call.
                 regions = _elsewhere(error, regions) if current.settled_by(now) is current else []
             else:
+                if grant.in_part:
+                    return await self._refuse_part(key, grant)
                 return await self._answered(key, Checkout.granted, grant, self._clock.now())
         # Where the Region that lists the license has refused, another one that cannot be reached adds nothing.
         return await self._conclude(key, Checkout.refused, self._clock.now()) if refused else None
+
+    async def _refuse_part(self, key: Key, grant: Grant) -> Checkout | None:
+        """Return seats of which AWS allows only a part; None while it may hold them. A draw-down is in doubt."""
+        error: MarketplaceError = UnknownAnswer("AWS allows only a part of what was asked for")
+        self._fail(key, error)
+        checkout = self._book.live[key]
+        self._log.warning("checkout.partial", kind=key[0], entitlement=checkout.entitlement, count=checkout.count)
+        if checkout.drawdown:
+            return await self._conclude(key, Checkout.granted_in_part, grant, self._clock.now())
+        checkout = await self._book.change(key, Checkout.granted_in_part, grant, self._clock.now())
+        try:
+            await self._service.check_in(checkout)
+        except _GONE:
+            pass
+        except MarketplaceError as unreturned:
+            self.errors[key] = unreturned
+            return None
+        return await self._conclude(key, Checkout.refused, self._clock.now())
 
     async def _call(self, key: Key, call: Call, *, final: bool) -> Checkout | None:
         earlier = self._book.live[key].attempted_at

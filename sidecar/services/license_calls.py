@@ -56,12 +56,15 @@ class LicenseCalls:
                 client_token=checkout.client_token,
             )
         )
-        if all(each.name != checkout.entitlement for each in answer.entitlements_allowed):
+        allowed = [each for each in answer.entitlements_allowed if each.name == checkout.entitlement]
+        if not allowed:
             raise UnknownAnswer(f"the answer does not allow {checkout.entitlement}", request_id=answer.request_id)
         time_to_live = None
         if answer.issued_at is not None and answer.expiration is not None and answer.expiration > answer.issued_at:
             time_to_live = answer.expiration - answer.issued_at
-        return Grant(answer.license_consumption_token or "", time_to_live, answer.license_arn)
+        # AWS's documents do not state whether it ever allows a part.
+        in_part = all(_is_below(each.value, checkout.count) for each in allowed)
+        return Grant(answer.license_consumption_token or "", time_to_live, answer.license_arn, in_part=in_part)
 
     async def extend(self, checkout: Checkout) -> Grant:
         """Hold a seat for longer; raises MarketplaceError."""
@@ -75,6 +78,11 @@ class LicenseCalls:
         """Return a seat; raises MarketplaceError."""
         client = await self._connect(checkout.region)
         await client.check_in_license(CheckInLicenseRequest(license_consumption_token=checkout.consumption_token or ""))
+
+
+def _is_below(value: str | None, count: int | None) -> bool:
+    """Return whether an allowed value is given and is less than what was asked for; 0 is that of an unlimited one."""
+    return count is not None and value is not None and value.isdecimal() and 0 < int(value) < count
 
 
 def _license(found: GrantedLicense) -> License:

@@ -117,7 +117,8 @@ class LicenseProver:
         if self._checkouts.find(*key) is None:
             await self._intend(CheckoutKind.SEAT, license_, granted, required.hold)
         after = await self._checkouts.advance(*key)
-        return CheckoutState.INTENDED if after is None else after.state
+        # One that AWS has allowed only in part is held until its return is answered.
+        return CheckoutState.INTENDED if after is None or (after.returning and after.state.live) else after.state
 
     async def _intend(
         self, kind: CheckoutKind, license_: License, entitlement: LicenseEntitlement, count: int

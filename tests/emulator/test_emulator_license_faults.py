@@ -103,6 +103,14 @@ def test_token_is_withheld(licensed: "RunningEmulator", connect: "Connect") -> N
     assert 1 == len(licensed.get("checkouts")["checkouts"])
 
 
+def test_part_is_allowed(licensed: "RunningEmulator", connect: "Connect") -> None:
+    """With partial the answer allows one less than was asked for, and the repetition allows all of it."""
+    client = connect(licensed, service="license-manager")
+    licensed.post("faults", operation="CheckoutLicense", fault="partial")
+    allowed = [check_out(client, "t-1", ("users", "Count", "2"))["EntitlementsAllowed"][0]["Value"] for _ in range(2)]
+    assert ["1", "2"] == allowed
+
+
 def test_rate_is_limited(start: "Start", connect: "Connect") -> None:
     """With quotas each operation has its own rate, in License Manager's own words."""
     emulator = start(quotas=True)

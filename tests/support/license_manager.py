@@ -83,6 +83,8 @@ class World:
     redirects: dict[str, str] = field(default_factory=dict)
     new_tokens: bool = False
     """An extension returns another token, and the old one is not known any more."""
+    most_allowed: int | None = None
+    """The largest value that an answer to a checkout allows, whatever was asked for."""
     calls: list[tuple[str, str]] = field(default_factory=list)
     """Region and operation."""
     checkouts: list[CheckoutLicenseRequest] = field(default_factory=list)
@@ -195,9 +197,13 @@ class _Region:
         raise NoEntitlementsAllowedException("no entitlements allowed")
 
     def _answer(self, token: str, seat: Seat) -> CheckoutLicenseResponse:
+        most = self._world.most_allowed
         return CheckoutLicenseResponse(
             license_consumption_token=token,
-            entitlements_allowed=seat.request.entitlements,
+            entitlements_allowed=tuple(
+                each if most is None or each.value is None else replace(each, value=str(min(int(each.value), most)))
+                for each in seat.request.entitlements
+            ),
             issued_at=seat.issued_at,
             expiration=seat.expires_at,
             license_arn=seat.arn,

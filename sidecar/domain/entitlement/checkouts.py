@@ -59,6 +59,8 @@ class Grant:
     time_to_live: timedelta | None = None
     """None where the answer does not give it."""
     arn: str | None = None
+    in_part: bool = False
+    """AWS allows fewer than were asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,11 +138,15 @@ class Checkout:
             expires_at=None if self.drawdown else asked_at + time_to_live,
         )
 
+    def granted_in_part(self, grant: Grant, now: datetime) -> Self:
+        """AWS holds fewer than were asked for: seats are to be returned, and a draw-down is in doubt."""
+        return self.doubted(now) if self.drawdown else self.granted(grant, now).unwanted()
+
     def refused(self, now: datetime) -> Self:
-        """AWS answered that it grants nothing. A draw-down that an earlier attempt may have made is in doubt."""
+        """AWS grants nothing, or not enough. A draw-down that an earlier attempt may have made is in doubt."""
         if self.drawdown and self.unanswered > 1:
             return self.doubted(now)
-        return replace(self, state=CheckoutState.REFUSED, unanswered=0, settled_at=now)
+        return replace(self, state=CheckoutState.REFUSED, consumption_token=None, unanswered=0, settled_at=now)
 
     def extending(self, now: datetime) -> Self:
         """An extension or a return is about to be sent."""

@@ -50,6 +50,10 @@ async def fill_answer(service: Service, call: Call, answer: CallAnswer) -> None:
     _answer_request(service, call, members, answer)
     if call.fault == "no-token":
         answer.result.pop("LicenseConsumptionToken", None)
+    if call.fault == "partial":
+        for each in answer.result["EntitlementsAllowed"]:
+            if each.get("Value", "").isdecimal():
+                each["Value"] = str(max(int(each["Value"]) - 1, 1))
 
 
 def _check_call(service: Service, call: Call) -> None:

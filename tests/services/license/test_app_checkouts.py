@@ -198,6 +198,50 @@ async def test_silence_is_unavailable_and_repeated(clock: "ManualClock", world: 
     assert (CheckoutState.HELD, False, 2) == (checkout.state, made, world.held("users"))
 
 
+async def test_part_of_the_seats_is_given_back(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """Fewer seats than were asked for are refused as taken, and AWS has its part back."""
+    world.most_allowed = 1
+    assert SeatsTaken is await refusal(pod.app.check_out(SEAT))
+    assert (0, [CheckoutState.REFUSED]) == (world.held("users"), [each.state for each in await pod.app.listing()])
+    world.troubles.extend([None, Trouble.UNSENT])
+    assert LicenseUnavailable is await refusal(pod.app.check_out(SEAT))
+    world.most_allowed = None
+    assert (CheckoutState.HELD, True) == ((found := await pod.app.check_out(SEAT))[0].state, found[1])
+    assert 2 == world.held("users")
+
+
+async def test_zero_is_no_part(world: World, pod: Pod) -> None:
+    """AWS documents 0 as the value of an unlimited entitlement, so it refuses nothing."""
+    world.most_allowed = 0
+    assert CheckoutState.HELD is (await pod.app.check_out(SEAT))[0].state
+
+
+async def test_part_of_the_seats_is_returned_later(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """A part whose return has no answer is never called held, and its return is repeated."""
+    world.most_allowed = 1
+    world.troubles.extend([None, Trouble.DROPPED])
+    assert LicenseUnavailable is await refusal(pod.app.check_out(SEAT))
+    await clock.advance(MINUTE)
+    assert (0, [CheckoutState.RETURNED]) == (world.held("users"), [each.state for each in await pod.app.listing()])
+
+
+async def test_drawdown_in_part_waits_for_a_person(world: World, pod: Pod) -> None:
+    """What AWS has drawn in part is neither held nor drawn again."""
+    world.most_allowed = 1
+    for _ in range(2):
+        assert CheckoutInDoubt is await refusal(pod.app.check_out(replace(ORDER, count=2)))
+    assert 1 == len(world.checkouts) - 1  # the proof at the start is one, too
+
+
+async def test_given_up_seat_is_taken_anew(world: World, pod: Pod) -> None:
+    """A seat whose return has no answer is not called held to the app that asks for it again."""
+    await pod.app.check_out(SEAT)
+    world.troubles.append(Trouble.UNSENT)
+    assert LicenseUnavailable is await refusal(pod.app.give_back("session-1"))
+    checkout, made = await pod.app.check_out(SEAT)
+    assert (CheckoutState.HELD, False, True, 2) == (checkout.state, checkout.returning, made, world.held("users"))
+
+
 async def test_lost_return_is_repeated(clock: "ManualClock", world: World, pod: Pod) -> None:
     """A return without an answer is repeated by the sidecar, and the seat is not extended meanwhile."""
     await pod.app.check_out(SEAT)

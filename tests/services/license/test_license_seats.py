@@ -157,6 +157,24 @@ async def test_waiting_for_a_seat(clock: "ManualClock", world: World, make_pod: 
     assert State.ENTITLED is new.state()
 
 
+@pytest.mark.parametrize("returned", [True, False])
+async def test_part_of_the_seats_is_no_seat(
+    clock: "ManualClock", world: World, make_pod: MakePod, *, returned: bool
+) -> None:
+    """A pod that AWS allows fewer seats than it requires counts as one that got none, and AWS has them back."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=3),)))
+    world.most_allowed = 1
+    world.troubles.extend([None, None] if returned else [None, None, Trouble.UNSENT])
+    hold_three = LicensePolicy(require=(RequiredEntitlement("seats", 3),), on_taken=OnTaken.WAIT)
+    pod = await make_pod(hold_three).start()
+    await clock.advance(10 * MINUTE)
+    assert (State.PENDING, Reason.SEATS_TAKEN, 0) == (pod.state(), pod.reason(), world.held("seats"))
+    assert len(world.checkouts) < 40  # a wait that grows to a minute lies between them
+    world.most_allowed = None
+    await clock.advance(2 * MINUTE)
+    assert (State.ENTITLED, 3) == (pod.state(), world.held("seats"))
+
+
 async def test_lost_extension_then_the_old_token(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """A lost extension is repeated with the old token; if AWS does not know it, the seat is lost, not the right."""
     world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=2),)))
