@@ -74,10 +74,11 @@ def test_examples_are_valid() -> None:
     ]
     for holder in holders:
         for media in holder.get("content", {}).values():
-            if "example" in media:
-                _validator(document, media["schema"]).validate(media["example"])
+            named = [each["value"] for each in media.get("examples", {}).values()]
+            for example in [media["example"], *named] if "example" in media else named:
+                _validator(document, media["schema"]).validate(example)
                 checked += 1
-    assert checked >= 9
+    assert checked >= 10
 
 
 async def test_every_get_keeps_its_schema(api: Api) -> None:
