@@ -1,19 +1,19 @@
-"""Which pod this is: the downward API's POD_UID, else the UID in the web-identity token, else the ARN of the ECS task.
+"""Which pod this is: the downward API's POD_UID, else the UID in a token from EKS, else the ARN of the ECS task.
 
-AWS deduplicates by this identity, so a wrong one is worse than none. It is an error if ECS names a metadata endpoint
-that gives no identity, if POD_UID is not a UID or contradicts the token, and if a pod of a cluster has neither: an
-identity from the ledger would be the same for every pod on that volume. A process that is neither pod nor task has no
-identity here; its ledger keeps one.
+AWS deduplicates by this identity, and the ledger keeps proof by it, so a wrong one is worse than none. It is an error
+if ECS names a metadata endpoint that gives no identity, if POD_UID is not a UID, if it and the tokens contradict each
+other, and if a pod of a cluster has none of them: an identity from the ledger would be the same for every pod on that
+volume. A process that is neither pod nor task has no identity here; its ledger keeps one.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from sidecar.adapters.task_metadata import NoTaskArn, Pace, task_arn
-from sidecar.domain.web_identity import TOKEN_VARIABLE, pod_of_claims, read_claims
+from sidecar.domain.web_identity import POD_IDENTITY_VARIABLE, TOKEN_VARIABLE, pod_of_claims, read_claims
 
 POD_UID = "POD_UID"
 POD_UID_CURE = "Take POD_UID from the downward API: fieldRef with fieldPath metadata.uid."
@@ -31,16 +31,20 @@ class PodSource(StrEnum):
 
     DOWNWARD_API = "downward-api"
     WEB_IDENTITY = "web-identity"
+    POD_IDENTITY = "pod-identity"
     ECS_TASK = "ecs-task"
     LEDGER = "ledger"
 
 
 @dataclass(frozen=True, slots=True)
 class PodIdentity:
-    """The pod or task that AWS meters."""
+    """The pod or task that AWS meters or licenses."""
 
     uid: str
     source: PodSource
+
+
+_TOKENS = ((TOKEN_VARIABLE, PodSource.WEB_IDENTITY), (POD_IDENTITY_VARIABLE, PodSource.POD_IDENTITY))
 
 
 class PodUnknown(Exception):
@@ -64,20 +68,17 @@ def pod_identity(environ: Mapping[str, str], pace: Pace | None = None) -> PodIde
         pace: How requests to the ECS metadata endpoint are retried; by default for 20 seconds.
 
     Raises:
-        PodRefused: POD_UID is not a UID, or contradicts the web-identity token; or this is a pod and neither names it.
+        PodRefused: POD_UID is not a UID; it and the tokens contradict each other; or this is a pod and none names it.
         PodUnknown: The ECS metadata endpoint is named and gives no task ARN within that time.
     """
-    uid, of_token = given_uid(environ), _uid_of_token(environ)
-    if uid is not None and of_token is not None and uid != of_token:
-        raise PodRefused(
-            f"POD_UID is {uid}, but the web-identity token in {environ[TOKEN_VARIABLE]} is of pod {of_token}; "
-            "AWS counts usage by the pod of the token",
-            POD_UID_CURE,
-        )
-    if uid is not None:
-        return PodIdentity(uid, PodSource.DOWNWARD_API)
-    if of_token is not None:
-        return PodIdentity(of_token, PodSource.WEB_IDENTITY)
+    named = list(_named(environ))
+    if named:
+        first, identity = named[0]
+        for place, other in named[1:]:
+            if other.uid != identity.uid:
+                detail = f"{first} {identity.uid}, but {place} {other.uid}; usage and seats count by pod"
+                raise PodRefused(detail, POD_UID_CURE)
+        return identity
     base = environ.get(_METADATA, "").strip()
     if base:
         try:
@@ -87,7 +88,7 @@ def pod_identity(environ: Mapping[str, str], pace: Pace | None = None) -> PodIde
     if environ.get(_CLUSTER, "").strip():
         state = "empty" if POD_UID in environ else "not set"
         raise PodRefused(
-            f"POD_UID is {state} and no web-identity token names the pod, but {_CLUSTER} is set, so this is a pod. "
+            f"POD_UID is {state} and no token names the pod, but {_CLUSTER} is set, so this is a pod. "
             "Without its UID the next pod on this ledger would count as the same one, and usage could be billed twice",
             f"{POD_UID_CURE} Or annotate the service account with eks.amazonaws.com/role-arn: EKS then projects "
             "a web-identity token that names the pod.",
@@ -113,11 +114,16 @@ def given_uid(environ: Mapping[str, str]) -> str | None:
     return text
 
 
-def _uid_of_token(environ: Mapping[str, str]) -> str | None:
-    """Return the pod that the web-identity token names; None without a token, or where it cannot be read."""
-    path = environ.get(TOKEN_VARIABLE, "")
-    try:
-        claims = read_claims(Path(path).read_text(encoding="utf-8")) if path else None
-    except (OSError, ValueError):
-        return None
-    return None if claims is None else pod_of_claims(claims)
+def _named(environ: Mapping[str, str]) -> Iterator[tuple[str, PodIdentity]]:
+    """Yield each identity that is given, with its place in words. A token that cannot be read names no pod."""
+    uid = given_uid(environ)
+    if uid is not None:
+        yield "POD_UID is", PodIdentity(uid, PodSource.DOWNWARD_API)
+    for variable, source in _TOKENS:
+        path = environ.get(variable, "")
+        try:
+            claims = read_claims(Path(path).read_text(encoding="utf-8")) if path else None
+        except (OSError, ValueError):
+            continue
+        if claims is not None and (of_token := pod_of_claims(claims)) is not None:
+            yield f"the token in {path} is of pod", PodIdentity(of_token, source)

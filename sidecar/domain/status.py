@@ -191,7 +191,7 @@ class Status:
     oldest_unsent_hour: datetime | None
     pod: str
     pod_source: str
-    """downward-api | web-identity | ecs-task | ledger."""
+    """downward-api | web-identity | pod-identity | ecs-task | ledger."""
     region: str | None
     credentials: str | None
     """Which identity signs: irsa, ecs-task-role, static-keys, ..."""

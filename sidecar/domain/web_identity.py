@@ -1,4 +1,4 @@
-"""The claims of a token of the pod's service account, such as the web-identity token that EKS projects into a pod.
+"""The claims of the tokens of the pod's service account that EKS projects into a pod for its access to AWS.
 
 Reads them without verifying them, because only AWS has the cluster's key.
 """
@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 TOKEN_VARIABLE = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - the name of a variable
-"""Names the token's file."""
+"""Names the file of the web-identity token."""
+POD_IDENTITY_VARIABLE = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
+"""Names the file of the token of EKS Pod Identity."""
 _ACCOUNT = "system:serviceaccount:"
 
 

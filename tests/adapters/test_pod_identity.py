@@ -98,11 +98,16 @@ def test_neither_leaves_it_to_ledger(environ: dict[str, str]) -> None:
 IN_CLUSTER = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
 
 
-def project(folder: Path, claims: object) -> dict[str, str]:
-    """Write a web-identity token with such claims; what names it."""
+WEB_IDENTITY = "AWS_WEB_IDENTITY_TOKEN_FILE"
+POD_IDENTITY = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"
+TOKENS = [(WEB_IDENTITY, PodSource.WEB_IDENTITY), (POD_IDENTITY, PodSource.POD_IDENTITY)]
+
+
+def project(folder: Path, claims: object, variable: str = WEB_IDENTITY) -> dict[str, str]:
+    """Write a service account's token with such claims; what names it."""
     body = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     (folder / "token").write_text(f"e30.{body}.c2ln\n", encoding="ascii")
-    return {"AWS_WEB_IDENTITY_TOKEN_FILE": str(folder / "token")}
+    return {variable: str(folder / "token")}
 
 
 def pod_claims(uid: object) -> object:
@@ -110,13 +115,17 @@ def pod_claims(uid: object) -> object:
     return {"sub": "system:serviceaccount:shop:app", "kubernetes.io": {"pod": {"name": "app-0", "uid": uid}}}
 
 
+@pytest.mark.parametrize(("variable", "source"), TOKENS)
 @pytest.mark.parametrize("uid", [None, "", " "])
-def test_token_names_the_pod(tmp_path: Path, metadata: Metadata, uid: str | None) -> None:
-    """Without POD_UID the pod is that of the web-identity token, in a cluster and elsewhere, before any ECS task."""
+def test_token_names_the_pod(
+    tmp_path: Path, metadata: Metadata, uid: str | None, variable: str, source: PodSource
+) -> None:
+    """Without POD_UID the pod is that of its token, in a cluster and elsewhere, before any ECS task."""
     given = {} if uid is None else {"POD_UID": uid}
-    environ = {**project(tmp_path, pod_claims("u-1")), **given, "ECS_CONTAINER_METADATA_URI_V4": metadata.url}
-    assert PodIdentity("u-1", PodSource.WEB_IDENTITY) == pod_identity(environ)
-    assert PodIdentity("u-1", PodSource.WEB_IDENTITY) == pod_identity({**environ, **IN_CLUSTER})
+    token = project(tmp_path, pod_claims("u-1"), variable)
+    environ = {**token, **given, "ECS_CONTAINER_METADATA_URI_V4": metadata.url}
+    assert PodIdentity("u-1", source) == pod_identity(environ)
+    assert PodIdentity("u-1", source) == pod_identity({**environ, **IN_CLUSTER})
     assert [] == metadata.asked
 
 
@@ -141,12 +150,24 @@ def test_unreadable_token_names_nobody(tmp_path: Path, content: bytes | None) ->
     assert PodIdentity("u-1", PodSource.DOWNWARD_API) == pod_identity({**environ, **IN_CLUSTER, "POD_UID": "u-1"})
 
 
-def test_contradiction_is_refused(tmp_path: Path) -> None:
-    """A POD_UID that differs from the UID in the token is refused with both; the same one in both is the pod."""
-    environ = project(tmp_path, pod_claims("u-1"))
+@pytest.mark.parametrize(("variable", "_"), TOKENS)
+def test_contradiction_is_refused(tmp_path: Path, variable: str, _: PodSource) -> None:
+    """A POD_UID that differs from the UID in a token is refused with both; the same one in both is the pod."""
+    environ = project(tmp_path, pod_claims("u-1"), variable)
     assert PodIdentity("u-1", PodSource.DOWNWARD_API) == pod_identity({**environ, "POD_UID": "u-1"})
     with pytest.raises(PodRefused, match=r"POD_UID is u-2, .*/token is of pod u-1; .* fieldPath metadata\.uid\.$"):
         pod_identity({**environ, "POD_UID": "u-2"})
+
+
+def test_tokens_of_two_pods_are_refused(tmp_path: Path) -> None:
+    """Without POD_UID, too, tokens of two pods name none of them."""
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    environ = project(folders[0], pod_claims("u-1"))
+    other = project(folders[1], pod_claims("u-2"), POD_IDENTITY)
+    with pytest.raises(PodRefused, match=r"^the token in .*/one/token is of pod u-1, but .* is of pod u-2; "):
+        pod_identity({**environ, **other})
 
 
 @pytest.mark.parametrize("given", [{}, {"POD_UID": ""}, {"POD_UID": "  "}])

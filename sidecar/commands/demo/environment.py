@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sidecar.domain.web_identity import TOKEN_VARIABLE
+from sidecar.domain.web_identity import POD_IDENTITY_VARIABLE, TOKEN_VARIABLE
 from sidecar.http_client import Listener, Response
 
 _POD = "demo-pod"
@@ -144,7 +144,7 @@ def wait_for(what: str, read: Callable[[], Any]) -> Any:
 
 def _environment() -> dict[str, str]:
     """Return this process's environment with a pod identity of its own, also where it runs in a pod."""
-    kept = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    kept = {name: value for name, value in os.environ.items() if name not in {TOKEN_VARIABLE, POD_IDENTITY_VARIABLE}}
     return {**kept, "POD_UID": _POD}
 
 
