@@ -1,14 +1,11 @@
 """Names: digits stay text, and a name that the API server refuses fails when the chart renders."""
 
 import re
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.chart.published import published
 from tests.support.rendering import (
-    CHARTS,
     NEWEST,
     PRODUCT,
     SIDECAR,
@@ -41,12 +38,6 @@ _DIGITS: Values = merge(
 )
 
 
-def render(helm: Helm, chart: str, values: Values, release: str) -> list[dict[str, Any]]:
-    """Return the objects of a release with a name of its own, in the namespace 77."""
-    command = ("template", release, str(CHARTS / chart), "--namespace", "77", "--kube-version", NEWEST)
-    return [one for one in yaml.safe_load_all(helm.call(*command, values=values)) if one]
-
-
 def names(value: object) -> list[object]:
     """Return every value of a key that holds a name or a label, wherever it is."""
     found: list[object] = []
@@ -72,7 +63,7 @@ def test_digits_stay_text(helm: Helm, release: str, kind: str) -> None:
     if kind == "StatefulSet":
         claim = {"volume": "claimTemplate", "claimTemplate": {"storageClassName": "55"}}
         values = merge(values, sidecar(ledger=claim))
-    objects = render(helm, "marketplace-product", values, release)
+    objects = helm.render_release("marketplace-product", values, release)
     assert [] == [name for name in names(objects) if not isinstance(name, str)]
     assert [] == [fault for one in objects for fault in published(NEWEST).faults(one)]
     assert {"77"} == {one["metadata"]["namespace"] for one in objects}
@@ -81,7 +72,7 @@ def test_digits_stay_text(helm: Helm, release: str, kind: str) -> None:
 
 def test_example_takes_digits(helm: Helm) -> None:
     """The example's objects are named by `fullnameOverride`, and its labels stay text."""
-    objects = render(helm, "example", merge(SIDECAR, {"fullnameOverride": "shop"}), "2048")
+    objects = helm.render_release("example", merge(SIDECAR, {"fullnameOverride": "shop"}), "2048")
     assert [] == [name for name in names(objects) if not isinstance(name, str)]
     assert "2048" == pod_template(objects)["metadata"]["labels"]["marketplace-sidecar/release"]
     assert "shop" == only(objects, "Service")["metadata"]["name"]
@@ -101,18 +92,18 @@ def test_refused_name_fails(helm: Helm, chart: str, changes: Values, release: st
     """A name that the API server refuses fails with the cure, and the cure works."""
     values = merge(PRODUCT if chart == "marketplace-product" else SIDECAR, changes)
     with pytest.raises(Refused) as refused:
-        render(helm, chart, values, release)
+        helm.render_release(chart, values, release)
     (problem,) = refused.value.problems
     assert problem.startswith("fullnameOverride: ")
     assert expected in problem
     assert problem.endswith("set fullnameOverride to such a name")
-    assert render(helm, chart, merge(values, {"fullnameOverride": "shop"}), release)
+    assert helm.render_release(chart, merge(values, {"fullnameOverride": "shop"}), release)
 
 
 @pytest.mark.parametrize("release", ["my.shop", "s" * 53, "2048"])
 def test_taken_name_renders(helm: Helm, release: str) -> None:
     """A name that is valid for a Deployment alone renders."""
-    assert render(helm, "marketplace-product", PRODUCT, release)
+    assert helm.render_release("marketplace-product", PRODUCT, release)
 
 
 @pytest.mark.parametrize(
@@ -128,4 +119,4 @@ def test_taken_name_renders(helm: Helm, release: str) -> None:
 def test_refused_reference_fails(helm: Helm, changes: Values) -> None:
     """A value that names an object has to be a name that an object can have."""
     with pytest.raises(Refused, match="does not match pattern"):
-        render(helm, "marketplace-product", merge(PRODUCT, changes), "shop")
+        helm.render_release("marketplace-product", merge(PRODUCT, changes), "shop")

@@ -96,6 +96,11 @@ class Helm:
         """Return the objects that a chart makes."""
         return [one for one in yaml.safe_load_all(self.template(chart, values, kubernetes=kubernetes)) if one]
 
+    def render_release(self, chart: str | Path, values: Values, release: str) -> list[dict[str, Any]]:
+        """Return the objects of a release with a name of its own, in the namespace 77."""
+        command = ("template", release, str(CHARTS / chart), "--namespace", "77", "--kube-version", NEWEST)
+        return [one for one in yaml.safe_load_all(self.call(*command, values=values)) if one]
+
 
 def provide_helm() -> Path:
     """Return the machine's helm 3, else one built from source into the user's cache, where it stays."""

@@ -1,3 +1,3 @@
 {{- define "example.name" -}}
-{{- .Values.fullnameOverride | default .Release.Name -}}
+{{- .Values.fullnameOverride | default (include "marketplace-sidecar.instance" .) -}}
 {{- end }}

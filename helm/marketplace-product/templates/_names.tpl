@@ -1,5 +1,5 @@
 {{- define "marketplace-product.name" -}}
-{{- .Values.fullnameOverride | default .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | default (include "marketplace-sidecar.instance" .) | trunc 63 | trimSuffix "-" -}}
 {{- end }}
 
 {{- define "marketplace-product.selector" -}}

@@ -3,12 +3,31 @@ Names and labels. Every template here takes the root context of the chart that d
 `.Values.sidecar`. The label is what the NetworkPolicy, the PodMonitor and a person select the pods by.
 */}}
 
+{{/*
+The name of the one product: the release's name, and for a product in an umbrella chart also the names of the charts on
+the way to it, an alias in place of a name. At most 53 characters, as a release's name has. A digest keeps names apart
+that were cut, have characters that Kubernetes refuses, or join in more than one way.
+*/}}
+{{- define "marketplace-sidecar.instance" -}}
+{{- $path := splitList "/charts/" (trimSuffix "/templates" .Template.BasePath) | rest -}}
+{{- $given := prepend $path .Release.Name | join "-" -}}
+{{- $name := $given -}}
+{{- if $path -}}
+{{- $name = regexReplaceAll "[^a-z0-9]+" (lower $given) "-" -}}
+{{- end -}}
+{{- if or (gt (len $path) 1) (ne $name $given) (gt (len $name) 53) (hasSuffix "-" $name) -}}
+{{- $digest := prepend $path .Release.Name | join "/" | sha256sum | trunc 8 -}}
+{{- $name = printf "%s-%s" ($name | trunc 44 | trimSuffix "-") $digest -}}
+{{- end -}}
+{{- $name -}}
+{{- end }}
+
 {{- define "marketplace-sidecar.name" -}}
-{{- printf "%s-marketplace" .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- printf "%s-marketplace" (include "marketplace-sidecar.instance" .) | trunc 63 | trimSuffix "-" -}}
 {{- end }}
 
 {{- define "marketplace-sidecar.podLabels" -}}
-marketplace-sidecar/release: {{ .Release.Name | quote }}
+marketplace-sidecar/release: {{ include "marketplace-sidecar.instance" . | quote }}
 {{- end }}
 
 {{/* The checksum restarts the pods when the configuration changes, and only then: a restart closes a metering hour. */}}

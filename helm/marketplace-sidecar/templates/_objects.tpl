@@ -215,13 +215,14 @@ data:
 {{- define "marketplace-sidecar.notes" -}}
 {{- $context := .context -}}
 {{- $kubectl := printf "kubectl --namespace %s" $context.Release.Namespace -}}
+{{- $selector := printf "marketplace-sidecar/release=%s" (include "marketplace-sidecar.instance" $context) -}}
 1. Watch the pods come up. They wait for AWS's word that you are subscribed:
 
-   {{ $kubectl }} get pods --selector marketplace-sidecar/release={{ $context.Release.Name }} --watch
+   {{ $kubectl }} get pods --selector {{ $selector }} --watch
 
 2. Read why, if they keep waiting:
 
-   {{ $kubectl }} logs --selector marketplace-sidecar/release={{ $context.Release.Name }} --container marketplace-sidecar --tail 20
+   {{ $kubectl }} logs --selector {{ $selector }} --container marketplace-sidecar --tail 20
 
 3. Ask a running pod whether it is ready:
 
