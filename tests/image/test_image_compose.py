@@ -131,6 +131,13 @@ def test_containers_meter_together(project: Project) -> None:
     assert 0 == project.running["sidecar"].wait(PATIENCE)
 
 
+def test_sidecar_outlives_the_app() -> None:
+    """Compose stops what depends on a service before the service: the app, then the sidecar, then the emulator."""
+    services = COMPOSE["services"]
+    assert "sidecar" in services["app"]["depends_on"]
+    assert "emulator" in services["sidecar"]["depends_on"]
+
+
 def test_services_share_the_namespace() -> None:
     """Sidecar and app are in the emulator's namespace, and the app waits for the gate."""
     services = COMPOSE["services"]
