@@ -136,7 +136,8 @@ class EntitlementSettings(Group):
     on_denied: OnDenied = key(
         OnDenied.HOLD,
         "After a refusal `hold` keeps the pod running, not ready, and asks again every 5 minutes. `exit` ends the "
-        "process with code 3; use it for a Job that must not hang.",
+        "process with code 3, for ECS and plain processes. Kubernetes starts the container again, in a Job too: limit "
+        "a Job by its `activeDeadlineSeconds`.",
     )
     retry_for: timedelta = key(
         timedelta(minutes=30),

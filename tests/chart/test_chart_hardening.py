@@ -108,6 +108,18 @@ def test_native_sidecar_comes_first(helm: Helm) -> None:
     assert {"path": "/startupz", "port": "probes"} == first["startupProbe"]["httpGet"]
 
 
+@pytest.mark.parametrize("deadline", [None, 600])
+def test_job_has_a_deadline(helm: Helm, deadline: int | None) -> None:
+    """A Job that waits for the entitlement ends by its deadline alone: the kubelet restarts a native sidecar always."""
+    changes = {"kind": "Job", "job": {"activeDeadlineSeconds": deadline}, **config(entitlement={"on_denied": "exit"})}
+    job = only(helm.render("marketplace-product", merge(PRODUCT, changes)), "Job")["spec"]
+    assert deadline == job.get("activeDeadlineSeconds")
+    assert ("Never", "Always") == (
+        job["template"]["spec"]["restartPolicy"],
+        containers(job["template"])["marketplace-sidecar"]["restartPolicy"],
+    )
+
+
 def test_plain_sidecar_ties_readiness(helm: Helm) -> None:
     """As a plain container it has no start-up probe to be restarted by, and the app is ready when it is."""
     found = containers(pod_template(helm.render("marketplace-product", merge(PRODUCT, sidecar(mode="plain")))))
