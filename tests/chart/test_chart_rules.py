@@ -435,6 +435,14 @@ def test_limits_are_taken(helm: Helm) -> None:
     assert helm.render("marketplace-product", merge(PRODUCT, changes))
 
 
+def test_ledger_grows_with_its_claim(helm: Helm) -> None:
+    """A claim is enlarged, not its template, which Kubernetes does not change: the ledger may be larger than that."""
+    claim = {"volume": "claimTemplate", "claimTemplate": {"size": "1Gi"}, "maxSize": "3584MiB"}
+    objects = helm.render("marketplace-product", merge(PRODUCT, {"kind": "StatefulSet", **sidecar(ledger=claim)}))
+    (read,) = (yaml.safe_load(one["data"]["config.yaml"]) for one in objects if one["kind"] == "ConfigMap")
+    assert "3584MiB" == read["ledger"]["max_size"]
+
+
 def test_job_of_the_example_must_end(helm: Helm) -> None:
     """The example's app as a Job needs a number of events."""
     (problem,) = _refusal(helm, "example", merge(SIDECAR, {"kind": "Job"}))

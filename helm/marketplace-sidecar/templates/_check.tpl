@@ -215,8 +215,9 @@ sidecar.ledger.{{ $key }}: is too small for a ledger; set at least 8Mi
 {{- $size := int64 (include "marketplace-sidecar.kibibytes" (trimSuffix "B" .)) }}
 {{- if lt $size 4096 }}
 sidecar.ledger.maxSize: {{ . }} is too small for a ledger; set at least 4MiB, or null
-{{- else if and $volume (ge $size (int64 $volume)) }}
-sidecar.ledger.maxSize: {{ . }} leaves no room on a volume of {{ $key }}, and the pod would be evicted or the volume full; set less, or null for 7/8 of it
+{{- /* The claim of a StatefulSet may have grown beyond its template, and the sidecar itself stays below what is free. */}}
+{{- else if and $volume (eq $sidecar.ledger.volume "emptyDir") (ge $size (int64 $volume)) }}
+sidecar.ledger.maxSize: {{ . }} leaves no room on a volume of emptyDir.sizeLimit, and the pod would be evicted; set less, or null for 7/8 of it
 {{- end }}
 {{- end }}
 {{- if and ($sidecar.networkPolicy).enabled (eq $config.marketplace.mode "emulator") (not $sidecar.networkPolicy.egress) }}
