@@ -137,10 +137,31 @@ spec:
     - ports:
         - port: 443
           protocol: TCP
+    {{- with include "marketplace-sidecar.proxyPorts" $ | trim }}
+    # The proxy.
+    - ports:
+        {{- . | nindent 8 }}
+    {{- end }}
     {{- with .egress }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The ports of the proxies besides 443. Without a port in its URL a proxy listens on the one of its scheme. */}}
+{{- define "marketplace-sidecar.proxyPorts" -}}
+{{- $ports := list -}}
+{{- range $name := list "http" "https" -}}
+{{- with get ($.Values.sidecar.proxy | default dict) $name -}}
+{{- $authority := regexReplaceAll "^([A-Za-z]+://)?([^/]*@)?" . "" | splitList "/" | first -}}
+{{- $standard := hasPrefix "https://" (lower .) | ternary "443" "80" -}}
+{{- $ports = append $ports (regexFind ":[0-9]+$" $authority | trimPrefix ":" | default $standard | int) -}}
+{{- end -}}
+{{- end -}}
+{{- range without $ports 443 | uniq }}
+- port: {{ . }}
+  protocol: TCP
 {{- end }}
 {{- end }}
 
