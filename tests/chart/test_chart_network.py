@@ -4,9 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.support.rendering import PRODUCT, Helm, Values, merge, only, sidecar
+from tests.support.rendering import PRODUCT, Helm, Refused, Values, config, merge, only, sidecar
 
 _POLICY = merge(PRODUCT, sidecar(networkPolicy={"enabled": True}))
+_CONTRACT = config(product={"pricing": "contract", "id": "prod-abc", "public_keys": None}, metering={"dimensions": []})
+_NO_ROLE = sidecar(serviceAccount={"roleArn": ""})
+_AGENT = {
+    "to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}, {"ipBlock": {"cidr": "fd00:ec2::23/128"}}],
+    "ports": [{"port": 80, "protocol": "TCP"}],
+}
 
 
 def egress(helm: Helm, changes: Values) -> list[dict[str, Any]]:
@@ -40,3 +46,42 @@ def test_own_rules_follow(helm: Helm) -> None:
     own = {"ports": [{"port": 5432, "protocol": "TCP"}]}
     changes = sidecar(proxy={"https": "http://proxy.example:3128"}, networkPolicy={"egress": [own]})
     assert [{"ports": [{"port": 3128, "protocol": "TCP"}]}, own] == egress(helm, changes)
+
+
+@pytest.mark.parametrize(
+    "changes", [_NO_ROLE, sidecar(serviceAccount={"roleArn": "", "create": False, "name": "mine"})]
+)
+def test_contract_takes_pod_identity(helm: Helm, changes: Values) -> None:
+    """A contract price without dimensions calls License Manager alone: it needs no role of IRSA, and the agent."""
+    assert [_AGENT] == egress(helm, merge(_CONTRACT, changes))
+    assert [] == egress(helm, _CONTRACT)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        merge(_CONTRACT, config(metering={"dimensions": [{"name": "overage"}]})),
+        config(product={"pricing": "custom", "id": "prod-abc"}, entitlement={"probe": "license"}),
+    ],
+    ids=["hourly", "overage", "license probe"],
+)
+def test_metering_takes_no_pod_identity(helm: Helm, changes: Values) -> None:
+    """Whatever calls AWS Marketplace Metering needs IRSA."""
+    with pytest.raises(Refused) as refused:
+        egress(helm, merge(changes, _NO_ROLE))
+    assert [True] == [
+        problem.startswith("sidecar.serviceAccount.roleArn: is missing") for problem in refused.value.problems
+    ]
+
+
+def test_contract_in_the_image_has_a_way(helm: Helm) -> None:
+    """The chart does not know the price in an image, and names what a contract price does."""
+    image = merge(
+        sidecar(productFromImage=True), config(product={"code": "", "public_keys": None}, metering={"dimensions": []})
+    )
+    with pytest.raises(Refused, match="set create to false and name the account"):
+        egress(helm, merge(image, _NO_ROLE))
+    assert [_AGENT] == egress(
+        helm, merge(image, sidecar(serviceAccount={"roleArn": "", "create": False, "name": "mine"}))
+    )

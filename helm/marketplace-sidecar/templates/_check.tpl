@@ -146,7 +146,9 @@ sidecar.config.metering: settle ({{ $metering.settle }}) and spread ({{ $meterin
 {{- define "marketplace-sidecar.problems.identity" -}}
 {{- $sidecar := .Values.sidecar -}}
 {{- $account := $sidecar.serviceAccount -}}
-{{- $marketplace := (include "marketplace-sidecar.config" . | fromYaml).marketplace -}}
+{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
+{{- $marketplace := $config.marketplace -}}
+{{- $metered := or (ne (include "marketplace-sidecar.checkInForce" $config) "license") $config.metering.dimensions -}}
 {{- $live := eq $marketplace.mode "live" }}
 {{- if and $live $marketplace.endpoint_url }}
 sidecar.config.marketplace.endpoint_url: is for an emulator; remove it, or set marketplace.mode to emulator
@@ -154,8 +156,8 @@ sidecar.config.marketplace.endpoint_url: is for an emulator; remove it, or set m
 {{- if and (not $live) (not $marketplace.endpoint_url) }}
 sidecar.config.marketplace.endpoint_url: is missing, and mode: emulator needs it; set the emulator's address, such as http://emulator:8789
 {{- end }}
-{{- if and $live $account.create (not $account.roleArn) }}
-sidecar.serviceAccount.roleArn: is missing; set the IAM role of the service account (IRSA). Marketplace takes no EKS Pod Identity, no node role and no static keys
+{{- if and $live $account.create (not $account.roleArn) $metered }}
+sidecar.serviceAccount.roleArn: is missing; set the IAM role of the service account (IRSA). Marketplace takes no EKS Pod Identity, no node role and no static keys{{ if $sidecar.productFromImage }}. For a contract price without dimensions, which takes EKS Pod Identity, set create to false and name the account{{ end }}
 {{- end }}
 {{- if and (not $account.create) (not $account.name) }}
 sidecar.serviceAccount.name: is missing, and create is false; name the service account that has the eks.amazonaws.com/role-arn annotation

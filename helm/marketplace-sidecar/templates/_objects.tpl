@@ -142,6 +142,17 @@ spec:
     - ports:
         {{- . | nindent 8 }}
     {{- end }}
+    {{- if not $.Values.sidecar.serviceAccount.roleArn }}
+    # The agent of EKS Pod Identity, which gives credentials where there is no role of IRSA.
+    - to:
+        - ipBlock:
+            cidr: 169.254.170.23/32
+        - ipBlock:
+            cidr: fd00:ec2::23/128
+      ports:
+        - port: 80
+          protocol: TCP
+    {{- end }}
     {{- with .egress }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
