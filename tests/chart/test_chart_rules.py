@@ -411,16 +411,6 @@ def test_all_problems_at_once(helm: Helm) -> None:
     assert 4 == len(_refusal(helm, "marketplace-product", merge(PRODUCT, {**changes, "containers": []})))
 
 
-@pytest.mark.parametrize(
-    "strategy", [{"type": "Recreate"}, {"rollingUpdate": {"maxSurge": 0}}, {"rollingUpdate": {"maxSurge": "0%"}}]
-)
-def test_waiting_for_a_seat_needs_no_surge(helm: Helm, strategy: dict[str, Any]) -> None:
-    """Where the old pod ends first, the new one may wait for its seat."""
-    contract = {"product": {"pricing": "contract", "id": "prod-abc"}, "license": {"on_taken": "wait"}}
-    changes = merge(config(**contract, metering={"dimensions": []}), {"strategy": strategy})
-    assert helm.render("marketplace-product", merge(PRODUCT, changes))
-
-
 def test_pod_identity_is_named(helm: Helm) -> None:
     """Who forgets the role is told that EKS Pod Identity is no way around it."""
     (problem,) = _refusal(helm, "marketplace-product", merge(PRODUCT, sidecar(serviceAccount={"roleArn": ""})))

@@ -3,8 +3,12 @@
 {{- $replicas := 1 -}}
 {{- if has $values.kind (list "Deployment" "StatefulSet") -}}{{- $replicas = $values.replicas -}}{{- end -}}
 {{- if eq $values.kind "Job" -}}{{- $replicas = ($values.job).parallelism | default 1 -}}{{- end -}}
+{{- $strategy := $values.strategy | default dict -}}
+{{- $rolling := kindIs "map" $strategy.rollingUpdate | ternary $strategy.rollingUpdate dict -}}
 {{- /* Init containers end, so their resources are nobody's for the pod's life. */ -}}
-{{- include "marketplace-sidecar.checkWorkload" (dict "context" . "kind" $values.kind "replicas" $replicas "strategy" (dig "type" "RollingUpdate" ($values.strategy | default dict)) "surge" (dig "rollingUpdate" "maxSurge" "25%" ($values.strategy | default dict)) "containers" ($values.containers | default list) "problems" (include "marketplace-product.problems" .)) -}}
+{{- $workload := dict "context" . "kind" $values.kind "replicas" $replicas "strategy" ($strategy.type | default "RollingUpdate") "containers" ($values.containers | default list) "problems" (include "marketplace-product.problems" .) -}}
+{{- if not (kindIs "invalid" $rolling.maxSurge) -}}{{- $_ := set $workload "surge" $rolling.maxSurge -}}{{- end -}}
+{{- include "marketplace-sidecar.checkWorkload" $workload -}}
 {{- end }}
 
 {{- define "marketplace-product.problems" -}}

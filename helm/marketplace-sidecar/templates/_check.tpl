@@ -245,14 +245,18 @@ pod, and problems are those that the calling chart found.
 {{- $config := include "marketplace-sidecar.config" .context | fromYaml -}}
 {{- $waits = and (eq (($config).license).on_taken "wait") (eq (include "marketplace-sidecar.checkInForce" $config) "license") -}}
 {{- end -}}
-{{- $surge := ternary (.surge | toString) "25%" (hasKey . "surge") -}}
-{{- if and $waits (eq .kind "Deployment") (ne .strategy "Recreate") (not (has $surge (list "0" "0%"))) }}
-sidecar.config.license.on_taken: wait keeps the new pod of a rolling update from starting while the old one has the seat; set strategy.type to Recreate or strategy.rollingUpdate.maxSurge to 0, or use admit
+{{- $surges := not (has (.surge | toString) (list "0" "0%")) -}}
+{{- if not (hasKey . "surge") -}}
+{{- /* What Kubernetes does by itself. */ -}}
+{{- $surges = eq .kind "Deployment" -}}
+{{- end -}}
+{{- if and $waits $surges (has .kind (list "Deployment" "DaemonSet")) (eq (.strategy | default "RollingUpdate") "RollingUpdate") }}
+sidecar.config.license.on_taken: wait keeps the new pod of a rolling update from starting while the old one has the seat; set {{ eq .kind "Deployment" | ternary "strategy.type to Recreate or " "" }}strategy.rollingUpdate.maxSurge to 0, or use admit
 {{- end }}
 {{- if kindIs "map" $sidecar.config }}
 {{- include "marketplace-sidecar.problems.resources" . }}
 {{- end }}
-{{- if and (eq .kind "Job") (eq $sidecar.mode "plain") }}
+{{- if and (has .kind (list "Job" "CronJob")) (eq $sidecar.mode "plain") }}
 sidecar.mode: a Job never completes while a plain sidecar container runs; use native, on Kubernetes 1.29 or newer
 {{- end }}
 {{- if and (eq $volume "claimTemplate") (ne .kind "StatefulSet") }}

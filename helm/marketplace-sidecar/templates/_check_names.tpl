@@ -25,8 +25,8 @@ Renders the problem, or nothing.
 {{- $given := printf "%s: the name %s" .key .name -}}
 {{- if and .service (not (regexMatch "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$" .name)) }}
 {{ $given }} is refused for a Service, which takes up to 63 lower-case letters, digits and hyphens and begins with a letter; set {{ .key }} to such a name
-{{- else if and (eq .kind "StatefulSet") (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$" .name)) }}
-{{ $given }} is refused for the pods of a StatefulSet, which takes up to 52 lower-case letters, digits and hyphens; set {{ .key }} to such a name
+{{- else if and (has .kind (list "StatefulSet" "CronJob")) (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?$" .name)) }}
+{{ $given }} is refused for {{ eq .kind "CronJob" | ternary "the Jobs of a CronJob" "the pods of a StatefulSet" }}, which takes up to 52 lower-case letters, digits and hyphens; set {{ .key }} to such a name
 {{- else if or (gt (len .name) 63) (not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" .name)) }}
 {{ $given }} is refused for a {{ .kind }}, which takes up to 63 lower-case letters, digits, hyphens and dots and begins and ends with a letter or digit; set {{ .key }} to such a name
 {{- end }}
