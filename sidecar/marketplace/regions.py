@@ -33,7 +33,8 @@ REGIONS: Final = (
 )
 """Custom metering for containers (AWS Marketplace Seller Guide)."""
 
-_SHAPE = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}", re.ASCII)
+SHAPE = re.compile(r"[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}", re.ASCII)
+"""The name of a Region in any partition, such as us-gov-west-1 or eusc-de-east-1."""
 
 
 def named_region(environ: Mapping[str, str]) -> str | None:
@@ -55,7 +56,7 @@ def region_from(environ: Mapping[str, str], configured: str | None = None) -> st
     supported = ", ".join(REGIONS)
     if name is None:
         raise UnsupportedRegion(f"neither AWS_REGION nor AWS_DEFAULT_REGION is set; supported are {supported}")
-    if not _SHAPE.fullmatch(name):
+    if not SHAPE.fullmatch(name):
         padding = describe_padding(name)
         why = "is not the name of a Region" if padding is None else padding
         raise UnsupportedRegion(f"the Region {name!r} {why}; supported are {supported}")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecar.marketplace.regions import SHAPE
 from tests.support.rendering import CHARTS, PRODUCT, Helm, Refused, Values, config, merge, sidecar
 
 _CHARTS = ("marketplace-sidecar", "marketplace-product", "example")
@@ -135,6 +136,18 @@ def test_wrong_value_is_refused(helm: Helm, changes: Values, expected: str) -> N
         helm.template("marketplace-product", merge(PRODUCT, changes))
     (problem,) = refused.value.problems
     assert expected in problem
+
+
+@pytest.mark.parametrize("group", ["marketplace", "license"])
+@pytest.mark.parametrize("name", ["us-east-1", "us-gov-west-1", "us-isob-east-1", "eusc-de-east-1", "eu", "EU-WEST-1"])
+def test_region_is_judged_as_by_the_sidecar(helm: Helm, group: str, name: str) -> None:
+    """The chart takes exactly the names of Regions that the sidecar takes, in every partition."""
+    values = merge(PRODUCT, config(**{group: {"region": name}}))
+    if SHAPE.fullmatch(name):
+        assert helm.template("marketplace-product", values)
+    else:
+        with pytest.raises(Refused, match="does not match pattern"):
+            helm.template("marketplace-product", values)
 
 
 @pytest.mark.parametrize("chart", ["marketplace-product", "example"])

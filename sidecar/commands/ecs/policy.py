@@ -11,9 +11,9 @@ from importlib import resources
 
 from sidecar.commands.tables import refuse
 from sidecar.exit_codes import ExitCode
+from sidecar.marketplace.regions import SHAPE
 
 _ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]", re.ASCII)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def read(name: str) -> str:
 
 def region(text: str) -> str:
     """Return a Region's name; raises argparse.ArgumentTypeError."""
-    if _REGION.fullmatch(text) is None:
+    if SHAPE.fullmatch(text) is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not the name of a Region like eu-west-1")
     return text
 

@@ -231,6 +231,12 @@ def test_region_is_told_on_ec2(ecs: Teller) -> None:
     assert "AWS_REGION" not in variables(containers(ecs.define(*LOGGED))[0])
 
 
+def test_region_of_any_partition_is_taken(ecs: Teller) -> None:
+    """The European Sovereign Cloud has names with four letters first."""
+    definition = ecs.define("--launch-type", "ec2", "--region", "eusc-de-east-1")
+    assert "eusc-de-east-1" == variables(containers(definition)[0])["AWS_REGION"]
+
+
 def test_unlisted_region_is_a_warning(ecs: Teller, capsys: pytest.CaptureFixture[str]) -> None:
     """A Region that AWS does not list gets its definition, and a warning on standard error that names it."""
     shared = ("--launch-type", "ec2", "--region")
