@@ -199,6 +199,29 @@ def test_file_and_odd_names_are_refused(helm: Helm, name: str, expected: str) ->
     assert problem.startswith(expected)
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("SIDECAR_API__HOST", "config"),
+        ("SIDECAR_API__PORT", "config"),
+        ("SIDECAR_PROBES__HOST", "config"),
+        ("SIDECAR_PROBES.PORT", "config"),
+        ("SIDECAR_LEDGER__PATH", "ledger"),
+        ("SIDECAR_LEDGER__MAX_SIZE", "ledger"),
+        ("sidecar-ledger-max-size", "ledger"),
+        ("SIDECAR_SHUTDOWN__TIMEOUT", "config"),
+        ("SIDECAR_KUBERNETES__ENABLED", "config"),
+        ("SIDECAR_KUBERNETES__READINESS_GATE", "config"),
+        ("SIDECAR_KUBERNETES__EVENTS", "config"),
+    ],
+)
+@pytest.mark.parametrize("values", [PRODUCT, _IMAGE], ids=["values", "image"])
+def test_variable_of_the_chart_is_refused(helm: Helm, values: Values, name: str, key: str) -> None:
+    """No variable changes what the pod, its objects or the checks depend on: the value of the chart would differ."""
+    (problem,) = _refusal(helm, "marketplace-product", merge(values, sidecar(extraEnv=[{"name": name, "value": "1"}])))
+    assert f"sidecar.extraEnv: {name} is the chart's own; use the key under sidecar.{key}, or remove it" == problem
+
+
 MOUNTS = [
     "/etc/marketplace-sidecar",
     "/etc/marketplace-sidecar/config.yaml",

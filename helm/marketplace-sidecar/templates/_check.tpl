@@ -177,8 +177,10 @@ sidecar.config.marketplace.region: is missing, and with webIdentity: chart no we
 {{- if and $live (has .name (list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" "AWS_SESSION_TOKEN" "AWS_PROFILE" "AWS_CONTAINER_CREDENTIALS_FULL_URI" "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")) }}
 sidecar.extraEnv: {{ .name }} hides the service account's role, and Marketplace takes nothing else; remove it
 {{- end }}
-{{- if or (hasPrefix "POD_" .name) (has (include "marketplace-sidecar.flatName" .name) (list "sidecarconfig" "sidecarledgerpath" "sidecarprobesport" "sidecarapiport" "sidecarshutdowntimeout")) }}
-sidecar.extraEnv: {{ .name }} is the chart's own; use the key under sidecar.config, or remove it
+{{- $flat := include "marketplace-sidecar.flatName" .name }}
+{{- /* What other objects, the pod or the checks above depend on. */}}
+{{- if or (hasPrefix "POD_" .name) (regexMatch "^sidecar((config|apihost|apiport)$|ledger|probes|shutdown|kubernetes)" $flat) }}
+sidecar.extraEnv: {{ .name }} is the chart's own; use the key under sidecar.{{ hasPrefix "sidecarledger" $flat | ternary "ledger" "config" }}, or remove it
 {{- end }}
 {{- end }}
 {{- end }}
