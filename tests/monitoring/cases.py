@@ -95,6 +95,7 @@ def _fault(code: str, values: str) -> dict[str, str | None]:
 _OPEN_AGE = series("marketplace_oldest_open_hour_age_seconds")
 _UNBILLED = series("marketplace_usage_unbilled", dimension="requests")
 _REFUSED = "marketplace_usage_requests_refused_total"
+_UNSTORED: dict[str, str | None] = {series(_REFUSED, reason="ledger-unavailable"): "0+9x600"}
 _SKEW = series("marketplace_clock_skew_seconds")
 _MISSED = series("marketplace_source_missed_seconds_total", dimension="vcpu_hours")
 _FOLDED = series("marketplace_source_series_folded", dimension="served")
@@ -220,6 +221,13 @@ CASES = (
     Case("unbilled grows", "100m", {_UNBILLED: "3x90 5x600"}, ("MarketplaceUsageUnbilled",)),
     Case("unbilled long ago", "160m", {_UNBILLED: "3x90 5x600"}, near="MarketplaceUsageUnbilled"),
     Case("unbilled before the start", "30m", {_UNBILLED: "_x5 7x600"}, near="MarketplaceUsageUnbilled"),
+    Case(
+        "product code changed before the start",
+        "30m",
+        {**_fault("other-product", "1x600"), _UNBILLED: "900x600"},
+        ("MarketplaceOtherProduct",),
+    ),
+    Case("product code corrected", "6m", _fault("other-product", "1x4 stale"), near="MarketplaceOtherProduct"),
     Case("unbilled was settled", "100m", {_UNBILLED: "5x90 0x600"}, near="MarketplaceUsageUnbilled"),
     Case("throttled", "90m", {_THROTTLED: "1+1x600"}, ("MarketplaceThrottled",)),
     Case("throttled and through", "40m", {_THROTTLED: "0+1x30 31x600"}, near="MarketplaceThrottled"),
@@ -249,10 +257,31 @@ CASES = (
     Case(
         "ledger unavailable",
         "40m",
-        {**_fault("ledger-unavailable", "1x600"), series(_REFUSED, reason="ledger-unavailable"): "0+9x600"},
+        {**_fault("ledger-unavailable", "1x600"), **_UNSTORED},
+        ("MarketplaceLedgerUnavailable", "MarketplaceUsageRefused"),
+    ),
+    Case(
+        "ledger full",
+        "40m",
+        {**_fault("ledger-full", "1x600"), **_UNSTORED},
+        ("MarketplaceLedgerUnavailable", "MarketplaceUsageRefused"),
+    ),
+    Case(
+        "ledger unavailable, then full",
+        "7m",
+        {**_fault("ledger-unavailable", "1x3 stale"), **_fault("ledger-full", "_x4 1x600")},
         ("MarketplaceLedgerUnavailable",),
     ),
+    Case(
+        "ledger takes small batches between the refusals",
+        "40m",
+        {**_fault("ledger-full", " ".join(["1 stale"] * 30)), **_UNSTORED},
+        ("MarketplaceUsageRefused",),
+        near="MarketplaceLedgerUnavailable",
+    ),
     Case("volume moved", "3m", _fault("ledger-unavailable", "1x3 stale"), near="MarketplaceLedgerUnavailable"),
+    Case("ledger nearly full", "16m", _fault("ledger-filling", "1x600"), ("MarketplaceLedgerFilling",)),
+    Case("old ids were dropped", "16m", _fault("ledger-filling", "1x14 stale"), near="MarketplaceLedgerFilling"),
     Case("sums differ", "1m", {series("marketplace_ledger_balanced"): "1 0x600"}, ("MarketplaceConservationBroken",)),
     Case(
         "another pod's sums differ",

@@ -1,5 +1,6 @@
 """The alert rules, judged by Prometheus's own promtool over series that make them fire and series that nearly do."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -7,9 +8,17 @@ import pytest
 
 from tests.monitoring.cases import CASES, Case
 from tests.monitoring.rules import RULES, alerts, judge, promtool
+from tests.monitoring.unalerted import COVERED, SILENT
 from tests.support.reading import read
 
 NAMES = [alert.name for alert in alerts()]
+_CODES = re.compile(r'marketplace_faults\{code=~?"([^"]*)"')
+
+
+def titles(section: str) -> list[str]:
+    """Return the titles in a section of the operator's document, which are code words."""
+    text = read("docs/operator.md").partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^### `(.*)`$", text, re.MULTILINE)
 
 
 def test_rules_are_valid() -> None:
@@ -52,6 +61,15 @@ def test_every_alert_says_what_to_do() -> None:
 
 def test_every_alert_has_a_runbook() -> None:
     """The operator's document has a section for each alert, and for no other."""
-    section = read("docs/operator.md").partition("\n## Alerts\n")[2].partition("\n## ")[0]
-    titles = [line.removeprefix("### ") for line in section.splitlines() if line.startswith("### ")]
-    assert NAMES == [title.strip("`") for title in titles]
+    assert NAMES == titles("Alerts")
+
+
+def test_every_fault_is_judged() -> None:
+    """Each fault has one place: an alert that names its code, another alert that covers it, or a reason for none."""
+    named = [code for alert in alerts() for code in _CODES.findall(alert.expression)]
+    patterns = [*set(named), *COVERED, *SILENT]
+    codes = titles("Faults in `/v1/status`")
+    places = {code: [each for each in patterns if re.fullmatch(each, code)] for code in codes}
+    assert {} == {code: found for code, found in places.items() if len(found) != 1}
+    assert set(patterns) == {each for found in places.values() for each in found}
+    assert set(COVERED.values()) <= set(NAMES)
