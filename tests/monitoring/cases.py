@@ -106,6 +106,7 @@ _NO_USAGE: dict[str, str | None] = {
     if name.startswith(("marketplace_usage_", "marketplace_submission_", "marketplace_last"))
 }
 _GONE: dict[str, str | None] = dict.fromkeys(HEALTHY, "1x30 stale")
+_ANOTHER = f"marketplace_build_info{{{POD.replace('shop-1', 'shop-2').replace('10.0.0.5', '10.0.0.6')}}}"
 
 CASES = (
     Case("healthy", "9h"),
@@ -138,8 +139,20 @@ CASES = (
     Case(
         "answered late", "13m", entitlement(pending="1x14 0x600", entitled="0x14 1x600"), near="MarketplaceNotEntitled"
     ),
+    Case(
+        "pending, then unavailable",
+        "31m",
+        entitlement(pending="1x29 0x600", unavailable="0x29 1x600"),
+        ("MarketplaceNotEntitled",),
+    ),
     Case("denied", "11m", entitlement(denied="1x600"), ("MarketplaceEntitlementRefused",)),
     Case("suspended", "11m", entitlement(suspended="1x600"), ("MarketplaceEntitlementRefused",)),
+    Case(
+        "denied, then suspended",
+        "21m",
+        entitlement(denied="1x19 0x600", suspended="0x19 1x600"),
+        ("MarketplaceEntitlementRefused",),
+    ),
     Case(
         "subscribed late",
         "8m",
@@ -150,6 +163,12 @@ CASES = (
     Case("failing", "6m", _state("failing", "1x600"), ("MarketplaceMeteringFailing",)),
     Case("gated", "6m", _state("gated", "1x600"), ("MarketplaceMeteringFailing",)),
     Case("a loop has stopped", "6m", _state("stopped", "1x600"), ("MarketplaceMeteringFailing",)),
+    Case(
+        "failing, then gated, then stopped",
+        "15m",
+        {**_state("failing", "1x6 0x600"), **_state("gated", "0x6 1x6 0x600"), **_state("stopped", "0x13 1x600")},
+        ("MarketplaceMeteringFailing",),
+    ),
     Case("ending", "4m", _state("stopped", "0x1 1x3 stale"), near="MarketplaceMeteringFailing"),
     Case(
         "window closes",
@@ -341,6 +360,25 @@ CASES = (
         {**_GONE, series("up"): "1x30 0x600"},
         ("MarketplaceTargetDown", "MarketplaceMetricsAbsent"),
     ),
+    Case(
+        "one of two pods unreachable for half a day",
+        "12h",
+        {**_GONE, series("up"): "1x30 0x900", _ANOTHER: "1x900"},
+        ("MarketplaceTargetDown",),
+        near="MarketplaceMetricsAbsent",
+    ),
+    Case(
+        "unreachable for half a day, then deleted",
+        "12h",
+        {**_GONE, series("up"): "1x30 0x660 stale", _ANOTHER: "1x900"},
+        near="MarketplaceTargetDown",
+    ),
+    Case(
+        "unreachable for half a day, then back",
+        "12h",
+        {**_GONE, series("up"): "1x30 0x660 1x600", _ANOTHER: "1x900"},
+        near="MarketplaceTargetDown",
+    ),
     Case("restarted", "36m", {series("up"): "1x30 0x8 1x600"}, near="MarketplaceTargetDown"),
     Case(
         "another's target is down",
@@ -352,7 +390,7 @@ CASES = (
     Case(
         "pod replaced",
         "70m",
-        {**_GONE, 'marketplace_build_info{namespace="acme", pod="shop-2"}': "_x40 1x600"},
+        {**_GONE, _ANOTHER: "_x40 1x600"},
         near="MarketplaceMetricsAbsent",
     ),
     Case("gone since yesterday", "26h", _GONE, near="MarketplaceMetricsAbsent"),
