@@ -1,4 +1,4 @@
-"""Metering that fails: outages longer than the window, strangers who report for the pod, restarts, a closed gate."""
+"""Metering that fails: long outages, strangers who report for the pod, restarts, other terms, a closed gate."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +12,7 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.failing import Cause, closes_gate
 from sidecar.domain.policy import LatePolicy, OnFailing
-from sidecar.marketplace.errors import NoAnswer
+from sidecar.marketplace.errors import MarketplaceError, NoAnswer
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
 from sidecar.services.faults import FaultRegister
 from tests.support.books import HOUR, MINUTE, RULES, event
@@ -116,6 +116,57 @@ async def test_restart_resets_nothing(metering: "Metering") -> None:
         await metering.clock.advance(HOUR)
         await metering.start(replace(ONE, failing_after=10 * HOUR))
     assert [Cause.DUPLICATES, Cause.SILENCE] == causes(metering)
+
+
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [(DUPLICATE, [Cause.DUPLICATES, Cause.SILENCE]), (ERRORS["CustomerNotEntitledException"](), [Cause.SILENCE])],
+    ids=["duplicates", "not entitled"],
+)
+async def test_other_product_starts_anew(metering: "Metering", error: MarketplaceError, failed: list[Cause]) -> None:
+    """A failure under another product code counts neither against the configured product nor, as an excuse, for it."""
+    metering.marketplace.always["requests"] = error
+    await metering.start(ONE)
+    for _ in range(6):
+        metering.use(event("1"))
+        await metering.clock.advance(HOUR)
+    assert failed == causes(metering)
+    other = replace(PATIENT, product_code="0other", overage=True)
+    await metering.start(other)
+    metering.submitter.courses.register_duplicates(metering.faults, metering.clock.now())
+    assert ([], []) == (causes(metering), metering.faults.findings)
+    metering.marketplace.always["requests"] = ThrottlingException()
+    metering.use(event("1"))
+    await metering.clock.advance(10 * HOUR)
+    assert closes_gate(metering.submitter.courses.failures(metering.clock.now()), OnFailing.GATE, overage=True)
+    await metering.start(other)
+    assert [Cause.SILENCE] == causes(metering)
+
+
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        (ERRORS["InvalidUsageDimensionException"](), []),
+        (DUPLICATE, []),
+        (NoAnswer(), [Cause.SILENCE]),
+    ],
+    ids=["refused", "duplicates", "waits"],
+)
+async def test_returned_dimension_starts_anew(
+    metering: "Metering", error: MarketplaceError, after: list[Cause]
+) -> None:
+    """A dimension that failed, was removed and is added again fails only if records of it still wait."""
+    both = replace(ONE, dimensions={**ONE.dimensions, "peak": Dimension("peak")})
+    metering.marketplace.always["peak"] = error
+    await metering.start(both)
+    for _ in range(4):
+        metering.use(event("1", dimension="peak"))
+        await metering.clock.advance(HOUR)
+    assert causes(metering)
+    await metering.start(ONE)
+    assert after == causes(metering)
+    await metering.start(both)
+    assert after == causes(metering)
 
 
 async def test_success_is_remembered(metering: "Metering") -> None:

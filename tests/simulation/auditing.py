@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -146,13 +146,24 @@ def _is_justified(connection: sqlite3.Connection, row: sqlite3.Row, facts: Facts
             return bool(_CODES.get(reason, set()) & answered)
 
 
-def misjudged(connection: sqlite3.Connection, failing: set[str], rules: MeteringRules, now: datetime) -> Iterator[str]:
-    """Yield what the submitter says of metering against the records; of a pod whose clock was never set."""
+def misjudged(
+    connection: sqlite3.Connection,
+    failing: set[str],
+    rules: MeteringRules,
+    judged_from: Mapping[str, int],
+    now: datetime,
+) -> Iterator[str]:
+    """Yield what the submitter says of metering against the records; of a pod whose clock was never set.
+
+    What was settled before `judged_from`, by dimension, was another product's, or of a dimension that was removed.
+    """
     for name in rules.dimensions:
+        begins = judged_from.get(name, 0)
         rows = connection.execute(
             "SELECT record.* FROM record JOIN dimension ON dimension.id = record.dimension"
-            " WHERE name = ? AND record.kind = 'slot' AND NOT client_token GLOB ? ORDER BY settled_at",
-            (name, f"{PROBE_MARK}*"),
+            " WHERE name = ? AND product_code = ? AND record.kind = 'slot' AND NOT client_token GLOB ?"
+            " AND ifnull(settled_at >= ?, 1) ORDER BY settled_at",
+            (name, rules.product_code, f"{PROBE_MARK}*", begins),
         ).fetchall()
         success = max((row["settled_at"] for row in rows if row["status"] == "accepted"), default=0)
         duplicates = [row["settled_at"] for row in rows if (row["reason"] or "").startswith("duplicate")]
@@ -164,7 +175,10 @@ def misjudged(connection: sqlite3.Connection, failing: set[str], rules: Metering
         due = [
             row["sealed_at"]
             for row in rows
-            if row["status"] != "accepted" and row["attempts"] and row["answer"] and row["sealed_at"] > success
+            if row["status"] != "accepted"
+            and row["attempts"]
+            and row["answer"]
+            and row["sealed_at"] > max(success, begins)
         ]
         waited = now - rules.failing_after - _LATEST_DUE
         if due and min(due) < to_micros(waited) and name not in failing:

@@ -53,6 +53,8 @@ class Witness:
         self._stepped: tuple[datetime, timedelta] | None = None
         self.facts = auditing.Facts()
         self.rules = rules
+        self._judged_from: dict[str, int] = {}
+        """When a dimension was added, or its product changed: metering is judged by its records from then on."""
         self.reconfigure(rules)
         self.counting: CountingApp | ExportingApp | None = None
         """The app of the pod, if it counts."""
@@ -65,6 +67,8 @@ class Witness:
 
     def reconfigure(self, rules: MeteringRules) -> None:
         """Know what the next process is configured with."""
+        known = self.rules.dimensions if rules.product_code == self.rules.product_code else ()
+        self._judged_from |= {name: to_micros(self._clock.now()) for name in rules.dimensions if name not in known}
         self.rules = self._tally.rules = rules
         self.facts.policies.add(rules.late)
         self.facts.codes.add(rules.product_code)
@@ -201,5 +205,5 @@ class Witness:
 
     def judge_failing(self, connection: sqlite3.Connection, failing: set[str]) -> None:
         """Compare what the submitter says of metering with what the records say."""
-        for breach in auditing.misjudged(connection, failing, self.rules, self._clock.now()):
+        for breach in auditing.misjudged(connection, failing, self.rules, self._judged_from, self._clock.now()):
             self.fail(breach)

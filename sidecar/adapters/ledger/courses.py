@@ -3,12 +3,15 @@
 import sqlite3
 from datetime import datetime
 
-from sidecar.adapters.ledger.store import Store
+from sidecar.adapters.ledger.store import Store, recall
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import from_micros, to_micros
+from sidecar.domain.metering.rules import MeteringRules
 
 _NOT_ENTITLED = "not-entitled "
 """Before the dimension, the key of since when AWS refuses it."""
+_CONFIGURED = "dimensions"
+"""The key of the dimensions that were configured at the last start, one a line."""
 
 
 def read_courses(connection: sqlite3.Connection) -> dict[str, Course]:
@@ -34,6 +37,26 @@ def read_courses(connection: sqlite3.Connection) -> dict[str, Course]:
         )
         for row in connection.execute("SELECT * FROM progress")
     }
+
+
+def restart_courses(store: Store, rules: MeteringRules) -> None:
+    """End what was kept of another product, or of a dimension that was removed and is added again.
+
+    Courses are kept by the name of the dimension. An earlier failure would otherwise close the gate while nothing is
+    due. One step inside a transaction of the caller's, before the product code of `rules` is remembered.
+    """
+    connection = store.connection
+    if recall(connection, "product-code") != rules.product_code:
+        connection.execute("DELETE FROM progress")
+        connection.execute("DELETE FROM duplicate_answer")
+        connection.execute("DELETE FROM meta WHERE key GLOB ?", (f"{_NOT_ENTITLED}*",))
+    before = recall(connection, _CONFIGURED)
+    if before is not None:  # Otherwise an earlier version had the ledger.
+        added = rules.dimensions.keys() - before.split("\n")
+        for name, course in read_courses(connection).items():
+            if name in added:
+                write_course(store, name, course.restarted())
+    store.remember(_CONFIGURED, "\n".join(rules.dimensions))
 
 
 def write_course(store: Store, dimension: str, course: Course) -> None:

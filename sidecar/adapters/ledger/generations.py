@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from sidecar.adapters.ledger.courses import restart_courses
 from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.probe_slots import retire_probe
 from sidecar.adapters.ledger.store import Move, Store, read_bucket
@@ -55,6 +56,7 @@ class TermsChange:
 def apply_terms(store: Store, rules: MeteringRules, now: int) -> TermsChange:
     """Make the configured terms the ones that take usage, inside the caller's transaction; what that has changed."""
     change = TermsChange(filled=_fill(store, rules))
+    restart_courses(store, rules)
     store.remember("product-code", rules.product_code)
     for name in rules.dimensions:
         if _activate(store, name, rules):

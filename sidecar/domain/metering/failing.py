@@ -3,9 +3,9 @@
 A dimension fails in two ways. A record is due, and for longer than `failing_after` there was no success. The time
 counts from the last success, but begins at most an hour before the first record that became due after it, because an
 idle product sends nothing and does not fail. It continues when that record expires, is refused or is carried. Or AWS
-has answered DuplicateRequest three times within 24 hours: another process reports for this pod. Only a success of the
-dimension ends either. The third cause belongs to no dimension: usage has been refused for lack of room for longer than
-`failing_after`.
+has answered DuplicateRequest three times within 24 hours: another process reports for this pod. A success of the
+dimension ends either, and so does a configuration that names another product or adds the dimension again. The third
+cause belongs to no dimension: usage has been refused for lack of room for longer than `failing_after`.
 
 The rules take instants and return values; the ledger keeps each `Course` over a restart.
 """
@@ -65,6 +65,10 @@ class Course:
     def not_entitled(self, now: datetime) -> Self:
         """Return the course after AWS answered CustomerNotEntitled."""
         return replace(self, not_entitled_since=self.not_entitled_since or now)
+
+    def restarted(self) -> Self:
+        """Return the course once its dimension is added to the configuration again: nothing of before is due."""
+        return replace(self, due_since=None, disputed_since=None, not_entitled_since=None)
 
     def recent_duplicates(self, now: datetime) -> list[datetime]:
         """Return the latest DuplicateRequest answers that are not older than `WITHIN`."""
