@@ -120,7 +120,7 @@ class Ledger(FiguresAccess):
                 self.pod, self.pod_source = handover.take_identity(store, pod, source, now)
                 succeeding.note_place(store, place)
                 change = generations.apply_terms(store, self.rules, now)
-                self.taken_over = succeeding.find_unfinished(store)
+                self.taken_over = succeeding.find_unfinished(store, self.rules, now)
                 self.handed_over = handover.take_over(store, self.rules, now)
                 self.courses = read_courses(store.connection)
                 self.room_watch.load(store.connection)

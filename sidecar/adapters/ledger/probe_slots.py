@@ -122,12 +122,8 @@ def keep_probe_usage(store: Store, now: int) -> dict[str, int]:
     return {name: quantity for name, quantity in kept.items() if quantity}
 
 
-def take_over_probe_usage(store: Store, rules: MeteringRules, now: int) -> int:
-    """Carry what was kept for want of a next hour: this pod has one, also if it is the same pod that goes on.
-
-    Returns:
-        How many records of other pods that were.
-    """
+def probe_usage(store: Store, rules: MeteringRules, now: int) -> list[sqlite3.Row]:
+    """Return the records of usage that was kept for want of a next hour, and that may still be billed."""
     rows = store.rows(
         "SELECT * FROM named_record WHERE status = 'unbilled' AND resolved = 0 AND product_code = ?"
         " AND reason >= ? AND reason < ? || '~'",
@@ -135,11 +131,18 @@ def take_over_probe_usage(store: Store, rules: MeteringRules, now: int) -> int:
         UnbilledReason.PROBE_SLOT,
         UnbilledReason.PROBE_SLOT,
     )
+    return [row for row in rows if not window_closed(Hour(row["hour"]), rules, now)]
+
+
+def take_over_probe_usage(store: Store, rules: MeteringRules, now: int) -> int:
+    """Carry what was kept for want of a next hour: this pod has one, also if it is the same pod that goes on.
+
+    Returns:
+        How many records of other pods that were.
+    """
     carried = 0
-    for row in rows:
+    for row in probe_usage(store, rules, now):
         hour, quantity = Hour(row["hour"]), parse_signed(row["quantity"])
-        if window_closed(hour, rules, now):
-            continue
         heir = store.heir(row["dimension"])
         target = store.first_open(heir, hour_of_micros(now))
         store.connection.execute(

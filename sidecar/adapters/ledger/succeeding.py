@@ -3,9 +3,12 @@
 Changes nothing; `handover` does.
 """
 
+from sidecar.adapters.ledger.probe_slots import probe_usage
 from sidecar.adapters.ledger.store import Store, read_bucket
 from sidecar.domain.metering.hours import Hour
+from sidecar.domain.metering.probes import is_probe
 from sidecar.domain.metering.quantity import parse_signed
+from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver, summarize
 
 
@@ -32,8 +35,11 @@ def note_place(store: Store, place: PodPlace | None) -> None:
         )
 
 
-def find_unfinished(store: Store) -> list[TakenOver]:
-    """Return the usage of other pods that is open or waits, by dimension and hour; an empty hour is left out."""
+def find_unfinished(store: Store, rules: MeteringRules, now: int) -> list[TakenOver]:
+    """Return the usage of other pods that is taken over at `now`, by dimension and hour; an empty hour is left out.
+
+    A start probe that waits is no usage; usage whose slot a probe took is.
+    """
     buckets = [
         TakenOver(row["name"], Hour(row["hour"]), read_bucket(row).quantity, in_doubt=False)
         for row in store.rows("SELECT * FROM named_bucket WHERE sealed = 0 AND pod <> ?", store.pod)
@@ -41,5 +47,11 @@ def find_unfinished(store: Store) -> list[TakenOver]:
     records = [
         TakenOver(row["name"], Hour(row["hour"]), parse_signed(row["quantity"]), in_doubt=bool(row["unanswered"]))
         for row in store.rows("SELECT * FROM named_record WHERE status = 'sealed' AND pod <> ?", store.pod)
+        if not is_probe(row["client_token"])
     ]
-    return [each for each in summarize([*buckets, *records]) if each.quantity or each.in_doubt]
+    displaced = [
+        TakenOver(row["name"], Hour(row["hour"]), parse_signed(row["quantity"]), in_doubt=False)
+        for row in probe_usage(store, rules, now)
+        if row["pod"] != store.pod
+    ]
+    return [each for each in summarize([*buckets, *records, *displaced]) if each.quantity or each.in_doubt]

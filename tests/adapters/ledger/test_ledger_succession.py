@@ -10,6 +10,7 @@ from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.pod.succession import PodPlace, Predecessor, describe
+from sidecar.domain.policy import ProbeHour
 from tests.support.books import HOUR, NOW, RED, RULES, Books, event
 
 PLACE = PodPlace("shop", "app-0")
@@ -70,6 +71,27 @@ async def test_taken_over_is_told(tmp_path: Path) -> None:
     words = "requests 2026-11-23T10:00:00Z 6.5 in doubt, requests 2026-11-23T11:00:00Z 5"
     assert words == describe(ledger.taken_over, 20)
     assert [] == list((await opened(path, "pod-2"))[0].taken_over)
+
+
+async def test_probe_is_no_usage_taken_over(tmp_path: Path) -> None:
+    """A start probe without an answer is not listed; usage is, also what had no hour because of a probe."""
+    path = tmp_path / "ledger.db"
+    books = Books(path)
+    unanswered = books.probe()
+    assert unanswered is not None
+    books.begin(unanswered)
+    books.take(event("2"))
+    books.close()
+    ledger, _ = await opened(path, "pod-2")
+    assert (1, "requests 2026-11-23T10:00:00Z 2") == (ledger.handed_over, describe(ledger.taken_over, 20))
+    books = Books(path, pod="pod-3")
+    accepted = books.probe(preferred=ProbeHour.CURRENT)
+    assert accepted is not None
+    books.answer_probe(accepted, Outcome.ACCEPTED)
+    books.keep_probe_usage()
+    books.close()
+    ledger, _ = await opened(path, "pod-4")
+    assert (1, "requests 2026-11-23T11:00:00Z 2") == (ledger.handed_over, describe(ledger.taken_over, 20))
 
 
 async def test_other_products_usage_is_not_taken_over(tmp_path: Path) -> None:
