@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, find_files, read_events
 from sidecar.commands.ledger.cloudtrail.trail import Trail
-from sidecar.domain.audit.slots import Charge
+from sidecar.domain.audit.slots import Charge, FailedCall
 from tests.commands.trails import CODE, deliver, event, metered, packed, records
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -26,7 +26,8 @@ class Listed(Trail):
 
     def __init__(self) -> None:
         self.charges: list[Charge] = []
-        super().__init__(CODE, self.charges.append)
+        self.failed: list[FailedCall] = []
+        super().__init__(CODE, self.charges.append, self.failed.append)
 
 
 def trail_of(*paths: Path) -> Listed:
@@ -211,6 +212,29 @@ def test_unclear_charge_is_refused(tmp_path: Path, broken: dict[str, Any]) -> No
 def test_uncharged_call_is_passed_over(tmp_path: Path, passed: dict[str, Any]) -> None:
     """Refusals, dry runs, other products and other calls are no charges."""
     assert [] == charges(tmp_path, passed)
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [
+        ("InternalServiceErrorException", True),
+        ("ServiceUnavailable", True),
+        ("InternalFailure", True),
+        ("IdempotencyConflictException", True),
+        ("ThrottlingException", False),
+        ("AccessDenied", False),
+        ("ExpiredToken", False),
+        ("DuplicateRequestException", False),
+    ],
+)
+def test_failure_proves_nothing(tmp_path: Path, code: str, kept: bool) -> None:  # noqa: FBT001 - a table's column
+    """A call that failed is no charge; unless its error is a refusal, the log leaves open whether AWS charged it."""
+    path = tmp_path / "trail.json"
+    failed = metered("2.5", TEN.isoformat(), None, clientToken="token-1") | {"errorCode": code}
+    path.write_bytes(records([failed, failed | {"eventName": "RegisterUsage"}, {**OTHER, "errorCode": code}]))
+    trail = trail_of(path)
+    call = FailedCall(code, "requests", TEN, 2_500_000, "token-1", "botocore-session-1595466206")
+    assert ([], [call] if kept else []) == (trail.charges, trail.failed)
 
 
 def test_odd_event_id_is_written_out(tmp_path: Path) -> None:

@@ -110,6 +110,8 @@ COVERING = [HELD | {"eventTime": "2026-11-23T11:10:00Z"}, at("11:30"), at("12:10
 """A log that covers the time in which the record in doubt was tried, 12:20, and shows no charge for it."""
 
 
+FAILED = metered(5, ELEVEN, None) | {"errorCode": "InternalServiceErrorException"}
+"""A call of the record in doubt of which nothing shows whether AWS charged it."""
 EARLY = HELD | {"eventTime": "2026-11-23T11:10:00Z"}
 LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
 
@@ -123,6 +125,8 @@ LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
         ([at("11:30"), at("12:10"), at("12:50")], "which show no record of this ledger"),
         ([EARLY | {"awsRegion": "us-east-1"}, *COVERING[1:]], "the files end at 2026-11-23T11:10:00Z"),
         ([*COVERING, metered(9, ELEVEN, "mr-9")], "a charge of this dimension and hour that may be this record"),
+        ([*COVERING, FAILED], "a call of it that failed with InternalServiceErrorException"),
+        ([*COVERING, FAILED | BY_POD | {"errorCode": "ServiceUnavailable"}], "that failed with ServiceUnavailable"),
     ],
 )
 def test_uncovered_doubt_stays(
@@ -134,6 +138,27 @@ def test_uncovered_doubt_stays(
     assert "missing-in-aws" == slot["verdict"]
     assert note in slot["note"]
     assert 0 == books.count("audit")
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        FAILED | {"errorCode": "ThrottlingException"},
+        metered(6, ELEVEN, None) | {"errorCode": "InternalServiceErrorException"},
+        metered(5, TWELVE, None) | {"errorCode": "InternalServiceErrorException"},
+        metered(5, ELEVEN, None, clientToken="another") | {"errorCode": "InternalServiceErrorException"},
+        metered(5, ELEVEN, None, dryRun=True) | {"errorCode": "InternalServiceErrorException"},
+        FAILED | {"additionalEventData": {"identity": "11111111-2222-3333-4444-555555555555"}},
+    ],
+    ids=["refused", "other quantity", "other hour", "other token", "dry run", "other pod"],
+)
+def test_other_failure_leaves_no_doubt(
+    books: Books, capsys: pytest.CaptureFixture[str], failed: dict[str, Any]
+) -> None:
+    """A failed call that AWS refused, or that was another record's, does not keep a record in doubt."""
+    assert 0 == reconcile(books, "--settle-not-charged", "--json", events=[*COVERING, failed, failed])
+    [slot] = [slot for slot in found(capsys)["slots"] if slot["record"] == IN_DOUBT]
+    assert ("not-charged", 1) == (slot["verdict"], books.count("audit"))
 
 
 def test_uncharged_doubt_is_told(books: Books, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,7 +80,7 @@ def test_refusal_on_order(
 
 
 def test_internal_error_after_processing(emulator: "RunningEmulator", connect: "Connect") -> None:
-    """With internal-taken the answer is the 500 of `internal`, but the call was processed and logged as taken."""
+    """With internal-taken the call is processed, while its answer and the log have the 500 of `internal`."""
     emulator.freeze(FROZEN)
     client = connect(emulator)
     emulator.post("faults", operation="MeterUsage", fault="internal-taken")
@@ -93,7 +93,7 @@ def test_internal_error_after_processing(emulator: "RunningEmulator", connect: "
     )
     (record,) = emulator.get("records")["records"]
     (logged,) = emulator.get("events")["Records"]
-    assert record["MeteringRecordId"] == logged["responseElements"]["meteringRecordId"]
+    assert ("InternalServiceErrorException", None) == (logged["errorCode"], logged["responseElements"])
     assert record["MeteringRecordId"] == meter(client, ClientToken="token")["MeteringRecordId"]
 
 

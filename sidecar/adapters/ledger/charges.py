@@ -5,6 +5,7 @@ charges of pods whose ledger was not given; records that no charge can be, and c
 left is for `sidecar.domain.audit.matching`. SQLite deletes the file when the table is closed, or the process ends.
 """
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -13,7 +14,7 @@ from pathlib import Path
 from sidecar.adapters.ledger.auditing import SUBMISSION_COLUMNS, read_submission, submission_rows
 from sidecar.domain.audit.matching import judge_charge, judge_record
 from sidecar.domain.audit.sessions import names_some_pod, pod_named
-from sidecar.domain.audit.slots import Charge, LeftOut, Slot, Span, Submission, Tally, Verdict
+from sidecar.domain.audit.slots import Charge, FailedCall, LeftOut, Slot, Span, Submission, Tally, Verdict
 from sidecar.domain.metering.hours import Hour, hour_of, start_of
 from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.records import RecordStatus, UnbilledReason
@@ -29,6 +30,9 @@ _TABLES = f"""
         position INTEGER PRIMARY KEY, metering_record_id TEXT, name TEXT, hour INTEGER, quantity TEXT,
         client_token TEXT, session TEXT, event_id TEXT, account_region TEXT,
         UNIQUE (metering_record_id, name, hour, quantity)
+    );
+    CREATE TABLE failed (
+        error TEXT, name TEXT, hour INTEGER, quantity TEXT, client_token TEXT, session TEXT, once TEXT UNIQUE
     );
     CREATE TABLE submission (number INTEGER PRIMARY KEY, ledger TEXT, {_COLUMNS});
     CREATE INDEX submission_receipt ON submission (metering_record_id);
@@ -125,6 +129,14 @@ class ChargeTable:
         )
         self._added.clear()
 
+    def add_failed(self, call: FailedCall) -> None:
+        """Keep a failed call, once: during an outage a record is sent again and again."""
+        slot = (call.dimension, hour_of(call.hour), render(call.quantity))
+        self._connection.execute(
+            "INSERT INTO failed VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (call.error, *slot, call.client_token, call.session, json.dumps((*slot, call.client_token, call.session))),
+        )
+
     def add_records(self, connection: sqlite3.Connection, path: Path, product_code: str | None) -> None:
         """Keep the records of the ledger at `path` that were made to be submitted; None is every product."""
         marks = ", ".join("?" * len(SUBMISSION_COLUMNS))
@@ -210,6 +222,22 @@ class ChargeTable:
         self._write_added()
         for row in self._connection.execute("SELECT * FROM charge ORDER BY position"):
             yield _read_charge(row, row["client_token"])
+
+    def failed_calls(self) -> Iterator[FailedCall]:
+        """Yield the failed calls that may have been one of the records that are left."""
+        for row in self._connection.execute(
+            "SELECT failed.* FROM failed WHERE EXISTS (SELECT 1 FROM submission WHERE is_open(status, reason)"
+            " AND submission.name = failed.name AND submission.hour = failed.hour"
+            " AND submission.quantity = failed.quantity)"
+        ):
+            yield FailedCall(
+                error=row["error"],
+                dimension=row["name"],
+                hour=start_of(Hour(row["hour"])),
+                quantity=parse_signed(row["quantity"]),
+                client_token=row["client_token"],
+                session=row["session"],
+            )
 
     def matched(self, span: Span) -> Iterator[Slot]:
         """Yield the matched slots of the span, by hour, dimension and name, if `leave_out` kept them."""

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     if code is None:
         return refuse("The ledger does not name its product. Name it with --product-code.")
     with closing(ChargeTable()) as table:
-        trail = Trail(code, table.add)
+        trail = Trail(code, table.add, table.add_failed)
         try:
             trail.read(find_files(args.cloudtrail))
         except TrailUnreadable as error:
@@ -130,7 +130,16 @@ def _reconcile(
         owners = {uid for connection, _ in opened for uid in pods(connection)}
     registrants = set(filter(None, trail.registrations.values()))
     left_out = table.leave_out(owners, span, keep=every_slot)
-    return reconcile(table.submissions(), table.charges(), owners, registrants, span, trail.activity, left_out)
+    return reconcile(
+        table.submissions(),
+        table.charges(),
+        owners,
+        registrants,
+        span,
+        trail.activity,
+        left_out,
+        table.failed_calls(),
+    )
 
 
 def _action(wanted: str | None, source: Source) -> Action | None:

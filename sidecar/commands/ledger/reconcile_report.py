@@ -148,8 +148,9 @@ def _warning(found: Reconciliation, trail: Trail) -> str:
             f"{trail.product_code} is the product, and that the files come from the account and Region of the pods."
         )
     return (
-        "AWS did not take a record in doubt only if the files are complete for its hour and the 6 hours after it. "
-        "Only then bill it with `ledger resolve ... carry`; otherwise the buyer could be charged twice."
+        "AWS did not take a record in doubt only if the files are complete for its hour and the 6 hours after it, and "
+        "its note names no failed call. Only then, or if AWS Marketplace's usage report lacks it, bill it with `ledger "
+        "resolve ... carry`; otherwise the buyer could be charged twice."
     )
 
 

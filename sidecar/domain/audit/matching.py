@@ -15,6 +15,7 @@ from sidecar.domain.audit.slots import (
     EVERY_HOUR,
     NOTHING_LEFT_OUT,
     Charge,
+    FailedCall,
     LeftOut,
     Reconciliation,
     Slot,
@@ -37,6 +38,7 @@ def reconcile(
     span: Span = EVERY_HOUR,
     log: Log | None = None,
     left_out: LeftOut = NOTHING_LEFT_OUT,
+    failed: Iterable[FailedCall] = (),
 ) -> Reconciliation:
     """Pair records and charges of one product and judge every pair and every single one.
 
@@ -49,13 +51,14 @@ def reconcile(
         span: The hours to return slots of.
         log: When AWS's log has events, by place; without it no absence means anything.
         left_out: Pairs, and charges of other pods, that were found before and are not among these.
+        failed: Calls of which the log does not show whether AWS charged them: a record in doubt may be one of them.
     """
     pairing = _Pairing(list(submissions), _distinct(charges), pods, left_out)
     pairing.pair_by_identifier()
     pairing.pair_by_token()
     pairing.pair_by_pod()
     pairing.pair_the_only_ones(registrants)
-    return pairing.conclude(span, log or {})
+    return pairing.conclude(span, log or {}, failed)
 
 
 class _Pairing:
@@ -139,17 +142,22 @@ class _Pairing:
             self._notes[submission] = f"perhaps {charge.metering_record_id}, which may be another pod's"
             self._notes[charge] = f"perhaps {submission.id}; it may be another pod's"
 
-    def conclude(self, span: Span, log: Log) -> Reconciliation:
+    def conclude(self, span: Span, log: Log, failed: Iterable[FailedCall]) -> Reconciliation:
         """Judge what has no counterpart, and return what is in the span; a pair is as soon as one side is."""
         foreign = [charge for charge in self._charges if self._is_foreign(charge)]
         for charge in foreign:
             del self._charges[charge]
         places = self._places()
         open_slots = {(charge.dimension, charge.hour) for charge in self._charges}
+        failures: dict[tuple[str, datetime], list[FailedCall]] = defaultdict(list)
+        for call in failed:
+            failures[call.dimension, call.hour].append(call)
         for submission in self._submissions:
             verdict, note = judge_record(submission)
             if submission.in_doubt and (submission.dimension, submission.hour) not in open_slots:
-                verdict, note = _judge_absence(submission, places[submission.ledger], log)
+                calls = failures[submission.dimension, submission.hour]
+                error = next((call.error for call in calls if self._is_of(call, submission)), None)
+                verdict, note = _judge_absence(submission, places[submission.ledger], log, error)
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
         first = self._left_out.first_hour or min((each.hour for each in self._all_submissions), default=None)
         for charge in self._charges:
@@ -179,6 +187,13 @@ class _Pairing:
         else:
             note = f"AWS's {charge.metering_record_id} is another record's"
             self._slots.append(Slot(Verdict.MISSING_IN_AWS, submission, None, note))
+
+    def _is_of(self, call: FailedCall, submission: Submission) -> bool:
+        """Return whether a failed call may have been a record's."""
+        if call.quantity != submission.quantity or call.client_token not in {None, submission.client_token}:
+            return False
+        pod = None if call.session is None else pod_named(call.session, self._pods)
+        return pod == submission.pod if pod is not None else not self._is_strange(call.session)
 
     def _pod_of(self, charge: Charge) -> str | None:
         """Return the pod that a charge names, if it is one of ours."""
@@ -257,8 +272,11 @@ def judge_record(submission: Submission) -> tuple[Verdict, str]:
             return Verdict.NOT_CHARGED, submission.reason or ""
 
 
-def _judge_absence(submission: Submission, places: Collection[str], log: Log) -> tuple[Verdict, str]:
-    """Judge a record in doubt that the log does not show: not charged, if the log covers it."""
+def _judge_absence(submission: Submission, places: Collection[str], log: Log, error: str | None) -> tuple[Verdict, str]:
+    """Judge a record in doubt of which the log shows no charge.
+
+    It was not charged if the log covers it, and shows no call of it whose `error` leaves that open.
+    """
     words = "in doubt, and not in these files"
     if len(places) != 1:
         why = "which show no record of this ledger" if not places else "which show this ledger's records in two places"
@@ -267,6 +285,9 @@ def _judge_absence(submission: Submission, places: Collection[str], log: Log) ->
     missing = "they have no times" if activity is None else gap(submission, activity)
     if missing is not None:
         return Verdict.MISSING_IN_AWS, f"{words}, which do not cover its time: {missing}"
+    if error is not None:
+        why = f"the files show a call of it that failed with {error}, and AWS may have charged it all the same"
+        return Verdict.MISSING_IN_AWS, f"in doubt; {why}"
     return Verdict.NOT_CHARGED, "in doubt; the files cover its whole time and show no charge"
 
 

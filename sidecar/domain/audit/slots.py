@@ -68,6 +68,21 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedCall:
+    """A call that failed by AWS's log, with an error that does not prove that AWS charged nothing."""
+
+    error: str
+    """AWS's code."""
+    dimension: str
+    hour: datetime
+    quantity: int
+    """Millionths."""
+    client_token: str | None
+    session: str | None
+    """The name of the session that signed the call, which may name a pod."""
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """One record, one charge, or both, and the verdict on them."""
 

@@ -171,6 +171,8 @@ async def _answer_json(exchange: _Exchange, called: JsonService) -> web.StreamRe
     if unanswered is not None:
         return unanswered
     answer = await called.perform(service, Call(operation, caller, body, fault))
+    # As in CloudTrail, the log has what the caller was answered: a 500 does not show that the call was processed.
+    error = ServiceError.of_fault(called.internal_error) if fault == "internal-taken" else answer.error
     service.state.keep(
         make_event(
             called.event_source,
@@ -179,8 +181,8 @@ async def _answer_json(exchange: _Exchange, called: JsonService) -> web.StreamRe
             service.clock.now(),
             exchange.request_id,
             parameters=answer.parameters,
-            elements=answer.elements,
-            error=answer.error,
+            elements=None if fault == "internal-taken" else answer.elements,
+            error=error,
         )
     )
     notes.parameters, notes.elements = without_tokens(answer.parameters), answer.elements
@@ -188,10 +190,8 @@ async def _answer_json(exchange: _Exchange, called: JsonService) -> web.StreamRe
     await _flush(service, called.internal_error)
     if fault in ("drop-response", "drop-new-token"):
         return exchange.hang_up()
-    if fault == "internal-taken":
-        raise ServiceError.of_fault(called.internal_error)
-    if answer.error is not None:
-        raise answer.error
+    if error is not None:
+        raise error
     return exchange.json_answer(200, answer.result)
 
 

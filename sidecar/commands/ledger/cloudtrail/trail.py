@@ -1,7 +1,7 @@
 """Reads one product's charges and the registrations of its pods from CloudTrail's events.
 
-A call that AWS refused and a dry run are no charge. Refuses an event of the product that it cannot read, rather than
-pass over a charge.
+A call that AWS refused and a dry run are no charge. A call that failed otherwise, as by an HTTP 500, may be one, and
+the log does not show it. Refuses an event of the product that it cannot read, rather than pass over a charge.
 """
 
 import re
@@ -16,8 +16,10 @@ from typing import Any
 from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, read_events
 from sidecar.domain import timestamps
 from sidecar.domain.audit.coverage import Activity
-from sidecar.domain.audit.slots import Charge
+from sidecar.domain.audit.slots import Charge, FailedCall
 from sidecar.domain.metering import quantity
+from sidecar.marketplace.errors import Taken
+from sidecar.marketplace.service_errors import ERRORS
 
 SOURCE = "metering-marketplace.amazonaws.com"
 
@@ -50,6 +52,8 @@ class Trail:
     product_code: str
     take_charge: Callable[[Charge], None]
     """Called with each charge: a log may have more of them than fit into memory."""
+    take_failed: Callable[[FailedCall], None]
+    """Called with each call of which nothing shows whether AWS charged it."""
     registrations: dict[str, str | None] = field(default_factory=dict)
     """The RegisterUsage calls that were answered: the session of each, by its request id."""
     files: int = 0
@@ -88,14 +92,17 @@ class Trail:
             self.first_at = min(self.first_at or at, at)
             self.last_at = max(self.last_at or at, at)
             self._note_activity(place, _instant(at))
-        if event["eventSource"] != SOURCE or event.get("errorCode"):
+        if event["eventSource"] != SOURCE:
+            return
+        if event.get("errorCode"):
+            self._take_failed(event, _members(event, "requestParameters"))
             return
         asked, answered = _members(event, "requestParameters"), _members(event, "responseElements")
         match event.get("eventName"):
             case "RegisterUsage" if asked.get("productCode") == self.product_code:
                 self.registrations[str(event.get("requestID") or event.get("eventID"))] = _session(event)
             case "MeterUsage" if asked.get("productCode") == self.product_code:
-                if str(asked.get("dryRun")).lower() != "true":
+                if not _is_dry(asked):
                     identifier, dimension = answered.get("meteringRecordId"), asked.get("usageDimension")
                     self._charge(event, place, asked, identifier, dimension, "usage")
             case "BatchMeterUsage":
@@ -134,21 +141,58 @@ class Trail:
             raise _Unclear("AWS took it, but there is no meteringRecordId")
         if _IDENTIFIER.fullmatch(identifier) is None:
             raise _Unclear(f"the meteringRecordId {identifier!r:.100} is none")
-        if not isinstance(dimension, str):
-            raise _Unclear("there is no dimension")
-        token = usage.get("clientToken")
         self.take_charge(
             Charge(
                 metering_record_id=identifier,
-                dimension=dimension,
-                hour=read_instant(usage.get("timestamp")).replace(minute=0, second=0, microsecond=0),
+                dimension=_dimension(dimension),
+                hour=_hour(usage),
                 quantity=read_quantity(usage, prefix),
-                client_token=token if isinstance(token, str) else None,
+                client_token=_token(usage),
                 session=_session(event),
                 event_id=ascii(str(event.get("eventID")))[1:-1][:255],
                 account_region=place,
             )
         )
+
+    def _take_failed(self, event: Mapping[str, Any], usage: Mapping[str, Any]) -> None:
+        """Take a call of a ledger's record that failed, unless its error proves that AWS charged nothing.
+
+        The log has the error's code alone, not the HTTP status.
+        """
+        own = event.get("eventName") == "MeterUsage" and usage.get("productCode") == self.product_code
+        code = str(event["errorCode"])
+        kind = ERRORS.get(code)
+        if not own or _is_dry(usage) or (kind is not None and kind.taken is Taken.NO):
+            return
+        self.take_failed(
+            FailedCall(
+                error=ascii(code)[1:-1][:100],
+                dimension=_dimension(usage.get("usageDimension")),
+                hour=_hour(usage),
+                quantity=read_quantity(usage, "usage"),
+                client_token=_token(usage),
+                session=_session(event),
+            )
+        )
+
+
+def _is_dry(asked: Mapping[str, Any]) -> bool:
+    return str(asked.get("dryRun")).lower() == "true"
+
+
+def _dimension(value: object) -> str:
+    if not isinstance(value, str):
+        raise _Unclear("there is no dimension")
+    return value
+
+
+def _hour(usage: Mapping[str, Any]) -> datetime:
+    return read_instant(usage.get("timestamp")).replace(minute=0, second=0, microsecond=0)
+
+
+def _token(usage: Mapping[str, Any]) -> str | None:
+    token = usage.get("clientToken")
+    return token if isinstance(token, str) else None
 
 
 def read_instant(value: object) -> datetime:
