@@ -33,7 +33,7 @@ from sidecar.domain.metering.records import (
     window_closes_at,
 )
 from sidecar.domain.metering.rules import MeteringRules
-from sidecar.domain.metering.schedule import due_at, next_turn, stretch
+from sidecar.domain.metering.schedule import due_at, last_call_at, next_turn, stretch
 from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.ports import Clock
 from sidecar.marketplace import MarketplaceError, MarketplaceMetering, MeterUsageRequest
@@ -319,7 +319,8 @@ class Submitter:
         self.courses.note_waiting({record.dimension: self._scheduled_at(record) for record in _oldest(records)}, now)
         # By the turn's beginning: an hour that ended while it was waiting for answers is sealed by the next one.
         seal_at = sealable_at(hour_of(began - self._rules.settle), self._rules.settle)
-        return min(*dues, *closing, seal_at, end_of(hour_of(began)), now + self._longest_sleep)
+        last_call = last_call_at(now, self._rules.window)
+        return min(*dues, *closing, seal_at, last_call, end_of(hour_of(began)), now + self._longest_sleep)
 
 
 async def _make_request(record: Record, frozen: FrozenRecord) -> MeterUsageRequest:

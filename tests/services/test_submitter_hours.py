@@ -13,12 +13,13 @@ from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.hours import hour_of
 from sidecar.domain.metering.records import FrozenRecord, Record
 from sidecar.domain.metering.schedule import due_at
+from sidecar.domain.policy import LatePolicy
 from sidecar.marketplace import MeterUsageRequest, Tag, UsageAllocation
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import InternalServiceErrorException, ThrottlingException
 from sidecar.services.meter_request import meter_request
 from sidecar.services.submitter import LARGE_RECORD
-from tests.support.books import BLUE, HOUR, NOW, RED, RULES, WHOLE, event
+from tests.support.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, WHOLE, event
 
 if TYPE_CHECKING:
     from tests.services.conftest import Metering
@@ -258,3 +259,19 @@ async def test_hours_in_turn(metering: "Metering") -> None:
     assert [first + hours * HOUR for hours in range(24)] == starts
     for start, called_at in zip(starts, metering.marketplace.called_at, strict=True):
         assert timedelta(minutes=62) <= called_at - start <= timedelta(minutes=82)
+
+
+@pytest.mark.parametrize("window", [timedelta(hours=6), timedelta(hours=5, minutes=30)], ids=["whole", "half"])
+@pytest.mark.parametrize("left", [9, 2])
+async def test_last_usage_of_a_window_is_submitted(metering: "Metering", window: timedelta, left: int) -> None:
+    """Usage of an hour that nothing has sealed is submitted if it comes some minutes before its window closes."""
+    await metering.start(replace(RULES, late=LatePolicy.UNBILLED, report_zero=False, window=window))
+    used_at = metering.clock.now() - HOUR
+    closes_at = used_at.replace(minute=0) + window
+    await metering.clock.advance(closes_at - metering.clock.now() - left * MINUTE)
+    metering.use(event("5", at=used_at))
+    await metering.clock.advance(HOUR)
+    assert ([("accepted", None)], [True]) == (
+        metering.statuses(),
+        [called_at < closes_at for called_at in metering.marketplace.called_at],
+    )

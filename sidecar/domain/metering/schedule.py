@@ -6,7 +6,7 @@ And how fast: in turns that keep one pod far below the account's quota.
 import hashlib
 from datetime import datetime, timedelta
 
-from sidecar.domain.metering.hours import Hour
+from sidecar.domain.metering.hours import Hour, hour_of, next_hour, start_of
 from sidecar.domain.metering.sealing import sealable_at
 
 _JITTER = 20
@@ -20,6 +20,9 @@ PACE = timedelta(milliseconds=500)
 """Distance between two submissions of one pod in the long run: a fifth of the account's quota."""
 BURST = 24
 """Submissions that may go without distance: one hour of a product with the most dimensions there can be."""
+
+LAST_CALL = timedelta(minutes=1)
+"""How long before the window of an hour closes its open usage is sealed, which may have come since the last turn."""
 
 
 def stretch(spread: timedelta, *, dimensions: int, settle: timedelta) -> timedelta:
@@ -39,6 +42,11 @@ def due_at(hour: Hour, *, pod: str, dimension: str, settle: timedelta, spread: t
     offset = (spread - spread / _JITTER) * _share(pod, dimension)
     jitter = (spread / _JITTER) * _share(pod, dimension, str(hour))
     return sealable_at(hour, settle) + offset + jitter
+
+
+def last_call_at(now: datetime, window: timedelta) -> datetime:
+    """Return the first instant after `now` that is `LAST_CALL` before the window of an hour closes."""
+    return start_of(next_hour(hour_of(now + LAST_CALL - window))) + window - LAST_CALL
 
 
 def next_turn(last: datetime | None, now: datetime) -> datetime:
