@@ -25,6 +25,8 @@ _SHOWN_AS = {RecordKind.SLOT: "usage", RecordKind.UNSENT: "usage", RecordKind.LA
 _WAITING = f"status = 'sealed' AND client_token NOT GLOB '{PROBE_MARK}*'"
 """A frozen start probe holds no usage that waits."""
 _UNDECIDED = "status = 'unbilled' AND resolved = 0"
+_RESOLVABLE = f"{_UNDECIDED} AND NOT (client_token GLOB '{PROBE_MARK}*' AND reason_word = '{UnbilledReason.DUPLICATE}')"
+"""What a person may decide about: a start probe that met another record of its pod bills nothing, and is a proof."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,14 +278,14 @@ def choose(connection: sqlite3.Connection, choice: Choice) -> Sequence[str]:
             "reason_word = ?": choice.kind,
         }
     )
-    rows = connection.execute(f"SELECT seq FROM named_record WHERE {_UNDECIDED} AND {where} ORDER BY seq", values)
+    rows = connection.execute(f"SELECT seq FROM named_record WHERE {_RESOLVABLE} AND {where} ORDER BY seq", values)
     return tuple(record_id(row["seq"]) for row in rows)
 
 
 def undecided_reasons(connection: sqlite3.Connection) -> dict[str, int]:
     """Return how many unbilled records wait for a decision, by the word with which their reason begins."""
     rows = connection.execute(
-        f"SELECT reason_word, count(*) AS number FROM named_record WHERE {_UNDECIDED} GROUP BY 1 ORDER BY 1"
+        f"SELECT reason_word, count(*) AS number FROM named_record WHERE {_RESOLVABLE} GROUP BY 1 ORDER BY 1"
     )
     return {row["reason_word"]: row["number"] for row in rows}
 

@@ -19,8 +19,9 @@ from sidecar.domain import timestamps
 from sidecar.domain.audit.decisions import Action, Disputed, Resolution, objection
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.hours import Hour, hour_of_micros, start_of
+from sidecar.domain.metering.probes import is_probe
 from sidecar.domain.metering.quantity import parse_signed
-from sidecar.domain.metering.records import CarryCause, RecordStatus
+from sidecar.domain.metering.records import CarryCause, RecordStatus, UnbilledReason
 
 
 class NotResolvable(Exception):
@@ -106,6 +107,8 @@ def resolve(store: Store, identifier: str, resolution: Resolution, *, who: str, 
         )
     disputed = Disputed(RecordStatus(row["status"]), row["attempts"], bool(row["resolved"]))
     words = objection(disputed, resolution.action)
+    if words is None and is_probe(row["client_token"]) and UnbilledReason.DUPLICATE.begins(row["reason"]):
+        words = "it is a start probe, which charges nothing and proves that AWS holds a record of the pod"
     if words is not None:
         raise NotResolvable(f"{identifier} cannot be resolved: {words}")
     before = _members(row)

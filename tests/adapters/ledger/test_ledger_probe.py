@@ -10,6 +10,8 @@ import pytest
 from sidecar.adapters.ledger import auditing, queries
 from sidecar.adapters.ledger.evidence import last_accepted_at
 from sidecar.adapters.ledger.probe_slots import last_held_at
+from sidecar.adapters.ledger.resolving import NotResolvable, resolve
+from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.metering.hours import hour_of, previous_hour, start_of
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.records import Record
@@ -173,6 +175,24 @@ def test_duplicate_is_remembered(books: Books) -> None:
     found = [last_held_at(books.store.connection, pod, RULES.product_code) for pod in ("pod-1", "pod-2")]
 
     assert [NOW, None] == found
+
+
+def test_probe_is_not_resolved(books: Books) -> None:
+    """No decision takes the proof of a probe: one about many records leaves it out, and it cannot be named."""
+    probe = frozen(books)
+    books.answer_probe(probe, Outcome.DUPLICATE)
+    books.take(event("4"))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    books.submit_all(Outcome.DUPLICATE)
+    (usage,) = [record.id for record in books.records() if record.kind == "usage"]
+
+    assert [usage] == list(queries.choose(books.store.connection, queries.Choice(kind="duplicate")))
+    assert {"duplicate": 1} == queries.undecided_reasons(books.store.connection)
+    for action in Action:
+        with pytest.raises(NotResolvable, match="start probe"), books.store.transaction():
+            resolve(books.store, f"rec-{probe.seq}", Resolution(action, "checked", "mr-1"), who="anna", now=1)
+    assert NOW == last_held_at(books.store.connection, "pod-1", RULES.product_code)
 
 
 @pytest.mark.parametrize(("outcome", "kept"), [(Outcome.RETRY, []), (Outcome.UNKNOWN, ["unbilled"])])
