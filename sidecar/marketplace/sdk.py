@@ -31,8 +31,9 @@ from sidecar.marketplace.errors import (
     UnknownAnswer,
 )
 from sidecar.marketplace.long_lists import accept_encoded
+from sidecar.marketplace.passage import Passage
 from sidecar.marketplace.sealing import seal
-from sidecar.marketplace.sending import Passage, passage, watch
+from sidecar.marketplace.sending import passage, watch
 from sidecar.marketplace.service import METERING, Service
 from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException, error_from

@@ -8,8 +8,6 @@ connection counts, even if the peer has closed it. Where a client cannot be watc
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 from botocore.awsrequest import (
@@ -19,32 +17,24 @@ from botocore.awsrequest import (
     AWSHTTPSConnectionPool,
 )
 
-
-@dataclass(slots=True)
-class Passage:
-    """How far one call has come."""
-
-    sent: bool
-    """Its first byte may have left."""
-
-
-_PASSAGE: ContextVar[Passage | None] = ContextVar("passage", default=None)
-"""The call that this thread makes; the SDK makes each call on the thread that asks for it."""
+from sidecar.marketplace.passage import Passage, current, following
 
 
 @contextmanager
 def passage(*, watched: bool) -> Iterator[Passage]:
-    """Follow the call that the block makes on this thread.
+    """Follow the call that the block makes on this thread: the caller's, if the caller may give it up.
 
     Args:
         watched: The client's connections note what they send (see `watch`); otherwise the call counts as sent.
+
+    Raises:
+        NotSent: The caller has given it up.
     """
-    call = Passage(sent=not watched)
-    token = _PASSAGE.set(call)
-    try:
+    call = current() or Passage()
+    if not watched:
+        call.leave()
+    with following(call):
         yield call
-    finally:
-        _PASSAGE.reset(token)
 
 
 def watch(client: Any) -> bool:
@@ -83,9 +73,9 @@ class _Noting:
             connection: Any = self
             if connection.sock is None and connection.auto_open:
                 self.connect()
-            call = _PASSAGE.get()
+            call = current()
             if call is not None:
-                call.sent = True
+                call.leave()
         super().send(data)  # type: ignore[misc]
 
 

@@ -2,7 +2,8 @@
 
 It refuses to know an operation, and to retry (see `retrying`). The SDK is imported when a client opens, and the SDK's
 client of the service is made by the first call. Cancelling an await does not recall a request that a thread has begun
-to send: AWS may have taken it, so only the same request may follow.
+to send: AWS may have taken it, so only the same request may follow. A request that has not begun is not sent any more,
+and the cancellation shows that (see `passage`).
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 from sidecar.marketplace import long_lists, wire
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import InvalidRequest, RequestFault, UnknownAnswer
+from sidecar.marketplace.passage import Passage, following, mark_unsent
 from sidecar.marketplace.service import Service
 from sidecar.marketplace.service_clock import ServiceClock
 
@@ -148,7 +150,18 @@ class ServiceClient:
         if self._running is None:
             raise RuntimeError("the marketplace client is not open")
         threads, connection = self._running
-        return await asyncio.get_running_loop().run_in_executor(threads, call, connection)
+        passage = Passage()
+
+        def follow() -> T:
+            with following(passage):
+                return call(connection)
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(threads, follow)
+        except asyncio.CancelledError as cut:
+            if passage.give_up():
+                mark_unsent(cut)
+            raise
 
 
 def _connect(endpoint: Endpoint, clock: ServiceClock | None, service: Service) -> "Connection":

@@ -8,6 +8,7 @@ without an answer is repeated with the same request. What the answers mean is de
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -25,6 +26,8 @@ from sidecar.marketplace.license_manager import (
     ResourceNotFoundException,
     ValidationException,
 )
+from sidecar.marketplace.passage import sends_nothing
+from sidecar.services.attempts import Counted
 from sidecar.services.checkout_book import CheckoutBook, CheckoutStore, Key, P, Transition
 from sidecar.services.retry_schedule import LONGEST_WAIT, RetrySchedule
 
@@ -250,9 +253,11 @@ class CheckoutKeeper:
             region, now = regions[0], self._clock.now()
             tried.add(region)
             earlier = self._book.live[key].attempted_at
-            checkout = await self._book.change(key, Checkout.attempting, region, now)
             try:
-                grant = await self._service.check_out(checkout)
+                async with Counted(partial(self._book.change, key, Checkout.not_taken, earlier)):
+                    with sends_nothing():
+                        checkout = await self._book.change(key, Checkout.attempting, region, now)
+                    grant = await self._service.check_out(checkout)
             except MarketplaceError as error:
                 self._fail(key, error)
                 if error.taken is not Taken.NO:
@@ -295,9 +300,11 @@ class CheckoutKeeper:
 
     async def _call(self, key: Key, call: Call, *, final: bool) -> Checkout | None:
         earlier = self._book.live[key].attempted_at
-        checkout = await self._book.change(key, Checkout.extending, self._clock.now())
         try:
-            grant = await call(checkout)
+            async with Counted(partial(self._book.change, key, Checkout.not_extended, earlier)):
+                with sends_nothing():
+                    checkout = await self._book.change(key, Checkout.extending, self._clock.now())
+                grant = await call(checkout)
         except _GONE as error:
             if final:
                 return await self._lose(key, error)

@@ -20,6 +20,7 @@ from sidecar.marketplace.license_manager import (
     LicenseManager,
     ListReceivedLicensesRequest,
 )
+from sidecar.marketplace.passage import sends_nothing
 
 
 class LicenseCalls:
@@ -29,7 +30,11 @@ class LicenseCalls:
     """
 
     def __init__(self, connect: Callable[[str], Awaitable[LicenseManager]]) -> None:
-        self._connect = connect
+        self._open = connect
+
+    async def _connect(self, region: str) -> LicenseManager:
+        with sends_nothing():
+            return await self._open(region)
 
     async def list_licenses(self, region: str, sku: str | None) -> list[License]:
         """Return every license that the account has received, of one product or of all; raises MarketplaceError."""

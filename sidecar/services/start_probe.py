@@ -8,6 +8,7 @@ to ask, and what an answer means for the entitlement.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -21,6 +22,8 @@ from sidecar.domain.metering.records import Answer, FrozenRecord, Record, Wait
 from sidecar.domain.policy import ProbeHour
 from sidecar.domain.ports import Clock
 from sidecar.marketplace import MarketplaceError, MarketplaceMetering
+from sidecar.marketplace.passage import sends_nothing
+from sidecar.services.attempts import NEVER_LEFT, Counted
 from sidecar.services.failed_calls import Explanation, interpret, outcome_of
 from sidecar.services.meter_request import meter_request
 from sidecar.services.ports import NoFreeSlot
@@ -71,14 +74,16 @@ class StartProbe:
         """
         while True:
             record = await self._freeze()
-            frozen = await self.store.begin(record, self.clock.now())
-            if frozen is None:
-                continue  # settled meanwhile, for its window closed
             try:
-                result = await self.client.meter_usage(meter_request(record, frozen))
+                async with Counted(partial(self._take_back, record)):
+                    with sends_nothing():
+                        frozen = await self.store.begin(record, self.clock.now())
+                    if frozen is None:
+                        continue  # settled meanwhile, for its window closed
+                    result = await self.client.meter_usage(meter_request(record, frozen))
             except MarketplaceError as error:
                 outcome = outcome_of(error)
-                await self._record_outcome(record, frozen, outcome, Answer(str(error), None, error.request_id))
+                await self._record_outcome(record, outcome, Answer(str(error), None, error.request_id))
                 if outcome is Outcome.DUPLICATE:
                     return
                 if outcome is Outcome.EXPIRED and record.hour < hour_of(self.clock.now()):
@@ -86,7 +91,7 @@ class StartProbe:
                     continue
                 raise
             answer = Answer("accepted", result.metering_record_id, result.request_id)
-            await self._record_outcome(record, frozen, Outcome.ACCEPTED, answer)
+            await self._record_outcome(record, Outcome.ACCEPTED, answer)
             return
 
     def explain(self, error: MarketplaceError, service_account: str | None) -> Explanation:
@@ -105,8 +110,12 @@ class StartProbe:
             raise NoFreeSlot(f"dimension {self.dimension} has a record of each hour that a start probe may lie in")
         return record
 
-    async def _record_outcome(self, record: Record, frozen: FrozenRecord, outcome: Outcome, answer: Answer) -> None:
-        fate = decide_probe(frozen.unanswered, outcome, answer.words)
+    async def _take_back(self, record: Record) -> None:
+        """Undo the count of an attempt that never left."""
+        await self.store.record_probe_outcome(record, Wait(record.unanswered), Answer(NEVER_LEFT), self.clock.now())
+
+    async def _record_outcome(self, record: Record, outcome: Outcome, answer: Answer) -> None:
+        fate = decide_probe(record.unanswered + 1, outcome, answer.words)
         await self.store.record_probe_outcome(record, fate, answer, self.clock.now())
         method = log.debug if isinstance(fate, Wait) else log.info
         method(

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import structlog
@@ -37,6 +38,8 @@ from sidecar.domain.metering.schedule import due_at, last_call_at, next_turn, st
 from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.ports import Clock
 from sidecar.marketplace import MarketplaceError, MarketplaceMetering, MeterUsageRequest
+from sidecar.marketplace.passage import sends_nothing
+from sidecar.services.attempts import NEVER_LEFT, Counted
 from sidecar.services.course_keeper import DUPLICATE_CURE, CourseKeeper
 from sidecar.services.failed_calls import label_of, outcome_of
 from sidecar.services.faults import FaultLog, FaultRegister
@@ -234,17 +237,20 @@ class Submitter:
                 await self._clock.sleep_until(instant)
 
     async def _submit(self, record: Record) -> None:
-        frozen = await self._store.begin(record, self._clock.now())
-        if frozen is None:
-            return
         cure = ""
-        try:
-            result = await self._client.meter_usage(await _make_request(record, frozen))
-            outcome, answer = Outcome.ACCEPTED, Answer("accepted", result.metering_record_id, result.request_id)
-            code = counted = "accepted"
-        except MarketplaceError as error:
-            outcome, counted = outcome_of(error), label_of(error)
-            answer, code, cure = Answer(str(error), None, error.request_id), error.code, error.cure
+        async with Counted(partial(self._take_back, record)):
+            with sends_nothing():
+                frozen = await self._store.begin(record, self._clock.now())
+                if frozen is None:
+                    return
+                request = await _make_request(record, frozen)
+            try:
+                result = await self._client.meter_usage(request)
+                outcome, answer = Outcome.ACCEPTED, Answer("accepted", result.metering_record_id, result.request_id)
+                code = counted = "accepted"
+            except MarketplaceError as error:
+                outcome, counted = outcome_of(error), label_of(error)
+                answer, code, cure = Answer(str(error), None, error.request_id), error.code, error.cure
         self.answers[counted] += 1
         if outcome is Outcome.ACCEPTED:
             await self._note_success(record)
@@ -254,6 +260,10 @@ class Submitter:
         fate = decide(frozen.unanswered, outcome, answer.words, self._rules.late)
         course = self.courses.answered(record.dimension, outcome, self._scheduled_at(record), self._clock.now())
         await self._record_outcome(record, fate, answer, course)
+
+    async def _take_back(self, record: Record) -> None:
+        """Undo the count of an attempt that never left."""
+        await self._store.record_outcome(record, Wait(record.unanswered), Answer(NEVER_LEFT), self._clock.now())
 
     async def _note_success(self, record: Record) -> None:
         self.last_success_at = now = self._clock.now()

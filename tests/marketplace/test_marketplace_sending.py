@@ -1,5 +1,6 @@
 """Whether a call that failed had left: judged against real peers that misbehave at each step of the way."""
 
+import asyncio
 import http.client
 import inspect
 import threading
@@ -15,7 +16,15 @@ import botocore.httpsession
 import pytest
 import urllib3.connection
 
-from sidecar.marketplace import Endpoint, MarketplaceError, MeterUsageRequest, NotSent, Taken
+from sidecar.marketplace import (
+    Endpoint,
+    MarketplaceError,
+    MarketplaceMeteringClient,
+    MeterUsageRequest,
+    NotSent,
+    Taken,
+)
+from sidecar.marketplace.passage import never_left
 from sidecar.marketplace.sdk import Connection
 from sidecar.marketplace.sending import passage, watch
 from sidecar.marketplace.wire import members, meter_usage_result
@@ -358,6 +367,59 @@ def test_unwatched_calls_count_as_sent(authority: Authority, break_it: Callable[
     with passage(watched=False) as call:
         assert call.sent
     assert authority.bundle.is_file()
+
+
+async def cut_off(client: MarketplaceMeteringClient, reached: threading.Event) -> asyncio.CancelledError:
+    """Cancel a call once it has come so far, and return the cancellation."""
+    call = asyncio.create_task(client.meter_usage(REQUEST))
+    await asyncio.to_thread(reached.wait)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError) as cut:
+        await call
+    return cut.value
+
+
+async def test_call_given_up_sends_nothing(authority: Authority, stack: ExitStack) -> None:
+    """A call that is cancelled while it connects sends nothing later; one that waits for a thread neither."""
+    hello, given_up, gone = threading.Event(), threading.Event(), threading.Event()
+
+    def shake_late(connection: Any, front: Front) -> None:
+        hello.set()
+        given_up.wait()
+        try:
+            with_tls(reading(fronts.close))(connection, front)
+        finally:
+            gone.set()
+
+    front = stack.enter_context(Front(shake_late, context=authority.context("localhost")))
+    endpoint = Endpoint(region_name="eu-west-1", endpoint_url=f"https://localhost:{front.port}", max_pool_connections=1)
+    async with MarketplaceMeteringClient(endpoint) as client:
+        cuts = [await cut_off(client, hello)]
+        behind = asyncio.create_task(client.meter_usage(REQUEST))
+        await asyncio.sleep(0)
+        behind.cancel()
+        with pytest.raises(asyncio.CancelledError) as cut:
+            await behind
+        cuts.append(cut.value)
+        given_up.set()
+        await asyncio.to_thread(gone.wait)
+    assert [True, True] == [never_left(each) for each in cuts]
+    assert not any(front.requests)
+
+
+async def test_cancelled_call_that_left(authority: Authority, stack: ExitStack) -> None:
+    """A call that is cancelled after its first byte may be taken."""
+    arrived = threading.Event()
+
+    def note(connection: Any, front: Front) -> None:
+        arrived.set()
+        fronts.stay_silent(connection, front)
+
+    front = stack.enter_context(Front(with_tls(reading(note)), context=authority.context("localhost")))
+    async with MarketplaceMeteringClient(
+        Endpoint(region_name="eu-west-1", endpoint_url=f"https://localhost:{front.port}")
+    ) as client:
+        assert not never_left(await cut_off(client, arrived))
 
 
 def test_not_sent_is_told_in_words(authority: Authority, stack: ExitStack) -> None:

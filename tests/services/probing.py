@@ -77,7 +77,7 @@ class Aws(Scripted):
         """Take it by the rules, or fail as the test wants it."""
         self.requests.append(request)
         self.called_at.append(self.now())
-        await asyncio.sleep(0)
+        await (asyncio.sleep(0) if self.wait is None else self.wait(request))
         if self.faults:
             fault: Fault | None = self.faults.pop(0)
         else:

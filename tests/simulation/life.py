@@ -125,6 +125,9 @@ class Life:
                 await self._app.use(random)
             case Kind.REST:
                 await self._pass_time(random.random() * 12 * 3600)
+            case Kind.WEATHER if action.hours:
+                self._change_weather({action.fault: 1.0}, random)
+                self._clear_after(action.hours * 3600)
             case Kind.WEATHER:
                 worst = random.choice([0.1, 0.3, 0.9])
                 struck = random.sample(list(Fault), random.randint(1, 3)) + random.sample(SILENT, random.randint(0, 1))

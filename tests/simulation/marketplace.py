@@ -37,6 +37,7 @@ from sidecar.marketplace import (
     UnknownAnswer,
     faults,
 )
+from sidecar.marketplace.passage import mark_unsent
 from sidecar.marketplace.service_errors import error_from
 from tests.simulation.clocks import World
 from tests.simulation.disk import Crash
@@ -85,6 +86,7 @@ _REFUSALS = {
     Fault.REJECTED_PRODUCT: "InvalidProductCodeException",
     Fault.WRONG_REGION: "InvalidEndpointRegionException",
 }
+_NEVER_SENT = {Fault.UNREACHABLE, Fault.NEVER_LEFT, Fault.NO_CREDENTIALS}
 _UNANSWERED = {Fault.DROPPED, Fault.OVERTAKEN}
 SILENT = (Fault.DROPPED, Fault.OVERTAKEN, Fault.NO_RECORD_ID, Fault.INTERNAL_TAKEN)
 """What leaves a pod in doubt about a record that was taken."""
@@ -161,6 +163,11 @@ class _Call:
         self._number = number
         self._loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[MeterUsageResult] = self._loop.create_future()
+
+    @property
+    def never_leaves(self) -> bool:
+        """No byte of it is ever sent."""
+        return self._fault in _NEVER_SENT
 
     def send(self) -> None:
         """Let the request travel as its fault wants it."""
@@ -242,6 +249,11 @@ class PodClient:
             result = await call.answer
         except MarketplaceError as error:
             witness.see_answer(request, error)
+            raise
+        except asyncio.CancelledError as cut:
+            if call.never_leaves and not self.dead:
+                witness.see_answer(request, NotSent("cut off"))
+                mark_unsent(cut)
             raise
         witness.see_answer(request, None)
         return result

@@ -73,9 +73,9 @@ class Action:
     kind: Kind
     seed: int
     hours: float = 0.0
-    """How long an outage lasts; 0 draws that and its fault."""
+    """How long an outage or a weather lasts; 0 draws that and its faults."""
     fault: Fault = Fault.UNREACHABLE
-    """What an outage of so many hours does to each call."""
+    """What an outage or a weather of so many hours does to each call."""
 
 
 @dataclass(frozen=True, slots=True)

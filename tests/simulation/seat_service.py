@@ -26,6 +26,7 @@ from sidecar.marketplace.license_manager import (
     RateLimitExceededException,
     ServerInternalException,
 )
+from sidecar.marketplace.passage import mark_unsent
 from tests.simulation.disk import Crash
 from tests.support.license_manager import World as Account
 
@@ -116,7 +117,11 @@ class _SeatRegion:
         if client.dead:
             raise Crash
         fault = service.draw_fault()
-        await asyncio.sleep(0.01 + service.random.random() * 0.5)
+        try:
+            await asyncio.sleep(0.01 + service.random.random() * 0.5)
+        except asyncio.CancelledError as cut:
+            mark_unsent(cut)
+            raise
         await self._lose_on_its_way(fault, perform)
         result = await perform()
         if changes and service.when_taken is not None:

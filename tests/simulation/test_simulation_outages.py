@@ -28,15 +28,16 @@ _RULES = MeteringRules(
 )
 
 
+_USE = [Action(600.0, Kind.USE, seed) for seed in range(12)]
+
+
 def _live_through(hours: float, late: LatePolicy, folder: Path, fault: Fault = Fault.UNREACHABLE) -> Outcome:
-    use = [Action(600.0, Kind.USE, seed) for seed in range(12)]
-    plan = Plan(
-        seed=1,
-        rules=replace(_RULES, late=late),
-        longest_sleep=timedelta(hours=1),
-        actions=(*use, Action(60.0, Kind.OUTAGE, 1, hours, fault), *use),
-    )
-    return run(plan, folder)
+    return _live(late, folder, *_USE, Action(60.0, Kind.OUTAGE, 1, hours, fault), *_USE)
+
+
+def _live(late: LatePolicy, folder: Path, *actions: Action) -> Outcome:
+    rules = replace(_RULES, late=late)
+    return run(Plan(seed=1, rules=rules, longest_sleep=timedelta(hours=1), actions=actions), folder)
 
 
 @pytest.mark.timeout(900)  # a month takes half a minute, and several times that under a coverage measurement
@@ -65,6 +66,15 @@ def test_late_usage_is_kept(hours: float, folder: Path) -> None:
 def test_never_left_is_no_doubt(folder: Path) -> None:
     """An outage of a day in which no TLS handshake is ever finished leaves nothing in doubt: all is carried."""
     outcome = _live_through(24, LatePolicy.CARRY, folder, Fault.NEVER_LEFT)
+    terms = outcome.terms["requests"]
+    assert outcome.breach is None
+    assert Terms(accepted=terms.accepted, submitted=terms.accepted) == terms
+
+
+def test_end_during_outage_is_no_doubt(folder: Path) -> None:
+    """A pod that ends while no TLS handshake is finished leaves nothing in doubt: its successor carries all."""
+    outage = Action(60.0, Kind.WEATHER, 1, hours=2.1, fault=Fault.NEVER_LEFT)
+    outcome = _live(LatePolicy.CARRY, folder, *_USE, outage, *_USE, Action(60.0, Kind.REPLACE, 1), *_USE)
     terms = outcome.terms["requests"]
     assert outcome.breach is None
     assert Terms(accepted=terms.accepted, submitted=terms.accepted) == terms

@@ -1,9 +1,10 @@
 """What the app asks of its license, and what it is answered when AWS answers, refuses or is silent."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
@@ -23,6 +24,8 @@ from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, Checkou
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.marketplace.passage import mark_unsent
+from sidecar.services.license_calls import LicenseCalls
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
 from tests.support.licenses import ARN, FEATURE, GOOD, PRO, USERS
@@ -298,6 +301,33 @@ async def test_undrawn_drawdown_is_given_up(clock: "ManualClock", world: World, 
     assert CheckoutState.HELD is (await pod.app.check_out(ORDER))[0].state
     assert NotReturnable is await refusal(pod.app.give_back("order-1"))
     assert 1 == world.held("reports")
+
+
+@pytest.mark.parametrize(("left", "unanswered"), [(False, 0), (True, 1)])
+async def test_cut_drawdown(pod: Pod, monkeypatch: pytest.MonkeyPatch, *, left: bool, unanswered: int) -> None:
+    """A draw-down that is cut off before it left counts no attempt; the next process is free to ask for it."""
+    called = asyncio.Event()
+
+    async def hang(_: LicenseCalls, __: Checkout) -> NoReturn:
+        called.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as cut:
+            if not left:
+                mark_unsent(cut)
+            raise
+        raise AssertionError
+
+    monkeypatch.setattr(LicenseCalls, "check_out", hang)
+    monkeypatch.setattr("sidecar.services.app_checkouts.ANSWER_WITHIN", timedelta())
+    assert LicenseUnavailable is await refusal(pod.app.check_out(ORDER))
+    await called.wait()
+    await pod.kill()
+    calls = set(pod.app._calls)
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    assert [unanswered] == [each.unanswered for each in pod.store.rows.values() if each.drawdown]
 
 
 async def test_lost_drawdown_is_not_given_up(world: World, pod: Pod) -> None:
