@@ -1,7 +1,8 @@
 """Submits the metering records of finished hours to AWS and stores every answer.
 
 A record is frozen and its attempt counted on disk before it is sent; every retry sends the same. Dimensions do not wait
-for each other; within one, the oldest hour goes first. This is the one layer that retries MeterUsage.
+for each other; within one, the oldest hour goes first, in a drain the one that was tried least. This is the one layer
+that retries MeterUsage.
 """
 
 import asyncio
@@ -118,6 +119,8 @@ class Submitter:
         self.courses = CourseKeeper(rules.dimensions, rules.failing_after, courses or {}, refusing_since)
         self._sealer = Sealer(store=store, gate=gate, clock=clock, rules=rules, courses=self.courses)
         self._hurried = False
+        self._tries: Counter[int] = Counter()
+        """Attempts in the drain, by the record's number."""
         self._longest_sleep = longest_sleep
         self.last_success_at = self.courses.last_success_at
         self.answers: Counter[str] = Counter()
@@ -210,10 +213,11 @@ class Submitter:
         return due if held > self._clock.now() + RETRY_CAP else max(due, held)
 
     async def _submit_due(self) -> None:
-        """Try the oldest record of each dimension until none is due."""
+        """Try one record of each dimension after another until none is due."""
         while True:
             now = self._clock.now()
-            due = [record for record in _oldest(await self._store.waiting()) if self._due_at(record) <= now]
+            waiting = await self._store.waiting()
+            due = [record for record in self._next_of_each(waiting) if self._due_at(record) <= now]
             if not due:
                 return
             async with asyncio.TaskGroup() as group:
@@ -222,6 +226,14 @@ class Submitter:
                     # The clock may have been set back since: the record then waits for its hour's end again.
                     if self._due_at(record) <= self._clock.now():
                         group.create_task(self._submit(record))
+
+    def _next_of_each(self, records: Sequence[Record]) -> list[Record]:
+        """Return the next record of each dimension: the oldest; in a drain the oldest of those with the fewest tries.
+
+        A record without a usable answer then keeps no other one waiting for longer than the process has. In a running
+        process the oldest comes first, because its window closes first.
+        """
+        return _oldest(sorted(records, key=lambda record: self._tries[record.seq]))
 
     async def _pace(self) -> None:
         """Wait for this pod's next turn under the quota."""
@@ -244,6 +256,7 @@ class Submitter:
                 if frozen is None:
                     return
                 request = await _make_request(record, frozen)
+            self._tries[record.seq] += self._hurried
             try:
                 result = await self._client.meter_usage(request)
                 outcome, answer = Outcome.ACCEPTED, Answer("accepted", result.metering_record_id, result.request_id)
