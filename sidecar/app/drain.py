@@ -5,7 +5,9 @@ Seats of a contract price return together with the open hour, if the pod termina
 The drain rests on two deadlines, both counted from its start: a slow answer of the cluster extends neither.
 
     whole     shutdown.timeout; shorter once the cluster has reported a shorter rest of the grace period
-    first     the whole less OPEN_HOUR_RESERVE; ended hours and late usage may use it up, never the reserve
+    first     the whole less OPEN_HOUR_RESERVE; ended hours may use it up, never the reserve
+
+The open hour shares the reserve with late usage, which the submitter sends before it for a few seconds at most.
 
 Whatever a deadline cuts off is in the ledger, and the next start on it submits it.
 """
@@ -24,7 +26,7 @@ from sidecar.domain.pod.lifecycle import PodEnd, drain_within
 QUIET_PERIOD = timedelta(seconds=2)
 """How long no usage must have come before the intake closes: the app may still be finishing its own requests."""
 OPEN_HOUR_RESERVE = timedelta(seconds=10)
-"""The part of the time that only the open hour may use."""
+"""The part of the time that ended hours may not use up."""
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.failing import closes_gate
 from sidecar.domain.metering.hours import Hour, hour_of, next_hour, start_of
 from sidecar.domain.metering.quantity import render
-from sidecar.domain.metering.records import SealedHour
+from sidecar.domain.metering.records import SealedHour, UnbilledReason
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.validation import MAX_FUTURE
 from sidecar.domain.ports import Clock
@@ -24,10 +24,8 @@ from sidecar.domain.status import Terms
 from sidecar.services.course_keeper import CourseKeeper
 from sidecar.services.ports import EntitlementReader
 
-PROBE_SLOT_CURE = (
-    "Set entitlement.probe_dimension to a dimension without a price. The next process on the ledger carries this "
-    "usage, if the submission window is still open."
-)
+AFTER_END_CURE = "The next process on the ledger carries this usage, if the submission window is still open."
+PROBE_SLOT_CURE = f"Set entitlement.probe_dimension to a dimension without a price. {AFTER_END_CURE}"
 
 log = structlog.get_logger()
 
@@ -52,8 +50,8 @@ class HourStore(Protocol):
     async def drop_unsent_probes(self, now: datetime) -> None:
         """Free the slots of this pod's start probes that AWS certainly did not take."""
 
-    async def keep_probe_usage(self, now: datetime) -> Mapping[str, int]:
-        """Keep as unbilled what the start probe's slot leaves without an hour; millionths by dimension."""
+    async def keep_after_end(self, now: datetime) -> Mapping[UnbilledReason, Mapping[str, int]]:
+        """Keep as unbilled what the pod's last hour cannot take; millionths by reason and dimension."""
 
     async def terms(self) -> Mapping[str, Terms]:
         """Return the terms of the conservation law by dimension."""
@@ -87,8 +85,8 @@ class Sealer:
             # What is dated a few minutes ahead can only be reported with the hour that is open now.
             await self.store.rebook_future_hours(after=hour_of(now), now=now)
             await self._seal(before=next_hour(hour_of(now)), settle=None)
-            await self._keep_probe_usage(now)
-            await self._note_unsent()
+            await self.keep_after_end()
+            await self.note_unsent()
         else:
             await self._seal(before=hour_of(now), settle=timedelta())
 
@@ -133,13 +131,18 @@ class Sealer:
             if sealed.seal.excess:
                 line.error("metering.over_limit", carried=render(sum(sealed.seal.excess.values())))
 
-    async def _keep_probe_usage(self, now: datetime) -> None:
-        """Report what the start probe's slot leaves without an hour: the pod ends before the next one."""
-        for dimension, quantity in (await self.store.keep_probe_usage(now)).items():
-            self.lost_to_probe[dimension] += quantity
-            log.error("metering.probe_slot", dimension=dimension, quantity=render(quantity), cure=PROBE_SLOT_CURE)
+    async def keep_after_end(self) -> None:
+        """Keep and report what is left without an hour: the pod ends before the next one."""
+        for reason, quantities in (await self.store.keep_after_end(self.clock.now())).items():
+            for dimension, quantity in quantities.items():
+                line = log.bind(dimension=dimension, quantity=render(quantity))
+                if reason is UnbilledReason.PROBE_SLOT:
+                    self.lost_to_probe[dimension] += quantity
+                    line.error("metering.probe_slot", cure=PROBE_SLOT_CURE)
+                else:
+                    line.error("metering.after_end", cure=AFTER_END_CURE)
 
-    async def _note_unsent(self) -> None:
+    async def note_unsent(self) -> None:
         """Report once what no record of this pod holds although its last hour is sealed: fractions of whole numbers."""
         terms = await self.store.terms()
         unsent = {name: found.open + found.remainder for name, found in terms.items() if found.open + found.remainder}

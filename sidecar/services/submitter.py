@@ -57,6 +57,8 @@ RETRY_BASE = timedelta(seconds=5)
 RETRY_CAP = timedelta(minutes=5)
 DRAIN_RETRY_SECONDS = 0.5
 """Real time between two rounds of a drain in which something was refused; the pod's end does not wait for more."""
+LATE_USAGE_SECONDS = 3.0
+"""Real time for which late usage may keep the open hour waiting at the pod's end; AWS usually answers in less."""
 LEDGER_RETRY = timedelta(seconds=5)
 LONGEST_SLEEP = timedelta(minutes=10)
 
@@ -118,7 +120,7 @@ class Submitter:
         self._paced_until: datetime | None = None
         self.courses = CourseKeeper(rules.dimensions, rules.failing_after, courses or {}, refusing_since)
         self._sealer = Sealer(store=store, gate=gate, clock=clock, rules=rules, courses=self.courses)
-        self._hurried = False
+        self._hurried = self._ending = False
         self._tries: Counter[int] = Counter()
         """Attempts in the drain, by the record's number."""
         self._longest_sleep = longest_sleep
@@ -153,24 +155,34 @@ class Submitter:
             ending: The pod itself ends: the open hour is sealed too, because no later process can submit it.
         """
         self._hurried = True
+        if ending:
+            # If AWS refuses late usage of an ended hour, the open hour can take it only until it is sealed.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LATE_USAGE_SECONDS):
+                    await self._drain_round(ending=False, untried=True)
+        self._ending = ending
         waits = True
         while waits:
-            try:
-                waits = await self._drain_round(ending=ending)
-            except* LedgerUnavailable:
-                waits = True  # the ledger logs it
+            waits = await self._drain_round(ending=ending)
             if waits:
                 await asyncio.sleep(DRAIN_RETRY_SECONDS)
 
-    async def _drain_round(self, *, ending: bool) -> bool:
+    async def _drain_round(self, *, ending: bool, untried: bool = False) -> bool:
         """Seal and try everything once; whether something still waits."""
-        now = self._clock.now()
-        await self._sealer.seal_for_end(now, ending=ending)
-        await self._expire()
-        self._retries.lift_waits()
-        await self._submit_due()
-        # The clock may have been set back before the open hour was sealed; it is then another one.
-        return bool(await self._store.waiting()) or self._clock.now() < now
+        waits = True
+        try:
+            now = self._clock.now()
+            await self._sealer.seal_for_end(now, ending=ending)
+            await self._expire()
+            self._retries.lift_waits()
+            await self._submit_due(untried=untried)
+            if ending:
+                await self._sealer.note_unsent()
+            # The clock may have been set back before the open hour was sealed; it is then another one.
+            waits = bool(await self._store.waiting()) or self._clock.now() < now
+        except* LedgerUnavailable:
+            pass  # the ledger logs it
+        return waits
 
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""
@@ -212,11 +224,11 @@ class Submitter:
         # Set by a clock that has since gone back, it would delay the dimension by the size of that step.
         return due if held > self._clock.now() + RETRY_CAP else max(due, held)
 
-    async def _submit_due(self) -> None:
-        """Try one record of each dimension after another until none is due."""
+    async def _submit_due(self, *, untried: bool = False) -> None:
+        """Try one record of each dimension after another until none is due; perhaps only those that were not tried."""
         while True:
             now = self._clock.now()
-            waiting = await self._store.waiting()
+            waiting = [record for record in await self._store.waiting() if not (untried and self._tries[record.seq])]
             due = [record for record in self._next_of_each(waiting) if self._due_at(record) <= now]
             if not due:
                 return
@@ -331,6 +343,9 @@ class Submitter:
                     to=None if carried_to is None else timestamps.render(start_of(carried_to)),
                     why=answer.words,
                 )
+                if self._ending:
+                    # At once: the end may come before the next round.
+                    await self._sealer.keep_after_end()
             case Wait():
                 line.debug("metering.record_waits", answer=answer.words)
 

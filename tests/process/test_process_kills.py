@@ -295,7 +295,8 @@ def reckon(site: Site, sidecar: Sidecar, clients: list[Client]) -> Reckoned:
             for row in connection.execute(
                 "SELECT name, count(*) AS n FROM record JOIN dimension ON dimension.id = record.dimension"
                 " WHERE status = 'unbilled' AND NOT (reason LIKE 'in-doubt%' OR reason LIKE 'other-product%'"
-                " OR reason LIKE 'late%' OR reason LIKE 'expired%' OR reason LIKE 'probe-slot%') GROUP BY name"
+                " OR reason LIKE 'late%' OR reason LIKE 'expired%' OR reason LIKE 'probe-slot%'"
+                " OR reason LIKE 'after-end%') GROUP BY name"
             )
         }
     assert {} == other

@@ -12,7 +12,7 @@ from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatc
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, to_micros
 from sidecar.domain.metering.probes import ProbeFate
-from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
+from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour, UnbilledReason
 from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.policy import ProbeHour
 from sidecar.domain.status import Terms
@@ -98,9 +98,9 @@ class Shelf:
         """Free the slots of probes that AWS did not take."""
         self._step("drop_unsent_probes", now).drop_unsent_probes()
 
-    async def keep_probe_usage(self, now: datetime) -> dict[str, int]:
-        """Keep what the probe leaves."""
-        return self._step("keep_probe_usage", now).keep_probe_usage()
+    async def keep_after_end(self, now: datetime) -> dict[UnbilledReason, dict[str, int]]:
+        """Keep what has no hour."""
+        return self._step("keep_after_end", now).keep_after_end()
 
     async def freeze_probe(
         self, dimension: str, preferred: ProbeHour, refused: Hour | None, clock: Callable[[], datetime]

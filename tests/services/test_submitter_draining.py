@@ -1,14 +1,17 @@
-"""A drain in which AWS refuses a record, or does not answer: what waits behind it."""
+"""A drain in which AWS refuses a record, or does not answer: what waits behind it, and what is left without an hour."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
+from sidecar.domain.metering.records import UnbilledReason
 from sidecar.marketplace import MeterUsageRequest
 from sidecar.marketplace.errors import NoAnswer
-from tests.support.books import HOUR, NOW, event
+from sidecar.marketplace.service_errors import ThrottlingException, TimestampOutOfBoundsException
+from tests.support.books import HOUR, MINUTE, NOW, event
 from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
@@ -54,3 +57,78 @@ async def test_record_without_answer_blocks_no_hour(metering: "Metering", hour: 
     await drain_until_hour(metering, hour, refuse_oldest, ending=ending)
     taken = {name: request.usage_quantity_as_decimal for (name, _), request in metering.marketplace.taken.items()}
     assert ("1", "7" if ending else "5") == (metering.books.shown()["sealed"], taken["requests"])
+
+
+async def test_open_hour_takes_refused_usage(metering: "Metering") -> None:
+    """Late usage that AWS refuses for its own hour is sent with the open hour, which is sealed after the refusal."""
+    metering.use(event("5"))
+    await metering.submitter.drain(ending=False)
+    metering.marketplace.says("requests", TimestampOutOfBoundsException())
+    metering.use(event("7", at=NOW - HOUR))
+    await metering.submitter.drain(ending=True)
+    assert [("requests", 9, "7"), ("requests", 10, "12")] == metering.sent
+    assert {"accepted": "12", "submitted": "12"} == metering.books.shown()
+
+
+async def test_silence_delays_no_open_hour(metering: "Metering", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late usage without an answer keeps the open hour waiting for a short while only."""
+    monkeypatch.setattr("sidecar.services.submitter.LATE_USAGE_SECONDS", 0.02)
+
+    async def hang(_: MeterUsageRequest) -> None:
+        await asyncio.Event().wait()
+
+    metering.use(event("7", at=NOW - HOUR), event("5"))
+    await drain_until_hour(metering, 10, hang, ending=True)
+    assert {"accepted": "12", "submitted": "5", "sealed": "7"} == metering.books.shown()
+
+
+async def test_tried_record_delays_no_open_hour(metering: "Metering") -> None:
+    """A record that the drain has tried in vain does not keep the open hour waiting."""
+
+    async def no_answer(_: MeterUsageRequest) -> None:
+        raise NoAnswer("the connection was dropped")
+
+    metering.use(event("7", at=NOW - HOUR), event("5"))
+    await drain_until_hour(metering, 9, no_answer, ending=False)
+    metering.marketplace.requests.clear()
+    await drain_until_hour(metering, 10, no_answer, ending=True)
+    assert ("requests", 10, "5") == metering.sent[0]
+
+
+async def test_usage_after_the_end_is_kept(metering: "Metering") -> None:
+    """What AWS refuses after the open hour was sealed is unbilled, with an error; the next pod carries it."""
+    answers = [ThrottlingException(), TimestampOutOfBoundsException()]
+
+    async def answer(request: MeterUsageRequest) -> None:
+        if request.timestamp.hour == 9:
+            raise answers.pop(0)
+
+    metering.marketplace.wait = answer
+    metering.use(event("7", at=NOW - HOUR), event("5"))
+    with capture_logs() as lines:
+        await metering.submitter.drain(ending=True)
+    kept = metering.books.shown()
+    (line,) = [line for line in lines if line["event"] == "metering.after_end"]
+    metering.books.pass_time(10 * MINUTE)
+    metering.books.restart("pod-2")
+    assert {"accepted": "12", "submitted": "5", "unbilled": "7"} == kept
+    assert ("error", "requests", "7") == (line["log_level"], line["dimension"], line["quantity"])
+    assert {"accepted": "12", "submitted": "5", "open": "7"} == metering.books.shown()
+
+
+async def test_end_cut_after_refusal(metering: "Metering") -> None:
+    """The usage of a refused record is kept at once, because the end may come before another dimension's answer."""
+
+    async def answer(request: MeterUsageRequest) -> None:
+        if request.usage_dimension == "peak":
+            await asyncio.Event().wait()
+        raise TimestampOutOfBoundsException
+
+    metering.use(event("7"), event("5", dimension="peak"))
+    metering.marketplace.wait = answer
+    drain = asyncio.create_task(metering.submitter.drain(ending=True))
+    await metering.clock.settle()
+    drain.cancel()
+    await asyncio.wait([drain])
+    assert ("unbilled", UnbilledReason.AFTER_END) in metering.statuses()
+    assert {} == metering.books.buckets()

@@ -140,6 +140,9 @@ def _is_justified(connection: sqlite3.Connection, row: sqlite3.Row, facts: Facts
             return (row["unanswered"] > 0 and unclear) or "IdempotencyConflictException" in answered
         case "probe-slot":
             return any(map(is_probe, tokens(connection)))
+        case "after-end":
+            taken = "SELECT 1 FROM record WHERE kind = 'slot' AND pod = ? AND dimension = ? AND hour < ?"
+            return bool(connection.execute(taken, (row["pod"], row["dimension"], row["hour"])).fetchone())
         case "other-product":
             return len(facts.codes) > 1
         case _:

@@ -11,6 +11,7 @@ from sidecar.adapters.ledger import (
     conservation,
     generations,
     handover,
+    last_hour,
     probe_slots,
     pruning,
     queries,
@@ -25,7 +26,16 @@ from sidecar.domain.metering.hours import Hour, hour_of, next_hour, to_micros
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.probes import decide_probe
 from sidecar.domain.metering.quantity import parse, render
-from sidecar.domain.metering.records import Answer, FrozenRecord, Record, SealedHour, decide, expire, window_closes_at
+from sidecar.domain.metering.records import (
+    Answer,
+    FrozenRecord,
+    Record,
+    SealedHour,
+    UnbilledReason,
+    decide,
+    expire,
+    window_closes_at,
+)
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
 from sidecar.domain.policy import LatePolicy, ProbeHour, QuantityKind
@@ -200,10 +210,10 @@ class Books:
         with self.store.transaction():
             probe_slots.drop_unsent_probes(self.store, to_micros(self.now))
 
-    def keep_probe_usage(self) -> dict[str, int]:
-        """Keep what the probe's slot leaves without an hour."""
+    def keep_after_end(self) -> dict[UnbilledReason, dict[str, int]]:
+        """Keep what the pod's last hour leaves without an hour."""
         with self.store.transaction():
-            return probe_slots.keep_probe_usage(self.store, to_micros(self.now))
+            return last_hour.keep_after_end(self.store, to_micros(self.now))
 
     def expire_probes(self) -> None:
         """End the probes whose window has closed."""

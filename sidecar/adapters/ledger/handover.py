@@ -10,7 +10,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from sidecar.adapters.ledger.courses import read_courses, write_course
-from sidecar.adapters.ledger.probe_slots import retire_probe, take_over_probe_usage
+from sidecar.adapters.ledger.last_hour import carry_after_end
+from sidecar.adapters.ledger.probe_slots import retire_probe
 from sidecar.adapters.ledger.store import Move, Store, read_bucket
 from sidecar.adapters.ledger.submitting import close, read_record, record_outcome
 from sidecar.adapters.ledger.unsent import Left, keep_unbilled
@@ -82,7 +83,7 @@ def take_over(store: Store, rules: MeteringRules, now: int) -> int:
         fate = orphan(record.unanswered, row["uid"], late=rules.late, closed=words)
         record_outcome(store, record, fate, Answer(row["answer"] or "pod gone"), now)
     usage = sum(not is_probe(row["client_token"]) for row in records)
-    return len(buckets) + usage + take_over_probe_usage(store, rules, now)
+    return len(buckets) + usage + carry_after_end(store, rules, now)
 
 
 def _note_due(store: Store, dimension: str, at: datetime, now: datetime) -> None:

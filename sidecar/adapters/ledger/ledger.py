@@ -14,6 +14,7 @@ from sidecar.adapters.ledger import (
     conservation,
     generations,
     handover,
+    last_hour,
     probe_slots,
     pruning,
     queries,
@@ -36,7 +37,7 @@ from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Receip
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.hours import Hour, from_micros, to_micros
 from sidecar.domain.metering.probes import ProbeFate
-from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour
+from sidecar.domain.metering.records import Answer, Fate, FrozenRecord, Record, SealedHour, UnbilledReason
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
@@ -332,9 +333,9 @@ class Ledger(FiguresAccess):
         """Free the slots of this pod's start probes that AWS certainly did not take."""
         await self._write(lambda store: probe_slots.drop_unsent_probes(store, to_micros(now)))
 
-    async def keep_probe_usage(self, now: datetime) -> Mapping[str, int]:
-        """Keep as unbilled what the probe's slot leaves without an hour at the pod's end; millionths by dimension."""
-        return await self._write(lambda store: probe_slots.keep_probe_usage(store, to_micros(now)))
+    async def keep_after_end(self, now: datetime) -> Mapping[UnbilledReason, Mapping[str, int]]:
+        """Keep as unbilled what the last hour of a pod cannot take at its end; millionths by reason and dimension."""
+        return await self._write(lambda store: last_hour.keep_after_end(store, to_micros(now)))
 
     async def load_evidence(self) -> Evidence | None:
         """Return the proof of registration kept last."""

@@ -1,4 +1,4 @@
-"""The start probe in the ledger: its row, and the usage whose slot it takes.
+"""The start probe in the ledger: its row, and the usage whose slot it takes (at the pod's end, see `last_hour`).
 
 A probe is a `slot` record, so one index holds both to one record for each slot; an older sidecar on the ledger submits
 a frozen probe as the zero that it is. Its client token tells it apart.
@@ -8,21 +8,17 @@ import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 
-from sidecar.adapters.ledger.store import Move, Store, read_bucket
+from sidecar.adapters.ledger.store import Move, Store
 from sidecar.adapters.ledger.submitting import (
-    carry_record,
     insert_record,
     move_open,
     open_hour_after,
     read_record,
     record_outcome,
 )
-from sidecar.adapters.ledger.unsent import Left, keep_unbilled
-from sidecar.domain.metering.hours import Hour, from_micros, hour_of_micros, to_micros
+from sidecar.domain.metering.hours import Hour, from_micros, to_micros
 from sidecar.domain.metering.probes import PROBE_MARK, Drop, ProbeFate, closed_at, hours_to_probe, repeats, retire
-from sidecar.domain.metering.quantity import parse_signed
 from sidecar.domain.metering.records import Answer, CarryCause, Record, UnbilledReason
-from sidecar.domain.metering.rules import MeteringRules, window_closed
 from sidecar.domain.metering.sealing import Seal
 from sidecar.domain.policy import ProbeHour, QuantityKind
 
@@ -102,58 +98,6 @@ def drop_unsent_probes(store: Store, now: int) -> None:
     for row in _live(store):
         if row["pod"] == store.pod and not row["unanswered"]:
             retire_probe(store, row, "the pod ends", now)
-
-
-def keep_probe_usage(store: Store, now: int) -> dict[str, int]:
-    """Close the hours to come that hold usage of a probe's hour: the pod ends, and no record takes it.
-
-    Returns:
-        How much that was, by dimension.
-    """
-    this_hour = hour_of_micros(now)
-    kept: dict[str, int] = {}
-    opened = store.rows("SELECT * FROM named_bucket WHERE sealed = 0 AND +pod = ? AND hour > ?", store.pod, this_hour)
-    for row in opened:
-        if not store.is_probed(row["dimension"], this_hour):
-            continue
-        left = Left(row["pod"], row["dimension"], Hour(row["hour"]), row["tag_set"], read_bucket(row).quantity)
-        reason = UnbilledReason.PROBE_SLOT.because("the start probe took the slot of the pod's last hour")
-        kept[row["name"]] = kept.get(row["name"], 0) + keep_unbilled(store, [left], reason, now)
-    return {name: quantity for name, quantity in kept.items() if quantity}
-
-
-def probe_usage(store: Store, rules: MeteringRules, now: int) -> list[sqlite3.Row]:
-    """Return the records of usage that was kept for want of a next hour, and that may still be billed."""
-    rows = store.rows(
-        "SELECT * FROM named_record WHERE status = 'unbilled' AND resolved = 0 AND product_code = ?"
-        " AND reason >= ? AND reason < ? || '~'",
-        rules.product_code,
-        UnbilledReason.PROBE_SLOT,
-        UnbilledReason.PROBE_SLOT,
-    )
-    return [row for row in rows if not window_closed(Hour(row["hour"]), rules, now)]
-
-
-def take_over_probe_usage(store: Store, rules: MeteringRules, now: int) -> int:
-    """Carry what was kept for want of a next hour: this pod has one, also if it is the same pod that goes on.
-
-    Returns:
-        How many records of other pods that were.
-    """
-    carried = 0
-    for row in probe_usage(store, rules, now):
-        hour, quantity = Hour(row["hour"]), parse_signed(row["quantity"])
-        heir = store.heir(row["dimension"])
-        target = store.first_open(heir, hour_of_micros(now))
-        store.connection.execute(
-            "UPDATE record SET status = 'carried', reason = NULL, settled_at = ?, carried_to = ? WHERE seq = ?",
-            (now, target, row["seq"]),
-        )
-        store.add_to(row["dimension"], "unbilled", -quantity)
-        move = Move(CarryCause.ADOPTED, row["seq"], row["pod"], hour, target, heir, 0, quantity, row["dimension"])
-        carry_record(store, move, now)
-        carried += row["pod"] != store.pod
-    return carried
 
 
 def _live(store: Store) -> list[sqlite3.Row]:

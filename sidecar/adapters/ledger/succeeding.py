@@ -3,7 +3,7 @@
 Changes nothing; `handover` does.
 """
 
-from sidecar.adapters.ledger.probe_slots import probe_usage
+from sidecar.adapters.ledger.last_hour import kept_after_end
 from sidecar.adapters.ledger.store import Store, read_bucket
 from sidecar.domain.metering.hours import Hour
 from sidecar.domain.metering.probes import is_probe
@@ -38,7 +38,7 @@ def note_place(store: Store, place: PodPlace | None) -> None:
 def find_unfinished(store: Store, rules: MeteringRules, now: int) -> list[TakenOver]:
     """Return the usage of other pods that is taken over at `now`, by dimension and hour; an empty hour is left out.
 
-    A start probe that waits is no usage; usage whose slot a probe took is.
+    A start probe that waits is no usage; usage for which a pod had no next hour is.
     """
     buckets = [
         TakenOver(row["name"], Hour(row["hour"]), read_bucket(row).quantity, in_doubt=False)
@@ -51,7 +51,7 @@ def find_unfinished(store: Store, rules: MeteringRules, now: int) -> list[TakenO
     ]
     displaced = [
         TakenOver(row["name"], Hour(row["hour"]), parse_signed(row["quantity"]), in_doubt=False)
-        for row in probe_usage(store, rules, now)
+        for row in kept_after_end(store, rules, now)
         if row["pod"] != store.pod
     ]
     return [each for each in summarize([*buckets, *records, *displaced]) if each.quantity or each.in_doubt]

@@ -43,6 +43,7 @@ class UnbilledReason(StrEnum):
     OTHER_PRODUCT = "other-product"  # taken for a product that is not configured any more
     IN_DOUBT = "in-doubt"  # AWS may hold it
     PROBE_SLOT = "probe-slot"  # the start probe took its slot, and the pod ended before the next hour
+    AFTER_END = "after-end"  # the slot of its pod's last hour was frozen when it was carried there
 
     def because(self, words: str) -> str:
         """Return the reason as a record keeps it."""

@@ -14,7 +14,7 @@ from sidecar.adapters.ledger.resolving import NotResolvable, resolve
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.metering.hours import hour_of, previous_hour, start_of
 from sidecar.domain.metering.outcomes import Outcome
-from sidecar.domain.metering.records import Record
+from sidecar.domain.metering.records import Record, UnbilledReason
 from sidecar.domain.policy import LatePolicy, ProbeHour
 from tests.support.books import HOUR, MINUTE, NOW, RULES, UNBILLED_LATE, Books, event
 
@@ -221,12 +221,12 @@ def test_pod_ends_before_next_hour(books: Books) -> None:
     """At the pod's end what the probe's slot leaves without an hour is unbilled `probe-slot`."""
     books.answer_probe(frozen(books, preferred=ProbeHour.CURRENT), Outcome.ACCEPTED)
     books.take(event("4"), event("2", tags=(("Team", "red"),)))
-    kept = books.keep_probe_usage()
+    kept = books.keep_after_end()
 
-    assert {"requests": 6_000_000} == kept
+    assert {UnbilledReason.PROBE_SLOT: {"requests": 6_000_000}} == kept
     assert {"accepted": "6", "unbilled": "6"} == books.shown()
     assert {"probe-slot"} == {record.reason.partition(":")[0] for record in books.records() if record.reason}
-    assert {} == books.keep_probe_usage()
+    assert {} == books.keep_after_end()
     assert [] == books.breaches()
 
 
@@ -235,7 +235,7 @@ def test_next_process_carries_probe_slot(books: Books, pod: str, adopted: int, h
     """The next process on the ledger has a next hour, and carries what the last one could not submit."""
     books.answer_probe(frozen(books, preferred=ProbeHour.CURRENT), Outcome.ACCEPTED)
     books.take(event("4"))
-    books.keep_probe_usage()
+    books.keep_after_end()
     books.pass_time(10 * MINUTE)
     books.restart(pod)
 
@@ -255,7 +255,7 @@ def test_unsent_probe_gives_way_at_the_end(books: Books, outcome: Outcome | None
     books.drop_unsent_probes()
     books.rebook_future_hours(timedelta())
 
-    assert {} == books.keep_probe_usage()
+    assert {} == books.keep_after_end()
     assert {("requests", 10, ()): "4"} == books.buckets()
     assert [] == books.breaches()
 
@@ -272,7 +272,7 @@ def test_pod_with_previous_hour_loses_nothing(books: Books) -> None:
     books.answer_probe(frozen(books), Outcome.ACCEPTED)
     books.take(event("4"))
 
-    assert {} == books.keep_probe_usage()
+    assert {} == books.keep_after_end()
     sealed = books.seal()
     assert sealed is not None
     assert start_of(sealed.hour) == NOW.replace(minute=0)

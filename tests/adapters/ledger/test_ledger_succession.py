@@ -88,7 +88,7 @@ async def test_probe_is_no_usage_taken_over(tmp_path: Path) -> None:
     accepted = books.probe(preferred=ProbeHour.CURRENT)
     assert accepted is not None
     books.answer_probe(accepted, Outcome.ACCEPTED)
-    books.keep_probe_usage()
+    books.keep_after_end()
     books.close()
     ledger, _ = await opened(path, "pod-4")
     assert (1, "requests 2026-11-23T11:00:00Z 2") == (ledger.handed_over, describe(ledger.taken_over, 20))
