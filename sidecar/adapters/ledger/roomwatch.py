@@ -19,8 +19,11 @@ CURE = (
     " ids have been dropped."
 )
 
-_QUIET = timedelta(seconds=RETRY_AFTER)
-"""Without a refusal for this long usage is taken again: large batches are refused before small ones are."""
+_QUIET = timedelta(seconds=5 * RETRY_AFTER)
+"""Without a refusal for this long usage is taken again: large batches are refused before small ones are.
+
+An app sends a refused batch again after `RETRY_AFTER`, or later if it waits longer each time.
+"""
 
 log = structlog.get_logger()
 

@@ -57,13 +57,24 @@ def test_edges_are_logged_once(tmp_path: Path) -> None:
             watch.refuse("no room", NOW + seconds * SECOND)
             watch.see(room(0.95), NOW + seconds * SECOND)
         assert [("ledger-full", NOW + 3 * SECOND)] == [(found.code, found.since) for found in watch.findings()]
-        watch.see(room(0.5), NOW + 60 * SECOND)
+        watch.see(room(0.5), NOW + 200 * SECOND)
         assert [] == watch.findings()
     assert [
         ("ledger.filling", "warning"),
         ("ledger.full", "error"),
         ("ledger.room_again", "warning"),
     ] == [(line["event"], line["log_level"]) for line in lines]
+
+
+def test_small_usage_between_is_no_end(tmp_path: Path) -> None:
+    """While a large batch comes again and again and is refused, small usage that fits does not end the refusing."""
+    watch = RoomWatch(tmp_path / "ledger.db")
+    with capture_logs() as lines:
+        for seconds in range(0, 3 * 60 * 60, 31):
+            watch.refuse("no room", NOW + seconds * SECOND, 300)
+            watch.see(room(0.9), NOW + (seconds + 30) * SECOND)
+    assert NOW == watch.refusing_since
+    assert ["ledger.full"] == [line["event"] for line in lines if line["log_level"] == "error"]
 
 
 def test_faults_have_a_cure(tmp_path: Path) -> None:
@@ -284,9 +295,9 @@ def test_waiting_batch_keeps_refusing(tmp_path: Path) -> None:
     watch.look(room(0.75), NOW + 60 * SECOND)
     assert NOW == watch.refusing_since
     watch.refuse("no room", NOW + 60 * SECOND, 5000)
-    watch.look(room(0.55), NOW + 120 * SECOND)
+    watch.look(room(0.55), NOW + 240 * SECOND)
     assert NOW == watch.refusing_since
-    watch.look(room(0.45), NOW + 120 * SECOND)
+    watch.look(room(0.45), NOW + 240 * SECOND)
     assert None is watch.refusing_since
 
 
