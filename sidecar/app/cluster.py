@@ -110,6 +110,11 @@ class Cluster:
         log.info("shutdown.cluster_asked", pod_ends=words, grace_left=end.left)
         return end
 
+    async def wait_for_app(self, drain: timedelta) -> None:
+        """Let the app report its last usage, if it got SIGTERM together with this container; see the reporter."""
+        if self._link is not None:
+            await self._link.reporter.wait_for_app(drain)
+
     def announce(self, reason: EventReason, message: str) -> None:
         """Write an event on the pod, with the next report; nothing without a link."""
         if self._link is not None:

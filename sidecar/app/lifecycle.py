@@ -133,7 +133,7 @@ async def run(
             cluster.report(
                 components.health.situation, components.scraping.hasten if components.scraping.present else None
             ),
-            _end(stop),
+            _end(stop, partial(cluster.wait_for_app, settings.shutdown.timeout)),
         )
         try:
             # In a task of its own: a group that was cancelled from within leaves its task marked as cancelled, and the
@@ -171,8 +171,10 @@ async def _watch(intake: asyncio.Task[None]) -> None:
     await asyncio.shield(intake)
 
 
-async def _end(stop: asyncio.Event) -> None:
+async def _end(stop: asyncio.Event, wait_for_app: Callable[[], Coroutine[object, object, None]]) -> None:
     await stop.wait()
+    # Everything goes on meanwhile: usage, draw-downs, and the samples of the app's counters.
+    await wait_for_app()
     raise _Stopping
 
 

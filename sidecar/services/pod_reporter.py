@@ -7,6 +7,7 @@ real time, even if an emulator's clock runs fast: the cluster and its limits fol
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -20,9 +21,11 @@ from sidecar.domain.pod.lifecycle import (
     Fault,
     PodEnd,
     PodView,
+    app_runs,
     cure_of,
     is_ending,
     may_lag,
+    time_for_app,
 )
 from sidecar.domain.pod.reports import (
     LONGEST_MESSAGE,
@@ -150,6 +153,28 @@ class PodReporter:
         except ClusterFailed as failed:
             self._observe(Access.GET_POD, failed)
             return None
+
+    async def wait_for_app(self, drain: timedelta) -> None:
+        """Wait until the app's containers have ended, where the app got SIGTERM together with this container.
+
+        Returns at once where the pod does not end. Leaves the time that the drain needs of the grace period: without
+        an answer of the cluster, which knows that period, this does not wait.
+        """
+        if self._pod is None or not app_runs(self._pod):
+            return
+        end = await self.ask_end()
+        within = timedelta() if end is None else time_for_app(end.left, drain)
+        if not within:
+            return
+        log.info("shutdown.app_awaited", within=within)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within.total_seconds()):
+                while True:
+                    with suppress(ClusterFailed):
+                        pod = await self._api.get_pod()
+                        if pod.uid != self._pod.uid or not app_runs(pod):
+                            return
+                    await self._clock.sleep_until(self._clock.now() + POLL_INTERVAL)
 
     async def _turn(self, situation: Situation) -> None:
         now = self._clock.now()

@@ -39,15 +39,15 @@ class Pod:
         self._ask = ask
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        """Let the sidecar live, entitled, and end it as SIGTERM does."""
+    async def running(self) -> AsyncIterator[asyncio.Event]:
+        """Let the sidecar live, entitled, and end it as SIGTERM does; the event that it yields does so earlier."""
         stop, asked = asyncio.Event(), len(self.server.asked(POD))
         life = asyncio.create_task(app.run(self.settings, self.server.environ, stop, self.server.account))
         try:
             await self.await_true("an entitled pod", lambda: self.get("entitlement")["entitled"])
             # From then on the package is loaded, which may take longer than the question at shutdown may.
             await asyncio.to_thread(self.server.wait_for, POD, asked + 1)
-            yield
+            yield stop
         finally:
             stop.set()
             await life
@@ -111,6 +111,25 @@ async def test_drain_fits_grace(living: Pod, server: ApiServer, emulator: "Emula
     assert order == [event for event in events[events.index("sidecar.stopping") :] if event in order]
     # The time that the open hour is sure of, and not the 20 seconds of the configuration.
     assert took < 16
+
+
+async def test_plain_sidecar_takes_the_last_usage(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
+    """A regular container gets SIGTERM together with the app, and takes its usage until it has ended."""
+    names = ("app", "marketplace-sidecar")
+    server.pod["spec"] = {"restartPolicy": "Always", "containers": [{"name": name} for name in names]}
+    running = [{"name": name, "state": {"running": {}}} for name in names]
+    server.pod["status"]["containerStatuses"] = running
+    with structlog.testing.capture_logs() as lines:
+        async with living.running() as stop:
+            # Then the pod was read.
+            await asyncio.to_thread(server.wait_for, STATUS, 1)
+            server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T12:01:00Z"
+            server.date = "Mon, 23 Nov 2026 12:00:00 GMT"
+            stop.set()
+            await living.await_true("the wait", lambda: any(line["event"] == "shutdown.app_awaited" for line in lines))
+            await living.report("3.25")
+            running[0]["state"] = {"terminated": {"exitCode": 0}}
+    assert {(HOUR, "requests"): "3.25"} == await asyncio.to_thread(emulator.held)
 
 
 async def test_cluster_is_told(living: Pod, server: ApiServer) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 import structlog
 
 from sidecar.domain.entitlement.states import Entitlement, EntitlementSource, State
@@ -34,6 +35,9 @@ GATE = "example.com/entitled"
 SINCE = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 POD = PodView(uid="u-1", phase="Running", deleted=False, native_sidecars=True)
+APP, ENDED = ContainerView(RestartPolicy.ALWAYS, None), ContainerView(RestartPolicy.ALWAYS, 0)
+PLAIN = replace(POD, native_sidecars=False, containers=[APP, APP])
+DRAIN = 25 * SECOND
 
 
 class FakePod:
@@ -248,6 +252,62 @@ async def test_living_pod_is_told(clock: "ManualClock") -> None:
     assert PodEnd(ending=False) == await stage.reporter.ask_end()
     stage.pod.view = replace(POD, deleted=True, left=MINUTE)
     assert PodEnd(ending=True, left=MINUTE) == await stage.reporter.ask_end()
+
+
+async def test_app_is_awaited(clock: "ManualClock") -> None:
+    """In a deleted pod of regular containers the app gets its time, and no more once it or the pod is gone."""
+    for after in (replace(PLAIN, deleted=True, containers=[ENDED, APP]), replace(PLAIN, uid="u-2")):
+        stage = Stage(clock)
+        stage.pod.view = PLAIN
+        async with stage.running():
+            await clock.advance(SECOND)
+            stage.pod.view = replace(PLAIN, deleted=True, left=MINUTE)
+            waiting = asyncio.create_task(stage.reporter.wait_for_app(DRAIN))
+            await clock.advance(10 * SECOND)
+            stage.pod.faults[Access.GET_POD] = Fault.UNREACHABLE
+            await clock.advance(10 * SECOND)
+            assert not waiting.done()
+            stage.pod.faults.clear()
+            stage.pod.view = after
+            await clock.advance(2 * SECOND)
+            assert waiting.done()
+
+
+async def test_drain_keeps_its_time(clock: "ManualClock") -> None:
+    """An app that does not end is awaited for what the drain leaves of the grace period."""
+    stage = Stage(clock)
+    stage.pod.view = PLAIN
+    async with stage.running():
+        await clock.advance(SECOND)
+        stage.pod.view = replace(PLAIN, deleted=True, left=DRAIN + timedelta(seconds=3.01))
+        with structlog.testing.capture_logs() as lines:
+            await stage.reporter.wait_for_app(DRAIN)
+    assert [timedelta(seconds=0.01)] == [line["within"] for line in lines if line["event"] == "shutdown.app_awaited"]
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        replace(POD, deleted=True, left=MINUTE, containers=[APP, APP]),
+        replace(PLAIN, deleted=True, left=MINUTE, containers=[APP]),
+        replace(PLAIN, left=MINUTE),
+        replace(PLAIN, deleted=True),
+        replace(PLAIN, deleted=True, left=DRAIN),
+        None,
+    ],
+    ids=["native sidecar", "no app", "container restarts", "grace unknown", "short grace", "no answer"],
+)
+async def test_nothing_is_awaited(clock: "ManualClock", view: PodView | None) -> None:
+    """Where the app has ended, the pod goes on, or the time is unknown or short, the drain begins at once."""
+    stage = Stage(clock)
+    stage.pod.view = PLAIN if view is None else view
+    async with stage.running():
+        await clock.advance(SECOND)
+        if view is None:
+            stage.pod.faults[Access.GET_POD] = Fault.UNREACHABLE
+        with structlog.testing.capture_logs() as lines:
+            await asyncio.wait_for(stage.reporter.wait_for_app(DRAIN), 20)
+    assert "shutdown.app_awaited" not in [line["event"] for line in lines]
 
 
 async def test_unknown_is_told(clock: "ManualClock") -> None:

@@ -96,18 +96,6 @@ class Helm:
         """Return the objects that a chart makes."""
         return [one for one in yaml.safe_load_all(self.template(chart, values, kubernetes=kubernetes)) if one]
 
-    def render_notes(self, chart: str, values: Values, folder: Path) -> str:
-        """Return the notes of a chart; `folder` must be new, because helm shows notes only to who installs.
-
-        A copy of the chart there renders them into an object.
-        """
-        shutil.copytree(CHARTS / chart, folder)
-        (folder / "templates/NOTES.txt").rename(folder / "notes")
-        (folder / "templates/notes.yaml").write_text(
-            'kind: Notes\ntext: |\n  {{- tpl (.Files.Get "notes") . | nindent 2 }}\n', encoding="utf-8"
-        )
-        return str(only(self.render(folder, values), "Notes")["text"])
-
     def render_release(self, chart: str | Path, values: Values, release: str) -> list[dict[str, Any]]:
         """Return the objects of a release with a name of its own, in the namespace 77."""
         command = ("template", release, str(CHARTS / chart), "--namespace", "77", "--kube-version", NEWEST)

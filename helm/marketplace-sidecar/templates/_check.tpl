@@ -37,11 +37,6 @@ and report all problems together, each in a sentence with key and cure. Of the c
 {{- mul $number (get $unit (regexFind "[smhd]$" .)) -}}
 {{- end }}
 
-{{/* What the drain takes of the grace period, the spare included; takes the configuration. */}}
-{{- define "marketplace-sidecar.drainSeconds" -}}
-{{- add 5 (include "marketplace-sidecar.seconds" .shutdown.timeout) -}}
-{{- end }}
-
 {{- define "marketplace-sidecar.problems.product" -}}
 {{- $sidecar := .Values.sidecar -}}
 {{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
@@ -191,7 +186,7 @@ sidecar.extraEnv: {{ .name }} is the chart's own; use the key under sidecar.{{ h
 {{- if and (eq $sidecar.mode "native") (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) }}
 sidecar.mode: native needs Kubernetes 1.29, and this is {{ .Capabilities.KubeVersion.Version }}; use plain
 {{- end }}
-{{- $least := include "marketplace-sidecar.drainSeconds" $config }}
+{{- $least := add 5 (include "marketplace-sidecar.seconds" $config.shutdown.timeout) }}
 {{- if lt (int $sidecar.terminationGracePeriodSeconds) (int $least) }}
 sidecar.terminationGracePeriodSeconds: {{ $sidecar.terminationGracePeriodSeconds }} is shorter than shutdown.timeout ({{ $config.shutdown.timeout }}) plus 5 seconds; set {{ $least }} or more, or lower shutdown.timeout
 {{- end }}

@@ -57,17 +57,6 @@ the list that it is not in renders nothing.
     periodSeconds: 10
     timeoutSeconds: 5
     failureThreshold: 6
-  {{- with include "marketplace-sidecar.secondsForApp" . | int }}
-  # SIGTERM reaches this container only after this: the app reports its last usage first. The image has no shell.
-  lifecycle:
-    preStop:
-      exec:
-        command:
-          - /opt/marketplace-sidecar/bin/python
-          - -I
-          - -c
-          - import time; time.sleep({{ . }})
-  {{- end }}
   {{- with $sidecar.resources }}
   resources:
     {{- toYaml . | nindent 4 }}
@@ -78,24 +67,6 @@ the list that it is not in renders nothing.
   {{- end }}
   volumeMounts:
     {{- include "marketplace-sidecar.volumeMounts" . | trim | nindent 4 }}
-{{- end }}
-
-{{/*
-Seconds that a plain sidecar keeps running after SIGTERM for the app: the grace period less the drain and its spare. 0 where
-the app reports no usage: then the wait would only delay the pod, and add to its measured time.
-*/}}
-{{- define "marketplace-sidecar.secondsForApp" -}}
-{{- $sidecar := .Values.sidecar -}}
-{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
-{{- $reports := $sidecar.productFromImage -}}
-{{- range $config.metering.dimensions -}}
-{{- if not (or (hasKey (.source | default dict) "pod_time") (hasKey (.source | default dict) "resource")) -}}
-{{- $reports = true -}}
-{{- end -}}
-{{- end -}}
-{{- if and $reports (eq $sidecar.mode "plain") -}}
-{{- sub (int $sidecar.terminationGracePeriodSeconds) (include "marketplace-sidecar.drainSeconds" $config) -}}
-{{- end -}}
 {{- end }}
 
 {{- define "marketplace-sidecar.env" -}}

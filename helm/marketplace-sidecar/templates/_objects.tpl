@@ -259,8 +259,4 @@ data:
 3. Ask a running pod whether it is ready:
 
    {{ $kubectl }} exec {{ .resource }} --container marketplace-sidecar -- marketplace-sidecar healthcheck --probe readyz
-{{- with include "marketplace-sidecar.secondsForApp" $context | int }}
-
-The app has to report its last usage within {{ . }} seconds of SIGTERM. A pod takes at least so long to end.
-{{- end }}
 {{- end }}

@@ -163,6 +163,22 @@ def drain_within(limit: timedelta, left: timedelta | None, least: timedelta) -> 
     return limit if left is None else min(limit, max(left - _SPARE, least))
 
 
+def time_for_app(left: timedelta | None, drain: timedelta) -> timedelta:
+    """Return how long a sidecar that gets SIGTERM together with the app may wait for it: what the drain does not need.
+
+    `left` is the remaining grace period, None if unknown; `drain` is what the drain may take.
+    """
+    return timedelta() if left is None else max(left - drain - _SPARE, timedelta())
+
+
+def app_runs(pod: PodView) -> bool:
+    """Return whether the app may still run although this container got SIGTERM: it is a regular container, as the app.
+
+    A container that the view does not show as terminated counts as running, this one among them.
+    """
+    return not pod.native_sidecars and sum(container.exit_code is None for container in pod.containers) > 1
+
+
 def is_ending(pod: PodView, own_uid: str | None, now: datetime) -> bool:
     """Return whether the pod itself ends, as seen by a container that got SIGTERM.
 
