@@ -237,6 +237,20 @@ def test_failure_proves_nothing(tmp_path: Path, code: str, kept: bool) -> None: 
     assert ([], [call] if kept else []) == (trail.charges, trail.failed)
 
 
+@pytest.mark.parametrize(
+    ("quantity", "at"),
+    [("-1", TEN.isoformat()), ("many", TEN.isoformat()), ("1", "tomorrow")],
+    ids=["negative", "no number", "no time"],
+)
+def test_impossible_call_is_passed_over(tmp_path: Path, quantity: str, at: str) -> None:
+    """A call that MeterUsage cannot take is no ledger's, whoever made it, and the file stays readable."""
+    path = tmp_path / "trail.json"
+    failed = metered(quantity, at, None) | {"errorCode": "ValidationException"}
+    path.write_bytes(records([failed, metered(1)]))
+    trail = trail_of(path)
+    assert (1, []) == (len(trail.charges), trail.failed)
+
+
 def test_odd_event_id_is_written_out(tmp_path: Path) -> None:
     """An event's id goes into the audit trail, so it holds nothing that cannot stand there."""
     [charge] = charges(tmp_path, metered(1) | {"eventID": "e\ud800\n"})

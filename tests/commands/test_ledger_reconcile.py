@@ -112,6 +112,8 @@ COVERING = [HELD | {"eventTime": "2026-11-23T11:10:00Z"}, at("11:30"), at("12:10
 
 FAILED = metered(5, ELEVEN, None) | {"errorCode": "InternalServiceErrorException"}
 """A call of the record in doubt of which nothing shows whether AWS charged it."""
+UNKNOWN = FAILED | {"requestParameters": None, "eventTime": "2026-11-23T12:20:00Z"}
+"""A call of which nothing shows what it was."""
 EARLY = HELD | {"eventTime": "2026-11-23T11:10:00Z"}
 LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
 
@@ -127,6 +129,7 @@ LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
         ([*COVERING, metered(9, ELEVEN, "mr-9")], "a charge of this dimension and hour that may be this record"),
         ([*COVERING, FAILED], "a call of it that failed with InternalServiceErrorException"),
         ([*COVERING, FAILED | BY_POD | {"errorCode": "ServiceUnavailable"}], "that failed with ServiceUnavailable"),
+        ([*COVERING, UNKNOWN], "in the hour 2026-11-23T12:00:00Z they have a failed MeterUsage without its parameters"),
     ],
 )
 def test_uncovered_doubt_stays(
@@ -149,8 +152,10 @@ def test_uncovered_doubt_stays(
         metered(5, ELEVEN, None, clientToken="another") | {"errorCode": "InternalServiceErrorException"},
         metered(5, ELEVEN, None, dryRun=True) | {"errorCode": "InternalServiceErrorException"},
         FAILED | {"additionalEventData": {"identity": "11111111-2222-3333-4444-555555555555"}},
+        UNKNOWN | {"eventTime": "2026-11-23T14:20:00Z"},
+        UNKNOWN | {"errorCode": "ThrottlingException"},
     ],
-    ids=["refused", "other quantity", "other hour", "other token", "dry run", "other pod"],
+    ids=["refused", "other quantity", "other hour", "other token", "dry run", "other pod", "later", "unknown, refused"],
 )
 def test_other_failure_leaves_no_doubt(
     books: Books, capsys: pytest.CaptureFixture[str], failed: dict[str, Any]

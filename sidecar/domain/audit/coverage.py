@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sidecar.domain import timestamps
 from sidecar.domain.audit.slots import Submission
-from sidecar.domain.metering.hours import hour_of, next_hour, start_of
+from sidecar.domain.metering.hours import Hour, hour_of, next_hour, start_of
 
 DELIVERY = timedelta(minutes=15)
 """How long AWS takes to deliver an event, as a rule."""
@@ -27,6 +27,8 @@ class Activity:
     last_at: datetime
     hours: set[datetime] = field(default_factory=set)
     """The starts of the UTC hours with an event."""
+    undescribed: set[datetime] = field(default_factory=set)
+    """The starts of the UTC hours with a failed call that may have been charged, and that the log does not describe."""
 
     @classmethod
     def at(cls, instant: datetime) -> "Activity":
@@ -54,9 +56,15 @@ def gap(submission: Submission, activity: Activity) -> str | None:
         return f"the files begin at {timestamps.render(activity.first_at)}, after {timestamps.render(begins_at)}"
     if activity.last_at < ends_at:
         return f"the files end at {timestamps.render(activity.last_at)}, before {timestamps.render(ends_at)}"
-    hour = hour_of(begins_at)
-    while hour <= hour_of(ends_at):
-        if start_of(hour) not in activity.hours:
-            return f"the files have no event of any service in the hour {timestamps.render(start_of(hour))}"
+    return _gap_in_hours(hour_of(begins_at), hour_of(ends_at), activity)
+
+
+def _gap_in_hours(hour: Hour, last: Hour, activity: Activity) -> str | None:
+    while hour <= last:
+        start = start_of(hour)
+        if start not in activity.hours:
+            return f"the files have no event of any service in the hour {timestamps.render(start)}"
+        if start in activity.undescribed:
+            return f"in the hour {timestamps.render(start)} they have a failed MeterUsage without its parameters"
         hour = next_hour(hour)
     return None

@@ -6,6 +6,7 @@ the log does not show it. Refuses an event of the product that it cannot read, r
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,6 +19,7 @@ from sidecar.domain import timestamps
 from sidecar.domain.audit.coverage import Activity
 from sidecar.domain.audit.slots import Charge, FailedCall
 from sidecar.domain.metering import quantity
+from sidecar.domain.metering.hours import hour_of, start_of
 from sidecar.marketplace.errors import Taken
 from sidecar.marketplace.service_errors import ERRORS
 
@@ -95,7 +97,7 @@ class Trail:
         if event["eventSource"] != SOURCE:
             return
         if event.get("errorCode"):
-            self._take_failed(event, _members(event, "requestParameters"))
+            self._take_failed(event, place, _members(event, "requestParameters"))
             return
         asked, answered = _members(event, "requestParameters"), _members(event, "responseElements")
         match event.get("eventName"):
@@ -154,26 +156,33 @@ class Trail:
             )
         )
 
-    def _take_failed(self, event: Mapping[str, Any], usage: Mapping[str, Any]) -> None:
+    def _take_failed(self, event: Mapping[str, Any], place: str, usage: Mapping[str, Any]) -> None:
         """Take a call of a ledger's record that failed, unless its error proves that AWS charged nothing.
 
-        The log has the error's code alone, not the HTTP status.
+        The log has the error's code alone, not the HTTP status. A call that MeterUsage cannot take is no ledger's.
         """
-        own = event.get("eventName") == "MeterUsage" and usage.get("productCode") == self.product_code
         code = str(event["errorCode"])
         kind = ERRORS.get(code)
-        if not own or _is_dry(usage) or (kind is not None and kind.taken is Taken.NO):
+        if event.get("eventName") != "MeterUsage" or _is_dry(usage) or (kind is not None and kind.taken is Taken.NO):
             return
-        self.take_failed(
-            FailedCall(
-                error=ascii(code)[1:-1][:100],
-                dimension=_dimension(usage.get("usageDimension")),
-                hour=_hour(usage),
-                quantity=read_quantity(usage, "usage"),
-                client_token=_token(usage),
-                session=_session(event),
+        if usage.get("productCode") not in {None, self.product_code}:
+            return
+        if any(usage.get(name) is None for name in ("productCode", "usageDimension", "timestamp")):
+            at = _instant(str(event.get("eventTime")))
+            if at is not None:
+                self.activity[place].undescribed.add(start_of(hour_of(at)))
+            return
+        with suppress(_Unclear):
+            self.take_failed(
+                FailedCall(
+                    error=ascii(code)[1:-1][:100],
+                    dimension=_dimension(usage["usageDimension"]),
+                    hour=_hour(usage),
+                    quantity=read_quantity(usage, "usage"),
+                    client_token=_token(usage),
+                    session=_session(event),
+                )
             )
-        )
 
 
 def _is_dry(asked: Mapping[str, Any]) -> bool:
