@@ -355,9 +355,9 @@ class Submitter:
         dues = [self._due_at(record) for record in _oldest(records)]
         closing = [window_closes_at(record, self._rules.window) for record in records]
         self.courses.note_waiting({record.dimension: self._scheduled_at(record) for record in _oldest(records)}, now)
-        # By the turn's beginning: an hour that ended while it was waiting for answers is sealed by the next one.
+        # By the turn's beginning: what became due while it was waiting for answers is sealed by the next one.
         seal_at = sealable_at(hour_of(began - self._rules.settle), self._rules.settle)
-        last_call = last_call_at(now, self._rules.window)
+        last_call = last_call_at(began, self._rules.window)
         return min(*dues, *closing, seal_at, last_call, end_of(hour_of(began)), now + self._longest_sleep)
 
 

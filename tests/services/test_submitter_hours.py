@@ -14,7 +14,7 @@ from sidecar.domain.metering.hours import hour_of
 from sidecar.domain.metering.records import FrozenRecord, Record
 from sidecar.domain.metering.schedule import due_at
 from sidecar.domain.policy import LatePolicy
-from sidecar.marketplace import MeterUsageRequest, Tag, UsageAllocation
+from sidecar.marketplace import MeterUsageRequest, MeterUsageResult, Tag, UsageAllocation
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import InternalServiceErrorException, ThrottlingException
 from sidecar.services.meter_request import meter_request
@@ -275,3 +275,29 @@ async def test_last_usage_of_a_window_is_submitted(metering: "Metering", window:
         metering.statuses(),
         [called_at < closes_at for called_at in metering.marketplace.called_at],
     )
+
+
+async def test_slow_answer_delays_no_last_call(metering: "Metering", monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call without an answer over the minute before a window closes keeps no other dimension's usage."""
+    window = timedelta(hours=5, minutes=30)
+    dimensions = {**RULES.dimensions, "peak": Dimension("peak")}
+    rules = replace(RULES, dimensions=dimensions, late=LatePolicy.UNBILLED, report_zero=False, window=window)
+    await metering.start(rules)
+    used_at = metering.clock.now() - HOUR
+    closes_at = used_at.replace(minute=0) + window
+    await metering.clock.advance(closes_at - metering.clock.now() - timedelta(seconds=75))
+    await metering.kill()
+    answer = metering.marketplace.meter_usage
+
+    async def answer_late(asked: MeterUsageRequest) -> MeterUsageResult:
+        if asked.usage_dimension == "peak":
+            await metering.clock.sleep_until(metering.clock.now() + timedelta(seconds=20))
+        return await answer(asked)
+
+    monkeypatch.setattr(metering.marketplace, "meter_usage", answer_late)
+    metering.use(event("1", dimension="peak", at=metering.clock.now() - 2 * HOUR))
+    await metering.start(rules)
+    await metering.clock.advance(timedelta(seconds=5))
+    metering.use(event("5", at=used_at))
+    await metering.clock.advance(HOUR)
+    assert [("accepted", None)] * 2 == metering.statuses()
