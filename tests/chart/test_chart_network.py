@@ -31,6 +31,7 @@ def egress(helm: Helm, changes: Values) -> list[dict[str, Any]]:
         ({"https": "http://[fd00::1]:3128", "http": "http://[fd00::1]:3128"}, [3128]),
         ({"https": "http://a.example:3128", "http": "b.example:8080"}, [8080, 3128]),
         ({"https": "http://proxy.example"}, [80]),
+        ({"https": "HTTP://[fd00::1]:65535"}, [65535]),
         ({"https": "HTTPS://[fd00::1]"}, []),
         ({"https": "proxy.example:443"}, []),
     ],

@@ -98,6 +98,10 @@ RULES: list[tuple[str, Values, str]] = [
     ),
     ("padded proxy", sidecar(proxy={"https": "http://p:3128\n"}), "sidecar.proxy.https: has white space or a line end"),
     ("quoted proxy", sidecar(proxy={"http": "'http://p:3128'"}), "sidecar.proxy.http: has quotes around its value"),
+    *(
+        (f"proxy {url}", sidecar(proxy={"https": url}), "sidecar.proxy.https: is no URL of a proxy")
+        for url in ("socks5://p:1080", "http://p:3128?x", "http://p:3128/x", "http://p:0", "http://p:65536", "http://")
+    ),
     (
         "proxy broken by its password",
         sidecar(proxy={"https": "http://user:1#x@p:3128"}),

@@ -5,6 +5,9 @@ does not read. The sidecar checks key files in the same way. No part of a proxy'
 
 {{- define "marketplace-sidecar.problems.plain" -}}
 {{- $proxy := .Values.sidecar.proxy | default dict -}}
+{{- $host := "(\\[[0-9A-Fa-f:.]+\\]|[^]/?#@:[]+)" -}}
+{{- $port := "(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?" -}}
+{{- $url := printf "^((?i)https?://)?([^/?#@]*@)?%s%s/?$" $host $port -}}
 {{- range $name := list "http" "https" "exclude" }}
 {{- $value := get $proxy $name | default "" }}
 {{- if ne $value (trim $value) }}
@@ -13,6 +16,8 @@ sidecar.proxy.{{ $name }}: has white space or a line end around its value; set t
 sidecar.proxy.{{ $name }}: has quotes around its value; set the bare value
 {{- else if and (ne $name "exclude") (regexMatch "[/?#\\\\].*@" (regexReplaceAll "^[A-Za-z]+://" $value "")) }}
 sidecar.proxy.{{ $name }}: has a user name or password (not shown here) that breaks its URL; percent-encode each special character in them (/ is %2F, # is %23, ? is %3F, @ is %40)
+{{- else if and $value (ne $name "exclude") (not (regexMatch $url $value)) }}
+sidecar.proxy.{{ $name }}: is no URL of a proxy; set one such as http://proxy.example:3128, without a path
 {{- end }}
 {{- end }}
 {{- if not .Values.sidecar.productFromImage }}
