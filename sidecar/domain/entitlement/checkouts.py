@@ -263,6 +263,6 @@ def _extension_due_at(checkout: Checkout, now: datetime) -> datetime:
 
 
 def drawdown_token(sku: str, entitlement: str, id_: str, count: int) -> str:
-    """Return the client token of a draw-down: the same for the same one, so a lost ledger cannot draw it twice."""
+    """Return the client token of a draw-down: the same for the same one, so AWS draws once while it remembers it."""
     parts = (sku, entitlement, id_, str(count))
     return hashlib.sha256("".join(f"{len(part)}:{part}" for part in parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -382,6 +382,15 @@ async def test_lost_ledger_draws_nothing_twice(world: World, pod: Pod, make_pod:
     assert 1 == world.held("reports")
 
 
+async def test_forgotten_token_draws_again(clock: "ManualClock", world: World, pod: Pod, make_pod: MakePod) -> None:
+    """The known limit: once AWS has forgotten the client token, a pod with an empty ledger draws the same id again."""
+    await pod.app.check_out(ORDER)
+    await clock.advance(2 * HOUR)
+    other = await make_pod(name="pod-2").start()
+    assert CheckoutState.HELD is (await other.app.check_out(ORDER))[0].state
+    assert 2 == world.held("reports")
+
+
 async def test_allowance_from_memory(world: World, pod: Pod) -> None:
     """An entitlement is answered without a call, with what this pod holds."""
     await pod.app.check_out(SEAT)
