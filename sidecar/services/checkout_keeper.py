@@ -7,6 +7,7 @@ without an answer is repeated with the same request. What the answers mean is de
 
 import asyncio
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -16,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState, CheckoutStep, Grant, next_step
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
+from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError, Taken, UnknownAnswer
 from sidecar.marketplace.license_manager import (
@@ -85,10 +87,13 @@ class CheckoutKeeper:
 
     async def load(self, seats: Container[str]) -> None:
         """Take over what an earlier process left, and give up seats of entitlements that are no longer in `seats`."""
-        for checkout in await self._store.load_checkouts():
+        loaded = await self._store.load_checkouts()
+        for checkout in loaded:
             self._book.note(checkout)
+        for checkout in loaded:
             if checkout.kind is CheckoutKind.SEAT and checkout.id not in seats:
-                await self.give_up(checkout.kind, checkout.id)
+                with suppress(LedgerUnavailable):  # the book has it, and the attempt of its return writes it
+                    await self.give_up(checkout.kind, checkout.id)
 
     def find(self, kind: CheckoutKind, id_: str) -> Checkout | None:
         """Return the live checkout; None if there is none."""

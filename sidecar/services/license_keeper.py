@@ -98,7 +98,7 @@ class LicenseKeeper:
         self._good: tuple[License, str] | None = None
         """The license of the last look that gives the right, and its Region."""
         self._find_at = clock.now()
-        self._recalled = False
+        self._recalled = self._unread = False
         self._kept: LicenseEvidence | None = None
         """What the ledger has."""
         self._retries = RetrySchedule(random=random)
@@ -126,7 +126,7 @@ class LicenseKeeper:
     @property
     def good_license(self) -> License | None:
         """The license that a checkout may take from; None while none is good."""
-        return None if self._good is None else self._good[0]
+        return None if self._good is None or not self._recalled else self._good[0]
 
     def entitlement(self) -> Entitlement:
         """Return the entitlement judged at this instant."""
@@ -157,6 +157,8 @@ class LicenseKeeper:
                 if not self._recalled:
                     await self._recall()
                 wake = await self._turn()
+                if not self._recalled:
+                    wake = min(wake, self._clock.now() + FIRST_WAIT)
             except LedgerUnavailable:
                 wake = self._clock.now() + FIRST_WAIT  # the ledger logs it
             if self._licensing.standing is LicenseStanding.REFUSED and self._choices.on_denied is OnDenied.EXIT:
@@ -207,6 +209,9 @@ class LicenseKeeper:
             return
         self._succeed(_FIND)
         self._good = None if answer.license is None else (answer.license, answer.region)
+        if self._good is None and not self._recalled and self._licensing.evidence is None:
+            self._find_at = self._next_find_at(now)  # what the ledger has may keep the gate open
+            return
         await self._move(self._licensing.looked(answer.survey, answer.region, now))
         self._find_at = self._next_find_at(now)
 
@@ -242,6 +247,9 @@ class LicenseKeeper:
         if self._good is None or due is None or due > self._clock.now():
             return
         license_, region = self._good
+        if not self._recalled and self._prover.needs_checkout(license_):
+            self._retries.failed(_PROOF, self._clock.now())  # an earlier process may have made the checkout
+            return
         evidence = self._licensing.evidence
         outcome, error = await self._prover.prove(license_, seated=evidence is not None and evidence.seated)
         now = self._clock.now()
@@ -280,22 +288,23 @@ class LicenseKeeper:
         self._trouble.clear(name, self._clock.now())
 
     async def _recall(self) -> None:
-        """Take over what an earlier process left. Without it an answer of License Manager decides nothing.
-
-        Raises:
-            LedgerUnavailable: The ledger cannot be read.
-        """
+        """Take over what an earlier process left. Until then no refusal decides, and no checkout is made."""
         try:
             evidence = await self._store.load_license()
             await self.checkouts.load({required.name for required in self._policy.require if required.hold})
         except LedgerUnavailable as error:
-            if self._licensing.reason is not Reason.LEDGER_UNAVAILABLE:
+            if not self._unread:
                 self._log.error("license.evidence_not_read", detail=str(error))
+            self._unread = True
             detail = f"What the ledger has of the license cannot be read: {error}."
             self._licensing = self._licensing.faulted(Reason.LEDGER_UNAVAILABLE, detail, self._clock.now())
             self.changes.note()
-            raise
+            return
         self._recalled, self._kept = True, evidence
+        self._retries.succeeded(_PROOF)
+        if self._licensing.evidence is not None:
+            return  # AWS has answered meanwhile; the next look writes that
+        self._find_at = self._clock.now()
         if evidence is not None:
             self._licensing = self._licensing.recalled(evidence)
             if self._licensing.evidence is not None:

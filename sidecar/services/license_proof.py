@@ -44,6 +44,10 @@ class LicenseProver:
         entitlement = proof_entitlement(license_, self._policy)
         return entitlement is not None and (CheckoutKind.PROBE, entitlement.name) in self._checkouts.confirmed
 
+    def needs_checkout(self, license_: License) -> bool:
+        """Return whether the proof needs a checkout, and with it the ledger; False where the license alone proves."""
+        return bool(self._seats(license_)) or proof_entitlement(license_, self._policy) is not None
+
     def not_before(self, license_: License) -> datetime | None:
         """Return when a seat that is not held may be asked for again; None if no call for one has failed."""
         missing = [required.name for required, _ in self._seats(license_) if not self._is_held(required)]

@@ -323,6 +323,24 @@ async def test_ledger_that_fails_at_the_start_forgets_nothing(
     assert (State.ENTITLED, {"seats": 1}) == (pod.state(), pod.checkouts.held())
 
 
+async def test_license_that_needs_no_ledger_opens_without(
+    clock: "ManualClock", world: World, make_pod: MakePod
+) -> None:
+    """A good license that is proof itself opens while the ledger cannot be read; what the ledger has is read later."""
+    world.grant(replace(GOOD, entitlements=(USERS,)))
+    pod = make_pod()
+    pod.store.failing = True
+    await pod.start()
+    assert (State.ENTITLED, None) == (pod.state(), pod.keeper.good_license)
+    pod.store.failing = False
+    await clock.advance(15 * MINUTE)
+    assert pod.keeper.good_license is not None
+    assert pod.store.license is not None
+    world.change(ARN, status="SUSPENDED")
+    await clock.advance(15 * MINUTE)
+    assert State.SUSPENDED is pod.state()
+
+
 async def test_evidence_is_kept_later(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """A suspension that the ledger refused is written after the next look, so a restart cannot bypass it."""
     world.grant(GOOD)

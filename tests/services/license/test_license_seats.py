@@ -295,6 +295,25 @@ async def test_seat_that_is_not_required_any_more(world: World, make_pod: MakePo
     assert (State.ENTITLED, 0) == (pod.state(), world.held("seats"))
 
 
+async def test_seat_that_a_full_ledger_keeps(
+    clock: "ManualClock", world: World, make_pod: MakePod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger that can be read and not written locks no pod out by a seat that is not required any more."""
+    world.grant(replace(GOOD, entitlements=(SEATS,)))
+    pod = await make_pod(HOLD_ONE).start()
+    pod.policy = LicensePolicy(require=(RequiredEntitlement("seats"),))
+
+    async def refuse(_: Checkout) -> Checkout:
+        raise LedgerUnavailable("database or disk is full")
+
+    with monkeypatch.context() as full:
+        full.setattr(pod.store, "save_checkout", refuse)
+        await pod.start()
+        assert (State.ENTITLED, 1) == (pod.state(), world.held("seats"))
+    await clock.advance(MINUTE)
+    assert (State.ENTITLED, 0, [CheckoutState.RETURNED]) == (pod.state(), world.held("seats"), states(pod))
+
+
 async def test_late_answer_opens_immediately(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """A checkout that succeeds at its own repetition opens the gate then, not at the next attempt of the proof."""
     world.grant(GOOD, REGION)
