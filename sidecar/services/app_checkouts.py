@@ -113,7 +113,11 @@ class AppCheckouts:
     async def confirm(self, id_: str) -> Checkout:
         """Note that the app still uses a checkout, and return it; raises as `check_out` does."""
         async with self._lock(id_):
-            known = await self._known(id_)
+            known = await self._by_answer(await self._known(id_))
+            if known.being_returned:
+                raise LicenseUnavailable(f"checkout {id_} is being returned; take it anew by POST /v1/checkouts")
+            if known.returning:
+                return known
             confirmed = await self._checkouts.confirm_use(CheckoutKind.APP, id_)
             self._keeper.changes.wake()
             return confirmed or known
@@ -130,11 +134,12 @@ class AppCheckouts:
                 return
             license_ = self._keeper.license
             granted = None if license_ is None else license_.entitlement(known.entitlement)
-            await self._checkouts.give_up(CheckoutKind.APP, id_)
             if granted is not None and not granted.allow_check_in:
+                await self._checkouts.leave(CheckoutKind.APP, id_)
                 raise NotReturnable(
                     f"the license does not allow a return of {known.entitlement}; the seat lapses by itself"
                 )
+            await self._checkouts.give_up(CheckoutKind.APP, id_)
             after = await self._advance(id_)
             if after.state.live:
                 raise LicenseUnavailable("License Manager has not answered; the sidecar repeats the return by itself")
@@ -148,9 +153,13 @@ class AppCheckouts:
         return not current.state.live
 
     async def listing(self) -> Sequence[Checkout]:
-        """Return the app's checkouts, those that are live first; raises LedgerUnavailable."""
+        """Return the app's checkouts, those that are live first, without seats that are being returned.
+
+        Raises:
+            LedgerUnavailable: The ledger cannot be used.
+        """
         await self._checkouts.write_settled()
-        return await self._store.list_checkouts(MOST_LISTED)
+        return [each for each in await self._store.list_checkouts(MOST_LISTED) if not each.being_returned]
 
     async def _repeat(self, known: Checkout) -> Checkout | None:
         """Return a live checkout as AWS holds it; None if it was left or is returned, and AWS holds it no more."""
@@ -159,18 +168,24 @@ class AppCheckouts:
                 f"AWS may or may not have drawn checkout {known.id}; an operator decides with `ledger resolve "
                 f"checkout-{known.seq}`"
             )
-        if known.is_left(self._clock.now()):
-            # The clock may be wrong. Without AWS's answer the seat is neither called held nor confirmed.
-            known = await self._answer_to(self._checkouts.confirm_held(CheckoutKind.APP, known.id), known.id)
-            if not known.state.live:
-                return None
-            if known.is_left(self._clock.now()):
-                raise LicenseUnavailable("License Manager has not answered; send the same request again")
+        known = await self._by_answer(known)
+        if not known.state.live:
+            return None
         await self._checkouts.confirm_use(CheckoutKind.APP, known.id)
-        if known.state is CheckoutState.HELD and not known.returning:
+        if known.state is CheckoutState.HELD and not known.being_returned:
             return known
         after = await self._advance(known.id)
         return None if known.returning and not after.state.live else self._held(after, known.entitlement)
+
+    async def _by_answer(self, known: Checkout) -> Checkout:
+        """Return a checkout that the app had left as AWS answers for it, and any other as it is."""
+        if not known.is_left(self._clock.now()):
+            return known
+        # The clock may be wrong. Without AWS's answer the seat is neither called held nor confirmed.
+        after = await self._answer_to(self._checkouts.confirm_held(CheckoutKind.APP, known.id), known.id)
+        if after.is_left(self._clock.now()):
+            raise LicenseUnavailable("License Manager has not answered; send the same request again")
+        return after
 
     def _grant_of(self, request: CheckoutRequest) -> tuple[License, LicenseEntitlement]:
         """Return what a checkout may take from, by the last look."""
@@ -212,7 +227,7 @@ class AppCheckouts:
 
     def _held(self, checkout: Checkout, entitlement: str) -> Checkout:
         match checkout.state:
-            case CheckoutState.HELD if not checkout.returning:
+            case CheckoutState.HELD if not checkout.being_returned:
                 return checkout
             case CheckoutState.REFUSED:
                 raise SeatsTaken(f"none of {entitlement} is left at the moment")

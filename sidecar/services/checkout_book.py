@@ -55,7 +55,9 @@ class CheckoutBook:
         if self._held is None:
             self._held = {}
             for each in self.live.values():
-                if each.state is CheckoutState.HELD and each.kind is not CheckoutKind.PROBE:
+                if each.state is not CheckoutState.HELD or each.being_returned:
+                    continue
+                if each.kind is not CheckoutKind.PROBE:
                     self._held[each.entitlement] = self._held.get(each.entitlement, 0) + (each.count or 1)
         return self._held
 

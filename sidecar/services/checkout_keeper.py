@@ -33,8 +33,10 @@ from sidecar.services.attempts import Counted
 from sidecar.services.checkout_book import CheckoutBook, CheckoutStore, Key, P, Transition
 from sidecar.services.retry_schedule import LONGEST_WAIT, RetrySchedule
 
-_GONE = (ResourceNotFoundException, InvalidParameterValueException, ValidationException)
+_UNKNOWN = (ResourceNotFoundException,)
 """AWS does not know the consumption token any more."""
+_GONE = (*_UNKNOWN, InvalidParameterValueException, ValidationException)
+"""AWS extends nothing by the token. To a return the last two may also mean that the license takes no seat back."""
 
 Call = Callable[[Checkout], Awaitable[Grant | None]]
 
@@ -81,7 +83,7 @@ class CheckoutKeeper:
         self.confirmed: set[Key] = set()
         """The seats and probes for which AWS has answered in this process."""
         self.refused: set[Key] = set()
-        """Checkouts that one Region has refused in this process while another has not answered."""
+        """Checkouts that AWS has refused in this process, though another Region, or the return, has no such answer."""
         self.unknown: set[Key] = set()
         """Seats that AWS may still hold although it refused their token: a suspended license refuses it, too."""
 
@@ -180,7 +182,7 @@ class CheckoutKeeper:
             checkout = self._book.live.get(key)
             if checkout is None or checkout.state is not CheckoutState.HELD or checkout.consumption_token is None:
                 return checkout
-            return await self._call(key, self._service.extend, final=True) or self._book.live.get(key)
+            return await self._call(key, CheckoutStep.EXTEND, _GONE) or self._book.live.get(key)
 
     async def confirm_use(self, kind: CheckoutKind, id_: str) -> Checkout | None:
         """Note durably that the app uses a checkout; return it, None if it is not live."""
@@ -193,6 +195,11 @@ class CheckoutKeeper:
         """Note durably that a checkout is to be returned; `advance` returns it."""
         if (kind, id_) in self._book.live:
             await self._book.change((kind, id_), Checkout.unwanted)
+
+    async def leave(self, kind: CheckoutKind, id_: str) -> None:
+        """Note durably that the app uses a seat no more; it is extended only if the app confirms it again."""
+        if (kind, id_) in self._book.live:
+            await self._book.change((kind, id_), Checkout.left)
 
     async def write_settled(self) -> None:
         """Write what has settled while the ledger could not be written; until then its rows show too much.
@@ -244,9 +251,10 @@ class CheckoutKeeper:
             case CheckoutStep.CHECK_OUT:
                 return await self._check_out(key)
             case CheckoutStep.EXTEND:
-                return await self._call(key, self._service.extend, final=key[0] is not CheckoutKind.SEAT)
+                return await self._call(key, step, () if key[0] is CheckoutKind.SEAT else _GONE)
             case CheckoutStep.CHECK_IN:
-                return await self._call(key, self._service.check_in, final=True)
+                # A probe takes nothing, and must not keep the next one waiting.
+                return await self._call(key, step, _GONE if key[0] is CheckoutKind.PROBE else _UNKNOWN)
 
     async def _check_out(self, key: Key) -> Checkout | None:
         checkout = self._book.live[key]
@@ -296,30 +304,35 @@ class CheckoutKeeper:
         checkout = await self._book.change(key, Checkout.granted_in_part, grant, self._clock.now())
         try:
             await self._service.check_in(checkout)
-        except _GONE:
+        except _UNKNOWN:
             pass
         except MarketplaceError as unreturned:
             self.errors[key] = unreturned
+            self.refused.add(key)
             return None
         return await self._conclude(key, Checkout.refused, self._clock.now())
 
-    async def _call(self, key: Key, call: Call, *, final: bool) -> Checkout | None:
+    async def _call(self, key: Key, step: CheckoutStep, final: tuple[type[MarketplaceError], ...]) -> Checkout | None:
+        """Extend or return a seat; the errors of `final` end it immediately."""
+        call: Call = self._service.check_in if step is CheckoutStep.CHECK_IN else self._service.extend
         earlier = self._book.live[key].attempted_at
         try:
             async with Counted(partial(self._book.change, key, Checkout.not_extended, earlier)):
                 with sends_nothing():
                     checkout = await self._book.change(key, Checkout.extending, self._clock.now())
                 grant = await call(checkout)
-        except _GONE as error:
-            if final:
+        except MarketplaceError as error:
+            if isinstance(error, final):
                 return await self._lose(key, error)
             self._fail(key, error)
-            self.unknown.add(key)
-            self.confirmed.discard(key)
-            return await self._lose_if_over(key, await self._book.change(key, Checkout.not_extended, earlier), error)
-        except MarketplaceError as error:
-            self._fail(key, error)
-            if error.taken is not Taken.NO:
+            if isinstance(error, _GONE) and step is CheckoutStep.CHECK_IN:
+                if key not in self.refused:  # its time to live counts from this attempt: the clock may be ahead
+                    self.refused.add(key)
+                    return None
+            elif isinstance(error, _GONE):
+                self.unknown.add(key)
+                self.confirmed.discard(key)
+            elif error.taken is not Taken.NO:
                 return None
             return await self._lose_if_over(key, await self._book.change(key, Checkout.not_extended, earlier), error)
         if grant is None:
@@ -347,6 +360,7 @@ class CheckoutKeeper:
     async def _answered(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
         if key[0] is not CheckoutKind.APP:
             self.confirmed.add(key)
+        self.refused.discard(key)
         self.errors.pop(key, None)
         self._retries.succeeded(_name(key))
         return await self._conclude(key, transition, *args, **kwargs)

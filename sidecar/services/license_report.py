@@ -98,7 +98,7 @@ class LicenseFaults:
             if granted is None or not granted.counted:
                 continue
             found = checkouts.find(CheckoutKind.SEAT, required.name)
-            if found is None:
+            if found is None or found.being_returned:
                 return f"This pod holds no seat of {required.name}: all {granted.max_count} are taken"
             if found.state is not CheckoutState.HELD:
                 return ""  # the next seats are asked for after this one

@@ -236,7 +236,11 @@ class _Region:
     async def check_in_license(self, request: CheckInLicenseRequest) -> CheckInLicenseResponse:
         """Return a seat."""
         trouble = self._begin("CheckInLicense")
-        self._seat(request.license_consumption_token)
+        seat = self._seat(request.license_consumption_token)
+        names = {asked.name for asked in seat.request.entitlements}
+        licenses = [found[seat.arn] for found in self._world.licenses.values() if seat.arn in found]
+        if any(each.name in names and not each.allow_check_in for found in licenses for each in found.entitlements):
+            raise InvalidParameterValueException("the checkout does not allow a check-in")
         del self._world.seats[request.license_consumption_token]
         self._end(trouble)
         return CheckInLicenseResponse()

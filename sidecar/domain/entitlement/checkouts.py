@@ -181,6 +181,10 @@ class Checkout:
         state = CheckoutState.HELD if drawn else CheckoutState.REFUSED
         return replace(self, state=state, unanswered=0, settled_at=None if drawn else now)
 
+    def left(self) -> Self:
+        """The app uses it no more, and the license takes no seat back: it is extended only if the app resumes it."""
+        return replace(self, confirmed_at=None)
+
     def settled_by(self, now: datetime) -> Self:
         """Return what time alone has made of it."""
         match self.state:
@@ -217,6 +221,11 @@ class Checkout:
         if self.state is not CheckoutState.HELD or self.drawdown or self.returning or self.wanted(now):
             return False
         return self.expires_at is None or now >= self.expires_at
+
+    @property
+    def being_returned(self) -> bool:
+        """AWS may still hold the seat, and the pod does not count on it; False for a draw-down, which never returns."""
+        return self.state is CheckoutState.HELD and self.returning and not self.drawdown
 
     def is_over(self, now: datetime) -> bool:
         """Return whether AWS holds the seat no more, by this machine's clock; False for a draw-down.

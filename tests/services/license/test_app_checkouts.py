@@ -113,6 +113,27 @@ async def test_left_seat_is_asked_for_again(clock: "ManualClock", world: World, 
     assert (CheckoutState.HELD, True, 2) == (checkout.state, made, world.held("users"))
 
 
+async def test_left_seat_is_not_confirmed_unasked(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """The app's late word alone does not make a seat held again whose time has passed: AWS may have it back."""
+    await pod.app.check_out(SEAT)
+    world.down = {HOME, REGION}
+    await clock.advance(3 * HOUR)
+    assert LicenseUnavailable is await refusal(pod.app.confirm("session-1"))
+    assert LicenseUnavailable is await refusal(pod.app.check_out(SEAT))
+    world.down = set()
+    assert CheckoutState.LAPSED is (await pod.app.confirm("session-1")).state
+
+
+async def test_seat_that_is_being_returned_is_not_held(world: World, pod: Pod) -> None:
+    """While the return has no answer the seat is neither confirmed nor shown as held."""
+    await pod.app.check_out(SEAT)
+    world.troubles.append(Trouble.LOST)
+    assert LicenseUnavailable is await refusal(pod.app.give_back("session-1"))
+    assert LicenseUnavailable is await refusal(pod.app.confirm("session-1"))
+    assert ([], {}) == (await pod.app.listing(), pod.checkouts.held())
+    assert (await pod.app.check_out(SEAT))[1]
+
+
 async def lapse_unwritten(clock: "ManualClock", pod: Pod) -> None:
     """Let a seat lapse while the ledger cannot be written."""
     await pod.app.check_out(SEAT)
@@ -263,6 +284,30 @@ async def test_license_without_returns(clock: "ManualClock", world: World, make_
     assert NotReturnable is await refusal(pod.app.give_back("session-1"))
     await clock.advance(61 * MINUTE)
     assert 0 == world.held("users")
+    assert [CheckoutState.LAPSED] == [each.state for each in await pod.app.listing()]
+
+
+@pytest.mark.parametrize("deleted", [True, False])
+async def test_seat_that_cannot_return_is_resumed(
+    clock: "ManualClock", world: World, make_pod: MakePod, *, deleted: bool
+) -> None:
+    """A seat that AWS does not take back stays in the books while AWS holds it, so the same request gets it again."""
+    world.grant(replace(LICENSE, entitlements=(LicenseEntitlement("users", "Count", 2, allow_check_in=False), FEATURE)))
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    if deleted:
+        assert NotReturnable is await refusal(pod.app.give_back("session-1"))
+    else:  # the clock is ahead for a moment, so the seat looks left, and AWS refuses its return
+        shift = 3 * HOUR
+        world.now = lambda: clock.now() - shift
+        clock.step(shift)
+        pod.keeper.changes.wake()
+        await clock.settle()
+        assert "CheckInLicense" == world.calls[-1][1]
+        clock.step(-shift)
+        shift = timedelta()
+    checkout, made = await pod.app.check_out(SEAT)
+    assert (CheckoutState.HELD, False, 2) == (checkout.state, made, world.held("users"))
 
 
 @pytest.mark.parametrize("restart", [True, False])

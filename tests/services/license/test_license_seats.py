@@ -175,6 +175,26 @@ async def test_part_of_the_seats_is_no_seat(
     assert (State.ENTITLED, 3) == (pod.state(), world.held("seats"))
 
 
+@pytest.mark.parametrize("error", [None, InvalidParameterValueException("no check-in"), NoAnswer("timed out")])
+async def test_part_that_does_not_return_is_no_seat(
+    clock: "ManualClock", world: World, make_pod: MakePod, error: MarketplaceError | None
+) -> None:
+    """A part that AWS keeps admits the pod as taken seats do, and no other is asked for while it may be held."""
+    world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=20, allow_check_in=error is not None),)))
+    world.most_allowed = 1
+    if error is not None:
+        world.refused["CheckInLicense"] = error
+    pod = await make_pod(LicensePolicy(require=(RequiredEntitlement("seats", 2),))).start()
+    for _ in range(11):
+        await clock.advance(5 * MINUTE)
+        assert (State.ENTITLED, {"seats-taken"}, {}) == (pod.state(), pod.codes(), pod.checkouts.held())
+    assert 1 == len(world.checkouts)
+    world.most_allowed = None
+    world.refused.clear()
+    await clock.advance(11 * MINUTE)
+    assert (State.ENTITLED, 2) == (pod.state(), pod.checkouts.held()["seats"])
+
+
 async def test_lost_extension_then_the_old_token(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """A lost extension is repeated with the old token; if AWS does not know it, the seat is lost, not the right."""
     world.grant(replace(GOOD, entitlements=(replace(SEATS, max_count=2),)))
