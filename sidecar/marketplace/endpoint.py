@@ -22,8 +22,8 @@ class Endpoint:
     connect_timeout: timedelta = timedelta(seconds=5)
     read_timeout: timedelta = timedelta(seconds=15)
     """How long AWS may be silent before the call counts as unanswered."""
-    max_pool_connections: int = 4
-    """How many calls may run concurrently."""
+    max_pool_connections: int = 12
+    """How many calls may run concurrently. One that its caller gave up counts until its answer, or its time limit."""
 
     @classmethod
     def live(cls, environ: Mapping[str, str] | None = None, region_name: str | None = None) -> "Endpoint":

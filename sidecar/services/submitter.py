@@ -59,6 +59,8 @@ DRAIN_RETRY_SECONDS = 0.5
 """Real time between two rounds of a drain in which something was refused; the pod's end does not wait for more."""
 LATE_USAGE_SECONDS = 3.0
 """Real time for which late usage may keep the open hour waiting at the pod's end; AWS usually answers in less."""
+LATE_STARTS_SECONDS = 1.0
+"""Of it, the time in which a call may begin: one that is cut off after it was sent leaves its record in doubt."""
 LEDGER_RETRY = timedelta(seconds=5)
 LONGEST_SLEEP = timedelta(minutes=10)
 
@@ -120,7 +122,7 @@ class Submitter:
         self._paced_until: datetime | None = None
         self.courses = CourseKeeper(rules.dimensions, rules.failing_after, courses or {}, refusing_since)
         self._sealer = Sealer(store=store, gate=gate, clock=clock, rules=rules, courses=self.courses)
-        self._hurried = self._ending = False
+        self._hurried = self._ending = self._carried = False
         self._tries: Counter[int] = Counter()
         """Attempts in the drain, by the record's number."""
         self._longest_sleep = longest_sleep
@@ -160,6 +162,7 @@ class Submitter:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LATE_USAGE_SECONDS):
                     await self._drain_round(ending=False, untried=True)
+            await self._put_last()
         self._ending = ending
         waits = True
         while waits:
@@ -167,9 +170,16 @@ class Submitter:
             if waits:
                 await asyncio.sleep(DRAIN_RETRY_SECONDS)
 
+    async def _put_last(self) -> None:
+        """Let what waits now, perhaps without a try for lack of time, come after the open hour."""
+        with suppress(LedgerUnavailable):  # the ledger logs it
+            for record in await self._store.waiting():
+                self._tries[record.seq] += 1
+
     async def _drain_round(self, *, ending: bool, untried: bool = False) -> bool:
         """Seal and try everything once; whether something still waits."""
         waits = True
+        self._carried = False
         try:
             now = self._clock.now()
             await self._sealer.seal_for_end(now, ending=ending)
@@ -180,6 +190,8 @@ class Submitter:
                 await self._sealer.note_unsent()
             # The clock may have been set back before the open hour was sealed; it is then another one.
             waits = bool(await self._store.waiting()) or self._clock.now() < now
+            # The open hour may have a free slot for what was carried: it had no usage, or it began meanwhile.
+            waits = waits or (ending and self._carried)
         except* LedgerUnavailable:
             pass  # the ledger logs it
         return waits
@@ -225,8 +237,10 @@ class Submitter:
         return due if held > self._clock.now() + RETRY_CAP else max(due, held)
 
     async def _submit_due(self, *, untried: bool = False) -> None:
-        """Try one record of each dimension after another until none is due; perhaps only those that were not tried."""
-        while True:
+        """Try one record of each dimension after another until none is due; perhaps only the untried, for a moment."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while not untried or loop.time() < began + LATE_STARTS_SECONDS:
             now = self._clock.now()
             waiting = [record for record in await self._store.waiting() if not (untried and self._tries[record.seq])]
             due = [record for record in self._next_of_each(waiting) if self._due_at(record) <= now]
@@ -338,6 +352,7 @@ class Submitter:
             case MarkUnbilled(reason=reason):
                 line.error("metering.record_unbilled", reason=reason)
             case Carry():
+                self._carried = True
                 line.warning(
                     "metering.record_carried",
                     to=None if carried_to is None else timestamps.render(start_of(carried_to)),

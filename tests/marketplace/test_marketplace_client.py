@@ -28,6 +28,7 @@ from sidecar.marketplace import (
     UsageRecordResultStatus,
 )
 from sidecar.marketplace.validation import faults
+from sidecar.services.submitter import MAX_CONCURRENT
 
 if TYPE_CHECKING:
     from tests.marketplace.conftest import Peer
@@ -239,6 +240,23 @@ async def test_cancelled_call_harms_nothing(peer: "Peer", client: MarketplaceMet
     assert "record-1" == (await client.meter_usage(USAGE)).metering_record_id
     peer.released.set()
     assert [("MeterUsage", USAGE.client_token)] * 2 == [(name, body["ClientToken"]) for name, body in peer.sent()]
+
+
+async def test_cut_calls_hold_up_no_other(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """A drain may cut off twice as many calls as it makes at a time; a further one does not wait for their limits."""
+    peer.silent = True
+    peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
+    calls = [asyncio.create_task(client.meter_usage(USAGE)) for _ in range(2 * MAX_CONCURRENT)]
+    while len(peer.requests) < len(calls):
+        peer.heard.clear()
+        await peer.heard.wait()
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+    peer.silent = False
+    assert "record-1" == (await client.meter_usage(USAGE)).metering_record_id
+    assert client.endpoint.max_pool_connections >= 3 * MAX_CONCURRENT
+    peer.released.set()
 
 
 async def test_calls_run_at_once(peer: "Peer", client: MarketplaceMeteringClient) -> None:

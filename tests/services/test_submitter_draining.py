@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from structlog.testing import capture_logs
 
+from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.records import UnbilledReason
 from sidecar.marketplace import MeterUsageRequest
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import ThrottlingException, TimestampOutOfBoundsException
-from tests.support.books import HOUR, MINUTE, NOW, event
+from sidecar.services.submitter import MAX_CONCURRENT
+from tests.support.books import HOUR, MINUTE, NOW, RULES, event
 from tests.support.tools import PATIENCE
 
 if TYPE_CHECKING:
@@ -55,8 +59,8 @@ async def test_record_without_answer_blocks_no_hour(metering: "Metering", hour: 
     """A record that never gets a usable answer keeps no later hour of its dimension from being sent."""
     metering.use(event("1", at=NOW - 2 * HOUR), event("5", at=NOW - HOUR), event("7"))
     await drain_until_hour(metering, hour, refuse_oldest, ending=ending)
-    taken = {name: request.usage_quantity_as_decimal for (name, _), request in metering.marketplace.taken.items()}
-    assert ("1", "7" if ending else "5") == (metering.books.shown()["sealed"], taken["requests"])
+    taken = {request.usage_quantity_as_decimal for request in metering.marketplace.taken.values()}
+    assert ("1", {"5", "7"} if ending else {"5"}) == (metering.books.shown()["sealed"], taken)
 
 
 async def test_open_hour_takes_refused_usage(metering: "Metering") -> None:
@@ -80,6 +84,61 @@ async def test_silence_delays_no_open_hour(metering: "Metering", monkeypatch: py
     metering.use(event("7", at=NOW - HOUR), event("5"))
     await drain_until_hour(metering, 10, hang, ending=True)
     assert {"accepted": "12", "submitted": "5", "sealed": "7"} == metering.books.shown()
+
+
+async def test_silence_delays_no_open_hour_of_many(metering: "Metering", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late usage of more dimensions than there are calls at a time goes before no open hour either."""
+    monkeypatch.setattr("sidecar.services.submitter.LATE_USAGE_SECONDS", 0.02)
+    names = [f"d{number}" for number in range(3 * MAX_CONCURRENT)]
+    metering.make(replace(RULES, dimensions={name: Dimension(name) for name in names}, report_zero=False))
+    every = asyncio.Event()
+
+    async def answer(request: MeterUsageRequest) -> None:
+        if request.timestamp.hour == 9:
+            await asyncio.Event().wait()
+        if len({sent for sent, hour, _ in metering.sent if hour == 10}) == len(names):
+            every.set()
+
+    metering.marketplace.wait = answer
+    metering.use(*(event("7", dimension=name, at=NOW - HOUR) for name in names))
+    metering.use(*(event("5", dimension=name) for name in names))
+    drain = asyncio.create_task(metering.submitter.drain(ending=True))
+    async with asyncio.timeout(PATIENCE):
+        await every.wait()
+        await metering.clock.settle()
+    drain.cancel()
+    await asyncio.wait([drain])
+    assert {"5"} == {metering.books.shown(name)["submitted"] for name in names}
+
+
+async def test_late_call_begins_early_or_not(metering: "Metering", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the open hour no call begins that would be cut off: a record whose call was sent is in doubt then."""
+    monkeypatch.setattr("sidecar.services.submitter.LATE_STARTS_SECONDS", 0.0)
+    metering.use(event("7", at=NOW - HOUR), event("5"))
+    await metering.submitter.drain(ending=True)
+    assert [10, 9] == [hour for _, hour, _ in metering.sent]
+
+
+@pytest.mark.parametrize("open_usage", ["0", "5"], ids=["empty hour", "hour edge"])
+async def test_refused_later_takes_a_free_hour(metering: "Metering", open_usage: str) -> None:
+    """Usage that AWS refuses in the second try is sent in the open hour, if that has none of its own or began since."""
+    answers = [ThrottlingException(), TimestampOutOfBoundsException()]
+
+    async def answer(request: MeterUsageRequest) -> None:
+        if request.timestamp.hour == 9:
+            fault = answers.pop(0)
+            if open_usage != "0" and not answers:
+                metering.clock.step(timedelta(seconds=2))
+            raise fault
+
+    metering.marketplace.wait = answer
+    await metering.until(10, 59, 59)
+    metering.use(event("7", at=metering.clock.now() - HOUR))
+    if open_usage != "0":
+        metering.use(event(open_usage))
+    await metering.submitter.drain(ending=True)
+    total = str(7 + int(open_usage))
+    assert {"accepted": total, "submitted": total} == metering.books.shown()
 
 
 async def test_tried_record_delays_no_open_hour(metering: "Metering") -> None:
