@@ -22,7 +22,7 @@ from tests.support.books import HOUR, NOW, RULES, event
 pytestmark = pytest.mark.timeout(0)
 
 EVENTS = int(os.environ.get("BENCH_EVENTS", "300000"))
-"""Of one hour; the figures in the documents are of 2,000,000."""
+"""Of one hour; the figures in the documents are of 10,000,000."""
 BATCH = 500
 
 
