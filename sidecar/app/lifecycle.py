@@ -173,7 +173,7 @@ async def _watch(intake: asyncio.Task[None]) -> None:
 
 async def _end(stop: asyncio.Event, wait_for_app: Callable[[], Coroutine[object, object, None]]) -> None:
     await stop.wait()
-    # Everything goes on meanwhile: usage, draw-downs, and the samples of the app's counters.
+    # Everything continues meanwhile: usage, draw-downs, and the samples of the app's counters.
     await wait_for_app()
     raise _Stopping
 

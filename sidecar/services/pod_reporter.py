@@ -157,8 +157,8 @@ class PodReporter:
     async def wait_for_app(self, drain: timedelta) -> None:
         """Wait until the app's containers have ended, where the app got SIGTERM together with this container.
 
-        Returns at once where the pod does not end. Leaves the time that the drain needs of the grace period: without
-        an answer of the cluster, which knows that period, this does not wait.
+        Returns immediately where the pod does not end. Leaves the drain its time of the grace period; without an answer
+        of the cluster, which knows that period, this does not wait.
         """
         if self._pod is None or not app_runs(self._pod):
             return

@@ -359,7 +359,7 @@ class Submitter:
                     why=answer.words,
                 )
                 if self._ending:
-                    # At once: the end may come before the next round.
+                    # Now: the end may come before the next round.
                     await self._sealer.keep_after_end()
             case Wait():
                 line.debug("metering.record_waits", answer=answer.words)

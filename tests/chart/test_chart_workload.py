@@ -43,7 +43,7 @@ def test_waiting_for_a_seat_needs_no_surge(helm: Helm, kind: str, strategy: dict
     ],
 )
 def test_surge_keeps_a_seat_from_the_new_pod(helm: Helm, kind: str, strategy: dict[str, Any], cure: str) -> None:
-    """Where the new pod starts first, it would wait for ever for the seat of the old one."""
+    """Where the new pod starts first, it would never get the seat of the old one."""
     with pytest.raises(Refused) as refused:
         helm.render("marketplace-product", {**_WAITING, "kind": kind, "strategy": strategy})
     (problem,) = refused.value.problems

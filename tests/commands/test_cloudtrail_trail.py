@@ -243,7 +243,7 @@ def test_failure_proves_nothing(tmp_path: Path, code: str, kept: bool) -> None: 
     ids=["negative", "no number", "no time"],
 )
 def test_impossible_call_is_passed_over(tmp_path: Path, quantity: str, at: str) -> None:
-    """A call that MeterUsage cannot take is no ledger's, whoever made it, and the file stays readable."""
+    """A call that MeterUsage cannot take is no ledger's, and the file stays readable."""
     path = tmp_path / "trail.json"
     failed = metered(quantity, at, None) | {"errorCode": "ValidationException"}
     path.write_bytes(records([failed, metered(1)]))

@@ -298,7 +298,7 @@ async def test_drain_keeps_its_time(clock: "ManualClock") -> None:
     ids=["native sidecar", "no app", "container restarts", "grace unknown", "short grace", "no answer"],
 )
 async def test_nothing_is_awaited(clock: "ManualClock", view: PodView | None) -> None:
-    """Where the app has ended, the pod goes on, or the time is unknown or short, the drain begins at once."""
+    """Where the app has ended, the pod continues, or the time is unknown or short, the drain begins immediately."""
     stage = Stage(clock)
     stage.pod.view = PLAIN if view is None else view
     async with stage.running():

@@ -176,7 +176,7 @@ async def test_usage_after_the_end_is_kept(metering: "Metering") -> None:
 
 
 async def test_end_cut_after_refusal(metering: "Metering") -> None:
-    """The usage of a refused record is kept at once, because the end may come before another dimension's answer."""
+    """The usage of a refused record is kept immediately, because the end may come before another dimension's answer."""
 
     async def answer(request: MeterUsageRequest) -> None:
         if request.usage_dimension == "peak":

@@ -59,7 +59,7 @@ def kept_after_end(store: Store, rules: MeteringRules, now: int) -> list[sqlite3
 
 
 def carry_after_end(store: Store, rules: MeteringRules, now: int) -> int:
-    """Carry what was kept for want of a next hour: this pod has one, also if it is the same pod that goes on.
+    """Carry what was kept for want of a next hour: this pod has one, also if it is the same pod that continues.
 
     Returns:
         How many records of other pods that were.
