@@ -7,7 +7,7 @@ and the end of the process counts as the pod's own end.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -110,10 +110,10 @@ class Cluster:
         log.info("shutdown.cluster_asked", pod_ends=words, grace_left=end.left)
         return end
 
-    async def wait_for_app(self, drain: timedelta) -> None:
+    async def wait_for_app(self, drain: timedelta, begin: Callable[[], Awaitable[None]]) -> None:
         """Let the app report its last usage, if it got SIGTERM together with this container; see the reporter."""
         if self._link is not None:
-            await self._link.reporter.wait_for_app(drain)
+            await self._link.reporter.wait_for_app(drain, begin)
 
     def announce(self, reason: EventReason, message: str) -> None:
         """Write an event on the pod, with the next report; nothing without a link."""

@@ -24,11 +24,14 @@ from sidecar.app.cluster import Cluster
 from sidecar.app.composition import assemble, name_price, rules_of
 from sidecar.app.drain import Drain
 from sidecar.app.setup_watches import watch_setup
+from sidecar.domain.metering.sources import TimeSource
 from sidecar.domain.pod.reports import EventReason
 from sidecar.domain.pod.succession import PodPlace, Predecessor, describe
+from sidecar.domain.policy import EntitlementCheck
 from sidecar.http_client import authority
 from sidecar.services.faults import FaultRegister
 from sidecar.services.health import HealthReport
+from sidecar.services.measuring import Measuring
 from sidecar.services.registrar import DeniedExit
 from sidecar.settings import Settings
 from sidecar.system_clock import SystemClock
@@ -133,7 +136,7 @@ async def run(
             cluster.report(
                 components.health.situation, components.scraping.hasten if components.scraping.present else None
             ),
-            _end(stop, partial(cluster.wait_for_app, settings.shutdown.timeout)),
+            _end(stop, partial(_wait_for_app, settings, cluster, components.measuring)),
         )
         try:
             # In a task of its own: a group that was cancelled from within leaves its task marked as cancelled, and the
@@ -173,9 +176,16 @@ async def _watch(intake: asyncio.Task[None]) -> None:
 
 async def _end(stop: asyncio.Event, wait_for_app: Callable[[], Coroutine[object, object, None]]) -> None:
     await stop.wait()
-    # Everything continues meanwhile: usage, draw-downs, and the samples of the app's counters.
     await wait_for_app()
     raise _Stopping
+
+
+async def _wait_for_app(settings: Settings, cluster: Cluster, measuring: Measuring) -> None:
+    """Let the app use the API until it has ended, if it does; the samples of its counters continue meanwhile."""
+    reports = any(not isinstance(each.source, TimeSource) for each in settings.metering.dimensions)
+    if reports or settings.check is EntitlementCheck.LICENSE:
+        # Measured time ends with the signal, whatever follows.
+        await cluster.wait_for_app(settings.shutdown.timeout, measuring.finish)
 
 
 async def _open_ledger(

@@ -142,6 +142,7 @@ class Measuring:
         self._unstored: UsageBatch | None = None
         """What is on its way into the ledger; repeated as it is until it is there."""
         self._finished = False
+        self._turn = asyncio.Lock()
 
     @property
     def views(self) -> list[SourceView]:
@@ -149,13 +150,25 @@ class Measuring:
         return [meter.view() for meter in self._meters]
 
     async def run(self) -> None:
-        """Measure until cancelled; return if no dimension has a source."""
-        while self._meters:
+        """Measure until cancelled, or finished; return if no dimension has a source."""
+        while self._meters and not self._finished:
             await self.tick()
             await self._wait()
 
     async def tick(self) -> None:
         """Take a sample of each source and store what it proves."""
+        async with self._turn:
+            await self._take_samples()
+
+    async def finish(self) -> None:
+        """Take the last sample, once; store what is not in the ledger yet. Raises nothing if the ledger refuses."""
+        if self._finished or not self._meters:
+            await self._store_measured(self._clock.now())
+            return
+        self._finished = True
+        await self.tick()
+
+    async def _take_samples(self) -> None:
         amounts, now = [await self._amount(meter) for meter in self._meters], self._clock.now()
         measured, real = self._clock.measured_ns(), asyncio.get_running_loop().time()
         missed = 0
@@ -168,14 +181,6 @@ class Measuring:
         if missed:
             log.warning("source.time_missed", seconds=missed / NANOSECONDS, limit=LONGEST_TICK.total_seconds())
         await self._store_measured(now)
-
-    async def finish(self) -> None:
-        """Take the last sample, once; store what is not in the ledger yet. Raises nothing if the ledger refuses."""
-        if self._finished or not self._meters:
-            await self._store_measured(self._clock.now())
-            return
-        self._finished = True
-        await self.tick()
 
     async def _wait(self) -> None:
         """Wait for the next tick, or for the end of the hour by whatever clock counts."""

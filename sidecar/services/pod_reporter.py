@@ -53,6 +53,8 @@ ANSWER_WITHIN = timedelta(seconds=2)
 """Real time that the question at shutdown may take."""
 ASK_AGAIN = timedelta(milliseconds=200)
 """Between two questions at shutdown, while the answer may lag behind."""
+_OTHERS = 2
+"""Containers of a pod in which another one runs beside this one."""
 
 log = structlog.get_logger()
 
@@ -154,13 +156,15 @@ class PodReporter:
             self._observe(Access.GET_POD, failed)
             return None
 
-    async def wait_for_app(self, drain: timedelta) -> None:
-        """Wait until the app's containers have ended, where the app got SIGTERM together with this container.
+    async def wait_for_app(self, drain: timedelta, begin: Callable[[], Awaitable[None]]) -> None:
+        """Give the app time where it got SIGTERM together with this container; leave the drain its time of the grace.
 
-        Returns immediately where the pod does not end. Leaves the drain its time of the grace period; without an answer
-        of the cluster, which knows that period, this does not wait.
+        Ends early once the cluster shows the app as ended. The kubelet may show that only after all containers, this
+        one too. Without an answer of the cluster, which knows the grace period, this does not wait. `begin` comes first
+        where it waits.
         """
-        if self._pod is None or not app_runs(self._pod):
+        # What cannot change in a pod; whether the app runs now, only a new look shows.
+        if self._pod is None or self._pod.native_sidecars or len(self._pod.containers) < _OTHERS:
             return
         end = await self.ask_end()
         within = timedelta() if end is None else time_for_app(end.left, drain)
@@ -169,6 +173,7 @@ class PodReporter:
         log.info("shutdown.app_awaited", within=within)
         with suppress(TimeoutError):
             async with asyncio.timeout(within.total_seconds()):
+                await begin()
                 while True:
                     with suppress(ClusterFailed):
                         pod = await self._api.get_pod()

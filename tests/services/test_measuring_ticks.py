@@ -174,6 +174,22 @@ def test_hours_are_billed_to_the_second(make_pod: Callable[..., Pod]) -> None:
     assert round(2.75 * MILLION) >= pod.billed() > 2.75 * MILLION - 100
 
 
+def test_nothing_counts_after_the_last_sample(make_pod: Callable[..., Pod]) -> None:
+    """A process that continues for the app after SIGTERM measures no further time."""
+    pod = make_pod()
+
+    async def life() -> None:
+        pod.start()
+        await asyncio.sleep(600)
+        await pod.measuring.finish()
+        await asyncio.sleep(600)
+        await pod.kill()
+        await pod.measuring.finish()
+
+    live(life())
+    assert 600 * MILLIONTHS == pytest.approx(pod.billed(), abs=100)
+
+
 @pytest.mark.parametrize("step", [timedelta(hours=-3), timedelta(hours=3), timedelta(days=-40), timedelta(minutes=45)])
 def test_stepped_wall_clock_changes_no_amount(make_pod: Callable[..., Pod], step: timedelta) -> None:
     """A wall clock that is set does not change what is billed, and no tick waits for it."""

@@ -83,6 +83,7 @@ class Stage:
         self.faults = FaultRegister()
         self.situation = situation(State.PENDING)
         self.deletions: list[datetime] = []
+        self.waits = 0
         self._clock = clock
         self.reporter = PodReporter(
             api=self.pod,
@@ -106,6 +107,14 @@ class Stage:
         finally:
             task.cancel()
             await asyncio.wait([task])
+
+    async def wait_for_app(self) -> None:
+        """Wait, and note that it began."""
+
+        async def begin() -> None:
+            self.waits += 1
+
+        await self.reporter.wait_for_app(DRAIN, begin)
 
     def told(self) -> list[tuple[bool, str]]:
         """Return the conditions that were set."""
@@ -262,7 +271,7 @@ async def test_app_is_awaited(clock: "ManualClock") -> None:
         async with stage.running():
             await clock.advance(SECOND)
             stage.pod.view = replace(PLAIN, deleted=True, left=MINUTE)
-            waiting = asyncio.create_task(stage.reporter.wait_for_app(DRAIN))
+            waiting = asyncio.create_task(stage.wait_for_app())
             await clock.advance(10 * SECOND)
             stage.pod.faults[Access.GET_POD] = Fault.UNREACHABLE
             await clock.advance(10 * SECOND)
@@ -270,7 +279,20 @@ async def test_app_is_awaited(clock: "ManualClock") -> None:
             stage.pod.faults.clear()
             stage.pod.view = after
             await clock.advance(2 * SECOND)
-            assert waiting.done()
+            assert (True, 1) == (waiting.done(), stage.waits)
+
+
+async def test_app_that_had_crashed_is_awaited(clock: "ManualClock") -> None:
+    """What the pod showed when the sidecar started says nothing of the app at the pod's end."""
+    stage = Stage(clock)
+    stage.pod.view = replace(PLAIN, containers=[ENDED, APP])
+    async with stage.running():
+        await clock.advance(SECOND)
+        stage.pod.view = replace(PLAIN, deleted=True, left=MINUTE)
+        waiting = asyncio.create_task(stage.wait_for_app())
+        await clock.advance(10 * SECOND)
+        assert not waiting.done()
+        waiting.cancel()
 
 
 async def test_drain_keeps_its_time(clock: "ManualClock") -> None:
@@ -281,7 +303,7 @@ async def test_drain_keeps_its_time(clock: "ManualClock") -> None:
         await clock.advance(SECOND)
         stage.pod.view = replace(PLAIN, deleted=True, left=DRAIN + timedelta(seconds=3.01))
         with structlog.testing.capture_logs() as lines:
-            await stage.reporter.wait_for_app(DRAIN)
+            await stage.wait_for_app()
     assert [timedelta(seconds=0.01)] == [line["within"] for line in lines if line["event"] == "shutdown.app_awaited"]
 
 
@@ -305,9 +327,8 @@ async def test_nothing_is_awaited(clock: "ManualClock", view: PodView | None) ->
         await clock.advance(SECOND)
         if view is None:
             stage.pod.faults[Access.GET_POD] = Fault.UNREACHABLE
-        with structlog.testing.capture_logs() as lines:
-            await asyncio.wait_for(stage.reporter.wait_for_app(DRAIN), 20)
-    assert "shutdown.app_awaited" not in [line["event"] for line in lines]
+        await asyncio.wait_for(stage.wait_for_app(), 20)
+    assert 0 == stage.waits
 
 
 async def test_unknown_is_told(clock: "ManualClock") -> None:
