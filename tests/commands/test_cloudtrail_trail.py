@@ -243,12 +243,13 @@ def test_failure_proves_nothing(tmp_path: Path, code: str, kept: bool) -> None: 
     ids=["negative", "no number", "no time"],
 )
 def test_impossible_call_is_passed_over(tmp_path: Path, quantity: str, at: str) -> None:
-    """A call that MeterUsage cannot take is no ledger's, and the file stays readable."""
+    """A call that MeterUsage cannot take does not make the file unreadable; its hour is not covered."""
     path = tmp_path / "trail.json"
     failed = metered(quantity, at, None) | {"errorCode": "ValidationException"}
     path.write_bytes(records([failed, metered(1)]))
     trail = trail_of(path)
     assert (1, []) == (len(trail.charges), trail.failed)
+    assert [1] == [len(activity.undescribed) for activity in trail.activity.values()]
 
 
 def test_odd_event_id_is_written_out(tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ FAILED = metered(5, ELEVEN, None) | {"errorCode": "InternalServiceErrorException
 """A call of the record in doubt of which nothing shows whether AWS charged it."""
 UNKNOWN = FAILED | {"requestParameters": None, "eventTime": "2026-11-23T12:20:00Z"}
 """A call of which nothing shows what it was."""
+UNREADABLE = metered("-1", ELEVEN, None) | {"errorCode": "ValidationException", "eventTime": "2026-11-23T12:20:00Z"}
 EARLY = HELD | {"eventTime": "2026-11-23T11:10:00Z"}
 LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
 
@@ -129,7 +130,11 @@ LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
         ([*COVERING, metered(9, ELEVEN, "mr-9")], "a charge of this dimension and hour that may be this record"),
         ([*COVERING, FAILED], "a call of it that failed with InternalServiceErrorException"),
         ([*COVERING, FAILED | BY_POD | {"errorCode": "ServiceUnavailable"}], "that failed with ServiceUnavailable"),
-        ([*COVERING, UNKNOWN], "in the hour 2026-11-23T12:00:00Z they have a failed MeterUsage without its parameters"),
+        ([*COVERING, UNREADABLE], "a failed MeterUsage that they do not describe"),
+        (
+            [*COVERING, UNKNOWN],
+            "in the hour 2026-11-23T12:00:00Z they have a failed MeterUsage that they do not describe",
+        ),
     ],
 )
 def test_uncovered_doubt_stays(

@@ -65,6 +65,6 @@ def _gap_in_hours(hour: Hour, last: Hour, activity: Activity) -> str | None:
         if start not in activity.hours:
             return f"the files have no event of any service in the hour {timestamps.render(start)}"
         if start in activity.undescribed:
-            return f"in the hour {timestamps.render(start)} they have a failed MeterUsage without its parameters"
+            return f"in the hour {timestamps.render(start)} they have a failed MeterUsage that they do not describe"
         hour = next_hour(hour)
     return None

@@ -6,7 +6,6 @@ the log does not show it. Refuses an event of the product that it cannot read, r
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -159,30 +158,36 @@ class Trail:
     def _take_failed(self, event: Mapping[str, Any], place: str, usage: Mapping[str, Any]) -> None:
         """Take a call of a ledger's record that failed, unless its error proves that AWS charged nothing.
 
-        The log has the error's code alone, not the HTTP status. A call that MeterUsage cannot take is no ledger's.
+        The log has the error's code alone, not the HTTP status. A call that it does not describe, or not in a form that
+        is known, may be any record's of its time.
         """
         code = str(event["errorCode"])
         kind = ERRORS.get(code)
         if event.get("eventName") != "MeterUsage" or _is_dry(usage) or (kind is not None and kind.taken is Taken.NO):
             return
-        if usage.get("productCode") not in {None, self.product_code}:
+        if usage.get("productCode") is None:
+            self._note_undescribed(event, place)
             return
-        if any(usage.get(name) is None for name in ("productCode", "usageDimension", "timestamp")):
-            at = _instant(str(event.get("eventTime")))
-            if at is not None:
-                self.activity[place].undescribed.add(start_of(hour_of(at)))
+        if usage["productCode"] != self.product_code:
             return
-        with suppress(_Unclear):
+        try:
             self.take_failed(
                 FailedCall(
                     error=ascii(code)[1:-1][:100],
-                    dimension=_dimension(usage["usageDimension"]),
+                    dimension=_dimension(usage.get("usageDimension")),
                     hour=_hour(usage),
                     quantity=read_quantity(usage, "usage"),
                     client_token=_token(usage),
                     session=_session(event),
                 )
             )
+        except _Unclear:
+            self._note_undescribed(event, place)
+
+    def _note_undescribed(self, event: Mapping[str, Any], place: str) -> None:
+        at = _instant(str(event.get("eventTime")))
+        if at is not None:
+            self.activity[place].undescribed.add(start_of(hour_of(at)))
 
 
 def _is_dry(asked: Mapping[str, Any]) -> bool:
