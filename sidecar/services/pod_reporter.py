@@ -53,9 +53,6 @@ ANSWER_WITHIN = timedelta(seconds=2)
 """Real time that the question at shutdown may take."""
 ASK_AGAIN = timedelta(milliseconds=200)
 """Between two questions at shutdown, while the answer may lag behind."""
-_OTHERS = 2
-"""Containers of a pod in which another one runs beside this one."""
-
 log = structlog.get_logger()
 
 
@@ -164,7 +161,7 @@ class PodReporter:
         where it waits.
         """
         # What cannot change in a pod; whether the app runs now, only a new look shows.
-        if self._pod is None or self._pod.native_sidecars or len(self._pod.containers) < _OTHERS:
+        if self._pod is None or self._pod.native_sidecars or len(self._pod.containers) <= 1:
             return
         end = await self.ask_end()
         within = timedelta() if end is None else time_for_app(end.left, drain)

@@ -40,9 +40,14 @@ async def drain_until_hour(
             await call(request)
 
     metering.marketplace.wait = answer
+    await drain_until(metering, sent, ending=ending)
+
+
+async def drain_until(metering: "Metering", reached: asyncio.Event, *, ending: bool) -> None:
+    """Drain until `reached`, then cut the drain off."""
     drain = asyncio.create_task(metering.submitter.drain(ending=ending))
     async with asyncio.timeout(PATIENCE):
-        await sent.wait()
+        await reached.wait()
         await metering.clock.settle()
     drain.cancel()
     await asyncio.wait([drain])
@@ -102,12 +107,7 @@ async def test_silence_delays_no_open_hour_of_many(metering: "Metering", monkeyp
     metering.marketplace.wait = answer
     metering.use(*(event("7", dimension=name, at=NOW - HOUR) for name in names))
     metering.use(*(event("5", dimension=name) for name in names))
-    drain = asyncio.create_task(metering.submitter.drain(ending=True))
-    async with asyncio.timeout(PATIENCE):
-        await every.wait()
-        await metering.clock.settle()
-    drain.cancel()
-    await asyncio.wait([drain])
+    await drain_until(metering, every, ending=True)
     assert {"5"} == {metering.books.shown(name)["submitted"] for name in names}
 
 
