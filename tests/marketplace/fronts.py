@@ -6,6 +6,7 @@ what the client believes to have sent with what arrived.
 
 import contextlib
 import json
+import selectors
 import socket
 import ssl
 import struct
@@ -183,21 +184,39 @@ def tunnelling(to: int, seen: list[bytes] | None = None) -> Step:
             seen.append(asked)
         with socket.create_connection(("127.0.0.1", to)) as onward:
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pump, args=(onward, connection))
-            back.start()
-            _pump(connection, onward)
-            back.join()
+            _relay(connection, onward)
 
     return tunnel
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        while part := source.recv(65536):
-            sink.sendall(part)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+def _relay(one: socket.socket, other: socket.socket) -> None:
+    """Pass on both ways until one end closes, on one thread: before Python 3.13, two may not share a TLS connection."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(one, selectors.EVENT_READ, other)
+        selector.register(other, selectors.EVENT_READ, one)
+        while ready := selector.select(_PATIENCE):
+            for key, _ in ready:
+                source, sink = key.fileobj, key.data
+                assert isinstance(source, socket.socket)
+                for part in _received(source):
+                    if not part:
+                        return
+                    sink.sendall(part)
+
+
+def _received(source: socket.socket) -> Iterator[bytes]:
+    """Yield what can be read without waiting, of which TLS may hold a part that the socket does not show."""
+    while True:
+        source.settimeout(0)
+        try:
+            part = source.recv(65536)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return
+        finally:
+            source.settimeout(_PATIENCE)
+        yield part
+        if not part:
+            return
 
 
 @contextlib.contextmanager
