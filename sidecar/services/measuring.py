@@ -142,7 +142,7 @@ class Measuring:
         self._unstored: UsageBatch | None = None
         """What is on its way into the ledger; repeated as it is until it is there."""
         self._finished = False
-        self._turn = asyncio.Lock()
+        self._storing = asyncio.Lock()
 
     @property
     def views(self) -> list[SourceView]:
@@ -157,20 +157,26 @@ class Measuring:
 
     async def tick(self) -> None:
         """Take a sample of each source and store what it proves."""
-        async with self._turn:
-            await self._take_samples()
+        await self._take_samples()
+        await self._store_measured()
 
     async def finish(self) -> None:
-        """Take the last sample, once; store what is not in the ledger yet. Raises nothing if the ledger refuses."""
-        if self._finished or not self._meters:
-            await self._store_measured(self._clock.now())
-            return
-        self._finished = True
-        await self.tick()
+        """Take the last sample, once; store what is not in the ledger yet. Raises nothing if the ledger refuses.
 
-    async def _take_samples(self) -> None:
-        amounts, now = [await self._amount(meter) for meter in self._meters], self._clock.now()
-        measured, real = self._clock.measured_ns(), asyncio.get_running_loop().time()
+        What a cancelled call did not do, the next one does.
+        """
+        if not self._finished:
+            await self._take_samples(last=True)
+        await self._store_measured()
+
+    async def _take_samples(self, *, last: bool = False) -> None:
+        """Take a sample, also while the ledger is slow: no write delays the end of the measured time."""
+        amounts = [await self._amount(meter) for meter in self._meters]
+        if self._finished:
+            return
+        # From here on nothing waits, so a cancelled call has taken the whole sample or none.
+        self._finished = last
+        now, measured, real = self._clock.now(), self._clock.measured_ns(), asyncio.get_running_loop().time()
         missed = 0
         for meter, amount in zip(self._meters, amounts, strict=True):
             if measured is None:
@@ -180,7 +186,6 @@ class Measuring:
             missed = max(missed, late)
         if missed:
             log.warning("source.time_missed", seconds=missed / NANOSECONDS, limit=LONGEST_TICK.total_seconds())
-        await self._store_measured(now)
 
     async def _wait(self) -> None:
         """Wait for the next tick, or for the end of the hour by whatever clock counts."""
@@ -215,12 +220,14 @@ class Measuring:
         self._faults.clear("source-unreadable", meter.dimension)
         return amount
 
-    async def _store_measured(self, now: datetime) -> None:
+    async def _store_measured(self) -> None:
         """Store what waits, then what was measured since. The ledger logs why it refuses."""
-        with suppress(LedgerUnavailable):
-            await self._store_batch(now)
-            self._unstored = self._make_batch(now)
-            await self._store_batch(now)
+        async with self._storing:
+            with suppress(LedgerUnavailable):
+                now = self._clock.now()
+                await self._store_batch(now)
+                self._unstored = self._make_batch(now)
+                await self._store_batch(now)
 
     async def _store_batch(self, now: datetime) -> None:
         if self._unstored is not None:

@@ -281,6 +281,84 @@ def test_last_sample_is_taken_once(make_pod: Callable[..., Pod]) -> None:
     assert 40 * MILLIONTHS == pytest.approx(pod.billed(), abs=2)
 
 
+def test_last_sample_survives_a_stalled_ledger(make_pod: Callable[..., Pod]) -> None:
+    """Time is billed up to the signal, although the ledger stalls then and the sample's own call is cut off."""
+    pod = make_pod()
+
+    async def life() -> None:
+        pod.start()
+        await asyncio.sleep(599)
+        pod.disk.takes = 40
+        await asyncio.sleep(21)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await pod.measuring.finish()
+        await asyncio.sleep(5)
+        await pod.kill()
+        await pod.measuring.finish()
+
+    live(life())
+    assert 620 * MILLIONTHS == pytest.approx(pod.billed(), abs=2)
+
+
+def test_last_sample_that_was_not_taken_is_taken_later(make_pod: Callable[..., Pod]) -> None:
+    """A call that is cut off while it reads a container's resource leaves the last sample to the next call."""
+    pod = make_pod(vcpu_hours=CPU)
+    pod.write("1000")
+
+    async def life() -> None:
+        pod.start()
+        await asyncio.sleep(610)
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimulatedLoop)
+        loop._thread_free_at = loop.time() + 3
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await pod.measuring.finish()
+        await pod.kill()
+        await asyncio.sleep(4)
+        await pod.measuring.finish()
+
+    live(life())
+    assert 615 * MILLIONTHS == pytest.approx(pod.billed("vcpu_hours"), abs=1e3)
+
+
+def test_slow_write_loses_no_later_one(make_pod: Callable[..., Pod]) -> None:
+    """The last sample waits for the write of the sample before, or the end of that write would hide its refusal."""
+    pod = make_pod()
+
+    async def life() -> None:
+        pod.start()
+        await asyncio.sleep(599)
+        pod.disk.takes = 5
+        await asyncio.sleep(2)
+        # The write that lasts has begun; the repetition of its batch is quick, and the batch after it is refused.
+        pod.disk.takes, pod.disk.fails = 0, ["", "before"]
+        await pod.measuring.finish()
+        await asyncio.sleep(10)
+        pod.disk.fails = []
+        await pod.kill()
+        await pod.measuring.finish()
+
+    live(life())
+    assert 601 * MILLIONTHS == pytest.approx(pod.billed(), abs=2)
+
+
+def test_tick_after_the_last_sample_counts_nothing(make_pod: Callable[..., Pod]) -> None:
+    """A tick that had begun, and reads a container's resource only after the last sample, adds no time."""
+    pod = make_pod()
+
+    async def life() -> None:
+        await pod.measuring.tick()
+        await asyncio.sleep(10)
+        await pod.measuring.finish()
+        await asyncio.sleep(10)
+        await pod.measuring.tick()
+
+    live(life())
+    assert 10 * MILLIONTHS == pytest.approx(pod.billed(), abs=2)
+
+
 def test_blocked_process_misses_time(make_pod: Callable[..., Pod]) -> None:
     """A process that could not take a sample for 100 seconds does not bill them, and says how many they were."""
     pod = make_pod()
