@@ -77,7 +77,8 @@ class Drain:
         """Drain. Raises only what ended the intake."""
         began_at = asyncio.get_running_loop().time()
         # Asked at the start and not when the open hour is due: a pod that has used up its grace period leaves no time
-        # for a question, and the answer may shorten the first deadline while ended hours are being submitted.
+        # for a question, and the answer may shorten the first deadline while ended hours are being submitted. Asked
+        # once: a grace period that is shortened during the drain itself is not noticed.
         answer = asyncio.ensure_future(self.ask_end())
 
         async def end_at() -> float:

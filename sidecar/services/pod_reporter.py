@@ -158,9 +158,10 @@ class PodReporter:
 
         Ends early once the cluster shows the app as ended. The kubelet may show that only after all containers, this
         one too. Without an answer of the cluster, which knows the grace period, this does not wait. `begin` comes first
-        where it waits.
+        where it waits. A second deletion may shorten the grace period meanwhile; nothing extends it.
         """
-        # What cannot change in a pod; whether the app runs now, only a new look shows.
+        # What cannot change in a pod; whether the app runs now, only a new look shows. A pod that was never read may
+        # have a native sidecar, which would lose the end of its grace to a cluster that does not answer.
         if self._pod is None or self._pod.native_sidecars or len(self._pod.containers) <= 1:
             return
         end = await self.ask_end()
@@ -168,14 +169,19 @@ class PodReporter:
         if not within:
             return
         log.info("shutdown.app_awaited", within=within)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within.total_seconds()
         with suppress(TimeoutError):
-            async with asyncio.timeout(within.total_seconds()):
+            async with asyncio.timeout_at(until) as limit:
                 await begin()
                 while True:
                     with suppress(ClusterFailed):
                         pod = await self._api.get_pod()
                         if pod.uid != self._pod.uid or not app_runs(pod):
                             return
+                        if pod.left is not None:
+                            until = min(until, loop.time() + time_for_app(pod.left, drain).total_seconds())
+                            limit.reschedule(until)
                     await self._clock.sleep_until(self._clock.now() + POLL_INTERVAL)
 
     async def _turn(self, situation: Situation) -> None:

@@ -295,6 +295,38 @@ async def test_app_that_had_crashed_is_awaited(clock: "ManualClock") -> None:
         waiting.cancel()
 
 
+async def test_shortened_grace_ends_the_wait(clock: "ManualClock") -> None:
+    """A grace period that is shortened shortens the wait; an answer without it, or with more, does nothing."""
+    stage = Stage(clock)
+    stage.pod.view = PLAIN
+    async with stage.running():
+        await clock.advance(SECOND)
+        stage.pod.view = replace(PLAIN, deleted=True, left=MINUTE)
+        waiting = asyncio.create_task(stage.wait_for_app())
+        for left in (MINUTE, None, DRAIN + MINUTE):
+            stage.pod.view = replace(PLAIN, deleted=True, left=left)
+            await clock.advance(2 * SECOND)
+            assert not waiting.done()
+        stage.pod.view = replace(PLAIN, deleted=True, left=14 * SECOND)
+        await clock.advance(2 * SECOND)
+        assert waiting.done()
+
+
+async def test_longer_grace_extends_no_wait(clock: "ManualClock") -> None:
+    """The wait ends by the shortest answer, whatever a later one shows."""
+    stage = Stage(clock)
+    stage.pod.view = PLAIN
+    async with stage.running():
+        await clock.advance(SECOND)
+        stage.pod.view = replace(PLAIN, deleted=True, left=DRAIN + timedelta(seconds=3.05))
+        waiting = asyncio.create_task(stage.wait_for_app())
+        await clock.settle()
+        stage.pod.view = replace(PLAIN, deleted=True, left=MINUTE)
+        await clock.advance(2 * SECOND)
+        await asyncio.wait_for(waiting, 20)
+    assert 1 == stage.waits
+
+
 async def test_drain_keeps_its_time(clock: "ManualClock") -> None:
     """An app that does not end is awaited for what the drain leaves of the grace period."""
     stage = Stage(clock)
