@@ -80,7 +80,8 @@ class PodApi(Protocol):
 class PodReporter:
     """Reports on one pod.
 
-    The clock is real time; `random` is uniform in [0, 1). `answer_within` bounds the question at shutdown.
+    Made when the process starts. The clock is real time; `random` is uniform in [0, 1). `answer_within` bounds the
+    question at shutdown.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class PodReporter:
         self._api = api
         self._faults = faults
         self._clock = clock
+        self._began_at = clock.now()
         self._own_uid = own_uid
         self._readiness_gate = readiness_gate
         self._events = events
@@ -177,7 +179,7 @@ class PodReporter:
                 while True:
                     with suppress(ClusterFailed):
                         pod = await self._api.get_pod()
-                        if pod.uid != self._pod.uid or not app_runs(pod):
+                        if pod.uid != self._pod.uid or not app_runs(pod, self._began_at):
                             return
                         if pod.left is not None:
                             until = min(until, loop.time() + time_for_app(pod.left, drain).total_seconds())

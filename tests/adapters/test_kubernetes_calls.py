@@ -68,7 +68,7 @@ async def test_pod_is_read(server: ApiServer, own: KubernetesPod) -> None:
                 {"type": "example.com/entitled", "status": "Unknown", "lastTransitionTime": None},
             ],
             "containerStatuses": [
-                {"name": "app", "state": {"terminated": {"exitCode": 3}}},
+                {"name": "app", "state": {"terminated": {"exitCode": 3, "finishedAt": "2026-11-23T12:00:00Z"}}},
                 {"name": "proxy", "state": {"running": {"startedAt": "2026-11-23T11:58:00Z"}}},
             ],
         },
@@ -79,7 +79,7 @@ async def test_pod_is_read(server: ApiServer, own: KubernetesPod) -> None:
     assert noon - timedelta(seconds=30) == view.deadline
     assert (RestartPolicy.ON_FAILURE, True) == (view.restart_policy, view.native_sidecars)
     assert [
-        ContainerView(RestartPolicy.ON_FAILURE, 3),
+        ContainerView(RestartPolicy.ON_FAILURE, 3, noon),
         ContainerView(RestartPolicy.NEVER, None),
         ContainerView(RestartPolicy.ON_FAILURE, None),
     ] == view.containers

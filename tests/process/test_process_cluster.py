@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,7 +129,8 @@ async def test_plain_sidecar_takes_the_last_usage(living: Pod, server: ApiServer
             stop.set()
             await living.await_true("the wait", lambda: any(line["event"] == "shutdown.app_awaited" for line in lines))
             await living.report("3.25")
-            running[0]["state"] = {"terminated": {"exitCode": 0}}
+            ended_at = (datetime.now(UTC) + timedelta(seconds=1)).isoformat(timespec="seconds")
+            running[0]["state"] = {"terminated": {"exitCode": 0, "finishedAt": ended_at}}
     assert {(HOUR, "requests"): "3.25"} == await asyncio.to_thread(emulator.held)
 
 

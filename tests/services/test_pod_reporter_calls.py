@@ -37,6 +37,7 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 POD = PodView(uid="u-1", phase="Running", deleted=False, native_sidecars=True)
 APP, ENDED = ContainerView(RestartPolicy.ALWAYS, None), ContainerView(RestartPolicy.ALWAYS, 0)
 PLAIN = replace(POD, native_sidecars=False, containers=[APP, APP])
+"""With the sidecar among its containers."""
 DRAIN = 25 * SECOND
 
 
@@ -265,7 +266,8 @@ async def test_living_pod_is_told(clock: "ManualClock") -> None:
 
 async def test_app_is_awaited(clock: "ManualClock") -> None:
     """In a deleted pod of regular containers the app gets its time, and no more once it or the pod is gone."""
-    for after in (replace(PLAIN, deleted=True, containers=[ENDED, APP]), replace(PLAIN, uid="u-2")):
+    ended = replace(ENDED, ended_at=clock.now() + SECOND)
+    for after in (replace(PLAIN, deleted=True, containers=[ended, APP]), replace(PLAIN, uid="u-2")):
         stage = Stage(clock)
         stage.pod.view = PLAIN
         async with stage.running():
@@ -289,6 +291,20 @@ async def test_app_that_had_crashed_is_awaited(clock: "ManualClock") -> None:
     async with stage.running():
         await clock.advance(SECOND)
         stage.pod.view = replace(PLAIN, deleted=True, left=MINUTE)
+        waiting = asyncio.create_task(stage.wait_for_app())
+        await clock.advance(10 * SECOND)
+        assert not waiting.done()
+        waiting.cancel()
+
+
+async def test_stale_status_ends_no_wait(clock: "ManualClock") -> None:
+    """A status that still shows the sidecar's own earlier container, which crashed, does not show the app as ended."""
+    stage = Stage(clock)
+    crashed = replace(ENDED, exit_code=137, ended_at=clock.now() - SECOND)
+    stage.pod.view = replace(PLAIN, containers=[APP, crashed])
+    async with stage.running():
+        await clock.advance(SECOND)
+        stage.pod.view = replace(stage.pod.view, deleted=True, left=MINUTE)
         waiting = asyncio.create_task(stage.wait_for_app())
         await clock.advance(10 * SECOND)
         assert not waiting.done()

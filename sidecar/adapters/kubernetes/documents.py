@@ -133,9 +133,13 @@ def _containers(
     specs: Sequence[Mapping[str, Any]], statuses: Sequence[Mapping[str, Any]], policy: RestartPolicy
 ) -> list[ContainerView]:
     states = {status["name"]: status.get("state") or {} for status in statuses}
-    ends = {name: state["terminated"]["exitCode"] for name, state in states.items() if state.get("terminated")}
+    ends = {
+        name: (end["exitCode"], _parse(end["finishedAt"]) if end.get("finishedAt") else None)
+        for name, state in states.items()
+        if (end := state.get("terminated"))
+    }
     return [
-        ContainerView(RestartPolicy(container.get("restartPolicy", policy)), ends.get(container["name"]))
+        ContainerView(RestartPolicy(container.get("restartPolicy", policy)), *ends.get(container["name"], (None, None)))
         for container in specs
     ]
 

@@ -96,6 +96,8 @@ class ContainerView:
     restart_policy: RestartPolicy
     exit_code: int | None
     """None while it is not terminated."""
+    ended_at: datetime | None = None
+    """When it terminated, to the second, by the node's clock; None if the cluster does not show it."""
 
     @property
     def ended(self) -> bool:
@@ -171,12 +173,18 @@ def time_for_app(left: timedelta | None, drain: timedelta) -> timedelta:
     return timedelta() if left is None else max(left - drain - _SPARE, timedelta())
 
 
-def app_runs(pod: PodView) -> bool:
+def app_runs(pod: PodView, since: datetime) -> bool:
     """Return whether the app may still run although this container got SIGTERM: it is a regular container, as the app.
 
-    A container that the view does not show as terminated counts as running, this one among them.
+    A container that the view does not show as terminated counts as running, this one among them. `since` is when this
+    process started: the view may lag and show a termination of before, also of this container, after which the kubelet
+    started it again.
     """
-    return not pod.native_sidecars and sum(container.exit_code is None for container in pod.containers) > 1
+    return not pod.native_sidecars and sum(not _ended(container, since) for container in pod.containers) > 1
+
+
+def _ended(container: ContainerView, since: datetime) -> bool:
+    return container.ended or (container.ended_at is not None and container.ended_at >= since)
 
 
 def is_ending(pod: PodView, own_uid: str | None, now: datetime) -> bool:

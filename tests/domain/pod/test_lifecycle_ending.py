@@ -1,10 +1,20 @@
 """Whether the pod itself ends, or a container of it is merely restarted."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sidecar.domain.pod.lifecycle import Access, ContainerView, PodView, RestartPolicy, drain_within, is_ending, may_lag
+from sidecar.domain.pod.lifecycle import (
+    Access,
+    ContainerView,
+    PodView,
+    RestartPolicy,
+    app_runs,
+    drain_within,
+    is_ending,
+    may_lag,
+)
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -115,6 +125,31 @@ def test_grace_bounds_drain(limit: int, left: int | None, within: int) -> None:
     """What is left of the grace, less three seconds, shortens the drain, but never below what the open hour needs."""
     told = None if left is None else left * SECOND
     assert within * SECOND == drain_within(limit * SECOND, told, 10 * SECOND)
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "ended_at", "runs"),
+    [
+        (ALWAYS, None, None, True),
+        (ALWAYS, 0, NOON, False),
+        (ALWAYS, 0, NOON - SECOND, True),
+        (ALWAYS, 137, None, True),
+        (ON_FAILURE, 1, NOON - SECOND, True),
+        (ON_FAILURE, 0, NOON - SECOND, False),
+        (NEVER, 1, None, False),
+    ],
+)
+def test_app_ends_with_this_process(
+    policy: RestartPolicy,
+    code: int | None,
+    ended_at: datetime | None,
+    runs: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    """A container that is started again has ended only if it did so after this process had started."""
+    own, other = ContainerView(policy, None), ContainerView(policy, code, ended_at)
+    pod = PodView(uid="u-1", phase="Running", deleted=True, restart_policy=policy, containers=[own, other])
+    assert runs is app_runs(pod, NOON)
+    assert not app_runs(replace(pod, native_sidecars=True), NOON)
 
 
 def test_rules_are_least() -> None:
