@@ -5,11 +5,12 @@ accepted usage is on disk in both cases.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
@@ -22,7 +23,7 @@ from sidecar.adapters.pod import PodIdentity, pod_identity
 from sidecar.adapters.signature import PublicKeys
 from sidecar.app.cluster import Cluster
 from sidecar.app.composition import assemble, name_price, rules_of
-from sidecar.app.drain import Drain
+from sidecar.app.drain import Drain, Finishing
 from sidecar.app.setup_watches import watch_setup
 from sidecar.domain.metering.sources import TimeSource
 from sidecar.domain.pod.reports import EventReason
@@ -31,7 +32,6 @@ from sidecar.domain.policy import EntitlementCheck
 from sidecar.http_client import authority
 from sidecar.services.faults import FaultRegister
 from sidecar.services.health import HealthReport
-from sidecar.services.measuring import Measuring
 from sidecar.services.registrar import DeniedExit
 from sidecar.settings import Settings
 from sidecar.system_clock import SystemClock
@@ -46,6 +46,13 @@ ADOPTED_CURE = (
 )
 
 log = structlog.get_logger()
+
+
+class AppWaiting(Protocol):
+    """What the end of the process needs of the cluster before the drain."""
+
+    async def wait_for_app(self, drain: timedelta, begin: Callable[[], Awaitable[None]]) -> None:
+        """Wait while the app may still run, after `begin`; leave the drain its time."""
 
 
 class _Stopping(Exception):
@@ -136,7 +143,7 @@ async def run(
             cluster.report(
                 components.health.situation, components.scraping.hasten if components.scraping.present else None
             ),
-            _end(stop, partial(_wait_for_app, settings, cluster, components.measuring)),
+            _end(stop, partial(wait_for_app, settings, cluster, components.measuring)),
         )
         try:
             # In a task of its own: a group that was cancelled from within leaves its task marked as cancelled, and the
@@ -180,7 +187,7 @@ async def _end(stop: asyncio.Event, wait_for_app: Callable[[], Coroutine[object,
     raise _Stopping
 
 
-async def _wait_for_app(settings: Settings, cluster: Cluster, measuring: Measuring) -> None:
+async def wait_for_app(settings: Settings, cluster: AppWaiting, measuring: Finishing) -> None:
     """Let the app use the API until it has ended, if it does; the samples of its counters continue meanwhile."""
     reports = any(not isinstance(each.source, TimeSource) for each in settings.metering.dimensions)
     if reports or settings.check is EntitlementCheck.LICENSE:
