@@ -141,8 +141,10 @@ class AppCheckouts:
                 )
             await self._checkouts.give_up(CheckoutKind.APP, id_)
             after = await self._advance(id_)
-            if after.state.live:
+            if after.state.live and after.returning:
                 raise LicenseUnavailable("License Manager has not answered; the sidecar repeats the return by itself")
+            if after.state.live:
+                raise NotReturnable(f"AWS does not take {known.entitlement} back; the seat lapses by itself")
 
     async def _withdraw(self, known: Checkout) -> bool:
         """Give up a draw-down of which AWS has processed no attempt; return whether nothing is drawn."""

@@ -20,23 +20,12 @@ from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.errors import MarketplaceError, Taken, UnknownAnswer
-from sidecar.marketplace.license_manager import (
-    InvalidParameterValueException,
-    LicenseManagerError,
-    NoEntitlementsAllowedException,
-    RedirectException,
-    ResourceNotFoundException,
-    ValidationException,
-)
+from sidecar.marketplace.license_manager import LicenseManagerError, NoEntitlementsAllowedException
 from sidecar.marketplace.passage import sends_nothing
 from sidecar.services.attempts import Counted
 from sidecar.services.checkout_book import CheckoutBook, CheckoutStore, Key, P, Transition
+from sidecar.services.checkout_refusals import GONE, UNKNOWN, elsewhere
 from sidecar.services.retry_schedule import LONGEST_WAIT, RetrySchedule
-
-_UNKNOWN = (ResourceNotFoundException,)
-"""AWS does not know the consumption token any more."""
-_GONE = (*_UNKNOWN, InvalidParameterValueException, ValidationException)
-"""AWS extends nothing by the token. To a return the last two may also mean that the license takes no seat back."""
 
 Call = Callable[[Checkout], Awaitable[Grant | None]]
 
@@ -182,7 +171,7 @@ class CheckoutKeeper:
             checkout = self._book.live.get(key)
             if checkout is None or checkout.state is not CheckoutState.HELD or checkout.consumption_token is None:
                 return checkout
-            return await self._call(key, CheckoutStep.EXTEND, _GONE) or self._book.live.get(key)
+            return await self._call(key, CheckoutStep.EXTEND, GONE) or self._book.live.get(key)
 
     async def confirm_use(self, kind: CheckoutKind, id_: str) -> Checkout | None:
         """Note durably that the app uses a checkout; return it, None if it is not live."""
@@ -200,6 +189,15 @@ class CheckoutKeeper:
         """Note durably that the app uses a seat no more; it is extended only if the app confirms it again."""
         if (kind, id_) in self._book.live:
             await self._book.change((kind, id_), Checkout.left)
+
+    async def keep(self, kind: CheckoutKind, id_: str) -> Checkout | None:
+        """Count on a seat again if AWS has refused its return; the next answer confirms it. Return what is live."""
+        key = (kind, id_)
+        checkout = self._book.live.get(key)
+        if checkout is None or key not in self.refused or not checkout.is_whole_return:
+            return checkout
+        self.confirmed.discard(key)
+        return await self._book.change(key, Checkout.kept)
 
     async def write_settled(self) -> None:
         """Write what has settled while the ledger could not be written; until then its rows show too much.
@@ -251,10 +249,10 @@ class CheckoutKeeper:
             case CheckoutStep.CHECK_OUT:
                 return await self._check_out(key)
             case CheckoutStep.EXTEND:
-                return await self._call(key, step, () if key[0] is CheckoutKind.SEAT else _GONE)
+                return await self._call(key, step, () if key[0] is CheckoutKind.SEAT else GONE)
             case CheckoutStep.CHECK_IN:
                 # A probe takes nothing, and must not keep the next one waiting.
-                return await self._call(key, step, _GONE if key[0] is CheckoutKind.PROBE else _UNKNOWN)
+                return await self._call(key, step, GONE if key[0] is CheckoutKind.PROBE else UNKNOWN)
 
     async def _check_out(self, key: Key) -> Checkout | None:
         checkout = self._book.live[key]
@@ -285,7 +283,7 @@ class CheckoutKeeper:
                     return lost
                 current, now = self._book.live[key], self._clock.now()
                 # The app may have given it up during the call.
-                regions = _elsewhere(error, regions) if current.settled_by(now) is current else []
+                regions = elsewhere(error, regions) if current.settled_by(now) is current else []
             else:
                 if grant.in_part:
                     return await self._refuse_part(key, grant)
@@ -304,7 +302,7 @@ class CheckoutKeeper:
         checkout = await self._book.change(key, Checkout.granted_in_part, grant, self._clock.now())
         try:
             await self._service.check_in(checkout)
-        except _UNKNOWN:
+        except UNKNOWN:
             pass
         except MarketplaceError as unreturned:
             self.errors[key] = unreturned
@@ -325,11 +323,12 @@ class CheckoutKeeper:
             if isinstance(error, final):
                 return await self._lose(key, error)
             self._fail(key, error)
-            if isinstance(error, _GONE) and step is CheckoutStep.CHECK_IN:
-                if key not in self.refused:  # its time to live counts from this attempt: the clock may be ahead
+            if isinstance(error, GONE) and step is CheckoutStep.CHECK_IN:
+                kept = key[0] is CheckoutKind.APP and self._book.live[key].is_whole_return
+                if kept or key not in self.refused:  # its time to live counts from this attempt: the clock may be ahead
                     self.refused.add(key)
-                    return None
-            elif isinstance(error, _GONE):
+                    return await self._book.change(key, Checkout.kept) if kept else None
+            elif isinstance(error, GONE):
                 self.unknown.add(key)
                 self.confirmed.discard(key)
             elif error.taken is not Taken.NO:
@@ -382,17 +381,6 @@ class CheckoutKeeper:
         if key[0] is CheckoutKind.APP:
             self.errors.pop(key, None)
             self._retries.succeeded(_name(key))
-
-
-def _elsewhere(error: MarketplaceError, regions: list[str]) -> list[str]:
-    """Return the Regions in which the same checkout may succeed although one has answered with `error`."""
-    match error:
-        case RedirectException(location=str(location)):
-            return [location, *regions]
-        case RedirectException() | NoEntitlementsAllowedException():
-            return regions
-        case _:
-            return []
 
 
 def _name(key: Key) -> str:

@@ -106,11 +106,14 @@ class LicenseProver:
         """Hold the seats of one entitlement; return what AWS answered in this process, `intended` if nothing."""
         key = (CheckoutKind.SEAT, required.name)
         live = self._checkouts.find(*key)
-        if live is not None and (live.returning or live.count != required.hold or live.sku != license_.sku):
+        fits = live is not None and (live.count, live.sku) == (required.hold, license_.sku)
+        if live is not None and (live.returning or not fits):
             # It was given up, or the configuration has changed since.
             await self._checkouts.give_up(*key)
             live = await self._checkouts.advance(*key)
-            if live is not None and live.state.live:
+            if fits:
+                live = await self._checkouts.keep(*key)
+            if live is not None and live.state.live and live.returning:
                 return CheckoutState.INTENDED
         if live is not None and live.state is CheckoutState.HELD:
             if key in self._checkouts.confirmed:

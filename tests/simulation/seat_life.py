@@ -157,9 +157,14 @@ class SeatLife:
         drawn = [row for row in pod.rows() if row.drawdown]
         app = pod.process.app
         with suppress(CheckoutRefused, LedgerUnavailable, Crash):
-            match random.choice(["take", "take", "confirm", "confirm", "return", "draw", "draw", "draw again"]):
+            match random.choice(
+                ["take", "take", "confirm", "confirm", "take again", "return", "draw", "draw", "draw again"]
+            ):
                 case "confirm" if known:
                     await app.confirm(random.choice(known).id)
+                case "take again" if known:
+                    row = random.choice(known)
+                    await app.check_out(CheckoutRequest(row.id, row.entitlement, row.count or 1))
                 case "return" if known:
                     await app.give_back(random.choice(known).id)
                 case "draw":
@@ -254,8 +259,9 @@ class SeatLife:
 
     def _draw_license(self, pods: int) -> License:
         counts = {each.name: each.hold * pods for each in self._plan.policy.seats}
-        held = tuple(LicenseEntitlement(name, "Count", count) for name, count in counts.items())
-        return replace(GOOD, begin=None, end=None, entitlements=(*held, _USERS, _REPORTS, FEATURE))
+        held = [LicenseEntitlement(name, "Count", count) for name, count in counts.items()]
+        seats = [replace(each, allow_check_in=not self._plan.fixed) for each in (*held, _USERS)]
+        return replace(GOOD, begin=None, end=None, entitlements=(*seats, _REPORTS, FEATURE))
 
     def _change_license(self, license_: License) -> None:
         self.audit.license_changed()

@@ -82,6 +82,8 @@ class SeatPlan:
     new_tokens: bool
     """An extension returns another consumption token."""
     actions: tuple[SeatAction, ...]
+    fixed: bool
+    """The license takes no seat back."""
 
 
 def draw_seat_plan(seed: int, actions: int = 25) -> SeatPlan:
@@ -98,6 +100,7 @@ def draw_seat_plan(seed: int, actions: int = 25) -> SeatPlan:
         most_seats=random.choice([1, 1, 2, 3]),
         new_tokens=random.random() < 0.3,
         actions=tuple(SeatAction(_draw_gap(random), kind, random.getrandbits(48)) for kind in kinds),
+        fixed=random.random() < 0.3,
     )
 
 

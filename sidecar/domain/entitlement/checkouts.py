@@ -93,7 +93,10 @@ class Checkout:
     time_to_live: timedelta = TIME_TO_LIVE
     """How long AWS holds a seat, by its last answer."""
     expires_at: datetime | None = None
-    """Until when the seat is certainly held: by this machine's clock, which may differ from AWS's."""
+    """Until when the seat is certainly held: by this machine's clock, which may differ from AWS's.
+
+    None for a part of the seats: what was asked for is not held.
+    """
     confirmed_at: datetime | None = None
     """When the app last used it, by its own word."""
     returning: bool = False
@@ -140,7 +143,9 @@ class Checkout:
 
     def granted_in_part(self, grant: Grant, now: datetime) -> Self:
         """AWS holds fewer than were asked for: seats are to be returned, and a draw-down is in doubt."""
-        return self.doubted(now) if self.drawdown else self.granted(grant, now).unwanted()
+        if self.drawdown:
+            return self.doubted(now)
+        return replace(self.granted(grant, now).unwanted(), expires_at=None)
 
     def refused(self, now: datetime) -> Self:
         """AWS grants nothing, or not enough. A draw-down that an earlier attempt may have made is in doubt."""
@@ -162,7 +167,11 @@ class Checkout:
 
     def unwanted(self) -> Self:
         """It is to be returned."""
-        return replace(self, returning=True)
+        return replace(self, returning=True, confirmed_at=None)
+
+    def kept(self) -> Self:
+        """AWS does not take the seat back, so the next request may resume it; a part of the seats stays unwanted."""
+        return replace(self, returning=self.returning and not self.is_whole_return)
 
     def returned(self, now: datetime) -> Self:
         """AWS has it back."""
@@ -183,7 +192,7 @@ class Checkout:
 
     def left(self) -> Self:
         """The app uses it no more, and the license takes no seat back: it is extended only if the app resumes it."""
-        return replace(self, confirmed_at=None)
+        return replace(self.kept(), confirmed_at=None)
 
     def settled_by(self, now: datetime) -> Self:
         """Return what time alone has made of it."""
@@ -226,6 +235,11 @@ class Checkout:
     def being_returned(self) -> bool:
         """AWS may still hold the seat, and the pod does not count on it; False for a draw-down, which never returns."""
         return self.state is CheckoutState.HELD and self.returning and not self.drawdown
+
+    @property
+    def is_whole_return(self) -> bool:
+        """Return whether all the seats that were asked for are being returned, not the part that AWS has allowed."""
+        return self.being_returned and self.expires_at is not None
 
     def is_over(self, now: datetime) -> bool:
         """Return whether AWS holds the seat no more, by this machine's clock; False for a draw-down.

@@ -1,0 +1,171 @@
+"""Seats that AWS does not take back: whoever gave them up, and whenever, the same request resumes them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sidecar.domain.entitlement.allowances import (
+    CheckoutRefused,
+    CheckoutRequest,
+    LicenseUnavailable,
+    NotReturnable,
+)
+from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
+from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEntitlement
+from sidecar.domain.entitlement.licenses import LicenseEntitlement
+from sidecar.domain.entitlement.states import State
+from sidecar.domain.policy import OnTaken
+from sidecar.marketplace.errors import NoAnswer
+from tests.support.license_manager import HOME, World
+from tests.support.licensed_pods import REGION, Pod
+from tests.support.licenses import FEATURE, GOOD
+
+if TYPE_CHECKING:
+    from tests.conftest import ManualClock
+
+MINUTE = timedelta(minutes=1)
+SEAT = CheckoutRequest("session-1", "users", 2)
+FIXED = LicenseEntitlement("users", "Count", 2, allow_check_in=False)
+LICENSE = replace(GOOD, entitlements=(FIXED, FEATURE))
+HOLD_TWO = LicensePolicy(require=(RequiredEntitlement("users", 2),), on_taken=OnTaken.WAIT)
+MakePod = Callable[..., Pod]
+
+
+async def answer(call: object) -> object:
+    """Return what the app is answered: the checkout's state, or the kind of refusal."""
+    try:
+        return (await call)[0].state  # type: ignore[misc]
+    except CheckoutRefused as refused:
+        return type(refused)
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+async def test_delete_before_the_first_look(
+    clock: "ManualClock", world: World, make_pod: MakePod, *, repeated: bool
+) -> None:
+    """A seat that the app deletes while no license is known is resumed, and ends in its time if the app has left it."""
+    world.grant(LICENSE)
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    await pod.kill()
+    world.down = {HOME, REGION}
+    await pod.start()
+    assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
+    world.down = set()
+    await clock.advance(10 * MINUTE)
+    if repeated:
+        assert NotReturnable is await answer(pod.app.give_back("session-1"))
+    assert (CheckoutState.HELD, 2) == (await answer(pod.app.check_out(SEAT)), pod.checkouts.held()["users"])
+    assert NotReturnable is await answer(pod.app.give_back("session-1"))
+    await clock.advance(66 * MINUTE)
+    assert (0, [CheckoutState.LAPSED]) == (world.held("users"), [each.state for each in await pod.app.listing()])
+
+
+async def test_deleted_seat_is_not_extended(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A seat whose return AWS has refused ends in its time, whenever the app has confirmed it last."""
+    world.grant(replace(LICENSE, entitlements=(replace(FIXED, allow_check_in=True), FEATURE)))
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    world.grant(LICENSE)
+    assert NotReturnable is await answer(pod.app.give_back("session-1"))
+    await clock.advance(61 * MINUTE)
+    assert 0 == world.held("users")
+
+
+async def test_unanswered_return_is_left(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A return without an answer is given up once the license is known to take nothing back."""
+    world.grant(replace(LICENSE, entitlements=(replace(FIXED, allow_check_in=True), FEATURE)))
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    world.refused["CheckInLicense"] = NoAnswer("timed out")
+    assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
+    world.grant(LICENSE)
+    await clock.advance(20 * MINUTE)
+    assert NotReturnable is await answer(pod.app.give_back("session-1"))
+    assert (CheckoutState.HELD, 2) == (await answer(pod.app.check_out(SEAT)), world.held("users"))
+
+
+@pytest.mark.parametrize("retried", [False, True])
+async def test_license_that_forbids_returns_meanwhile(
+    clock: "ManualClock", world: World, make_pod: MakePod, *, retried: bool
+) -> None:
+    """A refusal that the last look did not foresee is answered as such, and the same request has its seat."""
+    world.grant(replace(LICENSE, entitlements=(replace(FIXED, allow_check_in=True), FEATURE)))
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    world.grant(LICENSE)
+    assert NotReturnable is await answer(pod.app.give_back("session-1"))
+    if retried:
+        await clock.advance(5 * MINUTE)
+        assert NotReturnable is await answer(pod.app.give_back("session-1"))
+    assert (CheckoutState.HELD, 2) == (await answer(pod.app.check_out(SEAT)), world.held("users"))
+    await clock.advance(59 * MINUTE)
+    assert 2 == world.held("users")
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_part_is_never_resumed(clock: "ManualClock", world: World, make_pod: MakePod, *, restarted: bool) -> None:
+    """A part that AWS does not take back is not called held for the whole, also by the next process."""
+    world.grant(LICENSE)
+    pod = await make_pod().start()
+    world.most_allowed = 1
+    assert LicenseUnavailable is await answer(pod.app.check_out(SEAT))
+    if restarted:
+        await pod.start()
+    for _ in range(2):
+        assert NotReturnable is await answer(pod.app.give_back("session-1"))
+        assert (LicenseUnavailable, {}) == (await answer(pod.app.check_out(SEAT)), pod.checkouts.held())
+        await clock.advance(10 * MINUTE)
+
+
+@pytest.mark.parametrize("left", [1, 66])
+async def test_successor_resumes_its_seats(clock: "ManualClock", world: World, make_pod: MakePod, left: int) -> None:
+    """The next pod on the ledger has the seats that AWS has not taken back, and new ones once these are over."""
+    world.grant(LICENSE)
+    pod = await make_pod(HOLD_TWO).start()
+    await pod.stop()
+    assert 2 == world.held("users")
+    await clock.advance(left * MINUTE)
+    pod = await make_pod(HOLD_TWO, name="pod-2", store=pod.store).start()
+    await clock.advance(2 * MINUTE)
+    assert (State.ENTITLED, {"users": 2}, 2) == (pod.state(), pod.checkouts.held(), world.held("users"))
+    await clock.advance(180 * MINUTE)
+    assert (State.ENTITLED, {"users": 2}, 2) == (pod.state(), pod.checkouts.held(), world.held("users"))
+
+
+async def test_resumed_seat_is_confirmed(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """AWS answers for a seat before the pod counts on it again."""
+    world.grant(LICENSE)
+    pod = await make_pod(HOLD_TWO).start()
+    await pod.checkouts.give_up(CheckoutKind.SEAT, "users")
+    assert {} == pod.checkouts.held()
+    pod.keeper.changes.wake()
+    await clock.settle()
+    assert ["CheckInLicense", "ExtendLicenseConsumption"] == [operation for _, operation in world.calls[-2:]]
+    assert {"users": 2} == pod.checkouts.held()
+
+
+async def test_part_admits_the_successor(world: World, make_pod: MakePod) -> None:
+    """A part that AWS still keeps for the next pod on the ledger counts as taken seats: the pod is admitted."""
+    world.grant(LICENSE)
+    world.most_allowed = 1
+    policy = replace(HOLD_TWO, on_taken=OnTaken.ADMIT)
+    pod = await make_pod(policy).start()
+    await pod.kill()
+    heir = await make_pod(policy, name="pod-2", store=pod.store).start()
+    assert (State.ENTITLED, {}) == (heir.state(), heir.checkouts.held())
+
+
+async def test_seats_of_another_number_are_not_resumed(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """Seats that the configuration requires no more in that number are not counted on, nor extended."""
+    world.grant(LICENSE)
+    pod = await make_pod(HOLD_TWO).start()
+    pod.policy = replace(HOLD_TWO, require=(RequiredEntitlement("users", 1),))
+    await pod.start()
+    await clock.advance(30 * MINUTE)
+    assert ({}, 2) == (pod.checkouts.held(), world.held("users"))
+    await clock.advance(40 * MINUTE)
+    assert ({"users": 1}, 1) == (pod.checkouts.held(), world.held("users"))
