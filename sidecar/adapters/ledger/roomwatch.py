@@ -42,6 +42,7 @@ class RoomWatch:
         self.refusing_since: datetime | None = None
         """When usage was first refused for lack of room; None while it is taken."""
         self._refused_at: datetime | None = None
+        """When usage was refused last; None if an earlier process has refused it."""
         self._refused_bytes = 0
         """What the usage that was refused last may have taken."""
         self._detail = ""
@@ -80,8 +81,11 @@ class RoomWatch:
 
     def see(self, room: Room, now: datetime) -> None:
         """Note that usage was taken; that is an end of refusing once no other batch was refused for a while."""
+        if self.refusing_since is not None and self._refused_at is None and not self._takes_refused(room):
+            # An earlier process has refused it, at an unknown time: the batch may come again.
+            self._refused_at = now
         if self.refusing_since is not None and not self._refused_lately(now):
-            self.refusing_since = None
+            self.refusing_since, self._refused_bytes = None, 0
             log.warning("ledger.room_again", path=str(self._path), detail=describe(room))
         self._judge(room, now)
 
@@ -92,12 +96,15 @@ class RoomWatch:
         no empty ledger takes must not keep the gate closed.
         """
         if not room.takes(0):
-            self.refuse(describe(room), now)
+            self.refuse(describe(room), now, self._refused_bytes)
             self._judge(room, now)
-        elif self.refusing_since is None or room.takes(min(self._refused_bytes, room.limit // 2)):
+        elif self.refusing_since is None or self._takes_refused(room):
             self.see(room, now)
         else:
             self._judge(room, now)
+
+    def _takes_refused(self, room: Room) -> bool:
+        return room.takes(min(self._refused_bytes, room.limit // 2))
 
     def _refused_lately(self, now: datetime) -> bool:
         return self._refused_at is not None and timedelta() <= now - self._refused_at < _QUIET

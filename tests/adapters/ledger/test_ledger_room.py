@@ -28,6 +28,7 @@ from tests.support.books import HOUR, NOW, RULES, event
 from tests.support.licenses import CHECKOUT
 
 SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(name="ledger")
@@ -276,6 +277,25 @@ async def test_restart_does_not_end_refusing(tmp_path: Path) -> None:
     assert None is json.loads(kept["value"])[0]
 
 
+async def test_small_usage_after_a_restart_is_no_end(tmp_path: Path) -> None:
+    """Small usage ends a refusal of an earlier process only once no batch was refused for a while."""
+    first = Ledger(tmp_path / "ledger.db", RULES, max_size=4 * MEBIBYTE)
+    await first.open("pod-1", "downward-api", NOW)
+    await fill(first)
+    await first.close()
+    found = []
+    for minutes in (10, 20):
+        ledger = Ledger(tmp_path / "ledger.db", RULES, max_size=4 * MEBIBYTE)
+        await ledger.open("pod-1", "downward-api", NOW + minutes * MINUTE)
+        for passed in (1, 2, 4):
+            await ledger.take([UsageBatch([event("1", id=f"{minutes}-{passed}")])], NOW + (minutes + passed) * MINUTE)
+            found.append(ledger.room_watch.refusing_since)
+            if minutes == 10:
+                break
+        await ledger.close()
+    assert [NOW, NOW, NOW, None] == found
+
+
 async def test_room_is_known_from_the_start(tmp_path: Path) -> None:
     """A ledger that is full when it is opened is reported before usage comes."""
     found = []
@@ -299,6 +319,17 @@ def test_waiting_batch_keeps_refusing(tmp_path: Path) -> None:
     assert NOW == watch.refusing_since
     watch.look(room(0.45), NOW + 240 * SECOND)
     assert None is watch.refusing_since
+
+
+def test_full_ledger_forgets_no_waiting_batch(tmp_path: Path) -> None:
+    """A look at a ledger that takes nothing at all forgets no batch that was refused; the end of refusing does."""
+    watch = RoomWatch(tmp_path / "ledger.db")
+    watch.refuse("no room", NOW, 300)
+    found = []
+    for seconds, share in ((60, 1.1), (300, 0.9), (300, 0.6), (400, 1.1), (600, 0.9)):
+        watch.look(room(share), NOW + seconds * SECOND)
+        found.append(watch.refusing_since)
+    assert [NOW, NOW, None, NOW + 400 * SECOND, None] == found
 
 
 async def test_refusal_names_the_batch(ledger: Ledger) -> None:
