@@ -98,7 +98,12 @@ class LicenseFaults:
             if granted is None or not granted.counted:
                 continue
             found = checkouts.find(CheckoutKind.SEAT, required.name)
-            if found is None or found.being_returned:
+            if found is not None and found.being_returned:
+                what = f"AWS has not taken back the {found.count} that it returns"
+                if not found.is_whole_return:
+                    what = f"AWS allows only a part of {found.count}, which is being returned"
+                return f"This pod holds no seat of {required.name}: {what}"
+            if found is None:
                 return f"This pod holds no seat of {required.name}: all {granted.max_count} are taken"
             if found.state is not CheckoutState.HELD:
                 return ""  # the next seats are asked for after this one
