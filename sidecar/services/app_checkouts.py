@@ -241,7 +241,10 @@ class AppCheckouts:
     async def _find(self, id_: str) -> Checkout | None:
         await self._checkouts.write_settled()
         await self._checkouts.reload_doubts()
-        return await self._store.find_checkout(id_)
+        found = await self._store.find_checkout(id_)
+        if found is not None and found.state.live and self._checkouts.find(CheckoutKind.APP, id_) is None:
+            raise LicenseUnavailable("The sidecar has not read its checkouts yet; send the same request again")
+        return found
 
     async def _known(self, id_: str) -> Checkout:
         known = await self._find(id_)

@@ -449,6 +449,18 @@ async def test_allowance_from_memory(world: World, pod: Pod) -> None:
     assert [] == world.calls
 
 
+async def test_checkout_before_the_ledger_is_read(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """What the app says of a checkout before the sidecar has read it is refused: nothing would note it."""
+    await pod.app.check_out(SEAT)
+    await pod.kill()
+    pod.make()
+    for call in (pod.app.check_out(SEAT), pod.app.confirm("session-1"), pod.app.give_back("session-1")):
+        assert LicenseUnavailable is await refusal(call)
+    await pod.start()
+    await pod.app.give_back("session-1")
+    assert 0 == world.held("users")
+
+
 async def test_allowance_before_the_first_answer(world: World, make_pod: MakePod) -> None:
     """Before License Manager has answered nothing is known, which is not a refusal."""
     world.down = {HOME, REGION}
