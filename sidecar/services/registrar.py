@@ -29,8 +29,9 @@ from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.gate_changes import ASK_AGAIN, LOG_AGAIN, GateChanges
 from sidecar.services.ports import EvidenceStore, NoFreeSlot, NoSubscription, SubscriptionProbe
 from sidecar.services.proof import Prover
+from sidecar.services.registration_memory import RegistrationMemory
 from sidecar.services.renewing import Renewal
-from sidecar.services.retry_schedule import RetrySchedule
+from sidecar.services.retry_schedule import FIRST_WAIT, RetrySchedule
 from sidecar.settings import EntitlementSettings
 
 _REGISTRATION = "registration"
@@ -123,6 +124,8 @@ class Registrar:
         self._attestor = Attestor(self._prover, log, monotonic)
         self._renewal = Renewal(self._prover, settings.remember_for, random, log)
         self._registration = _begin(settings, clock.now())
+        self._memory = RegistrationMemory(settings, self._prover, self._probe)
+        self._recalled = self._unread = False
         self._kept: Evidence | None = None
         """What the ledger has, or what was recalled from it."""
         self._judged: tuple[Registration, Entitlement] | None = None
@@ -166,9 +169,10 @@ class Registrar:
         Raises:
             DeniedExit: The pod is denied and `on_denied` is exit.
         """
-        await self._recall()
         due = self._clock.now()
         while True:
+            if not self._recalled:
+                await self._recall()
             standing = self._registration.standing
             if standing is Standing.REFUSED and self._settings.on_denied is OnDenied.EXIT:
                 raise DeniedExit(self.entitlement())
@@ -177,9 +181,9 @@ class Registrar:
             elif (now := self._clock.now()) < due:
                 # A clock that has stepped back must not make the wait longer than the longest there is.
                 due = min(due, now + ASK_AGAIN)
-                await self._changes.pause(due, self._recheck_after.total_seconds())
+                await self._pause(due)
             elif self._probe is not None and (ask_at := self._remembers_until(now)) is not None:
-                await self._changes.pause(ask_at, self._recheck_after.total_seconds())
+                await self._pause(ask_at)
             else:
                 await self._ask()
                 due = self._next_ask(self._clock.now())
@@ -216,9 +220,9 @@ class Registrar:
         """Return once the proof has been renewed, or anything has moved meanwhile."""
         due = self._renewal.due_at(now := self._clock.now())
         if due is None:
-            await self._changes.pause(None)
+            await self._pause(None)
         elif now < due:
-            await self._changes.pause(due, self._recheck_after.total_seconds())
+            await self._pause(due)
         else:
             evidence = await self._renewal.renew(self._clock.now)
             if evidence is not None:
@@ -314,47 +318,30 @@ class Registrar:
         return self._retries.not_before(_REGISTRATION) or now
 
     async def _recall(self) -> None:
+        """Take over what an earlier process left. Until then nothing is written in its place."""
         try:
             evidence = await self._store.load_evidence()
             accepted_at = await self._store.last_accepted_at()
         except LedgerUnavailable as error:
-            self._log.error("registration.evidence_not_read", detail=str(error))
+            if not self._unread:
+                self._log.error("registration.evidence_not_read", detail=str(error))
+            self._unread = True
             return
-        if self._probe is not None:
-            self._recall_probed(self._probe, evidence, accepted_at)
-        elif evidence is not None and self._prover.concerns(evidence):
-            proved_at = self._proved_at(evidence, accepted_at)
-            self._change(self._registration.recalled(evidence, self._settings.remember_for, proved_at))
-        self._kept = self._registration.evidence
+        self._recalled = True
+        recalled = self._memory.recall(self._registration, evidence, accepted_at, self._clock.now())
+        self._kept = recalled.evidence if recalled.standing is Standing.ASKING else evidence
+        await self._move(recalled)
 
-    def _recall_probed(self, probe: SubscriptionProbe, evidence: Evidence | None, accepted_at: datetime | None) -> None:
-        """Recall what AWS took of this pod, or the license that proved the subscription.
-
-        Evidence without either is a dry run's, and counts as none.
-        """
-        if evidence is not None and not self._prover.concerns(evidence):
-            evidence = None
-        licensed_at = None if evidence is None or probe.proves_record else evidence.licensed_at
-        newest = max((proof for proof in (accepted_at, licensed_at) if proof is not None), default=None)
-        if newest is None:
-            return
-        evidence = evidence or self._prover.metered(newest)
-        proved_at = self._proved_at(evidence, newest)
-        now = self._clock.now()
-        recalled = self._registration.recalled(evidence, self._settings.remember_for, proved_at, trusted_at=now)
-        self._change(recalled)
-
-    def _proved_at(self, evidence: Evidence, accepted_at: datetime | None) -> datetime | None:
-        if self._settings.check is not EntitlementCheck.METER:
-            return self._prover.proved_at(evidence)
-        # A dry run proves no subscription; what AWS accepted before it refused the pod proves nothing any more.
-        if accepted_at is None or (evidence.refused_at is not None and accepted_at <= evidence.refused_at):
-            return None
-        return accepted_at
+    async def _pause(self, until: datetime | None) -> None:
+        """Wait until an instant or a change; less while the ledger is still to be read."""
+        if not self._recalled:
+            again = self._clock.now() + FIRST_WAIT
+            until = again if until is None else min(until, again)
+        await self._changes.pause(until, self._recheck_after.total_seconds())
 
     async def _move(self, registration: Registration) -> None:
         self._change(registration)
-        if registration.evidence is not None and registration.evidence != self._kept:
+        if self._recalled and registration.evidence is not None and registration.evidence != self._kept:
             await self._keep(registration.evidence)
 
     def _change(self, registration: Registration) -> None:

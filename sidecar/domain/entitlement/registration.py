@@ -77,8 +77,26 @@ class Registration:
             evidence=evidence,
             memory_from=proved_at,
             memory_until=proved_at + remember_for,
-            faulted_at=trusted_at,
+            faulted_at=self.faulted_at or trusted_at,
         )
+
+    def recalled_late(self, evidence: Evidence, accepted_at: datetime | None) -> Self:
+        """An earlier process left `evidence`, and AWS has answered before it could be read.
+
+        The answer has priority. A suspension continues, unless AWS has taken a record since, at `accepted_at`; a
+        refusal voids the earlier proof.
+        """
+        match self.standing:
+            case Standing.GRANTED if self.evidence is not None:
+                suspended_at = self.suspended_at or evidence.suspended_at
+                if suspended_at is not None and accepted_at is not None and accepted_at > suspended_at:
+                    suspended_at = None
+                refused_at = None if self.evidence.signature else evidence.refused_at
+                return replace(self, evidence=replace(self.evidence, suspended_at=suspended_at, refused_at=refused_at))
+            case Standing.REFUSED if self.evidence is None:
+                return replace(self, evidence=_voided(evidence, self.since))
+            case _:
+                return self
 
     def remembers(self, now: datetime) -> bool:
         """Return whether the memory counts at `now`, so that AWS is not asked yet."""
@@ -110,7 +128,7 @@ class Registration:
         """AWS Marketplace refused, or another server answered in its name."""
         evidence = self.evidence
         if evidence is not None and self.standing is not Standing.REFUSED:
-            evidence = replace(evidence, nonce="", signature="", refused_at=now)
+            evidence = _voided(evidence, now)
         since = self.since if self.standing is Standing.REFUSED else now
         return replace(
             self,
@@ -148,6 +166,10 @@ class Registration:
         """Return `evidence` with what only an accepted record lifts; AWS's signature outdates a refusal."""
         refused_at = None if evidence.signature or self.evidence is None else self.evidence.refused_at
         return replace(evidence, suspended_at=self.suspended_at, refused_at=refused_at)
+
+
+def _voided(evidence: Evidence, now: datetime) -> Evidence:
+    return replace(evidence, nonce="", signature="", refused_at=now)
 
 
 def judge(registration: Registration, now: datetime) -> Entitlement:

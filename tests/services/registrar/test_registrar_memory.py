@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.services.registrar.conftest import Scene
 
 SETTINGS = RegistrarSettings(product_code="0abc123example", public_key_version=1, dimensions=("requests", "seats"))
+SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 
 
@@ -193,13 +194,73 @@ async def test_refusal_is_kept_later(scene: "Scene") -> None:
 
 
 async def test_full_disk(scene: "Scene") -> None:
-    """Evidence that cannot be read or kept is logged; AWS's word counts all the same."""
+    """Evidence that cannot be read is logged once; AWS's word counts all the same, and is kept later."""
     scene.shelf.full = True
     registrar = await scene.start()
+    await scene.clock.advance(MINUTE)
 
     assert registrar.entitlement().entitled
-    assert [
-        "registration.evidence_not_read",
-        "registration.entitled",
-        "registration.evidence_not_kept",
-    ] == scene.events()
+    assert ["registration.evidence_not_read", "registration.entitled"] == scene.events()
+    scene.shelf.full = False
+    await scene.clock.advance(MINUTE)
+    assert scene.shelf.kept is not None
+
+
+async def test_memory_is_read_later(scene: "Scene") -> None:
+    """A ledger that fails the start is read again: a pod that AWS does not answer is entitled from memory then."""
+    await scene.start()
+    scene.shelf.full = True
+    scene.marketplace.says(NoAnswer())
+    registrar = await scene.start()
+    await scene.clock.advance(40 * SECOND)  # the next call is due 20 seconds later
+    unread = registrar.entitlement().state
+    scene.shelf.full = False
+    await scene.clock.advance(2 * SECOND)
+
+    assert (State.PENDING, "remembered") == (unread, registrar.entitlement().reason)
+
+
+@pytest.mark.parametrize("accepted", [False, True])
+async def test_suspension_is_read_later(scene: "Scene", *, accepted: bool) -> None:
+    """A suspension of an earlier process counts once it is read, unless AWS has taken a record since."""
+    await (await scene.start()).on_submission(accepted=False)
+    await scene.clock.advance(SECOND)
+    scene.shelf.full = True
+    scene.marketplace.hold.clear()
+    registrar = await scene.start()
+    scene.shelf.accepted_at = scene.clock.now() if accepted else None
+    scene.shelf.full = False
+    scene.marketplace.hold.set()
+    await scene.clock.settle()
+
+    assert (State.ENTITLED if accepted else State.SUSPENDED) is registrar.entitlement().state
+    assert scene.shelf.kept is not None
+    assert accepted is (scene.shelf.kept.suspended_at is None)
+
+
+async def test_new_suspension_survives_the_read(scene: "Scene") -> None:
+    """What the ledger has from before lifts no suspension of this process."""
+    await scene.start()
+    scene.shelf.full = True
+    registrar = await scene.start()
+    await registrar.on_submission(accepted=False)
+    scene.shelf.full = False
+    await scene.clock.advance(2 * SECOND)
+
+    assert State.SUSPENDED is registrar.entitlement().state
+    assert State.SUSPENDED is (await scene.start()).entitlement().state
+
+
+async def test_refusal_voids_memory_that_is_read_later(scene: "Scene") -> None:
+    """A refusal beats a memory that could not be read before it, also in the process after it."""
+    await scene.start()
+    scene.shelf.full = True
+    scene.marketplace.says(CustomerNotEntitledException())
+    second = await scene.start()
+    scene.shelf.full = False
+    await scene.clock.advance(2 * SECOND)
+    assert State.DENIED is second.entitlement().state
+    scene.marketplace.says(NoAnswer())
+    third = await scene.start()
+
+    assert State.PENDING is third.entitlement().state

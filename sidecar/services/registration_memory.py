@@ -1,0 +1,65 @@
+"""What an earlier process of this pod left of its registration, and how much of it counts now.
+
+It may be read late, because the ledger could not be read before: AWS's answers since then have priority, but a
+suspension or a refusal that the ledger has is not forgotten.
+"""
+
+from datetime import datetime
+
+from sidecar.domain.entitlement.registration import Registration, Standing
+from sidecar.domain.entitlement.states import Evidence
+from sidecar.domain.policy import EntitlementCheck
+from sidecar.services.ports import SubscriptionProbe
+from sidecar.services.proof import Prover
+from sidecar.settings import EntitlementSettings
+
+
+class RegistrationMemory:
+    """Judges the evidence that the ledger has; `probe` is None where the settings need no start probe."""
+
+    def __init__(self, settings: EntitlementSettings, prover: Prover, probe: SubscriptionProbe | None) -> None:
+        self._settings = settings
+        self._prover = prover
+        self._probe = probe
+
+    def recall(
+        self, registration: Registration, evidence: Evidence | None, accepted_at: datetime | None, now: datetime
+    ) -> Registration:
+        """Return the registration with what counts of `evidence`, and of the last record that AWS took."""
+        if evidence is not None and not self._prover.concerns(evidence):
+            evidence = None
+        if registration.standing is not Standing.ASKING and self._settings.check is not EntitlementCheck.NONE:
+            return registration if evidence is None else registration.recalled_late(evidence, accepted_at)
+        if self._probe is not None:
+            return self._recall_probed(registration, self._probe, evidence, accepted_at, now)
+        if evidence is None:
+            return registration
+        return registration.recalled(evidence, self._settings.remember_for, self._proved_at(evidence, accepted_at))
+
+    def _recall_probed(
+        self,
+        registration: Registration,
+        probe: SubscriptionProbe,
+        evidence: Evidence | None,
+        accepted_at: datetime | None,
+        now: datetime,
+    ) -> Registration:
+        """Recall what AWS took of this pod, or the license that proved the subscription.
+
+        Evidence without either is a dry run's, and counts as none.
+        """
+        licensed_at = None if evidence is None or probe.proves_record else evidence.licensed_at
+        newest = max((proof for proof in (accepted_at, licensed_at) if proof is not None), default=None)
+        if newest is None:
+            return registration
+        evidence = evidence or self._prover.metered(newest)
+        proved_at = self._proved_at(evidence, newest)
+        return registration.recalled(evidence, self._settings.remember_for, proved_at, trusted_at=now)
+
+    def _proved_at(self, evidence: Evidence, accepted_at: datetime | None) -> datetime | None:
+        if self._settings.check is not EntitlementCheck.METER:
+            return self._prover.proved_at(evidence)
+        # A dry run proves no subscription; what AWS accepted before it refused the pod proves nothing any more.
+        if accepted_at is None or (evidence.refused_at is not None and accepted_at <= evidence.refused_at):
+            return None
+        return accepted_at
