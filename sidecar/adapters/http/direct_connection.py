@@ -1,13 +1,13 @@
 """Answers a request that has arrived whole without a task, in the same turn of the event loop.
 
 aiohttp gives each request to a task. Here the task of the connection sleeps meanwhile, and gets everything else. A
-request with a known head (see `known_heads`) is not even parsed, unless a head before it on its connection came in
-pieces or together with another one.
+request with a known head (see `known_heads`) is not even parsed, where a request certainly begins with it.
 
 This rests on members of aiohttp that are not public, as version 3.14 has them. `can_answer_directly` asks for the
 version and for each member; without them, `make_connection` returns a `ClientConnection`, and each request goes to a
-task. aiohttp alone then bounds a head, by `MOST_HEADERS` of `LARGEST_HEADER` bytes, and a full listener makes room for
-a new connection only where another client leaves an answer unread.
+task. aiohttp alone then bounds a head, by `MOST_HEADERS` of `LARGEST_HEADER` bytes, and its parser drops what
+follows a request that asks for an upgrade. A full listener makes room for a new connection only where another client
+leaves an answer unread.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from aiohttp import HttpVersion11, http, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from sidecar.adapters.http.client_connection import ClientConnection, internal_error, raw_answer
-from sidecar.adapters.http.known_heads import Direct, KnownHead, KnownHeads, head_of, length_of
+from sidecar.adapters.http.known_heads import END, Direct, KnownHead, KnownHeads, head_of, length_of
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.adapters.http.replies import Reply
 
@@ -30,7 +30,6 @@ _TESTED_VERSION = "3.14."
 _MEMBERS = (
     "_buffer_paused",
     "_close",
-    "_current_request",
     "_force_close",
     "_handler_waiter",
     "_keepalive_timeout",
@@ -104,43 +103,46 @@ class DirectConnection(ClientConnection):
         head, end = head_of(data) if self._missing == 0 else (b"", 0)
         if end and self._answer_known(head, data[end:]):
             return
-        running = self._current_request
-        # Behind an upgrade that is declined aiohttp parses requests that are not counted here.
-        in_body = not self._body.is_eof() or (running is not None and not running.content.is_eof())
+        in_body = not self._body.is_eof()
         requests = self._request_count
         waiter, self._waiter = self._waiter, None  # what comes does not wake the task by itself
         try:
-            self._parse(data)
+            self._parse(data if len(head) == end else head + data[end:])
         finally:
             self._waiter = waiter
         if self._request_count != requests:
             self._head = 0
-            self._body = self._messages[-1][1]
+            message, self._body = self._messages[-1]
+            if isinstance(message, http.RawRequestMessage) and message.upgrade:
+                # `head_of` has not seen the header. The parser drops bytes that follow, so no request may.
+                self._messages[-1] = message._replace(should_close=True), self._body
             self.requested_at = self._loop.time()
         elif not (in_body or self._upgraded or self._buffer_paused or self._close or self._force_close):
             self._head += len(data)
             if self._head > LARGEST_HEAD:
                 self._refuse_head()
-        self._note_end(head, end, len(data), self._request_count - requests)
+        self._note_end(head, end, data, self._request_count - requests)
         self._serve()
 
-    def _note_end(self, head: bytes, end: int, size: int, requests: int) -> None:
+    def _note_end(self, head: bytes, end: int, data: bytes, requests: int) -> None:
         """Note how much of the newest request is missing.
 
         Args:
             head: With which the bytes that have come begin, if a request begins there.
             end: Where it ends; otherwise 0.
-            size: How many bytes have come.
+            data: The bytes that have come.
             requests: How many requests the parser has found in them.
         """
         missing, self._missing, self._seen = self._missing, None, b""
         if requests == 0 and missing is not None:
-            self._missing = missing - size  # below zero once another request has begun
+            self._missing = missing - len(data)  # below zero once another request has begun
         elif requests == 1 and end:
             message = self._messages[-1][0]
             if isinstance(message, http.RawRequestMessage) and not message.chunked and not message.upgrade:
-                self._missing = end + length_of(message) - size
+                self._missing = end + length_of(message) - len(data)
                 self._seen = head if self._missing == 0 else b""
+        if data.endswith(END) and self._body.is_eof() and not (self._buffer_paused or self._reading_paused):
+            self._missing = 0  # no head and no body is unfinished behind such bytes, and the parser has taken them all
 
     def _serve(self) -> None:
         """Answer the requests that need no task, and wake the task for the first other one."""

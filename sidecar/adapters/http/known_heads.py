@@ -1,8 +1,9 @@
 """Heads of requests that were parsed before: an app sends the same few again and again.
 
 What answers a request directly is chosen by its head alone, so equal bytes have the same answerer. Kept are only heads
-that aiohttp's parser has taken, each with the one length of body that it names. A trace context, which an instrumented
-client makes for each request and nothing here reads, is no part of them.
+that aiohttp's parser has taken, each with the one length of body that it names. Two headers that nothing here reads are
+no part of them: a trace context, which an instrumented client makes for each request, and `Upgrade`, by which Java's
+client asks for HTTP/2. The parser would drop what follows a request that asks for an upgrade.
 """
 
 import re
@@ -17,9 +18,12 @@ MOST_HEADS = 128
 """Heads of one listener. With one more the memory begins anew: heads that all differ gain nothing by it."""
 LARGEST_KEPT = 4096
 """Bytes of a head that is kept."""
-_END = b"\r\n\r\n"
-# As W3C's Trace Context defines the header. The parser refuses a next line that would continue it.
-_TRACE = re.compile(rb"\r\ntraceparent: [0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?=\r\n)", re.IGNORECASE)
+END = b"\r\n\r\n"
+"""The end of a head, and of a body in chunks."""
+# The first as W3C's Trace Context defines it. The parser refuses a next line that would continue one of them.
+_UNREAD = re.compile(
+    rb"\r\n(?:traceparent: [0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|upgrade:[\t -~]*)(?=\r\n)", re.IGNORECASE
+)
 
 Later = Callable[[Callable[[], Reply]], None]
 """Takes what makes the reply of a request that had to wait."""
@@ -59,7 +63,9 @@ class KnownHeads:
         return self._heads.get(head)
 
     def note(self, head: bytes, known: KnownHead) -> None:
-        """Note a head that the parser has taken as `known`; the second time it is kept."""
+        """Note a head that the parser has taken as `known`; the second time it is kept, if it is not too long."""
+        if len(head) > LARGEST_KEPT:
+            return
         seen = hash(head)
         if seen not in self._seen:
             if len(self._seen) >= MOST_HEADS:
@@ -72,18 +78,15 @@ class KnownHeads:
 
 
 def head_of(data: bytes) -> tuple[bytes, int]:
-    """Return the head with which `data` begins, without a trace context, and its length in `data`.
+    """Return the head with which `data` begins, without the headers that nothing reads, and its length in `data`.
 
-    The length is 0 if the head does not end, or is too long to be kept.
+    The length is 0 if the head does not end.
     """
-    end = data.find(_END, 0, LARGEST_KEPT)
+    end = data.find(END)
     if end < 0 or not data[:1].isalpha():  # the parser passes over line ends before a request: they are no head
         return b"", 0
-    end += len(_END)
-    trace = _TRACE.search(data, 0, end)
-    if trace is None:
-        return data[:end], end
-    return data[: trace.start()] + data[trace.end() : end], end
+    end += len(END)
+    return _UNREAD.sub(b"", data[:end]), end
 
 
 def length_of(head: http.RawRequestMessage) -> int:

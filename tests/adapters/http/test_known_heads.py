@@ -280,6 +280,7 @@ REQUESTS = [
     request("POST", "/v1/usage", EVENT, headers=[f"traceparent: {_trace(2)}", f"traceparent: {_trace(3)}", JSON]),
     request("POST", "/v1/usage", EVENT, headers=[JSON, f"traceparent: {_trace(4)}\r\n\tfolded"]),
     request("POST", "/v1/usage", EVENT, headers=[JSON, f"traceparent: {_trace(5)}\x00"]),
+    request("POST", "/v1/usage", EVENT, headers=[JSON, "Upgrade: h2c"]),
     request("POST", "/v1/usage", "", headers=[JSON]),
     request("POST", "/v1/usage?x=1", EVENT, headers=[JSON]),
     b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
