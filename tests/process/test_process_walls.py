@@ -112,6 +112,20 @@ def test_long_polls_leave_room_at_the_api(site: "Site") -> None:
     assert cost.mebibytes < PROBE_LIMIT
 
 
+def test_bodies_behind_polls_cost_little(site: "Site") -> None:
+    """150 long polls with a body, and more bodies behind each, cost little and keep out neither usage nor a probe."""
+    sidecar = site.start_entitled()
+    cost = Cost(sidecar.process.pid)
+    head = b"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: 500000\r\n\r\n" + b" " * 500_000
+    with connections(sidecar.api, 150) as attackers:
+        for start in (POLL.split(b"Host")[0], *[b"POST /v1/usage HTTP/1.1\r\n"] * 5):
+            for one in attackers:
+                push(one, start + head)
+        assert 202 == post_bytes(sidecar.api, b'{"dimension": "requests"}').status
+        assert 200 == answers(sidecar.probes, "/readyz")
+    assert cost.mebibytes < PROBE_LIMIT
+
+
 def test_clients_that_never_read_leave_room_at_the_api(site: "Site") -> None:
     """512 clients that ask and never read keep out neither usage nor a probe."""
     sidecar = site.start_entitled()

@@ -5,7 +5,8 @@ Rests on public members of aiohttp alone; `direct_connection` adds what rests on
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import structlog
 from aiohttp import hdrs, web
@@ -19,6 +20,17 @@ LARGEST_HEADER = 8704
 MOST_HEADERS = 96
 LARGEST_LINE = 8190
 """Bytes of a request line."""
+READ_AHEAD = 32 * 1024
+"""Half the bytes of a body that are kept before it is read; the body of a small report fits into the whole."""
+PARSING: Final[Mapping[str, Any]] = {
+    "max_line_size": LARGEST_LINE,
+    "max_field_size": LARGEST_HEADER,
+    "max_headers": MOST_HEADERS,
+    "auto_decompress": False,
+}
+"""Options of aiohttp's parser."""
+INBOX = 64 * 1024
+"""Bytes that are received at a time; asyncio alone takes 256 KiB, and what a client sends ahead is in no budget."""
 WRITE_SECONDS = 30.0
 """How long a client may leave an answer unread."""
 
@@ -28,10 +40,10 @@ _SLICE = 16 * 1024
 _log = structlog.get_logger()
 
 
-class ClientConnection(web.RequestHandler):
+class ClientConnection(web.RequestHandler, asyncio.BufferedProtocol):
     """One connection; knows the long poll that waits on it, and bounds what its client makes it keep."""
 
-    __slots__ = ("_socket", "_timers", "_unread", "is_cut", "poll", "requested_at")
+    __slots__ = ("_inbox", "_socket", "_timers", "_unread", "is_cut", "poll", "requested_at")
 
     poll: asyncio.Task[object] | None
     requested_at: float
@@ -40,8 +52,10 @@ class ClientConnection(web.RequestHandler):
     """The connection was ended for lack of room."""
     _socket: asyncio.BaseTransport
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
-        super().__init__(manager, **options)
+    def __init__(self, manager: web.Server, inbox: memoryview, **options: Any) -> None:
+        """Make the connection; `inbox` is where all connections of the listener receive."""
+        super().__init__(manager, read_bufsize=READ_AHEAD, **PARSING, **options)
+        self._inbox = inbox
         self._timers = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -71,6 +85,14 @@ class ClientConnection(web.RequestHandler):
         if self._unread is not None:
             self._unread.cancel()
         super().connection_lost(exc)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Return where the next bytes of the client go; `buffer_updated` takes them from there in the same turn."""
+        return self._inbox
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take the bytes that have come."""
+        self.data_received(bytes(self._inbox[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come, and refuse a head that does not end."""

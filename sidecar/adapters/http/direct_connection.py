@@ -5,9 +5,9 @@ request with a known head (see `known_heads`) is not even parsed, where a reques
 
 This rests on members of aiohttp that are not public, as version 3.14 has them. `can_answer_directly` asks for the
 version and for each member; without them, `make_connection` returns a `ClientConnection`, and each request goes to a
-task. aiohttp alone then bounds a head, by `MOST_HEADERS` of `LARGEST_HEADER` bytes, and its parser drops what
-follows a request that asks for an upgrade. A full listener makes room for a new connection only where another client
-leaves an answer unread.
+task. aiohttp alone then bounds a head, by `MOST_HEADERS` of `LARGEST_HEADER` bytes, and lets 31 requests wait behind
+another one. Its parser drops what follows a request that asks for an upgrade. A full listener makes room for a new
+connection only where another client leaves an answer unread.
 """
 
 import asyncio
@@ -18,13 +18,22 @@ import aiohttp
 from aiohttp import HttpVersion11, http, web
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from sidecar.adapters.http.client_connection import ClientConnection, internal_error, raw_answer
+from sidecar.adapters.http.client_connection import (
+    PARSING,
+    READ_AHEAD,
+    ClientConnection,
+    internal_error,
+    raw_answer,
+)
 from sidecar.adapters.http.known_heads import END, Direct, KnownHead, KnownHeads, head_of, length_of
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.adapters.http.replies import Reply
 
 LARGEST_HEAD = 32 * 1024
 """Bytes of request line and headers together; a sender that never ends them is refused, so 512 of them cost little."""
+
+_MOST_WAITING = 2
+"""Requests of one connection that wait behind another one; then its client is not read."""
 
 _TESTED_VERSION = "3.14."
 _MEMBERS = (
@@ -36,12 +45,14 @@ _MEMBERS = (
     "_loop",
     "_max_msg_queue_size",
     "_messages",
+    "_msg_queue_resume_size",
     "_next_keepalive_close_time",
     "_parser",
     "_process_keepalive",
     "_reading_paused",
     "_request_count",
     "_request_in_progress",
+    "_resume_reading_if_drained",
     "_upgraded",
     "_waiter",
 )
@@ -57,11 +68,13 @@ def can_answer_directly() -> bool:
     )
 
 
-def make_connection(manager: web.Server, direct: Direct | None, heads: KnownHeads, **options: Any) -> ClientConnection:
+def make_connection(
+    manager: web.Server, inbox: memoryview, direct: Direct | None, heads: KnownHeads, **options: Any
+) -> ClientConnection:
     """Return the protocol of a new connection; `direct` gets each request first that has arrived whole."""
     if can_answer_directly():
-        return DirectConnection(manager, direct, heads, **options)
-    return ClientConnection(manager, **options)
+        return DirectConnection(manager, inbox, direct, heads, **options)
+    return ClientConnection(manager, inbox, **options)
 
 
 class DirectConnection(ClientConnection):
@@ -73,12 +86,19 @@ class DirectConnection(ClientConnection):
     _answered: KnownHead
     """The head of the request that is answered directly."""
 
-    def __init__(self, manager: web.Server, direct: Direct | None, heads: KnownHeads, **options: Any) -> None:
-        super().__init__(manager, **options)
+    def __init__(
+        self, manager: web.Server, inbox: memoryview, direct: Direct | None, heads: KnownHeads, **options: Any
+    ) -> None:
+        super().__init__(manager, inbox, **options)
         self._direct = direct
         self._heads = heads
+        self._max_msg_queue_size = _MOST_WAITING
+        self._msg_queue_resume_size = _MOST_WAITING - 1
         # The parser counts a request twice if its body came after its head, and then pauses one request earlier.
-        self._max_msg_queue_size -= 1
+        most, broken = _MOST_WAITING + 1, web.RequestPayloadError
+        self._parser = http.HttpRequestParser(
+            self, self._loop, READ_AHEAD, payload_exception=broken, max_msg_queue_size=most, **PARSING
+        )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin at the head of a request."""
@@ -178,7 +198,6 @@ class DirectConnection(ClientConnection):
             or message.chunked
             or not body.is_eof()
             or self.writing_paused
-            or self._buffer_paused
             or not self._direct.is_ready()
         ):
             return False
@@ -191,6 +210,8 @@ class DirectConnection(ClientConnection):
         self._request_in_progress = True  # reading the body may resume the parser, and the next request must wait
         self._messages.popleft()
         self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
         self._answer(known, body.read_nowait())
         return True
 

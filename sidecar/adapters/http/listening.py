@@ -18,13 +18,7 @@ from aiohttp import web
 
 from sidecar.adapters.http import sockets
 from sidecar.adapters.http.admission import MOST_CONNECTIONS
-from sidecar.adapters.http.client_connection import (
-    LARGEST_HEADER,
-    LARGEST_LINE,
-    MOST_HEADERS,
-    ClientConnection,
-    raw_answer,
-)
+from sidecar.adapters.http.client_connection import INBOX, ClientConnection, raw_answer
 from sidecar.adapters.http.direct_connection import make_connection
 from sidecar.adapters.http.known_heads import Direct, KnownHeads
 from sidecar.adapters.http.problems import ProblemKind, busy
@@ -124,6 +118,7 @@ class Listener(Accepting, web.Server):
         web.Server.__init__(self, handle)
         self._direct = direct
         self._heads = KnownHeads()
+        self._inbox = memoryview(bytearray(INBOX))
         self._most_connections = most_connections
         self._idle_seconds = idle_seconds
         self._path: Path | None = None
@@ -132,16 +127,13 @@ class Listener(Accepting, web.Server):
         """Return the protocol of a new connection."""
         return make_connection(
             self,
+            self._inbox,
             self._direct,
             self._heads,
             loop=self._running,
             keepalive_timeout=self._idle_seconds,
             access_log=None,
-            max_line_size=LARGEST_LINE,
-            max_field_size=LARGEST_HEADER,
-            max_headers=MOST_HEADERS,
             lingering_time=_LINGER_SECONDS,
-            auto_decompress=False,
         )
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:

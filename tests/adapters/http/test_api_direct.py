@@ -295,7 +295,7 @@ async def test_late_large_body_changes_no_order(api: Api) -> None:
     wire.send(REPORT + REPORT + refused + ASK + large)
     await api.intake.entered.wait()
     (connection,) = api.server._listeners[0].connections
-    while not connection._reading_paused:  # noqa: ASYNC110 - no signal
+    while not connection._buffer_paused:  # noqa: ASYNC110 - no signal
         await asyncio.sleep(0)
     api.intake.gate.set()
     assert [202, 202, 422, 200, 202] == [(await wire.receive()).status for _ in range(5)]

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web_protocol
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.adapters.http import direct_connection
 from sidecar.adapters.http.access import LOOK_AGAIN_SECONDS
 from sidecar.adapters.http.client_connection import ClientConnection
-from sidecar.adapters.http.direct_connection import DirectConnection
+from sidecar.adapters.http.direct_connection import _MOST_WAITING, DirectConnection
 from sidecar.adapters.http.known_heads import LARGEST_KEPT, MOST_HEADS, KnownHeads
 from sidecar.domain.metering.events import UsageBatch
 from tests.support.http_fakes import Api, Wire, request
@@ -349,7 +350,10 @@ async def _serve(pieces: Sequence[bytes], *, directly: bool) -> tuple[list[bytes
     await api.start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(direct_connection, "can_answer_directly", lambda: directly)
+        # Requests that are parsed together with a fault are not answered, so as many are parsed at a time.
+        patch.setattr(web_protocol, "MAX_MSG_QUEUE_SIZE", _MOST_WAITING + 1)
         connection, transport = _connect(api)
+        connection._max_msg_queue_size = _MOST_WAITING
     assert directly is isinstance(connection, DirectConnection)
     await _pass_pieces(connection, pieces)
     closed = transport.is_closing()
@@ -370,7 +374,7 @@ async def _pass_pieces(connection: ClientConnection, pieces: Sequence[bytes]) ->
     for piece in [b"", *pieces]:
         if piece and connection.transport is not None:
             connection.data_received(piece)
-        for _ in range(50):
+        for _ in range(200):
             await asyncio.sleep(0)
 
 
