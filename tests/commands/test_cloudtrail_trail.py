@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, find_files, read_events
 from sidecar.commands.ledger.cloudtrail.trail import Trail
-from sidecar.domain.audit.slots import Charge, FailedCall
+from sidecar.domain.audit.slots import Charge, FailedCall, UndescribedCall
 from tests.commands.trails import CODE, deliver, event, metered, packed, records
 
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -27,7 +27,8 @@ class Listed(Trail):
     def __init__(self) -> None:
         self.charges: list[Charge] = []
         self.failed: list[FailedCall] = []
-        super().__init__(CODE, self.charges.append, self.failed.append)
+        self.undescribed: list[UndescribedCall] = []
+        super().__init__(CODE, self.charges.append, self.failed.append, self.undescribed.append)
 
 
 def trail_of(*paths: Path) -> Listed:
@@ -248,8 +249,55 @@ def test_impossible_call_is_passed_over(tmp_path: Path, quantity: str, at: str) 
     failed = metered(quantity, at, None) | {"errorCode": "ValidationException"}
     path.write_bytes(records([failed, metered(1)]))
     trail = trail_of(path)
-    assert (1, []) == (len(trail.charges), trail.failed)
-    assert [1] == [len(activity.undescribed) for activity in trail.activity.values()]
+    assert (1, [], 1) == (len(trail.charges), trail.failed, len(trail.undescribed))
+
+
+CUT = {"omitted": True}
+ANSWER = {"meteringRecordId": "mr-1"}
+
+
+@pytest.mark.parametrize(
+    ("cut", "receipt"),
+    [
+        (event("MeterUsage", CUT, ANSWER), "mr-1"),
+        (event("MeterUsage", None, ANSWER), "mr-1"),
+        (event("MeterUsage", {**ONE["requestParameters"], "usageQuantity": None, **CUT}, ANSWER), "mr-1"),
+        (event("MeterUsage", ONE["requestParameters"], CUT), None),
+        (event("MeterUsage", None, None), None),
+        (event("MeterUsage", CUT, {"meteringRecordId": "mr\x1b[2J"}), None),
+        (event("MeterUsage", CUT, None, errorCode="ServiceUnavailable"), None),
+        (
+            event("MeterUsage", {**ONE["requestParameters"], "usageQuantity": None, **CUT}, None, errorCode="Unknown"),
+            None,
+        ),
+        (event("BatchMeterUsage", CUT, CUT), None),
+        (event("BatchMeterUsage", {"productCode": CODE}, None), None),
+    ],
+)
+def test_cut_call_is_kept(tmp_path: Path, cut: dict[str, Any], receipt: str | None) -> None:
+    """CloudTrail leaves out parameters and answers over 100 KB: such a call may be a charge of the product."""
+    path = tmp_path / "trail.json"
+    path.write_bytes(records([cut]))
+    trail = trail_of(path)
+    place, session = "111122223333 eu-west-1", "botocore-session-1595466206"
+    call = UndescribedCall(receipt, session, "event-1", place, TEN.replace(hour=12))
+    assert ([], [], [call]) == (trail.charges, trail.failed, trail.undescribed)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        event("MeterUsage", {"productCode": "another", **CUT}, ANSWER),
+        event("BatchMeterUsage", {"productCode": "another"}, CUT),
+        event("MeterUsage", CUT, None, errorCode="ThrottlingException"),
+        event("RegisterUsage", CUT, None),
+    ],
+)
+def test_cut_call_of_something_else_is_passed_over(tmp_path: Path, other: dict[str, Any]) -> None:
+    """A cut call of another product, a refused one and a registration are no charge."""
+    path = tmp_path / "trail.json"
+    path.write_bytes(records([other]))
+    assert [] == trail_of(path).undescribed
 
 
 def test_odd_event_id_is_written_out(tmp_path: Path) -> None:
@@ -328,7 +376,7 @@ def test_anything_is_read_or_refused(tmp_path: Path, content: object) -> None:
 
 MEMBERS = st.dictionaries(
     st.sampled_from(
-        ["productCode", "timestamp", "usageQuantity", "usageDimension", "dryRun", "results", "clientToken"]
+        ["productCode", "timestamp", "usageQuantity", "usageDimension", "dryRun", "results", "clientToken", "omitted"]
     ),
     st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from([CODE, "2026-11-23T10:00:00Z", "requests"]),
 )

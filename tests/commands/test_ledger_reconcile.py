@@ -115,6 +115,8 @@ FAILED = metered(5, ELEVEN, None) | {"errorCode": "InternalServiceErrorException
 UNKNOWN = FAILED | {"requestParameters": None, "eventTime": "2026-11-23T12:20:00Z"}
 """A call of which nothing shows what it was."""
 UNREADABLE = metered("-1", ELEVEN, None) | {"errorCode": "ValidationException", "eventTime": "2026-11-23T12:20:00Z"}
+CUT = cloudtrail("MeterUsage", {"omitted": True}, {"meteringRecordId": "mr-big"}, eventTime="2026-11-23T12:20:00Z")
+"""A call that AWS took, and that was too large for the log."""
 EARLY = HELD | {"eventTime": "2026-11-23T11:10:00Z"}
 LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
 
@@ -130,11 +132,10 @@ LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
         ([*COVERING, metered(9, ELEVEN, "mr-9")], "a charge of this dimension and hour that may be this record"),
         ([*COVERING, FAILED], "a call of it that failed with InternalServiceErrorException"),
         ([*COVERING, FAILED | BY_POD | {"errorCode": "ServiceUnavailable"}], "that failed with ServiceUnavailable"),
-        ([*COVERING, UNREADABLE], "a failed MeterUsage that they do not describe"),
-        (
-            [*COVERING, UNKNOWN],
-            "in the hour 2026-11-23T12:00:00Z they have a failed MeterUsage that they do not describe",
-        ),
+        ([*COVERING, UNREADABLE], "a call that they do not describe"),
+        ([*COVERING, UNKNOWN], "in the hour 2026-11-23T12:00:00Z they have a call that they do not describe"),
+        ([*COVERING, CUT], "they have a call that they do not describe (metering record mr-big)"),
+        ([*COVERING, CUT | {"requestParameters": None, "responseElements": None}], "a call that they do not describe"),
     ],
 )
 def test_uncovered_doubt_stays(
@@ -159,8 +160,13 @@ def test_uncovered_doubt_stays(
         FAILED | {"additionalEventData": {"identity": "11111111-2222-3333-4444-555555555555"}},
         UNKNOWN | {"eventTime": "2026-11-23T14:20:00Z"},
         UNKNOWN | {"errorCode": "ThrottlingException"},
+        CUT | {"responseElements": {"meteringRecordId": "mr-1"}},
+        CUT | {"additionalEventData": {"identity": "11111111-2222-3333-4444-555555555555"}},
     ],
-    ids=["refused", "other quantity", "other hour", "other token", "dry run", "other pod", "later", "unknown, refused"],
+    ids=[
+        *("refused", "other quantity", "other hour", "other token", "dry run", "other pod", "later"),
+        *("unknown, refused", "known receipt", "undescribed, of another pod"),
+    ],
 )
 def test_other_failure_leaves_no_doubt(
     books: Books, capsys: pytest.CaptureFixture[str], failed: dict[str, Any]
@@ -169,6 +175,23 @@ def test_other_failure_leaves_no_doubt(
     assert 0 == reconcile(books, "--settle-not-charged", "--json", events=[*COVERING, failed, failed])
     [slot] = [slot for slot in found(capsys)["slots"] if slot["record"] == IN_DOUBT]
     assert ("not-charged", 1) == (slot["verdict"], books.count("audit"))
+
+
+def test_receipt_stands_for_a_cut_call(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """A record whose receipt the log has is matched, also where the log leaves out what the call reports."""
+    cut = HELD | {"requestParameters": {"omitted": True}}
+    assert 0 == reconcile(books, "--all", "--json", events=[cut, cut, DOUBTED])
+    document = found(capsys)
+    assert (1, 1, 0) == (document["counts"]["matched"], document["counts"]["settled"], document["undescribed"])
+    assert {"submitted": "7.5", "charged": "7.5", "difference": "0"} == document["totals"]["requests"]
+
+
+def test_cut_call_is_a_sign_of_another_pod(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """A charge that the log does not describe may be another pod's, and then so may a like one: nothing is settled."""
+    assert 1 == reconcile(books, events=[HELD, DOUBTED, CUT])
+    shown = capsys.readouterr().out
+    assert "perhaps mr-aws, which may be another pod's" in shown
+    assert "Not compared: 1 call that the files do not describe." in shown
 
 
 def test_uncharged_doubt_is_told(books: Books, capsys: pytest.CaptureFixture[str]) -> None:

@@ -341,6 +341,17 @@ def test_no_quotas_unless_asked(emulator: "RunningEmulator", connect: "Connect")
         assert call(client, "MeterUsage")["MeteringRecordId"]
 
 
+def test_large_request_is_left_out_of_the_log(emulator: "RunningEmulator", connect: "Connect") -> None:
+    """As CloudTrail, the log leaves out the parameters of a request over 100 KB; it has AWS's receipt."""
+    emulator.freeze(FROZEN)
+    tags = [[{"Key": "Team", "Value": f"team-{number:05}-{'x' * 100}"}] for number in range(600)]
+    shares = [{"AllocatedUsageQuantity": 1, "Tags": each} for each in tags]
+    record = call(connect(emulator), "MeterUsage", UsageQuantity=600, UsageAllocations=shares)
+    (event,) = emulator.get("events")["Records"]
+    receipt = {"meteringRecordId": record["MeteringRecordId"]}
+    assert ({"omitted": True}, receipt) == (event["requestParameters"], event["responseElements"])
+
+
 def test_events_show_calls_without_secrets(emulator: "RunningEmulator", connect: "Connect") -> None:
     """The log has CloudTrail's fields for every call, refused ones too, and no nonce, token or signature."""
     emulator.freeze(FROZEN)

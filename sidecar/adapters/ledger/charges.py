@@ -8,13 +8,24 @@ left is for `sidecar.domain.audit.matching`. SQLite deletes the file when the ta
 import json
 import sqlite3
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 from sidecar.adapters.ledger.auditing import SUBMISSION_COLUMNS, read_submission, submission_rows
 from sidecar.domain.audit.matching import judge_charge, judge_record
 from sidecar.domain.audit.sessions import names_some_pod, pod_named
-from sidecar.domain.audit.slots import Charge, FailedCall, LeftOut, Slot, Span, Submission, Tally, Verdict
+from sidecar.domain.audit.slots import (
+    Charge,
+    FailedCall,
+    LeftOut,
+    Slot,
+    Span,
+    Submission,
+    Tally,
+    UndescribedCall,
+    Verdict,
+)
 from sidecar.domain.metering.hours import Hour, hour_of, start_of
 from sidecar.domain.metering.quantity import parse_signed, render
 from sidecar.domain.metering.records import RecordStatus, UnbilledReason
@@ -33,6 +44,9 @@ _TABLES = f"""
     );
     CREATE TABLE failed (
         error TEXT, name TEXT, hour INTEGER, quantity TEXT, client_token TEXT, session TEXT, once TEXT UNIQUE
+    );
+    CREATE TABLE undescribed (
+        metering_record_id TEXT, session TEXT, event_id TEXT, account_region TEXT, hour INTEGER, once TEXT UNIQUE
     );
     CREATE TABLE submission (number INTEGER PRIMARY KEY, ledger TEXT, {_COLUMNS});
     CREATE INDEX submission_receipt ON submission (metering_record_id);
@@ -73,6 +87,18 @@ _SINGLE = (
 
 Each table is in the order of its slots: it is read several times, and each sort takes memory.
 """
+_IDENTIFIED = (
+    """
+    INSERT INTO charge (metering_record_id, name, hour, quantity, session, event_id, account_region)
+        SELECT metering_record_id, name, at, quantity, session, event_id, account_region FROM (
+            SELECT undescribed.*, name, submission.hour AS at, quantity, min(number)
+            FROM undescribed JOIN submission USING (metering_record_id)
+            WHERE metering_record_id NOT IN (SELECT metering_record_id FROM charge) GROUP BY metering_record_id
+        )
+    """,
+    "DELETE FROM undescribed WHERE metering_record_id IN (SELECT metering_record_id FROM charge)",
+)
+"""What an undescribed call with a record's receipt reports is what the record has: AWS gave the receipt for it."""
 _PAIRS = """
     INSERT INTO pair SELECT position, number FROM charge CROSS JOIN submission USING (metering_record_id)
     WHERE status = 'accepted' AND submission.name = charge.name AND submission.hour = charge.hour
@@ -137,6 +163,33 @@ class ChargeTable:
             (call.error, *slot, call.client_token, call.session, json.dumps((*slot, call.client_token, call.session))),
         )
 
+    def add_undescribed(self, call: UndescribedCall) -> None:
+        """Keep a call that the log does not describe, once."""
+        row = (call.metering_record_id, call.session, call.event_id, call.account_region, hour_of(call.hour))
+        self._connection.execute(
+            "INSERT INTO undescribed VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", (*row, json.dumps(row))
+        )
+
+    def identify(self) -> LeftOut:
+        """Take the undescribed calls for charges whose receipt a record has, and return the others."""
+        self._write_added()
+        for statement in _IDENTIFIED:
+            self._connection.execute(statement)
+        (events,) = self._connection.execute("SELECT count(*) FROM undescribed").fetchone()
+        calls = [
+            UndescribedCall(
+                row["metering_record_id"],
+                row["session"],
+                row["event_id"],
+                row["account_region"],
+                start_of(Hour(row["hour"])),
+            )
+            for row in self._connection.execute(
+                "SELECT * FROM undescribed GROUP BY account_region, hour, session, metering_record_id"
+            )
+        ]
+        return LeftOut(undescribed=calls, undescribed_events=events)
+
     def add_records(self, connection: sqlite3.Connection, path: Path, product_code: str | None) -> None:
         """Keep the records of the ledger at `path` that were made to be submitted; None is every product."""
         marks = ", ".join("?" * len(SUBMISSION_COLUMNS))
@@ -153,7 +206,7 @@ class ChargeTable:
             span: The hours that are judged.
             keep: Keep the matched slots for `matched`.
         """
-        self._write_added()
+        undescribed = self.identify()
         rows = self._connection.execute
         rows(_PAIRS)
         (first,) = rows("SELECT min(hour) FROM submission").fetchone()
@@ -174,7 +227,8 @@ class ChargeTable:
         rows("DELETE FROM submission WHERE number IN (SELECT submission FROM pair)")
         of_other_pods = self._drop_strangers(pods, span)
         unknown = self._part_singles(span, counts)
-        return LeftOut(
+        return replace(
+            undescribed,
             tallies=counts.tallies(),
             origins=origins.union(map(tuple, rows("SELECT DISTINCT session, account_region FROM single_charge"))),
             unknown=unknown,

@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     if code is None:
         return refuse("The ledger does not name its product. Name it with --product-code.")
     with closing(ChargeTable()) as table:
-        trail = Trail(code, table.add, table.add_failed)
+        trail = Trail(code, table.add, table.add_failed, table.add_undescribed)
         try:
             trail.read(find_files(args.cloudtrail))
         except TrailUnreadable as error:

@@ -83,6 +83,8 @@ def print_report(
         )
     if trail.without_product:
         print_line(f"Not compared: {pluralize(trail.without_product, 'batch record')} without a product.")
+    if found.undescribed:
+        print_line(f"Not compared: {pluralize(found.undescribed, 'call')} that the files do not describe.")
     print_line(_summary(found, dry_run=dry_run))
     not_charged = _uncharged(found)
     if not_charged:
@@ -107,6 +109,7 @@ def print_document(found: Reconciliation, trail: Trail, shown: ShownSlots, *, dr
         {
             "of_other_pods": found.of_other_pods,
             "without_product": trail.without_product,
+            "undescribed": found.undescribed,
             "registrations": len(trail.registrations),
             "files": trail.files,
             "events": trail.events,

@@ -5,12 +5,12 @@ account and Region before the record was frozen and after its last attempt, by m
 differ, and when no hour in between is without any event of any service there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sidecar.domain import timestamps
-from sidecar.domain.audit.slots import Submission
+from sidecar.domain.audit.slots import Submission, UndescribedCall
 from sidecar.domain.metering.hours import Hour, hour_of, next_hour, start_of
 
 DELIVERY = timedelta(minutes=15)
@@ -27,8 +27,6 @@ class Activity:
     last_at: datetime
     hours: set[datetime] = field(default_factory=set)
     """The starts of the UTC hours with an event."""
-    undescribed: set[datetime] = field(default_factory=set)
-    """The starts of the UTC hours with a failed call that may have been charged, and that the log does not describe."""
 
     @classmethod
     def at(cls, instant: datetime) -> "Activity":
@@ -45,8 +43,11 @@ Log = Mapping[str, Activity]
 """The activity by place, as `Charge.account_region` names it."""
 
 
-def gap(submission: Submission, activity: Activity) -> str | None:
-    """Return why the log does not cover the time in which AWS may have taken a record; None when it does."""
+def gap(submission: Submission, activity: Activity, undescribed: Collection[UndescribedCall]) -> str | None:
+    """Return why the log does not cover the time in which AWS may have taken a record; None when it does.
+
+    Any of the `undescribed` calls may be the record's, if it was made in that time.
+    """
     if submission.sealed_at is None or submission.attempted_at is None:
         return "the ledger does not know when it was tried"
     begins_at, ends_at = submission.sealed_at - SKEW, submission.attempted_at + SKEW + DELIVERY
@@ -56,15 +57,19 @@ def gap(submission: Submission, activity: Activity) -> str | None:
         return f"the files begin at {timestamps.render(activity.first_at)}, after {timestamps.render(begins_at)}"
     if activity.last_at < ends_at:
         return f"the files end at {timestamps.render(activity.last_at)}, before {timestamps.render(ends_at)}"
-    return _gap_in_hours(hour_of(begins_at), hour_of(ends_at), activity)
+    return _gap_in_hours(hour_of(begins_at), hour_of(ends_at), activity, {call.hour: call for call in undescribed})
 
 
-def _gap_in_hours(hour: Hour, last: Hour, activity: Activity) -> str | None:
+def _gap_in_hours(
+    hour: Hour, last: Hour, activity: Activity, undescribed: Mapping[datetime, UndescribedCall]
+) -> str | None:
     while hour <= last:
         start = start_of(hour)
         if start not in activity.hours:
             return f"the files have no event of any service in the hour {timestamps.render(start)}"
-        if start in activity.undescribed:
-            return f"in the hour {timestamps.render(start)} they have a failed MeterUsage that they do not describe"
+        if start in undescribed:
+            receipt = undescribed[start].metering_record_id
+            named = "" if receipt is None else f" (metering record {receipt})"
+            return f"in the hour {timestamps.render(start)} they have a call that they do not describe{named}"
         hour = next_hour(hour)
     return None

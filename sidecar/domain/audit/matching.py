@@ -21,6 +21,7 @@ from sidecar.domain.audit.slots import (
     Slot,
     Span,
     Submission,
+    UndescribedCall,
     Verdict,
 )
 from sidecar.domain.metering.quantity import render
@@ -133,7 +134,12 @@ class _Pairing:
         )
         places = {place for session, place in origins if not self._is_strange(session)}
         nameless = {session for session in registrants if not names_some_pod(session)}
-        alone = len(places) <= 1 and len(nameless) <= len(self._pods)
+        # An undescribed charge may be of any pod, like one that no record is.
+        hidden = any(
+            call.metering_record_id is not None and self._pod_of(call) is None and not self._is_foreign(call)
+            for call in self._left_out.undescribed
+        )
+        alone = len(places) <= 1 and len(nameless) <= len(self._pods) and not hidden
         if alone and not self._left_out.unknown and len(pairs) == sum(map(len, unknown.values())):
             for submission, charge in pairs:
                 self._pair(submission, charge)
@@ -157,7 +163,8 @@ class _Pairing:
             if submission.in_doubt and (submission.dimension, submission.hour) not in open_slots:
                 calls = failures[submission.dimension, submission.hour]
                 error = next((call.error for call in calls if self._is_of(call, submission)), None)
-                verdict, note = _judge_absence(submission, places[submission.ledger], log, error)
+                hidden = [call for call in self._left_out.undescribed if self._may_be_from(call.session, submission)]
+                verdict, note = _judge_absence(submission, places[submission.ledger], log, hidden, error)
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
         first = self._left_out.first_hour or min((each.hour for each in self._all_submissions), default=None)
         for charge in self._charges:
@@ -165,7 +172,12 @@ class _Pairing:
             self._slots.append(Slot(verdict, None, charge, self._notes.get(charge, note)))
         judged = [slot for slot in self._slots if any(map(span.holds, slot.hours))]
         strangers = sum(span.holds(charge.hour) for charge in foreign) + self._left_out.of_other_pods
-        return Reconciliation(sorted(judged, key=lambda slot: slot.key), strangers, self._left_out.tallies)
+        return Reconciliation(
+            sorted(judged, key=lambda slot: slot.key),
+            strangers,
+            self._left_out.tallies,
+            self._left_out.undescribed_events,
+        )
 
     def _places(self) -> dict[str, set[str]]:
         """Return where the records of each ledger are charged, as far as the log shows."""
@@ -192,10 +204,14 @@ class _Pairing:
         """Return whether a failed call may have been a record's."""
         if call.quantity != submission.quantity or call.client_token not in {None, submission.client_token}:
             return False
-        pod = None if call.session is None else pod_named(call.session, self._pods)
-        return pod == submission.pod if pod is not None else not self._is_strange(call.session)
+        return self._may_be_from(call.session, submission)
 
-    def _pod_of(self, charge: Charge) -> str | None:
+    def _may_be_from(self, session: str | None, submission: Submission) -> bool:
+        """Return whether a session may be of a record's pod."""
+        pod = None if session is None else pod_named(session, self._pods)
+        return pod == submission.pod if pod is not None else not self._is_strange(session)
+
+    def _pod_of(self, charge: Charge | UndescribedCall) -> str | None:
         """Return the pod that a charge names, if it is one of ours."""
         return None if charge.session is None else pod_named(charge.session, self._pods)
 
@@ -203,7 +219,7 @@ class _Pairing:
         """Return whether a session names a pod, and none of ours."""
         return session is not None and pod_named(session, self._pods) is None and names_some_pod(session)
 
-    def _is_foreign(self, charge: Charge) -> bool:
+    def _is_foreign(self, charge: Charge | UndescribedCall) -> bool:
         """Return whether a charge names a pod, and none of ours."""
         return self._is_strange(charge.session)
 
@@ -272,17 +288,25 @@ def judge_record(submission: Submission) -> tuple[Verdict, str]:
             return Verdict.NOT_CHARGED, submission.reason or ""
 
 
-def _judge_absence(submission: Submission, places: Collection[str], log: Log, error: str | None) -> tuple[Verdict, str]:
+def _judge_absence(
+    submission: Submission,
+    places: Collection[str],
+    log: Log,
+    undescribed: Collection[UndescribedCall],
+    error: str | None,
+) -> tuple[Verdict, str]:
     """Judge a record in doubt of which the log shows no charge.
 
-    It was not charged if the log covers it, and shows no call of it whose `error` leaves that open.
+    It was not charged if the log covers it, and shows no call of it whose `error` leaves that open. Each of the
+    `undescribed` calls may be a call of it.
     """
     words = "in doubt, and not in these files"
     if len(places) != 1:
         why = "which show no record of this ledger" if not places else "which show this ledger's records in two places"
         return Verdict.MISSING_IN_AWS, f"{words}, {why}"
-    activity = log.get(next(iter(places)))
-    missing = "they have no times" if activity is None else gap(submission, activity)
+    (place,) = places
+    activity, calls = log.get(place), [call for call in undescribed if call.account_region == place]
+    missing = "they have no times" if activity is None else gap(submission, activity, calls)
     if missing is not None:
         return Verdict.MISSING_IN_AWS, f"{words}, which do not cover its time: {missing}"
     if error is not None:

@@ -83,6 +83,21 @@ class FailedCall:
 
 
 @dataclass(frozen=True, slots=True)
+class UndescribedCall:
+    """A call that may have been charged, of which AWS's log does not show what it reports."""
+
+    metering_record_id: str | None
+    """AWS's receipt, if the log shows it: then AWS has charged the call, unless it is of another product."""
+    session: str | None
+    """The name of the session that signed the call, which may name a pod."""
+    event_id: str
+    account_region: str
+    """The account and Region in which it was made."""
+    hour: datetime
+    """The UTC hour in which it was made."""
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """One record, one charge, or both, and the verdict on them."""
 
@@ -139,6 +154,10 @@ class LeftOut:
     """The hour of the first record of all."""
     of_other_pods: int = 0
     """Charges of pods whose ledger was not given, in the hours that are judged."""
+    undescribed: Collection[UndescribedCall] = ()
+    """Calls with no record's receipt: of each place, hour, session and receipt one."""
+    undescribed_events: int = 0
+    """All of them."""
 
 
 NOTHING_LEFT_OUT = LeftOut()
@@ -153,6 +172,8 @@ class Reconciliation:
     """Charges that name a pod of a ledger that was not given; they are not compared."""
     tallies: Sequence[Tally] = ()
     """Slots that are not among `slots`."""
+    undescribed: int = 0
+    """Calls that are not compared, because the log does not show what they report."""
 
     @property
     def size(self) -> int:

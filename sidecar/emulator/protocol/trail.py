@@ -23,6 +23,8 @@ from sidecar.emulator.state.entries import TrailEvent
 EVENT_SOURCE = "metering-marketplace.amazonaws.com"
 LICENSE_EVENT_SOURCE = "license-manager.amazonaws.com"
 ENTITLEMENT_EVENT_SOURCE = "marketplaceentitlementservice.amazonaws.com"
+LARGEST_LOGGED = 100 * 1024
+"""Bytes of a request that CloudTrail logs."""
 _READING = ("Get", "List")
 """How the names of operations begin that change nothing."""
 _CONSUMPTION_TOKEN = "LicenseConsumptionToken"  # noqa: S105 - the name of a member
@@ -77,6 +79,11 @@ def describe_entitlement_request(members: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the log shows of a request to the Entitlement Service."""
     size = members.get("MaxResults", LARGEST_PAGE)
     return {"productCode": members["ProductCode"], "filter": members.get("Filter", {}), "maxResults": size}
+
+
+def without_excess(parameters: dict[str, Any] | None, size: int) -> dict[str, Any] | None:
+    """Return what CloudTrail shows of a request of so many bytes: nothing of a large one."""
+    return parameters if size <= LARGEST_LOGGED else {"omitted": True}
 
 
 def make_event(

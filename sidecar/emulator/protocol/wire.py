@@ -22,7 +22,7 @@ from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.services import JsonService, find_service
 from sidecar.emulator.protocol.sigv4 import SignedRequest, authenticate
 from sidecar.emulator.protocol.sts import assume_role, caller_xml, credentials_xml, error_xml
-from sidecar.emulator.protocol.trail import make_event
+from sidecar.emulator.protocol.trail import make_event, without_excess
 from sidecar.emulator.service import Service
 
 LARGEST_BODY = 8 * 1024 * 1024
@@ -180,7 +180,7 @@ async def _answer_json(exchange: _Exchange, called: JsonService) -> web.StreamRe
             caller,
             service.clock.now(),
             exchange.request_id,
-            parameters=answer.parameters,
+            parameters=without_excess(answer.parameters, len(body)),
             elements=None if fault == "internal-taken" else answer.elements,
             error=error,
         )

@@ -14,7 +14,7 @@ from sidecar.adapters.ledger.auditing import SUBMISSION_COLUMNS
 from sidecar.adapters.ledger.charges import ChargeTable
 from sidecar.domain.audit.coverage import Activity
 from sidecar.domain.audit.matching import reconcile
-from sidecar.domain.audit.slots import EVERY_HOUR, NOTHING_LEFT_OUT, Charge, Reconciliation, Span, Tally, Verdict
+from sidecar.domain.audit.slots import EVERY_HOUR, Charge, Reconciliation, Span, Tally, UndescribedCall, Verdict
 from sidecar.domain.metering.hours import hour_of, to_micros
 from sidecar.domain.metering.records import RecordStatus
 
@@ -50,14 +50,29 @@ CHARGES = st.lists(
     ),
     max_size=7,
 )
+CUT_CALLS = st.lists(
+    st.builds(
+        UndescribedCall,
+        metering_record_id=st.sampled_from([None, "mr-1", "mr-2", "mr-9"]),
+        session=st.sampled_from([None, *PODS, STRANGER, "botocore-session-1"]),
+        event_id=st.just("event"),
+        account_region=st.sampled_from(["1 us-east-1", "1 eu-west-1"]),
+        hour=st.integers(0, 2).map(lambda number: HOUR + timedelta(hours=number)),
+    ),
+    max_size=2,
+)
 SPANS = st.sampled_from([EVERY_HOUR, Span(HOUR + timedelta(hours=1)), Span(None, HOUR + timedelta(hours=2))])
 
 
-def filled(rows: Sequence[dict[str, object]], charges: Sequence[Charge]) -> ChargeTable:
-    """Return a table with these records and charges."""
+def filled(
+    rows: Sequence[dict[str, object]], charges: Sequence[Charge], undescribed: Sequence[UndescribedCall] = ()
+) -> ChargeTable:
+    """Return a table with these records and charges, and calls that are not described."""
     table = ChargeTable()
     for charge in charges:
         table.add(charge)
+    for call in undescribed:
+        table.add_undescribed(call)
     for number, row in enumerate(rows):
         at = to_micros(HOUR) + number
         whole = {
@@ -81,18 +96,21 @@ def filled(rows: Sequence[dict[str, object]], charges: Sequence[Charge]) -> Char
 
 def compared(table: ChargeTable, span: Span, *, leave_out: bool) -> Reconciliation:
     """Compare what is in a table."""
-    left_out = table.leave_out(PODS, span, keep=True) if leave_out else NOTHING_LEFT_OUT
-    log = {place: Activity.at(HOUR + timedelta(hours=1)) for place in ("1 us-east-1", "1 eu-west-1")}
+    left_out = table.leave_out(PODS, span, keep=True) if leave_out else table.identify()
+    hours = {HOUR + timedelta(hours=number) for number in range(-1, 4)}
+    log = {place: Activity(min(hours), max(hours), hours) for place in ("1 us-east-1", "1 eu-west-1")}
     return reconcile(table.submissions(), table.charges(), PODS, (), span, log, left_out)
 
 
-@given(rows=ROWS, charges=CHARGES, span=SPANS)
+@given(rows=ROWS, charges=CHARGES, cut=CUT_CALLS, span=SPANS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
-def test_leaving_out_changes_nothing(rows: list[dict[str, object]], charges: list[Charge], span: Span) -> None:
+def test_leaving_out_changes_nothing(
+    rows: list[dict[str, object]], charges: list[Charge], cut: list[UndescribedCall], span: Span
+) -> None:
     """Every slot but the matched ones is the same, and these are counted with their quantities."""
-    with closing(filled(rows, charges)) as table:
+    with closing(filled(rows, charges, cut)) as table:
         complete = compared(table, span, leave_out=False)
-    with closing(filled(rows, charges)) as table:
+    with closing(filled(rows, charges, cut)) as table:
         short = compared(table, span, leave_out=True)
         parts = [list(part(span)) for part in (table.matched, table.single_records, table.single_charges)]
     for part in parts:
@@ -110,10 +128,11 @@ def test_leaving_out_changes_nothing(rows: list[dict[str, object]], charges: lis
         tallied[tally.verdict, tally.dimension, "Submission"] += tally.submitted
         tallied[tally.verdict, tally.dimension, "Charge"] += tally.charged
     assert +tallied == counted
-    assert (complete.counts, complete.of_other_pods, complete.size) == (
+    assert (complete.counts, complete.of_other_pods, complete.size, complete.undescribed) == (
         short.counts,
         short.of_other_pods,
         short.size,
+        short.undescribed,
     )
 
 

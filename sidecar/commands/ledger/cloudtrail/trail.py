@@ -1,7 +1,8 @@
 """Reads one product's charges and the registrations of its pods from CloudTrail's events.
 
 A call that AWS refused and a dry run are no charge. A call that failed otherwise, as by an HTTP 500, may be one, and
-the log does not show it. Refuses an event of the product that it cannot read, rather than pass over a charge.
+the log does not show it. So may a large call: CloudTrail leaves out parameters and answers over 100 KB. Refuses an
+event of the product that it cannot read otherwise, rather than pass over a charge.
 """
 
 import re
@@ -16,7 +17,7 @@ from typing import Any
 from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, read_events
 from sidecar.domain import timestamps
 from sidecar.domain.audit.coverage import Activity
-from sidecar.domain.audit.slots import Charge, FailedCall
+from sidecar.domain.audit.slots import Charge, FailedCall, UndescribedCall
 from sidecar.domain.metering import quantity
 from sidecar.domain.metering.hours import hour_of, start_of
 from sidecar.marketplace.errors import Taken
@@ -55,6 +56,8 @@ class Trail:
     """Called with each charge: a log may have more of them than fit into memory."""
     take_failed: Callable[[FailedCall], None]
     """Called with each call of which nothing shows whether AWS charged it."""
+    take_undescribed: Callable[[UndescribedCall], None]
+    """Called with each call that may have been charged, and of which nothing shows what it reports."""
     registrations: dict[str, str | None] = field(default_factory=dict)
     """The RegisterUsage calls that were answered: the session of each, by its request id."""
     files: int = 0
@@ -93,23 +96,28 @@ class Trail:
             self.first_at = min(self.first_at or at, at)
             self.last_at = max(self.last_at or at, at)
             self._note_activity(place, _instant(at))
-        if event["eventSource"] != SOURCE:
-            return
-        if event.get("errorCode"):
+        if event["eventSource"] == SOURCE and event.get("errorCode"):
             self._take_failed(event, place, _members(event, "requestParameters"))
-            return
+        elif event["eventSource"] == SOURCE:
+            self._take_answered(event, place)
+
+    def _take_answered(self, event: Mapping[str, Any], place: str) -> None:
         asked, answered = _members(event, "requestParameters"), _members(event, "responseElements")
+        if self._is_anothers(asked):
+            return
         match event.get("eventName"):
-            case "RegisterUsage" if asked.get("productCode") == self.product_code:
+            case "RegisterUsage" if asked.get("productCode") is not None:
                 self.registrations[str(event.get("requestID") or event.get("eventID"))] = _session(event)
-            case "MeterUsage" if asked.get("productCode") == self.product_code:
-                if not _is_dry(asked):
+            case "MeterUsage":
+                if _is_cut(asked) or answered.get("omitted"):
+                    self._note_undescribed(event, place, answered.get("meteringRecordId"))
+                elif not _is_dry(asked):
                     identifier, dimension = answered.get("meteringRecordId"), asked.get("usageDimension")
                     self._charge(event, place, asked, identifier, dimension, "usage")
             case "BatchMeterUsage":
                 self._take_batch(event, place, asked, answered)
             case _:
-                pass  # another product, or a call that is no charge
+                pass  # a call that is no charge
 
     def _note_activity(self, place: str, instant: datetime | None) -> None:
         if instant is None:
@@ -122,11 +130,13 @@ class Trail:
     def _take_batch(
         self, event: Mapping[str, Any], place: str, asked: Mapping[str, Any], answered: Mapping[str, Any]
     ) -> None:
-        code = asked.get("productCode")
+        if answered.get("results") is None or answered.get("omitted"):
+            self._note_undescribed(event, place, None)
+            return
         for record, identifier in _taken(answered):
-            if code is None:
+            if asked.get("productCode") is None:
                 self.without_product += 1
-            elif code == self.product_code:
+            else:
                 self._charge(event, place, record, identifier, record.get("dimension"), "")
 
     def _charge(
@@ -150,7 +160,7 @@ class Trail:
                 quantity=read_quantity(usage, prefix),
                 client_token=_token(usage),
                 session=_session(event),
-                event_id=ascii(str(event.get("eventID")))[1:-1][:255],
+                event_id=_event_id(event),
                 account_region=place,
             )
         )
@@ -165,10 +175,10 @@ class Trail:
         kind = ERRORS.get(code)
         if event.get("eventName") != "MeterUsage" or _is_dry(usage) or (kind is not None and kind.taken is Taken.NO):
             return
-        if usage.get("productCode") is None:
-            self._note_undescribed(event, place)
+        if self._is_anothers(usage):
             return
-        if usage["productCode"] != self.product_code:
+        if _is_cut(usage):
+            self._note_undescribed(event, place, None)
             return
         try:
             self.take_failed(
@@ -182,12 +192,35 @@ class Trail:
                 )
             )
         except _Unclear:
-            self._note_undescribed(event, place)
+            self._note_undescribed(event, place, None)
 
-    def _note_undescribed(self, event: Mapping[str, Any], place: str) -> None:
+    def _is_anothers(self, asked: Mapping[str, Any]) -> bool:
+        """Return whether a request names another product; what names none may be of this one."""
+        return asked.get("productCode") is not None and asked["productCode"] != self.product_code
+
+    def _note_undescribed(self, event: Mapping[str, Any], place: str, identifier: object) -> None:
         at = _instant(str(event.get("eventTime")))
-        if at is not None:
-            self.activity[place].undescribed.add(start_of(hour_of(at)))
+        if at is None:
+            raise _Unclear("it has no time")
+        known = isinstance(identifier, str) and _IDENTIFIER.fullmatch(identifier) is not None
+        self.take_undescribed(
+            UndescribedCall(
+                metering_record_id=str(identifier) if known else None,
+                session=_session(event),
+                event_id=_event_id(event),
+                account_region=place,
+                hour=start_of(hour_of(at)),
+            )
+        )
+
+
+def _is_cut(asked: Mapping[str, Any]) -> bool:
+    """Return whether CloudTrail has left something out of a request: it then adds `omitted`, or writes nothing."""
+    return asked.get("productCode") is None or bool(asked.get("omitted"))
+
+
+def _event_id(event: Mapping[str, Any]) -> str:
+    return ascii(str(event.get("eventID")))[1:-1][:255]
 
 
 def _is_dry(asked: Mapping[str, Any]) -> bool:
