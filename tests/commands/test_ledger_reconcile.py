@@ -127,7 +127,7 @@ LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
         ([LATE_BEGIN, at("12:50")], "the files begin at 2026-11-23T12:16:00Z, after 2026-11-23T12:15:00Z"),
         ([EARLY, at("12:39")], "the files end at 2026-11-23T12:39:00Z, before 2026-11-23T12:40:00Z"),
         ([EARLY, at("13:05")], "no event of any service in the hour 2026-11-23T12:00:00Z"),
-        ([at("11:30"), at("12:10"), at("12:50")], "which show no record of this ledger"),
+        (COVERING[1:], "which do not show where its pod ran"),
         ([EARLY | {"awsRegion": "us-east-1"}, *COVERING[1:]], "the files end at 2026-11-23T11:10:00Z"),
         ([*COVERING, metered(9, ELEVEN, "mr-9")], "a charge of this dimension and hour that may be this record"),
         ([*COVERING, FAILED], "a call of it that failed with InternalServiceErrorException"),
@@ -175,6 +175,15 @@ def test_other_failure_leaves_no_doubt(
     assert 0 == reconcile(books, "--settle-not-charged", "--json", events=[*COVERING, failed, failed])
     [slot] = [slot for slot in found(capsys)["slots"] if slot["record"] == IN_DOUBT]
     assert ("not-charged", 1) == (slot["verdict"], books.count("audit"))
+
+
+def test_registration_shows_where_a_pod_ran(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """The RegisterUsage of a session that is named after the pod shows its account and Region, without a record."""
+    registered = cloudtrail("RegisterUsage", {"productCode": CODE}, None, eventTime="2026-11-23T11:10:00Z") | BY_POD
+    assert 1 == reconcile(books, "--json", events=[registered, *COVERING[1:]])
+    assert {ACCEPTED: "missing-in-aws", IN_DOUBT: "not-charged", CARRIED: "not-charged"} == {
+        slot["record"]: slot["verdict"] for slot in found(capsys)["slots"]
+    }
 
 
 def test_receipt_stands_for_a_cut_call(books: Books, capsys: pytest.CaptureFixture[str]) -> None:

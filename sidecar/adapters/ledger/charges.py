@@ -220,7 +220,7 @@ class ChargeTable:
             total = parse_signed(quantity) * count
             counts.add(Verdict.MATCHED, name, count, submitted=total, charged=total)
         origins = {tuple(row) for row in rows(f"SELECT DISTINCT session, account_region {_PAIRED}")}
-        places = {tuple(row) for row in rows(f"SELECT DISTINCT ledger, account_region {_PAIRED}")}
+        places = {tuple(row) for row in rows(f"SELECT DISTINCT ledger, uid, account_region {_PAIRED}")}
         if keep:
             rows(_MATCHED)
         rows("DELETE FROM charge WHERE position IN (SELECT charge FROM pair)")

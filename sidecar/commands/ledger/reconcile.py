@@ -128,13 +128,13 @@ def _reconcile(
         for connection, path in opened:
             table.add_records(connection, path, trail.product_code)
         owners = {uid for connection, _ in opened for uid in pods(connection)}
-    registrants = set(filter(None, trail.registrations.values()))
+    registrations = {(session, place) for session, place in trail.registrations.values() if session is not None}
     left_out = table.leave_out(owners, span, keep=every_slot)
     return reconcile(
         table.submissions(),
         table.charges(),
         owners,
-        registrants,
+        registrations,
         span,
         trail.activity,
         left_out,

@@ -35,7 +35,7 @@ def reconcile(
     submissions: Iterable[Submission],
     charges: Iterable[Charge],
     pods: Collection[str] = (),
-    registrants: Collection[str] = (),
+    registrations: Collection[tuple[str, str]] = (),
     span: Span = EVERY_HOUR,
     log: Log | None = None,
     left_out: LeftOut = NOTHING_LEFT_OUT,
@@ -48,17 +48,18 @@ def reconcile(
         charges: All that AWS charged, also outside the span: a sign of another pod counts in whichever hour it is. A
             call that was repeated counts once.
         pods: The uids of pods that have no records any more, or never had: a charge of theirs is no stranger's.
-        registrants: The sessions under which pods have registered: more of them than pods are a sign of another pod.
+        registrations: The sessions under which pods have registered, with account and Region: more sessions than pods
+            are a sign of another pod.
         span: The hours to return slots of.
         log: When AWS's log has events, by place; without it no absence means anything.
         left_out: Pairs, and charges of other pods, that were found before and are not among these.
         failed: Calls of which the log does not show whether AWS charged them: a record in doubt may be one of them.
     """
-    pairing = _Pairing(list(submissions), _distinct(charges), pods, left_out)
+    pairing = _Pairing(list(submissions), _distinct(charges), pods, registrations, left_out)
     pairing.pair_by_identifier()
     pairing.pair_by_token()
     pairing.pair_by_pod()
-    pairing.pair_the_only_ones(registrants)
+    pairing.pair_the_only_ones()
     return pairing.conclude(span, log or {}, failed)
 
 
@@ -66,14 +67,24 @@ class _Pairing:
     """The records and charges that are not paired yet, and the slots that are."""
 
     def __init__(
-        self, submissions: list[Submission], charges: list[Charge], pods: Collection[str], left_out: LeftOut
+        self,
+        submissions: list[Submission],
+        charges: list[Charge],
+        pods: Collection[str],
+        registrations: Collection[tuple[str, str]],
+        left_out: LeftOut,
     ) -> None:
         self._left_out = left_out
+        self._registrations = registrations
+        self._origins = {(charge.session, charge.account_region) for charge in charges}.union(left_out.origins)
         self._submissions = dict.fromkeys(submissions)
         self._charges = dict.fromkeys(charges)
         self._all_submissions = submissions
-        self._all_charges = charges
         self._pods = {submission.pod for submission in submissions}.union(pods)
+        self._places: dict[tuple[str, str], set[str]] = defaultdict(set)
+        """Where the records of each ledger and pod are charged, as far as the log proves."""
+        for ledger, pod, place in left_out.places:
+            self._places[ledger, pod].add(place)
         self._slots: list[Slot] = []
         self._notes: dict[Submission | Charge, str] = {}
 
@@ -87,7 +98,7 @@ class _Pairing:
                 continue
             found = by_id.get(submission.metering_record_id, [])
             for charge in sorted(found, key=lambda each: not _same_usage(submission, each))[:1]:
-                self._pair(submission, charge)
+                self._pair(submission, charge, proven=True)
 
     def pair_by_token(self) -> None:
         """Pair what has the same client token: each record has one of its own."""
@@ -95,7 +106,7 @@ class _Pairing:
         for submission in list(self._submissions):
             found = by_token.get(submission.client_token)
             if found is not None:
-                self._pair(submission, found)
+                self._pair(submission, found, proven=True)
 
     def pair_by_pod(self) -> None:
         """Pair what is in the same slot of the same pod: AWS never takes a second record there."""
@@ -107,9 +118,9 @@ class _Pairing:
         for submission in list(self._submissions):
             found = by_slot.get((submission.pod, submission.dimension, submission.hour))
             if found is not None:
-                self._pair(submission, found)
+                self._pair(submission, found, proven=True)
 
-    def pair_the_only_ones(self, registrants: Collection[str]) -> None:
+    def pair_the_only_ones(self) -> None:
         """Pair records that may have been taken with charges that no other pod can have made.
 
         That is so when each is the only one of its slot, and these pairs leave no charge of unknown origin over: one
@@ -129,11 +140,8 @@ class _Pairing:
             for slot, found in unknown.items()
             if len(found) == 1 and len(open_ended[slot]) == 1 and _may_be(open_ended[slot][0], found[0])
         ]
-        origins = {(charge.session, charge.account_region) for charge in self._all_charges}.union(
-            self._left_out.origins
-        )
-        places = {place for session, place in origins if not self._is_strange(session)}
-        nameless = {session for session in registrants if not names_some_pod(session)}
+        places = {place for session, place in self._origins if not self._is_strange(session)}
+        nameless = {session for session, _ in self._registrations if not names_some_pod(session)}
         # An undescribed charge may be of any pod, like one that no record is.
         hidden = any(
             call.metering_record_id is not None and self._pod_of(call) is None and not self._is_foreign(call)
@@ -142,7 +150,7 @@ class _Pairing:
         alone = len(places) <= 1 and len(nameless) <= len(self._pods) and not hidden
         if alone and not self._left_out.unknown and len(pairs) == sum(map(len, unknown.values())):
             for submission, charge in pairs:
-                self._pair(submission, charge)
+                self._pair(submission, charge, proven=False)
             return
         for submission, charge in pairs:
             self._notes[submission] = f"perhaps {charge.metering_record_id}, which may be another pod's"
@@ -153,7 +161,7 @@ class _Pairing:
         foreign = [charge for charge in self._charges if self._is_foreign(charge)]
         for charge in foreign:
             del self._charges[charge]
-        places = self._places()
+        named = self._places_of_sessions()
         open_slots = {(charge.dimension, charge.hour) for charge in self._charges}
         failures: dict[tuple[str, datetime], list[FailedCall]] = defaultdict(list)
         for call in failed:
@@ -164,7 +172,8 @@ class _Pairing:
                 calls = failures[submission.dimension, submission.hour]
                 error = next((call.error for call in calls if self._is_of(call, submission)), None)
                 hidden = [call for call in self._left_out.undescribed if self._may_be_from(call.session, submission)]
-                verdict, note = _judge_absence(submission, places[submission.ledger], log, hidden, error)
+                places = self._places[submission.ledger, submission.pod] | named[submission.pod]
+                verdict, note = _judge_absence(submission, places, log, hidden, error)
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
         first = self._left_out.first_hour or min((each.hour for each in self._all_submissions), default=None)
         for charge in self._charges:
@@ -179,21 +188,22 @@ class _Pairing:
             self._left_out.undescribed_events,
         )
 
-    def _places(self) -> dict[str, set[str]]:
-        """Return where the records of each ledger are charged, as far as the log shows."""
+    def _places_of_sessions(self) -> dict[str, set[str]]:
+        """Return where sessions that name a pod were charged, or have registered, by pod."""
         found: dict[str, set[str]] = defaultdict(set)
-        for ledger, place in self._left_out.places:
-            found[ledger].add(place)
-        for slot in self._slots:
-            if slot.submission is not None and slot.charge is not None:
-                found[slot.submission.ledger].add(slot.charge.account_region)
+        for session, place in self._origins.union(self._registrations):
+            pod = None if session is None else pod_named(session, self._pods)
+            if pod is not None:
+                found[pod].add(place)
         return found
 
-    def _pair(self, submission: Submission, charge: Charge) -> None:
+    def _pair(self, submission: Submission, charge: Charge, *, proven: bool) -> None:
         del self._submissions[submission]
         # Two records that name one charge: the first has it, the second finds nothing.
         if charge in self._charges:
             del self._charges[charge]
+            if proven:
+                self._places[submission.ledger, submission.pod].add(charge.account_region)
             verdict, note = _judge_pair(submission, charge)
             self._slots.append(Slot(verdict, submission, charge, note))
         else:
@@ -302,7 +312,7 @@ def _judge_absence(
     """
     words = "in doubt, and not in these files"
     if len(places) != 1:
-        why = "which show no record of this ledger" if not places else "which show this ledger's records in two places"
+        why = "which do not show where its pod ran" if not places else "which show its pod in two places"
         return Verdict.MISSING_IN_AWS, f"{words}, {why}"
     (place,) = places
     activity, calls = log.get(place), [call for call in undescribed if call.account_region == place]

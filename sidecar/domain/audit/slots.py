@@ -148,8 +148,8 @@ class LeftOut:
     """The session, and the account and Region, of all charges."""
     unknown: int = 0
     """Charges that no record here can be, and that name no other pod: they may be of any."""
-    places: Collection[tuple[str, str]] = ()
-    """The ledger, and the account and Region, of all matched records."""
+    places: Collection[tuple[str, str, str]] = ()
+    """The ledger, the pod, and the account and Region, of all matched records."""
     first_hour: datetime | None = None
     """The hour of the first record of all."""
     of_other_pods: int = 0

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.domain.audit.coverage import Activity
 from sidecar.domain.audit.matching import reconcile
 from sidecar.domain.audit.slots import Charge, Reconciliation, Span, Submission, Verdict
 from sidecar.domain.metering.records import RecordStatus
@@ -142,6 +143,37 @@ def test_charge_of_another_place_settles_nothing() -> None:
     assert Verdict.SETTLED in reconcile([known, DOUBTED], [charged, near, stranger]).counts
 
 
+HERE, THERE = "111122223333 us-east-1", "111122223333 eu-west-1"
+TRIED = replace(DOUBTED, sealed_at=NEXT, attempted_at=NEXT)
+COVERING = Activity(HOUR, NEXT + timedelta(hours=1), {HOUR, NEXT})
+EARLIER = replace(TAKEN, id="rec-0", hour=HOUR - timedelta(hours=1), client_token="token-0", metering_record_id="mr-0")
+CHARGED = replace(CHARGE, metering_record_id="mr-0", hour=EARLIER.hour, account_region=HERE)
+
+
+@pytest.mark.parametrize(
+    ("records", "charges", "registrations", "note"),
+    [
+        ([EARLIER], [CHARGED], [], "show no charge"),
+        ([replace(EARLIER, pod=OTHER_POD)], [CHARGED], [], "do not show where its pod ran"),
+        ([replace(EARLIER, ledger="copy.db")], [CHARGED], [], "do not show where its pod ran"),
+        ([], [replace(CHARGED, session=POD)], [], "show no charge"),
+        ([], [replace(CHARGED, session=POD)], [(POD, THERE)], "show its pod in two places"),
+        ([], [], [(POD, HERE)], "show no charge"),
+        ([], [], [(OTHER_POD, HERE), (ANYBODY, HERE)], "do not show where its pod ran"),
+        ([], [], [], "do not show where its pod ran"),
+    ],
+    ids=["its record", "other pod", "other ledger", "its charge", "two places", "registered", "another's", "nothing"],
+)
+def test_absence_is_judged_where_the_pod_ran(
+    records: list[Submission], charges: list[Charge], registrations: list[tuple[str, str]], note: str
+) -> None:
+    """A restored volume may be in another Region than the pod of a record in doubt: the log there proves nothing."""
+    found = reconcile([TRIED, *records], charges, [POD, OTHER_POD], registrations, log={HERE: COVERING})
+    (doubt,) = [slot for slot in found.slots if slot.submission == TRIED]
+    assert ("show no charge" in note) == (doubt.verdict is Verdict.NOT_CHARGED)
+    assert note in doubt.note
+
+
 @pytest.mark.parametrize(
     ("span", "hours"),
     [
@@ -193,9 +225,10 @@ def test_pod_without_records_is_no_stranger() -> None:
 )
 def test_more_registrations_are_a_sign(registrants: list[str], verdict: str) -> None:
     """More nameless sessions that registered than there are pods mean another pod, which may have made the charge."""
-    assert verdict in verdicts(reconcile([DOUBTED], [CHARGE], registrants=registrants))
+    registrations = [(session, "111122223333 eu-west-1") for session in registrants]
+    assert verdict in verdicts(reconcile([DOUBTED], [CHARGE], registrations=registrations))
     # Two pods have had this ledger: so two sessions tell of no third one.
-    assert ["settled"] == verdicts(reconcile([DOUBTED], [CHARGE], pods=[OTHER_POD], registrants=registrants))
+    assert ["settled"] == verdicts(reconcile([DOUBTED], [CHARGE], pods=[OTHER_POD], registrations=registrations))
 
 
 def test_old_charge_is_told_apart() -> None:

@@ -58,8 +58,8 @@ class Trail:
     """Called with each call of which nothing shows whether AWS charged it."""
     take_undescribed: Callable[[UndescribedCall], None]
     """Called with each call that may have been charged, and of which nothing shows what it reports."""
-    registrations: dict[str, str | None] = field(default_factory=dict)
-    """The RegisterUsage calls that were answered: the session of each, by its request id."""
+    registrations: dict[str, tuple[str | None, str]] = field(default_factory=dict)
+    """The RegisterUsage calls that were answered: session, and account and Region, by request id."""
     files: int = 0
     events: int = 0
     """Of every service."""
@@ -107,7 +107,7 @@ class Trail:
             return
         match event.get("eventName"):
             case "RegisterUsage" if asked.get("productCode") is not None:
-                self.registrations[str(event.get("requestID") or event.get("eventID"))] = _session(event)
+                self.registrations[str(event.get("requestID") or event.get("eventID"))] = (_session(event), place)
             case "MeterUsage":
                 if _is_cut(asked) or answered.get("omitted"):
                     self._note_undescribed(event, place, answered.get("meteringRecordId"))
