@@ -157,15 +157,13 @@ def test_uncovered_doubt_stays(
         metered(5, TWELVE, None) | {"errorCode": "InternalServiceErrorException"},
         metered(5, ELEVEN, None, clientToken="another") | {"errorCode": "InternalServiceErrorException"},
         metered(5, ELEVEN, None, dryRun=True) | {"errorCode": "InternalServiceErrorException"},
-        FAILED | {"additionalEventData": {"identity": "11111111-2222-3333-4444-555555555555"}},
         UNKNOWN | {"eventTime": "2026-11-23T14:20:00Z"},
         UNKNOWN | {"errorCode": "ThrottlingException"},
         CUT | {"responseElements": {"meteringRecordId": "mr-1"}},
-        CUT | {"additionalEventData": {"identity": "11111111-2222-3333-4444-555555555555"}},
     ],
     ids=[
-        *("refused", "other quantity", "other hour", "other token", "dry run", "other pod", "later"),
-        *("unknown, refused", "known receipt", "undescribed, of another pod"),
+        *("refused", "other quantity", "other hour", "other token", "dry run", "later", "unknown, refused"),
+        "known receipt",
     ],
 )
 def test_other_failure_leaves_no_doubt(
@@ -201,6 +199,37 @@ def test_cut_call_is_a_sign_of_another_pod(books: Books, capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     assert "perhaps mr-aws, which may be another pod's" in shown
     assert "Not compared: 1 call that the files do not describe." in shown
+
+
+OTHER_POD, TASK = "11111111-2222-3333-4444-555555555555", "0123456789abcdef0123456789abcdef"
+STRANGERS = [metered(5, ELEVEN, "mr-9"), FAILED, CUT]
+"""A charge, a failed call and an undescribed one that are like the record in doubt."""
+
+
+@pytest.mark.parametrize("call", STRANGERS, ids=["charge", "failed", "undescribed"])
+@pytest.mark.parametrize("named", [True, False])
+def test_stranger_may_be_the_pod_itself(
+    books: Books, capsys: pytest.CaptureFixture[str], call: dict[str, Any], *, named: bool
+) -> None:
+    """Another pod's like call keeps a record in doubt, unless the log shows that its own pod's session is the pod's."""
+    known = EARLY | BY_POD if named else EARLY
+    stranger = call | {"additionalEventData": {"identity": OTHER_POD}}
+    code = reconcile(books, "--settle-not-charged", "--json", events=[known, *COVERING[1:], stranger])
+    document = found(capsys)
+    (slot,) = [slot for slot in document["slots"] if slot["record"] == IN_DOUBT]
+    assert (0, "not-charged", 1) if named else (1, "missing-in-aws", 0) == (code, slot["verdict"], books.count("audit"))
+    assert document["of_other_pods"] == (call is STRANGERS[0])
+
+
+@pytest.mark.parametrize("charged", [True, False])
+def test_receipt_shows_whose_a_session_is(books: Books, capsys: pytest.CaptureFixture[str], *, charged: bool) -> None:
+    """A session that looks like another pod's is this pod's, if a record of this pod was charged under it."""
+    by_task = {"additionalEventData": {"identity": TASK}}
+    events = [EARLY | by_task, *COVERING[1:], (DOUBTED if charged else FAILED) | by_task]
+    assert (0 if charged else 1) == reconcile(books, "--settle-not-charged", "--json", events=events)
+    document = found(capsys)
+    (slot,) = [slot for slot in document["slots"] if slot["record"] == IN_DOUBT]
+    assert ("settled" if charged else "missing-in-aws", 0) == (slot["verdict"], document["of_other_pods"])
 
 
 def test_uncharged_doubt_is_told(books: Books, capsys: pytest.CaptureFixture[str]) -> None:

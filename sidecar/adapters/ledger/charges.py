@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sidecar.adapters.ledger.auditing import SUBMISSION_COLUMNS, read_submission, submission_rows
 from sidecar.domain.audit.matching import judge_charge, judge_record
-from sidecar.domain.audit.sessions import names_some_pod, pod_named
+from sidecar.domain.audit.sessions import Sessions
 from sidecar.domain.audit.slots import (
     Charge,
     FailedCall,
@@ -63,7 +63,6 @@ _SINGLE = (
     "CREATE INDEX charge_token ON charge (client_token)",
     "CREATE INDEX charge_slot ON charge (name, hour)",
     "CREATE INDEX submission_token ON submission (client_token)",
-    "CREATE INDEX submission_slot ON submission (name, hour)",
     """
     CREATE TABLE single_submission AS SELECT * FROM submission WHERE NOT is_open(status, reason)
         AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.metering_record_id = submission.metering_record_id)
@@ -109,11 +108,17 @@ _PAIRS = """
 """What has one receipt, and agrees. A receipt that stands for two charges or two records is for the comparison."""
 _PAIRED = "FROM pair JOIN charge ON position = pair.charge JOIN submission ON number = pair.submission"
 _MATCHED = f"INSERT INTO matched SELECT submission.*, charge.client_token, session, event_id, account_region {_PAIRED}"
-_STRANGERS = """
-    FROM charge WHERE session IN (SELECT session FROM stranger)
-        AND metering_record_id NOT IN (SELECT metering_record_id FROM submission WHERE metering_record_id IS NOT NULL)
-        AND ifnull(client_token NOT IN (SELECT client_token FROM submission), 1)
+_PROVEN = """
+    SELECT session, uid FROM stranger JOIN charge USING (session) JOIN submission USING (metering_record_id)
+    UNION SELECT session, uid FROM stranger JOIN charge USING (session) JOIN submission USING (client_token)
 """
+_STRANGERS = """
+    FROM charge WHERE session IN (SELECT session FROM stranger) AND NOT EXISTS (
+        SELECT 1 FROM submission WHERE is_open(status, reason) AND submission.name = charge.name
+            AND submission.hour = charge.hour AND submission.quantity = charge.quantity
+    )
+"""
+"""A charge that is like an open record may be that record, whatever its session is named."""
 _IN_SPAN = "hour >= ifnull(?, hour) AND hour < ifnull(?, hour + 1)"
 
 
@@ -207,6 +212,7 @@ class ChargeTable:
             keep: Keep the matched slots for `matched`.
         """
         undescribed = self.identify()
+        proven = self._name_sessions(pods)
         rows = self._connection.execute
         rows(_PAIRS)
         (first,) = rows("SELECT min(hour) FROM submission").fetchone()
@@ -225,27 +231,38 @@ class ChargeTable:
             rows(_MATCHED)
         rows("DELETE FROM charge WHERE position IN (SELECT charge FROM pair)")
         rows("DELETE FROM submission WHERE number IN (SELECT submission FROM pair)")
-        of_other_pods = self._drop_strangers(pods, span)
+        of_other_pods = self._drop_strangers(span)
         unknown = self._part_singles(span, counts)
         return replace(
             undescribed,
             tallies=counts.tallies(),
             origins=origins.union(map(tuple, rows("SELECT DISTINCT session, account_region FROM single_charge"))),
             unknown=unknown,
+            sessions=proven,
             places=frozenset(places),
             first_hour=self._first_hour,
             of_other_pods=of_other_pods,
         )
 
-    def _drop_strangers(self, pods: Collection[str], span: Span) -> int:
-        """Remove the charges of other pods, and note which pod each other session names; return their number."""
-        sessions = [
-            session for (session,) in self._connection.execute("SELECT DISTINCT session FROM charge") if session
-        ]
-        named = {session: pod_named(session, pods) for session in sessions}
-        strangers = [(each,) for each, pod in named.items() if pod is None and names_some_pod(each)]
-        self._connection.executemany("INSERT INTO stranger VALUES (?)", strangers)
-        self._connection.executemany("INSERT INTO named VALUES (?, ?)", [each for each in named.items() if each[1]])
+    def _name_sessions(self, pods: Collection[str]) -> list[tuple[str, str]]:
+        """Note which sessions are of a pod and which are strange; return what only receipts and tokens prove."""
+        rows = self._connection.execute
+        names = [name for (name,) in rows("SELECT DISTINCT session FROM charge WHERE session IS NOT NULL")]
+        named = Sessions(pods, ())
+        strange = [(name,) for name in names if named.is_strange(name)]
+        self._connection.executemany("INSERT INTO stranger VALUES (?)", strange)
+        proven = [(name, pod) for name, pod in rows(_PROVEN)] if strange else []
+        sessions = Sessions(pods, proven)
+        rows("DELETE FROM stranger")
+        strange = [(name,) for name in names if sessions.is_strange(name)]
+        self._connection.executemany("INSERT INTO stranger VALUES (?)", strange)
+        known = [(name, pod) for name in names if (pod := sessions.pod_of(name)) is not None]
+        self._connection.executemany("INSERT INTO named VALUES (?, ?)", known)
+        return proven
+
+    def _drop_strangers(self, span: Span) -> int:
+        """Remove the charges of other pods that are like no open record, and return their number."""
+        self._connection.execute("CREATE INDEX submission_slot ON submission (name, hour)")
         (count,) = self._connection.execute(f"SELECT count(*) {_STRANGERS} AND {_IN_SPAN}", _edges(span)).fetchone()
         self._connection.execute(f"DELETE {_STRANGERS}")
         return int(count)

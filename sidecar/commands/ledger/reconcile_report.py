@@ -152,8 +152,8 @@ def _warning(found: Reconciliation, trail: Trail) -> str:
         )
     return (
         "AWS did not take a record in doubt only if the files are complete for its hour and the 6 hours after it, and "
-        "its note names no failed call. Only then, or if AWS Marketplace's usage report lacks it, bill it with `ledger "
-        "resolve ... carry`; otherwise the buyer could be charged twice."
+        "its note names no charge or call. Only then, or if AWS Marketplace's usage report lacks it, bill it with "
+        "`ledger resolve ... carry`; otherwise the buyer could be charged twice."
     )
 
 

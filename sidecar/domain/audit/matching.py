@@ -5,12 +5,12 @@ names, or when the log shows no sign of another pod.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
 from sidecar.domain import timestamps
 from sidecar.domain.audit.coverage import Log, gap
-from sidecar.domain.audit.sessions import names_some_pod, pod_named
+from sidecar.domain.audit.sessions import Sessions, names_some_pod, pod_named
 from sidecar.domain.audit.slots import (
     EVERY_HOUR,
     NOTHING_LEFT_OUT,
@@ -81,10 +81,17 @@ class _Pairing:
         self._charges = dict.fromkeys(charges)
         self._all_submissions = submissions
         self._pods = {submission.pod for submission in submissions}.union(pods)
+        self._sessions = Sessions(self._pods, [*_proven(submissions, charges), *left_out.sessions])
         self._places: dict[tuple[str, str], set[str]] = defaultdict(set)
         """Where the records of each ledger and pod are charged, as far as the log proves."""
         for ledger, pod, place in left_out.places:
             self._places[ledger, pod].add(place)
+        self._named: dict[str, set[str]] = defaultdict(set)
+        """Where sessions that are named after a pod were charged, or have registered, by pod."""
+        for session, place in self._origins.union(registrations):
+            named = None if session is None else pod_named(session, self._pods)
+            if named is not None:
+                self._named[named].add(place)
         self._slots: list[Slot] = []
         self._notes: dict[Submission | Charge, str] = {}
 
@@ -113,7 +120,7 @@ class _Pairing:
         by_slot = {
             (pod, charge.dimension, charge.hour): charge
             for charge in self._charges
-            if (pod := self._pod_of(charge)) is not None
+            if (pod := self._sessions.pod_of(charge.session)) is not None
         }
         for submission in list(self._submissions):
             found = by_slot.get((submission.pod, submission.dimension, submission.hour))
@@ -129,7 +136,7 @@ class _Pairing:
         """
         unknown: dict[tuple[str, datetime], list[Charge]] = defaultdict(list)
         for charge in self._charges:
-            if not self._is_foreign(charge):
+            if not self._sessions.is_strange(charge.session):
                 unknown[charge.dimension, charge.hour].append(charge)
         open_ended: dict[tuple[str, datetime], list[Submission]] = defaultdict(list)
         for submission in self._submissions:
@@ -140,12 +147,13 @@ class _Pairing:
             for slot, found in unknown.items()
             if len(found) == 1 and len(open_ended[slot]) == 1 and _may_be(open_ended[slot][0], found[0])
         ]
-        places = {place for session, place in self._origins if not self._is_strange(session)}
+        places = {place for session, place in self._origins if not self._sessions.is_strange(session)}
         nameless = {session for session, _ in self._registrations if not names_some_pod(session)}
         # An undescribed charge may be of any pod, like one that no record is.
         hidden = any(
-            call.metering_record_id is not None and self._pod_of(call) is None and not self._is_foreign(call)
+            call.metering_record_id is not None and self._sessions.pod_of(call.session) is None
             for call in self._left_out.undescribed
+            if not self._sessions.is_strange(call.session)
         )
         alone = len(places) <= 1 and len(nameless) <= len(self._pods) and not hidden
         if alone and not self._left_out.unknown and len(pairs) == sum(map(len, unknown.values())):
@@ -158,22 +166,22 @@ class _Pairing:
 
     def conclude(self, span: Span, log: Log, failed: Iterable[FailedCall]) -> Reconciliation:
         """Judge what has no counterpart, and return what is in the span; a pair is as soon as one side is."""
-        foreign = [charge for charge in self._charges if self._is_foreign(charge)]
+        foreign = [charge for charge in self._charges if self._sessions.is_strange(charge.session)]
         for charge in foreign:
             del self._charges[charge]
-        named = self._places_of_sessions()
         open_slots = {(charge.dimension, charge.hour) for charge in self._charges}
-        failures: dict[tuple[str, datetime], list[FailedCall]] = defaultdict(list)
-        for call in failed:
-            failures[call.dimension, call.hour].append(call)
+        likely: dict[tuple[str, datetime], list[FailedCall | Charge]] = defaultdict(list)
+        signs: list[FailedCall | Charge] = [*failed, *foreign]
+        for sign in signs:
+            likely[sign.dimension, sign.hour].append(sign)
         for submission in self._submissions:
             verdict, note = judge_record(submission)
             if submission.in_doubt and (submission.dimension, submission.hour) not in open_slots:
-                calls = failures[submission.dimension, submission.hour]
-                error = next((call.error for call in calls if self._is_of(call, submission)), None)
-                hidden = [call for call in self._left_out.undescribed if self._may_be_from(call.session, submission)]
-                places = self._places[submission.ledger, submission.pod] | named[submission.pod]
-                verdict, note = _judge_absence(submission, places, log, hidden, error)
+                calls = likely[submission.dimension, submission.hour]
+                call = next((call for call in calls if self._may_be(call, submission)), None)
+                hidden = [call for call in self._left_out.undescribed if self._may_be_of(call.session, submission.pod)]
+                places = self._places[submission.ledger, submission.pod] | self._named[submission.pod]
+                verdict, note = _judge_absence(submission, places, log, hidden, call)
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
         first = self._left_out.first_hour or min((each.hour for each in self._all_submissions), default=None)
         for charge in self._charges:
@@ -188,15 +196,6 @@ class _Pairing:
             self._left_out.undescribed_events,
         )
 
-    def _places_of_sessions(self) -> dict[str, set[str]]:
-        """Return where sessions that name a pod were charged, or have registered, by pod."""
-        found: dict[str, set[str]] = defaultdict(set)
-        for session, place in self._origins.union(self._registrations):
-            pod = None if session is None else pod_named(session, self._pods)
-            if pod is not None:
-                found[pod].add(place)
-        return found
-
     def _pair(self, submission: Submission, charge: Charge, *, proven: bool) -> None:
         del self._submissions[submission]
         # Two records that name one charge: the first has it, the second finds nothing.
@@ -210,28 +209,34 @@ class _Pairing:
             note = f"AWS's {charge.metering_record_id} is another record's"
             self._slots.append(Slot(Verdict.MISSING_IN_AWS, submission, None, note))
 
-    def _is_of(self, call: FailedCall, submission: Submission) -> bool:
-        """Return whether a failed call may have been a record's."""
+    def _may_be(self, call: FailedCall | Charge, submission: Submission) -> bool:
+        """Return whether a failed call, or a charge of a strange session, may be a record in the same slot."""
         if call.quantity != submission.quantity or call.client_token not in {None, submission.client_token}:
             return False
-        return self._may_be_from(call.session, submission)
+        return self._may_be_of(call.session, submission.pod)
 
-    def _may_be_from(self, session: str | None, submission: Submission) -> bool:
-        """Return whether a session may be of a record's pod."""
-        pod = None if session is None else pod_named(session, self._pods)
-        return pod == submission.pod if pod is not None else not self._is_strange(session)
+    def _may_be_of(self, session: str | None, pod: str) -> bool:
+        """Return whether a session may be of a pod.
 
-    def _pod_of(self, charge: Charge | UndescribedCall) -> str | None:
-        """Return the pod that a charge names, if it is one of ours."""
-        return None if charge.session is None else pod_named(charge.session, self._pods)
+        A strange one may: the name of a pod's session need not be the pod's. It is not if the log shows that this pod's
+        sessions are named after it.
+        """
+        if self._sessions.is_strange(session):
+            return not self._named[pod]
+        return self._sessions.may_be_of(session, pod)
 
-    def _is_strange(self, session: str | None) -> bool:
-        """Return whether a session names a pod, and none of ours."""
-        return session is not None and pod_named(session, self._pods) is None and names_some_pod(session)
 
-    def _is_foreign(self, charge: Charge | UndescribedCall) -> bool:
-        """Return whether a charge names a pod, and none of ours."""
-        return self._is_strange(charge.session)
+def _proven(submissions: Iterable[Submission], charges: Iterable[Charge]) -> Iterator[tuple[str | None, str]]:
+    """Yield the session of each charge that a receipt or a client token shows to be a record's, with its pod."""
+    pods: dict[str | None, set[str]] = defaultdict(set)
+    for submission in submissions:
+        for key in (submission.metering_record_id, submission.client_token):
+            pods[key].add(submission.pod)
+    pods.pop(None, None)
+    for charge in charges:
+        for key in (charge.metering_record_id, charge.client_token):
+            for pod in pods.get(key, ()):
+                yield charge.session, pod
 
 
 def _distinct(charges: Iterable[Charge]) -> list[Charge]:
@@ -303,12 +308,12 @@ def _judge_absence(
     places: Collection[str],
     log: Log,
     undescribed: Collection[UndescribedCall],
-    error: str | None,
+    call: FailedCall | Charge | None,
 ) -> tuple[Verdict, str]:
     """Judge a record in doubt of which the log shows no charge.
 
-    It was not charged if the log covers it, and shows no call of it whose `error` leaves that open. Each of the
-    `undescribed` calls may be a call of it.
+    It was not charged if the log covers it, and shows no `call` that may be it. Each of the `undescribed` calls may be
+    it, too.
     """
     words = "in doubt, and not in these files"
     if len(places) != 1:
@@ -319,9 +324,15 @@ def _judge_absence(
     missing = "they have no times" if activity is None else gap(submission, activity, calls)
     if missing is not None:
         return Verdict.MISSING_IN_AWS, f"{words}, which do not cover its time: {missing}"
-    if error is not None:
-        why = f"the files show a call of it that failed with {error}, and AWS may have charged it all the same"
-        return Verdict.MISSING_IN_AWS, f"in doubt; {why}"
+    match call:
+        case FailedCall(error=error):
+            why = f"the files show a call of it that failed with {error}, and AWS may have charged it all the same"
+            return Verdict.MISSING_IN_AWS, f"in doubt; {why}"
+        case Charge(metering_record_id=receipt):
+            why = f"perhaps {receipt}, of a session that may be this pod's (--also takes the ledgers of other pods)"
+            return Verdict.MISSING_IN_AWS, f"in doubt; {why}"
+        case None:
+            pass
     return Verdict.NOT_CHARGED, "in doubt; the files cover its whole time and show no charge"
 
 

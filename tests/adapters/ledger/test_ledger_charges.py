@@ -14,13 +14,24 @@ from sidecar.adapters.ledger.auditing import SUBMISSION_COLUMNS
 from sidecar.adapters.ledger.charges import ChargeTable
 from sidecar.domain.audit.coverage import Activity
 from sidecar.domain.audit.matching import reconcile
-from sidecar.domain.audit.slots import EVERY_HOUR, Charge, Reconciliation, Span, Tally, UndescribedCall, Verdict
+from sidecar.domain.audit.slots import (
+    EVERY_HOUR,
+    Charge,
+    FailedCall,
+    Reconciliation,
+    Span,
+    Tally,
+    UndescribedCall,
+    Verdict,
+)
 from sidecar.domain.metering.hours import hour_of, to_micros
 from sidecar.domain.metering.records import RecordStatus
 
 HOUR = datetime(2026, 11, 23, 10, tzinfo=UTC)
 PODS = ("6f0c1c3e-5f0b-4c53-9f0a-0b6d5c2f7a11", "22222222-2222-3333-4444-555555555555")
 STRANGER = "11111111-2222-3333-4444-555555555555"
+TASK = "0123456789abcdef0123456789abcdef"
+SESSIONS = [None, *PODS, STRANGER, TASK, "botocore-session-1"]
 REASONS = {"unbilled": "in-doubt: 1 attempts"}
 
 ROWS = st.lists(
@@ -44,7 +55,7 @@ CHARGES = st.lists(
         hour=st.integers(0, 2).map(lambda number: HOUR + timedelta(hours=number)),
         quantity=st.sampled_from([1_000_000, 2_500_000]),
         client_token=st.sampled_from([None, "token-0", "token-1", "token-9"]),
-        session=st.sampled_from([None, *PODS, STRANGER, "botocore-session-1"]),
+        session=st.sampled_from(SESSIONS),
         event_id=st.just("event"),
         account_region=st.sampled_from(["1 us-east-1", "1 eu-west-1"]),
     ),
@@ -54,10 +65,22 @@ CUT_CALLS = st.lists(
     st.builds(
         UndescribedCall,
         metering_record_id=st.sampled_from([None, "mr-1", "mr-2", "mr-9"]),
-        session=st.sampled_from([None, *PODS, STRANGER, "botocore-session-1"]),
+        session=st.sampled_from(SESSIONS),
         event_id=st.just("event"),
         account_region=st.sampled_from(["1 us-east-1", "1 eu-west-1"]),
         hour=st.integers(0, 2).map(lambda number: HOUR + timedelta(hours=number)),
+    ),
+    max_size=2,
+)
+FAILED_CALLS = st.lists(
+    st.builds(
+        FailedCall,
+        error=st.just("InternalFailure"),
+        dimension=st.just("requests"),
+        hour=st.integers(0, 2).map(lambda number: HOUR + timedelta(hours=number)),
+        quantity=st.sampled_from([1_000_000, 2_500_000]),
+        client_token=st.sampled_from([None, "token-0", "token-9"]),
+        session=st.sampled_from(SESSIONS),
     ),
     max_size=2,
 )
@@ -65,14 +88,19 @@ SPANS = st.sampled_from([EVERY_HOUR, Span(HOUR + timedelta(hours=1)), Span(None,
 
 
 def filled(
-    rows: Sequence[dict[str, object]], charges: Sequence[Charge], undescribed: Sequence[UndescribedCall] = ()
+    rows: Sequence[dict[str, object]],
+    charges: Sequence[Charge],
+    undescribed: Sequence[UndescribedCall] = (),
+    failed: Sequence[FailedCall] = (),
 ) -> ChargeTable:
-    """Return a table with these records and charges, and calls that are not described."""
+    """Return a table with these records and charges, and calls that may be charges."""
     table = ChargeTable()
     for charge in charges:
         table.add(charge)
     for call in undescribed:
         table.add_undescribed(call)
+    for each in failed:
+        table.add_failed(each)
     for number, row in enumerate(rows):
         at = to_micros(HOUR) + number
         whole = {
@@ -99,18 +127,22 @@ def compared(table: ChargeTable, span: Span, *, leave_out: bool) -> Reconciliati
     left_out = table.leave_out(PODS, span, keep=True) if leave_out else table.identify()
     hours = {HOUR + timedelta(hours=number) for number in range(-1, 4)}
     log = {place: Activity(min(hours), max(hours), hours) for place in ("1 us-east-1", "1 eu-west-1")}
-    return reconcile(table.submissions(), table.charges(), PODS, (), span, log, left_out)
+    return reconcile(table.submissions(), table.charges(), PODS, (), span, log, left_out, table.failed_calls())
 
 
-@given(rows=ROWS, charges=CHARGES, cut=CUT_CALLS, span=SPANS)
+@given(rows=ROWS, charges=CHARGES, cut=CUT_CALLS, failed=FAILED_CALLS, span=SPANS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 def test_leaving_out_changes_nothing(
-    rows: list[dict[str, object]], charges: list[Charge], cut: list[UndescribedCall], span: Span
+    rows: list[dict[str, object]],
+    charges: list[Charge],
+    cut: list[UndescribedCall],
+    failed: list[FailedCall],
+    span: Span,
 ) -> None:
     """Every slot but the matched ones is the same, and these are counted with their quantities."""
-    with closing(filled(rows, charges, cut)) as table:
+    with closing(filled(rows, charges, cut, failed)) as table:
         complete = compared(table, span, leave_out=False)
-    with closing(filled(rows, charges, cut)) as table:
+    with closing(filled(rows, charges, cut, failed)) as table:
         short = compared(table, span, leave_out=True)
         parts = [list(part(span)) for part in (table.matched, table.single_records, table.single_charges)]
     for part in parts:
