@@ -3,13 +3,14 @@
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sidecar.adapters.ledger.resolving import resolve_in
+from sidecar.adapters.ledger.snapshot import reading
 from sidecar.domain.metering.outcomes import Outcome
 from tests.commands.ledgers import ACCEPTED, CARRIED, ELEVEN, IN_DOUBT, TEN, TWELVE, configured, ledger, lived, tamper
 from tests.commands.trails import CODE, deliver, metered, records
@@ -407,6 +408,30 @@ def test_other_pods_ledger_is_given(books: Books, tmp_path: Path, capsys: pytest
     assert ["mr-7"] == [each.metering_record_id for each in other.records()]
     assert [] == other.breaches()
     other.close()
+
+
+def test_ledgers_are_read_one_after_the_other(
+    books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each ledger has its own 5 seconds, however many there are: it is opened when the one before is closed."""
+    copies = [tmp_path / f"copy-{number}.db" for number in range(3)]
+    for copy in copies:
+        with closing(sqlite3.connect(books.path)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    held: list[int] = []
+
+    @contextmanager
+    def counted(path: Path) -> Iterator[sqlite3.Connection]:
+        held.append(1 + (held[-1] if held else 0))
+        with reading(path) as connection:
+            yield connection
+        held.append(held[-1] - 1)
+
+    monkeypatch.setattr("sidecar.commands.ledger.reconcile.reading", counted)
+    others = [argument for copy in copies for argument in ("--also", str(copy))]
+    reconcile(books, "--dry-run", *others, events=[HELD])
+    assert [1, 0] * 4 == held
+    assert "rec-2" in capsys.readouterr().out
 
 
 def test_many_files_are_one_log(books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

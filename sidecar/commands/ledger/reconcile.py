@@ -7,7 +7,7 @@ If a file cannot be read it settles nothing.
 
 import argparse
 from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -123,11 +123,11 @@ def _reconcile(
     paths: Iterable[Path], trail: Trail, table: ChargeTable, span: Span, *, every_slot: bool
 ) -> Reconciliation:
     """Compare the ledgers, each at one instant, with the log; with `every_slot` the table keeps the matched slots."""
-    with ExitStack() as stack:
-        opened = [(stack.enter_context(reading(path)), path) for path in paths]
-        for connection, path in opened:
+    owners: set[str] = set()
+    for path in paths:  # one after the other: each may be held for 5 seconds only
+        with reading(path) as connection:
             table.add_records(connection, path, trail.product_code)
-        owners = {uid for connection, _ in opened for uid in pods(connection)}
+            owners.update(pods(connection))
     registrations = {(session, place) for session, place in trail.registrations.values() if session is not None}
     left_out = table.leave_out(owners, span, keep=every_slot)
     return reconcile(
