@@ -1,6 +1,7 @@
 """`ledger reconcile`: what it finds, settles and refuses, on a ledger with something of everything."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -381,6 +382,23 @@ def test_charge_of_this_pod_is_never_a_strangers(tmp_path: Path, capsys: pytest.
     document = found(capsys)
     assert (1, 0) == (document["counts"]["missing-here"], document["of_other_pods"])
     books.close()
+
+
+def test_charge_of_a_dropped_record_is_no_strangers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Accepted records are dropped after 100 days: AWS's charge of one is told apart, also with older ones kept."""
+    with closing(Books(tmp_path / "ledger.db")) as books:
+        for outcome in (Outcome.REJECTED, Outcome.ACCEPTED):
+            books.take(event("5"))
+            books.pass_time(HOUR)
+            books.seal_ended()
+            books.submit_all(outcome)
+        dropped, later = metered(5, ELEVEN, "mr-2"), metered(5, TWELVE, "mr-9")
+        books.pass_time(101 * 24 * HOUR)
+        books.prune()
+        assert 1 == reconcile(books, "--json", events=[dropped, later])
+    assert ["of an hour whose records are no longer all kept here", "no record here is it"] == [
+        re.split("[;:]", slot["note"])[0] for slot in found(capsys)["slots"] if slot["record"] is None
+    ]
 
 
 def test_ledger_named_twice_is_one(books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

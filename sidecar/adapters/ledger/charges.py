@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sidecar.adapters.ledger.auditing import SUBMISSION_COLUMNS, read_submission, submission_rows
+from sidecar.adapters.ledger.pruning import records_from
 from sidecar.domain.audit.matching import judge_charge, judge_record
 from sidecar.domain.audit.sessions import Sessions
 from sidecar.domain.audit.slots import (
@@ -126,7 +127,8 @@ class ChargeTable:
     """The charges and records of one comparison."""
 
     def __init__(self) -> None:
-        self._first_hour: datetime | None = None
+        self._kept_from: datetime | None = None
+        self._horizons: list[int] = []
         self._added: list[tuple[object, ...]] = []
         self._connection = sqlite3.connect("", isolation_level=None)
         self._connection.row_factory = sqlite3.Row
@@ -197,6 +199,8 @@ class ChargeTable:
 
     def add_records(self, connection: sqlite3.Connection, path: Path, product_code: str | None) -> None:
         """Keep the records of the ledger at `path` that were made to be submitted; None is every product."""
+        horizon = records_from(connection)
+        self._horizons += [] if horizon is None else [horizon]
         marks = ", ".join("?" * len(SUBMISSION_COLUMNS))
         self._connection.executemany(
             f"INSERT INTO submission VALUES (NULL, ?, {marks})",
@@ -215,8 +219,9 @@ class ChargeTable:
         proven = self._name_sessions(pods)
         rows = self._connection.execute
         rows(_PAIRS)
-        (first,) = rows("SELECT min(hour) FROM submission").fetchone()
-        self._first_hour = None if first is None else start_of(Hour(first))
+        (first,) = rows("SELECT min(hour) FROM submission WHERE status IN ('accepted', 'carried')").fetchone()
+        first = max(self._horizons, default=first)
+        self._kept_from = None if first is None else start_of(Hour(first))
         counts = _Counts()
         for name, quantity, count in rows(
             f"SELECT name, quantity, count(*) FROM (SELECT charge.name, charge.hour, charge.quantity {_PAIRED})"
@@ -240,7 +245,7 @@ class ChargeTable:
             unknown=unknown,
             sessions=proven,
             places=frozenset(places),
-            first_hour=self._first_hour,
+            kept_from=self._kept_from,
             of_other_pods=of_other_pods,
         )
 
@@ -279,7 +284,7 @@ class ChargeTable:
             counts.add(judge_record(submission)[0], row["name"], row["slots"], submitted=taken)
         for row in self._connection.execute(grouped.format("single_charge"), _edges(span)):
             charge = _read_charge(row, row["client_token"])
-            verdict, _ = judge_charge(charge, self._first_hour)
+            verdict, _ = judge_charge(charge, self._kept_from)
             counts.add(verdict, row["name"], row["slots"], charged=charge.quantity * row["slots"])
         return int(self._connection.execute("SELECT count(*) FROM single_charge").fetchone()[0])
 
@@ -330,7 +335,7 @@ class ChargeTable:
         rows = f"SELECT * FROM single_charge WHERE {_IN_SPAN} ORDER BY rowid"
         for row in self._connection.execute(rows, _edges(span)):
             charge = _read_charge(row, row["client_token"])
-            verdict, note = judge_charge(charge, self._first_hour)
+            verdict, note = judge_charge(charge, self._kept_from)
             yield Slot(verdict, None, charge, note)
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from sidecar.adapters.ledger import checkouts, compaction, digests, series_rows
 from sidecar.adapters.ledger.conservation import proved_from
-from sidecar.adapters.ledger.store import Store
+from sidecar.adapters.ledger.store import Store, recall
 from sidecar.domain.metering.hours import SECONDS, hour_of_micros
 from sidecar.domain.metering.quantity import parse_signed
 
@@ -52,6 +52,12 @@ def values_from(connection: sqlite3.Connection) -> int:
     """Return the hour from which on the values of `unique` dimensions are all there; earlier ones may be forgotten."""
     row = connection.execute("SELECT value FROM meta WHERE key = 'values-from'").fetchone()
     return 0 if row is None else int(row["value"])
+
+
+def records_from(connection: sqlite3.Connection) -> int | None:
+    """Return the hour from which on no record was dropped; None if none was, or only by an earlier version."""
+    kept = recall(connection, "records-from")
+    return None if kept is None else int(kept)
 
 
 def _oldest_open(store: Store, before: int) -> int:
@@ -138,4 +144,7 @@ def _drop_records(store: Store, before: int) -> int:
         dropped += 1
         if dropped + shares >= _STEP:
             break
+    if dropped:
+        newest = max(row["hour"] for row in rows[:dropped])
+        _keep_horizon(store, "records-from", max(records_from(store.connection) or 0, newest + SECONDS))
     return dropped

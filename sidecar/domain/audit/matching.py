@@ -28,7 +28,9 @@ from sidecar.domain.metering.quantity import render
 from sidecar.domain.metering.records import RecordStatus
 
 _NOBODYS = "no record here is it: another ledger's, or metered past the sidecar"
-_OLD = "before the first record that is still kept here; --from leaves such hours out"
+_OLD = "of an hour whose records are no longer all kept here; --from leaves such hours out"
+_NOT_KEPT_FOREVER = frozenset({RecordStatus.ACCEPTED, RecordStatus.CARRIED})
+"""The oldest of these that is kept shows from when on all are, if the ledger does not know it."""
 
 
 def reconcile(
@@ -183,9 +185,11 @@ class _Pairing:
                 places = self._places[submission.ledger, submission.pod] | self._named[submission.pod]
                 verdict, note = _judge_absence(submission, places, log, hidden, call)
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
-        first = self._left_out.first_hour or min((each.hour for each in self._all_submissions), default=None)
+        kept_from = self._left_out.kept_from or min(
+            (each.hour for each in self._all_submissions if each.status in _NOT_KEPT_FOREVER), default=None
+        )
         for charge in self._charges:
-            verdict, note = judge_charge(charge, first)
+            verdict, note = judge_charge(charge, kept_from)
             self._slots.append(Slot(verdict, None, charge, self._notes.get(charge, note)))
         judged = [slot for slot in self._slots if any(map(span.holds, slot.hours))]
         strangers = sum(span.holds(charge.hour) for charge in foreign) + self._left_out.of_other_pods
@@ -281,9 +285,9 @@ def _judge_pair(submission: Submission, charge: Charge) -> tuple[Verdict, str]:
     return Verdict.DIFFERENT, note
 
 
-def judge_charge(charge: Charge, first: datetime | None) -> tuple[Verdict, str]:
-    """Judge a charge that no record is; `first` is the hour of the first record that is kept."""
-    return Verdict.MISSING_HERE, _NOBODYS if first is None or charge.hour >= first else _OLD
+def judge_charge(charge: Charge, kept_from: datetime | None) -> tuple[Verdict, str]:
+    """Judge a charge that no record is; `kept_from` is the hour from which on every record that AWS took is kept."""
+    return Verdict.MISSING_HERE, _NOBODYS if kept_from is None or charge.hour >= kept_from else _OLD
 
 
 def judge_record(submission: Submission) -> tuple[Verdict, str]:

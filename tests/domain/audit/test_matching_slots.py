@@ -232,10 +232,11 @@ def test_more_registrations_are_a_sign(registrants: list[str], verdict: str) -> 
 
 
 def test_old_charge_is_told_apart() -> None:
-    """A charge of before the first record that is kept is reported as that, and not taken for a bypass."""
+    """A charge of before the first record that is kept is reported as that; unbilled records are always kept."""
     old = replace(NAMED, metering_record_id="mr-0", hour=HOUR - timedelta(hours=1))
-    notes = {slot.note for slot in reconcile([TAKEN], [CHARGE, old]).slots if slot.submission is None}
-    assert {"before the first record that is still kept here; --from leaves such hours out"} == notes
+    expired = replace(EXPIRED, id="rec-0", hour=HOUR - timedelta(hours=2), client_token="token-0")
+    notes = {slot.note for slot in reconcile([expired, TAKEN], [CHARGE, old]).slots if slot.submission is None}
+    assert {"of an hour whose records are no longer all kept here; --from leaves such hours out"} == notes
 
 
 def test_likely_charge_is_told() -> None:
