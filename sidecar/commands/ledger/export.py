@@ -1,12 +1,14 @@
 """`ledger export`: every record, or every event still kept, for another program; or the whole ledger as an audit file.
 
-The columns are the members of the API; new ones are added at the end. A file is complete or unchanged. Refuses to
-overwrite the ledger, and to write to anything but a file.
+The columns are the members of the API; new ones are added at the end. A file is complete or unchanged. NDJSON is exact;
+in CSV a text that a spreadsheet would take for a formula begins with a single quote. Refuses to overwrite the ledger,
+and to write to anything but a file.
 """
 
 import argparse
 import csv
 import json
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,6 +33,11 @@ from sidecar.upstream import present
 
 RECORD_COLUMNS = tuple(member.name for member in fields(RecordView))
 """A record's members are the fields of its view."""
+
+
+_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+"""How a formula begins for a spreadsheet (OWASP, CSV Injection); the last four are full-width."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -107,4 +114,8 @@ def _events(connection: sqlite3.Connection) -> Iterator[Members]:
 
 def _cell(value: object) -> object:
     structured: tuple[type[Sequence[object]], type[dict[str, object]]] = (list, dict)
-    return json.dumps(value) if isinstance(value, structured) else value
+    if isinstance(value, structured):
+        return json.dumps(value)
+    if isinstance(value, str) and value.startswith(_FORMULA) and _NUMBER.fullmatch(value) is None:
+        return f"'{value}"  # ids and values come from the app, which may pass on what its users write
+    return value
