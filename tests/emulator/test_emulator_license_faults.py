@@ -150,7 +150,9 @@ def differences(ours: Shape, name: str, path: str) -> list[str]:
             shared = ours.members.keys() & members.keys()
             return found + [each for key in shared for each in differences(ours.members[key], members[key], key)]
         case Many():
-            return differences(ours.item, theirs["member"]["shape"], f"{path}[]")
+            same = (ours.least, ours.most) == (theirs.get("min", 0), theirs.get("max"))
+            bounds = [] if same else [f"{path}: other bounds"]
+            return bounds + differences(ours.item, theirs["member"]["shape"], f"{path}[]")
         case Text():
             pattern = "|".join(theirs["enum"]) if "enum" in theirs else theirs.get("pattern", "").strip("^$")
             same = (ours.pattern.pattern if ours.pattern else "", ours.most) == (pattern, theirs.get("max"))

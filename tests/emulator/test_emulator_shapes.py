@@ -16,8 +16,13 @@ from sidecar.emulator.protocol.shapes import REQUESTS, Flag, Instant, Many, Shap
 
 NOW_S = 1_795_428_000
 
-# What the rules check instead, because the service has an error of its own for it.
-LEFT_TO_RULES = {"UsageAllocations", "TagList", "TagKey", "TagValue"}
+# The bounds that the rules check instead, because the service has an error of its own for them.
+LEFT_TO_RULES = {
+    "UsageAllocations": {"min", "max"},
+    "TagList": {"max"},
+    "TagKey": {"min", "max", "pattern"},
+    "TagValue": {"min", "max", "pattern"},
+}
 
 
 @cache
@@ -46,15 +51,22 @@ def differences(ours: Shape, theirs: Any, path: str) -> list[str]:
         for name in ours.members.keys() & theirs.members.keys():
             found += differences(ours.members[name], theirs.members[name], f"{path}.{name}")
     elif isinstance(ours, Many):
-        if theirs.name not in LEFT_TO_RULES and ours.most != theirs.metadata.get("max"):
-            found.append(f"{path}: other bounds")
+        found += _other_bounds(ours, _bounds(theirs), path)
         found += differences(ours.item, theirs.member, f"{path}[]")
-    elif theirs.name not in LEFT_TO_RULES:
-        found += _other_bounds(ours, theirs.metadata, path)
+    else:
+        found += _other_bounds(ours, _bounds(theirs), path)
     return found
 
 
+def _bounds(theirs: Any) -> dict[str, Any]:
+    left = LEFT_TO_RULES.get(theirs.name, set())
+    return {name: bound for name, bound in theirs.metadata.items() if name not in left}
+
+
 def _other_bounds(ours: Shape, bounds: dict[str, Any], path: str) -> list[str]:
+    if isinstance(ours, Many):
+        same = (ours.least, ours.most) == (bounds.get("min", 0), bounds.get("max"))
+        return [] if same else [f"{path}: other bounds"]
     if isinstance(ours, Text):
         pattern = bounds.get("pattern", "").removeprefix("^").removesuffix("$")
         anything = pattern in ("", "[\\s\\S]+", "[\\s\\S]*")
@@ -86,6 +98,7 @@ def test_operations_and_errors_are_as_modelled() -> None:
 
 
 METER = {"ProductCode": "p", "Timestamp": NOW_S, "UsageDimension": "d"}
+RECORD = {"Timestamp": NOW_S, "Dimension": "d"}
 
 
 @pytest.mark.parametrize(
@@ -127,6 +140,8 @@ METER = {"ProductCode": "p", "Timestamp": NOW_S, "UsageDimension": "d"}
             {**METER, "UsageAllocations": [{"AllocatedUsageQuantity": 1, "Tags": [{"Key": "k"}]}]},
             "ValidationException",
         ),
+        ("MeterUsage", {**METER, "UsageAllocations": [{"Tags": []}]}, "ValidationException"),
+        ("BatchMeterUsage", {"UsageRecords": [{**RECORD, "UsageAllocations": [{"Tags": []}]}]}, "ValidationException"),
         ("MeterUsage", {"ProductCode": "p"}, "ValidationException"),
         ("RegisterUsage", {"ProductCode": "p", "PublicKeyVersion": 0}, "ValidationException"),
         ("RegisterUsage", {"ProductCode": "p", "PublicKeyVersion": 1, "Nonce": "n" * 256}, "ValidationException"),

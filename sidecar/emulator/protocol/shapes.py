@@ -1,8 +1,8 @@
 """The shapes of the four requests, and the check of a JSON value against them.
 
 Refuses to judge meaning: it knows types, lengths and patterns only. The bounds of allocations and tags are left to
-the rules, because the service has errors of its own for them. Invariant: what `check` returns holds no unknown
-member, no null and no text that cannot be written as UTF-8.
+the rules, because the service has errors of its own for them; only an empty list of tags is refused here. Invariant:
+what `check` returns holds no unknown member, no null and no text that cannot be written as UTF-8.
 """
 
 import re
@@ -77,7 +77,7 @@ ARN = re.compile(
 """The name of any of AWS's resources, the same text in every service model."""
 _TAG = Structure({"Key": Text(), "Value": Text()}, frozenset({"Key", "Value"}))
 _ALLOCATION = Structure(
-    {"AllocatedUsageQuantity": Whole(), "AllocatedUsageQuantityAsDecimal": _DECIMAL, "Tags": Many(_TAG)}
+    {"AllocatedUsageQuantity": Whole(), "AllocatedUsageQuantityAsDecimal": _DECIMAL, "Tags": Many(_TAG, least=1)}
 )
 CUSTOMER: Mapping[str, Shape] = {
     "CustomerIdentifier": Text(0, 255),
