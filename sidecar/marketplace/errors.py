@@ -108,6 +108,12 @@ class NotSent(MarketplaceError):
     )
 
 
+class ClientClosed(NotSent):
+    """The client was closed before the request was sent. `call` and `submit_batch` do not repeat it."""
+
+    cure = "Close a client after its calls have ended. An open client may send the same request."
+
+
 class NoAnswer(MarketplaceError):
     """The request was sent, or may have been, without an answer: a time-out or a dropped connection."""
 

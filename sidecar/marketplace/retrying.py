@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.ports import Clock
-from sidecar.marketplace.errors import Disposition, MarketplaceError, Taken
+from sidecar.marketplace.errors import ClientClosed, Disposition, MarketplaceError, Taken
 from sidecar.system_clock import SystemClock
 
 T = TypeVar("T")
@@ -52,20 +52,26 @@ async def call(
     After `deadline` no attempt begins; None: 30 minutes from now.
 
     Raises:
-        MarketplaceError: The last one, when it is not to be repeated or the next attempt would be too late. Its
-            `taken` is that of all attempts together: a refusal proves nothing about an earlier one that was lost.
+        MarketplaceError: The last one, when it is not to be repeated, the next attempt would be too late or the client
+            was closed. Its `taken` is that of all attempts together: a refusal proves nothing about an earlier one
+            that was lost.
     """
     until = deadline_of(deadline, clock)
     attempt = 0
-    taken = Taken.NO
+    failed: MarketplaceError | None = None
     while True:
         try:
             return await operation()
+        except ClientClosed as closed:
+            if failed is None:
+                raise
+            raise failed from closed
         except MarketplaceError as error:
-            taken = Taken.UNKNOWN if error.taken is Taken.UNKNOWN else taken
+            if failed is not None and failed.taken is Taken.UNKNOWN:
+                error.taken = Taken.UNKNOWN
+            failed = error
             wake_at = back_off.wake_at(clock.now(), attempt)
             if error.disposition is not Disposition.RETRY or wake_at > until:
-                error.taken = taken
                 raise
         await clock.sleep_until(wake_at)
         attempt += 1

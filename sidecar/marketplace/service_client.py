@@ -3,7 +3,7 @@
 It refuses to know an operation, and to retry (see `retrying`). The SDK is imported when a client opens, and the SDK's
 client of the service is made by the first call. Cancelling an await does not recall a request that a thread has begun
 to send: AWS may have taken it, so only the same request may follow. A request that has not begun is not sent any more,
-and the cancellation shows that (see `passage`).
+and the cancellation shows that (see `passage`). Closing the client cancels no task: see `ClientClosed`.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from sidecar.marketplace import long_lists, wire
 from sidecar.marketplace.endpoint import Endpoint
-from sidecar.marketplace.errors import InvalidRequest, RequestFault, UnknownAnswer
+from sidecar.marketplace.errors import ClientClosed, InvalidRequest, RequestFault, UnknownAnswer
 from sidecar.marketplace.passage import Passage, following, mark_unsent
 from sidecar.marketplace.service import Service
 from sidecar.marketplace.service_clock import ServiceClock
@@ -30,6 +30,8 @@ Asked = TypeVar("Asked")
 
 CALL_THREADS = "marketplace"
 """How the names of the threads begin on which calls wait for their answers."""
+_NOT_OPEN = "the marketplace client is not open"
+_CLOSED = "the client was closed before the request was sent"
 
 
 class ServiceClient:
@@ -47,6 +49,7 @@ class ServiceClient:
         self.endpoint = endpoint
         self._service_clock = None if now is None else ServiceClock(now)
         self._running: tuple[ThreadPoolExecutor, Connection] | None = None
+        self._closed = False
         self._preparing = threading.Lock()
 
     async def open(self) -> None:
@@ -57,11 +60,13 @@ class ServiceClient:
                 threads, _connect, self.endpoint, self._service_clock, self.service
             )
             self._running = threads, connection
+            self._closed = False
 
     async def close(self) -> None:
-        """Refuse further calls; those waiting for a thread are never sent, the running end by their time limits."""
+        """Refuse further calls, and those waiting for a thread, by `ClientClosed`; running ones end by their limits."""
         if self._running is not None:
             (threads, connection), self._running = self._running, None
+            self._closed = True
             threads.shutdown(wait=False, cancel_futures=True)
             await asyncio.to_thread(connection.close)
 
@@ -95,7 +100,7 @@ class ServiceClient:
             RuntimeError: The client is not open.
         """
         if self._running is None:
-            raise RuntimeError("the marketplace client is not open")
+            raise RuntimeError(_NOT_OPEN)
         return self._running[1]
 
     async def _send(self, operation: str, request: object, faults: Sequence[RequestFault]) -> Mapping[str, Any]:
@@ -147,8 +152,10 @@ class ServiceClient:
         return await self._on_thread(lambda connection: connection.send(operation, members))
 
     async def _on_thread(self, call: Callable[["Connection"], T]) -> T:
+        if self._closed:
+            raise ClientClosed(_CLOSED)
         if self._running is None:
-            raise RuntimeError("the marketplace client is not open")
+            raise RuntimeError(_NOT_OPEN)
         threads, connection = self._running
         passage = Passage()
 
@@ -156,12 +163,17 @@ class ServiceClient:
             with following(passage):
                 return call(connection)
 
+        running = asyncio.get_running_loop().run_in_executor(threads, follow)
         try:
-            return await asyncio.get_running_loop().run_in_executor(threads, follow)
+            # Gathered, only the caller's own cancellation raises: `close` cancels the call alone.
+            await asyncio.gather(running, return_exceptions=True)
         except asyncio.CancelledError as cut:
             if passage.give_up():
                 mark_unsent(cut)
             raise
+        if running.cancelled():
+            raise ClientClosed(_CLOSED)
+        return running.result()
 
 
 def _connect(endpoint: Endpoint, clock: ServiceClock | None, service: Service) -> "Connection":

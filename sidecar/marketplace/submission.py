@@ -11,7 +11,7 @@ from datetime import datetime
 
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.client import MarketplaceMetering
-from sidecar.marketplace.errors import Disposition, InvalidRequest, MarketplaceError, Taken
+from sidecar.marketplace.errors import ClientClosed, Disposition, InvalidRequest, MarketplaceError, Taken
 from sidecar.marketplace.limits import LIMITS
 from sidecar.marketplace.retrying import BACK_OFF, SYSTEM_CLOCK, BackOff, deadline_of
 from sidecar.marketplace.types import BatchMeterUsageRequest, BatchMeterUsageResult, UsageRecord, UsageRecordResult
@@ -50,7 +50,8 @@ async def submit_batch(
     """Send the records of `request`, and those that come back unprocessed again, until all have their outcome.
 
     An error that may pass is repeated. A part that AWS refuses is given up, the others are sent. An error that concerns
-    the caller, such as a missing permission, ends the submission. None of them is raised: see `SubmittedBatch.failed`.
+    the caller, such as a missing permission, ends the submission, and so does a closed client. None of them is raised:
+    see `SubmittedBatch.failed`.
 
     After `deadline` no attempt begins; None: 30 minutes from now.
 
@@ -104,19 +105,8 @@ class _Submission:
             try:
                 answer = await self._service.batch_meter_usage(self._part(part))
             except MarketplaceError as error:
-                if error.taken is Taken.UNKNOWN:
-                    self._doubtful.update(part)
-                self._withdraw(part)
-                match error.disposition:
-                    case Disposition.RETRY:
-                        self._waiting.append((part, error))
-                        return
-                    case Disposition.GIVE_UP_RECORD:
-                        self._refused.append((part, error))
-                    case Disposition.STOP | Disposition.FIX_SETUP:
-                        self._refused.append((part, error))
-                        self._ended = True
-                        return
+                if not self._fail(part, error):
+                    return
             else:
                 self._withdraw(part)
                 self._take(part, answer)
@@ -133,6 +123,23 @@ class _Submission:
                 for part, error in sorted([*self._refused, *self._waiting], key=lambda failure: failure[0])
             ),
         )
+
+    def _fail(self, part: list[int], error: MarketplaceError) -> bool:
+        """Take in the error of a part; return whether other parts may follow in this round."""
+        if error.taken is Taken.UNKNOWN:
+            self._doubtful.update(part)
+        closed = isinstance(error, ClientClosed)
+        if closed and part in [failed for failed, _ in self._waiting]:
+            # This was no attempt: the error of the last one stays.
+            self._ended = True
+            return False
+        self._withdraw(part)
+        if error.disposition is Disposition.RETRY and not closed:
+            self._waiting.append((part, error))
+            return False
+        self._refused.append((part, error))
+        self._ended = error.disposition is not Disposition.GIVE_UP_RECORD
+        return not self._ended
 
     def _parts(self) -> Iterator[list[int]]:
         part: list[int] = []

@@ -12,6 +12,7 @@ import pytest
 from sidecar.marketplace import (
     AccessDenied,
     BatchMeterUsageRequest,
+    ClientClosed,
     Endpoint,
     InvalidRequest,
     MarketplaceMetering,
@@ -21,12 +22,14 @@ from sidecar.marketplace import (
     RequestFault,
     ResolveCustomerRequest,
     Tag,
+    Taken,
     ThrottlingException,
     UnknownAnswer,
     UsageAllocation,
     UsageRecord,
     UsageRecordResultStatus,
 )
+from sidecar.marketplace.passage import never_left
 from sidecar.marketplace.validation import faults
 from sidecar.services.submitter import MAX_CONCURRENT
 
@@ -272,7 +275,7 @@ async def test_calls_run_at_once(peer: "Peer", client: MarketplaceMeteringClient
 
 
 async def test_closed_client_refuses(peer: "Peer") -> None:
-    """Before open and after close nothing is sent; opening and closing twice does no harm."""
+    """Before open and after close nothing is sent; opening and closing twice does no harm, nor does opening again."""
     client = MarketplaceMeteringClient(Endpoint.emulated(peer.url, {}))
     with pytest.raises(RuntimeError, match="not open"):
         await client.meter_usage(USAGE)
@@ -280,9 +283,52 @@ async def test_closed_client_refuses(peer: "Peer") -> None:
     await client.open()
     await client.close()
     await client.close()
-    with pytest.raises(RuntimeError, match="not open"):
+    with pytest.raises(ClientClosed) as caught:
         await client.meter_usage(USAGE)
+    assert Taken.NO is caught.value.taken
     assert [] == peer.requests
+    peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
+    await client.open()
+    assert "record-1" == (await client.meter_usage(USAGE)).metering_record_id
+    await client.close()
+
+
+async def test_close_refuses_waiting_calls(peer: "Peer") -> None:
+    """A call that waits for a thread ends with an error at the close, and its task is not cancelled."""
+    peer.silent = True
+    peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
+    client = MarketplaceMeteringClient(replace(Endpoint.emulated(peer.url, {}), max_pool_connections=1))
+    await client.open()
+    running = asyncio.create_task(client.meter_usage(USAGE))
+    await peer.heard.wait()
+    waiting = asyncio.create_task(client.meter_usage(USAGE))
+    await asyncio.sleep(0)
+    await client.close()
+    with pytest.raises(ClientClosed):
+        await waiting
+    peer.released.set()
+    assert "record-1" == (await running).metering_record_id
+    assert 1 == len(peer.requests)
+
+
+async def test_cancelled_while_closing(peer: "Peer") -> None:
+    """A task that is cancelled when its client closes ends as cancelled, and its call was never sent."""
+    peer.silent = True
+    peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
+    client = MarketplaceMeteringClient(replace(Endpoint.emulated(peer.url, {}), max_pool_connections=1))
+    await client.open()
+    running = asyncio.create_task(client.meter_usage(USAGE))
+    await peer.heard.wait()
+    waiting = asyncio.create_task(client.meter_usage(USAGE))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await waiting
+    assert never_left(caught.value)
+    peer.released.set()
+    await asyncio.gather(closing, running)
 
 
 async def test_sdk_loads_off_the_loop(peer: "Peer") -> None:

@@ -8,6 +8,7 @@ import pytest
 from sidecar.marketplace import (
     ERRORS,
     AccessDenied,
+    ClientClosed,
     CredentialsMissing,
     CredentialsRefused,
     CustomerNotEntitledException,
@@ -31,6 +32,7 @@ RETRY, GIVE_UP, STOP, FIX = Disposition
 
 OWN: list[type[MarketplaceError]] = [
     AccessDenied,
+    ClientClosed,
     CredentialsMissing,
     CredentialsRefused,
     NoAnswer,

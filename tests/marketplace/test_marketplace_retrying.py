@@ -7,6 +7,7 @@ import pytest
 
 from sidecar.marketplace import (
     AccessDenied,
+    ClientClosed,
     CredentialsMissing,
     CustomerNotEntitledException,
     InternalServiceErrorException,
@@ -59,6 +60,7 @@ async def test_transient_errors_repeat(error: MarketplaceError) -> None:
 @pytest.mark.parametrize(
     "error",
     [
+        ClientClosed(),
         CustomerNotEntitledException(),
         AccessDenied(),
         TimestampOutOfBoundsException(),
@@ -86,6 +88,13 @@ async def test_refusal_proves_nothing_about_before(errors: tuple[MarketplaceErro
     with pytest.raises(type(errors[-1])) as caught:
         await call(failing(*errors), deadline=START + timedelta(minutes=30), clock=FakeClock(), back_off=HALF)
     assert taken is caught.value.taken
+
+
+async def test_closed_client_keeps_the_doubt() -> None:
+    """Where the client is closed before a repeat, the error of the last attempt is raised, with what it leaves open."""
+    with pytest.raises(NotSent) as caught:
+        await call(failing(NoAnswer(), NotSent(), ClientClosed()), clock=FakeClock(), back_off=HALF)
+    assert (NotSent, Taken.UNKNOWN) == (type(caught.value), caught.value.taken)
 
 
 async def test_deadline_ends_repeating() -> None:

@@ -8,6 +8,7 @@ from sidecar.marketplace import (
     AccessDenied,
     BatchMeterUsageRequest,
     BatchMeterUsageResult,
+    ClientClosed,
     FailedPart,
     InvalidRequest,
     InvalidUsageDimensionException,
@@ -195,6 +196,22 @@ async def test_missing_permission_ends_the_submission() -> None:
     assert 2 == len(service.batches)
     assert (MANY.usage_records[25:], ()) == (done.unprocessed_records, done.in_doubt)
     assert (FailedPart(usage_records=MANY.usage_records[25:50], error=denied),) == done.failed
+
+
+async def test_closed_client_ends_the_submission() -> None:
+    """After the close nothing is sent; what was settled is returned, and a failed part keeps its error and doubt."""
+    closed = ClientClosed()
+    service = FakeService(set(), closed)
+    done = await submit_batch(service, MANY, clock=FakeClock(), back_off=HALF)
+    assert 2 == len(service.batches)
+    assert (25, MANY.usage_records[25:], ()) == (len(done.results), done.unprocessed_records, done.in_doubt)
+    assert (FailedPart(usage_records=MANY.usage_records[25:50], error=closed),) == done.failed
+    lost = NoAnswer()
+    service = FakeService(lost, closed)
+    done = await submit_batch(service, REQUEST, clock=FakeClock(), back_off=HALF)
+    assert 2 == len(service.batches)
+    assert (FailedPart(usage_records=REQUEST.usage_records, error=lost),) == done.failed
+    assert REQUEST.usage_records == done.in_doubt
 
 
 async def test_deadline_ends_between_parts() -> None:
