@@ -220,7 +220,7 @@ def test_collector_stays_as_it_is() -> None:
 
 
 VENDORS = (
-    *("aiohttp", "boto3", "botocore", "cryptography", "google.protobuf", "kubernetes", "opentelemetry"),
+    *("aiohttp", "boto3", "botocore", "cbor2", "cryptography", "google.protobuf", "kubernetes", "opentelemetry"),
     *("prometheus_client", "shtab", "structlog", "yaml"),
 )
 

@@ -6,18 +6,22 @@ Refuses to listen before the state file is read. Invariant: a problem outside th
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from uuid import uuid4
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from sidecar.emulator.browsers import find_fault
-from sidecar.emulator.call_log import LoggedCall
+from sidecar.emulator.call_log import CallNotes, LoggedCall
 from sidecar.emulator.console_page import ConsolePage
 from sidecar.emulator.control import Control, Handler
 from sidecar.emulator.control_requests import ControlError, check_query
-from sidecar.emulator.protocol.wire import LARGEST_BODY, answer
+from sidecar.emulator.protocol.wire import LARGEST_BODY, RPC_PATH, answer
 from sidecar.emulator.responses import respond
 from sidecar.emulator.service import Options, Service
+
+_OF_SDKS = ("x-amz-", "amz-sdk-", "smithy-protocol")
+"""How the headers begin that AWS's SDKs send."""
 
 
 def ignore(_: LoggedCall) -> None:
@@ -32,7 +36,7 @@ def create_app(options: Options, log: Callable[[LoggedCall], object] = ignore) -
     """
     service = Service(options)
     service.calls.listen(log)
-    app = web.Application(middlewares=[_answer_problems, _admit(options.host)], client_max_size=LARGEST_BODY)
+    app = web.Application(middlewares=[_answer_problems(service), _admit(options.host)], client_max_size=LARGEST_BODY)
 
     async def answer_call(request: web.Request) -> web.StreamResponse:
         return await answer(service, request)
@@ -43,6 +47,7 @@ def create_app(options: Options, log: Callable[[LoggedCall], object] = ignore) -
         await service.close()
 
     app.router.add_post("/", answer_call)
+    app.router.add_post(RPC_PATH, answer_call)
     app.router.add_routes([*ConsolePage().routes(), *Control(service).routes()])
     app.cleanup_ctx.append(keep_state)
     return app
@@ -92,17 +97,26 @@ def _admit(listens_on: str) -> Middleware:
     return admit
 
 
-@web.middleware
-async def _answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except ControlError as error:
-        return _problem(error.status, error.kind, str(error))
-    except web.HTTPException as error:
-        kind = error.reason.lower().replace(" ", "-")
-        return _problem(error.status, kind, f"{request.method} {request.path:.100}: {_explain(error)}")
-    except OSError as error:
-        return _problem(500, "state-file", f"The state file: {error.strerror}")
+def _answer_problems(service: Service) -> Middleware:
+    """Return the middleware that words problems, and logs a call of an SDK that no path takes."""
+
+    @web.middleware
+    async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ControlError as error:
+            return _problem(error.status, error.kind, str(error))
+        except web.HTTPException as error:
+            kind = error.reason.lower().replace(" ", "-")
+            detail = f"{request.method} {request.rel_url.raw_path:.100}: {_explain(error)}"
+            if any(name.lower().startswith(_OF_SDKS) for name in request.headers):
+                notes = CallNotes("unknown", str(uuid4()), status=error.status, error=kind, message=detail)
+                service.calls.add(notes, service.clock.now())
+            return _problem(error.status, kind, detail)
+        except OSError as error:
+            return _problem(500, "state-file", f"The state file: {error.strerror}")
+
+    return answer_problems
 
 
 def _explain(error: web.HTTPException) -> str:

@@ -1,12 +1,11 @@
 """A call of an operation and what it came to, for every service that the emulator plays."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal, DecimalException
-from typing import Any, NoReturn
+from typing import Any
 
 from sidecar.emulator.faults import ERROR_NAMES
+from sidecar.emulator.protocol.body_codecs import BodyCodec
 from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
 from sidecar.emulator.protocol.shapes import Structure, check
@@ -27,6 +26,7 @@ class Call:
     operation: str
     caller: Caller
     body: bytes = field(repr=False)
+    codec: BodyCodec
     fault: str | None = None
 
 
@@ -49,13 +49,9 @@ def read_body(call: Call, requests: Mapping[str, Structure]) -> dict[str, Any]:
     """Return the members of a call, checked against the shape of its operation.
 
     Raises:
-        ServiceError: The body is not JSON, or does not have that shape.
+        ServiceError: The body cannot be decoded, or does not have that shape.
     """
-    try:
-        document = json.loads(call.body, parse_float=Decimal, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError, DecimalException) as error:
-        raise ServiceError("SerializationException", "The body is not JSON.") from error
-    members: dict[str, Any] = check(requests[call.operation], document)
+    members: dict[str, Any] = check(requests[call.operation], call.codec.decode(call.body))
     return members
 
 
@@ -76,7 +72,3 @@ def check_fault(call: Call, namespace: str, refusals: Mapping[str, str], denied:
     if call.fault == "access-denied":
         user = f"User: {call.caller.arn} is not authorized to perform: {namespace}:{call.operation}"
         raise ServiceError.of_fault(denied, user)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

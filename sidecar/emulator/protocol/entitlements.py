@@ -9,7 +9,6 @@ from sidecar.emulator.protocol.calls import MARKETPLACE_REFUSALS, Call, CallAnsw
 from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.entitlement_requests import ENTITLEMENT_REQUESTS
 from sidecar.emulator.protocol.errors import ServiceError
-from sidecar.emulator.protocol.instants import epoch_seconds
 from sidecar.emulator.protocol.trail import describe_entitlement_request
 from sidecar.emulator.rules.get_entitlements import GrantedEntitlement, get_entitlements
 from sidecar.emulator.service import Service
@@ -53,5 +52,5 @@ def _show(granted: GrantedEntitlement, product_code: str) -> dict[str, object]:
     if customer.customer_identifier is not None:
         shown["CustomerIdentifier"] = customer.customer_identifier
     if entitlement.expires_at is not None:
-        shown["ExpirationDate"] = epoch_seconds(entitlement.expires_at)
+        shown["ExpirationDate"] = entitlement.expires_at
     return shown

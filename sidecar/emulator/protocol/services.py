@@ -1,9 +1,10 @@
-"""The services of AWS that speak JSON 1.1 at the emulator's port, each as one value."""
+"""The services of AWS whose operations are called by name at the emulator's port, each as one value."""
 
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from sidecar.emulator.protocol import entitlements, licensing, metering
+from sidecar.emulator.protocol.body_codecs import CBOR, JSON
 from sidecar.emulator.protocol.calls import Call, CallAnswer
 from sidecar.emulator.protocol.errors import ENTITLEMENT_MODELLED, LICENSE_MODELLED, MODELLED, ServiceError
 from sidecar.emulator.protocol.trail import ENTITLEMENT_EVENT_SOURCE, EVENT_SOURCE, LICENSE_EVENT_SOURCE
@@ -11,10 +12,13 @@ from sidecar.emulator.service import Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JsonService:
+class RpcService:
     """How a service is called, and how it words its answers."""
 
-    target_prefix: str
+    name: str
+    """Its name in a call: the prefix of X-Amz-Target, a part of the path of RPC v2."""
+    protocols: Collection[str] = (JSON.protocol,)
+    """Those of its model."""
     signing_name: str
     operations: Collection[str]
     event_source: str
@@ -35,8 +39,8 @@ class JsonService:
         return answer
 
 
-METERING = JsonService(
-    target_prefix="AWSMPMeteringService.",
+METERING = RpcService(
+    name="AWSMPMeteringService",
     signing_name="aws-marketplace",
     operations=MODELLED,
     event_source=EVENT_SOURCE,
@@ -44,8 +48,8 @@ METERING = JsonService(
     internal_error="InternalServiceErrorException",
     fill=metering.fill_answer,
 )
-LICENSE_MANAGER = JsonService(
-    target_prefix="AWSLicenseManager.",
+LICENSE_MANAGER = RpcService(
+    name="AWSLicenseManager",
     signing_name="license-manager",
     operations=LICENSE_MODELLED,
     event_source=LICENSE_EVENT_SOURCE,
@@ -53,8 +57,9 @@ LICENSE_MANAGER = JsonService(
     internal_error="ServerInternalException",
     fill=licensing.fill_answer,
 )
-ENTITLEMENT_SERVICE = JsonService(
-    target_prefix="AWSMPEntitlementService.",
+ENTITLEMENT_SERVICE = RpcService(
+    name="AWSMPEntitlementService",
+    protocols=(CBOR.protocol, JSON.protocol),
     signing_name="aws-marketplace",
     operations=ENTITLEMENT_MODELLED,
     event_source=ENTITLEMENT_EVENT_SOURCE,
@@ -64,9 +69,13 @@ ENTITLEMENT_SERVICE = JsonService(
 )
 
 
-def find_service(target: str) -> JsonService | None:
-    """Return the service of an X-Amz-Target; None if it is of none, or names no operation of it."""
-    for service in (METERING, LICENSE_MANAGER, ENTITLEMENT_SERVICE):
-        if target.startswith(service.target_prefix):
-            return service if target.removeprefix(service.target_prefix) in service.operations else None
+SERVICES = (METERING, LICENSE_MANAGER, ENTITLEMENT_SERVICE)
+"""All of them."""
+
+
+def find_service(name: str, operation: str, protocol: str) -> RpcService | None:
+    """Return the service that has this name, the operation and the protocol; None if there is none."""
+    for service in SERVICES:
+        if service.name == name and operation in service.operations and protocol in service.protocols:
+            return service
     return None

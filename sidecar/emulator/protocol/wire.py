@@ -1,11 +1,10 @@
-"""HTTP as AWS speaks it: JSON 1.1 for metering and licenses, the query protocol for the token service, all at `POST /`.
+"""HTTP as AWS speaks it: JSON 1.1, Smithy's RPC v2 with CBOR, and the query protocol of the token service.
 
 Refuses with AWS's own error names, so an SDK raises the same errors as against AWS. Invariant: nothing that a
 client sends is answered by HTTP 500 unless that was asked for, or the state file failed.
 """
 
 import asyncio
-import json
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,10 +15,11 @@ from aiohttp import web
 from sidecar.emulator.call_log import CallNotes, without_tokens
 from sidecar.emulator.clock import system_now
 from sidecar.emulator.faults import ERROR_NAMES, STS_OPERATION
+from sidecar.emulator.protocol.body_codecs import CBOR, JSON, BodyCodec
 from sidecar.emulator.protocol.calls import Call
 from sidecar.emulator.protocol.decisions import Rule
 from sidecar.emulator.protocol.errors import ServiceError
-from sidecar.emulator.protocol.services import JsonService, find_service
+from sidecar.emulator.protocol.services import RpcService, find_service
 from sidecar.emulator.protocol.sigv4 import SignedRequest, authenticate
 from sidecar.emulator.protocol.sts import assume_role, caller_xml, credentials_xml, error_xml
 from sidecar.emulator.protocol.trail import make_event, without_excess
@@ -28,8 +28,10 @@ from sidecar.emulator.service import Service
 LARGEST_BODY = 8 * 1024 * 1024
 """More than the largest valid MeterUsage: 2500 allocations with five full tags each."""
 
+RPC_PATH = "/service/{service}/operation/{operation}"
+"""Where RPC v2 calls; the other protocols call `/`."""
+
 _HELD_S = 120.0
-_JSON = "application/x-amz-json-1.1"
 
 _STS_REFUSALS = {
     "throttle": "Throttling",
@@ -55,22 +57,23 @@ class _Exchange:
     service: Service
     request: web.Request
     notes: CallNotes
+    codec: BodyCodec
 
     @property
     def request_id(self) -> str:
         return self.notes.request_id
 
-    def json_answer(self, status: int, members: dict[str, Any]) -> web.Response:
+    def answer(self, status: int, members: dict[str, Any]) -> web.Response:
         self.notes.status = status
         return web.Response(
             status=status,
-            body=json.dumps(members).encode(),
-            headers={"Content-Type": _JSON, "x-amzn-RequestId": self.request_id},
+            body=self.codec.encode(members),
+            headers={**self.codec.headers, "x-amzn-RequestId": self.request_id},
         )
 
-    def json_error(self, error: ServiceError, message_member: str = "message") -> web.Response:
+    def refuse(self, error: ServiceError, message_member: str = "message") -> web.Response:
         self.note(error)
-        return self.json_answer(error.status, {"__type": error.code, message_member: error.message, **error.members})
+        return self.answer(error.status, {"__type": error.code, message_member: error.message, **error.members})
 
     def xml_answer(self, status: int, document: str) -> web.Response:
         self.notes.status = status
@@ -131,8 +134,9 @@ class _Exchange:
 
 
 async def answer(service: Service, request: web.Request) -> web.StreamResponse:
-    """Answer a call of either protocol."""
-    exchange = _Exchange(service, request, CallNotes("unknown", str(uuid4())))
+    """Answer a call of any protocol."""
+    codec = CBOR if "operation" in request.match_info else JSON
+    exchange = _Exchange(service, request, CallNotes("unknown", str(uuid4())), codec)
     try:
         return await _answer(exchange)
     finally:
@@ -142,25 +146,35 @@ async def answer(service: Service, request: web.Request) -> web.StreamResponse:
 
 async def _answer(exchange: _Exchange) -> web.StreamResponse:
     request = exchange.request
-    target = request.headers.get("X-Amz-Target")
-    if target is None and request.content_type == "application/x-www-form-urlencoded":
+    is_form = request.content_type == "application/x-www-form-urlencoded"
+    if exchange.codec is JSON and is_form and "X-Amz-Target" not in request.headers:
         try:
             return await _answer_sts(exchange)
         except ServiceError as error:
             exchange.note(error)
             return exchange.xml_answer(error.status, error_xml(error, exchange.request_id))
-    called = find_service(target or "")
+    name, operation = _name_call(request, exchange.codec)
+    called = find_service(name, operation, exchange.codec.protocol)
     if called is None:
-        unknown = "X-Amz-Target names no operation of a service that the emulator plays."
-        return exchange.json_error(ServiceError("UnknownOperationException", unknown))
-    exchange.notes.operation = (target or "").removeprefix(called.target_prefix)
+        return exchange.refuse(ServiceError("UnknownOperationException", exchange.codec.unknown))
+    exchange.notes.operation = operation
     try:
-        return await _answer_json(exchange, called)
+        return await _perform(exchange, called)
     except ServiceError as error:
-        return exchange.json_error(error, called.message_member)
+        return exchange.refuse(error, called.message_member)
 
 
-async def _answer_json(exchange: _Exchange, called: JsonService) -> web.StreamResponse:
+def _name_call(request: web.Request, codec: BodyCodec) -> tuple[str, str]:
+    """Return the names of service and operation; empty ones where the request has none of its protocol."""
+    if codec is JSON:
+        name, _, operation = request.headers.get("X-Amz-Target", "").partition(".")
+        return name, operation
+    if request.headers.get("Smithy-Protocol") != CBOR.headers["Smithy-Protocol"]:
+        return "", ""
+    return request.match_info["service"], request.match_info["operation"]
+
+
+async def _perform(exchange: _Exchange, called: RpcService) -> web.StreamResponse:
     service, notes = exchange.service, exchange.notes
     operation = notes.operation
     body = await _read_body(exchange.request)
@@ -170,7 +184,7 @@ async def _answer_json(exchange: _Exchange, called: JsonService) -> web.StreamRe
     unanswered = await exchange.misbehave(fault)
     if unanswered is not None:
         return unanswered
-    answer = await called.perform(service, Call(operation, caller, body, fault))
+    answer = await called.perform(service, Call(operation, caller, body, exchange.codec, fault))
     # As in CloudTrail, the log has what the caller was answered: a 500 does not show that the call was processed.
     error = ServiceError.of_fault(called.internal_error) if fault == "internal-taken" else answer.error
     service.state.keep(
@@ -192,7 +206,7 @@ async def _answer_json(exchange: _Exchange, called: JsonService) -> web.StreamRe
         return exchange.hang_up()
     if error is not None:
         raise error
-    return exchange.json_answer(200, answer.result)
+    return exchange.answer(200, answer.result)
 
 
 async def _answer_sts(exchange: _Exchange) -> web.StreamResponse:
