@@ -132,13 +132,23 @@ def test_subscription_of_customer(changes: list[tuple[str, bool]], expected: str
         (Name(None, "123456789012", LICENSE), "Success"),
         (Name(None, "999999999999", LICENSE), "InvalidLicenseException"),
         (Name(None, "123456789012", f"{LICENSE}2"), "InvalidLicenseException"),
-        (Name(None, "999999999999", f"{LICENSE}2"), "CustomerNotSubscribed"),
+        (Name(None, "999999999999", f"{LICENSE}2"), "InvalidLicenseException"),
+        (Name("c-1"), "InvalidLicenseException"),
     ],
 )
 def test_license_matches_customer(known: Name, expected: str) -> None:
-    """A license must belong to the account that it is sent with."""
+    """A license must exist and belong to the account that it is sent with, or the whole batch is refused."""
     state = State(Seed(customers=(named_customer(known, entitled=True),)))
     assert [expected] == statuses(state, LICENSED, product=None)
+
+
+def test_license_without_subscription() -> None:
+    """A known license whose customer is not subscribed fails its record alone."""
+    state = State()
+    change_customers(state, Name(None, "123456789012", LICENSE), entitled=True)
+    other = replace(LICENSED, license_arn=f"{LICENSE}2")
+    change_customers(state, Name(None, "123456789012", other.license_arn), entitled=False)
+    assert ["Success", "CustomerNotSubscribed"] == statuses(state, LICENSED, other, product=None)
 
 
 def test_running_account_makes_no_strangers() -> None:

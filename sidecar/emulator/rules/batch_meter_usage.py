@@ -18,7 +18,7 @@ from sidecar.emulator.rules.usage_rules import (
     is_same_usage,
     record_id,
 )
-from sidecar.emulator.state.customers import Name, find_customers, is_subscribed
+from sidecar.emulator.state.customers import Name, find_customers, is_subscribed, takes_strangers
 from sidecar.emulator.state.entries import MeteringRecord
 from sidecar.emulator.state.store import State, slot_of
 
@@ -87,11 +87,13 @@ def _check_customer(state: State, product_code: str | None, record: UsageRecord)
         raise _invalid_customer("Name a customer by CustomerIdentifier, or by CustomerAWSAccountId and LicenseArn.")
     if product_code is not None:
         raise _invalid_customer("ProductCode must not be sent with LicenseArn: that bills twice.")
-    by_license = find_customers(state.customers.values(), Name(license_arn=record.license_arn))
-    by_account = find_customers(state.customers.values(), Name(aws_account_id=record.aws_account_id))
-    # Either the license is known and another customer's, or the account is known and has other licenses.
-    if (by_license or by_account) and not any(customer in by_account for customer in by_license):
-        raise ServiceError("InvalidLicenseException", "The LicenseArn does not match the customer.")
+    customers = state.customers.values()
+    if find_customers(customers, Name(aws_account_id=record.aws_account_id, license_arn=record.license_arn)):
+        return
+    by_license = find_customers(customers, Name(license_arn=record.license_arn))
+    by_account = find_customers(customers, Name(aws_account_id=record.aws_account_id))
+    if by_license or by_account or not takes_strangers(customers):
+        raise ServiceError("InvalidLicenseException", "The LicenseArn does not exist, or does not match the customer.")
 
 
 def _invalid_customer(message: str) -> ServiceError:

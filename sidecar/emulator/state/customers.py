@@ -63,10 +63,13 @@ def find_customers(customers: Iterable[Customer], name: Name) -> list[Customer]:
     return [customer for customer in customers if name.fits(customer)]
 
 
+def takes_strangers(customers: Iterable[Customer]) -> bool:
+    """Return whether any stranger counts as a subscribed buyer: until one is named as entitled."""
+    return not any(customer.ever_entitled for customer in customers)
+
+
 def is_subscribed(customers: Iterable[Customer], name: Name) -> bool:
-    """Judge a buyer. Until one is named as entitled any stranger counts as subscribed."""
+    """Judge a buyer."""
     known = list(customers)
     fitting = find_customers(known, name)
-    if fitting:
-        return any(customer.entitled for customer in fitting)
-    return not any(customer.ever_entitled for customer in known)
+    return any(customer.entitled for customer in fitting) if fitting else takes_strangers(known)
