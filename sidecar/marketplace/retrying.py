@@ -1,7 +1,7 @@
 """The one layer that repeats calls, until a deadline.
 
-Only errors whose disposition is `retry` are repeated, always with the very same request. It refuses to begin an attempt
-after the deadline, and to wait beyond it.
+Only errors whose disposition is `retry` are repeated, always with the very same request. It refuses to repeat one after
+the deadline, and to wait beyond it.
 """
 
 import random
@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 
 from sidecar.domain.backoff import full_jitter
 from sidecar.domain.ports import Clock
-from sidecar.marketplace.errors import ClientClosed, Disposition, MarketplaceError, Taken
+from sidecar.marketplace.errors import ClientClosed, Disposition, InvalidRequest, MarketplaceError, Taken
+from sidecar.marketplace.limits import check_timestamp
 from sidecar.system_clock import SystemClock
 
 T = TypeVar("T")
@@ -49,9 +50,10 @@ async def call(
 ) -> T:
     """Return what `operation` returns, repeating it while its errors and the deadline allow.
 
-    After `deadline` no attempt begins; None: 30 minutes from now.
+    The first attempt is always made. After `deadline` no further one begins; None: 30 minutes from now.
 
     Raises:
+        InvalidRequest: The deadline has no offset from UTC; nothing was sent.
         MarketplaceError: The last one, when it is not to be repeated, the next attempt would be too late or the client
             was closed. Its `taken` is that of all attempts together: a refusal proves nothing about an earlier one
             that was lost.
@@ -74,9 +76,17 @@ async def call(
             if error.disposition is not Disposition.RETRY or wake_at > until:
                 raise
         await clock.sleep_until(wake_at)
+        # The machine may have slept, too.
+        if clock.now() > until:
+            raise failed
         attempt += 1
 
 
 def deadline_of(deadline: datetime | None, clock: Clock) -> datetime:
-    """Return the caller's deadline, by default `RETRY_FOR` from now."""
-    return clock.now() + RETRY_FOR if deadline is None else deadline
+    """Return the caller's deadline, by default `RETRY_FOR` from now; raises InvalidRequest if it has no offset."""
+    if deadline is None:
+        return clock.now() + RETRY_FOR
+    found = list(check_timestamp("deadline", deadline))
+    if found:
+        raise InvalidRequest(found)
+    return deadline

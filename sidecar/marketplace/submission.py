@@ -53,10 +53,10 @@ async def submit_batch(
     the caller, such as a missing permission, ends the submission, and so does a closed client. None of them is raised:
     see `SubmittedBatch.failed`.
 
-    After `deadline` no attempt begins; None: 30 minutes from now.
+    The first part is always sent. After `deadline` no further attempt begins; None: 30 minutes from now.
 
     Raises:
-        InvalidRequest: A record or the request is faulty; nothing was sent.
+        InvalidRequest: A record or the request is faulty, or the deadline has no offset from UTC; nothing was sent.
     """
     found = submission_faults(request)
     if found:
@@ -70,6 +70,9 @@ async def submit_batch(
         if submission.is_over or wake_at > until:
             return submission.outcome()
         await clock.sleep_until(wake_at)
+        # The machine may have slept, too.
+        if clock.now() > until:
+            return submission.outcome()
         attempt += 1
 
 

@@ -106,6 +106,28 @@ async def test_deadline_ends_repeating() -> None:
     assert [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] == clock.waits
 
 
+async def test_late_wake_up_makes_no_attempt() -> None:
+    """A machine that slept past the deadline makes no further attempt: the last error is raised, with its doubt."""
+    clock = FakeClock(late=timedelta(hours=2))
+    with pytest.raises(NoAnswer) as caught:
+        await call(failing(NoAnswer()), deadline=START + timedelta(hours=1), clock=clock, back_off=HALF)
+    assert (1, Taken.UNKNOWN) == (len(clock.waits), caught.value.taken)
+
+
+async def test_deadline_needs_an_offset() -> None:
+    """A deadline without an offset is refused before the first attempt, whatever that would come to."""
+    attempts = 0
+
+    async def operation() -> None:
+        nonlocal attempts
+        attempts += 1
+
+    naive = START.replace(tzinfo=None)
+    with pytest.raises(InvalidRequest, match="deadline must be a datetime with an offset from UTC"):
+        await call(operation, deadline=naive)
+    assert 0 == attempts
+
+
 async def test_past_deadline_still_tries_once() -> None:
     """With the deadline behind it, a call is still made once."""
     clock = FakeClock()

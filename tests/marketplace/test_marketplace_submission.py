@@ -229,6 +229,22 @@ async def test_deadline_ends_between_parts() -> None:
     assert (50, MANY.usage_records[50:]) == (len(done.results), done.unprocessed_records)
 
 
+async def test_late_wake_up_sends_nothing() -> None:
+    """A machine that slept past the deadline sends no further part; what was settled is returned."""
+    service = FakeService({0}, set())
+    clock = FakeClock(late=timedelta(hours=2))
+    done = await submit_batch(service, REQUEST, deadline=START + timedelta(hours=1), clock=clock, back_off=HALF)
+    assert (1, 2) == (len(service.batches), len(done.results))
+
+
+async def test_deadline_needs_an_offset() -> None:
+    """A deadline without an offset is a fault of the request, and no part is sent."""
+    service = FakeService()
+    with pytest.raises(InvalidRequest, match="deadline must be a datetime with an offset from UTC"):
+        await submit_batch(service, REQUEST, deadline=START.replace(tzinfo=None))
+    assert [] == service.batches
+
+
 async def test_large_records_go_apart() -> None:
     """A part stays under AWS's megabyte, two of these records fit."""
     allocations = tuple(
