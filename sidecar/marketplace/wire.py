@@ -87,7 +87,8 @@ def resolve_customer_result(answer: Members) -> ResolveCustomerResult:
 def settled_records(answer: Members) -> list[UsageRecordResult]:
     """Return the entries of a BatchMeterUsage answer that settle a record, in the service's order.
 
-    An entry with an unknown status, without its record, or a success without a metering record id settles nothing.
+    An entry that is no structure, one with an unknown status or without its record, and a success without a metering
+    record id settle nothing.
 
     Raises:
         UnknownAnswer: The answer has neither results nor unprocessed records, or garbles a record.
@@ -96,6 +97,8 @@ def settled_records(answer: Members) -> list[UsageRecordResult]:
         raise UnknownAnswer("the answer has no Results", request_id=request_id(answer))
     settled = []
     for entry in answer.get("Results") or ():
+        if not isinstance(entry, Mapping):
+            continue
         status = entry.get("Status")
         if status not in list(UsageRecordResultStatus) or entry.get("UsageRecord") is None:
             continue

@@ -162,6 +162,17 @@ async def test_batch_tells_each_record(peer: "Peer", client: MarketplaceMetering
     assert "request-1" == result.request_id
 
 
+async def test_null_settles_no_record(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """A result that is null settles nothing: the record is in doubt, and the other results count."""
+    other = replace(RECORD, dimension="other")
+    echo = {"Timestamp": EPOCH, "Dimension": "other", "Quantity": 1, "CustomerIdentifier": "buyer"}
+    settled = {"UsageRecord": echo, "MeteringRecordId": "id", "Status": "Success"}
+    peer.answers = [peer.says({"Results": [None, settled]})]
+    result = await client.batch_meter_usage(BatchMeterUsageRequest(usage_records=(RECORD, other), product_code="code"))
+    assert [other] == [each.usage_record for each in result.results]
+    assert ((RECORD,), (RECORD,)) == (result.unprocessed_records, result.in_doubt)
+
+
 async def test_resolve_customer_names_the_buyer(peer: "Peer", client: MarketplaceMeteringClient) -> None:
     """ResolveCustomer returns every member that AWS has about the buyer."""
     told = {
