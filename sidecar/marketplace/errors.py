@@ -5,6 +5,7 @@ unless the error proves the contrary. Errors carry only text, so they can be cop
 a token or a signature. `service_errors` has the service's own exceptions.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -58,7 +59,7 @@ class MarketplaceError(Exception):
 
     disposition: ClassVar[Disposition] = Disposition.RETRY
     taken: Taken = Taken.UNKNOWN
-    cure: ClassVar[str] = ""
+    cure: str = ""
     codes: ClassVar[tuple[str, ...]] = ()
     kinds: ClassVar[dict[str, type["MarketplaceError"]]] = KINDS
     """The table that takes a subclass's codes: that of its service."""
@@ -165,6 +166,11 @@ class AccessDenied(MarketplaceError):
     disposition = Disposition.FIX_SETUP
     taken = Taken.NO
     cure = "Allow aws-marketplace:RegisterUsage and aws-marketplace:MeterUsage on resource * in the role's policy."
+
+    def name_permission(self, service: str, operation: str) -> None:
+        """Let the cure name what `operation` needs, unless the cure of the class does; `service` as IAM names it."""
+        if operation not in re.findall(r"\w+", self.cure):
+            self.cure = f"Allow {service}:{operation} on resource * in the role's policy."
 
 
 class UnsupportedRegion(MarketplaceError):

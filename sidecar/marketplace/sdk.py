@@ -23,6 +23,7 @@ from sidecar.domain.plaintext import one_line
 from sidecar.marketplace.addresses import address_of
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import (
+    AccessDenied,
     CredentialsMissing,
     CredentialsRefused,
     MarketplaceError,
@@ -155,6 +156,9 @@ class Connection:
         modelled = {shape.name for shape in operation.error_shapes}
         found = error_from(modelled, code, message, request_id, status, kinds=self._service.errors)
         found.read_members(error.response)
+        if isinstance(found, AccessDenied):
+            # IAM's name of each service that has a client here is the one that its calls are signed for.
+            found.name_permission(operation.service_model.signing_name, operation.name)
         return found
 
     def _timed(self, method: Any, members: Mapping[str, Any]) -> Mapping[str, Any]:

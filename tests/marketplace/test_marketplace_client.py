@@ -1,8 +1,10 @@
 """The client against a peer on a real socket."""
 
 import asyncio
+import pickle
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -110,6 +112,31 @@ async def test_dry_run_tells_missing_permission(peer: "Peer", client: Marketplac
     peer.answers = [peer.fails("UnauthorizedException")]
     with pytest.raises(AccessDenied):
         await client.meter_usage(replace(USAGE, dry_run=True))
+
+
+@pytest.mark.parametrize(
+    ("call", "permission"),
+    [
+        (lambda client: client.register_usage(REGISTER), "aws-marketplace:RegisterUsage"),
+        (lambda client: client.meter_usage(USAGE), "aws-marketplace:MeterUsage"),
+        (
+            lambda client: client.batch_meter_usage(BatchMeterUsageRequest(usage_records=(RECORD,), product_code="c")),
+            "aws-marketplace:BatchMeterUsage",
+        ),
+        (lambda client: client.resolve_customer(RESOLVE), "aws-marketplace:ResolveCustomer"),
+    ],
+)
+async def test_cure_names_missing_permission(
+    peer: "Peer",
+    client: MarketplaceMeteringClient,
+    call: Callable[[MarketplaceMeteringClient], Awaitable[object]],
+    permission: str,
+) -> None:
+    """The cure of a denied call names the permission of its operation, also in a copy of the error."""
+    peer.answers = [peer.fails("AccessDeniedException")]
+    with pytest.raises(AccessDenied) as caught:
+        await call(client)
+    assert permission in pickle.loads(pickle.dumps(caught.value)).cure
 
 
 async def test_dry_run_answer_needs_a_dry_run(peer: "Peer", client: MarketplaceMeteringClient) -> None:

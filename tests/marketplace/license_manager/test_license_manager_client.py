@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from sidecar.marketplace import BackOff, Endpoint, InvalidRequest, NoAnswer, NotSent, Taken, UnknownAnswer, call
+from sidecar.marketplace import (
+    AccessDenied,
+    BackOff,
+    Endpoint,
+    InvalidRequest,
+    NoAnswer,
+    NotSent,
+    Taken,
+    UnknownAnswer,
+    call,
+)
 from sidecar.marketplace.license_manager import (
     MARKETPLACE_FINGERPRINT,
     CheckInLicenseRequest,
@@ -412,6 +422,17 @@ async def test_messages_lose_the_token(peer: "Peer", manager: LicenseManagerClie
     with pytest.raises(Exception, match="no <LicenseConsumptionToken> here") as caught:
         await manager.extend_license_consumption(EXTEND)
     assert "secret" not in repr(caught.value)
+
+
+async def test_cure_names_missing_permission(peer: "Peer", manager: LicenseManagerClient) -> None:
+    """The permissions of a container product are named together, another one by itself."""
+    peer.answers = [peer.fails("AccessDeniedException")]
+    with pytest.raises(AccessDenied, match="AccessDenied") as caught:
+        await manager.check_in_license(CHECK_IN)
+    assert "license-manager:CheckoutLicense, CheckInLicense" in caught.value.cure
+    with pytest.raises(AccessDenied, match="AccessDenied") as caught:
+        await manager.get_license_usage(GetLicenseUsageRequest(license_arn=ARN))
+    assert "Allow license-manager:GetLicenseUsage on resource" in caught.value.cure
 
 
 async def test_invalid_request_is_not_sent(peer: "Peer", manager: LicenseManagerClient) -> None:
