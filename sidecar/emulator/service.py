@@ -97,7 +97,10 @@ class Service:
             raise
 
     def reset(self) -> None:
-        """Go back to the seed: no records, no faults, system time. Key pairs and handed-out credentials stay good."""
+        """Go back to the seed: no records, no faults, system time, no rotated keys.
+
+        The key pairs of the seed's versions, and handed-out credentials, stay good.
+        """
         self.state.keep(Reset())
         self.clock.reset()
         self.faults.clear()

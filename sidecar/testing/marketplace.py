@@ -77,7 +77,7 @@ class MarketplaceEmulator:
         return self._api.get(path) if members is None else self._api.post(path, members)
 
     def reset(self) -> None:
-        """Return to the seed: no records, no faults, the machine's time. The keys stay."""
+        """Return to the seed: no records, no faults, the machine's time. The seed's keys stay."""
         self._api.post("reset", {})
 
     def close(self) -> None:

@@ -146,7 +146,7 @@ class TrailEvent:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """Everything but the seed, the handed-out credentials and the key pairs was forgotten here."""
+    """Everything but the seed with its key pairs, and the handed-out credentials, was forgotten here."""
 
 
 Entry = (

@@ -74,7 +74,7 @@ class State:
         self.entitled = self.seed.entitled
         self.clock_setting: ClockSetting | None = None
         self.trail: deque[TrailEvent] = deque(maxlen=_TRAIL_LENGTH)
-        # Key pairs outlive a reset: a client's public key stays the right one.
+        # The seed's key pairs outlive a reset: a client's public key stays the right one.
         versions = range(1, self.seed.public_key_version + 1)
         self.keys = {
             version: SigningKey(version, self.keys[version].private_pem if version in self.keys else None)
