@@ -65,8 +65,8 @@ def match_results(
     """Return the outcome of each record of `request`, in its order, from what the service settled and what it did not.
 
     The service repeats each record in its answer, sometimes rounded to the hour or with the other identity filled in:
-    an exact repeat counts first, then one that agrees in every member of the record. A record that is neither settled
-    nor `unprocessed` is in doubt.
+    an exact repeat counts first, then one that agrees in every member of the record, and of several such records the
+    one with the same tag sets. A record that is neither settled nor `unprocessed` is in doubt.
     """
     slots = [_slot(record) for record in request.usage_records]
     sent = dict.fromkeys(slots)
@@ -79,9 +79,9 @@ def match_results(
         else:
             inexact.append((slot, entry))
     for slot, entry in inexact:
-        match = next((each for each in sent if each not in outcomes and _agrees(each, slot)), None)
-        if match is not None:
-            outcomes[match] = entry
+        fitting = [each for each in sent if each not in outcomes and _agrees(each, slot)]
+        if fitting:
+            outcomes[max(fitting, key=lambda each: each.allocations == slot.allocations)] = entry
     left = [(slot, record) for slot, record in zip(slots, request.usage_records, strict=True) if slot not in outcomes]
     named = [_slot(record) for record in unprocessed]
     return BatchMeterUsageResult(
@@ -105,6 +105,7 @@ def _agrees(sent: _Slot, echoed: _Slot) -> bool:
         and sent.dimension == echoed.dimension
         and _hour(sent.timestamp) == _hour(echoed.timestamp)
         and sent.quantity == echoed.quantity
+        and (None in (sent.allocations, echoed.allocations) or sent.allocations == echoed.allocations)
     )
 
 

@@ -133,6 +133,31 @@ def test_rounded_echoes_are_shared_out() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(split(("1.5", "IT")), split(("1.5", "HR"))), (RECORD, split(("1.5", "IT"))), (split(("1.5", "IT")), RECORD)],
+)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_tag_sets_tell_rounded_echoes_apart(one: UsageRecord, other: UsageRecord, *, reverse: bool) -> None:
+    """Of two records that differ in their tag sets alone each takes its own entry, rounded and in any order."""
+    entries = [
+        success(replace(record, timestamp=HOUR.replace(minute=0, second=0)), record_id)
+        for record, record_id in ((one, "id-1"), (other, "id-2"))
+    ]
+    result = match_results(batch(one, other), entries[::-1] if reverse else entries, None)
+    assert ["id-1", "id-2"] == [each.metering_record_id for each in result.results]
+
+
+def test_other_tag_sets_settle_nothing() -> None:
+    """An entry with other tag sets is not the record's; one without any may be."""
+    record = split(("1.5", "IT"))
+    rounded = replace(record, timestamp=HOUR.replace(minute=0, second=0))
+    other = replace(split(("1.5", "HR")), timestamp=rounded.timestamp)
+    assert (record,) == match_results(batch(record), [success(other, "id")], None).unprocessed_records
+    bare = replace(rounded, usage_allocations=None)
+    assert (success(record, "id"),) == match_results(batch(record), [success(bare, "id")], None).results
+
+
 records = st.builds(
     UsageRecord,
     timestamp=st.sampled_from([HOUR, HOUR + timedelta(minutes=1), HOUR + timedelta(hours=1)]),
