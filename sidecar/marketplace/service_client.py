@@ -50,25 +50,28 @@ class ServiceClient:
         self._service_clock = None if now is None else ServiceClock(now)
         self._running: tuple[ThreadPoolExecutor, Connection] | None = None
         self._closed = False
+        self._changing = asyncio.Lock()
         self._preparing = threading.Lock()
 
     async def open(self) -> None:
         """Load the SDK on a worker thread. Makes no network call."""
-        if self._running is None:
-            threads = ThreadPoolExecutor(self.endpoint.max_pool_connections, thread_name_prefix=CALL_THREADS)
-            connection = await asyncio.get_running_loop().run_in_executor(
-                threads, _connect, self.endpoint, self._service_clock, self.service
-            )
-            self._running = threads, connection
-            self._closed = False
+        async with self._changing:
+            if self._running is None:
+                threads = ThreadPoolExecutor(self.endpoint.max_pool_connections, thread_name_prefix=CALL_THREADS)
+                connection = await asyncio.get_running_loop().run_in_executor(
+                    threads, _connect, self.endpoint, self._service_clock, self.service
+                )
+                self._running = threads, connection
+                self._closed = False
 
     async def close(self) -> None:
         """Refuse further calls, and those waiting for a thread, by `ClientClosed`; running ones end by their limits."""
-        if self._running is not None:
-            (threads, connection), self._running = self._running, None
-            self._closed = True
-            threads.shutdown(wait=False, cancel_futures=True)
-            await asyncio.to_thread(connection.close)
+        async with self._changing:
+            if self._running is not None:
+                (threads, connection), self._running = self._running, None
+                self._closed = True
+                threads.shutdown(wait=False, cancel_futures=True)
+                await asyncio.to_thread(connection.close)
 
     @property
     def clock_skew(self) -> timedelta | None:

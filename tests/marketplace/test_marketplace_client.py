@@ -5,9 +5,10 @@ import pickle
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +31,7 @@ from sidecar.marketplace import (
     UsageAllocation,
     UsageRecord,
     UsageRecordResultStatus,
+    service_client,
 )
 from sidecar.marketplace.passage import never_left
 from sidecar.marketplace.validation import faults
@@ -329,6 +331,22 @@ async def test_closed_client_refuses(peer: "Peer") -> None:
     await client.open()
     assert "record-1" == (await client.meter_usage(USAGE)).metering_record_id
     await client.close()
+
+
+async def test_opened_by_two_tasks(peer: "Peer", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tasks that open a client together open it once, and a close waits for an open that runs."""
+    pools: list[ThreadPoolExecutor] = []
+
+    def make_pool(*arguments: Any, **options: Any) -> ThreadPoolExecutor:
+        pools.append(ThreadPoolExecutor(*arguments, **options))
+        return pools[-1]
+
+    monkeypatch.setattr(service_client, "ThreadPoolExecutor", make_pool)
+    client = MarketplaceMeteringClient(Endpoint.emulated(peer.url, {}))
+    await asyncio.gather(client.open(), client.open(), client.close())
+    assert 1 == len(pools)
+    with pytest.raises(ClientClosed):
+        await client.meter_usage(USAGE)
 
 
 async def test_close_refuses_waiting_calls(peer: "Peer") -> None:
