@@ -13,7 +13,6 @@ from sidecar.domain.entitlement.states import Reason
 from sidecar.domain.entitlement.token import FORGERY_CURE, Refusal
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.marketplace import errors, service_errors
-from sidecar.marketplace.emulation import EmulatorUnreachable
 from sidecar.marketplace.errors import Disposition, MarketplaceError, Taken
 
 
@@ -94,7 +93,6 @@ MEANINGS: Final[Mapping[type[MarketplaceError], Meaning]] = MappingProxyType(
         ),
     }
 )
-"""Which row of a reason comes first matters: its class gives the reason's cure."""
 _OUTCOMES: Final = {
     Disposition.RETRY: Outcome.RETRY,
     Disposition.STOP: Outcome.RETRY,
@@ -110,6 +108,8 @@ class Explanation:
     reason: Reason
     detail: str
     """What it means and what to do, for the operator."""
+    cure: str
+    """What to do alone; empty if the error knows nothing."""
     refused: bool
     """AWS Marketplace answered, and the answer is no."""
 
@@ -125,7 +125,7 @@ def interpret(error: MarketplaceError, service_account: str | None = None) -> Ex
     detail = f"{meaning.sentence}{quoted} {error.cure}".rstrip()
     if service_account is not None and meaning.names_account:
         detail = f"{detail} The pod runs as the service account {service_account}."
-    return Explanation(meaning.reason, detail, meaning.refused)
+    return Explanation(meaning.reason, detail, error.cure, meaning.refused)
 
 
 def outcome_of(error: MarketplaceError) -> Outcome:
@@ -144,15 +144,6 @@ def label_of(error: MarketplaceError) -> str:
         for kind in type(error).__mro__
         if kind in MEANINGS or kind.__module__ in {errors.__name__, service_errors.__name__}
     )
-
-
-def cure_of(reason: str, *, emulator: bool = False) -> str:
-    """Return what to do about a reason; empty if there is nothing to do but wait."""
-    if emulator and reason == Reason.UNREACHABLE:
-        return EmulatorUnreachable.cure
-    if reason == Reason.SIGNATURE_INVALID:
-        return FORGERY_CURE
-    return next((kind.cure for kind, meaning in MEANINGS.items() if meaning.reason == reason), "")
 
 
 def explain_refusal(refusal: Refusal) -> str:

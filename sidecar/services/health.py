@@ -25,7 +25,7 @@ from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
 from sidecar.services.ports import PodGate
 from sidecar.services.submitter import Submitter
-from sidecar.settings import EntitlementCheck, Mode, Settings
+from sidecar.settings import EntitlementCheck, Settings
 
 _FAILING_CURE = (
     "Follow the cure of the other faults. It ends with the next record of the dimension that AWS takes, or once there "
@@ -184,9 +184,7 @@ class HealthReport:
 
     def _entitlement_faults(self) -> list[Finding]:
         """Return the faults that have an instant of their own, with AWS's answers."""
-        denied = entitlement_fault(
-            self.gate.entitlement(), emulator=self.setting.settings.marketplace.mode is Mode.EMULATOR
-        )
+        denied = entitlement_fault(self.gate.entitlement())
         found = [] if denied is None else [denied]
         rotated = self.gate.rotation_due
         if rotated is not None:

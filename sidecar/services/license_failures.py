@@ -11,9 +11,9 @@ def explain(error: MarketplaceError, service_account: str | None = None) -> Expl
     match error:
         case RateLimitExceededException():
             detail = "License Manager accepts no more calls of this account at the moment."
-            return Explanation(Reason.THROTTLED, f"{detail} {error.cure}", refused=False)
+            return Explanation(Reason.THROTTLED, f"{detail} {error.cure}", error.cure, refused=False)
         case NoEntitlementsAllowedException():
             detail = "License Manager lists a good license and refuses a checkout of it."
-            return Explanation(Reason.SERVICE_FAULT, f"{detail} {error.cure}", refused=False)
+            return Explanation(Reason.SERVICE_FAULT, f"{detail} {error.cure}", error.cure, refused=False)
         case _:
             return interpret(error, service_account)

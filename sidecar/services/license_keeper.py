@@ -268,7 +268,7 @@ class LicenseKeeper:
 
     def _faulted(self, error: MarketplaceError, now: datetime) -> Licensing:
         meaning = explain(error, self._choices.service_account)
-        return self._licensing.faulted(meaning.reason, meaning.detail, now)
+        return self._licensing.faulted(meaning.reason, meaning.detail, now, meaning.cure)
 
     def _fail(self, name: str, error: MarketplaceError) -> None:
         now = self._clock.now()

@@ -239,9 +239,9 @@ class Registrar:
             explain = interpret if self._probe is None else self._probe.explain
             meaning = explain(error, self._settings.service_account)
             if meaning.refused:
-                await self._refuse(meaning.reason, meaning.detail)
+                await self._refuse(meaning.reason, meaning.detail, meaning.cure)
             else:
-                await self._fault(meaning.reason, meaning.detail, error.code)
+                await self._fault(meaning.reason, meaning.detail, error.code, meaning.cure)
         except NoFreeSlot as none:
             held_at = await self._held_at()
             if held_at is not None:
@@ -297,10 +297,10 @@ class Registrar:
             return None
         return accepted_at
 
-    async def _refuse(self, reason: Reason, detail: str) -> None:
-        await self._move(self._registration.refused(reason, detail, self._clock.now()))
+    async def _refuse(self, reason: Reason, detail: str, cure: str = "") -> None:
+        await self._move(self._registration.refused(reason, detail, self._clock.now(), cure))
 
-    async def _fault(self, reason: Reason, detail: str, code: str) -> None:
+    async def _fault(self, reason: Reason, detail: str, code: str, cure: str = "") -> None:
         now = self._clock.now()
         self._retries.failed(_REGISTRATION, now)
         report = FaultLog(
@@ -310,7 +310,7 @@ class Registrar:
             again_after=LOG_AGAIN,
         )
         self._trouble.observe(reason, detail, "", now, about=_REGISTRATION, report=report)
-        await self._move(self._registration.faulted(reason, detail, now))
+        await self._move(self._registration.faulted(reason, detail, now, cure))
 
     def _next_ask(self, now: datetime) -> datetime:
         if self._registration.standing is Standing.REFUSED:

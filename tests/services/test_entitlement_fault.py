@@ -1,5 +1,6 @@
 """Which states of the entitlement are faults, and since when."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -27,7 +28,7 @@ def entitlement(state: State, reason: Reason = Reason.CUSTOMER_NOT_ENTITLED) -> 
 )
 def test_closed_gate_is_a_fault(state: State, code: str | None) -> None:
     """A refusal, a later refusal and a lasting silence are faults with the reason, its cure and the state's instant."""
-    found = entitlement_fault(entitlement(state), emulator=False)
+    found = entitlement_fault(entitlement(state))
     assert code == (None if found is None else found.code)
     if found is not None:
         assert (NOON, "customer-not-entitled: The account has none.") == (found.since, found.detail)
@@ -36,8 +37,10 @@ def test_closed_gate_is_a_fault(state: State, code: str | None) -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_says_what_follows(reason: Reason) -> None:
-    """Whatever the reason, there is a cure, and next to an emulator that is silent it is about the emulator."""
-    found = entitlement_fault(entitlement(State.UNAVAILABLE, reason), emulator=True)
+    """Whatever the reason, there is a cure; that of the failed call, which knows more, has priority."""
+    found = entitlement_fault(entitlement(State.UNAVAILABLE, reason))
+    called = entitlement_fault(replace(entitlement(State.UNAVAILABLE, reason), cure="Open the proxy."))
     assert found is not None
+    assert called is not None
     assert found.cure.endswith(".")
-    assert (reason is Reason.UNREACHABLE) == ("endpoint_url" in found.cure)
+    assert called.cure.startswith("Open the proxy. ")

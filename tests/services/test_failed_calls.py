@@ -12,7 +12,7 @@ from sidecar.marketplace.emulation import EmulatorUnreachable
 from sidecar.marketplace.errors import Disposition, MarketplaceError, Taken
 from sidecar.marketplace.service_errors import ERRORS, error_from
 from sidecar.services import failed_calls
-from sidecar.services.failed_calls import MEANINGS, Meaning, cure_of, interpret, label_of, outcome_of
+from sidecar.services.failed_calls import MEANINGS, Meaning, interpret, label_of, outcome_of
 from tests.support.service_model import modelled
 
 REFUSALS = {
@@ -72,6 +72,7 @@ def test_reason_of_code(code: str, reason: Reason) -> None:
 
     assert (reason, code in REFUSALS) == (explained.reason, explained.refused)
     assert explained.detail.endswith(f". {error.cure}")
+    assert error.cure == explained.cure
 
 
 @pytest.mark.parametrize("code", sorted((modelled("RegisterUsage") | modelled("MeterUsage")) - REFUSALS.keys()))
@@ -162,21 +163,6 @@ def test_account_is_named_with_credentials(kind: type[errors.MarketplaceError]) 
     ours = explained.reason in {Reason.CREDENTIALS_MISSING, Reason.CREDENTIALS_REFUSED, Reason.ACCESS_DENIED}
     assert ours is explained.detail.endswith("The pod runs as the service account acme/other.")
     assert "service account None" not in interpret(kind()).detail
-
-
-@pytest.mark.parametrize(
-    ("reason", "emulator", "cure"),
-    [
-        (Reason.UNREACHABLE, False, errors.NotSent.cure),
-        (Reason.UNREACHABLE, True, EmulatorUnreachable.cure),
-        (Reason.INVALID_REGION, False, service_errors.InvalidRegionException.cure),
-        (Reason.SERVICE_FAULT, False, ""),
-        (Reason.REGISTERING, False, ""),
-    ],
-)
-def test_cure_of_reason(reason: Reason, emulator: bool, cure: str) -> None:  # noqa: FBT001 - a table's column
-    """A reason has the cure of its first class; a service fault has none."""
-    assert cure == cure_of(reason, emulator=emulator)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,8 @@ class Licensing:
     standing: LicenseStanding = LicenseStanding.ASKING
     reason: Reason = Reason.REGISTERING
     detail: str = "License Manager has been asked and has not answered yet."
+    cure: str = ""
+    """See Entitlement."""
     license: License | None = None
     """The one that decides; None while none is known."""
     evidence: LicenseEvidence | None = None
@@ -113,11 +115,11 @@ class Licensing:
             proof = replace(proof, unseated_at=min(proof.unseated_at or now, now))
         return self._granted(license_, proof, now)
 
-    def faulted(self, reason: Reason, detail: str, now: datetime) -> Self:
+    def faulted(self, reason: Reason, detail: str, now: datetime, cure: str = "") -> Self:
         """A transient failure. Changes nothing unless the first answer is still pending."""
         if self.standing is not LicenseStanding.ASKING:
             return self
-        return replace(self, reason=reason, detail=detail, faulted_at=self.faulted_at or now)
+        return replace(self, reason=reason, detail=detail, cure=cure, faulted_at=self.faulted_at or now)
 
     def _seen_good(self, license_: License, region: str, now: datetime) -> Self:
         evidence = self.evidence
@@ -143,6 +145,7 @@ class Licensing:
                     since=now,
                     reason=Reason.REGISTERING,
                     detail="A good license is listed, and its proof is not answered yet.",
+                    cure="",
                     license=license_,
                     evidence=evidence,
                     faulted_at=None,
@@ -200,7 +203,7 @@ class Licensing:
         self, standing: LicenseStanding, now: datetime, reason: Reason, detail: str, license_: License | None
     ) -> Self:
         since = self.since if self.standing is standing else now
-        return replace(self, standing=standing, since=since, reason=reason, detail=detail, license=license_)
+        return replace(self, standing=standing, since=since, reason=reason, detail=detail, cure="", license=license_)
 
     def _proof(self, license_: License, region: str, now: datetime, *, seated: bool) -> LicenseEvidence:
         before = self.evidence
@@ -360,6 +363,7 @@ def _answer(licensing: Licensing, state: State, since: datetime) -> Entitlement:
         state=state,
         reason=licensing.reason,
         detail=licensing.detail,
+        cure=licensing.cure,
         source=licensing.terms.source,
         product_code=licensing.terms.product_code,
         public_key_version=licensing.terms.public_key_version,

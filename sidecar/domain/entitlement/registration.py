@@ -44,6 +44,8 @@ class Registration:
     standing: Standing = Standing.ASKING
     reason: Reason = Reason.REGISTERING
     detail: str = "AWS Marketplace has been asked and has not answered yet."
+    cure: str = ""
+    """See Entitlement."""
     evidence: Evidence | None = None
     """Of this pod and product; made now or by an earlier process."""
     memory_from: datetime | None = None
@@ -124,7 +126,7 @@ class Registration:
             return self
         return replace(self, evidence=self._succeed(evidence))
 
-    def refused(self, reason: Reason, detail: str, now: datetime) -> Self:
+    def refused(self, reason: Reason, detail: str, now: datetime, cure: str = "") -> Self:
         """AWS Marketplace refused, or another server answered in its name."""
         evidence = self.evidence
         if evidence is not None and self.standing is not Standing.REFUSED:
@@ -136,16 +138,17 @@ class Registration:
             since=since,
             reason=reason,
             detail=detail,
+            cure=cure,
             evidence=evidence,
             memory_from=None,
             memory_until=None,
         )
 
-    def faulted(self, reason: Reason, detail: str, now: datetime) -> Self:
+    def faulted(self, reason: Reason, detail: str, now: datetime, cure: str = "") -> Self:
         """A transient failure. Changes nothing unless the first answer is still pending."""
         if self.standing is not Standing.ASKING:
             return self
-        return replace(self, reason=reason, detail=detail, faulted_at=self.faulted_at or now)
+        return replace(self, reason=reason, detail=detail, cure=cure, faulted_at=self.faulted_at or now)
 
     def suspended(self, reason: Reason, detail: str, now: datetime) -> Self:
         """MeterUsage refused. A pod that never was entitled cannot be suspended: it is denied."""
@@ -183,6 +186,7 @@ def judge(registration: Registration, now: datetime) -> Entitlement:
                 reason=Reason.CUSTOMER_NOT_ENTITLED,
                 detail=f"AWS Marketplace refuses this pod's usage since {render(registration.suspended_at)}. Once the "
                 "buyer has subscribed again, the next metering record that AWS takes opens the gate.",
+                cure="",
             )
         case Standing.GRANTED:
             return _answer(registration, State.ENTITLED, registration.since)
@@ -233,6 +237,7 @@ def _answer(registration: Registration, state: State, since: datetime) -> Entitl
         state=state,
         reason=registration.reason,
         detail=registration.detail,
+        cure=registration.cure,
         source=registration.source,
         product_code=registration.product_code,
         public_key_version=registration.public_key_version,

@@ -144,6 +144,8 @@ class Entitlement:
     signature: str | None = field(default=None, repr=False)
     license: LicenseView | None = None
     """Of a contract price; None while none is known."""
+    cure: str = ""
+    """What to do, of the failed call behind the state; empty where the reason itself gives it."""
 
     @property
     def entitled(self) -> bool:

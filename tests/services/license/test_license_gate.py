@@ -15,6 +15,7 @@ from sidecar.marketplace.license_manager import (
     NoEntitlementsAllowedException,
     ServerInternalException,
 )
+from sidecar.services.entitlement_fault import entitlement_fault
 from sidecar.services.registrar import DeniedExit
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
@@ -114,6 +115,20 @@ async def test_failed_look_denies_nothing(
     await clock.advance(10 * MINUTE)
     assert State.ENTITLED is pod.state()
     assert "license.recovered" in pod.events
+
+
+@pytest.mark.parametrize("error", [NoEntitlementsAllowedException("none"), AuthorizationException("no")])
+async def test_fault_has_the_cure_of_its_call(
+    clock: "ManualClock", world: World, make_pod: MakePod, error: NoEntitlementsAllowedException
+) -> None:
+    """The fault names License Manager's cure: the same reason of Metering has another one."""
+    world.grant(GOOD)
+    world.troubles.extend([error] * 1000)
+    pod = await make_pod().start()
+    await clock.advance(HOUR)
+    found = entitlement_fault(pod.keeper.entitlement())
+    assert found is not None
+    assert ("entitlement-unavailable", error.cure) == (found.code, found.cure[: len(error.cure)])
 
 
 async def test_refused_proof_denies_nothing(clock: "ManualClock", world: World, make_pod: MakePod) -> None:

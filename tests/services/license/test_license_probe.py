@@ -214,6 +214,7 @@ async def test_silence_denies_nothing(clock: "ManualClock", world: World, pod: P
     assert State.PENDING is pod.state()
     await clock.advance(HOUR)
     assert (State.UNAVAILABLE, Reason.UNREACHABLE) == pod.gate()
+    assert NotSent.cure == pod.registrar.entitlement().cure
     world.down = set()
     world.grant(GOOD)
     await clock.advance(2 * MINUTE)

@@ -11,6 +11,7 @@ import pytest
 from sidecar.domain.entitlement.binding import PREFIX, is_bound
 from sidecar.domain.entitlement.states import EntitlementSource, Evidence, State
 from sidecar.domain.policy import OnDenied
+from sidecar.marketplace.emulation import EmulatorUnreachable
 from sidecar.marketplace.errors import AccessDenied, CredentialsMissing, MarketplaceError, NoAnswer, UnknownAnswer
 from sidecar.marketplace.service_errors import (
     CustomerNotEntitledException,
@@ -20,6 +21,7 @@ from sidecar.marketplace.service_errors import (
     PlatformNotSupportedException,
     ThrottlingException,
 )
+from sidecar.marketplace.unreachable import CertificateRefused, ProxyUnreachable, TokenServiceUnreachable
 from sidecar.services.registrar import DeniedExit, RegistrarSettings
 from tests.support.tools import PATIENCE
 
@@ -84,6 +86,10 @@ async def test_fresh_long_nonces(scene: "Scene") -> None:
         (InternalServiceErrorException("oops"), "service-fault", "AWS Support"),
         (UnknownAnswer("502"), "service-fault", "proxy"),
         (NoAnswer("time-out"), "unreachable", "Check the network"),
+        (ProxyUnreachable("refused"), "unreachable", "HTTPS_PROXY"),
+        (TokenServiceUnreachable("refused"), "unreachable", "VPC endpoint for STS"),
+        (CertificateRefused("self-signed"), "unreachable", "AWS_CA_BUNDLE"),
+        (EmulatorUnreachable("refused"), "unreachable", "Start the emulator"),
         (CredentialsMissing("none"), "credentials-missing", "IRSA"),
         (AccessDenied("no"), "access-denied", "aws-marketplace:RegisterUsage"),
     ],
@@ -102,7 +108,7 @@ async def test_faults_are_retried(scene: "Scene", error: MarketplaceError, reaso
     assert [(State.PENDING, reason), (State.UNAVAILABLE, reason)] == [
         (entitlement.state, entitlement.reason) for entitlement in (pending, unavailable)
     ]
-    assert cure in pending.detail
+    assert (True, error.cure) == (cure in pending.detail, unavailable.cure)
     assert State.ENTITLED is registrar.entitlement().state
     assert "registration.recovered" in scene.events()
 
