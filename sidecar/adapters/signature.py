@@ -5,6 +5,7 @@ Salt and digest must have the same length, and signature and modulus too, as RFC
 verifier that detects the salt's length would accept tokens that AWS never makes.
 """
 
+import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -71,10 +72,11 @@ class UnusableKeys(Exception):
 
 
 class PublicKeys:
-    """The public keys by their version. Implements `sidecar.domain.ports.SignatureCheck`."""
+    """The public keys by their version. Implements `sidecar.domain.ports.SellerKeys`; `paths`: the files to reload."""
 
-    def __init__(self, keys: Mapping[int, RSAPublicKey]) -> None:
+    def __init__(self, keys: Mapping[int, RSAPublicKey], paths: Mapping[int, Path] | None = None) -> None:
         self._keys = dict(keys)
+        self._paths = dict(paths or {})
 
     @classmethod
     def load(cls, paths: Mapping[int, Path]) -> Self:
@@ -92,7 +94,7 @@ class PublicKeys:
                 faults.append(KeyFault(version, path, unusable.reason, unusable.cure))
         if faults:
             raise UnusableKeys(tuple(faults))
-        return cls(keys)
+        return cls(keys, paths)
 
     @property
     def sizes(self) -> Mapping[int, int]:
@@ -113,6 +115,18 @@ class PublicKeys:
         except InvalidSignature:
             return False
         return True
+
+    async def reload(self, version: int) -> bool:
+        """Read the key of `version` again and return whether it has changed; an unusable file changes nothing."""
+        path = self._paths.get(version)
+        if path is None:
+            return False
+        try:
+            key = await asyncio.to_thread(_read_key, path)
+        except _UnusableKey:
+            return False
+        before, self._keys[version] = self._keys.get(version), key
+        return key != before
 
 
 class _UnusableKey(Exception):

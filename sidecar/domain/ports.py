@@ -26,3 +26,10 @@ class SignatureCheck(Protocol):
         Raises:
             KeyError: There is no key of that version.
         """
+
+
+class SellerKeys(SignatureCheck, Protocol):
+    """The seller's public keys, from files that may be replaced while the process runs."""
+
+    async def reload(self, version: int) -> bool:
+        """Read the key of `version` again and return whether it has changed; an unusable file changes nothing."""

@@ -16,7 +16,10 @@ from sidecar.marketplace.errors import CredentialsMissing
 class SettingRefused(CredentialsMissing):
     """The SDK refuses the value of one of its own variables, so it makes no client and signs nothing."""
 
-    cure = "Correct or unset the variable in the message; the sidecar needs none of the SDK's own settings."
+    cure = (
+        "Correct or unset the variable in the message; the sidecar needs none of the SDK's own settings. "
+        "Then restart the pod."
+    )
 
 
 def refused_setting(error: Exception, environ: Mapping[str, str]) -> str | None:

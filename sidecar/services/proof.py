@@ -14,8 +14,8 @@ from structlog.typing import FilteringBoundLogger
 from sidecar.domain.entitlement.binding import bind, is_bound
 from sidecar.domain.entitlement.renewal import KEY_ROTATION_CURE
 from sidecar.domain.entitlement.states import CLOCK_SKEW, Evidence
-from sidecar.domain.entitlement.token import Asked, IssueWindow, Refusal, issued_at, verify
-from sidecar.domain.ports import Clock, SignatureCheck
+from sidecar.domain.entitlement.token import WRONG_SIGNATURE, Asked, IssueWindow, Refusal, issued_at, verify
+from sidecar.domain.ports import Clock, SellerKeys
 from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.types import MeterUsageRequest, RegisterUsageRequest, RegisterUsageResult
 
@@ -40,7 +40,7 @@ class Prover:
     product_code: str
     public_key_version: int
     client: MarketplaceMetering
-    signatures: SignatureCheck
+    signatures: SellerKeys
     clock: Clock
     refresh_clock: Callable[[], Awaitable[None]] | None
     log: FilteringBoundLogger
@@ -60,7 +60,7 @@ class Prover:
             MarketplaceError: There was no answer, or it is an error.
         """
         answer = await self.ask(nonce)
-        claims, result, answered_at = self.check(answer), answer.result, answer.answered_at
+        claims, result, answered_at = await self._check_or_reload(answer), answer.result, answer.answered_at
         self._note_rotation(result.public_key_rotation_timestamp)
         # A clock that was stepped during the call may be far from the signed time, by which a recall judges the proof.
         signed_at = issued_at(claims)
@@ -130,6 +130,15 @@ class Prover:
             self.log.error("registration.evidence_refused", rule="pod-binding", detail="the nonce names another pod")
             return None
         return issued_at(claims)
+
+    async def _check_or_reload(self, answer: Registered) -> Mapping[str, object]:
+        """Return the claims as `check`; the key of a wrong signature is read again, for its file may be corrected."""
+        try:
+            return self.check(answer)
+        except Refusal as refusal:
+            if refusal.code != WRONG_SIGNATURE or not await self.signatures.reload(self.public_key_version):
+                raise
+        return self.check(answer)
 
     async def _present(self) -> datetime:
         if self.refresh_clock is not None:

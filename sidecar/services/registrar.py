@@ -19,7 +19,7 @@ from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, En
 from sidecar.domain.entitlement.token import Refusal
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.policy import EntitlementCheck, OnDenied, StartProbe
-from sidecar.domain.ports import Clock, SignatureCheck
+from sidecar.domain.ports import Clock, SellerKeys
 from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.errors import MarketplaceError
 from sidecar.marketplace.service_errors import CustomerNotEntitledException
@@ -91,7 +91,7 @@ class Registrar:
         *,
         settings: RegistrarSettings,
         client: MarketplaceMetering,
-        signatures: SignatureCheck,
+        signatures: SellerKeys,
         clock: Clock,
         evidence: EvidenceStore,
         pod: str,

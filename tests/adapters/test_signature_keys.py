@@ -240,3 +240,20 @@ def test_any_file(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> N
     path.write_bytes(content)
 
     assert fault_of(path).startswith(f"{path}: ")
+
+
+async def test_replaced_key_is_read_again(seller: "Signer", stranger: "Signer", tmp_path: Path) -> None:
+    """A key whose file has been replaced counts after a reload; a file that cannot be used changes nothing."""
+    path = tmp_path / "1.pem"
+    path.write_bytes(stranger.pem)
+    keys = PublicKeys.load({1: path})
+    signature = seller.sign(b"data")
+
+    async def reload(content: bytes) -> tuple[bool, bool]:
+        path.write_bytes(content)
+        return await keys.reload(1), keys.verify(b"data", signature, 1)
+
+    assert [(False, False), (True, True), (False, True), (True, False)] == [
+        await reload(content) for content in (stranger.pem, seller.pem, b"damaged", stranger.pem)
+    ]
+    assert (False, False) == (await keys.reload(2), await PublicKeys({1: seller.key.public_key()}).reload(1))

@@ -24,7 +24,7 @@ from sidecar.domain import timestamps
 from sidecar.domain.entitlement.token import FORGERY_CURE, Refusal
 from sidecar.domain.metering import quantity
 from sidecar.domain.policy import QuantityKind
-from sidecar.domain.ports import SignatureCheck
+from sidecar.domain.ports import SellerKeys
 from sidecar.marketplace import (
     Disposition,
     DuplicateRequestException,
@@ -69,7 +69,7 @@ class Certifier:
     endpoint: Endpoint
     file: ReportFile
     service: MarketplaceMetering
-    signatures: SignatureCheck
+    signatures: SellerKeys
     clock: SystemClock | EmulatorClock
     retry_for: timedelta
 

@@ -31,6 +31,8 @@ FORGERY_CURE: Final = (
     "clock is right, and that no proxy answers in AWS's place."
 )
 """What to do about a signature or a claim that is not valid."""
+WRONG_SIGNATURE: Final = "wrong-signature"
+"""The code of a refusal by the key alone."""
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 
@@ -115,7 +117,7 @@ def check_signature(text: str, signatures: SignatureCheck, version: int) -> Toke
     except KeyError:
         raise Refusal("unknown-key", "there is no public key of the version that was asked for") from None
     if not right:
-        raise Refusal("wrong-signature", "the signature is not that of the public key")
+        raise Refusal(WRONG_SIGNATURE, "the signature is not that of the public key")
     return token
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sidecar.adapters.signature import PublicKeys
 from sidecar.domain.entitlement.binding import PREFIX, is_bound
 from sidecar.domain.entitlement.states import EntitlementSource, Evidence, State
 from sidecar.domain.policy import OnDenied
@@ -111,6 +112,48 @@ async def test_faults_are_retried(scene: "Scene", error: MarketplaceError, reaso
     assert (True, error.cure) == (cure in pending.detail, unavailable.cure)
     assert State.ENTITLED is registrar.entitlement().state
     assert "registration.recovered" in scene.events()
+
+
+class Corrected(PublicKeys):
+    """A key whose file has been corrected since it was read, or has not."""
+
+    def __init__(self, read: "Signer", corrected: "Signer | None") -> None:
+        super().__init__({1: read.key.public_key()})
+        self.corrected = corrected
+        self.reloads = 0
+
+    async def reload(self, version: int) -> bool:
+        """Read it again."""
+        self.reloads += 1
+        if self.corrected is None:
+            return False
+        self._keys[version] = self.corrected.key.public_key()
+        return True
+
+
+async def test_corrected_key_needs_no_restart(scene: "Scene", seller: "Signer", stranger: "Signer") -> None:
+    """A wrong key closes the gate until its file is right: the next registration reads it again."""
+    keys = scene.keys = Corrected(stranger, None)
+    registrar = await scene.start()
+    denied = registrar.entitlement()
+    keys.corrected = stranger
+    await scene.clock.advance(5 * MINUTE)
+    still = registrar.entitlement()
+    keys.corrected = seller
+    await scene.clock.advance(5 * MINUTE)
+
+    assert [(State.DENIED, "signature-invalid")] * 2 == [(each.state, each.reason) for each in (denied, still)]
+    assert State.ENTITLED is registrar.entitlement().state
+    assert 3 == len(scene.marketplace.registrations)
+
+
+async def test_other_refusals_read_no_key(scene: "Scene", seller: "Signer") -> None:
+    """An answer to another question is refused under every key."""
+    keys = scene.keys = Corrected(seller, seller)
+    scene.marketplace.claims = {"nonce": "of another call"}
+    registrar = await scene.start()
+
+    assert (State.DENIED, 0) == (registrar.entitlement().state, keys.reloads)
 
 
 async def test_back_off(scene: "Scene") -> None:
