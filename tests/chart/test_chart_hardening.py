@@ -14,8 +14,10 @@ from sidecar.settings import Settings
 from tests.support.rendering import (
     CHARTS,
     PRODUCT,
+    ROLE,
     SIDECAR,
     Helm,
+    Values,
     config,
     containers,
     merge,
@@ -180,6 +182,23 @@ def test_configuration_restarts_pods(helm: Helm) -> None:
     same = pod_template(helm.render("marketplace-product", merge(PRODUCT, sidecar(podMonitor={"interval": "30s"}))))
     assert before == same
     assert before["metadata"]["annotations"] != changed["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(("chart", "values"), [("marketplace-product", PRODUCT), ("example", SIDECAR)])
+@pytest.mark.parametrize(
+    ("account", "restarts"),
+    [
+        ({"roleArn": f"{ROLE}-right"}, True),
+        ({"annotations": {"eks.amazonaws.com/token-expiration": "3600"}}, True),
+        ({"annotations": {"team": "shop"}}, False),
+    ],
+    ids=["role", "token", "team"],
+)
+def test_role_restarts_pods(helm: Helm, chart: str, values: Values, account: dict[str, Any], *, restarts: bool) -> None:
+    """A corrected role reaches the pods: EKS puts it into a pod only when the pod is admitted."""
+    before = pod_template(helm.render(chart, values))
+    changed = pod_template(helm.render(chart, merge(values, sidecar(serviceAccount=account))))
+    assert restarts == (before != changed)
 
 
 def test_policy_and_monitor_find_the_pods(helm: Helm) -> None:

@@ -30,15 +30,28 @@ that were cut, have characters that Kubernetes refuses, or join in more than one
 marketplace-sidecar/release: {{ include "marketplace-sidecar.instance" . | quote }}
 {{- end }}
 
-{{/* The checksum restarts the pods when the configuration changes, and only then: a restart closes a metering hour. */}}
+{{/*
+The checksum restarts the pods when the configuration changes, or what EKS reads of the service account when it admits a pod, and
+only then: a restart closes a metering hour.
+*/}}
 {{- define "marketplace-sidecar.podAnnotations" -}}
 {{- include "marketplace-sidecar.check" . -}}
-marketplace-sidecar/config: {{ include "marketplace-sidecar.configData" . | sha256sum | trunc 16 | quote }}
+{{- $read := printf "%s%s" (include "marketplace-sidecar.configData" .) (include "marketplace-sidecar.admitted" .) -}}
+marketplace-sidecar/config: {{ $read | sha256sum | trunc 16 | quote }}
 {{- with .Values.sidecar.ledger }}
 {{- if and (eq .volume "emptyDir") (.emptyDir).safeToEvict }}
 cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes: marketplace-ledger
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* What the webhook of EKS takes from the service account into a new pod; later changes do not reach that pod. */}}
+{{- define "marketplace-sidecar.admitted" -}}
+{{- if eq .Values.sidecar.serviceAccount.webIdentity "webhook" -}}
+{{- range $name, $value := include "marketplace-sidecar.serviceAccountAnnotations" . | fromYaml -}}
+{{- if hasPrefix "eks.amazonaws.com/" $name }}{{ $name }}={{ $value }};{{ end -}}
+{{- end -}}
+{{- end -}}
 {{- end }}
 
 {{- define "marketplace-sidecar.serviceAccountName" -}}
