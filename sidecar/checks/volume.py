@@ -106,21 +106,24 @@ def check_volume(path: Path, mounts: str) -> CheckResult:
 
 
 def check_room(path: Path, max_size: int | None = None) -> CheckResult:
-    """Judge how much the volume still takes, and whether it holds `ledger.max_size`."""
+    """Judge how much the volume still takes: all of `ledger.max_size` if there is one, else much."""
     found = os.statvfs(_standing(path.parent))
     free = found.f_bavail * found.f_frsize
-    room = judge_room(free, found.f_favail if found.f_files else None)
-    return judge_limit(free, _taken(path), max_size) if room.status is CheckStatus.OK and max_size else room
+    files = found.f_favail if found.f_files else None
+    return judge_room(free, files) if max_size is None else judge_limit(free, files, _taken(path), max_size)
 
 
-def judge_limit(free: int, taken: int, max_size: int) -> CheckResult:
-    """Judge a limit against the free bytes and those that the ledger has already."""
-    if max_size > free + taken:
-        return ROOM.warn(
-            f"ledger.max_size is {sizes.render(max_size)}, and the volume holds {(free + taken) // _MEBIBYTE} MiB",
-            "Enlarge the volume, or set a smaller ledger.max_size: a volume that is full before it may end the pod.",
-        )
-    return ROOM.ok(f"{free // _MEBIBYTE} MiB are free for a ledger of at most {sizes.render(max_size)}")
+def judge_limit(free: int, files: int | None, taken: int, max_size: int) -> CheckResult:
+    """Judge whether a limit fits into the free bytes and those that the ledger has already, however small it is."""
+    if max_size <= free + taken and files != 0:
+        return ROOM.ok(f"{free // _MEBIBYTE} MiB are free for a ledger of at most {sizes.render(max_size)}")
+    room = judge_room(free, files)
+    if room.status is CheckStatus.FAIL:
+        return room
+    return ROOM.warn(
+        f"ledger.max_size is {sizes.render(max_size)}, and the volume holds {(free + taken) // _MEBIBYTE} MiB",
+        "Enlarge the volume, or set a smaller ledger.max_size: a volume that is full before it may end the pod.",
+    )
 
 
 def _taken(path: Path) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.checks.volume import check_ledger, check_room, check_volume, judge_room, read_mounts
+from sidecar.checks.volume import check_ledger, check_room, check_volume, judge_limit, judge_room, read_mounts
 from sidecar.domain.check_result import CheckStatus
 from tests.support.books import Books
 from tests.support.tools import need_root
@@ -72,6 +72,33 @@ def test_own_mounts_are_read(tmp_path: Path) -> None:
 def test_room_is_judged(free: int, files: int | None, status: CheckStatus) -> None:
     """Little room is doubtful, none, or none for another file, is wrong."""
     assert judge_room(free, files).status is status
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "taken", "status"),
+    [
+        (118, 1, 0, CheckStatus.OK),  # an empty volume of 128Mi, for which the charts set 112MiB
+        (112, None, 0, CheckStatus.OK),
+        (6, 1, 106, CheckStatus.OK),
+        (111, 1, 0, CheckStatus.WARN),
+        (16, 1, 95, CheckStatus.WARN),
+        (15, 1, 95, CheckStatus.FAIL),
+        (118, 0, 0, CheckStatus.FAIL),
+    ],
+)
+def test_limit_decides_about_the_room(free: int, files: int | None, taken: int, status: CheckStatus) -> None:
+    """A volume that holds all of ledger.max_size is right, however small; another is doubtful, and wrong if full."""
+    assert judge_limit(free * MEBIBYTE, files, taken * MEBIBYTE, 112 * MEBIBYTE).status is status
+
+
+def test_own_limit_is_measured(tmp_path: Path) -> None:
+    """What the ledger takes already counts for its limit, and the limit counts instead of what is usual."""
+    path = tmp_path / "ledger.db"
+    path.write_bytes(b"ledger")
+    volume = os.statvfs(tmp_path)
+    free = volume.f_bavail * volume.f_frsize
+    assert (CheckStatus.OK, "4MiB") == ((found := check_room(path, 4 * MEBIBYTE)).status, found.found[-4:])
+    assert check_room(path, 2 * free).status is CheckStatus.WARN
 
 
 def test_own_room_is_measured() -> None:
