@@ -213,7 +213,8 @@ class HealthReport:
             product_id=self.setting.settings.product.id,
             entitlement=self.gate.entitlement(),
             metering=self._metering(),
-            last_success_at=self.submitter.last_success_at,
+            # The ledger has the start probe, too, which is no course of a dimension.
+            last_success_at=max(filter(None, (self.submitter.last_success_at, progress.last_success_at)), default=None),
             oldest_unsent_hour=progress.oldest_unsent_hour,
             pod=self.ledger.pod,
             pod_source=self.ledger.pod_source,

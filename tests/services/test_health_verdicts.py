@@ -355,6 +355,15 @@ async def test_counts_of_this_process(metering: "Metering") -> None:
     assert last == metering.marketplace.called_at[-1]
 
 
+async def test_start_probe_is_a_success(metering: "Metering") -> None:
+    """The status has the last success of the ledger, which knows the start probe, or a newer one of the process."""
+    desk = await brought_to(metering, State.ENTITLED)
+    desk.shelf.found = replace(desk.shelf.found, last_success_at=NOW)
+    assert NOW == (await desk.report().status()).last_success_at
+    desk.metering.submitter.last_success_at = NOW + timedelta(hours=1)
+    assert NOW + timedelta(hours=1) == (await desk.report().status()).last_success_at
+
+
 @pytest.mark.parametrize(
     ("skew", "words"),
     [

@@ -131,7 +131,7 @@ def _faults(document: Mapping[str, Any], page: Page, now: datetime | None) -> It
 
 def _progress(document: Mapping[str, Any], page: Page, now: datetime | None) -> Iterator[str]:
     last, oldest = (_instant(document, "metering", name) for name in ("last_success_at", "oldest_unsent_hour"))
-    yield from row(page, "last success", f"{show(last)}{_ago(now, last)}" if last else "none since the start")
+    yield from row(page, "last success", f"{show(last)}{_ago(now, last)}" if last else "never")
     yield from row(page, "oldest unsent", *_unsent(oldest, page.window, now))
     doubt = _text(document, "metering", "in_doubt")
     yield from row(page, "in doubt", "", doubt, None if doubt == "0" else Color.BAD)
