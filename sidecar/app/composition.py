@@ -34,6 +34,7 @@ from sidecar.domain.metering.rules import MeteringPolicy, MeteringRules
 from sidecar.domain.metering.sources import CounterSource
 from sidecar.domain.policy import StartProbe as StartProbeKind
 from sidecar.marketplace import Endpoint, Identity, MarketplaceMeteringClient, find_identity
+from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.services.counting import Counters
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.health import HealthReport, Setting
@@ -90,7 +91,8 @@ def assemble(
     `clock` is the one that goes with the endpoint; `running` returns whether the intake accepts usage.
     """
     # An emulator's answers are dated by its machine, and its own clock may run elsewhere.
-    client = MarketplaceMeteringClient(endpoint, clock.now if endpoint.endpoint_url is None else None)
+    service_clock = ServiceClock(clock.now) if endpoint.endpoint_url is None else None
+    client = MarketplaceMeteringClient(endpoint, service_clock)
     refused: Counter[str] = Counter()
     licensed: LicenseGate | None = None
     licensed_start: LicensedStart | None = None
@@ -98,9 +100,9 @@ def assemble(
         from sidecar.app import license_gate  # noqa: PLC0415 - only where License Manager is called
 
         if settings.probes_license:
-            licensed_start = license_gate.assemble_license_probe(settings, endpoint, clock, ledger)
+            licensed_start = license_gate.assemble_license_probe(settings, endpoint, service_clock, clock, ledger)
         else:
-            licensed = license_gate.assemble_license(settings, endpoint, clock, ledger, faults)
+            licensed = license_gate.assemble_license(settings, endpoint, service_clock, clock, ledger, faults)
     if licensed is None:
         probe = _record_probe(settings, ledger, client, clock) if licensed_start is None else licensed_start.probe
         gate: Gatekeeper = _make_registrar(settings, client, keys, clock, ledger, probe)
@@ -173,7 +175,7 @@ def assemble(
         clock=clock,
         running=running,
         refused=refused,
-        clock_skew=lambda: client.clock_skew,
+        clock_skew=lambda: None if service_clock is None else service_clock.skew,
         faults=faults,
         room=lambda: ledger.room_watch.room,
         room_findings=ledger.room_watch.findings,

@@ -14,6 +14,7 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.entitlement.licensing import LicenseTerms
 from sidecar.domain.entitlement.states import EntitlementSource
 from sidecar.marketplace import Endpoint
+from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.services.app_checkouts import AppCheckouts
 from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.faults import FaultRegister
@@ -46,13 +47,18 @@ class LicensedStart:
 
 
 def assemble_license(
-    settings: Settings, endpoint: Endpoint, clock: SystemClock | EmulatorClock, ledger: Ledger, faults: FaultRegister
+    settings: Settings,
+    endpoint: Endpoint,
+    service_clock: ServiceClock | None,
+    clock: SystemClock | EmulatorClock,
+    ledger: Ledger,
+    faults: FaultRegister,
 ) -> LicenseGate:
     """Make the gate; the arguments are those of `sidecar.app.composition.assemble`."""
     emulated = settings.marketplace.mode is Mode.EMULATOR
     sku = settings.product.id or ""
     policy = settings.license
-    clients = _make_clients(settings, endpoint, clock)
+    clients = RegionalClients(endpoint, service_clock)
     finder, checkouts = _make_calls(settings, endpoint, clients, clock, ledger)
     keeper = LicenseKeeper(
         choices=LicenseChoices(
@@ -82,18 +88,18 @@ def assemble_license(
 
 
 def assemble_license_probe(
-    settings: Settings, endpoint: Endpoint, clock: SystemClock | EmulatorClock, ledger: Ledger
+    settings: Settings,
+    endpoint: Endpoint,
+    service_clock: ServiceClock | None,
+    clock: SystemClock | EmulatorClock,
+    ledger: Ledger,
 ) -> LicensedStart:
     """Make the start probe of a custom price; the arguments are those of `sidecar.app.composition.assemble`."""
-    clients = _make_clients(settings, endpoint, clock)
+    clients = RegionalClients(endpoint, service_clock)
     finder, checkouts = _make_calls(settings, endpoint, clients, clock, ledger)
     sku, policy = settings.product.id or "", settings.license
     probe = LicenseProbe(finder=finder, checkouts=checkouts, sku=sku, policy=policy, clock=clock)
     return LicensedStart(probe, clients)
-
-
-def _make_clients(settings: Settings, endpoint: Endpoint, clock: SystemClock | EmulatorClock) -> RegionalClients:
-    return RegionalClients(endpoint, None if settings.marketplace.mode is Mode.EMULATOR else clock.now)
 
 
 def _make_calls(

@@ -24,7 +24,7 @@ from sidecar.adapters.signature import PublicKeys
 from sidecar.app.cluster import Cluster
 from sidecar.app.composition import assemble, name_price, rules_of
 from sidecar.app.drain import Drain, Finishing
-from sidecar.app.setup_watches import watch_setup
+from sidecar.app.setup_watches import watch_clock, watch_setup
 from sidecar.domain.metering.sources import TimeSource
 from sidecar.domain.pod.reports import EventReason
 from sidecar.domain.pod.succession import PodPlace, Predecessor, describe
@@ -140,6 +140,7 @@ async def run(
             components.scraping.run(),
             *(() if components.licensed_start is None else (components.licensed_start.probe.run(),)),
             *(each.run(clock) for each in watch_setup(settings, environ, components.client, faults)),
+            *(each.run() for each in watch_clock(settings, components.client)),
             cluster.report(
                 components.health.situation, components.scraping.hasten if components.scraping.present else None
             ),

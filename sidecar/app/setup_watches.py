@@ -2,17 +2,37 @@
 
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 
 from sidecar.checks import variables
 from sidecar.domain.check_result import CheckResult
 from sidecar.marketplace import MarketplaceMeteringClient
 from sidecar.services.faults import FaultRegister
-from sidecar.services.setup_watch import SetupWatch
+from sidecar.services.setup_watch import ClockWatch, SetupWatch
 from sidecar.settings import Settings
 
 SPREAD = timedelta(seconds=20)
 """Over which pods that start together spread their questions: 200 of them stay within MeterUsage's 10 in a second."""
+
+
+def watch_clock(settings: Settings, client: MarketplaceMeteringClient) -> list[ClockWatch]:
+    """Return the watch over the clock; none with an emulator, which has a clock of its own."""
+    service_clock = client.service_clock
+    if service_clock is None:
+        return []
+
+    service = "meteringmarketplace" if settings.meters else "license-manager"
+
+    def look() -> None:
+        from sidecar.marketplace.probing import ProbeFailed, ServiceProbe  # noqa: PLC0415 - must not delay the probes
+
+        with suppress(ProbeFailed, RuntimeError):  # no answer, or the process ends
+            probe = ServiceProbe(client.endpoint, connection=client.connection)
+            asked_at = service_clock.asked()
+            service_clock.note(asked_at, probe.reach(probe.address(service)))
+
+    return [ClockWatch(service_clock, look, random=random.random)]
 
 
 def watch_setup(

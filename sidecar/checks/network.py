@@ -22,6 +22,7 @@ _OPEN = (
 _NAMES = (
     "Allow the pod to query the cluster's DNS (network policy, port 53), and the cluster the internet's or the VPC's."
 )
+_EMULATED = "an emulator has a clock of its own, which the sidecar follows"
 _BUNDLE = "Set AWS_CA_BUNDLE to a readable file of PEM certificates, or unset it."
 CURES = {
     "ProxyConnectionError": ProxyUnreachable.cure,
@@ -58,6 +59,18 @@ def look_up(probe: ServiceProbe) -> CheckResult:
     return check_dns((probe.proxy(address) or address for address in addresses), open_way(probe, _NAMES))
 
 
+def check_license_clock(probe: ServiceProbe) -> CheckResult:
+    """Compare License Manager's clock with this machine's, where AWS Marketplace Metering is not called."""
+    if probe.emulated:
+        return CLOCK.skipped(_EMULATED)
+    asked_at = datetime.now(UTC)
+    try:
+        shown = probe.reach(probe.address("license-manager"))
+    except ProbeFailed as failed:
+        return CLOCK.skipped(f"License Manager gave no answer to compare with: {failed}")
+    return _judge_shown(shown, asked_at)
+
+
 def check_endpoint(probe: ServiceProbe) -> Iterator[CheckResult]:
     """Ask the metering service anything, and compare its clock with this machine's."""
     url = probe.address("meteringmarketplace")
@@ -70,14 +83,15 @@ def check_endpoint(probe: ServiceProbe) -> Iterator[CheckResult]:
         yield ENDPOINT.fail(f"{way}: {failed}", failed.cure or CURES.get(failed.code, open_way(probe)))
         yield CLOCK.skipped("the service gave no answer to compare with")
         return
-    answered_at = datetime.now(UTC)
+    clock = CLOCK.skipped(_EMULATED) if probe.emulated else _judge_shown(shown, asked_at)
     yield ENDPOINT.ok(f"{way} answers")
-    if probe.emulated:
-        yield CLOCK.skipped("an emulator has a clock of its own, which the sidecar follows")
-    elif shown is None:
-        yield CLOCK.skipped("the service's answer has no date")
-    else:
-        yield judge_clock(shown, asked_at, answered_at)
+    yield clock
+
+
+def _judge_shown(shown: datetime | None, asked_at: datetime) -> CheckResult:
+    if shown is None:
+        return CLOCK.skipped("the service's answer has no date")
+    return judge_clock(shown, asked_at, datetime.now(UTC))
 
 
 def judge_clock(shown: datetime, asked_at: datetime, answered_at: datetime) -> CheckResult:

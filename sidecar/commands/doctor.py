@@ -131,7 +131,8 @@ def _of_service(settings: Settings, environ: Mapping[str, str], probe: ServicePr
     yield CheckRun([licenses.LICENSE], lambda: [licenses.check_license(settings, endpoint)])
     if not meters:
         yield CheckRun([access.STS], lambda: [access.check_sts(probe)])
-        unneeded = (network.DNS, network.ENDPOINT, network.CLOCK, access.PERMISSION)
+        yield CheckRun([network.CLOCK], lambda: [network.check_license_clock(probe)])
+        unneeded = (network.DNS, network.ENDPOINT, access.PERMISSION)
         yield CheckRun(unneeded, lambda: [each.skipped("AWS Marketplace Metering is not called") for each in unneeded])
         return
     yield CheckRun([network.DNS], lambda: [network.look_up(probe)])

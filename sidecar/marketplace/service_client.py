@@ -10,7 +10,6 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -39,15 +38,15 @@ class ServiceClient:
 
     Args:
         endpoint: Where calls go.
-        now: Returns our time, for a comparison with the service's; None compares nothing. Runs on worker threads.
+        service_clock: Compares our time with the service's, for one or several clients; None compares nothing.
     """
 
     service: ClassVar[Service]
     """The service that a subclass calls."""
 
-    def __init__(self, endpoint: Endpoint, now: Callable[[], datetime] | None = None) -> None:
+    def __init__(self, endpoint: Endpoint, service_clock: ServiceClock | None = None) -> None:
         self.endpoint = endpoint
-        self._service_clock = None if now is None else ServiceClock(now)
+        self.service_clock = service_clock
         self._running: tuple[ThreadPoolExecutor, Connection] | None = None
         self._closed = False
         self._changing = asyncio.Lock()
@@ -59,7 +58,7 @@ class ServiceClient:
             if self._running is None:
                 threads = ThreadPoolExecutor(self.endpoint.max_pool_connections, thread_name_prefix=CALL_THREADS)
                 connection = await asyncio.get_running_loop().run_in_executor(
-                    threads, _connect, self.endpoint, self._service_clock, self.service
+                    threads, _connect, self.endpoint, self.service_clock, self.service
                 )
                 self._running = threads, connection
                 self._closed = False
@@ -72,11 +71,6 @@ class ServiceClient:
                 self._closed = True
                 threads.shutdown(wait=False, cancel_futures=True)
                 await asyncio.to_thread(connection.close)
-
-    @property
-    def clock_skew(self) -> timedelta | None:
-        """By how much our clock was ahead of the service's at its last answer; None while that is not known."""
-        return None if self._service_clock is None else self._service_clock.skew
 
     async def __aenter__(self) -> Self:
         await self.open()

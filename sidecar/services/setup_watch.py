@@ -1,7 +1,7 @@
 """Checks the set-up while the process runs: each fault is logged once, and shown in the status until a check passes.
 
-Runs once after the start, and again every few minutes until all is right. Nothing waits for it: the checks run on a
-thread that does not keep the process from ending, however long they take.
+Runs once after the start, and again every few minutes until all is right. The clock is watched until the process ends.
+Nothing waits for that: the checks run on a thread that does not keep the process from ending, however long they take.
 """
 
 import asyncio
@@ -14,10 +14,14 @@ from datetime import datetime, timedelta
 
 from sidecar.domain.check_result import CheckResult, CheckStatus
 from sidecar.domain.ports import Clock
+from sidecar.domain.skew import DOUBTFUL_FROM
+from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.services.faults import FaultLog, FaultRegister
 
 RECHECK_INTERVAL = timedelta(minutes=5)
 """Between two runs while something is not right, on average."""
+CLOCK_COUNTS_FOR = timedelta(hours=1)
+"""How long a clock that was right is taken to be right still."""
 
 Poll = Callable[[], Sequence[CheckResult]]
 """Blocks. A check that it leaves out or skips keeps its state; only the result `ok` ends a fault."""
@@ -76,6 +80,38 @@ class SetupWatch:
         self._wrong.add(result.code)
         report = FaultLog(begins=event, ends="setup.mended", about={"check": result.name}, level=level)
         self.faults.observe(result.code, result.found, result.cure, now, report=report)
+
+
+@dataclass(eq=False, repr=False)
+class ClockWatch:
+    """Compares our clock with AWS's while no call does: a pod that is registered may call for hours or never again.
+
+    So a fault of the clock begins within about an hour, and ends minutes after the clock is right.
+
+    Args:
+        service_clock: What the last answer of any client showed.
+        look: Asks AWS for its time and notes it there. Blocks; never raises.
+        random: As in `SetupWatch`.
+        rest: As in `SetupWatch`.
+    """
+
+    service_clock: ServiceClock
+    look: Callable[[], None]
+    _: KW_ONLY
+    random: Callable[[], float]
+    rest: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await self.rest(RECHECK_INTERVAL.total_seconds() * (0.5 + self.random()))
+            skew, age = self.service_clock.skew, self.service_clock.age
+            if skew is None or age is None or abs(skew) > DOUBTFUL_FROM or age >= CLOCK_COUNTS_FOR:
+                await _on_own_thread(self._poll)
+
+    def _poll(self) -> Sequence[CheckResult]:
+        self.look()
+        return ()
 
 
 async def _on_own_thread(poll: Poll) -> Sequence[CheckResult] | None:

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from sidecar.marketplace import Endpoint, MarketplaceError, MarketplaceMeteringClient, RegisterUsageRequest
+from sidecar.marketplace.service_clock import ServiceClock
 
 if TYPE_CHECKING:
     from tests.marketplace.conftest import Answer, Peer
@@ -44,7 +45,7 @@ def anonymous(answer: "Answer") -> "Answer":
 @pytest.fixture
 async def watched(peer: "Peer") -> AsyncIterator[MarketplaceMeteringClient]:
     """A client that compares the peer's clock with one that stands at `NOW`."""
-    async with MarketplaceMeteringClient(Endpoint.emulated(peer.url, {}), lambda: NOW) as client:
+    async with MarketplaceMeteringClient(Endpoint.emulated(peer.url, {}), ServiceClock(lambda: NOW)) as client:
         yield client
 
 
@@ -53,17 +54,36 @@ async def ask(client: MarketplaceMeteringClient, peer: "Peer", answer: "Answer")
     peer.answers = [answer]
     with suppress(MarketplaceError):
         await client.register_usage(REGISTER)
-    return client.clock_skew
+    return None if client.service_clock is None else client.service_clock.skew
 
 
 async def test_every_answer_tells_skew(watched: MarketplaceMeteringClient, peer: "Peer") -> None:
     """Successes and errors have the service's time, and the last one counts."""
-    assert watched.clock_skew is None
     ahead = dated(peer.says(SIGNED), timedelta(minutes=-3))
     assert timedelta(minutes=3, seconds=-1) == await ask(watched, peer, ahead)
     behind = dated(peer.fails("ThrottlingException"), timedelta(minutes=3))
     assert timedelta(minutes=-3) == await ask(watched, peer, behind)
     assert timedelta() == await ask(watched, peer, dated(peer.says(SIGNED), timedelta()))
+
+
+def test_age_is_in_real_seconds() -> None:
+    """The age of the last answer does not follow the clock that is compared: it may be repaired meanwhile."""
+    now, real = NOW, 10.0
+    clock = ServiceClock(lambda: now, lambda: real)
+    assert (None, None) == (clock.skew, clock.age)
+    clock.note(clock.asked(), NOW - timedelta(minutes=3))
+    now, real = NOW - timedelta(minutes=3), 40.0
+    clock.note(clock.asked(), None)
+    assert (timedelta(minutes=2, seconds=59), timedelta(seconds=30)) == (clock.skew, clock.age)
+
+
+async def test_clients_share_what_they_know(watched: MarketplaceMeteringClient, peer: "Peer") -> None:
+    """The newest answer of any client that has the clock counts."""
+    async with MarketplaceMeteringClient(watched.endpoint, watched.service_clock) as other:
+        await ask(watched, peer, dated(peer.says(SIGNED), timedelta(minutes=-3)))
+        assert timedelta() == await ask(other, peer, dated(peer.says(SIGNED), timedelta()))
+    assert watched.service_clock is not None
+    assert timedelta() == watched.service_clock.skew
 
 
 async def test_others_tell_nothing(watched: MarketplaceMeteringClient, peer: "Peer") -> None:

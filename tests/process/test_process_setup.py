@@ -1,5 +1,6 @@
 """A sidecar in live mode whose way to AWS is not right: what it says at start, and that it stops saying so."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -139,3 +140,43 @@ def test_hanging_look_holds_nothing_up(live_site: "Site", aws: Aws, tmp_path: Pa
     sidecar.signal()
     assert 0 == sidecar.await_end()
     assert 1 == len(sidecar.events("sidecar.stopped"))
+
+
+def clock_faults(sidecar: "Sidecar") -> set[str]:
+    """Return the faults of the clock that the status shows."""
+    return {fault["code"] for fault in sidecar.get("/v1/status")["faults"]} & {"clock-skew", "setup-clock"}
+
+
+def test_skew_ends_with_its_cause(live_site: "Site", aws: Aws, service: Emulator, tmp_path: Path) -> None:
+    """A pod that is registered makes no further call, and its clock is compared all the same until it is right."""
+    aws.skew = timedelta(minutes=3)
+    variables = {**aws.variables, **project(tmp_path, "uid-of-pod")}
+    sidecar = live_site.start_entitled(
+        variables=variables,
+        product={"pricing": "hourly"},
+        entitlement={"remember_for": "0s"},
+        metering={"dimensions": []},
+    )
+    sidecar.await_for("both faults", lambda: len(clock_faults(sidecar)) > 1)
+    aws.skew = timedelta()
+    sidecar.await_for("the end of both", lambda: not clock_faults(sidecar))
+    assert 1 == len(service.calls("RegisterUsage"))
+
+
+def test_contract_compares_the_clock(sites: "Sites", aws: Aws, service: Emulator, tmp_path: Path) -> None:
+    """License Manager's answers have AWS's time, too; `doctor` asks it where Metering is not called."""
+    usage = {"Name": "AWS::Marketplace::Usage", "Unit": "None"}
+    service.post("licenses", action="grant", sku="prod-contract", entitlements=[usage])
+    contract = {"pricing": "contract", "id": "prod-contract"}
+    site = sites.make(service, marketplace=LIVE, metering={"dimensions": []}, product=contract)
+    site.program = aws.program
+    aws.skew = timedelta(minutes=10)
+    variables = {**aws.variables, **project(tmp_path, "uid-of-pod")}
+    sidecar = site.start_entitled(variables=variables)
+    assert {"clock-skew"} == clock_faults(sidecar)
+    doctor = site.command("doctor", "--json", "--config", str(site.write()), **variables)
+    assert 1 == doctor.await_end()
+    checks = {check["name"]: check for check in json.loads(doctor.log)["checks"]}
+    assert ("fail", "skipped") == (checks["clock"]["status"], checks["endpoint"]["status"])
+    aws.skew = timedelta()
+    sidecar.await_for("the end", lambda: not clock_faults(sidecar))

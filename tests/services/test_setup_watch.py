@@ -3,21 +3,23 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
 
 from sidecar.domain.check_result import Check, CheckResult
+from sidecar.marketplace.service_clock import ServiceClock
 from sidecar.services.faults import FaultRegister
-from sidecar.services.setup_watch import RECHECK_INTERVAL, SetupWatch
+from sidecar.services.setup_watch import RECHECK_INTERVAL, ClockWatch, SetupWatch
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock
 
 DNS, CLOCK = Check("dns", "Names."), Check("node clock", "Time.")
 MINUTE = timedelta(minutes=1)
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 UNKNOWN, LATE = DNS.fail("no such name", "Ask DNS."), CLOCK.warn("a minute late", "Use NTP.")
 
 
@@ -149,3 +151,34 @@ async def test_hanging_look_is_left(clock: "ManualClock") -> None:
     released.set()
     await asyncio.to_thread(thread.join)
     assert ([], True) == (faults.findings, life.cancelled())
+
+
+@pytest.mark.parametrize(
+    ("skew", "age", "asked"),
+    [
+        (None, timedelta(), True),
+        (timedelta(), timedelta(minutes=59), False),
+        (timedelta(minutes=1), timedelta(minutes=59), False),
+        (timedelta(), timedelta(hours=1), True),
+        (timedelta(seconds=-61), timedelta(), True),
+    ],
+    ids=["unknown", "right", "nearly right", "old", "wrong"],
+)
+async def test_clock_is_watched(skew: timedelta | None, age: timedelta, *, asked: bool) -> None:
+    """AWS is asked for its time while none of its answers is known, is recent, or shows a right clock."""
+    real, looks, rests = 0.0, list[float](), list[float]()
+    service_clock = ServiceClock(lambda: NOON, lambda: real)
+    if skew is not None:
+        # A date counts by whole seconds.
+        service_clock.note(NOON, NOON - skew - (timedelta(seconds=1) if skew > timedelta() else timedelta()))
+    real = age.total_seconds()
+
+    async def rest(seconds: float) -> None:
+        if rests:
+            raise asyncio.CancelledError
+        rests.append(seconds)
+
+    watch = ClockWatch(service_clock, lambda: looks.append(real), random=lambda: 0.5, rest=rest)
+    with pytest.raises(asyncio.CancelledError):
+        await watch.run()
+    assert ([RECHECK_INTERVAL.total_seconds()], asked) == (rests, bool(looks))

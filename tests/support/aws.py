@@ -17,7 +17,12 @@ from tests.support import certificates
 from tests.support.tools import PATIENCE
 
 REGION = "eu-west-1"
-HOSTS = (f"metering.marketplace.{REGION}.amazonaws.com", f"sts.{REGION}.amazonaws.com")
+HOSTS = (
+    f"metering.marketplace.{REGION}.amazonaws.com",
+    f"sts.{REGION}.amazonaws.com",
+    f"license-manager.{REGION}.amazonaws.com",
+    "license-manager.us-east-1.amazonaws.com",
+)
 _FULL = 4
 _LIVE_POD = Path(__file__).with_name("live_pod.py")
 

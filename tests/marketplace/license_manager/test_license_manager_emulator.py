@@ -36,6 +36,7 @@ from sidecar.marketplace.license_manager import (
     ServerInternalException,
     Unit,
 )
+from sidecar.marketplace.service_clock import ServiceClock
 
 SEED = make_seed(
     {
@@ -69,11 +70,12 @@ async def emulated(region: str | None = None, **options: Any) -> AsyncIterator[t
     url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
     server = asyncio.create_task(serve(Options(port=0, seed=SEED, **options), announce=url.set_result, stop=stop))
+    watched = ServiceClock(lambda: datetime.now(UTC))
     try:
         address = await url
         async with (
             aiohttp.ClientSession(raise_for_status=True) as session,
-            LicenseManagerClient(Endpoint.emulated(address, {}, region), now=lambda: datetime.now(UTC)) as client,
+            LicenseManagerClient(Endpoint.emulated(address, {}, region), watched) as client,
         ):
 
             async def control(path: str, members: Any) -> None:
@@ -119,7 +121,8 @@ async def test_seat_is_held_extended_and_returned() -> None:
             await client.check_in_license(CheckInLicenseRequest(license_consumption_token=token))
         same = (await client.get_license(GetLicenseRequest(license_arn=license_.license_arn))).license
         assert license_.entitlements == same.entitlements
-        assert client.clock_skew is not None
+        assert client.service_clock is not None
+        assert client.service_clock.skew is not None
 
 
 async def test_lost_checkout_is_repeated() -> None:
