@@ -48,3 +48,11 @@ def test_certifying_pod_suits_kubernetes(published: dict[str, Published], versio
     assert {"POD_UID": "metadata.uid"} == {
         each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in container["env"]
     }
+
+
+def test_certifying_pod_has_the_role(helm: Helm) -> None:
+    """It runs as the service account that the installation of the same document makes, which has the role."""
+    (text,) = [block.text for block in blocks("docs/seller.md") if block.name == "certify-pod.yaml"]
+    account = only(helm.render("marketplace-product", PRODUCT), "ServiceAccount")["metadata"]
+    assert "eks.amazonaws.com/role-arn" in account["annotations"]
+    assert account["name"] == yaml.safe_load(text)["spec"]["serviceAccountName"]
