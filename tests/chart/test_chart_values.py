@@ -110,6 +110,7 @@ WRONG: list[tuple[str, Values, str]] = [
     ("no such word", config(entitlement={"on_denied": "stop"}), "value must be one of 'hold', 'exit'"),
     ("API for everybody", config(api={"host": "0.0.0.0"}), "value must be one of '127.0.0.1', '::1', 'localhost'"),
     ("port out of range", config(probes={"port": 70000}), "maximum: got 70,000, want 65,535"),
+    ("host with space around it", config(probes={"host": "::1 "}), "does not match pattern"),
     ("no ARN", sidecar(serviceAccount={"roleArn": "acme-metering"}), "does not match pattern"),
     ("no digest", sidecar(image={"digest": "sha256:1234"}), "does not match pattern"),
     ("no key", config(product={"public_keys": {"1": "keys/1.pem"}}), "does not match pattern"),
