@@ -317,18 +317,15 @@ class CheckoutKeeper:
         try:
             async with Counted(partial(self._book.change, key, Checkout.not_extended, earlier)):
                 with sends_nothing():
-                    checkout = await self._book.change(key, Checkout.extending, self._clock.now())
+                    checkout = await self._book.change(key, Checkout.calling, step, self._clock.now())
                 grant = await call(checkout)
         except MarketplaceError as error:
             if isinstance(error, final):
                 return await self._lose(key, error)
             self._fail(key, error)
-            if isinstance(error, GONE) and step is CheckoutStep.CHECK_IN:
-                kept = key[0] is CheckoutKind.APP and self._book.live[key].is_whole_return
-                if kept or key not in self.refused:  # its time to live counts from this attempt: the clock may be ahead
-                    self.refused.add(key)
-                    return await self._book.change(key, Checkout.kept) if kept else None
-            elif isinstance(error, GONE):
+            if step is CheckoutStep.CHECK_IN:
+                return await self._unreturned(key, error)
+            if isinstance(error, GONE):
                 self.unknown.add(key)
                 self.confirmed.discard(key)
             elif error.taken is not Taken.NO:
@@ -337,6 +334,17 @@ class CheckoutKeeper:
         if grant is None:
             return await self._answered(key, Checkout.returned, self._clock.now())
         return await self._answered(key, Checkout.granted, grant, self._clock.now())
+
+    async def _unreturned(self, key: Key, error: MarketplaceError) -> Checkout | None:
+        """Keep a seat whose return has failed; once its time has passed, AWS extends it if it still holds it."""
+        checkout = self._book.live[key]
+        if isinstance(error, GONE):
+            self.refused.add(key)
+        if checkout.is_over(self._clock.now()):  # or the clock is wrong
+            return await self._call(key, CheckoutStep.EXTEND, (LicenseManagerError,))
+        if isinstance(error, GONE) and key[0] is CheckoutKind.APP and checkout.is_whole_return:
+            return await self._book.change(key, Checkout.kept)
+        return None
 
     async def _lose_if_over(self, key: Key, checkout: Checkout, error: MarketplaceError) -> Checkout | None:
         """Lapse a seat that AWS has returned meanwhile, and whose request it refuses; None if it may still be held.
@@ -379,6 +387,7 @@ class CheckoutKeeper:
 
     def _forget_failures(self, key: Key) -> None:
         if key[0] is CheckoutKind.APP:
+            self.refused.discard(key)
             self.errors.pop(key, None)
             self._retries.succeeded(_name(key))
 

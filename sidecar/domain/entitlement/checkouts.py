@@ -85,7 +85,7 @@ class Checkout:
     intended_at: datetime
     first_attempt_at: datetime | None = None
     attempted_at: datetime | None = None
-    """The last attempt of any call that AWS may have processed; for a draw-down, the last attempt."""
+    """The last checkout or extension that AWS may have processed; for a draw-down, the last attempt."""
     unanswered: int = 0
     """Checkout attempts that AWS may have processed without an answer."""
     consumption_token: str | None = field(default=None, repr=False)
@@ -138,7 +138,7 @@ class Checkout:
             consumption_token=grant.consumption_token,
             arn=grant.arn or self.arn,
             time_to_live=time_to_live,
-            expires_at=None if self.drawdown else asked_at + time_to_live,
+            expires_at=None if self.drawdown or self._is_part else asked_at + time_to_live,
         )
 
     def granted_in_part(self, grant: Grant, now: datetime) -> Self:
@@ -153,12 +153,12 @@ class Checkout:
             return self.doubted(now)
         return replace(self, state=CheckoutState.REFUSED, consumption_token=None, unanswered=0, settled_at=now)
 
-    def extending(self, now: datetime) -> Self:
-        """An extension or a return is about to be sent."""
-        return replace(self, attempted_at=now)
+    def calling(self, step: CheckoutStep, now: datetime) -> Self:
+        """An extension or a return is about to be sent. A return prolongs nothing."""
+        return replace(self, attempted_at=now) if step is CheckoutStep.EXTEND else self
 
     def not_extended(self, earlier: datetime | None) -> Self:
-        """AWS certainly did not process the last extension or return; `earlier` is the attempt before it."""
+        """AWS certainly did not process the last extension; `earlier` is the attempt before it."""
         return replace(self, attempted_at=earlier)
 
     def confirmed(self, now: datetime) -> Self:
@@ -239,12 +239,16 @@ class Checkout:
     @property
     def is_whole_return(self) -> bool:
         """Return whether all the seats that were asked for are being returned, not the part that AWS has allowed."""
-        return self.being_returned and self.expires_at is not None
+        return self.being_returned and not self._is_part
+
+    @property
+    def _is_part(self) -> bool:
+        return self.state is CheckoutState.HELD and self.expires_at is None and not self.drawdown
 
     def is_over(self, now: datetime) -> bool:
         """Return whether AWS holds the seat no more, by this machine's clock; False for a draw-down.
 
-        The clock may be wrong, so only together with a refusal by AWS is a held seat lapsed.
+        The clock may be wrong, so only together with an answer of AWS is a held seat lapsed.
         """
         until = None if self.drawdown else self.may_be_held_until()
         return until is not None and now >= until + MARGIN

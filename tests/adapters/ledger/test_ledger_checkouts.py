@@ -15,7 +15,7 @@ from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
 from sidecar.adapters.ledger.space import MEBIBYTE
-from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState, Grant
+from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState, CheckoutStep, Grant
 from sidecar.domain.entitlement.states import LicenseEvidence
 from sidecar.domain.metering.events import LedgerFull, UsageBatch
 from sidecar.domain.metering.hours import to_micros
@@ -50,7 +50,7 @@ async def test_checkout_outlives_the_process(tmp_path: Path) -> None:
     steps = [SEAT]
     steps.append(steps[-1].attempting("us-east-1", START))
     steps.append(steps[-1].granted(Grant("consumption", timedelta(minutes=50), GOOD.arn), START))
-    steps.append(steps[-1].extending(START + timedelta(minutes=20)).unwanted())
+    steps.append(steps[-1].calling(CheckoutStep.EXTEND, START + timedelta(minutes=20)).unwanted())
     seq = 0
     for step in steps:
         kept = await ledger.checkouts.save_checkout(replace(step, seq=seq))

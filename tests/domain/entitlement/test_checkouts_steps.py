@@ -89,7 +89,7 @@ def test_extension_in_time() -> None:
     held = hold()
     assert (CheckoutStep.EXTEND, START + 30 * MINUTE) == next_step(held, START)
     now = START + 30 * MINUTE
-    extended = held.extending(now).granted(Grant("second"), now)
+    extended = held.calling(CheckoutStep.EXTEND, now).granted(Grant("second"), now)
     assert ("second", now + TIME_TO_LIVE) == (extended.consumption_token, extended.expires_at)
 
 
@@ -102,7 +102,7 @@ def test_clock_that_went_back_extends_now() -> None:
 def test_lost_extension_uses_the_old_token() -> None:
     """A seat whose extension has no answer is extended again by the token that is known, also after its time."""
     late = START + 2 * HOUR
-    held = hold().extending(START + 30 * MINUTE)
+    held = hold().calling(CheckoutStep.EXTEND, START + 30 * MINUTE)
     assert held is held.settled_by(late)
     step = next_step(held, late)
     assert step is not None
@@ -113,9 +113,16 @@ def test_refused_extension_does_not_move_the_end() -> None:
     """An attempt that AWS certainly did not process extends nothing; one without an answer may have."""
     held, tried_at = hold(), START + 40 * MINUTE
     over = START + TIME_TO_LIVE + MARGIN
-    refused = held.extending(tried_at).not_extended(held.attempted_at)
+    refused = held.calling(CheckoutStep.EXTEND, tried_at).not_extended(held.attempted_at)
     assert (False, True) == (refused.is_over(over - MINUTE), refused.is_over(over))
-    assert not held.extending(tried_at).is_over(over)
+    assert not held.calling(CheckoutStep.EXTEND, tried_at).is_over(over)
+
+
+def test_return_does_not_move_the_end() -> None:
+    """An attempt to return a seat does not prolong the time for which AWS may hold it."""
+    tried = hold().unwanted().calling(CheckoutStep.CHECK_IN, START + 40 * MINUTE)
+    over = START + TIME_TO_LIVE + MARGIN
+    assert (False, True) == (tried.is_over(over - MINUTE), tried.is_over(over))
 
 
 @pytest.mark.parametrize("checkout", [INTENDED, BY_APP, PROBE])
@@ -137,7 +144,7 @@ def test_refused_drawdown_shows_a_clock_that_went_back() -> None:
 def test_seat_of_app_is_returned_without_its_word() -> None:
     """A seat that the app has not confirmed for an hour is not extended, and returned at its end."""
     held = hold(BY_APP)
-    extended = held.extending(START + 30 * MINUTE).granted(GRANT, START + 30 * MINUTE)
+    extended = held.calling(CheckoutStep.EXTEND, START + 30 * MINUTE).granted(GRANT, START + 30 * MINUTE)
     assert (CheckoutStep.EXTEND, START + 30 * MINUTE) == next_step(held, START + 59 * MINUTE)
     assert (CheckoutStep.CHECK_IN, START + 90 * MINUTE) == next_step(extended, START + HOUR)
     assert (False, True) == (extended.is_left(START + 89 * MINUTE), extended.is_left(START + 90 * MINUTE))

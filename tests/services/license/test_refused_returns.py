@@ -18,7 +18,12 @@ from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEnt
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.policy import OnTaken
-from sidecar.marketplace.errors import NoAnswer
+from sidecar.marketplace.errors import MarketplaceError, NoAnswer
+from sidecar.marketplace.license_manager import (
+    AccessDeniedException,
+    InvalidParameterValueException,
+    ServerInternalException,
+)
 from tests.support.license_manager import HOME, World
 from tests.support.licensed_pods import REGION, Pod
 from tests.support.licenses import FEATURE, GOOD
@@ -31,6 +36,11 @@ SEAT = CheckoutRequest("session-1", "users", 2)
 FIXED = LicenseEntitlement("users", "Count", 2, allow_check_in=False)
 LICENSE = replace(GOOD, entitlements=(FIXED, FEATURE))
 HOLD_TWO = LicensePolicy(require=(RequiredEntitlement("users", 2),), on_taken=OnTaken.WAIT)
+RETURNABLE = replace(GOOD, entitlements=(replace(FIXED, allow_check_in=True), FEATURE))
+FORBIDDEN = AccessDeniedException("no permission")
+INTERNAL = ServerInternalException("internal")
+INVALID = InvalidParameterValueException("no check-in")
+SILENCE = NoAnswer("timed out")
 MakePod = Callable[..., Pod]
 
 
@@ -62,11 +72,12 @@ async def test_delete_before_the_first_look(
     assert NotReturnable is await answer(pod.app.give_back("session-1"))
     await clock.advance(66 * MINUTE)
     assert (0, [CheckoutState.LAPSED]) == (world.held("users"), [each.state for each in await pod.app.listing()])
+    assert set() == pod.checkouts.refused
 
 
 async def test_deleted_seat_is_not_extended(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """A seat whose return AWS has refused ends in its time, whenever the app has confirmed it last."""
-    world.grant(replace(LICENSE, entitlements=(replace(FIXED, allow_check_in=True), FEATURE)))
+    world.grant(RETURNABLE)
     pod = await make_pod().start()
     await pod.app.check_out(SEAT)
     world.grant(LICENSE)
@@ -77,10 +88,10 @@ async def test_deleted_seat_is_not_extended(clock: "ManualClock", world: World, 
 
 async def test_unanswered_return_is_left(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """A return without an answer is given up once the license is known to take nothing back."""
-    world.grant(replace(LICENSE, entitlements=(replace(FIXED, allow_check_in=True), FEATURE)))
+    world.grant(RETURNABLE)
     pod = await make_pod().start()
     await pod.app.check_out(SEAT)
-    world.refused["CheckInLicense"] = NoAnswer("timed out")
+    world.refused["CheckInLicense"] = SILENCE
     assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
     world.grant(LICENSE)
     await clock.advance(20 * MINUTE)
@@ -93,7 +104,7 @@ async def test_license_that_forbids_returns_meanwhile(
     clock: "ManualClock", world: World, make_pod: MakePod, *, retried: bool
 ) -> None:
     """A refusal that the last look did not foresee is answered as such, and the same request has its seat."""
-    world.grant(replace(LICENSE, entitlements=(replace(FIXED, allow_check_in=True), FEATURE)))
+    world.grant(RETURNABLE)
     pod = await make_pod().start()
     await pod.app.check_out(SEAT)
     world.grant(LICENSE)
@@ -173,3 +184,73 @@ async def test_seats_of_another_number_are_not_resumed(clock: "ManualClock", wor
     assert [detail] == [found.detail for found in pod.faults.findings if found.code == "seats-taken"]
     await clock.advance(40 * MINUTE)
     assert ({"users": 1}, 1) == (pod.checkouts.held(), world.held("users"))
+
+
+@pytest.mark.parametrize("error", [SILENCE, INTERNAL, INVALID, FORBIDDEN])
+async def test_return_without_success_ends(
+    clock: "ManualClock", world: World, make_pod: MakePod, error: MarketplaceError
+) -> None:
+    """Attempts to return a seat do not prolong the time for which AWS may hold it, and no restart begins it anew."""
+    world.grant(RETURNABLE)
+    pod = await make_pod(HOLD_TWO).start()
+    await clock.advance(10 * MINUTE)
+    world.refused["CheckInLicense"] = error
+    pod.policy = replace(HOLD_TWO, require=(RequiredEntitlement("users", 1),))
+    for _ in range(3):
+        await pod.start()
+        assert {} == pod.checkouts.held()
+        await clock.advance(18 * MINUTE)
+    await clock.advance(3 * MINUTE)
+    assert (State.ENTITLED, {"users": 1}, 1) == (pod.state(), pod.checkouts.held(), world.held("users"))
+
+
+@pytest.mark.parametrize("error", [SILENCE, INTERNAL, FORBIDDEN])
+async def test_app_takes_another_seat_in_time(
+    clock: "ManualClock", world: World, make_pod: MakePod, error: MarketplaceError
+) -> None:
+    """A seat whose return has no success is over in its time, whatever AWS answers to its last extension."""
+    world.grant(RETURNABLE)
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    world.refused = {"CheckInLicense": error, "ExtendLicenseConsumption": INTERNAL}
+    assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
+    await clock.advance(66 * MINUTE)
+    assert (CheckoutState.HELD, 2, {"users": 2}) == (
+        await answer(pod.app.check_out(SEAT)),
+        world.held("users"),
+        pod.checkouts.held(),
+    )
+
+
+@pytest.mark.parametrize("error", [SILENCE, INTERNAL, INVALID])
+async def test_clock_ahead_ends_no_return(
+    clock: "ManualClock", world: World, make_pod: MakePod, error: MarketplaceError
+) -> None:
+    """A clock that is ahead ends no seat that AWS holds, so the pod takes no second one."""
+    world.grant(RETURNABLE)
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    world.refused["CheckInLicense"] = error
+    await answer(pod.app.give_back("session-1"))
+    shift = timedelta(hours=3)
+    world.now = lambda: clock.now() - shift
+    clock.step(shift)
+    await clock.advance(2 * MINUTE)
+    assert 2 == world.held("users")
+    clock.step(-shift)
+    shift = timedelta()
+    world.refused.clear()
+    assert (CheckoutState.HELD, 2) == (await answer(pod.app.check_out(SEAT)), world.held("users"))
+
+
+async def test_part_stays_a_part(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """An extension that AWS grants by a clock that is ahead does not make a part of the seats the whole."""
+    world.grant(LICENSE)
+    world.most_allowed = 1
+    pod = await make_pod(replace(HOLD_TWO, on_taken=OnTaken.ADMIT)).start()
+    shift = timedelta(hours=3)
+    world.now = lambda: clock.now() - shift
+    clock.step(shift)
+    await clock.advance(2 * MINUTE)
+    assert "ExtendLicenseConsumption" in {operation for _, operation in world.calls}
+    assert ({}, {"seats-taken"}) == (pod.checkouts.held(), pod.codes())
