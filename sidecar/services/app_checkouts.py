@@ -177,6 +177,8 @@ class AppCheckouts:
         if known.state is CheckoutState.HELD and not known.being_returned:
             return known
         after = await self._advance(known.id)
+        if after.being_returned:
+            after = await self._answer_to(self._checkouts.resume(CheckoutKind.APP, known.id), known.id)
         return None if known.returning and not after.state.live else self._held(after, known.entitlement)
 
     async def _by_answer(self, known: Checkout) -> Checkout:

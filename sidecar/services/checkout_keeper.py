@@ -190,14 +190,18 @@ class CheckoutKeeper:
         if (kind, id_) in self._book.live:
             await self._book.change((kind, id_), Checkout.left)
 
-    async def keep(self, kind: CheckoutKind, id_: str) -> Checkout | None:
-        """Count on a seat again if AWS has refused its return; the next answer confirms it. Return what is live."""
+    async def resume(self, kind: CheckoutKind, id_: str) -> Checkout | None:
+        """Count on a seat again if AWS extends it after it has refused its return; return what is live."""
         key = (kind, id_)
-        checkout = self._book.live.get(key)
-        if checkout is None or key not in self.refused or not checkout.is_whole_return:
-            return checkout
-        self.confirmed.discard(key)
-        return await self._book.change(key, Checkout.kept)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            checkout = self._book.live.get(key)
+            # Without an answer AWS may process the return later.
+            answered = isinstance(self.errors.get(key), LicenseManagerError)
+            if checkout is None or not answered or not checkout.is_whole_return:
+                return checkout
+            if await self._call(key, CheckoutStep.EXTEND, GONE) is None or key not in self._book.live:
+                return self._book.live.get(key)
+            return await self._book.change(key, Checkout.kept)
 
     async def write_settled(self) -> None:
         """Write what has settled while the ledger could not be written; until then its rows show too much.

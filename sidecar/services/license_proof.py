@@ -112,7 +112,7 @@ class LicenseProver:
             await self._checkouts.give_up(*key)
             live = await self._checkouts.advance(*key)
             if fits:
-                live = await self._checkouts.keep(*key)
+                live = await self._checkouts.resume(*key)
             if live is not None and live.state.live and live.returning:
                 return CheckoutState.INTENDED
         if live is not None and live.state is CheckoutState.HELD:

@@ -24,7 +24,7 @@ from sidecar.marketplace.license_manager import (
     InvalidParameterValueException,
     ServerInternalException,
 )
-from tests.support.license_manager import HOME, World
+from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
 from tests.support.licenses import FEATURE, GOOD
 
@@ -184,6 +184,45 @@ async def test_seats_of_another_number_are_not_resumed(clock: "ManualClock", wor
     assert [detail] == [found.detail for found in pod.faults.findings if found.code == "seats-taken"]
     await clock.advance(40 * MINUTE)
     assert ({"users": 1}, 1) == (pod.checkouts.held(), world.held("users"))
+
+
+@pytest.mark.parametrize("on_taken", OnTaken)
+@pytest.mark.parametrize("error", [INVALID, FORBIDDEN, INTERNAL])
+async def test_failed_return_locks_no_successor_out(
+    world: World, make_pod: MakePod, error: MarketplaceError, on_taken: OnTaken
+) -> None:
+    """The next pod on the ledger has the seats whose return AWS answers without taking them back."""
+    world.grant(RETURNABLE)
+    world.refused["CheckInLicense"] = error
+    policy = replace(HOLD_TWO, on_taken=on_taken)
+    pod = await make_pod(policy).start()
+    await pod.stop()
+    heir = await make_pod(policy, name="pod-2", store=pod.store).start()
+    assert (State.ENTITLED, {"users": 2}, set()) == (heir.state(), heir.checkouts.held(), heir.codes())
+    assert (2, 1) == (world.held("users"), len(world.checkouts))
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_failed_return_locks_no_app_out(world: World, make_pod: MakePod, *, taken: bool) -> None:
+    """The app has its seat again after a return that AWS has answered with a fault, or another one if it is free."""
+    world.grant(RETURNABLE)
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    world.troubles.extend([Trouble.LOST if taken else INTERNAL, INTERNAL])
+    assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
+    assert (CheckoutState.HELD, 2) == (await answer(pod.app.check_out(SEAT)), world.held("users"))
+    assert ({"users": 2}, 1 + taken) == (pod.checkouts.held(), len({each.client_token for each in world.checkouts}) - 1)
+
+
+async def test_unanswered_return_is_not_resumed(world: World, make_pod: MakePod) -> None:
+    """A seat is not called held, nor extended, while AWS may still process its return."""
+    world.grant(RETURNABLE)
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    world.refused["CheckInLicense"] = SILENCE
+    assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
+    assert LicenseUnavailable is await answer(pod.app.check_out(SEAT))
+    assert ({}, "CheckInLicense") == (pod.checkouts.held(), world.calls[-1][1])
 
 
 @pytest.mark.parametrize("error", [SILENCE, INTERNAL, INVALID, FORBIDDEN])
