@@ -156,7 +156,7 @@ async def test_resumed_seat_is_confirmed(clock: "ManualClock", world: World, mak
     pod.keeper.changes.wake()
     await clock.settle()
     assert ["CheckInLicense", "ExtendLicenseConsumption"] == [operation for _, operation in world.calls[-2:]]
-    assert {"users": 2} == pod.checkouts.held()
+    assert ({"users": 2}, set()) == (pod.checkouts.held(), pod.checkouts.refused)
 
 
 async def test_part_admits_the_successor(world: World, make_pod: MakePod) -> None:
