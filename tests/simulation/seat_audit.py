@@ -86,7 +86,9 @@ class SeatAudit:
             entitlement = None if pod.process is None else pod.process.entitlement()
             if entitlement is None or entitlement.state in _CLOSED | {State.UNAVAILABLE}:
                 self.fail(f"{pod.name} has not recovered: {entitlement}")
-            rows = {row.consumption_token: row for row in pod.rows() if row.state is CheckoutState.HELD}
+            # A person's decision about a draw-down leaves it without a token; `_judge_books` judges draw-downs.
+            held = [row for row in pod.rows() if row.state is CheckoutState.HELD and not row.drawdown]
+            rows = {row.consumption_token: row for row in held}
             seated = {row.entitlement for row in rows.values() if row.kind is CheckoutKind.SEAT}
             if seated == set(self._holds) and entitlement.state is not State.ENTITLED:
                 self.fail(f"{pod.name} has its seats and is {entitlement.state}")
@@ -118,12 +120,15 @@ class SeatAudit:
                 self.fail(f"AWS holds {count} of {name} for {ledger}, which asks for {self._holds[name]}")
 
     def _judge_books(self, pod: SeatPod, rows: Iterable[Checkout], held: dict[str, Seat]) -> None:
+        # The same draw-down has one client token, also once it was given up and is asked for again.
+        newest = {row.client_token: row.seq for row in sorted(rows, key=lambda row: row.seq)}
         for row in rows:
             if row.drawdown:
                 self._draws.add(row.client_token)
             self._counts[row.client_token] = (pod.name, row.id, row.count or 0)
             drawn = self._service.account.takings[row.client_token]
-            if row.drawdown and ((row.state in _UNDRAWN and drawn) or (row.state is CheckoutState.HELD and not drawn)):
+            wrong = (row.state in _UNDRAWN and drawn) or (row.state is CheckoutState.HELD and not drawn)
+            if row.drawdown and row.seq == newest[row.client_token] and wrong:
                 self.fail(f"{pod.name}: the draw-down {row.id} is {row.state}, and AWS has drawn it {drawn} times")
             ended = row.state in {CheckoutState.RETURNED, CheckoutState.REFUSED}
             if not row.drawdown and ended and row.client_token in held and not self._loses_tokens:

@@ -16,7 +16,7 @@ from tests.simulation.figures import Figures, Outcome
 from tests.simulation.seat_audit import SeatAudit
 from tests.simulation.seat_plan import MOST_PODS, Deed, SeatAction, SeatPlan
 from tests.simulation.seat_pod import REGION, SeatPod
-from tests.simulation.seat_service import SeatFault, SeatService
+from tests.simulation.seat_service import REFUSALS, SeatFault, SeatService
 from tests.simulation.witness import Breach
 from tests.support.license_manager import HOME
 from tests.support.license_manager import World as Account
@@ -71,6 +71,8 @@ class SeatLife:
     async def run(self) -> None:
         """Live the plan, recover, and settle accounts."""
         self._account.grant(self._license)
+        if self._plan.unreturned is not None:
+            self._account.refused["CheckInLicense"] = REFUSALS[self._plan.unreturned]("injected")
         await self._add_pod()
         for action in self._plan.actions:
             await self._pass_time(timedelta(seconds=action.after))
@@ -113,7 +115,10 @@ class SeatLife:
             case Deed.CRASH_WHEN_TAKEN:
                 self._service.when_taken = lambda: self._kill(pod)
             case Deed.RESTART:
-                await pod.stop(ending=False)
+                ending = random.random() < 0.3
+                await pod.stop(ending=ending)
+                if ending:
+                    pod.succeed()
                 await self._pass_time(timedelta(seconds=random.random() * 30))
             case Deed.ROLL:
                 await self._add_pod()
@@ -279,6 +284,7 @@ class SeatLife:
         self.audit.note("RECOVERY")
         self._storm += 1
         self._service.when_taken = None
+        self._account.refused.clear()
         self._clear(self._storm)
         self._mend_license()
         for pod in self._pods:

@@ -10,6 +10,7 @@ from typing import Final
 
 from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEntitlement
 from sidecar.domain.policy import OnTaken
+from tests.simulation.seat_service import SeatFault
 
 MOST_PODS: Final = 2
 
@@ -84,6 +85,8 @@ class SeatPlan:
     actions: tuple[SeatAction, ...]
     fixed: bool
     """The license takes no seat back."""
+    unreturned: SeatFault | None
+    """How AWS answers every return until the world recovers; None if as usual."""
 
 
 def draw_seat_plan(seed: int, actions: int = 25) -> SeatPlan:
@@ -101,6 +104,7 @@ def draw_seat_plan(seed: int, actions: int = 25) -> SeatPlan:
         new_tokens=random.random() < 0.3,
         actions=tuple(SeatAction(_draw_gap(random), kind, random.getrandbits(48)) for kind in kinds),
         fixed=random.random() < 0.3,
+        unreturned=random.choice([None, None, None, SeatFault.INTERNAL, SeatFault.ACCESS_DENIED]),
     )
 
 

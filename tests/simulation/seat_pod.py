@@ -74,12 +74,17 @@ class SeatPod:
         self.fail = fail
         self.disturb = disturb
 
+    def succeed(self) -> None:
+        """Let the next pod have the ledger, as a StatefulSet does."""
+        self.name += "+"
+        self.born_at = self._world.now()
+
     async def start(self) -> None:
         """Start a process; one that cannot start is dead already."""
         self.processes += 1
         self.started_at = self._world.now()
         draw = Random(f"{self.name} {self.processes}").random
-        self.process = SeatProcess(self, SeatClient(self._service, self.name), self._policy, draw)
+        self.process = SeatProcess(self, SeatClient(self._service, self.path.stem), self._policy, draw)
         await self.process.start()
 
     async def stop(self, *, ending: bool) -> None:

@@ -51,7 +51,7 @@ class SeatFault(StrEnum):
     ACCESS_DENIED = "access-denied"
 
 
-_REFUSALS: Final[dict[SeatFault, type[MarketplaceError]]] = {
+REFUSALS: Final[dict[SeatFault, type[MarketplaceError]]] = {
     SeatFault.INTERNAL: ServerInternalException,
     SeatFault.THROTTLED: RateLimitExceededException,
     SeatFault.ACCESS_DENIED: AuthorizationException,
@@ -150,7 +150,7 @@ class _SeatRegion:
                 await asyncio.sleep(CLIENT_TIMEOUT)
                 raise NoAnswer("read timed out")
             case SeatFault.INTERNAL | SeatFault.THROTTLED | SeatFault.ACCESS_DENIED:
-                raise _REFUSALS[fault]("injected")
+                raise REFUSALS[fault]("injected")
             case SeatFault.DROPPED | SeatFault.INTERNAL_TAKEN | None:
                 return
 
