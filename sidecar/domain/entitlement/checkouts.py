@@ -284,9 +284,12 @@ def next_step(checkout: Checkout, now: datetime) -> tuple[CheckoutStep, datetime
 
 
 def _extension_due_at(checkout: Checkout, now: datetime) -> datetime:
-    if checkout.expires_at is None or (checkout.attempted_at is not None and now < checkout.attempted_at):
+    attempted_at, expires_at = checkout.attempted_at, checkout.expires_at
+    if expires_at is None:
+        return now
+    if attempted_at is not None and (now < attempted_at or attempted_at + checkout.time_to_live < expires_at):
         return now  # the clock went back, so the seat may end before it shows that
-    return checkout.expires_at - checkout.time_to_live / 2
+    return expires_at - checkout.time_to_live / 2
 
 
 def drawdown_token(sku: str, entitlement: str, id_: str, count: int) -> str:

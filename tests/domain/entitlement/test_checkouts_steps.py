@@ -109,6 +109,16 @@ def test_lost_extension_uses_the_old_token() -> None:
     assert (CheckoutStep.EXTEND, "consumption") == (step[0], held.consumption_token)
 
 
+def test_lost_extension_hides_no_step_of_the_clock() -> None:
+    """A seat extended by a clock that was ahead is extended immediately, until an answer gives its true end."""
+    ahead, back = START + 10 * HOUR, START + 30 * MINUTE
+    held = hold().calling(CheckoutStep.EXTEND, ahead).granted(GRANT, ahead)
+    assert (CheckoutStep.EXTEND, back) == next_step(held, back)
+    lost = held.calling(CheckoutStep.EXTEND, back)
+    assert (CheckoutStep.EXTEND, back + MINUTE) == next_step(lost, back + MINUTE)
+    assert (CheckoutStep.EXTEND, back + 30 * MINUTE) == next_step(lost.granted(GRANT, back), back + MINUTE)
+
+
 def test_refused_extension_does_not_move_the_end() -> None:
     """An attempt that AWS certainly did not process extends nothing; one without an answer may have."""
     held, tried_at = hold(), START + 40 * MINUTE
