@@ -49,10 +49,10 @@ class LicenseProver:
         return bool(self._seats(license_)) or proof_entitlement(license_, self._policy) is not None
 
     def not_before(self, license_: License) -> datetime | None:
-        """Return when a seat that is not held may be asked for again; None if no call for one has failed."""
-        missing = [required.name for required, _ in self._seats(license_) if not self._is_held(required)]
-        waits = (self._checkouts.not_before(CheckoutKind.SEAT, name) for name in missing)
-        return max((wait for wait in waits if wait is not None), default=None)
+        """Return when the first seat that is not held may be asked for again; None if no call for it has failed."""
+        missing = (required.name for required, _ in self._seats(license_) if not self._is_held(required))
+        first = next(missing, None)
+        return None if first is None else self._checkouts.not_before(CheckoutKind.SEAT, first)
 
     async def prove(self, license_: License, *, seated: bool) -> tuple[ProofOutcome, MarketplaceError | None]:
         """Try the missing checkouts up to the first without a grant; return the outcome, and why one has no answer.

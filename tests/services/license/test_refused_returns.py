@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,6 +146,21 @@ async def test_successor_resumes_its_seats(clock: "ManualClock", world: World, m
     assert (State.ENTITLED, {"users": 2}, 2) == (pod.state(), pod.checkouts.held(), world.held("users"))
     await clock.advance(180 * MINUTE)
     assert (State.ENTITLED, {"users": 2}, 2) == (pod.state(), pod.checkouts.held(), world.held("users"))
+
+
+async def test_successor_of_several_seats(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """Returns of several seats that are repeated at different instants do not delay the proof again and again."""
+    world.grant(replace(GOOD, entitlements=(replace(FIXED, name="cores"), FIXED, FEATURE)))
+    policy = replace(HOLD_TWO, require=(RequiredEntitlement("cores", 2), RequiredEntitlement("users", 2)))
+    pod = await make_pod(policy).start()
+    await pod.stop()
+    world.down = {HOME, REGION}
+    heir = await make_pod(policy, name="pod-2", store=pod.store).start()
+    heir.checkouts._retries._random = Random(1).random
+    await clock.advance(5 * MINUTE)
+    world.down = set()
+    await clock.advance(3 * MINUTE)
+    assert (State.ENTITLED, {"cores": 2, "users": 2}) == (heir.state(), heir.checkouts.held())
 
 
 async def test_resumed_seat_is_confirmed(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
