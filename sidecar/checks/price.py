@@ -8,7 +8,7 @@ PRICE = Check(
     "price", "Each price has its own call at AWS; the wrong one refuses a buyer, or lets in one who pays nothing."
 )
 _NAME_IT = (
-    "AWS documents RegisterUsage for hourly and monthly prices and MeterUsage for dimensions, and does not say what "
+    "AWS documents RegisterUsage for hourly and monthly prices and MeterUsage for dimensions, and does not state what "
     "RegisterUsage answers for a product with dimensions. Set product.pricing to hourly or custom."
 )
 _HOURLY = (

@@ -104,7 +104,7 @@ def test_folder_is_searched(tmp_path: Path) -> None:
         (packed(records([ONE]))[:-6] + b"\0" * 6, ""),
         (b"\x1f\x8b not gzip", ""),
         (b'{"logFiles": []}', "no event of CloudTrail's"),
-        (b'{"Records": [1]}', "'1' stands where an object should"),
+        (b'{"Records": [1]}', "'1' is where an object should be"),
         (b'{"Records": [{"CloudTrailEvent": "{"}]}', "not whole JSON"),
         (b'{"Records": [' + b"[" * 100_000, ""),
         (b'{"Records": [{"eventSource": ' + b"9" * 10_000 + b"}]}", ""),

@@ -114,5 +114,5 @@ def test_unnamed_price_is_logged(site: Site) -> None:
     sidecar = site.start_entitled()
 
     (line,) = sidecar.events("product.price_in_doubt")
-    assert "does not say what RegisterUsage answers" in line["cure"]
+    assert "does not state what RegisterUsage answers" in line["cure"]
     assert "registered" == sidecar.get("/v1/entitlement")["reason"]

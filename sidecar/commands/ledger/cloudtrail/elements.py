@@ -66,7 +66,7 @@ def _array(window: "_Window") -> Iterator[Mapping[str, Any]]:
 def _expect(window: "_Window", character: str) -> None:
     found = window.next()
     if found != character:
-        raise ValueError(f"{found or 'the end'!r} stands where {character or 'the end'!r} should")
+        raise ValueError(f"{found or 'the end'!r} is where {character or 'the end'!r} should be")
 
 
 class _Window:
@@ -91,7 +91,7 @@ class _Window:
     def take(self) -> Mapping[str, Any]:
         """Return the object that begins here, and move behind it."""
         if (found := self.next()) != "{":
-            raise ValueError(f"{found or 'the end'!r} stands where an object should")
+            raise ValueError(f"{found or 'the end'!r} is where an object should be")
         while True:
             try:
                 value, self.position = self._decoder.raw_decode(self.text, self.position)
