@@ -16,6 +16,8 @@ from sidecar import logs
 from sidecar.adapters.descriptors import DescriptorReports
 from sidecar.adapters.http.access import TokenFileUnusable
 from sidecar.adapters.http.listening import CannotListen
+from sidecar.adapters.http.otlp_exports import EXPORT_THREADS
+from sidecar.adapters.http.usage_requests import USAGE_THREADS
 from sidecar.adapters.kubernetes.address import CLUSTER_THREADS
 from sidecar.adapters.ledger.file import LedgerUnusable
 from sidecar.adapters.pod import PodRefused, PodUnknown
@@ -27,6 +29,7 @@ from sidecar.exit_codes import ExitCode
 from sidecar.marketplace import UnsupportedRegion
 from sidecar.marketplace.service_client import CALL_THREADS
 from sidecar.services.registrar import DeniedExit
+from sidecar.services.scraping import SCRAPE_THREADS
 from sidecar.settings import Settings, SettingsError, load
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
 
 _IDLE_ENDS = 0.5
 """Seconds in which a thread without a call ends."""
+_MAY_HANG = (CALL_THREADS, CLUSTER_THREADS, EXPORT_THREADS, SCRAPE_THREADS, USAGE_THREADS)
+"""Threads that wait for others, or read what others sent."""
 _SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that computes gives the interpreter to one that waits; 0.005 by default. The event loop
 gives the interpreter away at each system call, and then waits this long for each thread that computes."""
@@ -98,13 +103,13 @@ def _favor_the_loop() -> None:
 
 
 def _leave(code: int) -> int:
-    """Return the code; if a call to AWS or the cluster still hangs, end the process immediately instead.
+    """Return the code; if a call, or the reading of a body, still hangs, end the process immediately instead.
 
-    The interpreter would wait for the call's thread until its time-out, which is longer than the grace period of a pod.
-    The answer is not needed any more, and everything that was accepted is on disk.
+    The interpreter would wait for the end of the thread, which may lie after the grace period of the pod.
+    What it holds is not acknowledged and not needed any more, and everything that was accepted is on disk.
     """
     for thread in threading.enumerate():
-        if thread.name.startswith((CALL_THREADS, CLUSTER_THREADS)):
+        if thread.name.startswith(_MAY_HANG):
             thread.join(_IDLE_ENDS)
             if thread.is_alive():
                 sys.stderr.flush()

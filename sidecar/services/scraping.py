@@ -39,6 +39,8 @@ SILENT_CURE = (
 )
 DELETED_EVERY = timedelta(seconds=1)
 """Between two pages of a pod that is deleted: nothing announces when its app ends."""
+SCRAPE_THREADS = "scraping"
+"""How the names of the threads begin that ask for pages."""
 INCONSISTENT_CURE = (
     "Make one process count all requests of the page, or expose a page for each worker: the counter has gone down "
     "without a restart, so its increase is not known and not billed."
@@ -125,7 +127,7 @@ class Scraping:
         ]
         # Two for each: a page that was on its way when the loops were cancelled keeps its thread, and the last page
         # must not wait for it.
-        self._threads = ThreadPoolExecutor(max(1, 2 * len(self._scrapers)), thread_name_prefix="scraping")
+        self._threads = ThreadPoolExecutor(max(1, 2 * len(self._scrapers)), thread_name_prefix=SCRAPE_THREADS)
         # Several at a time would not be faster, and each large page takes its memory.
         self._reading = Lock()
         self._counters = counters

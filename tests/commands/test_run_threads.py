@@ -1,14 +1,22 @@
 """How the threads of the sidecar's process share the interpreter with its event loop."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from sidecar.adapters.http.otlp_exports import EXPORT_THREADS
+from sidecar.adapters.http.usage_requests import USAGE_THREADS
+from sidecar.adapters.kubernetes.address import CLUSTER_THREADS
 from sidecar.commands import run
 from sidecar.exit_codes import ExitCode
+from sidecar.marketplace.service_client import CALL_THREADS
+from sidecar.services.scraping import SCRAPE_THREADS
 from sidecar.settings import load
 
 
@@ -36,3 +44,20 @@ def test_loop_waits_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     ((interval, threshold),) = found
     assert interval == pytest.approx(default / 10)
     assert (youngest, middle, 10 * oldest) == threshold
+
+
+@pytest.mark.parametrize("threads", [EXPORT_THREADS, SCRAPE_THREADS, USAGE_THREADS, CALL_THREADS, CLUSTER_THREADS])
+def test_hanging_thread_is_left(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that hangs does not keep the process after its drain; one that has ended is no reason to end it so."""
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    monkeypatch.setattr(run, "_IDLE_ENDS", 0.0)
+    hanging = Event()
+    with ThreadPoolExecutor(1, threads) as pool:
+        pool.submit(hanging.wait)
+        try:
+            run._leave(ExitCode.CLEAN)
+        finally:
+            hanging.set()
+    run._leave(ExitCode.CLEAN)
+    assert [ExitCode.CLEAN] == codes

@@ -16,10 +16,14 @@ MOST_CALLS = 64
 """Requests that wait for AWS: in an outage each of them may wait for long."""
 MOST_QUESTIONS = 32
 """Questions that the ledger answers."""
-MOST_POLLS = MOST_CONNECTIONS - MOST_REPORTS - MOST_CALLS - MOST_QUESTIONS
+MOST_EXPORTS = 16
+"""OpenTelemetry exports that are read one by one, or wait for it: they take no place of other reports."""
+MOST_POLLS = MOST_CONNECTIONS - MOST_REPORTS - MOST_CALLS - MOST_QUESTIONS - MOST_EXPORTS
 """Long polls of all listeners: they leave a place for each of the other requests."""
 MOST_BYTES = 32 * 1024 * 1024
 """Bytes of request bodies in memory."""
+MOST_EXPORT_BYTES = 16 * 1024 * 1024
+"""Bytes of exports in memory, as they were sent."""
 
 _RETRY_AFTER = 1
 

@@ -140,7 +140,7 @@ class ApiServer:
             "/v1/status": _route(GET=self._status),
             "/openapi.json": _route(GET=self._openapi),
         }
-        self._exports = ExportPath(dimensions, services.exports, self._memory, self._reports)
+        self._exports = ExportPath(dimensions, services.exports)
         self._routes[EXPORTS] = _route(POST=self._exports.take)
         licenses = LicensePaths(services.licenses, self._memory, self._calls, self._questions)
         self._routes[CHECKOUTS] = _route(GET=licenses.listing, POST=licenses.check_out)

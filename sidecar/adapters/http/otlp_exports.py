@@ -12,7 +12,7 @@ from functools import partial
 
 from aiohttp import web
 
-from sidecar.adapters.http.admission import ConcurrencyLimit, MemoryBudget
+from sidecar.adapters.http.admission import MOST_EXPORT_BYTES, MOST_EXPORTS, ConcurrencyLimit, MemoryBudget
 from sidecar.adapters.http.bodies import read_body
 from sidecar.adapters.http.otlp_media import Encoding, decompress, demand_encoding, encoding_of, is_compressed
 from sidecar.adapters.http.ports import ExportIntake
@@ -24,6 +24,8 @@ from sidecar.domain.metering.exports import Export, ExportReader
 from sidecar.domain.metering.sources import Otlp
 
 EXPORTS = "/v1/metrics"
+EXPORT_THREADS = "export-reader"
+"""How the name of the thread that reads exports begins."""
 _NO_SOURCE = (
     "no dimension has a source otlp, so OpenTelemetry metrics are not counted: add the source to metering.dimensions, "
     "or remove this endpoint from the SDK's settings"
@@ -39,25 +41,22 @@ class ExportPath:
         self,
         dimensions: Mapping[str, Dimension],
         intake: ExportIntake | None,
-        memory: MemoryBudget,
-        reports: ConcurrencyLimit,
     ) -> None:
         """Make the path.
 
         Args:
             dimensions: The product's.
             intake: Takes the samples of an export; None if no dimension has a source `otlp`.
-            memory: Counts the bytes of the bodies.
-            reports: Limits the concurrent exports, together with the other reports of usage.
         """
         self._sources: dict[str, list[tuple[str, Otlp]]] = {}
         for dimension in dimensions.values():
             if isinstance(dimension.source, Otlp):
                 self._sources.setdefault(dimension.source.metric, []).append((dimension.name, dimension.source))
         self._intake = intake
-        self._memory = memory
-        self._reports = reports
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="export-reader")
+        # Of their own: exports that wait for each other keep no room from other requests.
+        self._memory = MemoryBudget(MOST_EXPORT_BYTES)
+        self._waiting = ConcurrencyLimit(MOST_EXPORTS, "exports")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=EXPORT_THREADS)
         self._turn = asyncio.Lock()
 
     async def load(self) -> None:
@@ -79,7 +78,7 @@ class ExportPath:
         body = await read_body(request, self._memory)
         size = len(body)
         try:
-            with self._reports:
+            with self._waiting:
                 async with self._turn:
                     reader = ExportReader(self._sources, self._intake.instant())
                     read = partial(_read, encoding, body, reader, compressed=compressed)

@@ -7,7 +7,8 @@ decoding.
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
@@ -16,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     AGGREGATION_TEMPORALITY_CUMULATIVE,
     AGGREGATION_TEMPORALITY_DELTA,
@@ -24,6 +25,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     Metric,
     NumberDataPoint,
 )
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sidecar.adapters.http.decoding import decode_document
 from sidecar.adapters.http.otlp_media import SMALLER, Encoding
@@ -44,6 +46,15 @@ _TEMPORALITIES: dict[int, Temporality] = {
 }
 
 
+class _Above(NamedTuple):
+    """What data points have of their resource and scope."""
+
+    identity: bytes
+    """A digest of them."""
+    texts: Mapping[str, str]
+    """Of the attributes of the resource that sources name."""
+
+
 def read_export(encoding: Encoding, body: bytes, reader: ExportReader) -> Export:
     """Return what the body holds for the sources of `reader`.
 
@@ -52,15 +63,15 @@ def read_export(encoding: Encoding, body: bytes, reader: ExportReader) -> Export
     """
     request = _decode_json(body) if encoding is Encoding.JSON else _decode_protobuf(body)
     for resource_metrics in request.resource_metrics:
-        resource = resource_metrics.resource.attributes
+        # Read once, and only if it is needed: a body may have very many attributes, and very many scopes or points.
+        resource: _Above | None = None
         for scope_metrics in resource_metrics.scope_metrics:
-            scope = scope_metrics.scope
-            names = repr((scope.name, scope.version)).encode()
-            parts = _identify(resource), names, _identify(scope.attributes)
-            digest = hashlib.blake2b(repr(parts).encode(), digest_size=_DIGEST_BYTES)
+            scope: _Above | None = None
             for metric in scope_metrics.metrics:
                 if reader.counts(metric.name):
-                    _read_metric(metric, digest, resource, reader)
+                    resource = resource or _read_resource(resource_metrics.resource, reader.keys)
+                    scope = scope or _read_scope(scope_metrics.scope, resource)
+                    _read_metric(metric, scope, reader)
     return reader.export
 
 
@@ -117,7 +128,16 @@ def _demand_objects(value: object, message: Descriptor) -> None:
                 _demand_objects(each, field.message_type)
 
 
-def _read_metric(metric: Metric, above: "hashlib.blake2b", resource: Iterable[KeyValue], reader: ExportReader) -> None:
+def _read_resource(resource: Resource, keys: Collection[str]) -> _Above:
+    return _Above(_digest(_encode(resource.attributes)), _texts_of(resource.attributes, keys))
+
+
+def _read_scope(scope: InstrumentationScope, resource: _Above) -> _Above:
+    parts = resource.identity, scope.name.encode(), scope.version.encode(), *_encode(scope.attributes)
+    return _Above(_digest(parts), resource.texts)
+
+
+def _read_metric(metric: Metric, above: _Above, reader: ExportReader) -> None:
     """Take the data points of a metric that a source counts."""
     kind = metric.WhichOneof("data")
     if kind is None:
@@ -134,28 +154,32 @@ def _read_metric(metric: Metric, above: "hashlib.blake2b", resource: Iterable[Ke
         return
     for point in points:
         if not point.flags & DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK:
-            reader.add(metric.name, _read_point(point, above, resource, temporality))
+            reader.add(metric.name, _read_point(point, above, temporality, reader.keys))
 
 
-def _read_point(
-    point: NumberDataPoint, above: "hashlib.blake2b", resource: Iterable[KeyValue], temporality: Temporality
-) -> Point:
-    digest = above.copy()
-    digest.update(_identify(point.attributes))
+def _read_point(point: NumberDataPoint, above: _Above, temporality: Temporality, keys: Collection[str]) -> Point:
     which = point.WhichOneof("value")
     return Point(
-        identity=digest.digest(),
+        identity=_digest([above.identity, *_encode(point.attributes)]),
         value=None if which is None else getattr(point, which),
         started=point.start_time_unix_nano,
         at=point.time_unix_nano,
         temporality=temporality,
-        attribute=lambda key: _text_of(key, point.attributes) or _text_of(key, resource),
+        texts={**above.texts, **_texts_of(point.attributes, keys)},
     )
 
 
-def _text_of(key: str, attributes: Iterable[KeyValue]) -> str | None:
-    """Return the text of an attribute; None if it is missing, or a list, a mapping or bytes."""
-    value = next((each.value for each in attributes if each.key == key), AnyValue())
+def _texts_of(attributes: Iterable[KeyValue], keys: Collection[str]) -> dict[str, str]:
+    """Return the texts of the attributes with these keys. If an attribute is there twice, the first one decides."""
+    found: dict[str, str] = {}
+    for each in attributes:
+        if each.key in keys and each.key not in found:
+            found[each.key] = _text_of(each.value)
+    return {key: text for key, text in found.items() if text}
+
+
+def _text_of(value: AnyValue) -> str:
+    """Return the text of a value; it is empty for a list, a mapping and bytes."""
     match value.WhichOneof("value"):
         case "string_value":
             return value.string_value
@@ -166,10 +190,18 @@ def _text_of(key: str, attributes: Iterable[KeyValue]) -> str | None:
         case "double_value":
             return repr(value.double_value)
         case _:
-            return None
+            return ""
 
 
-def _identify(attributes: Iterable[KeyValue]) -> bytes:
+def _encode(attributes: Iterable[KeyValue]) -> list[bytes]:
     """Return what tells attributes from others, in an order that does not depend on the sender's."""
-    parts = sorted([each.SerializeToString() for each in attributes])
-    return b"".join([b"%d:%b" % (len(part), part) for part in parts])
+    return sorted([each.SerializeToString() for each in attributes])
+
+
+def _digest(parts: Iterable[bytes]) -> bytes:
+    """Return a digest that tells lists of texts from each other."""
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    for part in parts:
+        digest.update(b"%d:" % len(part))
+        digest.update(part)
+    return digest.digest()

@@ -22,6 +22,8 @@ from sidecar.domain.metering.validation import read_batch
 
 LARGE_BODY = 64 * 1024
 """Bodies over this many bytes, about 500 events, are read on the thread, item by item."""
+USAGE_THREADS = "usage-reader"
+"""How the name of the thread begins."""
 
 _BINARY_PREFIX = "ce-"
 _NO_BATCH = "a batch of CloudEvents is a JSON array"
@@ -51,7 +53,7 @@ class UsageReader:
 
     def __init__(self, dimensions: Mapping[str, Dimension]) -> None:
         self._dimensions = dimensions
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="usage-reader")
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=USAGE_THREADS)
 
     async def read(self, request: Head, body: bytes, now: datetime) -> UsageBatch:
         """Return the batch that `request` carries in `body`.

@@ -5,7 +5,7 @@ exports all that an app has. A refused point is counted, its reason is answered,
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -49,8 +49,8 @@ class Point(NamedTuple):
     at: int
     """Epoch nanoseconds."""
     temporality: Temporality
-    attribute: Callable[[str], str | None]
-    """Returns the text of an attribute, of the point or else of its resource; None if it has no such one."""
+    texts: Mapping[str, str]
+    """The texts of the attributes that sources name, of the point or else of its resource."""
 
 
 @dataclass(slots=True)
@@ -94,6 +94,8 @@ class ExportReader:
             now: Epoch microseconds of the system clock; points are dated from `MAX_PAST` before to `MAX_FUTURE` after.
         """
         self._sources = sources
+        self.keys = frozenset(key for named in sources.values() for _, source in named for key, _ in source.tags)
+        """The attributes that sources name."""
         self._earliest = now - int(MAX_PAST.total_seconds()) * 1_000_000
         self._latest = now + int(MAX_FUTURE.total_seconds()) * 1_000_000
         self.export = Export()
@@ -116,7 +118,7 @@ class ExportReader:
         started = point.started // _MICROSECOND or None
         value = shortest(point.value) if isinstance(point.value, float) else Decimal(point.value or 0)
         for dimension, source in self._sources[metric]:
-            tags = _tags(source, point.attribute)
+            tags = _tags(source, point.texts)
             if tags is None:
                 self.export.folded[dimension] += 1
             at = point.at // _MICROSECOND
@@ -142,9 +144,9 @@ class ExportReader:
         return PointFault.PAST if at < self._earliest else PointFault.BACKWARDS
 
 
-def _tags(source: Otlp, attribute: Callable[[str], str | None]) -> Tags | None:
+def _tags(source: Otlp, texts: Mapping[str, str]) -> Tags | None:
     """Return the tag set of a data point; None if a value breaks the rules of tags."""
-    found = sorted((tag, text) for key, tag in source.tags if (text := attribute(key)))
+    found = sorted((tag, texts[key]) for key, tag in source.tags if key in texts)
     return tuple(found) if all(is_tag_value(text) for _, text in found) else None
 
 

@@ -3,16 +3,23 @@
 import asyncio
 import gzip
 import json
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+    ExportMetricsServiceResponse,
+)
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
+from sidecar.adapters.http.admission import MOST_EXPORTS, MOST_REPORTS
 from sidecar.adapters.http.bodies import MOST_BODY
 from sidecar.adapters.http.otlp_media import Encoding
 from sidecar.adapters.http.otlp_messages import MOST_JSON, MOST_PARTS, read_export
@@ -24,10 +31,11 @@ from sidecar.domain.metering.series import SeriesSample, Temporality
 from sidecar.domain.metering.sources import Otlp
 from tests.support.http_fakes import NOW, Answer, Api, FakeExports
 from tests.support.otlp import SECOND, as_json, counter, export, point
+from tests.support.tools import PATIENCE
 
 AT = to_micros(NOW) * 1000
 SOURCE = Otlp("app.tokens", (("tenant", "Customer"),))
-DIMENSIONS = {"tokens": Dimension("tokens", source=SOURCE)}
+DIMENSIONS = {"tokens": Dimension("tokens", source=SOURCE), "requests": Dimension("requests")}
 PROTOBUF = "application/x-protobuf"
 ONE = export(counter("app.tokens", point(3, at=AT, start=AT - 60 * SECOND, labels={"tenant": "acme"})))
 
@@ -224,6 +232,45 @@ def test_identity_of_a_series() -> None:
     assert len(others) + 1 == len({first, *others})
 
 
+def lines_run(body: bytes) -> int:
+    """Return how many lines of the sidecar's code the reading of a body takes."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        read(body)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+def many_points(size: int) -> bytes:
+    """Return data points without the attribute of the tag, in a resource with as many attributes, also without it."""
+    resource = {f"a{number}": "x" for number in range(size)}
+    return export(counter("app.tokens", *[point(1, at=AT)] * size), resource=resource)
+
+
+def many_scopes(size: int) -> bytes:
+    """Return scopes in a resource with as many attributes."""
+    request = ExportMetricsServiceRequest.FromString(many_points(size))
+    (resource,) = request.resource_metrics
+    del resource.scope_metrics[0].metrics[0].sum.data_points[:]
+    resource.scope_metrics.extend(list(resource.scope_metrics) * (size - 1))
+    return bytes(request.SerializeToString())
+
+
+@pytest.mark.parametrize("shape", [many_points, many_scopes])
+def test_work_grows_with_the_body(shape: Callable[[int], bytes]) -> None:
+    """A body of twice the size takes twice the work: no part of it is read once for each of another."""
+    assert lines_run(shape(200)) < 2.5 * lines_run(shape(100))
+
+
 @pytest.mark.parametrize(
     ("labels", "resource", "tags"),
     [
@@ -378,6 +425,30 @@ async def test_exports_are_stored_one_by_one(api: Api, monkeypatch: pytest.Monke
     answers = await asyncio.gather(*(api.post("/v1/metrics", ONE, media=PROTOBUF) for _ in range(8)))
     assert {200} == {answer.status for answer in answers}
     assert 1 == most
+
+
+async def test_waiting_exports_leave_room(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports beyond their own limit are repeated later; those that wait take no place of other reports."""
+    stored = asyncio.Event()
+    taken = FakeExports.take
+
+    async def take(export: Export) -> None:
+        assert api.exports is not None
+        await stored.wait()
+        await taken(api.exports, export)
+
+    monkeypatch.setattr(api.exports, "take", take)
+    waiting = [asyncio.ensure_future(api.post("/v1/metrics", ONE, media=PROTOBUF)) for _ in range(MOST_EXPORTS + 1)]
+    (refused,), _ = await asyncio.wait(waiting, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    assert (503, "1") == (refused.result().status, refused.result().headers["retry-after"])
+    api.intake.gate = asyncio.Event()
+    reports = [asyncio.ensure_future(api.report('{"dimension": "requests"}')) for _ in range(MOST_REPORTS + 1)]
+    await asyncio.wait(reports, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    api.intake.gate.set()
+    statuses = [answer.status for answer in await asyncio.gather(*reports)]
+    assert [202] * MOST_REPORTS + [503] == sorted(statuses)
+    stored.set()
+    assert [200] * MOST_EXPORTS + [503] == sorted([answer.status for answer in await asyncio.gather(*waiting)])
 
 
 def outcome(encoding: Encoding, body: bytes) -> int:
