@@ -98,11 +98,11 @@ def keep_alive(port: int) -> Iterator[Callable[[], int]]:
         connection.close()
 
 
-def post_bytes(port: int, body: bytes, media: str = JSON) -> Reply:
+def post_bytes(port: int, body: bytes, media: str = JSON, path: str = "/v1/usage") -> Reply:
     """Post usage as it is, and return the answer, which may come before the whole body is sent."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        connection.request("POST", "/v1/usage", body, {"Content-Type": media})
+        connection.request("POST", path, body, {"Content-Type": media})
         answer = connection.getresponse()
         return Reply(answer.status, dict(answer.getheaders()), answer.read())
     finally:

@@ -8,16 +8,22 @@ decoding.
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
+from opentelemetry.proto.common.v1 import common_pb2
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.metrics.v1 import metrics_pb2
 from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     AGGREGATION_TEMPORALITY_CUMULATIVE,
     AGGREGATION_TEMPORALITY_DELTA,
@@ -25,20 +31,23 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     Metric,
     NumberDataPoint,
 )
+from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from sidecar.adapters.http.decoding import decode_document
 from sidecar.adapters.http.otlp_media import SMALLER, Encoding
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
-from sidecar.domain.metering.exports import Export, ExportReader, Point, PointFault
+from sidecar.domain.metering.exports import MOST_SAMPLES, Export, ExportReader, Point, PointFault, TooManySamples
 from sidecar.domain.metering.series import Temporality
 
-MOST_PARTS = 1_000_000
-"""Messages and texts in a protobuf body: 72 MiB at most. 50,000 data points with three attributes count as 800,000."""
-MOST_JSON = 2 * 1024 * 1024
-"""Bytes of a JSON body: about 8,000 data points, which take seconds on the thread."""
+MOST_PARTS = 600_000
+"""Messages and texts in a protobuf body: 75 MiB at most. 50,000 data points with two attributes count as 600,000."""
+MOST_JSON = 1024 * 1024
+"""Bytes of a JSON body: about 4,000 data points. A byte of it may take 60 of memory, and seconds on the thread."""
 _NOT_A_PART = bytes(byte for byte in range(256) if byte & 7 != 2)
 """Bytes that begin no message and no text: the low bits of a field's first byte are its type, and 2 has a length."""
+_UNREAD = frozenset({"HistogramDataPoint", "ExponentialHistogramDataPoint", "SummaryDataPoint"})
+"""Messages that are only counted."""
 _DIGEST_BYTES = 16
 _TEMPORALITIES: dict[int, Temporality] = {
     AGGREGATION_TEMPORALITY_CUMULATIVE: Temporality.CUMULATIVE,
@@ -62,6 +71,36 @@ def read_export(encoding: Encoding, body: bytes, reader: ExportReader) -> Export
         HttpProblem: malformed or too-large.
     """
     request = _decode_json(body) if encoding is Encoding.JSON else _decode_protobuf(body)
+    try:
+        _read_request(request, reader)
+    except TooManySamples:
+        words = f"the body has over {MOST_SAMPLES} samples: {SMALLER}"
+        raise HttpProblem(ProblemKind.TOO_LARGE, words) from None
+    return reader.export
+
+
+def _make_request() -> type[ExportMetricsServiceRequest]:
+    """Return the message of an export without the fields of `_UNREAD`: protobuf keeps their bytes as they are.
+
+    It would make eight bytes of each byte of a histogram's counts.
+    """
+    pool = DescriptorPool()
+    for each in (common_pb2, resource_pb2, metrics_pb2, metrics_service_pb2):
+        file = FileDescriptorProto()
+        each.DESCRIPTOR.CopyToProto(file)
+        for message in file.message_type:
+            if message.name in _UNREAD:
+                message.ClearField("field")
+                message.ClearField("oneof_decl")
+        pool.Add(file)
+    name = ExportMetricsServiceRequest.DESCRIPTOR.full_name
+    return cast("type[ExportMetricsServiceRequest]", GetMessageClass(pool.FindMessageTypeByName(name)))
+
+
+_REQUEST = _make_request()
+
+
+def _read_request(request: ExportMetricsServiceRequest, reader: ExportReader) -> None:
     for resource_metrics in request.resource_metrics:
         # Read once, and only if it is needed: a body may have very many attributes, and very many scopes or points.
         resource: _Above | None = None
@@ -72,7 +111,6 @@ def read_export(encoding: Encoding, body: bytes, reader: ExportReader) -> Export
                     resource = resource or _read_resource(resource_metrics.resource, reader.keys)
                     scope = scope or _read_scope(scope_metrics.scope, resource)
                     _read_metric(metric, scope, reader)
-    return reader.export
 
 
 def encode_answer(encoding: Encoding, refused: int, message: str) -> bytes:
@@ -89,7 +127,7 @@ def encode_answer(encoding: Encoding, refused: int, message: str) -> bytes:
 def _decode_protobuf(body: bytes) -> ExportMetricsServiceRequest:
     if len(body.translate(None, _NOT_A_PART)) > MOST_PARTS:
         raise HttpProblem(ProblemKind.TOO_LARGE, f"the body may have over {MOST_PARTS} parts: {SMALLER}")
-    request = ExportMetricsServiceRequest()
+    request = _REQUEST()
     try:
         request.ParseFromString(body)
     except DecodeError:
@@ -102,7 +140,7 @@ def _decode_json(body: bytes) -> ExportMetricsServiceRequest:
         words = f"a JSON body is over {MOST_JSON} bytes: {SMALLER}, or use protobuf"
         raise HttpProblem(ProblemKind.TOO_LARGE, words)
     document = decode_document(body)
-    request = ExportMetricsServiceRequest()
+    request = _REQUEST()
     try:
         json_format.ParseDict(document, request, ignore_unknown_fields=True)
         _demand_objects(document, request.DESCRIPTOR)
@@ -194,12 +232,12 @@ def _text_of(value: AnyValue) -> str:
 
 
 def _encode(attributes: Iterable[KeyValue]) -> list[bytes]:
-    """Return what tells attributes from others, in an order that does not depend on the sender's."""
+    """Return the identities of attributes, in an order that does not depend on the sender's."""
     return sorted([each.SerializeToString() for each in attributes])
 
 
 def _digest(parts: Iterable[bytes]) -> bytes:
-    """Return a digest that tells lists of texts from each other."""
+    """Return a digest of a list of texts: another list has another one."""
     digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
     for part in parts:
         digest.update(b"%d:" % len(part))

@@ -17,10 +17,16 @@ from sidecar.domain.metering.series import SeriesSample, Temporality, shortest
 from sidecar.domain.metering.sources import Otlp
 from sidecar.domain.metering.validation import MAX_FUTURE, MAX_PAST, is_tag_value
 
+MOST_SAMPLES = 25_000
+"""Samples of one export, of all dimensions: until they are stored, each may take 2 KiB of memory."""
 _MICROSECOND = 1_000
 """Nanoseconds."""
 _MOST_NAMED = 5
 """Reasons that one answer gives."""
+
+
+class TooManySamples(Exception):
+    """An export has more than `MOST_SAMPLES` samples of all dimensions."""
 
 
 class PointFault(StrEnum):
@@ -98,6 +104,7 @@ class ExportReader:
         """The attributes that sources name."""
         self._earliest = now - int(MAX_PAST.total_seconds()) * 1_000_000
         self._latest = now + int(MAX_FUTURE.total_seconds()) * 1_000_000
+        self._samples = 0
         self.export = Export()
 
     def counts(self, metric: str) -> bool:
@@ -110,7 +117,11 @@ class ExportReader:
             self.export.faults[metric, fault] += count
 
     def add(self, metric: str, point: Point) -> None:
-        """Take a data point of a monotonic sum, or refuse it."""
+        """Take a data point of a monotonic sum, or refuse it.
+
+        Raises:
+            TooManySamples: Nothing of the export may be counted.
+        """
         fault = self._fault_of(point)
         if fault is not None:
             self.refuse(metric, fault, 1)
@@ -118,6 +129,9 @@ class ExportReader:
         started = point.started // _MICROSECOND or None
         value = shortest(point.value) if isinstance(point.value, float) else Decimal(point.value or 0)
         for dimension, source in self._sources[metric]:
+            if self._samples == MOST_SAMPLES:
+                raise TooManySamples
+            self._samples += 1
             tags = _tags(source, point.texts)
             if tags is None:
                 self.export.folded[dimension] += 1

@@ -25,7 +25,7 @@ from sidecar.adapters.http.otlp_media import Encoding
 from sidecar.adapters.http.otlp_messages import MOST_JSON, MOST_PARTS, read_export
 from sidecar.adapters.http.problems import HttpProblem
 from sidecar.domain.metering.events import Dimension, LedgerUnavailable, NotEntitled, Overloaded, UsageRefused
-from sidecar.domain.metering.exports import Export, ExportReader
+from sidecar.domain.metering.exports import MOST_SAMPLES, Export, ExportReader
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.series import SeriesSample, Temporality
 from sidecar.domain.metering.sources import Otlp
@@ -351,13 +351,15 @@ async def test_unsupported_types(api: Api) -> None:
         (b"\x0a\x00" * (MOST_PARTS + 1), (), PROTOBUF),
         (gzip.compress(bytes(MOST_BODY + 1)), ("Content-Encoding: gzip",), PROTOBUF),
         (b" " * (MOST_JSON + 1), (), "application/json"),
+        (export(counter("app.tokens", *[point(1, at=AT)] * (MOST_SAMPLES + 1))), (), PROTOBUF),
     ],
-    ids=["parts", "gzip", "json"],
+    ids=["parts", "gzip", "json", "samples"],
 )
 async def test_too_large(api: Api, body: bytes, headers: tuple[str, ...], media: str) -> None:
-    """A body that would take too much memory is 413 before it is decoded."""
+    """A body that would take too much memory is 413, and nothing of it is stored."""
     answer = await api.post("/v1/metrics", body, *headers, media=media)
     assert 413 == answer.status
+    assert [] == samples(api)
     assert 1 == api.refused["too-large"]
 
 
