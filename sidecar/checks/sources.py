@@ -106,15 +106,17 @@ class _Pages:
         about = f"dimension {dimension}: the page {source.url}"
         if not self._reachable:
             return SOURCES.skipped(f"{about} cannot be read from outside the pod: run doctor in the pod")
-        body = self._fetch(source)
-        if isinstance(body, PageUnusable):
-            return SOURCES.fail(f"{about} {body}", _CURE_ANSWER)
         try:
-            page = PageReader(source).read(body.text, 0, openmetrics=body.openmetrics)
+            fetched = self._fetch(source)
+            body = fetched.unpack()
+        except PageUnusable as unusable:
+            return SOURCES.fail(f"{about} {unusable}", _CURE_ANSWER)
+        try:
+            page = PageReader(source).read(body, 0, openmetrics=fetched.openmetrics)
         except PageUnusable as unusable:
             return SOURCES.fail(f"{about} {unusable}", _CURE_PAGE)
         if not page.samples:
-            return _judge_empty(about, source, body)
+            return _judge_empty(about, source, body, openmetrics=fetched.openmetrics)
         shown = f"{about} has {len(page.samples)} series of {source.metric}"
         if page.folded:
             return SOURCES.warn(
@@ -122,20 +124,23 @@ class _Pages:
             )
         return SOURCES.ok(shown)
 
-    def _fetch(self, source: Prometheus) -> PageBody | PageUnusable:
+    def _fetch(self, source: Prometheus) -> PageBody:
         if source.url not in self._fetched:
             try:
                 self._fetched[source.url] = fetch_page(source.url, min(source.every, self._within))
             except PageUnusable as unusable:
                 self._fetched[source.url] = unusable
-        return self._fetched[source.url]
+        fetched = self._fetched[source.url]
+        if isinstance(fetched, PageUnusable):
+            raise fetched
+        return fetched
 
 
-def _judge_empty(about: str, source: Prometheus, body: PageBody) -> CheckResult:
+def _judge_empty(about: str, source: Prometheus, body: bytes, *, openmetrics: bool) -> CheckResult:
     """Judge a page without a series that counts: the name is missing, or the labels differ."""
     if source.match:
         with suppress(PageUnusable):
-            every = PageReader(replace(source, match=())).read(body.text, 0, openmetrics=body.openmetrics)
+            every = PageReader(replace(source, match=())).read(body, 0, openmetrics=openmetrics)
             if every.samples:
                 words = f"has {len(every.samples)} series of {source.metric}, and `match` fits none of them"
                 return SOURCES.warn(f"{about} {words}", _CURE_MATCH)

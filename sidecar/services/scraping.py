@@ -2,7 +2,8 @@
 
 A page is taken every `every`, at each hour's end, and every second once the pod's deletion is known. The ledger judges
 it by the states that it keeps, so nothing here has to survive: a page that is lost, or that the ledger refuses, is made
-up by the next good one. Fetching and reading run on a thread of each source: a page that does not come delays no other.
+up by the next good one. Sources that name one page at one interval share it: they get one instant, and memory holds it
+once. Pages are fetched side by side: a page that does not come delays no other. They are unpacked and read one by one.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from threading import Lock
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -52,9 +53,8 @@ log = structlog.get_logger()
 class FetchedPage(Protocol):
     """A page as it came."""
 
-    @property
-    def text(self) -> str:
-        """The body."""
+    def unpack(self) -> bytes:
+        """Return the page, UTF-8 text, or raise PageUnusable. Blocks."""
 
     @property
     def openmetrics(self) -> bool:
@@ -85,16 +85,25 @@ class _Scraper:
     samples: Counter[SampleOutcome] = field(default_factory=Counter)
     state: SourceState = SourceState.WAITING
     detail: str = ""
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """One page at a time."""
-    rest: asyncio.Timeout | None = None
-    """Ends the wait for the next page; None while there is no wait."""
 
     def view(self) -> SourceView:
         """Return the source for the status."""
         counters = CounterView({str(each): count for each, count in self.samples.items()}, self.unusable, self.folded)
         detail = self.detail or f"counts {self.source.counts}"
         return SourceView(self.dimension, self.state, self.last_at, detail, series=self.series, counters=counters)
+
+
+@dataclass(slots=True)
+class _Address:
+    """A page, and the dimensions that are read from it."""
+
+    url: str
+    every: timedelta
+    scrapers: list[_Scraper] = field(default_factory=list)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """One page at a time."""
+    rest: asyncio.Timeout | None = None
+    """Ends the wait for the next page; None while there is no wait."""
 
 
 class Scraping:
@@ -125,11 +134,16 @@ class Scraping:
             for each in dimensions
             if isinstance(each.source, Prometheus)
         ]
+        addresses: dict[tuple[str, timedelta], _Address] = {}
+        for scraper in self._scrapers:
+            place = scraper.source.url, scraper.source.every
+            addresses.setdefault(place, _Address(*place)).scrapers.append(scraper)
+        self._addresses = list(addresses.values())
         # Two for each: a page that was on its way when the loops were cancelled keeps its thread, and the last page
         # must not wait for it.
-        self._threads = ThreadPoolExecutor(max(1, 2 * len(self._scrapers)), thread_name_prefix=SCRAPE_THREADS)
-        # Several at a time would not be faster, and each large page takes its memory.
-        self._reading = Lock()
+        self._threads = ThreadPoolExecutor(max(1, 2 * len(self._addresses)), thread_name_prefix=SCRAPE_THREADS)
+        # One page is unpacked at a time: several would not be faster, and each large one takes its memory.
+        self._reading = asyncio.Lock()
         self._counters = counters
         self._gate = gate
         self._clock = clock
@@ -153,60 +167,69 @@ class Scraping:
         for scraper in self._scrapers:
             scraper.silent_since = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as group:
-            for scraper in self._scrapers:
-                group.create_task(self._follow(scraper))
+            for address in self._addresses:
+                group.create_task(self._follow(address))
 
     def hasten(self) -> None:
         """Take a page immediately, and one each second from now on: the pod is deleted, and its app ends soon."""
         self._deleted = True
-        for scraper in self._scrapers:
-            if scraper.rest is not None and not scraper.rest.expired():
-                scraper.rest.reschedule(asyncio.get_running_loop().time())
+        for address in self._addresses:
+            if address.rest is not None and not address.rest.expired():
+                address.rest.reschedule(asyncio.get_running_loop().time())
 
     async def finish(self) -> None:
         """Take the last page of each source, once. A page that does not come any more is no fault."""
         if self._finished:
             return
         self._finished = True
-        await asyncio.gather(*(self._scrape(scraper, at_end=True) for scraper in self._scrapers))
+        await asyncio.gather(*(self._scrape(address, at_end=True) for address in self._addresses))
         self._threads.shutdown(wait=False)
 
-    async def _follow(self, scraper: _Scraper) -> None:
+    async def _follow(self, address: _Address) -> None:
         loop = asyncio.get_running_loop()
         while True:
             began_at = loop.time()
-            await self._scrape(scraper, at_end=self._deleted)
-            await self._rest(scraper, loop.time() - began_at)
+            await self._scrape(address, at_end=self._deleted)
+            await self._rest(address, loop.time() - began_at)
 
-    async def _rest(self, scraper: _Scraper, took: float) -> None:
+    async def _rest(self, address: _Address, took: float) -> None:
         """Wait for the next page's time; `took` is what the last one took, in seconds."""
         # A large page takes half of the time at most, and leaves the rest to the app that shuts down.
-        pause = max(DELETED_EVERY.total_seconds(), took) if self._deleted else scraper.source.every.total_seconds()
+        pause = max(DELETED_EVERY.total_seconds(), took) if self._deleted else address.every.total_seconds()
         with suppress(TimeoutError):
             # By the loop's time as well: a wall clock that goes back would keep this wait from ending.
-            async with asyncio.timeout(pause) as scraper.rest:
+            async with asyncio.timeout(pause) as address.rest:
                 await self._clock.sleep_until(end_of(hour_of(self._clock.now())))
-        scraper.rest = None
+        address.rest = None
 
-    async def _scrape(self, scraper: _Scraper, *, at_end: bool = False) -> None:
+    async def _scrape(self, address: _Address, *, at_end: bool = False) -> None:
         loop = asyncio.get_running_loop()
-        async with scraper.turn:
+        async with address.turn:
             # Of the instant of the question, as the page: what comes while the app answers is of the next page.
             asked = _Asked(self._counters.instant, self._counters.booted_at, self._gate.entitlement())
             try:
-                page = await loop.run_in_executor(self._threads, self._read, scraper, asked.at)
+                fetched = await loop.run_in_executor(self._threads, self._fetch, address.url, address.every)
+                async with self._reading:
+                    body = await loop.run_in_executor(self._threads, fetched.unpack)
+                    for scraper in address.scrapers:
+                        await self._count(scraper, body, asked, openmetrics=fetched.openmetrics, at_end=at_end)
             except PageUnusable as unusable:
                 if not at_end:
-                    self._note_unusable(scraper, str(unusable))
-                return
-            if abs(self._counters.booted_at - asked.booted_at) > JITTER:
-                return  # the clock was set meanwhile: its start times are by another clock than its instant
-            await self._take(scraper, page, asked)
+                    for scraper in address.scrapers:
+                        self._note_unusable(scraper, str(unusable))
 
-    def _read(self, scraper: _Scraper, at: int) -> Page:
-        fetched = self._fetch(scraper.source.url, scraper.source.every)
-        with self._reading, paused_collector():
-            return scraper.reader.read(fetched.text, at, openmetrics=fetched.openmetrics)
+    async def _count(self, scraper: _Scraper, body: bytes, asked: _Asked, *, openmetrics: bool, at_end: bool) -> None:
+        """Read the page for one dimension, and store it. A dimension that the page does not suit hides no other."""
+        read = partial(_read, scraper.reader, body, asked.at, openmetrics=openmetrics)
+        try:
+            page = await asyncio.get_running_loop().run_in_executor(self._threads, read)
+        except PageUnusable as unusable:
+            if not at_end:
+                self._note_unusable(scraper, str(unusable))
+            return
+        if abs(self._counters.booted_at - asked.booted_at) > JITTER:
+            return  # the clock was set meanwhile: its start times are by another clock than its instant
+        await self._take(scraper, page, asked)
 
     async def _take(self, scraper: _Scraper, page: Page, asked: _Asked) -> None:
         now = self._clock.now()
@@ -251,3 +274,8 @@ class Scraping:
         scraper.state = SourceState.INCONSISTENT
         scraper.detail = f"{series} of {scraper.series} series of {scraper.source.counts} are inconsistent"
         self._faults.observe("source-inconsistent", scraper.dimension, scraper.detail, INCONSISTENT_CURE)
+
+
+def _read(reader: PageReader, body: bytes, at: int, *, openmetrics: bool) -> Page:
+    with paused_collector():
+        return reader.read(body, at, openmetrics=openmetrics)

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from sidecar.adapters import counter_pages
-from sidecar.adapters.counter_pages import PageBody, fetch_page
+from sidecar.adapters.counter_pages import fetch_page
 from sidecar.domain.metering.pages import PageUnusable
 
 TEXT = b"served_total 7\n"
@@ -62,7 +62,8 @@ def sized(body: bytes, head: bytes = PLAIN) -> bytes:
 )
 def test_pages(serve: Answer, answer: bytes, *, openmetrics: bool) -> None:
     """A page comes in each way that HTTP has, packed or not."""
-    assert PageBody(TEXT.decode(), openmetrics) == fetch_page(serve(answer), timedelta(seconds=5))
+    page = fetch_page(serve(answer), timedelta(seconds=5))
+    assert (TEXT, openmetrics) == (page.unpack(), page.openmetrics)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_unusable_answers(serve: Answer, monkeypatch: pytest.MonkeyPatch, answer
     """Whatever is not a whole page of a bearable size is no sample."""
     monkeypatch.setattr(counter_pages, "LARGEST_PAGE", 4096)
     with pytest.raises(PageUnusable) as refused:
-        fetch_page(serve(answer), timedelta(seconds=5))
+        fetch_page(serve(answer), timedelta(seconds=5)).unpack()
     assert str(refused.value).startswith(words)
 
 

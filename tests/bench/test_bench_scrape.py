@@ -50,7 +50,7 @@ class Scrapes:
         self._books.now += EVERY
         at = to_micros(self._books.now)
         with paused_collector():
-            page = self._reader.read(text, at, openmetrics=False)
+            page = self._reader.read(text.encode(), at, openmetrics=False)
         self._books.take_series(SeriesBatch("served", page.samples, Decimal(1), at))
 
 

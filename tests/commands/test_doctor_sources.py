@@ -145,7 +145,7 @@ def test_pages_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def fetch(url: str, within: timedelta) -> PageBody:
         asked.append((url, within))
-        return PageBody("served_total 1\n", openmetrics=False)
+        return PageBody(b"served_total 1\n", packed=False, openmetrics=False)
 
     monkeypatch.setattr(sources, "fetch_page", fetch)
     pages = [counter("http://127.0.0.1:1/a"), counter("http://127.0.0.1:1/a", code=""), counter("http://127.0.0.1:1/b")]

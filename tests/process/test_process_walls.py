@@ -1,9 +1,11 @@
 """What a hostile client can cost a running sidecar: neither its memory nor its answers to others."""
 
+import gzip
 import json
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from resource import RLIMIT_NOFILE, prlimit
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.process
 PROBE_LIMIT = 60
 """MiB that attacks on the probe port may cost."""
 API_LIMIT = 100
-"""MiB that bodies may cost."""
+"""MiB that bodies, and pages of counters, may cost."""
 BODY = 8 * 1024 * 1024
 HEAD = b"GET /metrics HTTP/1.1\r\nHost: pod\r\n"
 
@@ -220,6 +222,45 @@ def test_large_batches_at_once(site: "Site") -> None:
     assert [202] * 3 + [200] * 5 == [reply.status for reply in replies]
     assert cost.mebibytes < API_LIMIT
     assert {"accepted": "30000", "open": "30000"} == sidecar.terms()
+
+
+class _Page(BaseHTTPRequestHandler):
+    """A page of 16 MiB, packed, of which a text would take four times as many bytes."""
+
+    body = gzip.compress(b"# HELP served_total \xf0\x9f\x98\x80" + b"x" * (16 * 2**20 - 100) + b"\nserved_total 1\n")
+
+    def do_GET(self) -> None:
+        """Answer with the page."""
+        self.send_response(200)
+        self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *arguments: object) -> None:
+        """Be silent."""
+
+
+def test_pages_of_many_dimensions_cost_little(site: "Site") -> None:
+    """24 dimensions of one large page, and one of another, cost the memory of one page."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Page) as app:
+        serving = threading.Thread(target=app.serve_forever)
+        serving.start()
+        try:
+            dimensions = [
+                {"name": f"d{number}", "source": {"prometheus": {"url": url, "metric": "served_total"}}}
+                for number in range(24)
+                for url in (f"http://127.0.0.1:{app.server_port}/{number // 23}",)
+            ]
+            sidecar = site.start(metering={"dimensions": dimensions})
+            cost = Cost(sidecar.process.pid)
+            sidecar.await_for(
+                "samples of all",
+                lambda: {"measuring"} == {source["state"] for source in sidecar.get("/v1/status")["sources"]},
+            )
+        finally:
+            app.shutdown()
+            serving.join()
+    assert cost.mebibytes < API_LIMIT
 
 
 def test_large_attestation_refused(site: "Site", ask: "Ask") -> None:

@@ -42,6 +42,10 @@ class Body:
     text: str
     openmetrics: bool = False
 
+    def unpack(self) -> bytes:
+        """Return the page."""
+        return self.text.encode()
+
 
 @dataclass
 class Pod:
@@ -356,7 +360,7 @@ def test_clock_that_is_set(pod: Pod, hours: int, *, down: bool) -> None:
 
 
 def test_pages_that_do_not_come(pod: Pod) -> None:
-    """All sources ask for their pages at the same time, however many wait for theirs."""
+    """All pages are asked for at the same time, however many do not come."""
     names = [f"served-{number}" for number in range(60)]
     all_asked = Barrier(len(names))
 
@@ -366,7 +370,7 @@ def test_pages_that_do_not_come(pod: Pod) -> None:
 
     async def ask() -> None:
         scraping = Scraping(
-            dimensions=[Dimension(name, source=SOURCE) for name in names],
+            dimensions=[Dimension(name, source=replace(SOURCE, url=f"{SOURCE.url}/{name}")) for name in names],
             counters=pod.counters,
             gate=pod,
             clock=pod,
@@ -377,6 +381,76 @@ def test_pages_that_do_not_come(pod: Pod) -> None:
 
     asyncio.run(ask())
     assert not all_asked.broken
+
+
+def test_page_of_several_dimensions(pod: Pod) -> None:
+    """Dimensions that name one page share it and its instant; one that the page does not suit hides no other."""
+    fetched: list[str] = []
+    taken: list[SeriesBatch] = []
+
+    def fetch(url: str, _within: timedelta) -> Body:
+        fetched.append(url)
+        return Body("served_total 1\nother_total 2\nthird_total NaN\n")
+
+    async def take_series(batches: Sequence[SeriesBatch], _now: datetime) -> list[SeriesReceipt]:
+        taken.extend(batches)
+        return [SeriesReceipt({}, 0, 0) for _ in batches]
+
+    async def ask() -> None:
+        metrics = ("served_total", "third_total", "other_total")
+        pod.make()
+        scraping = Scraping(
+            dimensions=[Dimension(metric, source=Prometheus(SOURCE.url, metric)) for metric in metrics],
+            counters=pod.counters,
+            gate=pod,
+            clock=pod,
+            fetch=fetch,
+            faults=pod.faults,
+        )
+        process = asyncio.create_task(scraping.run())
+        await asyncio.sleep(1)
+        process.cancel()
+        measuring = SourceState.MEASURING
+        assert [measuring, SourceState.FAULTY, measuring] == [view.state for view in scraping.views]
+
+    pod.take_series = take_series  # type: ignore[assignment]
+    simulate(ask())
+    assert [SOURCE.url] == fetched
+    assert [("served_total", 1), ("other_total", 2)] == [
+        (batch.dimension, int(sample.value)) for batch in taken for sample in batch.samples
+    ]
+    assert 1 == len({batch.at for batch in taken})
+
+
+def test_one_page_is_unpacked_at_a_time(pod: Pod) -> None:
+    """However many pages come at once, one of them has its room."""
+    steps: list[str] = []
+
+    class Noted(Body):
+        def unpack(self) -> bytes:
+            steps.append("unpacked")
+            return super().unpack()
+
+    async def take_series(batches: Sequence[SeriesBatch], _now: datetime) -> list[SeriesReceipt]:
+        await asyncio.sleep(1)
+        steps.append("stored")
+        return [SeriesReceipt({}, 0, 0) for _ in batches]
+
+    async def ask() -> None:
+        pod.make()
+        scraping = Scraping(
+            dimensions=[Dimension(name, source=replace(SOURCE, url=f"{SOURCE.url}/{name}")) for name in "abc"],
+            counters=pod.counters,
+            gate=pod,
+            clock=pod,
+            fetch=lambda _url, _within: Noted("served_total 1\n"),
+            faults=pod.faults,
+        )
+        await scraping.finish()
+
+    pod.take_series = take_series  # type: ignore[assignment]
+    simulate(ask())
+    assert ["unpacked", "stored"] * 3 == steps
 
 
 def test_last_page_beside_one_that_does_not_come(pod: Pod) -> None:
@@ -468,7 +542,7 @@ def test_slow_page_of_deleted_pod(pod: Pod) -> None:
         scraping = pod.make()
         loop = asyncio.get_running_loop()
 
-        async def scrape(scraper: object, *, at_end: bool = False) -> None:
+        async def scrape(address: object, *, at_end: bool = False) -> None:
             taken.append(loop.time())
             await asyncio.sleep(5)
 
@@ -520,7 +594,7 @@ def test_never_more_than_the_truth(moves: list[tuple[str, str, float]], scale: s
                 scraping = pod.make()
             else:
                 pod.broken, pod.full = ("is cut" if word == "lost page" else None), word == "full"
-                await scraping._scrape(scraping._scrapers[0])
+                await scraping._scrape(scraping._addresses[0])
                 if word == "page":
                     for each, value in pod.counted.items():
                         now = Decimal(repr(value))

@@ -34,6 +34,10 @@ class Body:
     text: str
     openmetrics: bool = False
 
+    def unpack(self) -> bytes:
+        """Return the page."""
+        return self.text.encode()
+
 
 @dataclass(frozen=True, slots=True)
 class _Shown:

@@ -2,7 +2,8 @@
 
 Reads the Prometheus text format 0.0.4 and OpenMetrics 1.0. prometheus-client's own parser takes two seconds for 50,000
 series, so this module reads the lines of the one metric itself and skips all others; a test compares both. A page is
-read whole or refused: whatever could hide or invent usage raises `PageUnusable`.
+read whole or refused: whatever could hide or invent usage raises `PageUnusable`. It is searched as bytes, and a line at
+a time is decoded: a text, or a list of all lines, can take ten times the room of the page.
 """
 
 import hashlib
@@ -20,6 +21,10 @@ from sidecar.domain.metering.validation import is_tag_value
 
 MOST_SERIES = 50_000
 """Series of one source that are kept: the ledger and the memory of the process are bounded by it."""
+_MOST_KNOWN = 2 * MOST_SERIES
+"""Series of which the meaning is kept for the next page, with those that are not wanted."""
+_MOST_STARTS = 4 * MOST_SERIES
+"""Start times of a page, with those of series that are not wanted."""
 OPENMETRICS = "application/openmetrics-text"
 PROCESS_START = "process_start_time_seconds"
 
@@ -45,7 +50,7 @@ _PARTS = ("_total", "_count", "_bucket")
 
 _EXACT_DIGITS = 15
 """Digits of a whole number that a float always has exactly: then it is its own shortest decimal."""
-_KIND = re.compile(r"^# TYPE .*", re.MULTILINE)
+_KIND = re.compile(rb"^# TYPE .*", re.MULTILINE)
 _WORDS = 4
 """Of a TYPE line: mark, TYPE, name and kind."""
 _SHOWN = 200
@@ -62,7 +67,7 @@ class Page:
 
     samples: list[SeriesSample]
     folded: int
-    """Series whose label values are no valid tags: they count without tags."""
+    """Series with label values that are no valid tags: they count without tags."""
 
 
 class _Series(NamedTuple):
@@ -95,24 +100,24 @@ class PageReader:
         self._salted = hashlib.blake2b(f"{source.url}\0{source.metric}\0".encode(), digest_size=16)
         self._known: dict[str, _Series] = {}
 
-    def read(self, text: str, at: int, *, openmetrics: bool) -> Page:
+    def read(self, body: bytes, at: int, *, openmetrics: bool) -> Page:
         """Return the samples of a page.
 
         Args:
-            text: The whole body.
+            body: The whole page, UTF-8.
             at: When it was taken, by the system clock in epoch microseconds.
-            openmetrics: Whether its content type says so; such a page has a mark at its end.
+            openmetrics: Whether its content type states so; such a page has a mark at its end.
 
         Raises:
             PageUnusable: It is cut, has a line of the metric that is not valid, a value that no counter has, a series
                 twice, or too many series; or the metric is no counter.
         """
-        _refuse_cut(text, openmetrics=openmetrics)
+        _refuse_cut(body, openmetrics=openmetrics)
         known: dict[str, _Series] = {}
-        booted, created = self._read_starts(self._starts.findall(text), known)
+        booted, created = self._read_starts(_find_lines(self._starts, body), known)
         found: dict[bytes, SeriesSample] = {}
         folded, length = 0, len(self._metric)
-        for line in self._lines.findall(text):
+        for line in _find_lines(self._lines, body):
             # Nearly every line is one of the page before with another number: then its labels are not read again.
             head, _, number = line.rpartition(" ")
             series = self._known.get(head)
@@ -120,7 +125,8 @@ class PageReader:
                 labels, number = _split(line, length)
                 head = line[: length + len(labels)]
                 series = self._identify(head, labels, line, known)
-            known[head] = series
+            if len(known) < _MOST_KNOWN:
+                known[head] = series
             if not series.wanted:
                 continue
             if series.key in found:
@@ -133,7 +139,7 @@ class PageReader:
             found[series.key] = SeriesSample(series.key, series.tags or (), _count(number, line), start, at)
             folded += series.tags is None
         if found:
-            self._refuse_other_kinds(_KIND.findall(text))
+            self._refuse_other_kinds(_find_lines(_KIND, body))
         self._known = known
         return Page(list(found.values()), folded)
 
@@ -142,13 +148,17 @@ class PageReader:
         processes: dict[str, int | None] = {}
         created: dict[bytes, int] = {}
         for line in lines:
+            if len(created) + len(processes) == _MOST_STARTS:
+                raise PageUnusable(f"has more than {_MOST_STARTS} start times")
             if line.startswith(self._created):
                 length = len(self._created)
                 labels, number = _split(line, length)
                 start = _instant(number)
                 if start is not None:
                     head = line[: length + len(labels)]
-                    known[head] = series = self._identify(head, labels, line, known)
+                    series = self._identify(head, labels, line, known)
+                    if len(known) < _MOST_KNOWN:
+                        known[head] = series
                     created[series.start_key] = max(start, created.get(series.start_key, 0))
             else:
                 labels, number = _split(line, len(PROCESS_START))
@@ -182,30 +192,37 @@ class PageReader:
 
     def _refuse_other_kinds(self, lines: Iterable[str]) -> None:
         """Refuse a metric that may go down. Without a kind its name decides."""
-        kinds = dict(line.split()[2:4] for line in lines if len(line.split()) == _WORDS)
+        kinds: dict[str, str] = {}
+        for words in map(str.split, lines):
+            if len(words) == _WORDS and words[2] in (self._metric, self._family):
+                kinds[words[2]] = words[3]
         own = kinds.get(self._metric)
         kind = own or kinds.get(self._family, "untyped")
         if kind in _UNTYPED:
             if not self._metric.endswith(_PARTS):
-                raise PageUnusable(f"does not say that {self._metric} is a counter, and the name does not either")
+                raise PageUnusable(f"does not state that {self._metric} is a counter, and the name does not either")
         elif kind not in (("counter",) if own else _COUNTING):
             raise PageUnusable(f"has {self._metric} as a {kind}, which is no counter")
 
 
-def _lines_of(*names: str) -> re.Pattern[str]:
+def _lines_of(*names: str) -> re.Pattern[bytes]:
     """Return what finds the samples of metrics in a page, a line each."""
-    return re.compile(rf"^(?:{'|'.join(map(re.escape, names))})[{{ \t].*", re.MULTILINE)
+    return re.compile(rf"^(?:{'|'.join(map(re.escape, names))})[{{ \t].*".encode(), re.MULTILINE)
 
 
-def _refuse_cut(text: str, *, openmetrics: bool) -> None:
-    if openmetrics and not text.removesuffix("\n").endswith("# EOF"):
+def _find_lines(lines: re.Pattern[bytes], body: bytes) -> Iterator[str]:
+    return (match[0].decode() for match in lines.finditer(body))
+
+
+def _refuse_cut(body: bytes, *, openmetrics: bool) -> None:
+    if openmetrics and not body.endswith((b"# EOF", b"# EOF\n")):
         raise PageUnusable("is cut: its last line is not `# EOF`")
-    if text and not openmetrics and not text.endswith("\n"):
+    if body and not openmetrics and not body.endswith(b"\n"):
         raise PageUnusable("is cut: its last line has no end")
 
 
 def _split(line: str, length: int) -> tuple[str, str]:
-    """Return the labels, in their braces, and the value of a line whose name has this length."""
+    """Return the labels, in their braces, and the value of a line with a name of this length."""
     match = _PLAIN_SAMPLE.fullmatch(line, length) or _SAMPLE.fullmatch(line, length)
     if match is None:
         raise PageUnusable(f"has a line that is not valid: {line[:_SHOWN]}")

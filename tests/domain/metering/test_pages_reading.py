@@ -1,5 +1,6 @@
 """Pages of counters: what is read of them, what is skipped, and what makes a page no sample."""
 
+import tracemalloc
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from sidecar.domain.metering import pages
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.pages import MOST_SERIES, Page, PageReader, PageUnusable
 from sidecar.domain.metering.series import SeriesSample, shortest
@@ -33,7 +35,7 @@ process_start_time_seconds 1.7638e+09
 
 def read(text: str, source: Prometheus = SOURCE, *, openmetrics: bool = False) -> Page:
     """Return a page as a fresh reader reads it."""
-    return PageReader(source).read(text, AT, openmetrics=openmetrics)
+    return PageReader(source).read(text.encode(), AT, openmetrics=openmetrics)
 
 
 def shown(page: Page) -> list[tuple[Tags, Decimal, int | None]]:
@@ -77,15 +79,16 @@ def test_lines_of_the_metric() -> None:
 def test_line_of_a_known_series(line: str, expected: str | None) -> None:
     """A series that was on the page before is read as one that was not."""
     reader = PageReader(SOURCE)
-    (before,) = reader.read('requests_total{code="200"} 7\n', AT, openmetrics=False).samples
+    (before,) = reader.read(b'requests_total{code="200"} 7\n', AT, openmetrics=False).samples
     text = f"{line}\n"
     if expected is None:
         for each in (reader, PageReader(SOURCE)):
             with pytest.raises(PageUnusable):
-                each.read(text, AT, openmetrics=False)
+                each.read(text.encode(), AT, openmetrics=False)
     else:
-        assert [before._replace(value=Decimal(expected))] == reader.read(text, AT, openmetrics=False).samples
-        assert read(text).samples == reader.read(text, AT, openmetrics=False).samples
+        again = [reader.read(text.encode(), AT, openmetrics=False).samples for _ in range(2)]
+        assert [[before._replace(value=Decimal(expected))]] * 2 == again
+        assert read(text).samples == again[1]
 
 
 @pytest.mark.parametrize("number", ["8", "8.0", "8e0", "0.8e1", "008"])
@@ -137,7 +140,7 @@ def test_creation_of_a_count_with_total() -> None:
     """The name of a counter loses one suffix only, or its creation is not found."""
     text = "# TYPE order_count counter\norder_count_total 7\norder_count_created 3.5\n"
     reader = PageReader(Prometheus("http://127.0.0.1/metrics", "order_count_total"))
-    (sample,) = reader.read(text, AT, openmetrics=False).samples
+    (sample,) = reader.read(text.encode(), AT, openmetrics=False).samples
     assert 3_500_000 == sample.started_at
 
 
@@ -180,6 +183,53 @@ def test_unusable_pages(text: str, words: str) -> None:
     assert str(refused.value).startswith(words)
 
 
+MANY = 60_000
+"""Lines of a page that is read in little memory."""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "requests_total 1\n" * MANY,
+        "requests_total \n" * MANY,
+        "process_start_time_seconds 1\n" * MANY,
+        "requests_total 1\n" + "# TYPE \n" * MANY,
+        "requests_total 1\n" + "".join(f"# TYPE c{number} counter\n" for number in range(MANY)),
+        "# HELP other \U0001f600" + "x" * MANY * 10 + "\nrequests_total 1\n",
+    ],
+    ids=["twice", "invalid", "starts", "kinds", "other kinds", "wide characters"],
+)
+def test_memory_of_a_worthless_page(text: str) -> None:
+    """Lines that make no series take no memory, however many they are."""
+    body = text.encode()
+    tracemalloc.start()
+    try:
+        with suppress(PageUnusable):
+            PageReader(SOURCE).read(body, AT, openmetrics=False)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_series_that_are_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The meaning of a series is kept for the next page in bounds, and read again beyond them."""
+    monkeypatch.setattr(pages, "_MOST_KNOWN", 2)
+    lines = [f'requests_total{{code="{code}"}} 1\n' for code in (500, 501, 502, 200, 201)]
+    reader = PageReader(Prometheus("u", "requests_total", (("code", "2.."),)))
+    found = [reader.read("".join(lines).encode(), AT, openmetrics=False).samples for _ in range(2)]
+    assert 2 == len(reader._known)
+    assert [2, 2] == [len(samples) for samples in found]
+    assert found[0] == found[1]
+
+
+def test_too_many_start_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page with more start times than any app has is no sample."""
+    monkeypatch.setattr(pages, "_MOST_STARTS", 2)
+    text = "".join(f'requests_created{{a="{number}"}} 1\n' for number in range(3))
+    with pytest.raises(PageUnusable, match="has more than 2 start times"):
+        read(text)
+
+
 def test_openmetrics_has_an_end() -> None:
     """An OpenMetrics page without its mark is cut."""
     with pytest.raises(PageUnusable, match="its last line is not `# EOF`"):
@@ -219,8 +269,8 @@ def test_page_without_the_metric() -> None:
 def test_identity_of_a_series() -> None:
     """A series has one key, whatever the order of its labels, on all pages; other labels have another one."""
     reader = PageReader(SOURCE)
-    pages = ['requests_total{a="1",b="2"} 1\n', 'requests_total{ b = "2" , a = "1" } 1\n', 'requests_total{a="1"} 1\n']
-    keys = [sample.key for text in pages for sample in reader.read(text, AT, openmetrics=False).samples]
+    texts = ['requests_total{a="1",b="2"} 1\n', 'requests_total{ b = "2" , a = "1" } 1\n', 'requests_total{a="1"} 1\n']
+    keys = [sample.key for text in texts for sample in reader.read(text.encode(), AT, openmetrics=False).samples]
     assert keys[0] == keys[1] != keys[2]
 
 
