@@ -65,9 +65,14 @@ def print_line(line: str) -> None:
     sys.stdout.write(f"{line.encode(encoding, 'backslashreplace').decode(encoding)}\n")
 
 
+def json_line(members: Members) -> str:
+    """Return one JSON object on a line of its own."""
+    return f"{json.dumps(members)}\n"
+
+
 def print_json(members: Members) -> None:
     """Print one JSON object on a line of its own."""
-    sys.stdout.write(f"{json.dumps(members)}\n")
+    sys.stdout.write(json_line(members))
 
 
 def print_json_with(before: Members, name: str, items: Iterable[Members], after: Members) -> None:

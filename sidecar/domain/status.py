@@ -102,7 +102,10 @@ class RecordQuery:
 
 @dataclass(frozen=True, slots=True)
 class RecordPage:
-    """A page of records; `next` is the `after` of the following one, None at the end."""
+    """A page of records, at least one; `next` is the `after` of the following one, None at the end.
+
+    It has fewer than the limit where its records have many allocations.
+    """
 
     records: Sequence[RecordView]
     next: str | None

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.adapters.ledger import queries
 from tests.commands.ledgers import ACCEPTED, CARRIED, ELEVEN, IN_DOUBT, LATE, TEN, configured, ledger, lived, tamper
 from tests.support.books import HOUR, NOW, RED, Books, event
 
@@ -76,6 +77,15 @@ def test_records_are_filtered(
 ) -> None:
     """The filters are those of the API, and every one that is given must match."""
     assert expected == [record["id"] for record in lines_of(capsys, books, "records", *filters)]
+
+
+def test_short_pages_are_joined(
+    books: Books, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where records have many allocations, the command reads further pages until its limit."""
+    monkeypatch.setattr(queries, "_PAGE_BYTES", 0)
+    assert RECORDS == [record["id"] for record in lines_of(capsys, books, "records")]
+    assert RECORDS[:2] == [record["id"] for record in lines_of(capsys, books, "records", "--limit", "2")]
 
 
 def test_records_as_table(books: Books, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,19 @@ def test_records_found(books: Books, query: RecordQuery, found: list[str]) -> No
     assert found == [record.id for record in queries.records(books.store.connection, query).records]
 
 
+def test_page_ends_after_many_allocations(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page ends with the record whose allocations fill it, and the next one continues."""
+    monkeypatch.setattr(queries, "_PAGE_BYTES", 3 * queries._SHARE_BYTES)
+    for _ in range(3):
+        books.take(event("1", tags=RED), event("2", tags=BLUE))
+        books.pass_time(HOUR)
+        books.seal_ended()
+    first = queries.records(books.store.connection, RecordQuery())
+    second = queries.records(books.store.connection, RecordQuery(after=first.next))
+    assert (["rec-1", "rec-2"], ["rec-3"]) == tuple([each.id for each in page.records] for page in (first, second))
+    assert second.next is None
+
+
 def test_pages_lead_on(books: Books) -> None:
     """Pages give every record once, and the last one shows that it is the last, full or not."""
     three_hours(books)
