@@ -50,8 +50,9 @@ LABEL org.opencontainers.image.title="marketplace-sidecar" \
       org.opencontainers.image.source="https://github.com/marketplace-sidecar/marketplace-sidecar" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-# One heap for all threads: the interpreter's lock lets one of them run, and each further heap keeps 2 MiB.
-ENV PATH=/opt/marketplace-sidecar/bin:$PATH MALLOC_ARENA_MAX=1
+# One heap for all threads: the interpreter's lock lets one of them run, and each further heap keeps 2 MiB. Large blocks are
+# not on the heap: small ones would fill their places, and each long answer would make it grow.
+ENV PATH=/opt/marketplace-sidecar/bin:$PATH MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=262144
 COPY --from=build /opt/marketplace-sidecar /opt/marketplace-sidecar
 # The one place that is written to. A volume belongs here; without one it serves the image's own user, and any other
 # user of group 0, which is how OpenShift starts images.

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ import pytest
 from sidecar.adapters.http.items import MOST_ITEMS
 from sidecar.commands.demo.environment import wait_for
 from tests.process.walls import JSON, Cost, answers, connections, keep_alive, post_bytes, push
+from tests.support.reading import ROOT
 
 if TYPE_CHECKING:
     from tests.support.processes import Ask, Reply, Site
@@ -25,6 +27,8 @@ PROBE_LIMIT = 60
 API_LIMIT = 100
 """MiB that bodies, and pages of counters, may cost."""
 BODY = 8 * 1024 * 1024
+IMAGE_MEMORY = dict(re.findall(r"(MALLOC_\w+)=(\d+)", (ROOT / "Dockerfile").read_text(encoding="utf-8")))
+"""How the image allocates memory."""
 HEAD = b"GET /metrics HTTP/1.1\r\nHost: pod\r\n"
 
 
@@ -137,6 +141,21 @@ def test_clients_that_never_read_leave_room_at_the_api(site: "Site") -> None:
         with keep_alive(sidecar.api) as usage:
             assert [202] * 3 == [usage() for _ in range(3)]
         assert 200 == answers(sidecar.probes, "/readyz")
+
+
+def test_long_answers_cost_little(site: "Site") -> None:
+    """100 clients that ask for an answer of 1.2 MB and do not read it cost little; one that reads gets it whole."""
+    sidecar = site.start_entitled(variables=IMAGE_MEMORY)
+    tags = [{f"Key{key}": f"{number:05}" + "v" * 200 for key in range(5)} for number in range(1000)]
+    report = json.dumps([{"dimension": "requests", "tags": each} for each in tags]).encode()
+    assert 202 == post_bytes(sidecar.api, report).status
+    cost = Cost(sidecar.process.pid)
+    with connections(sidecar.api, 100, window=1024) as attackers:
+        for one in attackers:
+            one.sendall(b"GET /v1/usage HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"HTTP/1.1 200" == one.recv(12)
+        assert 1000 == len(sidecar.get("/v1/usage")["buckets"])
+    assert cost.mebibytes < API_LIMIT
 
 
 def test_unfinished_heads_at_the_api(site: "Site") -> None:

@@ -126,6 +126,8 @@ class ApiServer:
         self._reports = ConcurrencyLimit(MOST_REPORTS, "reports of usage")
         self._calls = ConcurrencyLimit(MOST_CALLS, "requests that wait for AWS")
         self._questions = ConcurrencyLimit(MOST_QUESTIONS, "questions to the ledger")
+        self._listing = asyncio.Lock()
+        """Long answers are made one by one: each takes its memory."""
         self._poll_limit = ConcurrencyLimit(MOST_POLLS, "long polls", closes=True)
         self._polls: set[asyncio.Task[Entitlement]] = set()
         self._listeners: list[Listener] = []
@@ -354,15 +356,17 @@ class ApiServer:
     async def _open_buckets(self, request: web.BaseRequest) -> Reply:
         after = after_of(request)
         with self._questions:
-            found = await (self._books.open_buckets() if after is None else self._books.open_buckets(after))
-        return reply_json(views.buckets_members(found))
+            async with self._listing:
+                found = await (self._books.open_buckets() if after is None else self._books.open_buckets(after))
+                return reply_json(views.buckets_members(found))
 
     async def _records(self, request: web.BaseRequest) -> Reply:
         query = record_query_of(request)
         with self._questions:
-            page = await self._books.records(query)
-            # On a thread: with thousands of allocations it would hold up the probes.
-            return reply(await asyncio.to_thread(lambda: encode(views.page_members(page))))
+            async with self._listing:
+                page = await self._books.records(query)
+                # On a thread: with thousands of allocations it would hold up the probes.
+                return reply(await asyncio.to_thread(lambda: encode(views.page_members(page))))
 
     async def _status(self, request: web.BaseRequest) -> Reply:
         refuse_query(request)

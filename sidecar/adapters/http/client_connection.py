@@ -14,6 +14,7 @@ from aiohttp.http_exceptions import LineTooLong
 
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer
 from sidecar.adapters.http.replies import Reply
+from sidecar.adapters.http.unread_answers import UnreadAnswers
 
 LARGEST_HEADER = 8704
 """Bytes of one header: 8 KiB of baggage, which the W3C allows, and its name."""
@@ -43,7 +44,7 @@ _log = structlog.get_logger()
 class ClientConnection(web.RequestHandler, asyncio.BufferedProtocol):
     """One connection; knows the long poll that waits on it, and bounds what its client makes it keep."""
 
-    __slots__ = ("_inbox", "_socket", "_timers", "_unread", "is_cut", "poll", "requested_at")
+    __slots__ = ("_answers", "_inbox", "_socket", "_timers", "_unread", "is_cut", "poll", "requested_at")
 
     poll: asyncio.Task[object] | None
     requested_at: float
@@ -52,10 +53,11 @@ class ClientConnection(web.RequestHandler, asyncio.BufferedProtocol):
     """The connection was ended for lack of room."""
     _socket: asyncio.BaseTransport
 
-    def __init__(self, manager: web.Server, inbox: memoryview, **options: Any) -> None:
+    def __init__(self, manager: web.Server, inbox: memoryview, answers: UnreadAnswers, **options: Any) -> None:
         """Make the connection; `inbox` is where all connections of the listener receive."""
         super().__init__(manager, read_bufsize=READ_AHEAD, **PARSING, **options)
         self._inbox = inbox
+        self._answers = answers
         self._timers = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,6 +74,11 @@ class ClientConnection(web.RequestHandler, asyncio.BufferedProtocol):
         """Whether only the client can go on, as far as it is known: by reading an answer."""
         return self.writing_paused
 
+    @property
+    def unread(self) -> int:
+        """Bytes of answers that wait for the client."""
+        return self._socket.get_write_buffer_size() if isinstance(self._socket, asyncio.WriteTransport) else 0
+
     def cut(self) -> None:
         """End the connection immediately, with what its client has not read."""
         self.is_cut = True
@@ -82,6 +89,7 @@ class ClientConnection(web.RequestHandler, asyncio.BufferedProtocol):
         """End the long poll of a client that is gone."""
         if self.poll is not None:
             self.poll.cancel()
+        self._answers.discard(self)
         if self._unread is not None:
             self._unread.cancel()
         super().connection_lost(exc)
@@ -110,13 +118,15 @@ class ClientConnection(web.RequestHandler, asyncio.BufferedProtocol):
         super().data_received(data)
 
     def pause_writing(self) -> None:
-        """Give the client its time to read."""
+        """Give the client its time to read, if the answers that wait for all clients leave room."""
         super().pause_writing()
         if self.transport is not None:
             self._unread = self._timers.call_later(WRITE_SECONDS, self.transport.abort)
+            self._answers.add(self)
 
     def resume_writing(self) -> None:
         """Go on: the client has read."""
+        self._answers.discard(self)
         if self._unread is not None:
             self._unread.cancel()
         super().resume_writing()

@@ -28,6 +28,7 @@ from sidecar.adapters.http.client_connection import (
 from sidecar.adapters.http.known_heads import END, Direct, KnownHead, KnownHeads, head_of, length_of
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.adapters.http.replies import Reply
+from sidecar.adapters.http.unread_answers import UnreadAnswers
 
 LARGEST_HEAD = 32 * 1024
 """Bytes of request line and headers together; a sender that never ends them is refused, so 512 of them cost little."""
@@ -69,12 +70,17 @@ def can_answer_directly() -> bool:
 
 
 def make_connection(
-    manager: web.Server, inbox: memoryview, direct: Direct | None, heads: KnownHeads, **options: Any
+    manager: web.Server,
+    inbox: memoryview,
+    answers: UnreadAnswers,
+    direct: Direct | None,
+    heads: KnownHeads,
+    **options: Any,
 ) -> ClientConnection:
     """Return the protocol of a new connection; `direct` gets each request first that has arrived whole."""
     if can_answer_directly():
-        return DirectConnection(manager, inbox, direct, heads, **options)
-    return ClientConnection(manager, inbox, **options)
+        return DirectConnection(manager, inbox, answers, direct, heads, **options)
+    return ClientConnection(manager, inbox, answers, **options)
 
 
 class DirectConnection(ClientConnection):
@@ -87,9 +93,15 @@ class DirectConnection(ClientConnection):
     """The head of the request that is answered directly."""
 
     def __init__(
-        self, manager: web.Server, inbox: memoryview, direct: Direct | None, heads: KnownHeads, **options: Any
+        self,
+        manager: web.Server,
+        inbox: memoryview,
+        answers: UnreadAnswers,
+        direct: Direct | None,
+        heads: KnownHeads,
+        **options: Any,
     ) -> None:
-        super().__init__(manager, inbox, **options)
+        super().__init__(manager, inbox, answers, **options)
         self._direct = direct
         self._heads = heads
         self._max_msg_queue_size = _MOST_WAITING

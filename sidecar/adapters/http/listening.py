@@ -2,7 +2,7 @@
 
 Owns addresses, the number of connections, and an ending that waits for running requests. A connection that trickles its
 headers ends with the idle time. Where all places are taken, a connection that waits for its client gives way to a new
-one.
+one. What clients leave unread is bounded by `unread_answers`.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from sidecar.adapters.http.direct_connection import make_connection
 from sidecar.adapters.http.known_heads import Direct, KnownHeads
 from sidecar.adapters.http.problems import ProblemKind, busy
 from sidecar.adapters.http.replies import Reply
+from sidecar.adapters.http.unread_answers import UnreadAnswers
 
 IDLE_SECONDS = 75
 """How long a connection may wait for its next request to be complete; longer than the minute at which apps report."""
@@ -119,6 +120,7 @@ class Listener(Accepting, web.Server):
         self._direct = direct
         self._heads = KnownHeads()
         self._inbox = memoryview(bytearray(INBOX))
+        self._answers = UnreadAnswers()
         self._most_connections = most_connections
         self._idle_seconds = idle_seconds
         self._path: Path | None = None
@@ -128,6 +130,7 @@ class Listener(Accepting, web.Server):
         return make_connection(
             self,
             self._inbox,
+            self._answers,
             self._direct,
             self._heads,
             loop=self._running,

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import hdrs, web
+
+if TYPE_CHECKING:
+    from aiohttp.http import StreamWriter
 
 JSON: Final = "application/json"
 _SERVER: Final = "marketplace-sidecar"
@@ -39,7 +42,7 @@ class Reply(web.StreamResponse):
 
     @property
     def body(self) -> bytes:
-        """The whole body."""
+        """The whole body; empty once it is sent."""
         return self._payload
 
     @property
@@ -59,9 +62,12 @@ class Reply(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> None:
         """Send the response."""
         self._stays_open = self._stays_open and request.keep_alive
-        await request.writer.write(self.render(request.method, request.version, keep_alive=self._stays_open))
+        # The server keeps a response until the next request comes, and a writer that drains keeps what it has written.
+        rendered, self._payload = self.render(request.method, request.version, keep_alive=self._stays_open), b""
+        await cast("StreamWriter", request.writer).write(rendered, drain=False)
+        del rendered
         if request.protocol.writing_paused:
-            # The writer itself waits for long bodies only, and the client may have sent many more requests.
+            # The client may have sent many more requests.
             await request.writer.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:

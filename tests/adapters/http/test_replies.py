@@ -11,7 +11,7 @@ from aiohttp import web
 
 from sidecar.adapters.http.listening import Listener
 from sidecar.adapters.http.replies import Reply, reply
-from tests.support.http_fakes import Wire
+from tests.support.http_fakes import Wire, request
 from tests.support.tools import PATIENCE
 
 RETRY = {"Retry-After": "1", "Content-Type": "application/problem+json"}
@@ -121,6 +121,24 @@ async def test_unread_replies_hold_the_next() -> None:
         for _ in range(100):
             await asyncio.sleep(0)
         assert (before, True) == (handled, handled < 500)
+    await listener.stop(1)
+
+
+async def test_sent_reply_is_not_kept() -> None:
+    """A connection that stays open keeps no answer: hundreds that each asked for a long one would fill the memory."""
+    sent: list[Reply] = []
+
+    async def handle(_: web.BaseRequest) -> Reply:
+        sent.append(reply(b"x" * 60_000))
+        return sent[-1]
+
+    listener = Listener(handle)
+    await listener.listen_tcp("127.0.0.1", 0, "api.port")
+    wire = await Wire.open(listener.port)
+    wire.send(request("GET", "/"))
+    assert 60_000 == len((await wire.receive()).body)
+    assert [b""] == [each.body for each in sent]
+    await wire.close()
     await listener.stop(1)
 
 
