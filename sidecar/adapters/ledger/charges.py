@@ -87,6 +87,15 @@ _SINGLE = (
 
 Each table is in the order of its slots: it is read several times, and each sort takes memory.
 """
+_COPIES = """
+    DELETE FROM submission WHERE EXISTS (
+        SELECT 1 FROM submission AS other WHERE other.metering_record_id = submission.metering_record_id
+            AND other.number < submission.number AND other.ledger <> submission.ledger AND other.uid = submission.uid
+            AND other.name = submission.name AND other.hour = submission.hour AND other.quantity = submission.quantity
+            AND other.status = 'accepted' AND submission.status = 'accepted'
+    )
+"""
+"""One record of AWS that a ledger and its copy both have as it is: it counts once."""
 _IDENTIFIED = (
     """
     INSERT INTO charge (metering_record_id, name, hour, quantity, session, event_id, account_region)
@@ -218,6 +227,9 @@ class ChargeTable:
         undescribed = self.identify()
         proven = self._name_sessions(pods)
         rows = self._connection.execute
+        ledgers = frozenset(map(tuple, rows("SELECT DISTINCT uid, ledger FROM submission")))
+        if len({ledger for _, ledger in ledgers}) > 1:
+            rows(_COPIES)
         rows(_PAIRS)
         (first,) = rows("SELECT min(hour) FROM submission WHERE status IN ('accepted', 'carried')").fetchone()
         first = max(self._horizons, default=first)
@@ -245,6 +257,7 @@ class ChargeTable:
             unknown=unknown,
             sessions=proven,
             places=frozenset(places),
+            ledgers=ledgers,
             kept_from=self._kept_from,
             of_other_pods=of_other_pods,
         )

@@ -5,7 +5,7 @@ names, or when the log shows no sign of another pod.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from sidecar.domain import timestamps
@@ -94,6 +94,10 @@ class _Pairing:
             named = None if session is None else pod_named(session, self._pods)
             if named is not None:
                 self._named[named].add(place)
+        self._ledgers: dict[str, set[str]] = defaultdict(set)
+        """The ledgers that have records of each pod: of two, one is a copy, and what both have is one record of AWS."""
+        for pod, ledger in {(each.pod, each.ledger) for each in submissions}.union(left_out.ledgers):
+            self._ledgers[pod].add(ledger)
         self._slots: list[Slot] = []
         self._notes: dict[Submission | Charge, str] = {}
 
@@ -157,7 +161,8 @@ class _Pairing:
             for call in self._left_out.undescribed
             if not self._sessions.is_strange(call.session)
         )
-        alone = len(places) <= 1 and len(nameless) <= len(self._pods) and not hidden
+        copied = any(self._copies(submission) for submission, _ in pairs)
+        alone = len(places) <= 1 and len(nameless) <= len(self._pods) and not hidden and not copied
         if alone and not self._left_out.unknown and len(pairs) == sum(map(len, unknown.values())):
             for submission, charge in pairs:
                 self._pair(submission, charge, proven=False)
@@ -183,7 +188,7 @@ class _Pairing:
                 call = next((call for call in calls if self._may_be(call, submission)), None)
                 hidden = [call for call in self._left_out.undescribed if self._may_be_of(call.session, submission.pod)]
                 places = self._places[submission.ledger, submission.pod] | self._named[submission.pod]
-                verdict, note = _judge_absence(submission, places, log, hidden, call)
+                verdict, note = _judge_absence(submission, places, log, hidden, call, self._copies(submission))
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
         kept_from = self._left_out.kept_from or min(
             (each.hour for each in self._all_submissions if each.status in _NOT_KEPT_FOREVER), default=None
@@ -212,6 +217,10 @@ class _Pairing:
         else:
             note = f"AWS's {charge.metering_record_id} is another record's"
             self._slots.append(Slot(Verdict.MISSING_IN_AWS, submission, None, note))
+
+    def _copies(self, submission: Submission) -> list[str]:
+        """Return the other ledgers that have records of a record's pod."""
+        return sorted(self._ledgers[submission.pod] - {submission.ledger})
 
     def _may_be(self, call: FailedCall | Charge, submission: Submission) -> bool:
         """Return whether a failed call, or a charge of a strange session, may be a record in the same slot."""
@@ -313,12 +322,16 @@ def _judge_absence(
     log: Log,
     undescribed: Collection[UndescribedCall],
     call: FailedCall | Charge | None,
+    copies: Sequence[str],
 ) -> tuple[Verdict, str]:
     """Judge a record in doubt of which the log shows no charge.
 
     It was not charged if the log covers it, and shows no `call` that may be it. Each of the `undescribed` calls may be
-    it, too.
+    it, too. With `copies` of its ledger it may have been charged, or be billed again, as another one's.
     """
+    if copies:
+        why = f"{copies[0]} has records of its pod, too, and perhaps this one; decide it in one ledger"
+        return Verdict.MISSING_IN_AWS, f"in doubt; {why}"
     words = "in doubt, and not in these files"
     if len(places) != 1:
         why = "which do not show where its pod ran" if not places else "which show its pod in two places"

@@ -152,6 +152,8 @@ class LeftOut:
     """Each session with the name of a pod of no ledger under which a record was charged, and the pod of the record."""
     places: Collection[tuple[str, str, str]] = ()
     """The ledger, the pod, and the account and Region, of all matched records."""
+    ledgers: Collection[tuple[str, str]] = ()
+    """The pod and the ledger of all records."""
     kept_from: datetime | None = None
     """The hour from which on the ledgers keep every record that AWS took."""
     of_other_pods: int = 0

@@ -155,7 +155,7 @@ CHARGED = replace(CHARGE, metering_record_id="mr-0", hour=EARLIER.hour, account_
     [
         ([EARLIER], [CHARGED], [], "show no charge"),
         ([replace(EARLIER, pod=OTHER_POD)], [CHARGED], [], "do not show where its pod ran"),
-        ([replace(EARLIER, ledger="copy.db")], [CHARGED], [], "do not show where its pod ran"),
+        ([replace(EARLIER, ledger="copy.db")], [CHARGED], [], "copy.db has records of its pod, too"),
         ([], [replace(CHARGED, session=POD)], [], "show no charge"),
         ([], [replace(CHARGED, session=POD)], [(POD, THERE)], "show its pod in two places"),
         ([], [], [(POD, HERE)], "show no charge"),

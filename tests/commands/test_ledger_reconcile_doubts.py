@@ -1,0 +1,76 @@
+"""`ledger reconcile`: records in doubt that must stay so, since a carry could bill the buyer twice."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.domain.metering.outcomes import Outcome
+from tests.commands.ledgers import ledger
+from tests.commands.trails import CODE, deliver, metered
+from tests.commands.trails import event as cloudtrail
+from tests.support.books import HOUR, MINUTE, NOW, Books, event
+
+POD = "11111111-2222-4333-8444-555555555555"
+IN_DOUBT = "rec-2"
+
+
+def at(instant: str) -> dict[str, Any]:
+    """Return an event of another service in the same account and Region."""
+    return cloudtrail("AssumeRole", None, None, eventSource="sts.amazonaws.com", eventTime=f"2026-11-23T{instant}:00Z")
+
+
+def charge(session: str, quantity: int, hour: int, receipt: str, when: str, **asked: Any) -> dict[str, Any]:
+    """Return a charge of a session."""
+    called = metered(quantity, f"2026-11-23T{hour}:00:00Z", receipt, **asked)
+    return called | {"additionalEventData": {"identity": session}, "eventTime": f"2026-11-23T{when}:00Z"}
+
+
+ANSWERED = charge(POD, 100, 10, "mr-1", "11:20")
+COVERING = [ANSWERED, at("11:30"), at("12:05"), at("12:50")]
+"""A log of the record of 10:00 that covers the time of the record in doubt, 12:20, and shows no charge for it."""
+
+
+def doubting(path: Path) -> Books:
+    """Return a ledger with an accepted record of 10:00 and an unanswered one of 11:00."""
+    books = Books(path, pod=POD)
+    for number, outcome in enumerate((Outcome.ACCEPTED, Outcome.UNKNOWN)):
+        books.take(event("100" if not number else "7", id=f"usage-{number}"))
+        books.pass_time(HOUR)
+        books.seal_ended()
+        books.submit_all(outcome)
+    return books
+
+
+def settled(books: Books, *arguments: str, events: list[dict[str, Any]]) -> str:
+    """Run `ledger reconcile --settle-not-charged carry` and return what became of the record in doubt."""
+    bucket = deliver(books.path.parent / "trail", *events)
+    place = ("--ledger", str(books.path), "--cloudtrail", str(bucket), "--product-code", CODE)
+    ledger("reconcile", *place, "--settle-not-charged", "carry", *arguments)
+    (status,) = [each.status for each in books.records() if each.id == IN_DOUBT]
+    return status
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_copied_record_is_not_carried(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, answered: bool) -> None:
+    """A record that a copy of the ledger has, too, is one record of AWS: billed in one ledger, never in both."""
+    books = doubting(tmp_path / "ledger.db")
+    books.close()
+    shutil.copy(books.path, tmp_path / "copy.db")
+    books.restart(POD)
+    if answered:
+        books.pass_time(MINUTE)
+        books.submit_all()
+    else:
+        books.restart("pod-2")
+    copy = Books(tmp_path / "copy.db", pod="pod-3", now=NOW + 3 * HOUR)
+    events = [*COVERING, charge(POD, 7, 11, "mr-2", "12:20")] if answered else COVERING
+    assert "unbilled" == settled(copy, "--also", str(books.path), events=events)
+    shown = capsys.readouterr().out
+    assert f"in doubt; {books.path} has records of its pod, too" in shown
+    assert f"({1 + answered} matched, {2 - answered} missing in aws)" in shown
+    assert ("accepted" if answered else "unbilled") == books.records()[-1].status
+    assert [] == books.breaches() + copy.breaches()
+    books.close()
+    copy.close()
