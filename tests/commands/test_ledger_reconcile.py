@@ -179,8 +179,8 @@ def test_other_failure_leaves_no_doubt(
 
 def test_registration_shows_where_a_pod_ran(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
     """The RegisterUsage of a session that is named after the pod shows its account and Region, without a record."""
-    registered = cloudtrail("RegisterUsage", {"productCode": CODE}, None, eventTime="2026-11-23T11:10:00Z") | BY_POD
-    assert 1 == reconcile(books, "--json", events=[registered, *COVERING[1:]])
+    registered = cloudtrail("RegisterUsage", {"productCode": CODE}, None, eventTime="2026-11-23T12:05:00Z") | BY_POD
+    assert 1 == reconcile(books, "--json", events=[registered, *COVERING[2:]])
     assert {ACCEPTED: "missing-in-aws", IN_DOUBT: "not-charged", CARRIED: "not-charged"} == {
         slot["record"]: slot["verdict"] for slot in found(capsys)["slots"]
     }

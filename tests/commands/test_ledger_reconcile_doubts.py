@@ -23,7 +23,7 @@ def at(instant: str) -> dict[str, Any]:
 
 def charge(session: str, quantity: int, hour: int, receipt: str, when: str, **asked: Any) -> dict[str, Any]:
     """Return a charge of a session."""
-    called = metered(quantity, f"2026-11-23T{hour}:00:00Z", receipt, **asked)
+    called = metered(quantity, f"2026-11-23T{hour:02}:00:00Z", receipt, **asked)
     return called | {"additionalEventData": {"identity": session}, "eventTime": f"2026-11-23T{when}:00Z"}
 
 
@@ -74,3 +74,19 @@ def test_copied_record_is_not_carried(tmp_path: Path, capsys: pytest.CaptureFixt
     assert [] == books.breaches() + copy.breaches()
     books.close()
     copy.close()
+
+
+@pytest.mark.parametrize("chosen", [(), ("--from", "2026-11-23T11:00:00Z")])
+def test_incomplete_files_carry_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], chosen: tuple[str, ...]
+) -> None:
+    """Files without a charge that AWS has made in their time may lack others, whatever hours are judged."""
+    books = doubting(tmp_path / "ledger.db")
+    books.restart("pod-2")
+    located = charge(POD, 1, 9, "mr-0", "11:05", usageDimension="peak")
+    assert "unbilled" == settled(books, *chosen, events=[located, *COVERING[1:]])
+    assert "the files lack mr-1, which AWS took in their time" in capsys.readouterr().out
+    later = [located | {"eventTime": "2026-11-23T12:01:00Z"}, *COVERING[2:]]
+    assert "carried" == settled(books, *chosen, events=later)
+    assert [] == books.breaches()
+    books.close()

@@ -70,6 +70,8 @@ _SINGLE = (
         AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.client_token = submission.client_token)
         AND NOT EXISTS (SELECT 1 FROM charge CROSS JOIN named USING (session)
             WHERE charge.name = submission.name AND charge.hour = submission.hour AND named.uid = submission.uid)
+        AND NOT (status = 'accepted' AND (ledger, uid) IN (
+            SELECT ledger, uid FROM submission WHERE is_open(status, reason) AND status <> 'sealed' AND NOT resolved))
         ORDER BY hour, name, CAST(seq AS TEXT), number
     """,
     """
@@ -85,6 +87,7 @@ _SINGLE = (
 )
 """What cannot be paired by receipt, client token or pod; only open records are paired by their slot alone.
 
+An accepted record of a pod with a record in doubt is left: that its charge is missing proves the log incomplete.
 Each table is in the order of its slots: it is read several times, and each sort takes memory.
 """
 _COPIES = """

@@ -5,7 +5,7 @@ account and Region before the record was frozen and after its last attempt, by m
 differ, and when no hour in between is without any event of any service there.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -43,21 +43,37 @@ Log = Mapping[str, Activity]
 """The activity by place, as `Charge.account_region` names it."""
 
 
-def gap(submission: Submission, activity: Activity, undescribed: Collection[UndescribedCall]) -> str | None:
+def gap(
+    submission: Submission,
+    activity: Activity,
+    undescribed: Collection[UndescribedCall],
+    unseen: Iterable[Submission],
+) -> str | None:
     """Return why the log does not cover the time in which AWS may have taken a record; None when it does.
 
-    Any of the `undescribed` calls may be the record's, if it was made in that time.
+    Any of the `undescribed` calls may be the record's, if it was made in that time. A log that lacks the charge of an
+    `unseen` record of the pod, which AWS has accepted, is incomplete: it may lack the record's, too.
     """
     if submission.sealed_at is None or submission.attempted_at is None:
         return "the ledger does not know when it was tried"
     begins_at, ends_at = submission.sealed_at - SKEW, submission.attempted_at + SKEW + DELIVERY
     if submission.attempted_at < submission.sealed_at:
         return "the pod's clock was set between its seal and its last attempt"
+    lost = next((accepted for accepted in unseen if _lacks(activity, accepted)), None)
+    if lost is not None:
+        return f"the files lack {lost.metering_record_id}, which AWS took in their time"
     if activity.first_at > begins_at:
         return f"the files begin at {timestamps.render(activity.first_at)}, after {timestamps.render(begins_at)}"
     if activity.last_at < ends_at:
         return f"the files end at {timestamps.render(activity.last_at)}, before {timestamps.render(ends_at)}"
     return _gap_in_hours(hour_of(begins_at), hour_of(ends_at), activity, {call.hour: call for call in undescribed})
+
+
+def _lacks(activity: Activity, accepted: Submission) -> bool:
+    """Return whether a log that does not show an accepted record's charge has events of before and after it."""
+    if accepted.sealed_at is None:
+        return False
+    return activity.first_at <= accepted.sealed_at and (accepted.attempted_at or accepted.sealed_at) <= activity.last_at
 
 
 def _gap_in_hours(

@@ -181,6 +181,10 @@ class _Pairing:
         signs: list[FailedCall | Charge] = [*failed, *foreign]
         for sign in signs:
             likely[sign.dimension, sign.hour].append(sign)
+        unseen: dict[tuple[str, str], list[Submission]] = defaultdict(list)
+        for submission in self._submissions:
+            if submission.status is RecordStatus.ACCEPTED:
+                unseen[submission.ledger, submission.pod].append(submission)
         for submission in self._submissions:
             verdict, note = judge_record(submission)
             if submission.in_doubt and (submission.dimension, submission.hour) not in open_slots:
@@ -188,7 +192,9 @@ class _Pairing:
                 call = next((call for call in calls if self._may_be(call, submission)), None)
                 hidden = [call for call in self._left_out.undescribed if self._may_be_of(call.session, submission.pod)]
                 places = self._places[submission.ledger, submission.pod] | self._named[submission.pod]
-                verdict, note = _judge_absence(submission, places, log, hidden, call, self._copies(submission))
+                accepted = unseen[submission.ledger, submission.pod]
+                copies = self._copies(submission)
+                verdict, note = _judge_absence(submission, places, log, hidden, call, accepted, copies)
             self._slots.append(Slot(verdict, submission, None, self._notes.get(submission, note)))
         kept_from = self._left_out.kept_from or min(
             (each.hour for each in self._all_submissions if each.status in _NOT_KEPT_FOREVER), default=None
@@ -322,12 +328,14 @@ def _judge_absence(
     log: Log,
     undescribed: Collection[UndescribedCall],
     call: FailedCall | Charge | None,
+    unseen: Iterable[Submission],
     copies: Sequence[str],
 ) -> tuple[Verdict, str]:
     """Judge a record in doubt of which the log shows no charge.
 
     It was not charged if the log covers it, and shows no `call` that may be it. Each of the `undescribed` calls may be
-    it, too. With `copies` of its ledger it may have been charged, or be billed again, as another one's.
+    it, too. AWS has charged the `unseen` records of its pod, and the log does not show it. Of `copies` of its ledger
+    another may have it.
     """
     if copies:
         why = f"{copies[0]} has records of its pod, too, and perhaps this one; decide it in one ledger"
@@ -338,7 +346,7 @@ def _judge_absence(
         return Verdict.MISSING_IN_AWS, f"{words}, {why}"
     (place,) = places
     activity, calls = log.get(place), [call for call in undescribed if call.account_region == place]
-    missing = "they have no times" if activity is None else gap(submission, activity, calls)
+    missing = "they have no times" if activity is None else gap(submission, activity, calls, unseen)
     if missing is not None:
         return Verdict.MISSING_IN_AWS, f"{words}, which do not cover its time: {missing}"
     match call:
