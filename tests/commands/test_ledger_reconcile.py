@@ -224,8 +224,8 @@ def test_stranger_may_be_the_pod_itself(
 
 
 @pytest.mark.parametrize("charged", [True, False])
-def test_receipt_shows_whose_a_session_is(books: Books, capsys: pytest.CaptureFixture[str], *, charged: bool) -> None:
-    """A session that looks like another pod's is this pod's, if a record of this pod was charged under it."""
+def test_receipt_shows_no_stranger(books: Books, capsys: pytest.CaptureFixture[str], *, charged: bool) -> None:
+    """A session that looks like another pod's may be this pod's, if a record of this pod was charged under it."""
     by_task = {"additionalEventData": {"identity": TASK}}
     events = [EARLY | by_task, *COVERING[1:], (DOUBTED if charged else FAILED) | by_task]
     assert (0 if charged else 1) == reconcile(books, "--settle-not-charged", "--json", events=events)

@@ -90,3 +90,19 @@ def test_incomplete_files_carry_nothing(
     assert "carried" == settled(books, *chosen, events=later)
     assert [] == books.breaches()
     books.close()
+
+
+@pytest.mark.parametrize("shared", ["0123456789abcdef0123456789abcdef", POD.replace("1", "9"), "fixed"])
+@pytest.mark.parametrize("sign", [True, False])
+def test_shared_session_names_no_pod(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shared: str, *, sign: bool
+) -> None:
+    """A receipt does not make a session the pod's: another replica's charge under it is no proof."""
+    books = doubting(tmp_path / "ledger.db")
+    books.restart("pod-2")
+    events = [charge(shared, 100, 10, "mr-1", "11:20"), charge(shared, 7, 11, "mr-8", "12:20"), *COVERING[1:]]
+    another = [charge(shared, 50, 10, "mr-9", "11:21")] if sign else []
+    assert ("unbilled" if sign else "accepted") == settled(books, events=[*events, *another])
+    assert ("perhaps mr-8, which may be another pod's" in capsys.readouterr().out) == sign
+    assert [] == books.breaches()
+    books.close()

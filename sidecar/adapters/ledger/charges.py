@@ -122,8 +122,8 @@ _PAIRS = """
 _PAIRED = "FROM pair JOIN charge ON position = pair.charge JOIN submission ON number = pair.submission"
 _MATCHED = f"INSERT INTO matched SELECT submission.*, charge.client_token, session, event_id, account_region {_PAIRED}"
 _PROVEN = """
-    SELECT session, uid FROM stranger JOIN charge USING (session) JOIN submission USING (metering_record_id)
-    UNION SELECT session, uid FROM stranger JOIN charge USING (session) JOIN submission USING (client_token)
+    SELECT session FROM stranger JOIN charge USING (session) JOIN submission USING (metering_record_id)
+    UNION SELECT session FROM stranger JOIN charge USING (session) JOIN submission USING (client_token)
 """
 _STRANGERS = """
     FROM charge WHERE session IN (SELECT session FROM stranger) AND NOT EXISTS (
@@ -265,14 +265,14 @@ class ChargeTable:
             of_other_pods=of_other_pods,
         )
 
-    def _name_sessions(self, pods: Collection[str]) -> list[tuple[str, str]]:
+    def _name_sessions(self, pods: Collection[str]) -> list[str]:
         """Note which sessions are of a pod and which are strange; return what only receipts and tokens prove."""
         rows = self._connection.execute
         names = [name for (name,) in rows("SELECT DISTINCT session FROM charge WHERE session IS NOT NULL")]
         named = Sessions(pods, ())
         strange = [(name,) for name in names if named.is_strange(name)]
         self._connection.executemany("INSERT INTO stranger VALUES (?)", strange)
-        proven = [(name, pod) for name, pod in rows(_PROVEN)] if strange else []
+        proven = [name for (name,) in rows(_PROVEN)] if strange else []
         sessions = Sessions(pods, proven)
         rows("DELETE FROM stranger")
         strange = [(name,) for name in names if sessions.is_strange(name)]

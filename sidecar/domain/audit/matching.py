@@ -5,7 +5,7 @@ names, or when the log shows no sign of another pod.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from sidecar.domain import timestamps
@@ -83,7 +83,7 @@ class _Pairing:
         self._charges = dict.fromkeys(charges)
         self._all_submissions = submissions
         self._pods = {submission.pod for submission in submissions}.union(pods)
-        self._sessions = Sessions(self._pods, [*_proven(submissions, charges), *left_out.sessions])
+        self._sessions = Sessions(self._pods, _proven(submissions, charges).union(left_out.sessions))
         self._places: dict[tuple[str, str], set[str]] = defaultdict(set)
         """Where the records of each ledger and pod are charged, as far as the log proves."""
         for ledger, pod, place in left_out.places:
@@ -245,17 +245,13 @@ class _Pairing:
         return self._sessions.may_be_of(session, pod)
 
 
-def _proven(submissions: Iterable[Submission], charges: Iterable[Charge]) -> Iterator[tuple[str | None, str]]:
-    """Yield the session of each charge that a receipt or a client token shows to be a record's, with its pod."""
-    pods: dict[str | None, set[str]] = defaultdict(set)
-    for submission in submissions:
-        for key in (submission.metering_record_id, submission.client_token):
-            pods[key].add(submission.pod)
-    pods.pop(None, None)
-    for charge in charges:
-        for key in (charge.metering_record_id, charge.client_token):
-            for pod in pods.get(key, ()):
-                yield charge.session, pod
+def _proven(submissions: Iterable[Submission], charges: Iterable[Charge]) -> set[str | None]:
+    """Return the session of each charge that a receipt or a client token shows to be a record's."""
+    keys = {key for submission in submissions for key in (submission.metering_record_id, submission.client_token)}
+    keys.discard(None)
+    return {
+        charge.session for charge in charges if not keys.isdisjoint((charge.metering_record_id, charge.client_token))
+    }
 
 
 def _distinct(charges: Iterable[Charge]) -> list[Charge]:

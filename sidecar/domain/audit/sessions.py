@@ -1,13 +1,12 @@
 """Which pod a session of AWS credentials is of.
 
 The charts name each session after the pod's UID, and ECS after the task; CloudTrail shows the name with every call. An
-SDK without a name makes one up, which names no pod. A session under which a ledger's own record was charged is of the
-record's pod, whatever its name looks like.
+SDK without a name makes one up, which names no pod. A session under which a ledger's own record was charged is no
+stranger's, whatever its name looks like; but pods may share it.
 """
 
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 _POD_OR_TASK = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.ASCII | re.IGNORECASE)
 
@@ -25,35 +24,23 @@ def names_some_pod(session: str) -> bool:
 
 
 class Sessions:
-    """The sessions of a log, and the pods of the ledgers.
+    """The sessions of a log, and the pods of the ledgers."""
 
-    A name that looks like no pod's may be shared by pods, so only its own charges are proven by a receipt.
-    """
-
-    def __init__(self, pods: Collection[str], proven: Iterable[tuple[str | None, str]]) -> None:
-        """Take the pods, and with each session the pod of a record that was charged under it."""
+    def __init__(self, pods: Collection[str], proven: Collection[str | None]) -> None:
+        """Take the pods, and the sessions under which a record of theirs was charged."""
         self._pods = pods
-        self._proven: dict[str, set[str]] = defaultdict(set)
-        for session, pod in proven:
-            if session is not None and names_some_pod(session):
-                self._proven[session].add(pod)
+        self._proven = proven
 
     def pod_of(self, session: str | None) -> str | None:
-        """Return the one pod that a session is of, None if that is unknown or none of the ledgers'."""
-        pods = self._pods_of(session)
-        return next(iter(pods)) if len(pods) == 1 else None
+        """Return the pod that a session is named after, None if it is none of the ledgers'."""
+        return None if session is None else pod_named(session, self._pods)
 
     def is_strange(self, session: str | None) -> bool:
         """Return whether a session names a pod, and is of none of ours."""
-        return session is not None and names_some_pod(session) and not self._pods_of(session)
+        if session is None or not names_some_pod(session) or session in self._proven:
+            return False
+        return self.pod_of(session) is None
 
     def may_be_of(self, session: str | None, pod: str) -> bool:
         """Return whether a session that is not strange may be of a pod."""
-        pods = self._pods_of(session)
-        return not pods or pod in pods
-
-    def _pods_of(self, session: str | None) -> Collection[str]:
-        if session is None:
-            return ()
-        named = pod_named(session, self._pods)
-        return self._proven.get(session, ()) if named is None else (named,)
+        return self.pod_of(session) in {None, pod}

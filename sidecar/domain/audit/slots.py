@@ -148,8 +148,8 @@ class LeftOut:
     """The session, and the account and Region, of all charges."""
     unknown: int = 0
     """Charges that no record here can be, and that name no other pod: they may be of any."""
-    sessions: Collection[tuple[str, str]] = ()
-    """Each session with the name of a pod of no ledger under which a record was charged, and the pod of the record."""
+    sessions: Collection[str] = ()
+    """The sessions with the name of a pod of no ledger under which a record was charged."""
     places: Collection[tuple[str, str, str]] = ()
     """The ledger, the pod, and the account and Region, of all matched records."""
     ledgers: Collection[tuple[str, str]] = ()

@@ -17,6 +17,8 @@ HOURS = {HOUR + timedelta(hours=number) for number in range(-1, 9)}
 REGIONS = ("1 us-east-1", "1 eu-west-1")
 UIDS = [f"{number}{number}{number}11111-2222-3333-4444-555555555555" for number in range(3)]
 TASKS = [f"{number:x}123456789abcdef0123456789abcdef" for number in range(6)]
+SHARED = "f" * 32
+"""A session that several pods share, though it looks like a pod's own."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Pod:
 
     def session(self, choice: int) -> str | None:
         """Return the name of one of the pod's sessions."""
-        return self.uid if self.named else (TASKS[self.number], TASKS[self.number + 3], "app", None)[choice]
+        return self.uid if self.named else (TASKS[self.number], TASKS[self.number + 3], SHARED, "app", None)[choice]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ ATTEMPTS = st.lists(
         answered=st.booleans(),
         charged=st.booleans(),
         shown=st.sampled_from(SHOWN),
-        session=st.integers(0, 3),
+        session=st.integers(0, 4),
         copied=st.sampled_from([False, False, False, True]),
     ),
     max_size=6,
