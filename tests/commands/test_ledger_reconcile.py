@@ -195,9 +195,12 @@ def test_receipt_stands_for_a_cut_call(books: Books, capsys: pytest.CaptureFixtu
     assert {"submitted": "7.5", "charged": "7.5", "difference": "0"} == document["totals"]["requests"]
 
 
-def test_cut_call_is_a_sign_of_another_pod(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("answered", [CUT["responseElements"], {"omitted": True}, None])
+def test_cut_call_is_a_sign_of_another_pod(
+    books: Books, capsys: pytest.CaptureFixture[str], answered: dict[str, Any] | None
+) -> None:
     """A charge that the log does not describe may be another pod's, and then so may a like one: nothing is settled."""
-    assert 1 == reconcile(books, events=[HELD, DOUBTED, CUT])
+    assert 1 == reconcile(books, events=[HELD, DOUBTED, CUT | {"responseElements": answered}])
     shown = capsys.readouterr().out
     assert "perhaps mr-aws, which may be another pod's" in shown
     assert "Not compared: 1 call that the files do not describe." in shown

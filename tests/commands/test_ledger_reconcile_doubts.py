@@ -106,3 +106,29 @@ def test_shared_session_names_no_pod(
     assert ("perhaps mr-8, which may be another pod's" in capsys.readouterr().out) == sign
     assert [] == books.breaches()
     books.close()
+
+
+ELSEWHERE = cloudtrail("MeterUsage", {"omitted": True}, {"meteringRecordId": "mr-9"}, awsRegion="us-east-1")
+
+
+def test_cut_call_shows_where_a_pod_ran(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A charge of the pod's own session in a second Region counts as a place, also where the log cuts its usage."""
+    books = doubting(tmp_path / "ledger.db")
+    books.restart("pod-2")
+    assert "unbilled" == settled(books, events=[*COVERING, ELSEWHERE | {"additionalEventData": {"identity": POD}}])
+    assert "which show its pod in two places" in capsys.readouterr().out
+    assert "carried" == settled(books, events=[*COVERING, ELSEWHERE | {"additionalEventData": {"identity": "pod-9"}}])
+    assert [] == books.breaches()
+    books.close()
+
+
+@pytest.mark.parametrize("quantity", [1, 7, 9])
+def test_charge_in_the_slot_keeps_a_doubt(tmp_path: Path, capsys: pytest.CaptureFixture[str], quantity: int) -> None:
+    """An unknown charge of the record's dimension and hour may be of its pod, with another quantity, too."""
+    books = doubting(tmp_path / "ledger.db")
+    books.restart("pod-2")
+    events = [*COVERING, charge("fixed", quantity, 11, "mr-8", "12:20"), charge("fixed", 1, 10, "mr-9", "11:20")]
+    assert "unbilled" == settled(books, events=events)
+    assert "mr-8" in capsys.readouterr().out
+    assert [] == books.breaches()
+    books.close()

@@ -90,7 +90,10 @@ class _Pairing:
             self._places[ledger, pod].add(place)
         self._named: dict[str, set[str]] = defaultdict(set)
         """Where sessions that are named after a pod were charged, or have registered, by pod."""
-        for session, place in self._origins.union(registrations):
+        cut = {
+            (each.session, each.account_region) for each in left_out.undescribed if each.metering_record_id is not None
+        }
+        for session, place in self._origins.union(registrations, cut):
             named = None if session is None else pod_named(session, self._pods)
             if named is not None:
                 self._named[named].add(place)
@@ -155,9 +158,9 @@ class _Pairing:
         ]
         places = {place for session, place in self._origins if not self._sessions.is_strange(session)}
         nameless = {session for session, _ in self._registrations if not names_some_pod(session)}
-        # An undescribed charge may be of any pod, like one that no record is.
+        # An undescribed call may be a charge of any pod, like one that no record is.
         hidden = any(
-            call.metering_record_id is not None and self._sessions.pod_of(call.session) is None
+            self._sessions.pod_of(call.session) is None
             for call in self._left_out.undescribed
             if not self._sessions.is_strange(call.session)
         )
