@@ -132,19 +132,21 @@ class AppCheckouts:
                 raise NotReturnable(f"checkout {id_} is a draw-down: what is used up does not return")
             if not known.state.live:
                 return
-            license_ = self._keeper.license
-            granted = None if license_ is None else license_.entitlement(known.entitlement)
-            if granted is not None and not granted.allow_check_in:
+            if not self._returns(known):
                 await self._checkouts.leave(CheckoutKind.APP, id_)
                 raise NotReturnable(
                     f"the license does not allow a return of {known.entitlement}; the seat lapses by itself"
                 )
             await self._checkouts.give_up(CheckoutKind.APP, id_)
             after = await self._advance(id_)
-            if after.state.live and after.returning:
-                raise LicenseUnavailable("License Manager has not answered; the sidecar repeats the return by itself")
             if after.state.live:
-                raise NotReturnable(f"AWS does not take {known.entitlement} back; the seat lapses by itself")
+                raise LicenseUnavailable("AWS has not taken the seat back; the sidecar repeats the return by itself")
+
+    def _returns(self, known: Checkout) -> bool:
+        """Return whether the license takes the seat back, as far as it is known."""
+        license_ = self._keeper.license
+        granted = None if license_ is None else license_.entitlement(known.entitlement)
+        return granted is None or granted.allow_check_in
 
     async def _withdraw(self, known: Checkout) -> bool:
         """Give up a draw-down of which AWS has processed no attempt; return whether nothing is drawn."""
@@ -178,7 +180,8 @@ class AppCheckouts:
             return known
         after = await self._advance(known.id)
         if after.being_returned:
-            after = await self._answer_to(self._checkouts.resume(CheckoutKind.APP, known.id), known.id)
+            resuming = self._checkouts.resume(CheckoutKind.APP, known.id, returns=self._returns(known))
+            after = await self._answer_to(resuming, known.id)
         return None if known.returning and not after.state.live else self._held(after, known.entitlement)
 
     async def _by_answer(self, known: Checkout) -> Checkout:

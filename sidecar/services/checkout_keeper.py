@@ -190,14 +190,16 @@ class CheckoutKeeper:
         if (kind, id_) in self._book.live:
             await self._book.change((kind, id_), Checkout.left)
 
-    async def resume(self, kind: CheckoutKind, id_: str) -> Checkout | None:
-        """Count on a seat again if AWS extends it after it has refused its return; return what is live."""
+    async def resume(self, kind: CheckoutKind, id_: str, *, returns: bool = True) -> Checkout | None:
+        """Count on a seat again if AWS extends it after its return has failed, and return what is live.
+
+        Without an answer AWS may process the return later, unless the license takes nothing back (`returns`).
+        """
         key = (kind, id_)
         async with self._locks.setdefault(key, asyncio.Lock()):
             checkout = self._book.live.get(key)
-            # Without an answer AWS may process the return later.
-            answered = isinstance(self.errors.get(key), LicenseManagerError)
-            if checkout is None or not answered or not checkout.is_whole_return:
+            may_return = returns and not isinstance(self.errors.get(key), LicenseManagerError)
+            if checkout is None or may_return or not checkout.is_whole_return:
                 return checkout
             if await self._call(key, CheckoutStep.EXTEND, GONE) is None or key not in self._book.live:
                 return self._book.live.get(key)
@@ -344,10 +346,10 @@ class CheckoutKeeper:
         checkout = self._book.live[key]
         if isinstance(error, GONE):
             self.refused.add(key)
+        if error.taken is not Taken.NO and not checkout.returning:
+            checkout = await self._book.change(key, Checkout.unwanted)  # whatever the clock shows later
         if checkout.is_over(self._clock.now()):  # or the clock is wrong
             return await self._call(key, CheckoutStep.EXTEND, (LicenseManagerError,))
-        if isinstance(error, GONE) and key[0] is CheckoutKind.APP and checkout.is_whole_return:
-            return await self._book.change(key, Checkout.kept)
         return None
 
     async def _lose_if_over(self, key: Key, checkout: Checkout, error: MarketplaceError) -> Checkout | None:

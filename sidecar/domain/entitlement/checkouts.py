@@ -170,7 +170,7 @@ class Checkout:
         return replace(self, returning=True, confirmed_at=None)
 
     def kept(self) -> Self:
-        """AWS does not take the seat back, so the next request may resume it; a part of the seats stays unwanted."""
+        """AWS has extended the seat, so it is held again; a part of the seats stays unwanted."""
         return replace(self, returning=self.returning and not self.is_whole_return)
 
     def returned(self, now: datetime) -> Self:
@@ -191,8 +191,11 @@ class Checkout:
         return replace(self, state=state, unanswered=0, settled_at=None if drawn else now)
 
     def left(self) -> Self:
-        """The app uses it no more, and the license takes no seat back: it is extended only if the app resumes it."""
-        return replace(self.kept(), confirmed_at=None)
+        """The app uses it no more, and the license takes no seat back: it is extended only if the app resumes it.
+
+        A return that was attempted stays noted: AWS may have taken it.
+        """
+        return replace(self, confirmed_at=None)
 
     def settled_by(self, now: datetime) -> Self:
         """Return what time alone has made of it."""

@@ -13,6 +13,7 @@ from sidecar.domain.entitlement.allowances import (
     CheckoutRequest,
     LicenseUnavailable,
     NotReturnable,
+    SeatsTaken,
 )
 from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
 from sidecar.domain.entitlement.license_policy import LicensePolicy, RequiredEntitlement
@@ -48,7 +49,8 @@ MakePod = Callable[..., Pod]
 async def answer(call: object) -> object:
     """Return what the app is answered: the checkout's state, or the kind of refusal."""
     try:
-        return (await call)[0].state  # type: ignore[misc]
+        found = await call  # type: ignore[misc]
+        return found[0].state if isinstance(found, tuple) else found
     except CheckoutRefused as refused:
         return type(refused)
 
@@ -82,7 +84,7 @@ async def test_deleted_seat_is_not_extended(clock: "ManualClock", world: World, 
     pod = await make_pod().start()
     await pod.app.check_out(SEAT)
     world.grant(LICENSE)
-    assert NotReturnable is await answer(pod.app.give_back("session-1"))
+    assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
     await clock.advance(61 * MINUTE)
     assert 0 == world.held("users")
 
@@ -104,14 +106,14 @@ async def test_unanswered_return_is_left(clock: "ManualClock", world: World, mak
 async def test_license_that_forbids_returns_meanwhile(
     clock: "ManualClock", world: World, make_pod: MakePod, *, retried: bool
 ) -> None:
-    """A refusal that the last look did not foresee is answered as such, and the same request has its seat."""
+    """A refusal that the last look did not foresee leaves the return open, and the same request has its seat."""
     world.grant(RETURNABLE)
     pod = await make_pod().start()
     await pod.app.check_out(SEAT)
     world.grant(LICENSE)
-    assert NotReturnable is await answer(pod.app.give_back("session-1"))
+    assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
     if retried:
-        await clock.advance(5 * MINUTE)
+        await clock.advance(20 * MINUTE)
         assert NotReturnable is await answer(pod.app.give_back("session-1"))
     assert (CheckoutState.HELD, 2) == (await answer(pod.app.check_out(SEAT)), world.held("users"))
     await clock.advance(59 * MINUTE)
@@ -228,6 +230,74 @@ async def test_failed_return_locks_no_app_out(world: World, make_pod: MakePod, *
     assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
     assert (CheckoutState.HELD, 2) == (await answer(pod.app.check_out(SEAT)), world.held("users"))
     assert ({"users": 2}, 1 + taken) == (pod.checkouts.held(), len({each.client_token for each in world.checkouts}) - 1)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("forbidden", [False, True])
+async def test_seat_that_aws_has_back_is_not_held(
+    clock: "ManualClock", world: World, make_pod: MakePod, *, restarted: bool, forbidden: bool
+) -> None:
+    """A seat that AWS took back without an answer is not called held because AWS refuses the repetition."""
+    world.grant(RETURNABLE)
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    world.troubles.append(Trouble.LOST)
+    assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
+    world.refused["CheckInLicense"] = INVALID
+    other = await make_pod(name="pod-2").start()
+    assert CheckoutState.HELD is await answer(other.app.check_out(SEAT))
+    if forbidden:
+        world.grant(LICENSE)
+    if restarted:
+        await pod.start()
+    await clock.advance(20 * MINUTE)
+    expected = NotReturnable if forbidden else LicenseUnavailable
+    assert (expected, {}) == (await answer(pod.app.give_back("session-1")), pod.checkouts.held())
+    assert LicenseUnavailable is await answer(pod.app.confirm("session-1"))
+    assert (SeatsTaken, {}) == (await answer(pod.app.check_out(SEAT)), pod.checkouts.held())
+
+
+async def test_left_seat_that_aws_has_back_is_not_held(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """The same holds for a seat that a clock which was ahead made look left, once the clock is right again."""
+    world.grant(RETURNABLE)
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    shift = timedelta(minutes=62)
+    world.now = lambda: clock.now() - shift
+    clock.step(shift)
+    world.troubles.append(Trouble.LOST)
+    await pod.checkouts.run_due()
+    assert 0 == world.held("users")
+    clock.step(-shift)
+    shift = timedelta()
+    other = await make_pod(name="pod-2").start()
+    await other.app.check_out(SEAT)
+    assert LicenseUnavailable is await answer(pod.app.confirm("session-1"))
+    assert SeatsTaken is await answer(pod.app.check_out(SEAT))
+
+
+async def test_refused_return_is_repeated(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A return that AWS refuses once is repeated where the license takes seats back."""
+    world.grant(RETURNABLE)
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    world.troubles.append(INVALID)
+    assert (LicenseUnavailable, 2) == (await answer(pod.app.give_back("session-1")), world.held("users"))
+    await clock.advance(5 * MINUTE)
+    assert (0, [CheckoutState.RETURNED]) == (world.held("users"), [each.state for each in await pod.app.listing()])
+
+
+async def test_repeated_delete_prolongs_nothing(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """The app's seat ends in its time, however often it is deleted, and the next one is another."""
+    world.grant(RETURNABLE)
+    pod = await make_pod().start()
+    await pod.app.check_out(SEAT)
+    world.refused["CheckInLicense"] = INVALID
+    for _ in range(3):
+        assert LicenseUnavailable is await answer(pod.app.give_back("session-1"))
+        await clock.advance(22 * MINUTE)
+    assert None is await answer(pod.app.give_back("session-1"))
+    assert [CheckoutState.LAPSED] == [each.state for each in await pod.app.listing()]
 
 
 async def test_unanswered_return_is_not_resumed(world: World, make_pod: MakePod) -> None:
