@@ -4,6 +4,7 @@ It may be read late, because the ledger could not be read before: AWS's answers 
 suspension or a refusal that the ledger has is not forgotten.
 """
 
+from dataclasses import replace
 from datetime import datetime
 
 from sidecar.domain.entitlement.registration import Registration, Standing
@@ -28,8 +29,10 @@ class RegistrationMemory:
         """Return the registration with what counts of `evidence`, and of the last record that AWS took."""
         if evidence is not None and not self._prover.concerns(evidence):
             evidence = None
+        if evidence is not None and _has_ended(evidence.suspended_at, accepted_at, now):
+            evidence = replace(evidence, suspended_at=None)
         if registration.standing is not Standing.ASKING and self._settings.check is not EntitlementCheck.NONE:
-            return registration if evidence is None else registration.recalled_late(evidence, accepted_at)
+            return registration if evidence is None else registration.recalled_late(evidence)
         if self._probe is not None:
             return self._recall_probed(registration, self._probe, evidence, accepted_at, now)
         if evidence is None:
@@ -63,3 +66,12 @@ class RegistrationMemory:
         if accepted_at is None or (evidence.refused_at is not None and accepted_at <= evidence.refused_at):
             return None
         return accepted_at
+
+
+def _has_ended(suspended_at: datetime | None, accepted_at: datetime | None, now: datetime) -> bool:
+    """Return whether AWS has taken a record since; the process that saw it may have been unable to store that.
+
+    A record from the future shows a wrong clock. A suspension of this process is never judged by this: it knows the
+    order of AWS's answers without a clock.
+    """
+    return suspended_at is not None and accepted_at is not None and suspended_at < accepted_at <= now

@@ -82,17 +82,14 @@ class Registration:
             faulted_at=self.faulted_at or trusted_at,
         )
 
-    def recalled_late(self, evidence: Evidence, accepted_at: datetime | None) -> Self:
+    def recalled_late(self, evidence: Evidence) -> Self:
         """An earlier process left `evidence`, and AWS has answered before it could be read.
 
-        The answer has priority. A suspension continues, unless AWS has taken a record since, at `accepted_at`; a
-        refusal voids the earlier proof.
+        The answer has priority. A suspension continues; a refusal voids the earlier proof.
         """
         match self.standing:
             case Standing.GRANTED if self.evidence is not None:
                 suspended_at = self.suspended_at or evidence.suspended_at
-                if suspended_at is not None and accepted_at is not None and accepted_at > suspended_at:
-                    suspended_at = None
                 refused_at = None if self.evidence.signature else evidence.refused_at
                 return replace(self, evidence=replace(self.evidence, suspended_at=suspended_at, refused_at=refused_at))
             case Standing.REFUSED if self.evidence is None:

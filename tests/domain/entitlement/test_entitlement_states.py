@@ -347,7 +347,7 @@ def test_registered_again_keeps_no_suspension_of_its_own() -> None:
 def test_refusal_that_is_recalled_late(signature: str, kept: datetime | None) -> None:
     """AWS's signature outdates a refusal that the ledger has; an unsigned proof does not."""
     granted = begin().granted(Reason.METERED, "", replace(evidence(), signature=signature), START)
-    later = granted.recalled_late(replace(evidence(), refused_at=START), None)
+    later = granted.recalled_late(replace(evidence(), refused_at=START))
 
     assert later.evidence is not None
     assert (kept, signature) == (later.evidence.refused_at, later.evidence.signature)

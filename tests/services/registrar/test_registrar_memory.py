@@ -238,9 +238,42 @@ async def test_suspension_is_read_later(scene: "Scene", *, accepted: bool) -> No
     assert accepted is (scene.shelf.kept.suspended_at is None)
 
 
-async def test_new_suspension_survives_the_read(scene: "Scene") -> None:
-    """What the ledger has from before lifts no suspension of this process."""
+@pytest.mark.parametrize("unread", [False, True])
+async def test_record_ends_a_suspension_that_was_not_read(scene: "Scene", *, unread: bool) -> None:
+    """A record that AWS took ends a suspension that is older, also where AWS has not registered the pod yet."""
+    await (await scene.start()).on_submission(accepted=False)
+    await scene.clock.advance(SECOND)
+    scene.marketplace.says(NoAnswer())
+    scene.shelf.full = True
+    registrar = await scene.start()
+    await registrar.on_submission(accepted=True)
+    scene.shelf.accepted_at = scene.clock.now()
+    scene.shelf.full = False
+    if unread:
+        await scene.clock.advance(2 * SECOND)
+    else:
+        registrar = await scene.start()
+    asking = registrar.entitlement().reason
+    scene.marketplace.says(None)
+    await scene.clock.advance(MINUTE)
+
+    assert ("remembered", "registered") == (asking, registrar.entitlement().reason)
+
+
+async def test_record_of_a_fast_clock_ends_no_suspension(scene: "Scene") -> None:
+    """A record from the future shows a wrong clock, so it is not known to be newer than the refusal."""
+    registrar = await scene.start()
+    scene.shelf.accepted_at = scene.clock.now() + MINUTE
+    await registrar.on_submission(accepted=False)
+
+    assert State.SUSPENDED is (await scene.start()).entitlement().state
+
+
+@pytest.mark.parametrize("ahead", [timedelta(), 10 * MINUTE])
+async def test_new_suspension_survives_the_read(scene: "Scene", ahead: timedelta) -> None:
+    """What the ledger has from before lifts no suspension of this process, though a clock was fast then."""
     await scene.start()
+    scene.shelf.accepted_at = scene.clock.now() + ahead
     scene.shelf.full = True
     registrar = await scene.start()
     await registrar.on_submission(accepted=False)
