@@ -29,21 +29,24 @@ class RegistrationMemory:
         """Return the registration with what counts of `evidence`, and of the last record that AWS took."""
         if evidence is not None and not self._prover.concerns(evidence):
             evidence = None
-        if evidence is not None and _has_ended(evidence.suspended_at, accepted_at, now):
-            evidence = replace(evidence, suspended_at=None)
-        if registration.standing is not Standing.ASKING and self._settings.check is not EntitlementCheck.NONE:
-            return registration if evidence is None else registration.recalled_late(evidence)
-        if self._probe is not None:
-            return self._recall_probed(registration, self._probe, evidence, accepted_at, now)
+        if evidence is None and self._probe is not None and accepted_at is not None:
+            # The record alone proves the subscription, so a refusal must have something to void.
+            evidence = self._prover.metered(accepted_at)
         if evidence is None:
             return registration
+        if _has_ended(evidence.suspended_at, accepted_at, now):
+            evidence = replace(evidence, suspended_at=None)
+        if registration.standing is not Standing.ASKING and self._settings.check is not EntitlementCheck.NONE:
+            return registration.recalled_late(evidence)
+        if self._probe is not None:
+            return self._recall_probed(registration, self._probe, evidence, accepted_at, now)
         return registration.recalled(evidence, self._settings.remember_for, self._proved_at(evidence, accepted_at))
 
     def _recall_probed(
         self,
         registration: Registration,
         probe: SubscriptionProbe,
-        evidence: Evidence | None,
+        evidence: Evidence,
         accepted_at: datetime | None,
         now: datetime,
     ) -> Registration:
@@ -51,11 +54,10 @@ class RegistrationMemory:
 
         Evidence without either is a dry run's, and counts as none.
         """
-        licensed_at = None if evidence is None or probe.proves_record else evidence.licensed_at
+        licensed_at = None if probe.proves_record else evidence.licensed_at
         newest = max((proof for proof in (accepted_at, licensed_at) if proof is not None), default=None)
         if newest is None:
             return registration
-        evidence = evidence or self._prover.metered(newest)
         proved_at = self._proved_at(evidence, newest)
         return registration.recalled(evidence, self._settings.remember_for, proved_at, trusted_at=now)
 

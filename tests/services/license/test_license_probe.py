@@ -16,6 +16,7 @@ from sidecar.domain.entitlement.checkouts import Checkout, CheckoutState
 from sidecar.domain.entitlement.license_policy import LicensePolicy
 from sidecar.domain.entitlement.licenses import License
 from sidecar.domain.entitlement.states import EntitlementSource, Evidence, Reason, State
+from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.policy import EntitlementCheck, StartProbe
 from sidecar.marketplace.errors import MarketplaceError, NotSent
 from sidecar.marketplace.license_manager import (
@@ -54,9 +55,13 @@ class Drawer(Store):
 
     evidence: Evidence | None = None
     accepted_at: datetime | None = None
+    unread = False
+    """Whether the evidence cannot be read."""
 
     async def load_evidence(self) -> Evidence | None:
         """Return what was kept last."""
+        if self.unread:
+            raise LedgerUnavailable("disk I/O error")
         return self.evidence
 
     async def save_evidence(self, evidence: Evidence) -> None:
@@ -332,6 +337,23 @@ async def test_memory_ends_with_a_refusal(clock: "ManualClock", world: World, po
     await pod.start()
     await clock.advance(13 * HOUR)
     assert (State.DENIED, Reason.NO_LICENSE) == pod.gate()
+    world.down = {HOME, REGION}
+    await pod.start()
+    assert State.PENDING is pod.state()
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_refusal_voids_records_without_evidence(
+    clock: "ManualClock", world: World, pod: Pod, *, late: bool
+) -> None:
+    """A refusal is kept over a restart where the ledger has accepted records only, also if they are read after it."""
+    pod.store.accepted_at = clock.now()
+    await clock.advance(13 * HOUR)
+    pod.store.unread = late
+    await pod.start()
+    pod.store.unread = False
+    await clock.advance(MINUTE)
+    assert State.DENIED is pod.state()
     world.down = {HOME, REGION}
     await pod.start()
     assert State.PENDING is pod.state()
