@@ -52,7 +52,7 @@ class AppWaiting(Protocol):
     """What the end of the process needs of the cluster before the drain."""
 
     async def wait_for_app(self, drain: timedelta, begin: Callable[[], Awaitable[None]]) -> None:
-        """Wait while the app may still run, after `begin`; leave the drain its time."""
+        """Wait while the app may still run, and run `begin` meanwhile; leave the drain its time."""
 
 
 class _Stopping(Exception):

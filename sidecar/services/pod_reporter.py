@@ -159,8 +159,9 @@ class PodReporter:
         """Give the app time where it got SIGTERM together with this container; leave the drain its time of the grace.
 
         Ends early once the cluster shows the app as ended. The kubelet may show that only after all containers, this
-        one too. Without an answer of the cluster, which knows the grace period, this does not wait. `begin` comes first
-        where it waits. A second deletion may shorten the grace period meanwhile; nothing extends it.
+        one too. Without an answer of the cluster, which knows the grace period, this does not wait. Where it waits,
+        `begin` runs meanwhile and is cancelled at the end: it may be slow. A second deletion may shorten the grace
+        period; nothing extends it.
         """
         # What cannot change in a pod; whether the app runs now, only a new look shows. A pod that was never read may
         # have a native sidecar, which would lose the end of its grace to a cluster that does not answer.
@@ -173,18 +174,22 @@ class PodReporter:
         log.info("shutdown.app_awaited", within=within)
         loop = asyncio.get_running_loop()
         until = loop.time() + within.total_seconds()
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(until) as limit:
-                await begin()
-                while True:
-                    with suppress(ClusterFailed):
-                        pod = await self._api.get_pod()
-                        if pod.uid != self._pod.uid or not app_runs(pod, self._began_at):
-                            return
-                        if pod.left is not None:
-                            until = min(until, loop.time() + time_for_app(pod.left, drain).total_seconds())
-                            limit.reschedule(until)
-                    await self._clock.sleep_until(self._clock.now() + POLL_INTERVAL)
+        beginning = asyncio.ensure_future(begin())
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until) as limit:
+                    while True:
+                        with suppress(ClusterFailed):
+                            pod = await self._api.get_pod()
+                            if pod.uid != self._pod.uid or not app_runs(pod, self._began_at):
+                                return
+                            if pod.left is not None:
+                                until = min(until, loop.time() + time_for_app(pod.left, drain).total_seconds())
+                                limit.reschedule(until)
+                        await self._clock.sleep_until(self._clock.now() + POLL_INTERVAL)
+        finally:
+            beginning.cancel()
+            await asyncio.wait([beginning])
 
     async def _turn(self, situation: Situation) -> None:
         now = self._clock.now()

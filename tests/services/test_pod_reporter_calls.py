@@ -328,6 +328,37 @@ async def test_shortened_grace_ends_the_wait(clock: "ManualClock") -> None:
         assert waiting.done()
 
 
+@pytest.mark.parametrize(
+    "after",
+    [
+        replace(PLAIN, deleted=True, left=14 * SECOND),
+        replace(PLAIN, uid="u-2"),
+    ],
+    ids=["shortened grace", "end of the app"],
+)
+async def test_stalled_begin_hides_no_end(clock: "ManualClock", after: PodView) -> None:
+    """The pod is looked at while the write of the last sample stalls; a write that is left unfinished is cut off."""
+    stage, cut = Stage(clock), []
+    stage.pod.view = PLAIN
+
+    async def stall() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cut.append(clock.now())
+            raise
+
+    async with stage.running():
+        await clock.advance(SECOND)
+        stage.pod.view = replace(PLAIN, deleted=True, left=MINUTE)
+        waiting = asyncio.create_task(stage.reporter.wait_for_app(DRAIN, stall))
+        await clock.advance(2 * SECOND)
+        assert (False, []) == (waiting.done(), cut)
+        stage.pod.view = after
+        await clock.advance(2 * SECOND)
+        assert (True, 1) == (waiting.done(), len(cut))
+
+
 async def test_longer_grace_extends_no_wait(clock: "ManualClock") -> None:
     """The wait ends by the shortest answer, whatever a later one shows."""
     stage = Stage(clock)
