@@ -151,14 +151,14 @@ class Measuring:
 
     async def run(self) -> None:
         """Measure until cancelled, or finished; return if no dimension has a source."""
-        while self._meters and not self._finished:
-            await self.tick()
-            await self._wait()
-
-    async def tick(self) -> None:
-        """Take a sample of each source and store what it proves."""
-        await self._take_samples()
-        await self._store_measured()
+        storing: asyncio.Task[None] | None = None
+        async with asyncio.TaskGroup() as group:
+            while self._meters and not self._finished:
+                await self._take_samples()
+                if storing is None or storing.done():
+                    # Beside the samples, which a write that stalls must not delay. It stores what they add meanwhile.
+                    storing = group.create_task(self._store_measured())
+                await self._wait()
 
     async def finish(self) -> None:
         """Take the last sample, once; store what is not in the ledger yet. Raises nothing if the ledger refuses.
@@ -221,23 +221,24 @@ class Measuring:
         return amount
 
     async def _store_measured(self) -> None:
-        """Store what waits, then what was measured since. The ledger logs why it refuses."""
+        """Store what waits, then what was measured, also meanwhile. The ledger logs why it refuses."""
         async with self._storing:
             with suppress(LedgerUnavailable):
-                now = self._clock.now()
-                await self._store_batch(now)
-                self._unstored = self._make_batch(now)
-                await self._store_batch(now)
+                await self._store_batch()
+                while (batch := self._make_batch()) is not None:
+                    self._unstored = batch
+                    await self._store_batch()
 
-    async def _store_batch(self, now: datetime) -> None:
+    async def _store_batch(self) -> None:
         if self._unstored is not None:
-            (fate,) = await self._store.take([self._unstored], now)
+            (fate,) = await self._store.take([self._unstored], self._clock.now())
             if isinstance(fate, UsageRefused):
                 raise fate
             self._unstored = None
 
-    def _make_batch(self, now: datetime) -> UsageBatch | None:
+    def _make_batch(self) -> UsageBatch | None:
         """Return events of all that was measured and not billed."""
+        now = self._clock.now()
         events = []
         for meter in self._meters:
             meter.tally, billed = meter.tally.bill(meter.source.unit)
