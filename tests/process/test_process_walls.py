@@ -132,6 +132,22 @@ def test_bodies_behind_polls_cost_little(site: "Site") -> None:
     assert cost.mebibytes < PROBE_LIMIT
 
 
+def test_heads_behind_polls_cost_little(site: "Site") -> None:
+    """A report in 200 chunks, a long poll, and hundreds of small requests: 150 such clients cost little."""
+    sidecar = site.start_entitled()
+    cost = Cost(sidecar.process.pid)
+    event = b'{"dimension":"requests"}'
+    chunks = b"18\r\n" + event + b"\r\n" + b"1\r\n \r\n" * 199 + b"0\r\n\r\n"
+    head = b"Host: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    small = b"GET /v1/entitlement HTTP/1.1\r\nHost: localhost\r\n" + b"a:\r\n" * 94 + b"\r\n"
+    with connections(sidecar.api, 150) as attackers:
+        for one in attackers:
+            push(one, b"POST /v1/usage HTTP/1.1\r\n" + head + chunks + POLL + small * 140)
+        assert 202 == post_bytes(sidecar.api, event).status
+        assert 200 == answers(sidecar.probes, "/readyz")
+    assert cost.mebibytes < PROBE_LIMIT
+
+
 def test_clients_that_never_read_leave_room_at_the_api(site: "Site") -> None:
     """512 clients that ask and never read keep out neither usage nor a probe."""
     sidecar = site.start_entitled()

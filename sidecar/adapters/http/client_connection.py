@@ -44,7 +44,7 @@ _log = structlog.get_logger()
 class ClientConnection(web.RequestHandler, asyncio.BufferedProtocol):
     """One connection; knows the long poll that waits on it, and bounds what its client makes it keep."""
 
-    __slots__ = ("_answers", "_inbox", "_socket", "_timers", "_unread", "is_cut", "poll", "requested_at")
+    __slots__ = ("_answers", "_inbox", "_is_full", "_socket", "_timers", "_unread", "is_cut", "poll", "requested_at")
 
     poll: asyncio.Task[object] | None
     requested_at: float
@@ -58,6 +58,7 @@ class ClientConnection(web.RequestHandler, asyncio.BufferedProtocol):
         super().__init__(manager, read_bufsize=READ_AHEAD, **PARSING, **options)
         self._inbox = inbox
         self._answers = answers
+        self._is_full = False
         self._timers = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -116,6 +117,21 @@ class ClientConnection(web.RequestHandler, asyncio.BufferedProtocol):
 
     def _parse(self, data: bytes) -> None:
         super().data_received(data)
+
+    def pause_reading(self) -> None:
+        """Receive no more: a body has reached its bound. The parser is not stopped; it has few bytes left.
+
+        aiohttp stops it, too. After the last chunk of a body it then stops within the next body, which never ends.
+        """
+        self._is_full = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - aiohttp's signature
+        """Receive again if a body has stopped it. aiohttp asks for it at each chunk, and would parse a request then."""
+        if self._is_full:
+            self._is_full = False
+            super().resume_reading(resume_parser=False)
 
     def pause_writing(self) -> None:
         """Give the client its time to read, if the answers that wait for all clients leave room."""

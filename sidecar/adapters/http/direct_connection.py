@@ -50,7 +50,6 @@ _MEMBERS = (
     "_next_keepalive_close_time",
     "_parser",
     "_process_keepalive",
-    "_reading_paused",
     "_request_count",
     "_request_in_progress",
     "_resume_reading_if_drained",
@@ -173,7 +172,7 @@ class DirectConnection(ClientConnection):
             if isinstance(message, http.RawRequestMessage) and not message.chunked and not message.upgrade:
                 self._missing = end + length_of(message) - len(data)
                 self._seen = head if self._missing == 0 else b""
-        if data.endswith(END) and self._body.is_eof() and not (self._buffer_paused or self._reading_paused):
+        if data.endswith(END) and self._body.is_eof() and not self._buffer_paused:
             self._missing = 0  # no head and no body is unfinished behind such bytes, and the parser has taken them all
 
     def _serve(self) -> None:
@@ -219,7 +218,7 @@ class DirectConnection(ClientConnection):
         known = KnownHead(message.method, message.path, length_of(message), take)
         if self._seen and len(self._messages) == 1:
             self._heads.note(self._seen, known)
-        self._request_in_progress = True  # reading the body may resume the parser, and the next request must wait
+        self._request_in_progress = True  # resuming the parser may find the next request, which must wait
         self._messages.popleft()
         self._parser.message_consumed()
         if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
@@ -273,8 +272,3 @@ class DirectConnection(ClientConnection):
             problem = HttpProblem(ProblemKind.HEADERS_TOO_LARGE, f"the limit is {LARGEST_HEAD} bytes in all")
             self.transport.write(raw_answer(problem))
         self.force_close()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp's signature
-        """Read on if reading was paused. aiohttp asks for it at each body, and would look for further requests."""
-        if self._reading_paused or self._buffer_paused:
-            super().resume_reading(resume_parser)

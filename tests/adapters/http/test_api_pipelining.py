@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from sidecar.adapters.http import direct_connection
 from sidecar.adapters.http.client_connection import INBOX, READ_AHEAD
 from sidecar.domain.entitlement.states import State
 from tests.support.http_fakes import Api, Wire, request
@@ -15,6 +16,8 @@ JSON = ["Content-Type: application/json"]
 REPORT = request("POST", "/v1/usage", EVENT, headers=JSON)
 MOST_KEPT = 2 * READ_AHEAD + 2 * INBOX
 """Bytes of bodies that one connection may keep: one that is not read by its request, and what came after it."""
+MOST_CHUNKS = READ_AHEAD // 16
+"""Chunks of one body that aiohttp's reader takes before it pauses."""
 
 
 async def _until_unread(api: Api) -> web.RequestHandler:
@@ -69,4 +72,39 @@ async def test_few_heads_wait(api: Api) -> None:
     assert len((await _until_unread(api))._messages) < 8
     api.intake.gate.set()
     assert [202] + [200] * 50 == [(await wire.receive()).status for _ in range(51)]
+    await wire.close()
+
+
+def _chunked(count: int) -> bytes:
+    """Return a report in `count` chunks of one byte."""
+    head = request("POST", "/v1/usage", headers=[*JSON, "Transfer-Encoding: chunked"])
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in EVENT.ljust(count).encode())
+    return head.replace(b"Content-Length: 0\r\n", b"") + chunks + b"0\r\n\r\n"
+
+
+async def test_few_heads_wait_behind_many_chunks(api: Api) -> None:
+    """Reading a body chunk by chunk does not bring in a further request with each chunk."""
+    wire = await Wire.open(api.port)
+    small = request("GET", "/v1/entitlement", headers=["a:b"] * 90)
+    wire.send(_chunked(200) + request("GET", "/v1/entitlement?wait=5m") + small * 50)
+    await api.gate.until_waiting()
+    assert len((await _until_unread(api))._messages) < 8
+    await api.gate.become(State.DENIED)
+    assert [202] + [200] * 51 == [(await wire.receive()).status for _ in range(52)]
+    await wire.close()
+
+
+@pytest.mark.parametrize("directly", [True, False], ids=["direct", "task"])
+@pytest.mark.parametrize("count", [MOST_CHUNKS, MOST_CHUNKS + 1, 2 * MOST_CHUNKS + 1])
+async def test_report_after_many_chunks(
+    api: Api, monkeypatch: pytest.MonkeyPatch, count: int, *, directly: bool
+) -> None:
+    """A report is answered after one whose last chunk is one more than aiohttp's reader takes."""
+    monkeypatch.setattr(direct_connection, "can_answer_directly", lambda: directly)
+    wire = await Wire.open(api.port)
+    for one in (_chunked(count), REPORT, _chunked(count), _chunked(count), REPORT):
+        wire.send(one)
+        async with asyncio.timeout(PATIENCE):
+            assert 202 == (await wire.receive()).status
+    assert 5 == len(api.intake.batches)
     await wire.close()

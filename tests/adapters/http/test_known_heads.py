@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web_protocol
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sidecar.adapters.http import direct_connection
@@ -25,6 +25,7 @@ EVENT = '{"dimension": "requests", "quantity": 1}'
 OTHER = '{"dimension": "requests", "quantity": 2}'
 REPORT = request("POST", "/v1/usage", EVENT, headers=[JSON])
 ASK = request("GET", "/v1/entitlement")
+ASK_WITH_BODY = request("GET", "/v1/entitlement", "a body")
 
 
 def _trace(number: int) -> str:
@@ -286,7 +287,7 @@ REQUESTS = [
     request("POST", "/v1/usage?x=1", EVENT, headers=[JSON]),
     b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
     b"Content-Type: application/json\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(EVENT), EVENT.encode()),
-    request("GET", "/v1/entitlement", "a body"),
+    ASK_WITH_BODY,
     request("HEAD", "/v1/entitlement"),
     request("GET", "/v1/status"),
     request("GET", "/v1/entitlement", host="evil.example"),
@@ -384,6 +385,7 @@ async def _pass_pieces(connection: ClientConnection, pieces: Sequence[bytes]) ->
     st.sets(st.integers(1, 4000), max_size=12),
     st.booleans(),
 )
+@example([ASK_WITH_BODY, *[REPORT] * 3], LAST[-1], set(), False)  # noqa: FBT003 - drawn otherwise
 def test_answers_are_those_of_the_parser(sent: list[bytes], last: bytes, cuts: set[int], whole: bool) -> None:  # noqa: FBT001 - drawn
     """Requests in any order and in any pieces are answered as aiohttp alone answers them, byte for byte."""
     pieces = [ASK, ASK, REPORT, REPORT]
