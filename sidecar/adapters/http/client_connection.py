@@ -30,13 +30,13 @@ PARSING: Final[Mapping[str, Any]] = {
     "auto_decompress": False,
 }
 """Options of aiohttp's parser."""
-INBOX = 64 * 1024
-"""Bytes that are received at a time; asyncio alone takes 256 KiB, and what a client sends ahead is in no budget."""
+INBOX = 16 * 1024
+"""Bytes that are received and parsed at a time; asyncio alone takes 256 KiB.
+
+What a client sends ahead is in no budget. Neither a head nor a waiting body exceeds its bound by more than these bytes.
+"""
 WRITE_SECONDS = 30.0
 """How long a client may leave an answer unread."""
-
-_SLICE = 16 * 1024
-"""Bytes that are parsed at a time, so a head cannot exceed its bound by more."""
 
 _log = structlog.get_logger()
 
@@ -104,14 +104,7 @@ class ClientConnection(web.RequestHandler, asyncio.BufferedProtocol):
         self.data_received(bytes(self._inbox[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has come, and refuse a head that does not end."""
-        if len(data) <= _SLICE:
-            self._receive(data)
-            return
-        for start in range(0, len(data), _SLICE):
-            self._receive(data[start : start + _SLICE])
-
-    def _receive(self, data: bytes) -> None:
+        """Parse what has come."""
         self.requested_at = self._timers.time()
         self._parse(data)
 

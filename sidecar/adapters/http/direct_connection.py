@@ -130,7 +130,8 @@ class DirectConnection(ClientConnection):
         is_idle = self._waiter is not None and not self._request_in_progress
         return not self._messages and (is_idle or not self._body.is_eof())
 
-    def _receive(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come or answer it by its known head, and refuse a head that does not end."""
         head, end = head_of(data) if self._missing == 0 else (b"", 0)
         if end and self._answer_known(head, data[end:]):
             return

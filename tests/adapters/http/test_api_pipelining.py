@@ -14,8 +14,8 @@ from tests.support.tools import PATIENCE
 EVENT = '{"dimension": "requests"}'
 JSON = ["Content-Type: application/json"]
 REPORT = request("POST", "/v1/usage", EVENT, headers=JSON)
-MOST_KEPT = 2 * READ_AHEAD + 2 * INBOX
-"""Bytes of bodies that one connection may keep: one that is not read by its request, and what came after it."""
+MOST_KEPT = 2 * (2 * READ_AHEAD + INBOX)
+"""Bytes of bodies that one connection may keep: two that wait, or one that is not read by its request."""
 MOST_CHUNKS = READ_AHEAD // 16
 """Chunks of one body that aiohttp's reader takes before it pauses."""
 
@@ -91,6 +91,18 @@ async def test_few_heads_wait_behind_many_chunks(api: Api) -> None:
     assert len((await _until_unread(api))._messages) < 8
     await api.gate.become(State.DENIED)
     assert [202] + [200] * 51 == [(await wire.receive()).status for _ in range(52)]
+    await wire.close()
+
+
+async def test_few_chunks_wait(api: Api) -> None:
+    """Bodies in tiny chunks wait as bytes: as chunks they would take ten times the memory."""
+    wire = await Wire.open(api.port)
+    wire.send(request("GET", "/v1/entitlement?wait=5m") + _chunked(MOST_CHUNKS - 1) * 5)
+    await api.gate.until_waiting()
+    waiting = (await _until_unread(api))._messages
+    assert sum(len(body._buffer) for _, body in waiting) < 3 * MOST_CHUNKS
+    await api.gate.become(State.DENIED)
+    assert [200] + [202] * 5 == [(await wire.receive()).status for _ in range(6)]
     await wire.close()
 
 
