@@ -27,6 +27,8 @@ class RegistrationMemory:
         self, registration: Registration, evidence: Evidence | None, accepted_at: datetime | None, now: datetime
     ) -> Registration:
         """Return the registration with what counts of `evidence`, and of the last record that AWS took."""
+        if self._settings.check is EntitlementCheck.NONE:
+            return registration  # nothing was asked, and no earlier answer closes the gate either
         if evidence is not None and not self._prover.concerns(evidence):
             evidence = None
         if evidence is None and self._probe is not None and accepted_at is not None:
@@ -36,7 +38,7 @@ class RegistrationMemory:
             return registration
         if _has_ended(evidence.suspended_at, accepted_at, now):
             evidence = replace(evidence, suspended_at=None)
-        if registration.standing is not Standing.ASKING and self._settings.check is not EntitlementCheck.NONE:
+        if registration.standing is not Standing.ASKING:
             return registration.recalled_late(evidence)
         if self._probe is not None:
             return self._recall_probed(registration, self._probe, evidence, accepted_at, now)

@@ -122,6 +122,15 @@ async def test_dry_run_does_not_lift_suspension(scene: "Scene") -> None:
     assert State.SUSPENDED is restarted.entitlement().state
 
 
+async def test_check_none_after_a_suspension(scene: "Scene") -> None:
+    """A suspension that an earlier process of the pod has kept closes no gate with check: none, and is kept."""
+    await (await scene.start()).on_submission(accepted=False)
+    registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.NONE))
+    assert State.ENTITLED is registrar.entitlement().state
+    await registrar.on_submission(accepted=True)
+    assert State.SUSPENDED is (await scene.start()).entitlement().state
+
+
 async def test_check_none(scene: "Scene") -> None:
     """With check: none the gate is open immediately, no call is made, and no answer closes it."""
     registrar = await scene.start(replace(SETTINGS, check=EntitlementCheck.NONE))
