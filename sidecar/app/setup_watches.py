@@ -21,7 +21,6 @@ def watch_clock(settings: Settings, client: MarketplaceMeteringClient) -> list[C
     service_clock = client.service_clock
     if service_clock is None:
         return []
-
     service = "meteringmarketplace" if settings.meters else "license-manager"
 
     def look() -> None:

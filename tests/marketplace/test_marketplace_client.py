@@ -21,6 +21,7 @@ from sidecar.marketplace import (
     MarketplaceMetering,
     MarketplaceMeteringClient,
     MeterUsageRequest,
+    MeterUsageResult,
     RegisterUsageRequest,
     RequestFault,
     ResolveCustomerRequest,
@@ -349,8 +350,11 @@ async def test_opened_by_two_tasks(peer: "Peer", monkeypatch: pytest.MonkeyPatch
         await client.meter_usage(USAGE)
 
 
-async def test_close_refuses_waiting_calls(peer: "Peer") -> None:
-    """A call that waits for a thread ends with an error at the close, and its task is not cancelled."""
+MeterUsageTask = asyncio.Task[MeterUsageResult]
+
+
+async def queue(peer: "Peer") -> tuple[MarketplaceMeteringClient, MeterUsageTask, MeterUsageTask]:
+    """Return a client with one thread, the call that has left on it, and one that waits for it."""
     peer.silent = True
     peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
     client = MarketplaceMeteringClient(replace(Endpoint.emulated(peer.url, {}), max_pool_connections=1))
@@ -359,6 +363,12 @@ async def test_close_refuses_waiting_calls(peer: "Peer") -> None:
     await peer.heard.wait()
     waiting = asyncio.create_task(client.meter_usage(USAGE))
     await asyncio.sleep(0)
+    return client, running, waiting
+
+
+async def test_close_refuses_waiting_calls(peer: "Peer") -> None:
+    """A call that waits for a thread ends with an error at the close, and its task is not cancelled."""
+    client, running, waiting = await queue(peer)
     await client.close()
     with pytest.raises(ClientClosed):
         await waiting
@@ -369,14 +379,7 @@ async def test_close_refuses_waiting_calls(peer: "Peer") -> None:
 
 async def test_cancelled_while_closing(peer: "Peer") -> None:
     """A task that is cancelled when its client closes ends as cancelled, and its call was never sent."""
-    peer.silent = True
-    peer.answers = [peer.says({"MeteringRecordId": "record-1"})]
-    client = MarketplaceMeteringClient(replace(Endpoint.emulated(peer.url, {}), max_pool_connections=1))
-    await client.open()
-    running = asyncio.create_task(client.meter_usage(USAGE))
-    await peer.heard.wait()
-    waiting = asyncio.create_task(client.meter_usage(USAGE))
-    await asyncio.sleep(0)
+    client, running, waiting = await queue(peer)
     closing = asyncio.create_task(client.close())
     await asyncio.sleep(0)
     waiting.cancel()

@@ -1,7 +1,7 @@
 """What the sidecar reports of one pod, over a fake of its object that fails on demand."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -284,31 +284,27 @@ async def test_app_is_awaited(clock: "ManualClock") -> None:
             assert (True, 1) == (waiting.done(), stage.waits)
 
 
-async def test_app_that_had_crashed_is_awaited(clock: "ManualClock") -> None:
-    """What the pod showed when the sidecar started says nothing of the app at the pod's end."""
+async def awaits_app(clock: "ManualClock", before: Sequence[ContainerView], after: Sequence[ContainerView]) -> bool:
+    """Return whether the app is still awaited 10 seconds after the deletion of a pod with these containers."""
     stage = Stage(clock)
-    stage.pod.view = replace(PLAIN, containers=[ENDED, APP])
+    stage.pod.view = replace(PLAIN, containers=before)
     async with stage.running():
         await clock.advance(SECOND)
-        stage.pod.view = replace(PLAIN, deleted=True, left=MINUTE)
+        stage.pod.view = replace(PLAIN, containers=after, deleted=True, left=MINUTE)
         waiting = asyncio.create_task(stage.wait_for_app())
         await clock.advance(10 * SECOND)
-        assert not waiting.done()
-        waiting.cancel()
+        return waiting.cancel()
+
+
+async def test_app_that_had_crashed_is_awaited(clock: "ManualClock") -> None:
+    """What the pod showed when the sidecar started says nothing of the app at the pod's end."""
+    assert await awaits_app(clock, [ENDED, APP], PLAIN.containers)
 
 
 async def test_stale_status_ends_no_wait(clock: "ManualClock") -> None:
     """A status that still shows the sidecar's own earlier container, which crashed, does not show the app as ended."""
-    stage = Stage(clock)
     crashed = replace(ENDED, exit_code=137, ended_at=clock.now() - SECOND)
-    stage.pod.view = replace(PLAIN, containers=[APP, crashed])
-    async with stage.running():
-        await clock.advance(SECOND)
-        stage.pod.view = replace(stage.pod.view, deleted=True, left=MINUTE)
-        waiting = asyncio.create_task(stage.wait_for_app())
-        await clock.advance(10 * SECOND)
-        assert not waiting.done()
-        waiting.cancel()
+    assert await awaits_app(clock, [APP, crashed], [APP, crashed])
 
 
 async def test_shortened_grace_ends_the_wait(clock: "ManualClock") -> None:

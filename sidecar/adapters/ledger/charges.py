@@ -269,14 +269,11 @@ class ChargeTable:
         """Note which sessions are of a pod and which are strange; return what only receipts and tokens prove."""
         rows = self._connection.execute
         names = [name for (name,) in rows("SELECT DISTINCT session FROM charge WHERE session IS NOT NULL")]
-        named = Sessions(pods, ())
-        strange = [(name,) for name in names if named.is_strange(name)]
-        self._connection.executemany("INSERT INTO stranger VALUES (?)", strange)
-        proven = [name for (name,) in rows(_PROVEN)] if strange else []
-        sessions = Sessions(pods, proven)
-        rows("DELETE FROM stranger")
+        sessions = Sessions(pods, ())
         strange = [(name,) for name in names if sessions.is_strange(name)]
         self._connection.executemany("INSERT INTO stranger VALUES (?)", strange)
+        proven = [name for (name,) in rows(_PROVEN)] if strange else []
+        self._connection.executemany("DELETE FROM stranger WHERE session = ?", [(name,) for name in proven])
         known = [(name, pod) for name in names if (pod := sessions.pod_of(name)) is not None]
         self._connection.executemany("INSERT INTO named VALUES (?, ?)", known)
         return proven
