@@ -110,13 +110,13 @@ def random_ids() -> Iterator[str]:
         yield str(uuid.uuid4())
 
 
-def reports(batch: int, ids: Iterator[str], *, numbered: bool = False) -> Iterator[bytes]:
+def reports(batch: int, ids: Iterator[str], header: str | None = None) -> Iterator[bytes]:
     """Yield POSTs of usage without end: `batch` events each, every one with an id of its own.
 
-    With `numbered` each has a header of its own: no two heads are alike.
+    With a `header` each has a value of its own for it: no two heads are alike.
     """
     for number in count():
-        own = b"X-Request-ID: %d\r\n" % number if numbered else b""
+        own = f"{header}: {number}\r\n".encode() if header else b""
         events = [
             '{"id": "%s", "dimension": "requests", "quantity": "1.5"}' % id_  # noqa: UP031
             for id_ in islice(ids, batch)
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--get", metavar="PATH")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--ids", choices=["ordered", "random"], default="random")
-    parser.add_argument("--numbered", action="store_true", help="let each report have a header of its own")
+    parser.add_argument("--header", help="a header that has another value in each report")
     parser.add_argument("--prefix", default="load", help="what ordered ids begin with")
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--events", type=int)
@@ -145,7 +145,7 @@ def main() -> None:
         figures = drive(given.port, questions(given.get), 200, given.seconds, given.clients)
     else:
         ids = random_ids() if given.ids == "random" else ordered_ids(given.prefix)
-        sent = reports(given.batch, ids, numbered=given.numbered)
+        sent = reports(given.batch, ids, given.header)
         if given.events is not None:
             sent = islice(sent, given.events // given.batch)
         figures = drive(given.port, sent, 202, given.seconds, given.clients)

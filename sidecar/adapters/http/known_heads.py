@@ -1,9 +1,9 @@
 """Heads of requests that were parsed before: an app sends the same few again and again.
 
 What answers a request directly is chosen by its head alone, so equal bytes have the same answerer. Kept are only heads
-that aiohttp's parser has taken, each with the one length of body that it names. Two headers that nothing here reads are
-no part of them: a trace context, which an instrumented client makes for each request, and `Upgrade`, by which Java's
-client asks for HTTP/2. The parser would drop what follows a request that asks for an upgrade.
+that aiohttp's parser has taken, each with the one length of body that it names. Headers that nothing here reads are no
+part of them: a trace context and ids of all kinds, which an instrumented client makes for each request, and `Upgrade`,
+by which Java's client asks for HTTP/2. The parser would drop what follows a request that asks for an upgrade.
 """
 
 import re
@@ -20,10 +20,13 @@ LARGEST_KEPT = 4096
 """Bytes of a head that is kept."""
 END = b"\r\n\r\n"
 """The end of a head, and of a body in chunks."""
-# The first as W3C's Trace Context defines it. The parser refuses a next line that would continue one of them.
-_UNREAD = re.compile(
-    rb"\r\n(?:traceparent: [0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|upgrade:[\t -~]*)(?=\r\n)", re.IGNORECASE
+# The parser refuses a next line that would continue one of them.
+UNREAD = re.compile(
+    rb"\r\n(?:traceparent|tracestate|baggage|b3|upgrade|x-[\w!#$%&'*+.^`|~-]*):[\t -~]{0,1024}(?=\r\n)", re.IGNORECASE
 )
+"""Headers that nothing reads, with the line end before each."""
+_MOST_UNREAD = 16
+"""Of them in one head; the parser, which bounds number and length of headers, gets the others."""
 
 Later = Callable[[Callable[[], Reply]], None]
 """Takes what makes the reply of a request that had to wait."""
@@ -86,7 +89,7 @@ def head_of(data: bytes) -> tuple[bytes, int]:
     if end < 0 or not data[:1].isalpha():  # the parser passes over line ends before a request: they are no head
         return b"", 0
     end += len(END)
-    return _UNREAD.sub(b"", data[:end]), end
+    return UNREAD.sub(b"", data[:end], _MOST_UNREAD), end
 
 
 def length_of(head: http.RawRequestMessage) -> int:

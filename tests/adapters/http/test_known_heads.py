@@ -1,5 +1,6 @@
 """Requests whose head was seen before: they are answered as the parser's requests are, and no others are."""
 
+import ast
 import asyncio
 import re
 from collections.abc import Sequence
@@ -8,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web_protocol
+from aiohttp import hdrs, web_protocol
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sidecar.adapters.http import direct_connection
+from sidecar.adapters.http import direct_connection, known_heads
 from sidecar.adapters.http.access import LOOK_AGAIN_SECONDS
 from sidecar.adapters.http.client_connection import ClientConnection
 from sidecar.adapters.http.direct_connection import _MOST_WAITING, DirectConnection
-from sidecar.adapters.http.known_heads import LARGEST_KEPT, MOST_HEADS, KnownHeads
+from sidecar.adapters.http.known_heads import LARGEST_KEPT, MOST_HEADS, UNREAD, KnownHeads
 from sidecar.domain.metering.events import UsageBatch
 from tests.support.http_fakes import Api, Wire, request
 
@@ -63,12 +64,21 @@ async def test_known_head_is_not_parsed(api: Api, parsed: list[bytes], asked: by
     assert [asked, asked] == parsed
 
 
-async def test_trace_context_is_no_part_of_a_head(api: Api, parsed: list[bytes]) -> None:
-    """Requests that differ in their trace context alone have one head; another header with the same value counts."""
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["traceparent", "Traceparent"],
+        ["tracestate", "baggage", "b3", "X-B3-TraceId"],
+        ["X-Request-ID", "x-datadog-trace-id", "X-Amzn-Trace-Id", "x-"],
+    ],
+    ids=["trace", "others of a trace", "ids"],
+)
+async def test_unread_headers_are_no_part_of_a_head(api: Api, parsed: list[bytes], names: list[str]) -> None:
+    """Requests that differ in headers that nothing reads have one head; another header with the same value counts."""
     wire = await Wire.open(api.port)
     for number in range(5):
-        for name in ("traceparent", "Traceparent"):
-            wire.send(request("POST", "/v1/usage", EVENT, headers=[JSON, f"{name}: {_trace(number)}"]))
+        for name in names:
+            wire.send(request("POST", "/v1/usage", EVENT, headers=[JSON, f"{name}: {_trace(number)}", f"{name}:"]))
             assert 202 == (await wire.receive()).status
     wire.send(REPORT)
     assert 202 == (await wire.receive()).status
@@ -76,7 +86,37 @@ async def test_trace_context_is_no_part_of_a_head(api: Api, parsed: list[bytes])
     wire.send(request("POST", "/v1/usage", EVENT, headers=[JSON, f"Idempotency-Key: {_trace(1)}"]))
     assert 202 == (await wire.receive()).status
     assert _trace(1) == api.intake.batches[-1].idempotency_key
-    assert 12 == len(api.intake.batches)
+    assert 5 * len(names) + 2 == len(api.intake.batches)
+    await wire.close()
+
+
+def test_no_header_is_both_read_and_left_out() -> None:
+    """No name of a header in the code of the API, and none that it takes from aiohttp, is one that it leaves out."""
+    names: set[str] = set()
+    for file in Path(known_heads.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Constant):
+                names.add(str(node.value))
+            elif isinstance(node, ast.Attribute) and node.attr.isupper():
+                names.add(str(getattr(hdrs, node.attr, "")))
+    assert {"Idempotency-Key", "Authorization", "Content-Length"} <= names
+    assert [] == [name for name in sorted(names) if UNREAD.match(f"\r\n{name}: 1\r\n".encode())]
+
+
+@pytest.mark.parametrize(
+    ("headers", "problem"),
+    [
+        (["X-Long: " + "x" * 9000], "headers-too-large"),
+        ([f"X-{number}: x" for number in range(200)], "malformed"),
+    ],
+    ids=["long", "many"],
+)
+async def test_unread_headers_are_bounded(api: Api, headers: list[str], problem: str) -> None:
+    """Headers that nothing reads are bounded in length and number as the others."""
+    wire = await Wire.open(api.port)
+    await _learn(wire, ASK)
+    wire.send(request("GET", "/v1/entitlement", headers=headers))
+    assert problem == (await wire.receive()).problem
     await wire.close()
 
 
@@ -236,7 +276,7 @@ async def test_heads_that_never_repeat_are_not_kept(api: Api) -> None:
     wire = await Wire.open(api.port)
     await _learn(wire, ASK)
     for number in range(2 * MOST_HEADS):
-        wire.send(request("GET", "/v1/entitlement", headers=[f"X-Request-ID: {number}"]))
+        wire.send(request("GET", "/v1/entitlement", headers=[f"Referer: {number}"]))
         assert 200 == (await wire.receive()).status
     heads = api.server._listeners[0]._heads
     assert [ASK] == list(heads._heads)
@@ -248,8 +288,8 @@ async def test_memory_is_bounded(api: Api) -> None:
     """However many heads repeat, and however long they are, the memory of a listener has an end."""
     wire = await Wire.open(api.port)
     for number in range(MOST_HEADS + 10):
-        await _learn(wire, request("GET", "/v1/entitlement", headers=[f"X-Number: {number}"]))
-    await _learn(wire, request("GET", "/v1/entitlement", headers=[f"X-Long: {'x' * LARGEST_KEPT}"]))
+        await _learn(wire, request("GET", "/v1/entitlement", headers=[f"Referer: {number}"]))
+    await _learn(wire, request("GET", "/v1/entitlement", headers=[f"Referer: {'x' * LARGEST_KEPT}"]))
     heads = api.server._listeners[0]._heads._heads
     assert 0 < len(heads) <= MOST_HEADS
     assert max(map(len, heads)) <= LARGEST_KEPT
@@ -283,6 +323,13 @@ REQUESTS = [
     request("POST", "/v1/usage", EVENT, headers=[JSON, f"traceparent: {_trace(4)}\r\n\tfolded"]),
     request("POST", "/v1/usage", EVENT, headers=[JSON, f"traceparent: {_trace(5)}\x00"]),
     request("POST", "/v1/usage", EVENT, headers=[JSON, "Upgrade: h2c"]),
+    request("POST", "/v1/usage", EVENT, headers=["X-Id: 1", JSON, "x-id: 2", "X-:", "b3: 0", "Baggage: a=b,\tc"]),
+    request("POST", "/v1/usage", EVENT, headers=["X-Id: 1\r\n folded", JSON]),
+    request("POST", "/v1/usage", EVENT, headers=["X-Id : 1", JSON]),
+    request("POST", "/v1/usage", EVENT, headers=["X-Id\t: 1", "X Id: 2", "X-(Id): 3", JSON]),
+    request("POST", "/v1/usage", EVENT, headers=["X-\xef: 1", "X-Id: \xef", JSON]),
+    request("POST", "/v1/usage", EVENT, headers=["X-Id: \x7f", JSON]),
+    request("POST", "/v1/usage", EVENT, headers=["X-Id: \x01", JSON]),
     request("POST", "/v1/usage", "", headers=[JSON]),
     request("POST", "/v1/usage?x=1", EVENT, headers=[JSON]),
     b"POST /v1/usage HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
