@@ -1,10 +1,11 @@
 """One answer for each usage record of the caller, however the service grouped them.
 
-Identical records are sent once; every one of them gets the result. AWS compares by value, so "1.5" and "1.50" are
-identical here too. A record that the answer does not settle is unprocessed: repeating it as it is cannot count twice.
+AWS keeps one record for each customer, dimension and UTC hour, so no others may be sent for it. Identical records are
+sent once; every one of them gets the result. AWS compares by value, so "1.5" and "1.50" are identical here too. A
+record that the answer does not settle is unprocessed: repeating it as it is cannot count twice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -17,19 +18,42 @@ from sidecar.marketplace.types import (
     UsageRecordResult,
 )
 
+Customer = tuple[str | None, str | None, str | None]
+"""The three members that may name a customer."""
+Slot = tuple[Customer, str, datetime]
+"""Customer, dimension and UTC hour: AWS keeps the first record of each."""
+
 
 @dataclass(frozen=True, slots=True)
-class _Slot:
-    """The fields that make two records different to AWS, and the allocations."""
+class _Content:
+    """The fields that make two records different to AWS or to the caller."""
 
-    customer: tuple[str | None, str | None, str | None]
+    customer: Customer
     dimension: str
     timestamp: datetime
     quantity: int | None
     allocations: frozenset[tuple[frozenset[Tag], int | None]] | None
 
 
-def _slot(record: UsageRecord) -> _Slot:
+def slot_of(record: UsageRecord) -> Slot:
+    """Return the slot of a record, the same in whatever zone its timestamp is."""
+    return _customer(record), record.dimension, _hour(record.timestamp.astimezone(UTC))
+
+
+def clashes(records: Sequence[UsageRecord]) -> Iterator[tuple[int, int]]:
+    """Yield the place of each record that is not identical to the first one of its slot, and the place of that one."""
+    first: dict[Slot, int] = {}
+    for index, record in enumerate(records):
+        earlier = first.setdefault(slot_of(record), index)
+        if earlier != index and _content(record) != _content(records[earlier]):
+            yield index, earlier
+
+
+def _customer(record: UsageRecord) -> Customer:
+    return record.customer_identifier, record.customer_aws_account_id, record.license_arn
+
+
+def _content(record: UsageRecord) -> _Content:
     allocations = None
     if record.usage_allocations is not None:
         allocations = frozenset(
@@ -39,8 +63,8 @@ def _slot(record: UsageRecord) -> _Slot:
             )
             for each in record.usage_allocations
         )
-    return _Slot(
-        customer=(record.customer_identifier, record.customer_aws_account_id, record.license_arn),
+    return _Content(
+        customer=_customer(record),
         dimension=record.dimension,
         timestamp=record.timestamp.astimezone(UTC),
         quantity=exact_quantity(record.quantity, record.quantity_as_decimal),
@@ -50,9 +74,9 @@ def _slot(record: UsageRecord) -> _Slot:
 
 def without_repeats(request: BatchMeterUsageRequest) -> BatchMeterUsageRequest:
     """Return `request` with each of its identical records once, the first of them as it is."""
-    distinct: dict[_Slot, UsageRecord] = {}
+    distinct: dict[_Content, UsageRecord] = {}
     for record in request.usage_records:
-        distinct.setdefault(_slot(record), record)
+        distinct.setdefault(_content(record), record)
     return replace(request, usage_records=tuple(distinct.values()))
 
 
@@ -64,41 +88,29 @@ def match_results(
 ) -> BatchMeterUsageResult:
     """Return the outcome of each record of `request`, in its order, from what the service settled and what it did not.
 
-    The service repeats each record in its answer, sometimes rounded to the hour or with the other identity filled in:
-    an exact repeat counts first, then one that agrees in every member of the record, and of several such records the
-    one with the same tag sets. A record that is neither settled nor `unprocessed` is in doubt.
+    The service repeats each record in its answer, sometimes rounded to the hour or with the other identity filled in.
+    The records have no `clashes`, so such a repeat agrees with one of them. A record that is neither settled nor
+    `unprocessed` is in doubt.
     """
-    slots = [_slot(record) for record in request.usage_records]
-    sent = dict.fromkeys(slots)
-    outcomes: dict[_Slot, UsageRecordResult] = {}
-    inexact = []
+    sent = [(record, _content(record)) for record in request.usage_records]
+    contents = dict.fromkeys(content for _, content in sent)
+    outcomes: dict[_Content, UsageRecordResult] = {}
     for entry in settled:
-        slot = _slot(entry.usage_record)
-        if slot in sent:
-            outcomes.setdefault(slot, entry)
-        else:
-            inexact.append((slot, entry))
-    for slot, entry in inexact:
-        fitting = [each for each in sent if each not in outcomes and _agrees(each, slot)]
-        if fitting:
-            outcomes[max(fitting, key=lambda each: each.allocations == slot.allocations)] = entry
-    left = [(slot, record) for slot, record in zip(slots, request.usage_records, strict=True) if slot not in outcomes]
-    named = [_slot(record) for record in unprocessed]
+        echoed = _content(entry.usage_record)
+        outcomes |= {content: entry for content in contents if content not in outcomes and _agrees(content, echoed)}
+    left = [(record, content) for record, content in sent if content not in outcomes]
+    named = [_content(record) for record in unprocessed]
     return BatchMeterUsageResult(
         results=tuple(
-            replace(outcomes[slot], usage_record=record)
-            for slot, record in zip(slots, request.usage_records, strict=True)
-            if slot in outcomes
+            replace(outcomes[content], usage_record=record) for record, content in sent if content in outcomes
         ),
-        unprocessed_records=tuple(record for _, record in left),
-        in_doubt=tuple(
-            record for slot, record in left if slot not in named and not any(_agrees(slot, each) for each in named)
-        ),
+        unprocessed_records=tuple(record for record, _ in left),
+        in_doubt=tuple(record for record, content in left if not any(_agrees(content, each) for each in named)),
         request_id=request_id,
     )
 
 
-def _agrees(sent: _Slot, echoed: _Slot) -> bool:
+def _agrees(sent: _Content, echoed: _Content) -> bool:
     customers = zip(sent.customer, echoed.customer, strict=True)
     return (
         all(mine is None or mine == theirs for mine, theirs in customers)

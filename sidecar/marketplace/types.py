@@ -78,7 +78,7 @@ class MeterUsageResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageRecord:
-    """One customer's quantity for one dimension and hour.
+    """One customer's quantity for one dimension and UTC hour, of which AWS counts one record.
 
     The customer is named either by `customer_identifier` (legacy, with the product code on the request) or by
     `customer_aws_account_id` and `license_arn` (without one). At most one of the two quantities; neither means 0.

@@ -1,4 +1,4 @@
-"""What the service would refuse, found before sending.
+"""What the service would refuse or count wrongly, found before sending.
 
 `faults` lists every fault of a request with its path in the service's own member names. It refuses to look at the
 clock, the entitlement or the product, which only AWS knows. Sums are exact.
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
+from sidecar.marketplace.batch import clashes
 from sidecar.marketplace.errors import RequestFault
 from sidecar.marketplace.limits import (
     Limit,
@@ -92,6 +93,8 @@ def _batch(request: BatchMeterUsageRequest, number: str | Limit) -> Iterator[Req
         for index, record in enumerate(request.usage_records):
             wrong += _usage_record(f"UsageRecords[{index}]", record)
         wrong += _identities(request)
+    if not wrong:
+        wrong += _clashes(request.usage_records)
     yield from wrong
 
 
@@ -129,6 +132,16 @@ def _identities(request: BatchMeterUsageRequest) -> Iterator[RequestFault]:
         yield RequestFault("ProductCode", "is required with CustomerIdentifier")
     elif licensed and request.product_code is not None:
         yield RequestFault("ProductCode", "must be left out with LicenseArn, or the customer is billed twice")
+
+
+def _clashes(records: Sequence[UsageRecord]) -> Iterator[RequestFault]:
+    # AWS takes the first one that arrives. It answers Success to an equal quantity as well, but counts it once.
+    for index, first in clashes(records):
+        yield RequestFault(
+            f"UsageRecords[{index}]",
+            f"has the customer, dimension and UTC hour of UsageRecords[{first}], and AWS counts one record for them; "
+            "send one record with the sum",
+        )
 
 
 def _amount(whole: tuple[str, object, str], decimal: tuple[str, object, str]) -> Iterator[RequestFault]:

@@ -155,6 +155,7 @@ async def test_batch_tells_each_record(peer: "Peer", client: MarketplaceMetering
     first, refused, left, hollow, odd = (
         replace(
             RECORD,
+            dimension=f"requests-{number}",
             quantity=number,
             usage_allocations=(UsageAllocation(allocated_usage_quantity=number, tags=tags),),
         )
@@ -162,7 +163,8 @@ async def test_batch_tells_each_record(peer: "Peer", client: MarketplaceMetering
     )
 
     def wire(quantity: int) -> dict[str, object]:
-        record = {"Timestamp": EPOCH, "CustomerIdentifier": "buyer", "Dimension": "requests", "Quantity": quantity}
+        dimension = f"requests-{quantity}"
+        record = {"Timestamp": EPOCH, "CustomerIdentifier": "buyer", "Dimension": dimension, "Quantity": quantity}
         part = {"AllocatedUsageQuantity": quantity, "Tags": [{"Key": "Team", "Value": "IT"}]}
         return record | {"UsageAllocations": [part]}
 

@@ -1,5 +1,6 @@
 """Any number of usage records, in parts, until each has its outcome."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -33,7 +34,7 @@ from sidecar.marketplace import (
 from tests.marketplace.waiting import HALF, START, FakeClock
 
 RECORDS = tuple(
-    UsageRecord(timestamp=START, dimension="requests", quantity=number, customer_identifier="buyer")
+    UsageRecord(timestamp=START, dimension="requests", quantity=number, customer_identifier=f"buyer-{number}")
     for number in range(3)
 )
 REQUEST = BatchMeterUsageRequest(usage_records=(*RECORDS, RECORDS[0]), product_code="code")
@@ -119,7 +120,7 @@ async def test_lost_batch_is_in_doubt() -> None:
 
 MANY = BatchMeterUsageRequest(
     usage_records=tuple(
-        UsageRecord(timestamp=START, dimension="requests", quantity=number, customer_identifier="buyer")
+        UsageRecord(timestamp=START, dimension="requests", quantity=number, customer_identifier=f"buyer-{number}")
         for number in range(60)
     ),
     product_code="code",
@@ -270,6 +271,15 @@ async def test_faulty_record_is_raised_before_anything_is_sent() -> None:
     with pytest.raises(InvalidRequest, match=r"UsageRecords\[60\]\.Dimension") as caught:
         await submit_batch(service, BatchMeterUsageRequest(usage_records=records, product_code="code"))
     assert 1 == len(caught.value.faults)
+    assert [] == service.batches
+
+
+async def test_second_record_of_an_hour_is_faulty() -> None:
+    """AWS counts one record of a customer's hour: a second one is refused, also if it would go with another part."""
+    service = FakeService(ThrottlingException())
+    records = (*MANY.usage_records, replace(MANY.usage_records[0], timestamp=START + timedelta(minutes=1)))
+    with pytest.raises(InvalidRequest, match=r"UsageRecords\[60\] has the .* hour of UsageRecords\[0\].* the sum$"):
+        await submit_batch(service, replace(MANY, usage_records=records))
     assert [] == service.batches
 
 

@@ -82,7 +82,14 @@ SOUND: list[Request] = [
     split(1, part(1, ("+-=._:\\/@ aZ09", "+-=._:\\/@ aZ09"))),
     BatchMeterUsageRequest(usage_records=()),
     legacy(LEGACY),
-    legacy(*(replace(LEGACY, quantity=number) for number in range(25))),
+    legacy(*(replace(LEGACY, customer_identifier=str(number)) for number in range(25))),
+    legacy(LEGACY, replace(LEGACY, dimension="users"), replace(LEGACY, timestamp=HOUR + timedelta(hours=1))),
+    legacy(
+        LEGACY,
+        replace(
+            LEGACY, timestamp=HOUR.astimezone(timezone(timedelta(hours=2))), quantity_as_decimal="1.0", quantity=None
+        ),
+    ),
     BatchMeterUsageRequest(usage_records=(LICENSED,)),
     ResolveCustomerRequest(registration_token="t"),
 ]
@@ -149,7 +156,7 @@ FAULTY: list[tuple[Request, list[str]]] = [
         split(1, UsageAllocation(allocated_usage_quantity=1, allocated_usage_quantity_as_decimal="1")),
         ["UsageAllocations[0].AllocatedUsageQuantityAsDecimal"],
     ),
-    (legacy(*(replace(LEGACY, quantity=number) for number in range(26))), ["UsageRecords"]),
+    (legacy(*(replace(LEGACY, customer_identifier=str(number)) for number in range(26))), ["UsageRecords"]),
     (legacy(replace(LEGACY, dimension="", quantity=-1)), ["UsageRecords[0].Dimension", "UsageRecords[0].Quantity"]),
     (BatchMeterUsageRequest(usage_records=(LEGACY,)), ["ProductCode"]),
     (legacy(LICENSED), ["ProductCode"]),
@@ -176,6 +183,19 @@ FAULTY: list[tuple[Request, list[str]]] = [
         ),
         ["UsageRecords[1].UsageAllocations[1].Tags[1].Key"],
     ),
+    (legacy(LEGACY, replace(LEGACY, quantity=2)), ["UsageRecords[1]"]),
+    (legacy(LEGACY, replace(LEGACY, timestamp=HOUR + timedelta(minutes=59))), ["UsageRecords[1]"]),
+    (legacy(LEGACY, replace(LEGACY, usage_allocations=(part(1, ("a", "1")),))), ["UsageRecords[1]"]),
+    (
+        legacy(
+            LEGACY,
+            replace(
+                LEGACY, timestamp=(HOUR + timedelta(minutes=30)).astimezone(timezone(timedelta(hours=5, minutes=30)))
+            ),
+        ),
+        ["UsageRecords[1]"],
+    ),
+    (BatchMeterUsageRequest(usage_records=(LICENSED, replace(LICENSED, quantity=0), LICENSED)), ["UsageRecords[1]"]),
 ]
 
 
