@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sidecar.domain.ports import Clock
+from sidecar.marketplace.batch import slot_of
 from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.errors import ClientClosed, Disposition, InvalidRequest, MarketplaceError, Taken
 from sidecar.marketplace.limits import LIMITS
@@ -165,9 +166,15 @@ class _Submission:
         self._waiting = [(failed, error) for failed, error in self._waiting if failed != part]
 
     def _take(self, part: list[int], answer: BatchMeterUsageResult) -> None:
-        results = iter(answer.results)
-        # Equal records share one fate, so membership is enough to find the settled indices.
-        settled = {index: next(results) for index in part if self._records[index] not in answer.unprocessed_records}
-        self._settled |= settled
-        self._pending = sorted([*self._pending, *(index for index in part if index not in settled)])
-        self._doubtful.update(index for index in part if self._records[index] in answer.in_doubt)
+        # By the slot, which is in UTC: two timestamps of one zone may be equal and yet be different hours.
+        settled = {slot_of(result.usage_record): result for result in answer.results}
+        doubtful = {slot_of(record) for record in answer.in_doubt}
+        for index in part:
+            slot = slot_of(self._records[index])
+            if slot in settled:
+                self._settled[index] = replace(settled[slot], usage_record=self._records[index])
+            else:
+                self._pending.append(index)
+            if slot in doubtful:
+                self._doubtful.add(index)
+        self._pending.sort()

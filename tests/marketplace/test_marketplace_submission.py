@@ -1,7 +1,8 @@
 """Any number of usage records, in parts, until each has its outcome."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -187,6 +188,27 @@ async def test_each_failed_part_is_named() -> None:
         (part.usage_records, part.error) for part in done.failed
     ]
     assert (MANY.usage_records[3], *MANY.usage_records[25:]) == done.unprocessed_records
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_equal_local_times_are_two_hours(lost: int) -> None:
+    """Of two hours with one local time either may be unprocessed: each record keeps its own outcome and its doubt."""
+    summer = replace(RECORDS[0], timestamp=datetime(2026, 11, 1, 1, 30, tzinfo=ZoneInfo("America/New_York")))
+    hours = (summer, replace(summer, timestamp=summer.timestamp.replace(fold=1)))
+    request = replace(REQUEST, usage_records=(*hours, RECORDS[1]))
+
+    class LosingService(FakeService):
+        async def batch_meter_usage(self, request: BatchMeterUsageRequest) -> BatchMeterUsageResult:
+            answer = await super().batch_meter_usage(request)
+            left = request.usage_records[lost : lost + 1]
+            settled = answer.results[:lost] + answer.results[lost + 1 :]
+            return BatchMeterUsageResult(results=settled, unprocessed_records=left, in_doubt=left)
+
+    done = await submit_batch(LosingService(), request, deadline=START, clock=FakeClock(), back_off=HALF)
+    assert [id(hours[1 - lost]), id(RECORDS[1])] == [id(result.usage_record) for result in done.results]
+    assert ["id-0", "id-1"] == [result.metering_record_id for result in done.results]
+    assert [id(hours[lost])] == [id(record) for record in done.unprocessed_records]
+    assert [id(hours[lost])] == [id(record) for record in done.in_doubt]
 
 
 async def test_missing_permission_ends_the_submission() -> None:

@@ -79,6 +79,8 @@ class IssueWindow:
     @classmethod
     def between(cls, requested_at: datetime, answered_at: datetime) -> Self:
         """Return the window of a call, with `CLOCK_SKEW` on both sides; a clock stepped meanwhile widens it."""
+        # In UTC: times of one zone are compared and shifted as the local times that they show.
+        requested_at, answered_at = requested_at.astimezone(UTC), answered_at.astimezone(UTC)
         return cls(min(requested_at, answered_at) - CLOCK_SKEW, max(requested_at, answered_at) + CLOCK_SKEW)
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -325,6 +326,16 @@ def test_signature_alone(seller: "Signer") -> None:
 def test_clock_stepped_back(window: IssueWindow, seller: "Signer") -> None:
     """A clock that was put back during the call does not make the answer wrong."""
     assert CLAIMS == verify(seller.token(CLAIMS), keys_of(seller), 3, ASKED, window)
+
+
+def test_window_of_local_times() -> None:
+    """The window of a call does not depend on the zone of its times, also where that sets its clocks forward."""
+    zone = ZoneInfo("America/New_York")
+    asked, answered = datetime(2026, 3, 8, 7, 1, tzinfo=UTC), datetime(2026, 3, 8, 7, 2, tzinfo=UTC)
+
+    assert IssueWindow.between(asked, answered) == IssueWindow.between(
+        asked.astimezone(zone), answered.astimezone(zone)
+    )
 
 
 @pytest.mark.parametrize("version", [True, 1.0])
