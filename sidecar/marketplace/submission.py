@@ -1,13 +1,14 @@
 """Submits any number of SaaS usage records: in parts that AWS takes, until each record has its outcome.
 
-One call takes 25 records and less than 1 MB. The parts are sent one after another, so one caller stays far below the
-quota of 10 calls a second. It refuses to send anything of a faulty request. No failure of a part hides what other
-parts settled.
+One call takes 25 records and less than 1 MB. AWS takes 10 calls a second of an account in a Region, so the parts are
+sent one after another and begin at least a tenth of a second apart. It refuses to send anything of a faulty request.
+No failure of a part hides what other parts settled.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sidecar.domain.ports import Clock
 from sidecar.marketplace.batch import slot_of
@@ -18,6 +19,9 @@ from sidecar.marketplace.retrying import BACK_OFF, SYSTEM_CLOCK, BackOff, deadli
 from sidecar.marketplace.types import BatchMeterUsageRequest, BatchMeterUsageResult, UsageRecord, UsageRecordResult
 from sidecar.marketplace.validation import LARGEST_BATCH, submission_faults
 from sidecar.marketplace.wire import request_size
+
+APART: Final = timedelta(milliseconds=100)
+"""How far apart parts begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,8 @@ async def submit_batch(
     the caller, such as a missing permission, ends the submission, and so does a closed client. None of them is raised:
     see `SubmittedBatch.failed`.
 
+    The waits of `back_off` begin anew after each round that settled a record.
+
     The first part is always sent. After `deadline` no further attempt begins; None: 30 minutes from now.
 
     Raises:
@@ -62,19 +68,47 @@ async def submit_batch(
     found = submission_faults(request)
     if found:
         raise InvalidRequest(found)
-    until = deadline_of(deadline, clock)
     submission = _Submission(service, request)
+    pace = _Pace(clock, deadline_of(deadline, clock))
     attempt = 0
     while True:
-        await submission.send_pending(lambda: clock.now() <= until)
-        wake_at = back_off.wake_at(clock.now(), attempt)
-        if submission.is_over or wake_at > until:
+        settled = submission.settled
+        await submission.send_pending(pace)
+        if submission.is_over:
             return submission.outcome()
-        await clock.sleep_until(wake_at)
-        # The machine may have slept, too.
-        if clock.now() > until:
+        if submission.settled > settled:
+            attempt = 0
+        if not await pace.wait_until(back_off.wake_at(clock.now(), attempt)):
             return submission.outcome()
         attempt += 1
+
+
+class _Pace:
+    """When the next part may begin: not too soon after the one before, and not after the deadline."""
+
+    def __init__(self, clock: Clock, until: datetime) -> None:
+        self._clock = clock
+        self._until = until
+        self._begun_at: datetime | None = None
+
+    async def may_begin(self) -> bool:
+        """Return whether a part may begin, once its turn has come; the first one may in any case."""
+        if self._begun_at is not None:
+            # A clock that was set back lets no part wait for longer.
+            turn = min(self._begun_at, self._clock.now()) + APART
+            if not await self.wait_until(turn):
+                return False
+        self._begun_at = self._clock.now()
+        return True
+
+    async def wait_until(self, instant: datetime) -> bool:
+        """Return at `instant` whether the deadline allows another part, at once if it will not."""
+        if instant > self._until:
+            return False
+        if instant > self._clock.now():
+            await self._clock.sleep_until(instant)
+        # The machine may have slept, too.
+        return self._clock.now() <= self._until
 
 
 class _Submission:
@@ -93,18 +127,23 @@ class _Submission:
         self._ended = False
 
     @property
+    def settled(self) -> int:
+        """The number of records that have their outcome."""
+        return len(self._settled)
+
+    @property
     def is_over(self) -> bool:
         """No further attempt can change anything."""
         return self._ended or not (self._pending or self._waiting)
 
-    async def send_pending(self, may_send: Callable[[], bool]) -> None:
+    async def send_pending(self, pace: _Pace) -> None:
         """Send the open records once, up to the first error that may pass, or that concerns the caller.
 
         A part whose error may pass stays together and becomes the last one. The next attempt begins with another part,
         so an error that only this part meets does not hold up the others.
         """
-        for number, part in enumerate([*self._parts(), *(part for part, _ in self._waiting)]):
-            if number and not may_send():
+        for part in [*self._parts(), *(part for part, _ in self._waiting)]:
+            if not await pace.may_begin():
                 return
             try:
                 answer = await self._service.batch_meter_usage(self._part(part))

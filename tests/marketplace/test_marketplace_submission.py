@@ -8,6 +8,7 @@ import pytest
 
 from sidecar.marketplace import (
     AccessDenied,
+    BackOff,
     BatchMeterUsageRequest,
     BatchMeterUsageResult,
     ClientClosed,
@@ -80,14 +81,14 @@ def settled(record: UsageRecord) -> UsageRecordResult:
 
 
 async def test_unprocessed_records_are_resent() -> None:
-    """Only what came back unprocessed is sent again, as it is, and the results keep the caller's order."""
+    """Only unprocessed records are sent again, as they are, in the order given; progress begins the waits anew."""
     service = FakeService({0, 2}, ThrottlingException(), {0}, set())
     clock = FakeClock()
     done = await submit_batch(service, REQUEST, deadline=START + timedelta(hours=1), clock=clock, back_off=HALF)
     assert [[0, 1, 2, 0], [0, 2, 0], [0, 2, 0], [0, 0]] == service.batches
     assert tuple(settled(record) for record in REQUEST.usage_records) == done.results
     assert ((), ()) == (done.unprocessed_records, done.failed)
-    assert [0.5, 1.0, 2.0] == clock.waits
+    assert [0.5, 1.0, 0.5] == clock.waits
 
 
 async def test_deadline_returns_the_rest() -> None:
@@ -112,10 +113,14 @@ async def test_failure_keeps_what_was_settled() -> None:
 async def test_lost_batch_is_in_doubt() -> None:
     """What a lost answer may have settled stays in doubt until an answer settles it; what never left does not."""
     service = FakeService({0, 2}, NoAnswer(), {0}, ThrottlingException())
-    done = await submit_batch(service, REQUEST, deadline=START + timedelta(seconds=5), clock=FakeClock(), back_off=HALF)
+    done = await submit_batch(
+        service, REQUEST, deadline=START + timedelta(seconds=2.5), clock=FakeClock(), back_off=HALF
+    )
     assert ((RECORDS[0], RECORDS[0]), (RECORDS[0], RECORDS[0])) == (done.unprocessed_records, done.in_doubt)
     service = FakeService({0, 2}, NotSent(), {0}, ThrottlingException())
-    done = await submit_batch(service, REQUEST, deadline=START + timedelta(seconds=5), clock=FakeClock(), back_off=HALF)
+    done = await submit_batch(
+        service, REQUEST, deadline=START + timedelta(seconds=2.5), clock=FakeClock(), back_off=HALF
+    )
     assert ((RECORDS[0], RECORDS[0]), ()) == (done.unprocessed_records, done.in_doubt)
 
 
@@ -131,7 +136,7 @@ MANY = BatchMeterUsageRequest(
 async def test_many_records_go_in_parts() -> None:
     """AWS takes 25 records in one call: 60 are three calls, and the results keep the caller's order."""
     service = FakeService()
-    done = await submit_batch(service, MANY)
+    done = await submit_batch(service, MANY, clock=FakeClock())
     assert [list(range(25)), list(range(25, 50)), list(range(50, 60))] == service.batches
     assert tuple(settled(record) for record in MANY.usage_records) == done.results
     assert ((), (), ()) == (done.unprocessed_records, done.in_doubt, done.failed)
@@ -157,7 +162,22 @@ async def test_throttled_part_is_repeated_with_the_rest() -> None:
     assert [3, 4, *range(50, 60)] == service.batches[2]
     assert service.batches[1] == service.batches[3]
     assert tuple(settled(record) for record in MANY.usage_records) == done.results
-    assert [0.5] == clock.waits
+    assert [0.1, 0.5, 0.1] == clock.waits
+
+
+async def test_parts_begin_apart() -> None:
+    """AWS takes 10 calls a second: parts begin a tenth of a second apart, also after a wait of no length."""
+    begun: list[datetime] = []
+
+    class WatchedService(FakeService):
+        async def batch_meter_usage(self, request: BatchMeterUsageRequest) -> BatchMeterUsageResult:
+            begun.append(clock.now())
+            return await super().batch_meter_usage(request)
+
+    clock = FakeClock()
+    service = WatchedService(set(), ThrottlingException(), ThrottlingException())
+    await submit_batch(service, MANY, clock=clock, back_off=BackOff(random=lambda: 0.0))
+    assert [START + number * timedelta(seconds=0.1) for number in range(5)] == begun
 
 
 async def test_failing_part_holds_up_no_other() -> None:
@@ -281,7 +301,9 @@ async def test_large_records_go_apart() -> None:
         usage_allocations=allocations,
     )
     service = FakeService()
-    done = await submit_batch(service, BatchMeterUsageRequest(usage_records=(record,) * 3, product_code="code"))
+    done = await submit_batch(
+        service, BatchMeterUsageRequest(usage_records=(record,) * 3, product_code="code"), clock=FakeClock()
+    )
     assert [2, 1] == [len(batch) for batch in service.batches]
     assert 3 == len(done.results)
 
