@@ -5,9 +5,11 @@ sent one after another and begin at least a tenth of a second apart. It refuses 
 No failure of a part hides what other parts settled.
 """
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final
 
 from sidecar.domain.ports import Clock
@@ -65,7 +67,7 @@ async def submit_batch(
     Raises:
         InvalidRequest: A record or the request is faulty, or the deadline has no offset from UTC; nothing was sent.
     """
-    found = submission_faults(request)
+    found = await asyncio.to_thread(submission_faults, request)
     if found:
         raise InvalidRequest(found)
     submission = _Submission(service, request)
@@ -118,8 +120,7 @@ class _Submission:
         self._service = service
         self._request = request
         self._records = request.usage_records
-        self._sizes = [request_size(self._part([index])) for index in range(len(self._records))]
-        self._pending = list(range(len(self._records)))
+        self._pending = set(range(len(self._records)))
         self._settled: dict[int, UsageRecordResult] = {}
         self._doubtful: set[int] = set()
         self._refused: list[tuple[list[int], MarketplaceError]] = []
@@ -142,7 +143,7 @@ class _Submission:
         A part whose error may pass stays together and becomes the last one. The next attempt begins with another part,
         so an error that only this part meets does not hold up the others.
         """
-        for part in [*self._parts(), *(part for part, _ in self._waiting)]:
+        for part in chain(self._parts(), [part for part, _ in self._waiting]):
             if not await pace.may_begin():
                 return
             try:
@@ -187,13 +188,15 @@ class _Submission:
     def _parts(self) -> Iterator[list[int]]:
         part: list[int] = []
         size = 0
-        for index in self._pending:
-            full = len(part) == LIMITS["UsageRecordList"].maximum or size + self._sizes[index] >= LARGEST_BATCH
+        for index in sorted(self._pending):
+            # Measured when the part is due: all sizes at once would block the loop for long.
+            length = request_size(self._part([index]))
+            full = len(part) == LIMITS["UsageRecordList"].maximum or size + length >= LARGEST_BATCH
             if part and full:
                 yield part
                 part, size = [], 0
             part.append(index)
-            size += self._sizes[index]
+            size += length
         if part:
             yield part
 
@@ -201,7 +204,7 @@ class _Submission:
         return replace(self._request, usage_records=tuple(self._records[index] for index in indices))
 
     def _withdraw(self, part: list[int]) -> None:
-        self._pending = [index for index in self._pending if index not in part]
+        self._pending.difference_update(part)
         self._waiting = [(failed, error) for failed, error in self._waiting if failed != part]
 
     def _take(self, part: list[int], answer: BatchMeterUsageResult) -> None:
@@ -213,7 +216,6 @@ class _Submission:
             if slot in settled:
                 self._settled[index] = replace(settled[slot], usage_record=self._records[index])
             else:
-                self._pending.append(index)
+                self._pending.add(index)
             if slot in doubtful:
                 self._doubtful.add(index)
-        self._pending.sort()

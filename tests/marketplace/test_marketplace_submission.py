@@ -1,7 +1,8 @@
 """Any number of usage records, in parts, until each has its outcome."""
 
+import threading
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -163,6 +164,44 @@ async def test_throttled_part_is_repeated_with_the_rest() -> None:
     assert service.batches[1] == service.batches[3]
     assert tuple(settled(record) for record in MANY.usage_records) == done.results
     assert [0.1, 0.5, 0.1] == clock.waits
+
+
+class Watched(tzinfo):
+    """UTC, which notes the threads that ask for its offset."""
+
+    def __init__(self) -> None:
+        self.threads: set[threading.Thread] = set()
+
+    def utcoffset(self, dt: datetime | None) -> timedelta:
+        """Return none, and note the thread."""
+        self.threads.add(threading.current_thread())
+        return timedelta()
+
+    def dst(self, dt: datetime | None) -> None:
+        """Return None: unknown."""
+
+    def tzname(self, dt: datetime | None) -> None:
+        """Return None: unnamed."""
+
+
+async def test_later_parts_cost_the_loop_nothing() -> None:
+    """All records are validated on another thread; the loop's thread reads the records of a part when it is due."""
+    zones = [Watched() for _ in MANY.usage_records]
+    records = tuple(
+        replace(record, timestamp=START.replace(tzinfo=zone))
+        for record, zone in zip(MANY.usage_records, zones, strict=True)
+    )
+    read: list[int] = []
+
+    class CountingService(FakeService):
+        async def batch_meter_usage(self, request: BatchMeterUsageRequest) -> BatchMeterUsageResult:
+            read.append(sum(threading.current_thread() in zone.threads for zone in zones))
+            return await super().batch_meter_usage(request)
+
+    await submit_batch(CountingService(), replace(MANY, usage_records=records), clock=FakeClock())
+    # The first record of the next part has shown that a part is full.
+    assert [26, 51, 60] == read
+    assert all(2 == len(zone.threads) for zone in zones)
 
 
 async def test_parts_begin_apart() -> None:
