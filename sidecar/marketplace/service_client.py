@@ -1,22 +1,27 @@
 """What the clients of AWS's services share: opening, closing, and one attempt on a worker thread.
 
-It refuses to know an operation, and to retry (see `retrying`). The SDK is imported when a client opens, and the SDK's
-client of the service is made by the first call. Cancelling an await does not recall a request that a thread has begun
-to send: AWS may have taken it, so only the same request may follow. A request that has not begun is not sent any more,
-and the cancellation shows that (see `passage`). Closing the client cancels no task: see `ClientClosed`.
+It refuses to know an operation, and to repeat anything but a later page of a list (see `retrying`). The SDK is imported
+when a client opens, and the SDK's client of the service is made by the first call. Cancelling an await does not recall
+a request that a thread has begun to send: AWS may have taken it, so only the same request may follow. A request that
+has not begun is not sent any more, and the cancellation shows that (see `passage`). Closing the client cancels no task:
+see `ClientClosed`.
 """
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
+from sidecar.domain.ports import Clock
 from sidecar.marketplace import long_lists, wire
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.errors import ClientClosed, InvalidRequest, RequestFault, UnknownAnswer
 from sidecar.marketplace.passage import Passage, following, mark_unsent
+from sidecar.marketplace.retrying import SYSTEM_CLOCK, call
 from sidecar.marketplace.service import Service
 from sidecar.marketplace.service_clock import ServiceClock
 
@@ -29,6 +34,8 @@ Asked = TypeVar("Asked")
 
 CALL_THREADS = "marketplace"
 """How the names of the threads begin on which calls wait for their answers."""
+REPEAT_PAGE_FOR: Final = timedelta(seconds=30)
+"""How long a page of a list is repeated, except the first one."""
 _NOT_OPEN = "the marketplace client is not open"
 _CLOSED = "the client was closed before the request was sent"
 
@@ -39,14 +46,18 @@ class ServiceClient:
     Args:
         endpoint: Where calls go.
         service_clock: Compares our time with the service's, for one or several clients; None compares nothing.
+        clock: What the repeats of a list's page wait by.
     """
 
     service: ClassVar[Service]
     """The service that a subclass calls."""
 
-    def __init__(self, endpoint: Endpoint, service_clock: ServiceClock | None = None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, service_clock: ServiceClock | None = None, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self.endpoint = endpoint
         self.service_clock = service_clock
+        self._clock = clock
         self._running: tuple[ThreadPoolExecutor, Connection] | None = None
         self._closed = False
         self._changing = asyncio.Lock()
@@ -130,14 +141,19 @@ class ServiceClient:
     ) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the answer of each page of a list; an empty page may have a next one.
 
+        The first page is one attempt. A later one is repeated while its error may pass: if each throttled page began
+        the list anew, a long list would never end.
+
         Raises:
             UnknownAnswer: After `most` pages there is another one.
         """
         if faults:
             raise InvalidRequest(faults)
         page = wire.members(request)
-        for _ in range(most):
-            answer = await self._send_members(operation, page)
+        send = partial(self._send_members, operation, page)
+        for number in range(most):
+            until = self._clock.now() + REPEAT_PAGE_FOR
+            answer = await (call(send, deadline=until, clock=self._clock) if number else send())
             yield answer
             following = answer.get("NextToken")
             if not following:

@@ -1,6 +1,6 @@
 """The one operation of the AWS Marketplace Entitlement Service, for asyncio.
 
-Each page is one attempt: it is sent once from a worker thread, and is a typed answer or a typed error.
+A call is one attempt, sent from a worker thread; it is a typed answer or a typed error. Only a later page is repeated.
 """
 
 from typing import Final, Protocol

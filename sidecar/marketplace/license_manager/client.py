@@ -1,7 +1,8 @@
 """The six operations of AWS License Manager that a licensed product needs, for asyncio.
 
 Each call is one attempt: it validates, sends once from a worker thread, and returns a typed answer or raises a typed
-error. It refuses to follow a redirect: the error names the Region, and the caller decides (see `RedirectException`).
+error. Only later pages of a list are repeated. It refuses to follow a redirect: the error names the Region, and the
+caller decides (see `RedirectException`).
 """
 
 from typing import Final, Protocol

@@ -46,7 +46,7 @@ USERS: dict[str, Any] = {
 @pytest.fixture
 async def service(peer: "Peer") -> AsyncIterator[EntitlementServiceClient]:
     """A client of the peer."""
-    async with EntitlementServiceClient(Endpoint.emulated(peer.url, {})) as client:
+    async with EntitlementServiceClient(Endpoint.emulated(peer.url, {}), clock=FakeClock()) as client:
         yield client
 
 
@@ -134,6 +134,18 @@ async def test_one_layer_retries(peer: "Peer", service: EntitlementServiceClient
         await call(lambda: service.get_entitlements(REQUEST), clock=FakeClock(), back_off=HALF)
     assert Taken.UNKNOWN is caught.value.taken
     assert 3 == len(peer.requests)
+
+
+async def test_failed_page_is_asked_again(peer: "Peer", service: EntitlementServiceClient) -> None:
+    """A page after the first is repeated while its error may pass: a throttled list does not begin anew."""
+    peer.answers = [
+        peer.says({"Entitlements": [USERS], "NextToken": "page-1"}),
+        peer.fails("ThrottlingException"),
+        peer.drops,
+        peer.says({"Entitlements": [USERS]}),
+    ]
+    assert 2 == len((await service.get_entitlements(REQUEST)).entitlements)
+    assert [None, *["page-1"] * 3] == [json.loads(body).get("NextToken") for body in peer.bodies]
 
 
 async def test_faulty_request_is_not_sent(peer: "Peer", service: EntitlementServiceClient) -> None:

@@ -247,10 +247,26 @@ async def test_list_reads_all_pages(peer: "Peer", manager: LicenseManagerClient)
 
 
 async def test_one_lost_page_loses_the_list(peer: "Peer", manager: LicenseManagerClient) -> None:
-    """A part of the list is never taken for the list."""
+    """A part of the list is never taken for the list, also when a page fails for as long as it is repeated."""
     peer.answers = [peer.says({"Licenses": [], "NextToken": "second"}), peer.drops]
     with pytest.raises(NoAnswer):
         await manager.list_received_licenses(ListReceivedLicensesRequest())
+    assert {"second"} == {members.get("NextToken") for _, members in sent(peer)[1:]}
+
+
+async def test_throttled_page_is_asked_again(peer: "Peer", manager: LicenseManagerClient) -> None:
+    """A throttled page does not begin the list anew; the first page is one attempt."""
+    peer.answers = [
+        peer.says({"Licenses": [LICENSE], "NextToken": "second"}),
+        peer.fails("RateLimitExceededException"),
+        peer.says({"Licenses": []}),
+    ]
+    assert 1 == len((await manager.list_received_licenses(ListReceivedLicensesRequest())).licenses)
+    assert [None, "second", "second"] == [members.get("NextToken") for _, members in sent(peer)]
+    peer.answers = [peer.fails("RateLimitExceededException")]
+    with pytest.raises(RateLimitExceededException):
+        await manager.list_received_licenses(ListReceivedLicensesRequest())
+    assert 4 == len(peer.requests)
 
 
 async def test_endless_pages_end(peer: "Peer", manager: LicenseManagerClient) -> None:
