@@ -79,7 +79,7 @@ def resolve_customer_result(answer: Members) -> ResolveCustomerResult:
     """Read the answer of ResolveCustomer; raises UnknownAnswer if it lacks the product, or any customer to bill."""
     _require(answer, "ProductCode")
     result = read_structure(ResolveCustomerResult, answer)
-    if result.customer_identifier is None and result.customer_aws_account_id is None:
+    if not (result.customer_identifier or result.customer_aws_account_id):
         raise UnknownAnswer("the answer names no customer", request_id=request_id(answer))
     return result
 

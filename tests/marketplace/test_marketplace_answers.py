@@ -94,7 +94,16 @@ async def test_garbled_batch_is_none(peer: "Peer", client: MarketplaceMeteringCl
         await client.batch_meter_usage(BatchMeterUsageRequest(usage_records=(RECORD,), product_code="code"))
 
 
-@pytest.mark.parametrize("body", [*HOLLOW, '{"ProductCode": "code"}', '{"CustomerIdentifier": "buyer"}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *HOLLOW,
+        '{"ProductCode": "code"}',
+        '{"CustomerIdentifier": "buyer"}',
+        '{"ProductCode": "code", "CustomerIdentifier": "", "CustomerAWSAccountId": ""}',
+        '{"ProductCode": "code", "CustomerIdentifier": ""}',
+    ],
+)
 async def test_anonymous_customer_is_none(peer: "Peer", client: MarketplaceMeteringClient, body: str) -> None:
     """An answer that names no product or no buyer resolves none."""
     peer.answers = [peer.says(body)]
