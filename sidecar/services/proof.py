@@ -150,7 +150,8 @@ class Prover:
         return verify(signature, self.signatures, self.public_key_version, asked, issued)
 
     def _evidence(self, made_at: datetime, nonce: str, signature: str) -> Evidence:
-        return Evidence(self.pod, self.product_code, self.public_key_version, made_at, nonce, signature)
+        terms = self.pod, self.product_code, self.public_key_version
+        return Evidence(*terms, made_at, nonce, signature, follows_records=True)
 
     def _note_rotation(self, due: datetime | None) -> None:
         if due is None or due == self.rotation_due:

@@ -126,8 +126,10 @@ class Registrar:
         self._registration = _begin(settings, clock.now())
         self._memory = RegistrationMemory(settings, self._prover, self._probe)
         self._recalled = self._unread = False
+        self._recorded = False
+        """Whether AWS has taken a record in this process: after whatever an earlier one has left."""
         self._kept: Evidence | None = None
-        """What the ledger has, or what was recalled from it."""
+        """What the ledger has."""
         self._judged: tuple[Registration, Entitlement] | None = None
         self.entitled_once = False
         """Whether the pod has been entitled in this process's life."""
@@ -206,6 +208,7 @@ class Registrar:
             return
         now = self._clock.now()
         registration = self._registration
+        self._recorded = self._recorded or accepted
         if not accepted:
             meaning = interpret(CustomerNotEntitledException())
             await self._move(registration.suspended(meaning.reason, meaning.detail, now))
@@ -287,15 +290,13 @@ class Registrar:
 
     async def _held_at(self) -> datetime | None:
         """Return when AWS last took a record of this pod, unless it has refused the pod since."""
+        evidence = self._registration.evidence
+        if evidence is not None and evidence.refused_at is not None:
+            return None
         try:
-            accepted_at = await self._store.last_accepted_at()
+            return await self._store.last_accepted_at()
         except LedgerUnavailable:
             return None  # the ledger logs it
-        evidence = self._registration.evidence
-        refused_at = None if evidence is None else evidence.refused_at
-        if accepted_at is None or (refused_at is not None and accepted_at <= refused_at):
-            return None
-        return accepted_at
 
     async def _refuse(self, reason: Reason, detail: str, cure: str = "") -> None:
         await self._move(self._registration.refused(reason, detail, self._clock.now(), cure))
@@ -327,9 +328,10 @@ class Registrar:
                 self._log.error("registration.evidence_not_read", detail=str(error))
             self._unread = True
             return
-        self._recalled = True
+        self._recalled, self._kept = True, evidence
+        if self._recorded and evidence is not None:
+            evidence = evidence.recorded()
         recalled = self._memory.recall(self._registration, evidence, accepted_at, self._clock.now())
-        self._kept = recalled.evidence if recalled.standing is Standing.ASKING else evidence
         await self._move(recalled)
 
     async def _pause(self, until: datetime | None) -> None:

@@ -36,8 +36,8 @@ class RegistrationMemory:
             evidence = self._prover.metered(accepted_at)
         if evidence is None:
             return registration
-        if _has_ended(evidence.suspended_at, accepted_at, now):
-            evidence = replace(evidence, suspended_at=None)
+        if not evidence.follows_records:
+            evidence = _follow_records(evidence, accepted_at, now)
         if registration.standing is not Standing.ASKING:
             return registration.recalled_late(evidence)
         if self._probe is not None:
@@ -67,15 +67,21 @@ class RegistrationMemory:
         if self._settings.check is not EntitlementCheck.METER:
             return self._prover.proved_at(evidence)
         # A dry run proves no subscription; what AWS accepted before it refused the pod proves nothing any more.
-        if accepted_at is None or (evidence.refused_at is not None and accepted_at <= evidence.refused_at):
-            return None
-        return accepted_at
+        return accepted_at if evidence.refused_at is None else None
 
 
-def _has_ended(suspended_at: datetime | None, accepted_at: datetime | None, now: datetime) -> bool:
-    """Return whether AWS has taken a record since; the process that saw it may have been unable to store that.
+def _follow_records(evidence: Evidence, accepted_at: datetime | None, now: datetime) -> Evidence:
+    """Return evidence of an older version without what AWS has lifted since: only its times give the order.
 
-    A record from the future shows a wrong clock. A suspension of this process is never judged by this: it knows the
-    order of AWS's answers without a clock.
+    A proof from the future shows a wrong clock and lifts nothing.
     """
-    return suspended_at is not None and accepted_at is not None and suspended_at < accepted_at <= now
+
+    def still(at: datetime | None, *proofs: datetime | None) -> datetime | None:
+        return None if at is not None and any(proof and at < proof <= now for proof in proofs) else at
+
+    return replace(
+        evidence,
+        suspended_at=still(evidence.suspended_at, accepted_at),
+        refused_at=still(evidence.refused_at, accepted_at, evidence.licensed_at),
+        follows_records=True,
+    )

@@ -24,6 +24,19 @@ def last_accepted_at(connection: sqlite3.Connection, pod: str, product_code: str
     return None if row["at"] is None else from_micros(row["at"])
 
 
+def note_record(store: Store, seq: int) -> None:
+    """End the suspension and the refusal that are kept of a pod and product: AWS has shown that it holds a record.
+
+    One step inside the transaction that settles the record `seq`, so that the ledger has the order of AWS's answers.
+    """
+    kept = read_evidence(store.connection)
+    if kept is None or kept.recorded() == kept:
+        return
+    row = store.one("SELECT uid, product_code FROM named_record WHERE seq = ?", seq)
+    if (row["uid"], row["product_code"]) == (kept.pod, kept.product_code):
+        write_evidence(store, kept.recorded())
+
+
 def write_evidence(store: Store, evidence: Evidence) -> None:
     """Keep `evidence` in place of what was there."""
     write_kept(store, "evidence", evidence)

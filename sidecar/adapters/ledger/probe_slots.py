@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from datetime import datetime
 
+from sidecar.adapters.ledger.evidence import note_record
 from sidecar.adapters.ledger.store import Move, Store
 from sidecar.adapters.ledger.submitting import (
     insert_record,
@@ -18,7 +19,7 @@ from sidecar.adapters.ledger.submitting import (
 )
 from sidecar.domain.metering.hours import Hour, from_micros, to_micros
 from sidecar.domain.metering.probes import PROBE_MARK, Drop, ProbeFate, closed_at, hours_to_probe, repeats, retire
-from sidecar.domain.metering.records import Answer, CarryCause, Record, UnbilledReason
+from sidecar.domain.metering.records import Answer, CarryCause, MarkUnbilled, Record, UnbilledReason
 from sidecar.domain.metering.sealing import Seal
 from sidecar.domain.policy import ProbeHour, QuantityKind
 
@@ -78,6 +79,8 @@ def record_probe_outcome(store: Store, record: Record, fate: ProbeFate, answer: 
         store.connection.execute("DELETE FROM record WHERE seq = ? AND status = 'sealed'", (record.seq,))
     else:
         record_outcome(store, record, fate, answer, now)
+        if isinstance(fate, MarkUnbilled) and fate.reason.startswith(UnbilledReason.DUPLICATE):
+            note_record(store, record.seq)
 
 
 def retire_probe(store: Store, row: sqlite3.Row, words: str, now: int) -> None:

@@ -6,6 +6,7 @@ Every function is one step inside a transaction of the caller's; what it decides
 import sqlite3
 from collections.abc import Callable, Iterator
 
+from sidecar.adapters.ledger.evidence import note_record
 from sidecar.adapters.ledger.store import Move, Store, read_bucket, read_many_tags
 from sidecar.adapters.ledger.totals import quantity_of
 from sidecar.domain.metering.events import Tags
@@ -354,6 +355,7 @@ def record_outcome(store: Store, record: Record, fate: Fate, answer: Answer, now
                 (answer.words, answer.metering_record_id, answer.request_id, now, record.seq),
             )
             store.add_to(dimension, "submitted", record.quantity)
+            note_record(store, record.seq)
         case MarkUnbilled(reason=reason):
             store.connection.execute(
                 "UPDATE record SET status = 'unbilled', reason = ?, answer = ?, settled_at = ? WHERE seq = ?",

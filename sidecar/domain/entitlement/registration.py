@@ -90,7 +90,7 @@ class Registration:
         match self.standing:
             case Standing.GRANTED if self.evidence is not None:
                 suspended_at = self.suspended_at or evidence.suspended_at
-                refused_at = None if self.evidence.signature else evidence.refused_at
+                refused_at = None if _is_proof(self.evidence) else evidence.refused_at
                 return replace(self, evidence=replace(self.evidence, suspended_at=suspended_at, refused_at=refused_at))
             case Standing.REFUSED if self.evidence is None:
                 return replace(self, evidence=_voided(evidence, self.since))
@@ -157,15 +157,20 @@ class Registration:
 
     def restored(self, now: datetime) -> Self:
         """MeterUsage took a record."""
-        if self.evidence is None or self.suspended_at is None:
+        if self.evidence is None or self.evidence.recorded() == self.evidence:
             return self
-        since = now if self.standing is Standing.GRANTED else self.since
-        return replace(self, since=since, evidence=replace(self.evidence, suspended_at=None))
+        ends = self.suspended_at is not None and self.standing is Standing.GRANTED
+        return replace(self, since=now if ends else self.since, evidence=self.evidence.recorded())
 
     def _succeed(self, evidence: Evidence) -> Evidence:
-        """Return `evidence` with what only an accepted record lifts; AWS's signature outdates a refusal."""
-        refused_at = None if evidence.signature or self.evidence is None else self.evidence.refused_at
+        """Return `evidence` with what only an accepted record lifts; a proof outdates a refusal."""
+        refused_at = None if _is_proof(evidence) or self.evidence is None else self.evidence.refused_at
         return replace(evidence, suspended_at=self.suspended_at, refused_at=refused_at)
+
+
+def _is_proof(evidence: Evidence) -> bool:
+    """Return whether AWS's signature or a license proves the subscription; of a record `restored` knows."""
+    return bool(evidence.signature) or evidence.licensed_at is not None
 
 
 def _voided(evidence: Evidence, now: datetime) -> Evidence:

@@ -3,9 +3,10 @@
 Views and values only. What leads from one state to another is `sidecar.domain.entitlement.registration`'s.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Self
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far AWS's clock, or this machine's own of another day, may be from this machine's clock."""
@@ -76,9 +77,18 @@ class Evidence:
     suspended_at: datetime | None = None
     """Since when AWS refuses the pod's usage; a later RegisterUsage of the same pod does not lift it."""
     refused_at: datetime | None = None
-    """When AWS last refused the pod outright; records that AWS accepted before that are no proof."""
+    """When AWS last refused the pod outright; None once it has proved the subscription since."""
     licensed_at: datetime | None = None
     """When a license last proved the subscription, with `probe: license`; None where none has."""
+    follows_records: bool = False
+    """The ledger ends `suspended_at` and `refused_at` with each record that AWS takes; in older versions it does not.
+
+    So no two readings of a clock are compared: the clock may be set between them.
+    """
+
+    def recorded(self) -> Self:
+        """Return the proof after AWS took a record of the pod."""
+        return replace(self, suspended_at=None, refused_at=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

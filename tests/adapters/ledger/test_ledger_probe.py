@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from sidecar.adapters.ledger import auditing, queries
-from sidecar.adapters.ledger.evidence import last_accepted_at
+from sidecar.adapters.ledger.evidence import last_accepted_at, read_evidence, write_evidence
 from sidecar.adapters.ledger.probe_slots import last_held_at
 from sidecar.adapters.ledger.resolving import NotResolvable, resolve
 from sidecar.domain.audit.decisions import Action, Resolution
+from sidecar.domain.entitlement.states import Evidence
 from sidecar.domain.metering.hours import hour_of, previous_hour, start_of
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.records import Record, UnbilledReason
@@ -135,6 +136,21 @@ def test_late_usage_of_previous_hour_is_carried(books: Books) -> None:
 
     assert {("requests", 10, ()): "4"} == books.buckets()
     assert {"accepted": "5", "open": "4", "unbilled": "1"} == books.shown()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ends"),
+    [(Outcome.ACCEPTED, True), (Outcome.DUPLICATE, True), (Outcome.NOT_ENTITLED, False), (Outcome.CONFLICT, False)],
+)
+def test_probe_ends_a_suspension(books: Books, outcome: Outcome, *, ends: bool) -> None:
+    """An answer to a probe ends a suspension that is kept if it shows that AWS holds a record of the pod."""
+    proof = Evidence("pod-1", RULES.product_code, 1, NOW, "", "")
+    closed = replace(proof, suspended_at=NOW + HOUR, refused_at=NOW + HOUR)
+    with books.store.transaction():
+        write_evidence(books.store, closed)
+    books.answer_probe(frozen(books), outcome)
+
+    assert (proof if ends else closed) == read_evidence(books.store.connection)
 
 
 def test_dropped_probe_frees_slot(books: Books) -> None:

@@ -1,6 +1,7 @@
 """What readers see: buckets, records page by page, how far the submissions have come."""
 
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -160,12 +161,35 @@ def test_evidence_round_trip(books: Books, suspended_at: datetime | None) -> Non
         EVIDENCE.signature,
         suspended_at,
         suspended_at,
+        suspended_at,
+        follows_records=suspended_at is not None,
     )
     for evidence in (EVIDENCE, kept):
         with books.store.transaction():
             write_evidence(books.store, evidence)
     books.restart("pod-2")
     assert kept == read_evidence(books.store.connection)
+
+
+@pytest.mark.parametrize(
+    ("kept", "ends"),
+    [(EVIDENCE, True), (replace(EVIDENCE, pod="pod-2"), False), (replace(EVIDENCE, product_code="another"), False)],
+)
+def test_record_ends_a_suspension(books: Books, kept: Evidence, *, ends: bool) -> None:
+    """A record that AWS takes ends a suspension and a refusal of its pod and product, though they lie ahead of it."""
+    books.take(event("1"), event("1", at=NOW - HOUR))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    closed = replace(kept, suspended_at=NOW + 3 * HOUR, refused_at=NOW + 3 * HOUR)
+    with books.store.transaction():
+        write_evidence(books.store, closed)
+    first, second = books.waiting()
+    found = []
+    for record, outcome in ((first, Outcome.NOT_ENTITLED), (first, Outcome.DUPLICATE), (second, Outcome.ACCEPTED)):
+        books.submit(record, outcome)
+        found.append(read_evidence(books.store.connection))
+
+    assert [closed, closed, kept if ends else closed] == found
 
 
 def test_last_accepted_is_of_the_pod(books: Books) -> None:

@@ -343,11 +343,18 @@ def test_registered_again_keeps_no_suspension_of_its_own() -> None:
     assert again.suspended_at is None
 
 
-@pytest.mark.parametrize(("signature", "kept"), [("", START), ("the signature", None)])
-def test_refusal_that_is_recalled_late(signature: str, kept: datetime | None) -> None:
-    """AWS's signature outdates a refusal that the ledger has; an unsigned proof does not."""
-    granted = begin().granted(Reason.METERED, "", replace(evidence(), signature=signature), START)
+@pytest.mark.parametrize(
+    ("proof", "kept"),
+    [
+        (replace(evidence(), signature=""), START),
+        (replace(evidence(), signature="the signature"), None),
+        (replace(evidence(), signature="", licensed_at=START), None),
+    ],
+)
+def test_refusal_before_a_proof(proof: Evidence, kept: datetime | None) -> None:
+    """AWS's signature and a license outdate a refusal, also one that is recalled late; what proves nothing does not."""
+    granted = begin().granted(Reason.METERED, "", proof, START)
     later = granted.recalled_late(replace(evidence(), refused_at=START))
+    again = registered().refused(Reason.NO_LICENSE, "", START).granted(Reason.METERED, "", proof, START)
 
-    assert later.evidence is not None
-    assert (kept, signature) == (later.evidence.refused_at, later.evidence.signature)
+    assert [replace(proof, refused_at=kept)] * 2 == [later.evidence, again.evidence]

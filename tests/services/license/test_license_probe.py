@@ -342,6 +342,39 @@ async def test_memory_ends_with_a_refusal(clock: "ManualClock", world: World, po
     assert State.PENDING is pod.state()
 
 
+async def test_refusal_after_a_proof_from_the_future(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """A proof that was made while the clock was ahead counts as none after a refusal, also once its time has come."""
+    clock.step(HOUR)
+    world.grant(GOOD)
+    await pod.start()
+    clock.step(-HOUR)
+    world.remove(ARN)
+    await pod.start()
+    assert (State.DENIED, Reason.NO_LICENSE) == pod.gate()
+    await pod.kill()
+    await clock.advance(2 * HOUR)
+    world.down = {HOME, REGION}
+    await pod.start()
+    assert State.PENDING is pod.state()
+
+
+async def test_proof_after_a_refusal_from_the_future(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """A proof counts after a refusal that was made before it while the clock was ahead."""
+    world.grant(GOOD)
+    await pod.start()
+    await pod.kill()
+    clock.step(13 * HOUR)
+    world.remove(ARN)
+    await pod.start()
+    assert (State.DENIED, Reason.NO_LICENSE) == pod.gate()
+    clock.step(-13 * HOUR)
+    world.grant(GOOD)
+    await pod.start()
+    world.down = {HOME, REGION}
+    await pod.start()
+    assert (State.ENTITLED, EntitlementSource.REMEMBERED) == (pod.state(), pod.registrar.entitlement().source)
+
+
 @pytest.mark.parametrize("late", [False, True])
 async def test_refusal_voids_records_without_evidence(
     clock: "ManualClock", world: World, pod: Pod, *, late: bool
@@ -369,6 +402,21 @@ async def test_only_a_record_lifts_a_suspension(clock: "ManualClock", world: Wor
     assert State.SUSPENDED is pod.state()
     await pod.registrar.on_submission(accepted=True)
     assert (State.ENTITLED, Reason.METERED) == pod.gate()
+
+
+async def test_refusal_forgets_no_suspension(clock: "ManualClock", world: World, pod: Pod) -> None:
+    """A pod that is suspended, and refused after that, stays suspended by a later license, also after a restart."""
+    world.grant(GOOD)
+    await pod.start()
+    await pod.registrar.on_submission(accepted=False)
+    world.remove(ARN)
+    await pod.start()
+    await clock.advance(13 * HOUR)
+    assert State.DENIED is pod.state()
+    world.grant(GOOD)
+    await pod.start()
+    await clock.advance(MINUTE)
+    assert State.SUSPENDED is pod.state()
 
 
 async def test_license_proof_counts_for_no_other_probe(world: World, pod: Pod) -> None:

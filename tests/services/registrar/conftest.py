@@ -118,6 +118,11 @@ class Shelf:
         """Return when a record was last accepted."""
         return self.accepted_at
 
+    def accept(self, at: datetime) -> None:
+        """Note that AWS took a record, as the ledger does."""
+        self.accepted_at = at
+        self.kept = None if self.kept is None else self.kept.recorded()
+
     async def save_evidence(self, evidence: Evidence) -> None:
         """Keep it."""
         await asyncio.sleep(0)

@@ -48,7 +48,7 @@ async def test_registers_at_once(scene: "Scene") -> None:
     assert (State.ENTITLED, "registered", EntitlementSource.LIVE) == (after.state, after.reason, after.source)
     assert after.nonce == scene.marketplace.registrations[0].nonce
     assert scene.shelf.kept == Evidence(
-        "pod-1", "0abc123example", 1, scene.clock.now(), after.nonce or "", after.signature or ""
+        "pod-1", "0abc123example", 1, scene.clock.now(), after.nonce or "", after.signature or "", follows_records=True
     )
     assert ["registration.entitled"] == scene.events()
 

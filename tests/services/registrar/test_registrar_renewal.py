@@ -195,14 +195,31 @@ async def test_refusal_voids_accepted_record(scene: "Scene") -> None:
     """With check: meter a refusal voids what AWS accepted before it, and a later record counts again."""
     registrar = await scene.start(METER)
     await registrar.on_submission(accepted=True)
-    scene.shelf.accepted_at = scene.clock.now()
+    scene.shelf.accept(scene.clock.now())
     scene.marketplace.says(CustomerNotEntitledException())
     await scene.clock.advance(HOUR)
     await scene.start(METER)
     scene.marketplace.says(NoAnswer())
     voided = (await scene.start(METER)).entitlement()
-    scene.shelf.accepted_at = scene.clock.now() + timedelta(seconds=1)
-    await scene.clock.advance(timedelta(minutes=1))
+    scene.shelf.accept(scene.clock.now())
     again = (await scene.start(METER)).entitlement()
 
     assert (State.PENDING, State.ENTITLED) == (voided.state, again.state)
+
+
+@pytest.mark.parametrize(("after", "state"), [(timedelta(seconds=1), State.ENTITLED), (HOUR, State.PENDING)])
+async def test_refusal_of_an_older_version(scene: "Scene", after: timedelta, state: State) -> None:
+    """Only times tell there whether AWS has taken a record since; one from the future proves nothing, also later."""
+    registrar = await scene.start(METER)
+    await registrar.on_submission(accepted=True)
+    assert scene.shelf.kept is not None
+    scene.shelf.kept = replace(scene.shelf.kept, refused_at=scene.clock.now(), follows_records=False)
+    scene.shelf.accepted_at = scene.clock.now() + after
+    scene.marketplace.says(NoAnswer())
+    await scene.clock.advance(timedelta(minutes=1))
+    found = []
+    for _ in range(2):
+        found.append((await scene.start(METER)).entitlement().state)
+        await scene.clock.advance(HOUR)
+
+    assert [state] * 2 == found
