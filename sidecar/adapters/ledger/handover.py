@@ -89,7 +89,8 @@ def take_over(store: Store, rules: MeteringRules, now: int) -> int:
 def _note_due(store: Store, dimension: str, at: datetime, now: datetime) -> None:
     """Keep that a record of a dimension was due at `at`: its pod knew that, but wrote it down only with an answer."""
     course = read_courses(store.connection).get(dimension, Course())
-    if course.last_success_at is None or course.last_success_at < at:
+    # A success that lies in the future comes from a clock that has since gone back: see `Course.due`.
+    if course.last_success_at is None or not at <= course.last_success_at <= now:
         write_course(store, dimension, course.due(at, now))
 
 

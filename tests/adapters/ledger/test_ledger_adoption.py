@@ -1,11 +1,11 @@
 """A ledger that another pod left behind: what it never sent continues, what it may have sent is in doubt."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger.courses import read_courses
+from sidecar.adapters.ledger.courses import read_courses, write_course
 from sidecar.domain.metering.failing import Course
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.rules import MeteringRules
@@ -67,8 +67,14 @@ def test_doubt_names_the_pod(books: Books) -> None:
     assert {"accepted": "7", "submitted": "2", "unbilled": "5"} == books.shown()
 
 
-def test_due_time_outlives_pod(books: Books) -> None:
-    """A pod that dies before an answer leaves behind since when its record was due, so failing counts from it."""
+@pytest.mark.parametrize("success_at", [None, NOW, NOW + 24 * HOUR])
+def test_due_time_outlives_pod(books: Books, success_at: datetime | None) -> None:
+    """A pod that dies before an answer leaves behind since when its record was due, so failing counts from it.
+
+    A success of a clock ahead counts for nothing.
+    """
+    with books.store.transaction():
+        write_course(books.store, "requests", Course(last_success_at=success_at))
     books.take(event("5"))
     books.pass_time(HOUR)
     books.seal_ended()
@@ -77,7 +83,7 @@ def test_due_time_outlives_pod(books: Books) -> None:
     assert books.begin(record) is not None
     books.pass_time(3 * HOUR)
     books.restart("pod-2")
-    assert {"requests": Course(due_since=attempted_at)} == read_courses(books.store.connection)
+    assert {"requests": Course(success_at, due_since=attempted_at)} == read_courses(books.store.connection)
 
 
 def test_slots_are_per_pod(books: Books) -> None:
