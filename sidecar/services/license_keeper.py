@@ -174,9 +174,14 @@ class LicenseKeeper:
         self._ending = True
         try:
             async with asyncio.timeout(RETURN_WITHIN.total_seconds()):
-                await self.checkouts.return_all()
+                if not self._recalled:
+                    await self._recall()  # the end came during the start: an earlier process of the pod may hold seats
+                if self._recalled:
+                    await self.checkouts.return_all()
+                    return
         except (TimeoutError, LedgerUnavailable):
-            self._log.warning("license.seats_not_returned", cure="AWS returns them by itself within 60 minutes.")
+            pass
+        self._log.warning("license.seats_not_returned", cure="AWS returns them by itself within 60 minutes.")
 
     async def _turn(self) -> datetime:
         """Do what is due now and return when to look again."""

@@ -78,6 +78,20 @@ async def test_orderly_end_returns_the_seat(world: World, make_pod: MakePod) -> 
     assert (0, [CheckoutState.RETURNED]) == (world.held("seats"), states(pod))
 
 
+async def test_end_during_the_start_returns_the_seat(world: World, make_pod: MakePod) -> None:
+    """A pod that ends before its new process has read the ledger returns the seat that the earlier one took."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    await pod.kill()
+    pod.make()
+    pod.store.failing = True
+    await pod.stop()
+    assert (1, ["license.seats_not_returned"]) == (world.held("seats"), pod.events[-1:])
+    pod.store.failing = False
+    await pod.stop()
+    assert (0, [CheckoutState.RETURNED]) == (world.held("seats"), states(pod))
+
+
 async def test_successor_on_the_ledger_keeps_the_seat(world: World, make_pod: MakePod) -> None:
     """A new pod on the ledger of a lost one extends that one's seat."""
     world.grant(GOOD)
