@@ -5,7 +5,9 @@ Seats of a contract price return together with the open hour, if the pod termina
 The drain rests on two deadlines, both counted from its start: a slow answer of the cluster extends neither.
 
     whole     shutdown.timeout; shorter once the cluster has reported a shorter rest of the grace period
-    first     the whole less OPEN_HOUR_RESERVE; ended hours may use it up, never the reserve
+    first     the whole less OPEN_HOUR_RESERVE; the last sample and ended hours may use it up, never the reserve
+
+The last sample has LAST_SAMPLE from the start also where the first deadline is earlier: it is usage of the open hour.
 
 The open hour shares the reserve with late usage, which the submitter sends before it for a few seconds at most.
 
@@ -13,7 +15,8 @@ Whatever a deadline cuts off is in the ledger, and the next start on it submits 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -27,6 +30,8 @@ QUIET_PERIOD = timedelta(seconds=2)
 """How long no usage must have come before the intake closes: the app may still be finishing its own requests."""
 OPEN_HOUR_RESERVE = timedelta(seconds=10)
 """The part of the time that ended hours may not use up."""
+LAST_SAMPLE = timedelta(seconds=5)
+"""What the last sample may take of the reserve: an app that shuts down may accept the question and never answer."""
 
 log = structlog.get_logger()
 
@@ -89,8 +94,7 @@ class Drain:
         try:
             # The whole. It holds without an answer as well: nothing here waits longer for the cluster.
             async with asyncio.timeout_at(began_at + self.timeout.total_seconds()) as whole:
-                # Measured time ends with the signal: the containers of the app have ended, or end now.
-                await self._finish_sources()
+                await self._take_last_sample(began_at, end_at)
                 await self._submit_ended_hours(began_at, end_at)
                 # From here on no usage may come, or the open hour would be sealed without it.
                 await self.stop_api()
@@ -133,21 +137,40 @@ class Drain:
         if self.seats is not None:
             await self.seats.drain(ending=ending)
 
+    async def _take_last_sample(self, began_at: float, end_at: Callable[[], Awaitable[float]]) -> None:
+        """Finish the sources: measured time ends with the signal, for the app's containers have ended, or end now."""
+        try:
+            async with self._before_reserve(began_at, end_at, least=LAST_SAMPLE):
+                await self._finish_sources()
+        except TimeoutError:
+            log.warning("shutdown.last_sample_missed", cure="What the app counted after its last page may be missing.")
+
     async def _submit_ended_hours(self, began_at: float, end_at: Callable[[], Awaitable[float]]) -> None:
         """Submit the ended hours and wait until the app is quiet, at most until the first deadline."""
-        reserve = OPEN_HOUR_RESERVE.total_seconds()
         try:
-            # The first deadline, by the configuration alone; `_shorten` moves it once the cluster has answered.
-            async with asyncio.timeout_at(began_at + self.timeout.total_seconds() - reserve) as first:
-                shortening = asyncio.create_task(_shorten(first, reserve, end_at))
-                try:
-                    await self.submitter.drain(ending=False)
-                    await self._wait_for_quiet()
-                finally:
-                    # A deadline that is over cannot be moved any more.
-                    shortening.cancel()
+            async with self._before_reserve(began_at, end_at):
+                await self.submitter.drain(ending=False)
+                await self._wait_for_quiet()
         except TimeoutError:
             log.warning("shutdown.ended_hours_wait")
+
+    @asynccontextmanager
+    async def _before_reserve(
+        self, began_at: float, end_at: Callable[[], Awaitable[float]], least: timedelta = timedelta()
+    ) -> AsyncIterator[None]:
+        """End a block by TimeoutError at the first deadline, but not before `least` has passed of the drain."""
+
+        def deadline(end: float) -> float:
+            return max(end - OPEN_HOUR_RESERVE.total_seconds(), began_at + least.total_seconds())
+
+        # By the configuration alone; `_shorten` moves it once the cluster has answered.
+        async with asyncio.timeout_at(deadline(began_at + self.timeout.total_seconds())) as limit:
+            shortening = asyncio.create_task(_shorten(limit, deadline, end_at))
+            try:
+                yield
+            finally:
+                # A deadline that is over cannot be moved any more.
+                shortening.cancel()
 
     async def _wait_for_quiet(self) -> None:
         loop = asyncio.get_running_loop()
@@ -155,8 +178,10 @@ class Drain:
             await asyncio.sleep(left)
 
 
-async def _shorten(first: asyncio.Timeout, reserve: float, end_at: Callable[[], Awaitable[float]]) -> None:
-    """Move the first deadline to the reserve before the end, once the end is known. A past instant expires it."""
-    instant = await end_at() - reserve
-    if not first.expired():
-        first.reschedule(instant)
+async def _shorten(
+    limit: asyncio.Timeout, deadline: Callable[[float], float], end_at: Callable[[], Awaitable[float]]
+) -> None:
+    """Move a deadline to what the end leaves, once the end is known. A past instant expires it."""
+    instant = deadline(await end_at())
+    if not limit.expired():
+        limit.reschedule(instant)

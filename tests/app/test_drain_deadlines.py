@@ -39,6 +39,7 @@ class Process:
 
     answer_takes: float = 0.0
     end: PodEnd = field(default_factory=lambda: PodEnd(ending=True))
+    sample_takes: float = 0.0
     ended_hours_take: float = 0.0
     open_hour_takes: float = 0.0
     storing_takes: float = 0.0
@@ -73,8 +74,10 @@ class Process:
         self._closed.set()
 
     async def finish(self) -> None:
-        """Take the last sample of the sources."""
+        """Take the last sample of the sources, once."""
         self.note("measured")
+        takes, self.sample_takes = self.sample_takes, 0.0
+        await asyncio.sleep(takes)
 
     async def _store(self) -> None:
         await self._closed.wait()
@@ -145,6 +148,16 @@ def test_reserve_of_open_hour(busy: Process) -> None:
     busy.run()
     assert TIMEOUT.total_seconds() - RESERVE == busy.second_of("api stopped")
     assert ["shutdown.ended_hours_wait", "sidecar.stopped"] == busy.events
+
+
+@pytest.mark.parametrize(("left", "sample_ends", "over"), [(None, 15.0, 25.0), (20.0, 7.0, 17.0), (13.0, 5.0, 10.0)])
+def test_last_sample_leaves_the_open_hour_its_time(left: float | None, sample_ends: float, over: float) -> None:
+    """A page that does not come leaves the open hour its reserve, or half of it where there is no more."""
+    grace = None if left is None else timedelta(seconds=left)
+    process = Process(end=PodEnd(ending=True, left=grace), sample_takes=NEVER, open_hour_takes=NEVER)
+    process.run()
+    assert (sample_ends, over) == (process.second_of("open hour"), process.second_of("over"))
+    assert "shutdown.last_sample_missed" == process.events[0]
 
 
 def test_timeout_ends_all() -> None:
