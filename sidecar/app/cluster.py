@@ -58,6 +58,8 @@ class Cluster:
         """
         self._clock = SystemClock()
         self._faults = faults
+        self._answer: str | None = None
+        """The last one about the pod's end."""
         self._link = self._join(settings, environ, account, uid)
 
     def _join(
@@ -100,14 +102,15 @@ class Cluster:
         if self._link is not None:
             await self._link.reporter.run(read_situation, on_deletion)
 
-    async def ask_end(self) -> PodEnd:
-        """Ask whether the pod is terminating. Assume it is if the cluster cannot answer within a few seconds."""
+    async def ask_end(self) -> PodEnd | None:
+        """Ask whether the pod is terminating; None if the cluster does not answer within a few seconds."""
         if self._link is None:
             return PodEnd(ending=True)
-        answer = await self._link.reporter.ask_end()
-        end = PodEnd(ending=True) if answer is None else answer
-        words = "unknown" if answer is None else "yes" if answer.ending else "no"
-        log.info("shutdown.cluster_asked", pod_ends=words, grace_left=end.left)
+        end = await self._link.reporter.ask_end()
+        words = "unknown" if end is None else "yes" if end.ending else "no"
+        method = log.debug if words == self._answer else log.info
+        method("shutdown.cluster_asked", pod_ends=words, grace_left=None if end is None else end.left)
+        self._answer = words
         return end
 
     async def wait_for_app(self, drain: timedelta, begin: Callable[[], Awaitable[None]]) -> None:

@@ -2,34 +2,27 @@
 
 Seats of a contract price return together with the open hour, if the pod terminates.
 
-The drain rests on two deadlines, both counted from its start: a slow answer of the cluster extends neither.
-
-    whole     shutdown.timeout; shorter once the cluster has reported a shorter rest of the grace period
-    first     the whole less OPEN_HOUR_RESERVE; the last sample and ended hours may use it up, never the reserve
-
-The last sample has LAST_SAMPLE from the start also where the first deadline is earlier: it is usage of the open hour.
-
-The open hour shares the reserve with late usage, which the submitter sends before it for a few seconds at most.
+The drain rests on the two deadlines of `pod_end`; the first one leaves the open hour its reserve. The open hour shares
+the reserve with late usage, which the submitter sends before it for a few seconds at most, and with the last sample,
+which has LAST_SAMPLE from the start in any case: it is usage of the open hour.
 
 Whatever a deadline cuts off is in the ledger, and the next start on it submits it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 import structlog
 
+from sidecar.app.pod_end import KnownEnd
 from sidecar.domain.metering.events import LedgerUnavailable
-from sidecar.domain.pod.lifecycle import PodEnd, drain_within
+from sidecar.domain.pod.lifecycle import PodEnd
 
 QUIET_PERIOD = timedelta(seconds=2)
 """How long no usage must have come before the intake closes: the app may still be finishing its own requests."""
-OPEN_HOUR_RESERVE = timedelta(seconds=10)
-"""The part of the time that ended hours may not use up."""
 LAST_SAMPLE = timedelta(seconds=5)
 """What the last sample may take of the reserve: an app that shuts down may accept the question and never answer."""
 
@@ -73,39 +66,33 @@ class Drain:
     stop_api: Callable[[], Awaitable[None]]
     timeout: timedelta
     """shutdown.timeout."""
-    ask_end: Callable[[], Awaitable[PodEnd]]
-    """Asks the cluster whether the pod terminates. A restarted container must not seal the open hour."""
+    ask_end: Callable[[], Awaitable[PodEnd | None]]
+    """Asks the cluster whether the pod terminates; None without an answer. A restarted container must not seal the
+    open hour."""
     seats: Draining | None = None
     """Holds seats of a contract price; None for every other price."""
 
     async def run(self) -> None:
         """Drain. Raises only what ended the intake."""
-        began_at = asyncio.get_running_loop().time()
-        # Asked at the start and not when the open hour is due: a pod that has used up its grace period leaves no time
-        # for a question, and the answer may shorten the first deadline while ended hours are being submitted. Asked
-        # once: a grace period that is shortened during the drain itself is not noticed.
-        answer = asyncio.ensure_future(self.ask_end())
-
-        async def end_at() -> float:
-            # Shielded: the first deadline cancels this wait, and the answer is still needed after it.
-            end = await asyncio.shield(answer)
-            return began_at + drain_within(self.timeout, end.left, OPEN_HOUR_RESERVE).total_seconds()
-
+        known = KnownEnd(self.ask_end, self.timeout)
+        following = asyncio.create_task(known.follow(), name="pod's end")
         try:
             # The whole. It holds without an answer as well: nothing here waits longer for the cluster.
-            async with asyncio.timeout_at(began_at + self.timeout.total_seconds()) as whole:
-                await self._take_last_sample(began_at, end_at)
-                await self._submit_ended_hours(began_at, end_at)
+            async with asyncio.timeout_at(known.at) as whole:
+                await self._take_last_sample(known)
+                await self._submit_ended_hours(known)
                 # From here on no usage may come, or the open hour would be sealed without it.
                 await self.stop_api()
                 self.intake.close()
                 await self.storing
                 # The whole, shortened to the rest of the grace period. It may have passed already; then the open hour
                 # is cut off at its first wait.
-                whole.reschedule(await end_at())
+                await known.answered.wait()
+                following.cancel()
+                whole.reschedule(known.at)
                 # Again, because the ledger may have refused the last sample before.
                 await self._finish_sources()
-                await self._end(ending=(await answer).ending)
+                await self._end(ending=known.ending)
         except TimeoutError:
             log.warning("shutdown.incomplete", cure="The rest is in the ledger; the next start on it submits it.")
         except LedgerUnavailable as error:
@@ -114,10 +101,10 @@ class Drain:
             log.info("sidecar.stopped")
         finally:
             self.intake.close()
-            answer.cancel()
+            following.cancel()
             # A deadline that passed during `await self.storing` has cancelled it: what it still held was not
             # acknowledged. Otherwise the intake stores the rest, without a deadline, because a write ends by itself.
-            await asyncio.wait([self.storing, answer])
+            await asyncio.wait([self.storing, following])
 
     async def _finish_sources(self) -> None:
         for sources in self.sources:
@@ -137,51 +124,24 @@ class Drain:
         if self.seats is not None:
             await self.seats.drain(ending=ending)
 
-    async def _take_last_sample(self, began_at: float, end_at: Callable[[], Awaitable[float]]) -> None:
+    async def _take_last_sample(self, known: KnownEnd) -> None:
         """Finish the sources: measured time ends with the signal, for the app's containers have ended, or end now."""
         try:
-            async with self._before_reserve(began_at, end_at, least=LAST_SAMPLE):
+            async with known.before_reserve(LAST_SAMPLE):
                 await self._finish_sources()
         except TimeoutError:
             log.warning("shutdown.last_sample_missed", cure="What the app counted after its last page may be missing.")
 
-    async def _submit_ended_hours(self, began_at: float, end_at: Callable[[], Awaitable[float]]) -> None:
+    async def _submit_ended_hours(self, known: KnownEnd) -> None:
         """Submit the ended hours and wait until the app is quiet, at most until the first deadline."""
         try:
-            async with self._before_reserve(began_at, end_at):
+            async with known.before_reserve():
                 await self.submitter.drain(ending=False)
                 await self._wait_for_quiet()
         except TimeoutError:
             log.warning("shutdown.ended_hours_wait")
 
-    @asynccontextmanager
-    async def _before_reserve(
-        self, began_at: float, end_at: Callable[[], Awaitable[float]], least: timedelta = timedelta()
-    ) -> AsyncIterator[None]:
-        """End a block by TimeoutError at the first deadline, but not before `least` has passed of the drain."""
-
-        def deadline(end: float) -> float:
-            return max(end - OPEN_HOUR_RESERVE.total_seconds(), began_at + least.total_seconds())
-
-        # By the configuration alone; `_shorten` moves it once the cluster has answered.
-        async with asyncio.timeout_at(deadline(began_at + self.timeout.total_seconds())) as limit:
-            shortening = asyncio.create_task(_shorten(limit, deadline, end_at))
-            try:
-                yield
-            finally:
-                # A deadline that is over cannot be moved any more.
-                shortening.cancel()
-
     async def _wait_for_quiet(self) -> None:
         loop = asyncio.get_running_loop()
         while (left := self.intake.last_taken + QUIET_PERIOD.total_seconds() - loop.time()) > 0:  # noqa: ASYNC110 - a silence is no event
             await asyncio.sleep(left)
-
-
-async def _shorten(
-    limit: asyncio.Timeout, deadline: Callable[[float], float], end_at: Callable[[], Awaitable[float]]
-) -> None:
-    """Move a deadline to what the end leaves, once the end is known. A past instant expires it."""
-    instant = deadline(await end_at())
-    if not limit.expired():
-        limit.reschedule(instant)

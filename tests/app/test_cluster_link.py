@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from sidecar.app.cluster import Cluster
+from sidecar.domain.pod.lifecycle import PodEnd
 from sidecar.services.faults import FaultRegister
 from sidecar.settings import KubernetesSettings, KubernetesUse
 
@@ -46,7 +47,7 @@ async def test_no_tie(account: Path, use: KubernetesUse, missing: str, said: lis
     assert said == [line["log_level"] for line in lines]
     assert len(said) == len(faults.findings)
     assert all(missing in found.detail for found in faults.findings)
-    assert (await cluster.ask_end()).ending
+    assert PodEnd(ending=True) == await cluster.ask_end()
     cluster.close()
 
 
@@ -55,7 +56,7 @@ async def test_unreachable_cluster_ends(account: Path) -> None:
     faults = FaultRegister()
     cluster = Cluster(KubernetesSettings(), IN_POD, faults, account)
     assert [] == faults.findings
-    assert (await cluster.ask_end()).ending
+    assert await cluster.ask_end() is None
     assert ["kubernetes-unreachable"] == [found.code for found in faults.findings]
     cluster.close()
 
@@ -69,7 +70,7 @@ async def test_lack_of_threads_is_a_fault(account: Path, monkeypatch: pytest.Mon
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    assert (await cluster.ask_end()).ending
+    assert await cluster.ask_end() is None
     [finding] = faults.findings
     assert ("kubernetes-unreachable", True) == (finding.code, "can't start new thread" in finding.detail)
     cluster.close()

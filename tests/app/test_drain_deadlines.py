@@ -9,7 +9,8 @@ from random import Random
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.app.drain import OPEN_HOUR_RESERVE, QUIET_PERIOD, Drain
+from sidecar.app.drain import QUIET_PERIOD, Drain
+from sidecar.app.pod_end import OPEN_HOUR_RESERVE
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.pod.lifecycle import PodEnd
 from tests.support.simulated_loop import SimulatedLoop
@@ -17,6 +18,9 @@ from tests.support.simulated_loop import SimulatedLoop
 TIMEOUT = timedelta(seconds=25)
 RESERVE, QUIET = OPEN_HOUR_RESERVE.total_seconds(), QUIET_PERIOD.total_seconds()
 NEVER = 1e6
+LATER = 5.0
+
+STAYS, GRACE_LEFT = PodEnd(ending=False), PodEnd(ending=True, left=timedelta(seconds=30))
 
 
 @dataclass
@@ -38,7 +42,9 @@ class Process:
     """A process whose steps last as long as a test wants, and what it did at which second."""
 
     answer_takes: float = 0.0
-    end: PodEnd = field(default_factory=lambda: PodEnd(ending=True))
+    end: PodEnd | None = field(default_factory=lambda: PodEnd(ending=True))
+    later: PodEnd | None = None
+    """What the cluster answers from second `LATER` on."""
     sample_takes: float = 0.0
     ended_hours_take: float = 0.0
     open_hour_takes: float = 0.0
@@ -87,10 +93,10 @@ class Process:
     async def _stop_api(self) -> None:
         self.note("api stopped")
 
-    async def _ask_end(self) -> PodEnd:
+    async def _ask_end(self) -> PodEnd | None:
         self.note("asked")
         await asyncio.sleep(self.answer_takes)
-        return self.end
+        return self.end if self.done[-1][0] < LATER else self.later
 
     async def _live(self) -> None:
         self._closed = asyncio.Event()
@@ -148,6 +154,41 @@ def test_reserve_of_open_hour(busy: Process) -> None:
     busy.run()
     assert TIMEOUT.total_seconds() - RESERVE == busy.second_of("api stopped")
     assert ["shutdown.ended_hours_wait", "sidecar.stopped"] == busy.events
+
+
+def test_grace_shortened_during_the_drain() -> None:
+    """A second deletion with a shorter grace period ends the ended hours immediately; the open hour has its reserve."""
+    process = Process(end=GRACE_LEFT, later=PodEnd(ending=True, left=timedelta(seconds=8)), ended_hours_take=NEVER)
+    process.open_hour_takes = NEVER
+    process.run()
+    assert (LATER, LATER + RESERVE) == (process.second_of("open hour"), process.second_of("over"))
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "ends"),
+    [
+        (STAYS, PodEnd(ending=True), True),
+        (STAYS, None, False),
+        (None, STAYS, False),
+        (None, None, True),
+        (GRACE_LEFT, STAYS, True),
+    ],
+)
+def test_newest_answer_decides(first: PodEnd | None, later: PodEnd | None, ends: bool) -> None:  # noqa: FBT001 - a column
+    """A restarted container whose pod is deleted meanwhile submits its open hour; a lost answer changes nothing."""
+    process = Process(end=first, later=later, ended_hours_take=LATER + 1)
+    assert ends is ("open hour" in process.run())
+
+
+def test_failed_question_counts_as_no_answer() -> None:
+    """A question that fails in a way that nobody foresaw costs no open hour."""
+
+    async def fail() -> PodEnd:
+        raise ValueError("a bug")
+
+    process = Process()
+    process._ask_end = fail  # type: ignore[method-assign]
+    assert "open hour" in process.run()
 
 
 @pytest.mark.parametrize(("left", "sample_ends", "over"), [(None, 15.0, 25.0), (20.0, 7.0, 17.0), (13.0, 5.0, 10.0)])

@@ -14,7 +14,7 @@ from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.space import Space
 from sidecar.adapters.ledger.store import Store
 from sidecar.adapters.signature import PublicKeys
-from sidecar.app.drain import OPEN_HOUR_RESERVE
+from sidecar.app.pod_end import OPEN_HOUR_RESERVE
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, EntitlementSource, State
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch, UsageRefused
 from sidecar.domain.metering.pages import PageUnusable
