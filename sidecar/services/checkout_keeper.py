@@ -19,7 +19,7 @@ from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, Checkou
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.ports import Clock
-from sidecar.marketplace.errors import MarketplaceError, Taken, UnknownAnswer
+from sidecar.marketplace.errors import Disposition, MarketplaceError, Taken, UnknownAnswer
 from sidecar.marketplace.license_manager import LicenseManagerError, NoEntitlementsAllowedException
 from sidecar.marketplace.passage import sends_nothing
 from sidecar.services.attempts import Counted
@@ -99,12 +99,15 @@ class CheckoutKeeper:
         """Draw-downs that wait for a person."""
         return self._book.in_doubt
 
-    async def return_all(self) -> None:
-        """Try once to return everything that returns."""
+    async def return_all(self) -> bool:
+        """Try once to return everything that returns; return whether another try may return more."""
         returning = [each for each in self._book.unfinished.values() if not each.drawdown]
         for each in returning:
-            await self.give_up(each.kind, each.id)
+            if not each.returning:
+                await self.give_up(each.kind, each.id)
         await asyncio.gather(*(self.advance(each.kind, each.id) for each in returning))
+        errors = (error for key, error in self.errors.items() if key in self._book.unfinished)
+        return any(error.disposition is Disposition.RETRY for error in errors)
 
     def not_before(self, kind: CheckoutKind, id_: str) -> datetime | None:
         """Return when the next attempt of a checkout is due after a failure; None where nothing has failed."""

@@ -39,6 +39,10 @@ from sidecar.services.retry_schedule import FIRST_WAIT, RetrySchedule
 
 RETURN_WITHIN = timedelta(seconds=8)
 """Real time for the return of the seats when the pod ends."""
+RETURN_TRIES = 8
+"""How often it is tried within that time."""
+RETURN_AGAIN_SECONDS = 1.0
+"""Real time between two of the tries."""
 _FIND = "find"
 _PROOF = "proof"
 
@@ -176,9 +180,10 @@ class LicenseKeeper:
             async with asyncio.timeout(RETURN_WITHIN.total_seconds()):
                 if not self._recalled:
                     await self._recall()  # the end came during the start: an earlier process of the pod may hold seats
-                if self._recalled:
-                    await self.checkouts.return_all()
-                    return
+                for _ in range(RETURN_TRIES if self._recalled else 0):
+                    if not await self.checkouts.return_all():
+                        return
+                    await asyncio.sleep(RETURN_AGAIN_SECONDS)
         except (TimeoutError, LedgerUnavailable):
             pass
         self._log.warning("license.seats_not_returned", cure="AWS returns them by itself within 60 minutes.")

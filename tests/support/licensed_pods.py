@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import structlog
 from structlog.testing import LogCapture
@@ -15,6 +16,7 @@ from sidecar.domain.entitlement.license_policy import LicensePolicy
 from sidecar.domain.entitlement.states import LicenseEvidence, State
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.policy import OnDenied
+from sidecar.services import license_keeper
 from sidecar.services.app_checkouts import AppCheckouts
 from sidecar.services.checkout_keeper import CheckoutKeeper
 from sidecar.services.faults import FaultRegister
@@ -165,7 +167,8 @@ class Pod:
     async def stop(self, *, ending: bool = True) -> None:
         """End the process in an orderly way."""
         await self.kill()
-        await self.keeper.drain(ending=ending)
+        with patch.object(license_keeper, "RETURN_AGAIN_SECONDS", 0.0):
+            await self.keeper.drain(ending=ending)
 
     def state(self) -> State:
         """Return the state of the gate."""

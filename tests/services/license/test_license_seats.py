@@ -19,8 +19,11 @@ from sidecar.marketplace.license_manager import (
     AccessDeniedException,
     ConflictException,
     InvalidParameterValueException,
+    LicenseManagerError,
+    RateLimitExceededException,
     ValidationException,
 )
+from sidecar.services.license_keeper import RETURN_TRIES
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
 from tests.support.licenses import ARN, GOOD, HOLD_ONE, RENEWED, SEATS
@@ -33,6 +36,7 @@ HOUR = timedelta(hours=1)
 WAIT = replace(HOLD_ONE, on_taken=OnTaken.WAIT)
 A, B = LicenseEntitlement("a", "Count", 1), LicenseEntitlement("b", "Count", 1)
 TWO = LicensePolicy(require=(RequiredEntitlement("a", 1), RequiredEntitlement("b", 1)))
+THROTTLED = RateLimitExceededException("slow down")
 MakePod = Callable[..., Pod]
 
 
@@ -90,6 +94,29 @@ async def test_end_during_the_start_returns_the_seat(world: World, make_pod: Mak
     pod.store.failing = False
     await pod.stop()
     assert (0, [CheckoutState.RETURNED]) == (world.held("seats"), states(pod))
+
+
+@pytest.mark.parametrize("trouble", [Trouble.LOST, Trouble.DROPPED, Trouble.UNSENT, THROTTLED])
+async def test_return_is_tried_again(
+    world: World, make_pod: MakePod, trouble: Trouble | RateLimitExceededException
+) -> None:
+    """A return that AWS throttles or does not answer is repeated before the pod ends: the next pod needs the seat."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    world.troubles.extend([trouble, trouble])
+    await pod.stop()
+    assert (0, False) == (world.held("seats"), "license.seats_not_returned" in pod.events)
+
+
+@pytest.mark.parametrize(("error", "tries"), [(THROTTLED, RETURN_TRIES), (AccessDeniedException("no"), 1)])
+async def test_vain_return_ends(world: World, make_pod: MakePod, error: LicenseManagerError, tries: int) -> None:
+    """A return is repeated a few times, and not at all if only another set-up would change the answer."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    world.refused["CheckInLicense"] = error
+    await pod.stop()
+    assert (1, tries) == (world.held("seats"), [name for _, name in world.calls].count("CheckInLicense"))
+    assert (tries > 1) is ("license.seats_not_returned" in pod.events)
 
 
 async def test_successor_on_the_ledger_keeps_the_seat(world: World, make_pod: MakePod) -> None:
