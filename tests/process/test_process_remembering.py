@@ -143,6 +143,7 @@ def test_refusal_voids_memory(site: "Site", emulator: "Emulator") -> None:
     sidecar = site.start(variables=POD)
     sidecar.await_entitlement(state="denied")
     assert 503 == sidecar.probe("readyz").status
+    sidecar.get("/v1/records")  # answered after the ledger has stored the refusal: steps are done in order
     sidecar.kill()
     emulator.order("RegisterUsage", "internal")
     sidecar = site.start(variables=POD)
