@@ -126,11 +126,11 @@ LATE_BEGIN = HELD | {"eventTime": "2026-11-23T12:16:00Z"}
 @pytest.mark.parametrize(
     ("events", "note"),
     [
-        ([LATE_BEGIN, at("12:50")], "the files begin at 2026-11-23T12:16:00Z, after 2026-11-23T12:15:00Z"),
-        ([EARLY, at("12:39")], "the files end at 2026-11-23T12:39:00Z, before 2026-11-23T12:40:00Z"),
-        ([EARLY, at("13:05")], "no event of any service in the hour 2026-11-23T12:00:00Z"),
+        ([LATE_BEGIN, at("12:50")], "their first write event is of 2026-11-23T12:16:00Z, after 2026-11-23T12:15:00Z"),
+        ([EARLY, at("12:39")], "their last write event is of 2026-11-23T12:39:00Z, before 2026-11-23T12:40:00Z"),
+        ([EARLY, at("13:05")], "they have no management event in the hour 2026-11-23T12:00:00Z"),
         (COVERING[1:], "which do not show where its pod ran"),
-        ([EARLY | {"awsRegion": "us-east-1"}, *COVERING[1:]], "the files end at 2026-11-23T11:10:00Z"),
+        ([EARLY | {"awsRegion": "us-east-1"}, *COVERING[1:]], "their last write event is of 2026-11-23T11:10:00Z"),
         ([*COVERING, metered(9, ELEVEN, "mr-9")], "a charge of this dimension and hour that may be this record"),
         ([*COVERING, FAILED], "a call of it that failed with InternalServiceErrorException"),
         ([*COVERING, FAILED | BY_POD | {"errorCode": "ServiceUnavailable"}], "that failed with ServiceUnavailable"),

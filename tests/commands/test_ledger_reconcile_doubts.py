@@ -132,3 +132,65 @@ def test_charge_in_the_slot_keeps_a_doubt(tmp_path: Path, capsys: pytest.Capture
     assert "mr-8" in capsys.readouterr().out
     assert [] == books.breaches()
     books.close()
+
+
+OURS, OTHERS = "111122223333", "444455556666"
+READ = {"readOnly": True}
+DATA = READ | {"eventSource": "s3.amazonaws.com", "managementEvent": False, "eventCategory": "Data"}
+BETWEEN_ACCOUNTS = {"recipientAccountId": OTHERS, "sharedEventID": "1"}
+"""A call from our account into another one, as the other account's log has it."""
+
+
+@pytest.mark.parametrize(
+    ("members", "covered"),
+    [
+        ({}, True),
+        ({"recipientAccountId": OURS, "managementEvent": True, "eventCategory": "Management", "readOnly": False}, True),
+        (BETWEEN_ACCOUNTS, False),
+        (DATA, False),
+        (DATA | {"readOnly": False, "managementEvent": None}, False),
+        ({"eventCategory": "NetworkActivity"}, False),
+        ({"eventCategory": "Insight"}, False),
+        (READ, False),
+    ],
+)
+@pytest.mark.parametrize("stopped", [True, False])
+def test_only_a_trail_of_metering_covers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], members: dict[str, Any], *, covered: bool, stopped: bool
+) -> None:
+    """Events of another account, or of a trail that would not hold MeterUsage, do not stand for files that lack."""
+    books = doubting(tmp_path / "ledger.db")
+    books.restart("pod-2")
+    theirs = [at("12:05") | members, at("12:50") | members]
+    rest = [] if stopped else [at("13:05")]
+    if not stopped and members == READ:
+        deliver(tmp_path / "trail" / "AWSLogs" / "reads", *theirs)
+        theirs = []
+    assert ("carried" if covered else "unbilled") == settled(books, events=[ANSWERED, at("11:59"), *theirs, *rest])
+    assert ("which do not cover its time" in capsys.readouterr().out) != covered
+    assert [] == books.breaches()
+    books.close()
+
+
+@pytest.mark.parametrize(("folder", "covered"), [("", True), ("AWSLogs/another", False)])
+def test_reads_between_writes_cover(tmp_path: Path, folder: str, *, covered: bool) -> None:
+    """Reads stand for the files of their trail while it also has writes before and after, in whichever file and day."""
+    books = doubting(tmp_path / "ledger.db")
+    books.restart("pod-2")
+    deliver(tmp_path / "trail" / folder, at("13:05"), name="2.json.gz", day="24")
+    assert ("carried" if covered else "unbilled") == settled(books, events=[ANSWERED, at("12:05") | READ])
+    assert [] == books.breaches()
+    books.close()
+
+
+@pytest.mark.parametrize(("source", "covered"), [("iam", False), ("sts", False), ("ec2", True)])
+def test_global_services_cover_no_region(tmp_path: Path, source: str, *, covered: bool) -> None:
+    """Trails of any Region may hold the events of IAM and STS, which name us-east-1."""
+    books = doubting(tmp_path / "ledger.db")
+    books.restart("pod-2")
+    members = {"eventSource": f"{source}.amazonaws.com"}
+    events = [ANSWERED, at("12:05") | members, at("12:50") | members]
+    there = [each | {"awsRegion": "us-east-1"} for each in events]
+    assert ("carried" if covered else "unbilled") == settled(books, events=there)
+    assert "carried" == settled(books, events=events)
+    books.close()

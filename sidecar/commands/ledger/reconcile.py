@@ -136,7 +136,7 @@ def _reconcile(
         owners,
         registrations,
         span,
-        trail.activity,
+        trail.proofs.activity(),
         left_out,
         table.failed_calls(),
     )

@@ -1,8 +1,8 @@
 """Whether AWS's log covers the whole time in which a record may have been taken: only then an absence has a meaning.
 
-A log proves no absence by itself: a file may be missing. It counts as covering a record when it has events of the
-account and Region before the record was frozen and after its last attempt, by more than AWS takes to deliver and clocks
-differ, and when no hour in between is without any event of any service there.
+A log proves no absence by itself: a file may be missing. It counts as covering a record when it has write events of
+the account and Region before the record was frozen and after its last attempt, by more than AWS takes to deliver and
+clocks differ, and when no hour in between is without a management event there, of whatever service.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -21,22 +21,28 @@ SKEW = timedelta(minutes=5)
 
 @dataclass(slots=True)
 class Activity:
-    """When the log has events of one account and Region, of whatever service."""
+    """When the log has events of one account and Region that prove its files complete, of whatever service."""
 
     first_at: datetime
     last_at: datetime
+    """Write events only."""
     hours: set[datetime] = field(default_factory=set)
-    """The starts of the UTC hours with an event."""
+    """The starts of the UTC hours with a write event, or with another one between two of these."""
 
     @classmethod
     def at(cls, instant: datetime) -> "Activity":
-        """Return what one event shows."""
+        """Return what one write event shows."""
         return cls(instant, instant, {start_of(hour_of(instant))})
 
     def add(self, instant: datetime) -> None:
-        """Know of one more event."""
+        """Know of one more write event."""
         self.first_at, self.last_at = min(self.first_at, instant), max(self.last_at, instant)
         self.hours.add(start_of(hour_of(instant)))
+
+    def joined(self, other: "Activity") -> "Activity":
+        """Return what this one and other files show."""
+        first_at, last_at = min(self.first_at, other.first_at), max(self.last_at, other.last_at)
+        return Activity(first_at, last_at, self.hours | other.hours)
 
 
 Log = Mapping[str, Activity]
@@ -62,10 +68,11 @@ def gap(
     lost = next((accepted for accepted in unseen if _lacks(activity, accepted)), None)
     if lost is not None:
         return f"the files lack {lost.metering_record_id}, which AWS took in their time"
+    first, last = map(timestamps.render, (activity.first_at, activity.last_at))
     if activity.first_at > begins_at:
-        return f"the files begin at {timestamps.render(activity.first_at)}, after {timestamps.render(begins_at)}"
+        return f"their first write event is of {first}, after {timestamps.render(begins_at)}"
     if activity.last_at < ends_at:
-        return f"the files end at {timestamps.render(activity.last_at)}, before {timestamps.render(ends_at)}"
+        return f"their last write event is of {last}, before {timestamps.render(ends_at)}"
     return _gap_in_hours(hour_of(begins_at), hour_of(ends_at), activity, {call.hour: call for call in undescribed})
 
 
@@ -82,7 +89,7 @@ def _gap_in_hours(
     while hour <= last:
         start = start_of(hour)
         if start not in activity.hours:
-            return f"the files have no event of any service in the hour {timestamps.render(start)}"
+            return f"they have no management event in the hour {timestamps.render(start)}"
         if start in undescribed:
             receipt = undescribed[start].metering_record_id
             named = "" if receipt is None else f" (metering record {receipt})"

@@ -345,7 +345,7 @@ def _judge_absence(
         return Verdict.MISSING_IN_AWS, f"{words}, {why}"
     (place,) = places
     activity, calls = log.get(place), [call for call in undescribed if call.account_region == place]
-    missing = "they have no times" if activity is None else gap(submission, activity, calls, unseen)
+    missing = "they have no write event there" if activity is None else gap(submission, activity, calls, unseen)
     if missing is not None:
         return Verdict.MISSING_IN_AWS, f"{words}, which do not cover its time: {missing}"
     match call:

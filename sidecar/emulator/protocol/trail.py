@@ -119,6 +119,7 @@ def make_event(
         "readOnly": operation.startswith(_READING),
         "eventType": "AwsApiCall",
         "managementEvent": True,
+        "eventCategory": "Management",
         "recipientAccountId": caller.account,
     }
     if error is not None:

@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, read_events
+from sidecar.commands.ledger.cloudtrail.proofs import SOURCE, Proofs, folder_of
 from sidecar.domain import timestamps
-from sidecar.domain.audit.coverage import Activity
 from sidecar.domain.audit.slots import Charge, FailedCall, UndescribedCall
 from sidecar.domain.metering import quantity
 from sidecar.domain.metering.hours import hour_of, start_of
 from sidecar.marketplace.errors import Taken
 from sidecar.marketplace.service_errors import ERRORS
-
-SOURCE = "metering-marketplace.amazonaws.com"
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _AS_WRITTEN = "Take the file from the bucket as CloudTrail wrote it."
@@ -65,8 +63,7 @@ class Trail:
     """Of every service."""
     without_product: int = 0
     """Batch records that name a license instead of a product: they may be of any product."""
-    activity: dict[str, Activity] = field(default_factory=dict)
-    """When there are events of each place, of whatever service; see `Charge.account_region`."""
+    proofs: Proofs = field(default_factory=Proofs)
     first_at: str | None = None
     last_at: str | None = None
     """Between these lie all events of the files; RFC 3339."""
@@ -79,14 +76,15 @@ class Trail:
         """
         for path in paths:
             self.files += 1
+            folder = folder_of(path)
             for event in read_events(path):
                 try:
-                    self._take(event)
+                    self._take(event, folder)
                 except _Unclear as unclear:
                     reason = f"event {event.get('eventID')}: {unclear}"
                     raise TrailUnreadable(path, reason, _AS_WRITTEN) from None
 
-    def _take(self, event: Mapping[str, Any]) -> None:
+    def _take(self, event: Mapping[str, Any], folder: str) -> None:
         if "eventSource" not in event:
             raise _Unclear("it is no event of CloudTrail's")
         self.events += 1
@@ -95,7 +93,9 @@ class Trail:
         if isinstance(at, str):
             self.first_at = min(self.first_at or at, at)
             self.last_at = max(self.last_at or at, at)
-            self._note_activity(place, _instant(at))
+            instant = _instant(at)
+            if instant is not None:
+                self.proofs.note(folder, place, event, instant)
         if event["eventSource"] == SOURCE and event.get("errorCode"):
             self._take_failed(event, place, _members(event, "requestParameters"))
         elif event["eventSource"] == SOURCE:
@@ -118,14 +118,6 @@ class Trail:
                 self._take_batch(event, place, asked, answered)
             case _:
                 pass  # a call that is no charge
-
-    def _note_activity(self, place: str, instant: datetime | None) -> None:
-        if instant is None:
-            return
-        if place in self.activity:
-            self.activity[place].add(instant)
-        else:
-            self.activity[place] = Activity.at(instant)
 
     def _take_batch(
         self, event: Mapping[str, Any], place: str, asked: Mapping[str, Any], answered: Mapping[str, Any]
@@ -279,8 +271,11 @@ def read_quantity(usage: Mapping[str, Any], prefix: str) -> int:
 
 
 def _account_region(event: Mapping[str, Any]) -> str:
-    """Return the account and Region of an event; one of AWS's own services names its account elsewhere."""
-    account = _members(event, "userIdentity").get("accountId") or event.get("recipientAccountId")
+    """Return the account and Region whose log has an event; of a call between accounts each has one of its own.
+
+    The caller's account stands in for it only where an event does not name it.
+    """
+    account = event.get("recipientAccountId") or _members(event, "userIdentity").get("accountId")
     return f"{account} {event.get('awsRegion')}"
 
 
