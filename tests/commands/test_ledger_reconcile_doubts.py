@@ -194,3 +194,20 @@ def test_global_services_cover_no_region(tmp_path: Path, source: str, *, covered
     assert ("carried" if covered else "unbilled") == settled(books, events=there)
     assert "carried" == settled(books, events=events)
     books.close()
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [((40, 5), "carried"), ((120, -115), "unbilled"), ((-60, 100), "unbilled")],
+    ids=["right", "back", "behind the seal"],
+)
+def test_clock_set_back_hides_no_attempt(tmp_path: Path, steps: tuple[int, int], status: str) -> None:
+    """AWS may have taken any attempt: files that do not reach the latest one, or begin after it, decide nothing."""
+    books = doubting(tmp_path / "ledger.db")
+    for minutes, outcome in zip(steps, (Outcome.UNKNOWN, Outcome.RETRY), strict=True):
+        books.pass_time(minutes * MINUTE)
+        books.submit_all(outcome)
+    books.restart("pod-2")
+    assert status == settled(books, events=[*COVERING, at("13:30")])
+    assert [] == books.breaches()
+    books.close()

@@ -316,9 +316,11 @@ def read_record(row: sqlite3.Row) -> Record:
 
 def begin(store: Store, record: Record, now: int) -> FrozenRecord | None:
     """Count an attempt before it is made and return what to send; None when the record no longer waits."""
+    # The clock may be set between two attempts: the latest one counts, unless one was before the seal, which shows it.
     changed = store.connection.execute(
-        "UPDATE record SET attempts = attempts + 1, unanswered = unanswered + 1, attempted_at = ?"
-        " WHERE seq = ? AND status = 'sealed'",
+        "UPDATE record SET attempts = attempts + 1, unanswered = unanswered + 1, attempted_at = CASE"
+        " WHEN min(?1, ifnull(attempted_at, ?1)) < sealed_at THEN min(?1, ifnull(attempted_at, ?1))"
+        " ELSE max(?1, ifnull(attempted_at, ?1)) END WHERE seq = ?2 AND status = 'sealed'",
         (now, record.seq),
     ).rowcount
     if not changed:

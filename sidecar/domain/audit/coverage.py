@@ -64,7 +64,7 @@ def gap(
         return "the ledger does not know when it was tried"
     begins_at, ends_at = submission.sealed_at - SKEW, submission.attempted_at + SKEW + DELIVERY
     if submission.attempted_at < submission.sealed_at:
-        return "the pod's clock was set between its seal and its last attempt"
+        return "the pod's clock was set between its seal and an attempt"
     lost = next((accepted for accepted in unseen if _lacks(activity, accepted)), None)
     if lost is not None:
         return f"the files lack {lost.metering_record_id}, which AWS took in their time"

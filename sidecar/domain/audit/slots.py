@@ -41,7 +41,7 @@ class Submission(RecordFacts):
     sealed_at: datetime | None = None
     """When it was frozen; no attempt is older."""
     attempted_at: datetime | None = None
-    """When its last attempt began."""
+    """When its latest attempt began, by the pod's clock; before `sealed_at` if the clock was set back behind that."""
 
     @property
     def in_doubt(self) -> bool:
