@@ -211,3 +211,19 @@ def test_clock_set_back_hides_no_attempt(tmp_path: Path, steps: tuple[int, int],
     assert status == settled(books, events=[*COVERING, at("13:30")])
     assert [] == books.breaches()
     books.close()
+
+
+@pytest.mark.parametrize("decision", ["carry", "write-off"])
+def test_decided_record_leaves_its_charge_to_no_other(tmp_path: Path, decision: str) -> None:
+    """A charge of one of two like records is not taken for the other's because a person has decided about the one."""
+    books = Books(tmp_path / "ledger.db", pod="pod-1")
+    for pod in ("pod-2", "pod-3"):
+        books.take(event("5", id=pod))
+        books.seal()
+        books.submit_all(Outcome.UNKNOWN)
+        books.pass_time(MINUTE)
+        books.restart(pod)
+    ledger("resolve", "rec-1", decision, "--ledger", str(books.path), "--reason", "goodwill")
+    assert "unbilled" == settled(books, events=[charge("fixed", 5, 10, "mr-1", "10:20"), at("10:05"), at("11:30")])
+    assert [] == books.breaches()
+    books.close()

@@ -26,10 +26,11 @@ from sidecar.domain.audit.slots import (
     Tally,
     UndescribedCall,
     Verdict,
+    may_be_held,
 )
 from sidecar.domain.metering.hours import Hour, hour_of, start_of
 from sidecar.domain.metering.quantity import parse_signed, render
-from sidecar.domain.metering.records import RecordStatus, UnbilledReason
+from sidecar.domain.metering.records import RecordStatus
 
 _TOGETHER = 500
 """Charges that are written together."""
@@ -65,13 +66,14 @@ _SINGLE = (
     "CREATE INDEX charge_slot ON charge (name, hour)",
     "CREATE INDEX submission_token ON submission (client_token)",
     """
-    CREATE TABLE single_submission AS SELECT * FROM submission WHERE NOT is_open(status, reason)
+    CREATE TABLE single_submission AS SELECT * FROM submission WHERE NOT is_open(status, reason, resolved)
         AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.metering_record_id = submission.metering_record_id)
         AND NOT EXISTS (SELECT 1 FROM charge WHERE charge.client_token = submission.client_token)
         AND NOT EXISTS (SELECT 1 FROM charge CROSS JOIN named USING (session)
             WHERE charge.name = submission.name AND charge.hour = submission.hour AND named.uid = submission.uid)
         AND NOT (status = 'accepted' AND (ledger, uid) IN (
-            SELECT ledger, uid FROM submission WHERE is_open(status, reason) AND status <> 'sealed' AND NOT resolved))
+            SELECT ledger, uid FROM submission
+            WHERE is_open(status, reason, resolved) AND status <> 'sealed' AND NOT resolved))
         ORDER BY hour, name, CAST(seq AS TEXT), number
     """,
     """
@@ -79,7 +81,8 @@ _SINGLE = (
         WHERE NOT EXISTS (SELECT 1 FROM submission WHERE submission.metering_record_id = charge.metering_record_id)
         AND NOT EXISTS (SELECT 1 FROM submission WHERE submission.client_token = charge.client_token)
         AND NOT EXISTS (SELECT 1 FROM submission WHERE submission.name = charge.name AND submission.hour = charge.hour
-            AND (is_open(status, reason) OR uid = (SELECT uid FROM named WHERE named.session = charge.session)))
+            AND (is_open(status, reason, resolved)
+                OR uid = (SELECT uid FROM named WHERE named.session = charge.session)))
         ORDER BY hour, name, metering_record_id, position
     """,
     "DELETE FROM submission WHERE number IN (SELECT number FROM single_submission)",
@@ -127,7 +130,7 @@ _PROVEN = """
 """
 _STRANGERS = """
     FROM charge WHERE session IN (SELECT session FROM stranger) AND NOT EXISTS (
-        SELECT 1 FROM submission WHERE is_open(status, reason) AND submission.name = charge.name
+        SELECT 1 FROM submission WHERE is_open(status, reason, resolved) AND submission.name = charge.name
             AND submission.hour = charge.hour AND submission.quantity = charge.quantity
     )
 """
@@ -144,7 +147,7 @@ class ChargeTable:
         self._added: list[tuple[object, ...]] = []
         self._connection = sqlite3.connect("", isolation_level=None)
         self._connection.row_factory = sqlite3.Row
-        self._connection.create_function("is_open", 2, _is_open, deterministic=True)
+        self._connection.create_function("is_open", 3, may_be_held, deterministic=True)
         self._connection.executescript(_TABLES)
 
     def close(self) -> None:
@@ -315,7 +318,7 @@ class ChargeTable:
     def failed_calls(self) -> Iterator[FailedCall]:
         """Yield the failed calls that may have been one of the records that are left."""
         for row in self._connection.execute(
-            "SELECT failed.* FROM failed WHERE EXISTS (SELECT 1 FROM submission WHERE is_open(status, reason)"
+            "SELECT failed.* FROM failed WHERE EXISTS (SELECT 1 FROM submission WHERE is_open(status, reason, resolved)"
             " AND submission.name = failed.name AND submission.hour = failed.hour"
             " AND submission.quantity = failed.quantity)"
         ):
@@ -368,11 +371,6 @@ class _Counts:
     def tallies(self) -> list[Tally]:
         """Return what was counted."""
         return list(self._found.values())
-
-
-def _is_open(status: str, reason: str | None) -> bool:
-    """Return whether a record waits for AWS or is in doubt, decided by a person or not."""
-    return status == RecordStatus.SEALED or UnbilledReason.IN_DOUBT.begins(reason)
 
 
 def _edges(span: Span) -> tuple[int | None, ...]:

@@ -137,11 +137,11 @@ class _Pairing:
                 self._pair(submission, found, proven=True)
 
     def pair_the_only_ones(self) -> None:
-        """Pair records that may have been taken with charges that no other pod can have made.
+        """Pair undecided records that may have been taken with charges that no other record can be.
 
-        That is so when each is the only one of its slot, and these pairs leave no charge of unknown origin over: one
-        that is left may be another pod's, and then so may all the others. Charges in two accounts or Regions are of two
-        pods at least, and so are more registrations than there are pods.
+        That is so when each is the only one of its slot, records that a person has decided counted, and these pairs
+        leave no charge of unknown origin over: one that is left may be another pod's, and then so may all the others.
+        Charges in two accounts or Regions are of two pods at least, and so are more registrations than there are pods.
         """
         unknown: dict[tuple[str, datetime], list[Charge]] = defaultdict(list)
         for charge in self._charges:
@@ -149,7 +149,7 @@ class _Pairing:
                 unknown[charge.dimension, charge.hour].append(charge)
         open_ended: dict[tuple[str, datetime], list[Submission]] = defaultdict(list)
         for submission in self._submissions:
-            if submission.in_doubt or submission.status is RecordStatus.SEALED:
+            if submission.may_be_held:
                 open_ended[submission.dimension, submission.hour].append(submission)
         pairs = [
             (open_ended[slot][0], found[0])
@@ -274,8 +274,9 @@ def _same_usage(submission: Submission, charge: Charge) -> bool:
 
 
 def _may_be(submission: Submission, charge: Charge) -> bool:
-    """Return whether a charge of unknown origin can be a record: another token would be another request."""
-    return charge.client_token is None and submission.quantity == charge.quantity
+    """Return whether a charge of unknown origin can be an undecided record: another token is another request's."""
+    alike = charge.client_token is None and submission.quantity == charge.quantity
+    return alike and not submission.resolved
 
 
 def _judge_pair(submission: Submission, charge: Charge) -> tuple[Verdict, str]:

@@ -28,6 +28,16 @@ class Verdict(StrEnum):
 DIFFERENCES = frozenset({Verdict.MISSING_IN_AWS, Verdict.MISSING_HERE, Verdict.DIFFERENT})
 
 
+def may_be_held(status: str, reason: str | None, resolved: int) -> bool:
+    """Return whether AWS may hold a record without a receipt, by the ledger alone.
+
+    A person's decision does not change that. It also removes the reason of a record that is carried.
+    """
+    if status == RecordStatus.CARRIED:
+        return bool(resolved)
+    return status == RecordStatus.SEALED or UnbilledReason.IN_DOUBT.begins(reason)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission(RecordFacts):
     """A metering record as the ledger has it."""
@@ -42,6 +52,11 @@ class Submission(RecordFacts):
     """When it was frozen; no attempt is older."""
     attempted_at: datetime | None = None
     """When its latest attempt began, by the pod's clock; before `sealed_at` if the clock was set back behind that."""
+
+    @property
+    def may_be_held(self) -> bool:
+        """AWS may hold it, and no receipt says so."""
+        return may_be_held(self.status, self.reason, self.resolved)
 
     @property
     def in_doubt(self) -> bool:

@@ -95,6 +95,7 @@ def test_pair_is_judged(record: Submission | None, charge: Charge | None, verdic
         (DOUBTED, replace(CHARGE, client_token="another"), ["missing-in-aws", "missing-here"]),
         (EXPIRED, CHARGE, ["not-charged", "missing-here"]),
         (CARRIED, CHARGE, ["not-charged", "missing-here"]),
+        (WRITTEN_OFF, CHARGE, ["not-charged", "missing-here"]),
     ],
 )
 def test_unlike_is_not_paired(record: Submission, charge: Charge, expected: list[str]) -> None:
@@ -251,6 +252,22 @@ def test_two_doubted_records_share_no_charge() -> None:
     other = replace(DOUBTED, id="rec-2", pod=OTHER_POD, client_token="token-2")
     assert Verdict.SETTLED not in reconcile([DOUBTED, other], [CHARGE]).counts
     assert 1 == reconcile([DOUBTED, other], [NAMED]).counts[Verdict.SETTLED]
+
+
+@pytest.mark.parametrize(
+    ("decided", "verdict"),
+    [
+        (WRITTEN_OFF, "missing-in-aws"),
+        (replace(CARRIED, resolved=True), "missing-in-aws"),
+        (CARRIED, "settled"),
+        (EXPIRED, "settled"),
+    ],
+)
+def test_decided_record_may_be_the_charge(decided: Submission, verdict: str) -> None:
+    """AWS may hold a record that a person wrote off or carried; it does not hold one that was never in doubt."""
+    other = replace(DOUBTED, id="rec-2", pod=OTHER_POD, client_token="token-2")
+    found = reconcile([decided, other], [CHARGE])
+    assert [verdict] == [slot.verdict for slot in found.slots if slot.submission == other]
 
 
 def test_other_ledger_explains_its_charges() -> None:
