@@ -227,3 +227,20 @@ def test_decided_record_leaves_its_charge_to_no_other(tmp_path: Path, decision: 
     assert "unbilled" == settled(books, events=[charge("fixed", 5, 10, "mr-1", "10:20"), at("10:05"), at("11:30")])
     assert [] == books.breaches()
     books.close()
+
+
+@pytest.mark.parametrize(("registered", "status"), [(("12:30",), "accepted"), (("12:30", "12:35"), "unbilled")])
+def test_pod_of_before_explains_no_registration(tmp_path: Path, registered: tuple[str, ...], status: str) -> None:
+    """A pod that has left the ledger before a registration does not hide that another pod has made it."""
+    books = doubting(tmp_path / "ledger.db")
+    books.restart("pod-2")
+    calls = [
+        cloudtrail("RegisterUsage", {"productCode": CODE}, None, requestID=when)
+        | {"eventTime": f"2026-11-23T{when}:00Z", "additionalEventData": {"identity": f"session-{when}"}}
+        for when in registered
+    ]
+    unknown = charge("fixed", 7, 11, "mr-8", "12:20")
+    fixed = ANSWERED | {"additionalEventData": {"identity": "fixed"}}
+    assert status == settled(books, events=[fixed, unknown, *calls])
+    assert [] == books.breaches()
+    books.close()

@@ -10,6 +10,7 @@ from datetime import datetime
 from sidecar.adapters.ledger.queries import facts_of, record_id, sequence
 from sidecar.adapters.ledger.store import read_tags
 from sidecar.domain import timestamps
+from sidecar.domain.audit.registrants import Tenure
 from sidecar.domain.audit.slots import Submission
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour, from_micros, start_of
@@ -86,10 +87,14 @@ def read_submission(row: sqlite3.Row, ledger: str) -> Submission:
     )
 
 
-def pods(connection: sqlite3.Connection) -> Iterator[str]:
-    """Yield the uid of every pod that has had the ledger, whether or not a record of it is kept."""
-    for row in connection.execute("SELECT uid FROM pod ORDER BY id"):
-        yield row["uid"]
+def tenures(connection: sqlite3.Connection) -> Iterator[Tenure]:
+    """Yield every pod that has had the ledger, whether or not a record of it is kept."""
+    for row in connection.execute(
+        "SELECT uid, first_seen_at, CASE WHEN uid = (SELECT value FROM meta WHERE key = 'pod') THEN NULL"
+        " ELSE lead(first_seen_at) OVER (ORDER BY id) END AS until FROM pod ORDER BY id"
+    ):
+        until = None if row["until"] is None else from_micros(row["until"])
+        yield Tenure(row["uid"], from_micros(row["first_seen_at"]), until)
 
 
 def pods_of_records(connection: sqlite3.Connection) -> dict[str, str]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sidecar.adapters.ledger.auditing import pods, submission_rows
+from sidecar.adapters.ledger.auditing import submission_rows, tenures
 from sidecar.adapters.ledger.charges import ChargeTable
 from sidecar.adapters.ledger.evidence import read_evidence
 from sidecar.adapters.ledger.queries import record_id
@@ -26,6 +26,7 @@ from sidecar.commands.ledger.source import Source, find_source, hour, utf8
 from sidecar.commands.tables import refuse
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.audit.matching import reconcile
+from sidecar.domain.audit.registrants import Tenure, others_registered
 from sidecar.domain.audit.slots import Reconciliation, Slot, Span, Submission, Verdict
 from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.policy import LatePolicy
@@ -123,21 +124,22 @@ def _reconcile(
     paths: Iterable[Path], trail: Trail, table: ChargeTable, span: Span, *, every_slot: bool
 ) -> Reconciliation:
     """Compare the ledgers, each at one instant, with the log; with `every_slot` the table keeps the matched slots."""
-    owners: set[str] = set()
+    registrations = trail.registrations.values()
+    held: list[Tenure] = []
     for path in paths:  # one after the other: each may be held for 5 seconds only
         with reading(path) as connection:
             table.add_records(connection, path, trail.product_code)
-            owners.update(pods(connection))
-    registrations = {(session, place) for session, place in trail.registrations.values() if session is not None}
+            held.extend(tenures(connection))
+    owners = {tenure.pod for tenure in held}
     left_out = table.leave_out(owners, span, keep=every_slot)
     return reconcile(
         table.submissions(),
         table.charges(),
         owners,
-        registrations,
+        {(each.session, each.account_region) for each in registrations if each.session is not None},
         span,
         trail.proofs.activity(),
-        left_out,
+        replace(left_out, others_registered=others_registered(registrations, held)),
         table.failed_calls(),
     )
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sidecar.domain import timestamps
 from sidecar.domain.audit.coverage import Log, gap
-from sidecar.domain.audit.sessions import Sessions, names_some_pod, pod_named
+from sidecar.domain.audit.sessions import Sessions, pod_named
 from sidecar.domain.audit.slots import (
     EVERY_HOUR,
     NOTHING_LEFT_OUT,
@@ -50,8 +50,7 @@ def reconcile(
         charges: All that AWS charged, also outside the span: a sign of another pod counts in whichever hour it is. A
             call that was repeated counts once.
         pods: The uids of pods that have no records any more, or never had: a charge of theirs is no stranger's.
-        registrations: The sessions under which pods have registered, with account and Region: more sessions than pods
-            are a sign of another pod.
+        registrations: The sessions under which pods have registered, with account and Region.
         span: The hours to return slots of.
         log: When AWS's log has events, by place; without it no absence means anything.
         left_out: Pairs, and charges of other pods, that were found before and are not among these.
@@ -77,7 +76,6 @@ class _Pairing:
         left_out: LeftOut,
     ) -> None:
         self._left_out = left_out
-        self._registrations = registrations
         self._origins = {(charge.session, charge.account_region) for charge in charges}.union(left_out.origins)
         self._submissions = dict.fromkeys(submissions)
         self._charges = dict.fromkeys(charges)
@@ -141,7 +139,7 @@ class _Pairing:
 
         That is so when each is the only one of its slot, records that a person has decided counted, and these pairs
         leave no charge of unknown origin over: one that is left may be another pod's, and then so may all the others.
-        Charges in two accounts or Regions are of two pods at least, and so are more registrations than there are pods.
+        Charges in two accounts or Regions are of two pods at least.
         """
         unknown: dict[tuple[str, datetime], list[Charge]] = defaultdict(list)
         for charge in self._charges:
@@ -157,7 +155,6 @@ class _Pairing:
             if len(found) == 1 and len(open_ended[slot]) == 1 and _may_be(open_ended[slot][0], found[0])
         ]
         places = {place for session, place in self._origins if not self._sessions.is_strange(session)}
-        nameless = {session for session, _ in self._registrations if not names_some_pod(session)}
         # An undescribed call may be a charge of any pod, like one that no record is.
         hidden = any(
             self._sessions.pod_of(call.session) is None
@@ -165,8 +162,8 @@ class _Pairing:
             if not self._sessions.is_strange(call.session)
         )
         copied = any(self._copies(submission) for submission, _ in pairs)
-        alone = len(places) <= 1 and len(nameless) <= len(self._pods) and not hidden and not copied
-        if alone and not self._left_out.unknown and len(pairs) == sum(map(len, unknown.values())):
+        others = hidden or self._left_out.others_registered or self._left_out.unknown
+        if len(places) <= 1 and not others and not copied and len(pairs) == sum(map(len, unknown.values())):
             for submission, charge in pairs:
                 self._pair(submission, charge, proven=False)
             return

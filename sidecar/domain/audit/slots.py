@@ -177,6 +177,8 @@ class LeftOut:
     """Calls with no record's receipt: of each place, hour, session and receipt one."""
     undescribed_events: int = 0
     """All of them."""
+    others_registered: bool = False
+    """More pods have registered than had a ledger then."""
 
 
 NOTHING_LEFT_OUT = LeftOut()

@@ -17,6 +17,7 @@ from typing import Any
 from sidecar.commands.ledger.cloudtrail.files import TrailUnreadable, read_events
 from sidecar.commands.ledger.cloudtrail.proofs import SOURCE, Proofs, folder_of
 from sidecar.domain import timestamps
+from sidecar.domain.audit.registrants import Registration
 from sidecar.domain.audit.slots import Charge, FailedCall, UndescribedCall
 from sidecar.domain.metering import quantity
 from sidecar.domain.metering.hours import hour_of, start_of
@@ -56,8 +57,8 @@ class Trail:
     """Called with each call of which nothing shows whether AWS charged it."""
     take_undescribed: Callable[[UndescribedCall], None]
     """Called with each call that may have been charged, and of which nothing shows what it reports."""
-    registrations: dict[str, tuple[str | None, str]] = field(default_factory=dict)
-    """The RegisterUsage calls that were answered: session, and account and Region, by request id."""
+    registrations: dict[str, Registration] = field(default_factory=dict)
+    """By request id."""
     files: int = 0
     events: int = 0
     """Of every service."""
@@ -107,7 +108,8 @@ class Trail:
             return
         match event.get("eventName"):
             case "RegisterUsage" if asked.get("productCode") is not None:
-                self.registrations[str(event.get("requestID") or event.get("eventID"))] = (_session(event), place)
+                registration = Registration(_session(event), place, _instant(str(event.get("eventTime"))))
+                self.registrations[str(event.get("requestID") or event.get("eventID"))] = registration
             case "MeterUsage":
                 if _is_cut(asked) or answered.get("omitted"):
                     self._note_undescribed(event, place, answered.get("meteringRecordId"))
