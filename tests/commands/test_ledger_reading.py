@@ -166,15 +166,25 @@ def test_export_lists_everything(books: Books, capsys: pytest.CaptureFixture[str
         ("\uff1d1+1", "'\uff1d1+1"),
         ("-1.5", "-1.5"),
         ("order=1", "order=1"),
+        ("a;b=1 -2", "a;b=1 -2"),
+        ("a;=1+1;-1", "a;'=1+1;'-1"),
+        ("a|@x\t+1", "a|'@x\t'+1"),
+        ('a; "=1', "a;' \"=1"),
+        ("a\n=1", "a\n'=1"),
     ],
 )
 def test_csv_holds_no_formula(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, cell: str) -> None:
     """Text of the app is no formula for a spreadsheet: a single quote precedes it. Numbers, and NDJSON, are exact."""
     with closing(Books(tmp_path / "ledger.db")) as books:
-        books.take(event("1.5", id=text), event(dimension="users", value=text, id="b"))
+        books.take(event("1.5", id=text, tags=(("note", text),)), event(dimension="users", value=text, id="b"))
         assert 0 == ledger("export", "--events", "--format", "csv", "--ledger", str(books.path))
-        first, second = csv.DictReader(io.StringIO(capsys.readouterr().out))
+        written = capsys.readouterr().out
+        first, second = csv.DictReader(io.StringIO(written))
         assert (cell, "1.5", cell) == (first["id"], first["quantity"], second["value"])
+        assert {"note": text} == json.loads(first["tags"])
+        for separator in ";|\t":
+            cells = [each for row in csv.reader(io.StringIO(written), delimiter=separator) for each in row]
+            assert not [each for each in cells if each.startswith(("=", "+", "@"))]
         assert [text, "b"] == [each["id"] for each in lines_of(capsys, books, "export", "--events")]
 
 

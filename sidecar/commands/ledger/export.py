@@ -1,8 +1,8 @@
 """`ledger export`: every record, or every event still kept, for another program; or the whole ledger as an audit file.
 
 The columns are the members of the API; new ones are added at the end. A file is complete or unchanged. NDJSON is exact;
-in CSV a text that a spreadsheet would take for a formula begins with a single quote. Refuses to overwrite the ledger,
-and to write to anything but a file.
+in CSV a single quote is before what a spreadsheet would take for a formula. Refuses to overwrite the ledger, and to
+write to anything but a file.
 """
 
 import argparse
@@ -36,8 +36,13 @@ RECORD_COLUMNS = tuple(member.name for member in fields(RecordView))
 
 
 _NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
-_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
-"""How a formula begins for a spreadsheet (OWASP, CSV Injection); the last four are full-width."""
+_FORMULA = re.compile('^(?=[\t\r\n])|(?:^|(?<=[;|\t\r\n]))(?=[" ]*[=+\\-@\uff1d\uff0b\uff0d\uff20])')
+"""Where a formula begins for a spreadsheet (OWASP, CSV Injection); the last four are full-width.
+
+Also behind what separates cells in other locales: a spreadsheet that splits there does not see the cell's quotes.
+"""
+_IN_JSON = str.maketrans({";": "\\u003b", "|": "\\u007c"})
+"""They occur in its strings alone, and stay the same there."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +120,7 @@ def _events(connection: sqlite3.Connection) -> Iterator[Members]:
 def _cell(value: object) -> object:
     structured: tuple[type[Sequence[object]], type[dict[str, object]]] = (list, dict)
     if isinstance(value, structured):
-        return json.dumps(value)
-    if isinstance(value, str) and value.startswith(_FORMULA) and _NUMBER.fullmatch(value) is None:
-        return f"'{value}"  # ids and values come from the app, which may pass on what its users write
+        return json.dumps(value).translate(_IN_JSON)
+    if isinstance(value, str) and _NUMBER.fullmatch(value) is None:
+        return _FORMULA.sub("'", value)  # ids and values come from the app, which may pass on what its users write
     return value
