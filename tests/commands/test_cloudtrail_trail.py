@@ -92,6 +92,18 @@ def test_folder_is_searched(tmp_path: Path) -> None:
     assert ["mr-aws", "mr-2"] == [each.metering_record_id for each in trail_of(bucket).charges]
 
 
+@pytest.mark.parametrize("name", ["2.json.gz.6eF4a3B2", "2.json.gz.3f.partial", "2.json.tmp"])
+def test_interrupted_copy_is_refused(tmp_path: Path, name: str) -> None:
+    """What a copy has left half done counts as unreadable, unless the whole file is there by now."""
+    bucket = deliver(tmp_path, ONE)
+    deliver(tmp_path, TWO, name=name)
+    with pytest.raises(TrailUnreadable, match=r"not the whole 2\.json") as refused:
+        find_files([bucket])
+    assert str(refused.value).endswith("Copy it from the bucket again.")
+    deliver(tmp_path, TWO, name=name[: name.rindex("json") + 4] + ".gz" * (".gz." in name))
+    assert 2 == len(find_files([bucket]))
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [

@@ -8,6 +8,7 @@ that it cannot read to its end: half a log proves nothing.
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -18,6 +19,8 @@ from sidecar.commands.ledger.cloudtrail.elements import elements
 from sidecar.domain.plaintext import reason_of
 
 _SUFFIXES = (".json", ".json.gz", ".jsonl", ".jsonl.gz", ".ndjson", ".ndjson.gz")
+_CUT_OFF = re.compile(r"(.+\.(?:json|jsonl|ndjson)(?:\.gz)?)\..+")
+"""The name of a file that is being copied: `aws s3 sync` adds eight characters until it is complete."""
 _NOT_EVENTS = frozenset({"CloudTrail-Digest", "CloudTrail-Insight"})
 """Other folders than that of the events in CloudTrail's bucket."""
 _GZIP = b"\x1f\x8b"
@@ -35,14 +38,16 @@ def find_files(places: Iterable[Path]) -> list[Path]:
     """Return the files that are named, and those of events in the folders that are, each once.
 
     Raises:
-        TrailUnreadable: One is not there, or a folder holds no file of events.
+        TrailUnreadable: One is not there, or a folder holds no file of events, or one that was not copied to its end.
     """
     found: dict[Path, None] = {}
     for place in places:
         if place.is_file():
             found[place] = None
         elif place.is_dir():
-            inside = sorted(path for path in place.rglob("*") if path.is_file() and _holds_events(path, place))
+            below = [path for path in place.rglob("*") if path.is_file() and _is_of_events(path, place)]
+            inside = sorted(path for path in below if path.name.endswith(_SUFFIXES))
+            _refuse_cut_off(below)
             if not inside:
                 raise TrailUnreadable(
                     place,
@@ -73,8 +78,16 @@ def read_events(path: Path) -> Iterator[Mapping[str, Any]]:
         raise TrailUnreadable(path, reason_of(error), _AGAIN) from error
 
 
-def _holds_events(path: Path, below: Path) -> bool:
-    return path.name.endswith(_SUFFIXES) and _NOT_EVENTS.isdisjoint(path.relative_to(below).parts)
+def _is_of_events(path: Path, below: Path) -> bool:
+    return _NOT_EVENTS.isdisjoint(path.relative_to(below).parts)
+
+
+def _refuse_cut_off(paths: Iterable[Path]) -> None:
+    """Raise if a file is only there under the name that it has while it is copied."""
+    for path in paths:
+        cut_off = None if path.name.endswith(_SUFFIXES) else _CUT_OFF.fullmatch(path.name)
+        if cut_off is not None and not path.with_name(cut_off[1]).is_file():
+            raise TrailUnreadable(path, f"it is not the whole {cut_off[1]}, which is missing", _AGAIN)
 
 
 def _parse(file: IO[bytes], path: Path) -> Iterator[Mapping[str, Any]]:
