@@ -5,6 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from urllib.parse import urlsplit
 
+from sidecar.domain.declaration import Declaration
 from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.sources import Otlp, Prometheus
 from sidecar.domain.metering.validation import LARGEST_TAG_SET, is_tag_key
@@ -12,6 +13,13 @@ from sidecar.settings import values
 from sidecar.settings.entry import Entry, Kind
 from sidecar.settings.section import Reading, Section
 
+EVERY = Declaration(
+    sentence="Time between two samples of a page.",
+    least=timedelta(seconds=1),
+    most=timedelta(minutes=10),
+    because="a reset hides what was counted since",
+)
+"""Range of `every`."""
 _URL = "write the page of a container of this pod, such as http://127.0.0.1:9090/metrics"
 _METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
@@ -27,11 +35,7 @@ def read_prometheus(reading: Reading, members: Section) -> Prometheus:
         match=_read_labels(reading, members, "match", _expression),
         tags=_read_labels(reading, members, "tags", _tag_key),
         scale=members.read("scale", Decimal(1), _scale),
-        every=members.read(
-            "every",
-            timedelta(seconds=15),
-            values.duration(timedelta(seconds=1), timedelta(minutes=10), "a reset hides what was counted since"),
-        ),
+        every=members.read("every", timedelta(seconds=15), values.duration(EVERY.least, EVERY.most, EVERY.because)),
     )
     if source.metric.endswith("_bucket") and "le" not in dict(source.match):
         words = "counts each observation in several buckets"

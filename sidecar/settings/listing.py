@@ -13,8 +13,10 @@ from sidecar.settings.groups import LARGEST_VERSION
 from sidecar.settings.section import Reading, Section
 from sidecar.settings.sources import read_source
 
-_MOST_DIMENSIONS = 24
-_MOST_SEATS = 2**31 - 1
+MOST_DIMENSIONS = 24
+"""Dimensions of one listing, AWS's limit."""
+MOST_SEATS = 2**31 - 1
+"""Seats that a pod can hold of one entitlement."""
 
 
 def trusted_codes(reading: Reading, section: Section) -> tuple[str, ...]:
@@ -46,9 +48,9 @@ def dimensions(reading: Reading, section: Section) -> tuple[Dimension, ...]:
     """Return the dimensions of the metering group."""
     name = section.dotted("dimensions")
     items = _items(reading, section, "dimensions")
-    if len(items) > _MOST_DIMENSIONS:
+    if len(items) > MOST_DIMENSIONS:
         entry = Entry(Kind.LIST, items[0].where, items=items)
-        reading.complain(name, entry, f"is more than {_MOST_DIMENSIONS}, AWS's limit", "name the listing's dimensions")
+        reading.complain(name, entry, f"is more than {MOST_DIMENSIONS}, AWS's limit", "name the listing's dimensions")
         return ()
     found: list[Dimension] = []
     for index, item in enumerate(items):
@@ -84,7 +86,7 @@ def required_entitlements(reading: Reading, section: Section) -> tuple[RequiredE
         member = Section(reading, key, item)
         required = RequiredEntitlement(
             member.demand("name", "", values.entitlement_name, "set the entitlement's API name from the listing"),
-            member.read("hold", 0, values.whole(0, _MOST_SEATS)),
+            member.read("hold", 0, values.whole(0, MOST_SEATS)),
         )
         member.close()
         if required.name and any(required.name == other.name for other in found):

@@ -140,43 +140,50 @@ def size(least: int) -> Parser[int]:
     return parse
 
 
-def matching(pattern: re.Pattern[str], reason: str, cure: str) -> Parser[str]:
-    """Read text that matches a pattern in full."""
+class Matching:
+    """Reads text that matches a pattern in full. The chart's schema takes the pattern from here."""
 
-    def parse(entry: Entry) -> str:
-        if not pattern.fullmatch(text(entry)):
-            raise InvalidValue(reason, cure)
+    __slots__ = ("cure", "pattern", "reason")
+
+    def __init__(self, pattern: re.Pattern[str], reason: str, cure: str) -> None:
+        """Take the pattern, and reason and cure of the problem with text that does not match it."""
+        self.pattern = pattern
+        self.reason = reason
+        self.cure = cure
+
+    def __call__(self, entry: Entry) -> str:
+        """Read the entry."""
+        if not self.pattern.fullmatch(text(entry)):
+            raise InvalidValue(self.reason, self.cure)
         return entry.text
 
-    return parse
 
-
-product_code = matching(
+product_code = Matching(
     _PRODUCT_CODE, "is not a product code", "take the code of the listing: 1 to 255 letters, digits and -/=:_.@"
 )
 """Reads an AWS Marketplace product code (RegisterUsage's model)."""
-product_id = matching(
+product_id = Matching(
     _PRODUCT_ID,
     "is not a product ID",
     "take the product ID of the listing, such as prod-abcdefghijklm, or a UUID on older listings; it is not the "
     "product code",
 )
 """Reads the product ID of a listing, which License Manager calls ProductSKU."""
-region = matching(
+region = Matching(
     _REGION, "is not the name of an AWS Region", "write it as us-east-1, or null to use that of the environment"
 )
 """Reads the name of an AWS Region; whether Marketplace serves it is checked at the first call."""
-condition = matching(
+condition = Matching(
     _CONDITION,
     "is not the type of a pod condition",
     "use the name under readinessGates, such as example.com/entitled",
 )
 """Reads the type of a pod condition."""
-entitlement_name = matching(
+entitlement_name = Matching(
     _LISTED_NAME, "is longer than 255 characters", "take the entitlement's API name from the listing"
 )
 """Reads the API name of a contract's entitlement."""
-dimension_name = matching(
+dimension_name = Matching(
     _LISTED_NAME, "is longer than 255 characters", "take the dimension's API name from the listing"
 )
 """Reads the API name of a dimension (MeterUsage's model)."""

@@ -194,7 +194,7 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "window too wide",
         config(metering={"window": "7h"}),
-        "sidecar.config.metering.window: 7h is longer than AWS takes",
+        "sidecar.config.metering.window: 7h is out of range (AWS refuses usage older than 6h",
     ),
     (
         "window too narrow",
@@ -204,7 +204,7 @@ RULES: list[tuple[str, Values, str]] = [
     (
         "settle too long",
         config(metering={"settle": "1h"}),
-        "sidecar.config.metering: settle (1h) and spread (20m) must be 59m",
+        "sidecar.config.metering.settle: 1h is out of range (an hour's record must be due before the next one's)",
     ),
     # The identity.
     (

@@ -15,6 +15,7 @@ PLACES = [
     (_CHART / "values.schema.json", reference.schema),
     (_CHART / "values.yaml", reference.values),
     (_CHART / "templates/_seller.tpl", reference.seller_defaults),
+    (_CHART / "templates/_declared.tpl", reference.declared),
 ]
 
 

@@ -11,14 +11,19 @@ from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import timedelta
 from enum import StrEnum
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 
 from sidecar.domain import durations
 from sidecar.domain.declaration import declaration_of
+from sidecar.domain.metering.events import Aggregation
 from sidecar.settings import Settings
+from sidecar.settings import values as values_of_settings
+from sidecar.settings.counters import EVERY
+from sidecar.settings.listing import MOST_DIMENSIONS, MOST_SEATS
 from sidecar.settings.names import SELLERS_KEYS, is_sellers
+from sidecar.settings.values import AUTO, Matching
 
 CHART_SENTENCES = {
     "product.public_keys": (
@@ -44,11 +49,13 @@ _CHART_SCHEMAS: Mapping[str, Mapping[str, object]] = {
 """What the chart refuses beyond the sidecar: a port that is any free one cannot be a port of the pod."""
 _NOT_IN_CHART = frozenset({"ledger"})
 """Groups that the chart writes itself."""
-_DURATION = "^(0|[1-9][0-9]*)[smhd]$"
+_DURATION = "^(0|[1-9][0-9]{0,8})[smhd]$"
 _STRUCTURED = frozenset(
     {"product.public_keys", "product.trusted_codes", "metering.dimensions", "license.require", "license.tiers"}
 )
 """Lists and mappings, whose members the chart describes itself."""
+_SCHEMAS_OWN = frozenset({"product.code", "entitlement.probe_dimension"})
+"""Text that the schema judges in its own way: a code may be empty, and a name has a length."""
 _COLUMNS = 118
 
 
@@ -138,7 +145,8 @@ def _schema_of(key: str, field: Field[Any]) -> Mapping[str, object]:
     if key in _CHART_SCHEMAS:
         return _CHART_SCHEMAS[key]
     if declaration.parser is not None or key in _STRUCTURED:
-        return {}
+        pattern = "" if key in _SCHEMAS_OWN else _pattern(key, field)
+        return {"pattern": pattern} if pattern else {}
     if kind is bool:
         return {"type": "boolean"}
     if kind is int:
@@ -149,6 +157,73 @@ def _schema_of(key: str, field: Field[Any]) -> Mapping[str, object]:
     words: list[object] = [word.value for word in kind]
     # Without this null would be no value: an enum names each one.
     return {"enum": [*words, None]} if NoneType in get_args(field.type) else {"type": "string", "enum": words}
+
+
+def _pattern(key: str, field: Field[Any]) -> str:
+    """Return the pattern of a setting that is text of one form, empty for any other, as the chart writes it."""
+    parser = values_of_settings.region if key == "license.region" else declaration_of(field).parser
+    if not isinstance(parser, Matching):
+        return ""
+    other = f"{AUTO}|" if key == "license.region" else ""
+    flags = "(?s)" if parser.pattern.flags & re.DOTALL else ""
+    return f"{flags}^({other}{parser.pattern.pattern})$"
+
+
+def _declared(key: str, field: Field[Any]) -> Mapping[str, object]:
+    """Return what the chart's templates judge a value of a setting by."""
+    declaration, kind = declaration_of(field), _kind(field)
+    told: dict[str, object] = {"default": yaml.safe_load(shown(_chart_default(key, field)) or "''")}
+    if NoneType in get_args(field.type):
+        told["optional"] = True
+    if key in _STRUCTURED:
+        return {"kind": "list" if get_origin(kind) is tuple else "map", **told, "optional": True}
+    told |= {"kind": "text"}
+    if pattern := _pattern(key, field):
+        parser = values_of_settings.region if key == "license.region" else declaration.parser
+        assert isinstance(parser, Matching)
+        told |= {"pattern": pattern, "reason": parser.reason, "cure": parser.cure}
+    elif declaration.parser is not None:
+        pass
+    elif kind is bool or key == "kubernetes.enabled":
+        told["kind"] = "flag"
+    elif kind in {int, timedelta}:
+        kinds = {int: "whole", timedelta: "duration"}
+        limits = [yaml.safe_load(shown(each)) for each in (declaration.least, declaration.most)]
+        told |= {"kind": kinds[kind], "least": limits[0], "most": limits[1], "because": declaration.because}
+    else:
+        told |= {"kind": "word", "words": [word.value for word in kind]}
+    return told
+
+
+def declared(text: str) -> str:
+    """Return _declared.tpl with the ranges of all settings."""
+    tree: dict[str, dict[str, dict[str, object]]] = {}
+    for owner, name, field in _chart_keys():
+        tree.setdefault(owner, {})[name] = dict(_declared(f"{owner}.{name}", field))
+    # Ranges inside of lists.
+    every = [yaml.safe_load(shown(each)) for each in (EVERY.least, EVERY.most)]
+    tree["license"]["require"] |= {"hold": {"kind": "whole", "least": 0, "most": MOST_SEATS}}
+    tree["metering"]["dimensions"] |= {
+        "most": MOST_DIMENSIONS,
+        "aggregation": {"kind": "word", "words": [word.value for word in Aggregation]},
+        "every": {"kind": "duration", "least": every[0], "most": every[1], "because": EVERY.because},
+    }
+    # JSON, which Helm parses much faster than YAML; one line for each key.
+    groups = [
+        f"{json.dumps(owner)}: {{\n"
+        + ",\n".join(f"  {json.dumps(name)}: {json.dumps(one)}" for name, one in members.items())
+        + "\n}"
+        for owner, members in tree.items()
+    ]
+    return _define(text, "declared", "{" + ",\n".join(groups) + "}\n")
+
+
+def _define(text: str, name: str, body: str) -> str:
+    """Return a file of templates with the body of one of them replaced."""
+    begin, end = f'{{{{- define "marketplace-sidecar.{name}" -}}}}\n', "{{- end }}"
+    head, mark, rest = text.partition(begin)
+    assert mark
+    return head + begin + body + end + rest.partition(end)[2]
 
 
 def schema(text: str) -> str:
@@ -215,10 +290,7 @@ def seller_defaults(text: str) -> str:
             tree.setdefault(owner, {})[name] = str(plain) if isinstance(plain, str) else plain
     assert set(tree["marketplace"]) == {key.partition(".")[2] for key in SELLERS_KEYS}
     rendered = yaml.safe_dump(tree, sort_keys=False, default_flow_style=False)
-    begin, end = '{{- define "marketplace-sidecar.sellerDefaults" -}}\n', "{{- end }}"
-    head, mark, rest = text.partition(begin)
-    assert mark
-    return head + begin + rendered + end + rest.partition(end)[2]
+    return _define(text, "sellerDefaults", rendered)
 
 
 def defaults() -> dict[str, dict[str, object]]:

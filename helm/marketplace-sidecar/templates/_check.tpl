@@ -11,12 +11,20 @@ and report all problems together, each in a sentence with key and cure. Of the c
 {{- end }}
 
 {{- define "marketplace-sidecar.problems" -}}
-{{- $absent := include "marketplace-sidecar.problems.groups" . | trim }}
-{{ $absent }}
-{{- if not $absent }}
+{{- $invalid := include "marketplace-sidecar.problems.invalid" . }}
+{{ $invalid }}
+{{- if not $invalid }}
 {{- range $part := list "plain" "seller" "product" "license" "metering" "sources" "identity" "pod" }}
 {{ include (printf "marketplace-sidecar.problems.%s" $part) $ }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Problems of groups and keys by themselves. The others compare values with each other, and each must be valid. */}}
+{{- define "marketplace-sidecar.problems.invalid" -}}
+{{- $absent := include "marketplace-sidecar.problems.groups" . | trim }}
+{{- if $absent }}{{ $absent }}
+{{- else }}{{ include "marketplace-sidecar.problems.values" . | trim }}
 {{- end }}
 {{- end }}
 
@@ -39,7 +47,7 @@ and report all problems together, each in a sentence with key and cure. Of the c
 
 {{- define "marketplace-sidecar.problems.product" -}}
 {{- $sidecar := .Values.sidecar -}}
-{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
+{{- $config := include "marketplace-sidecar.config" . | fromJson -}}
 {{- $product := $config.product -}}
 {{- $stray := omit $product "code" "pricing" "id" "public_key_version" "public_keys" "trusted_codes" }}
 {{- if not $sidecar.productFromImage }}
@@ -70,7 +78,7 @@ sidecar.config.product.public_keys: has no key of version {{ $version }}, which 
 {{- end }}
 
 {{- define "marketplace-sidecar.problems.license" -}}
-{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
+{{- $config := include "marketplace-sidecar.config" . | fromJson -}}
 {{- $product := $config.product -}}
 {{- $license := $config.license -}}
 {{- $check := include "marketplace-sidecar.checkInForce" $config -}}
@@ -104,7 +112,7 @@ sidecar.config.license.require: holds {{ .name }}, which is one of license.tiers
 {{- end }}
 
 {{- define "marketplace-sidecar.problems.metering" -}}
-{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
+{{- $config := include "marketplace-sidecar.config" . | fromJson -}}
 {{- $metering := $config.metering -}}
 {{- if not .Values.sidecar.productFromImage }}
 {{- $names := list -}}
@@ -127,13 +135,8 @@ sidecar.config.entitlement.probe_dimension: {{ $entitlement.probe_dimension }} i
 {{- $window := include "marketplace-sidecar.seconds" $metering.window | int -}}
 {{- $settle := include "marketplace-sidecar.seconds" $metering.settle | int -}}
 {{- $spread := include "marketplace-sidecar.seconds" $metering.spread | int }}
-{{- if gt $window 21600 }}
-sidecar.config.metering.window: {{ $metering.window }} is longer than AWS takes usage for; use 6h or less
-{{- else if ge (add 3600 $settle $spread) $window }}
+{{- if ge (add 3600 $settle $spread) $window }}
 sidecar.config.metering.window: {{ $metering.window }} closes before every hour is due, an hour plus settle ({{ $metering.settle }}) plus spread ({{ $metering.spread }}); raise it (up to 6h), or lower the others
-{{- end }}
-{{- if or (gt $settle 3540) (gt $spread 3540) }}
-sidecar.config.metering: settle ({{ $metering.settle }}) and spread ({{ $metering.spread }}) must be 59m at most, because an hour's record must be due before the next one's; lower them
 {{- end }}
 {{- end }}
 {{- end }}
@@ -141,10 +144,11 @@ sidecar.config.metering: settle ({{ $metering.settle }}) and spread ({{ $meterin
 {{- define "marketplace-sidecar.problems.identity" -}}
 {{- $sidecar := .Values.sidecar -}}
 {{- $account := $sidecar.serviceAccount -}}
-{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
+{{- $config := include "marketplace-sidecar.config" . | fromJson -}}
 {{- $marketplace := $config.marketplace -}}
 {{- $metered := or (ne (include "marketplace-sidecar.checkInForce" $config) "license") $config.metering.dimensions -}}
 {{- $live := eq $marketplace.mode "live" }}
+{{- $declared := include "marketplace-sidecar.declared" . | fromJson }}
 {{- if and $live $marketplace.endpoint_url }}
 sidecar.config.marketplace.endpoint_url: is for an emulator; remove it, or set marketplace.mode to emulator
 {{- end }}
@@ -157,7 +161,7 @@ sidecar.serviceAccount.roleArn: is missing; set the IAM role of the service acco
 {{- if and (not $account.create) (not $account.name) }}
 sidecar.serviceAccount.name: is missing, and create is false; name the service account that has the eks.amazonaws.com/role-arn annotation
 {{- end }}
-{{- if hasKey $account.annotations "eks.amazonaws.com/role-arn" }}
+{{- if hasKey ($account.annotations | default dict) "eks.amazonaws.com/role-arn" }}
 sidecar.serviceAccount.annotations: contains eks.amazonaws.com/role-arn; set sidecar.serviceAccount.roleArn instead
 {{- end }}
 {{- if eq $account.webIdentity "chart" }}
@@ -176,13 +180,15 @@ sidecar.extraEnv: {{ .name }} hides the service account's role, and Marketplace 
 {{- /* What other objects, the pod or the checks above depend on. */}}
 {{- if or (hasPrefix "POD_" .name) (regexMatch "^sidecar((config|apihost|apiport)$|ledger|probes|shutdown|kubernetes)" $flat) }}
 sidecar.extraEnv: {{ .name }} is the chart's own; use the key under sidecar.{{ hasPrefix "sidecarledger" $flat | ternary "ledger" "config" }}, or remove it
+{{- else if and (regexMatch "^[!-~]+$" .name) (not (include "marketplace-sidecar.sellersShare" $flat)) }}
+{{- include "marketplace-sidecar.problems.variable" (dict "variable" . "flat" $flat "declared" $declared) }}
 {{- end }}
 {{- end }}
 {{- end }}
 
 {{- define "marketplace-sidecar.problems.pod" -}}
 {{- $sidecar := .Values.sidecar -}}
-{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
+{{- $config := include "marketplace-sidecar.config" . | fromJson -}}
 {{- if and (eq $sidecar.mode "native") (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) }}
 sidecar.mode: native needs Kubernetes 1.29, and this is {{ .Capabilities.KubeVersion.Version }}; use plain
 {{- end }}
@@ -193,7 +199,7 @@ sidecar.terminationGracePeriodSeconds: {{ $sidecar.terminationGracePeriodSeconds
 {{- if eq (int $config.api.port) (int $config.probes.port) }}
 sidecar.config.probes.port: {{ $config.probes.port }} is api.port too; set two different ports
 {{- end }}
-{{- if has $config.probes.host (list "127.0.0.1" "::1" "localhost") }}
+{{- if regexMatch "^(localhost|127[.].*|[0:]*:0*1)$" $config.probes.host }}
 sidecar.config.probes.host: {{ $config.probes.host }} is unreachable for the kubelet, which uses the pod's address; use 0.0.0.0, which covers IPv6 too
 {{- end }}
 {{- if and ($config.kubernetes).readiness_gate (not ($config.kubernetes).enabled) }}
@@ -238,8 +244,9 @@ pod, and problems are those that the calling chart found.
 {{- $sidecar := .context.Values.sidecar -}}
 {{- $volume := ($sidecar.ledger).volume | default "" -}}
 {{- $waits := false -}}
-{{- if kindIs "map" $sidecar.config -}}
-{{- $config := include "marketplace-sidecar.config" .context | fromYaml -}}
+{{- $valid := not (include "marketplace-sidecar.problems.invalid" .context) -}}
+{{- if $valid -}}
+{{- $config := include "marketplace-sidecar.config" .context | fromJson -}}
 {{- $waits = and (eq (($config).license).on_taken "wait") (eq (include "marketplace-sidecar.checkInForce" $config) "license") -}}
 {{- end -}}
 {{- $surges := not (has (.surge | toString) (list "0" "0%")) -}}
@@ -250,7 +257,7 @@ pod, and problems are those that the calling chart found.
 {{- if and $waits $surges (has .kind (list "Deployment" "DaemonSet")) (eq (.strategy | default "RollingUpdate") "RollingUpdate") }}
 sidecar.config.license.on_taken: wait keeps the new pod of a rolling update from starting while the old one has the seat; set {{ eq .kind "Deployment" | ternary "strategy.type to Recreate or " "" }}strategy.rollingUpdate.maxSurge to 0, or use admit
 {{- end }}
-{{- if kindIs "map" $sidecar.config }}
+{{- if $valid }}
 {{- include "marketplace-sidecar.problems.resources" . }}
 {{- end }}
 {{- if and (has .kind (list "Job" "CronJob")) (eq $sidecar.mode "plain") }}

@@ -5,7 +5,7 @@ in, by variables: no key of the seller's.
 */}}
 
 {{- define "marketplace-sidecar.product" -}}
-{{- toYaml (include "marketplace-sidecar.config" . | fromYaml).product -}}
+{{- toYaml (include "marketplace-sidecar.config" . | fromJson).product -}}
 {{- end }}
 
 {{/* The group `kubernetes`; null switches it off. */}}
@@ -16,7 +16,7 @@ in, by variables: no key of the seller's.
 {{/* The data of the config map: config.yaml and one PEM file for each key version. */}}
 {{- define "marketplace-sidecar.configData" -}}
 {{- if not .Values.sidecar.productFromImage -}}
-{{- $config := include "marketplace-sidecar.config" . | fromYaml -}}
+{{- $config := include "marketplace-sidecar.config" . | fromJson -}}
 {{- $product := $config.product -}}
 {{- $paths := dict -}}
 {{- range $version, $_ := $product.public_keys -}}
@@ -61,7 +61,8 @@ config.yaml: |
 {{- else -}}
 {{- with include "marketplace-sidecar.ledgerVolume" . -}}
 {{- $size := div (mul (int64 .) 7) 8 -}}
-{{- if mod $size 1024 -}}{{ printf "%dKiB" $size }}{{- else -}}{{ printf "%dMiB" (div $size 1024) }}{{- end -}}
+{{- /* A size of the sidecar has nine digits at most; a larger volume loses less than one MiB. */ -}}
+{{- if and (mod $size 1024) (lt $size 1000000000) -}}{{ printf "%dKiB" $size }}{{- else -}}{{ printf "%dMiB" (div $size 1024) }}{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end }}

@@ -6,7 +6,7 @@ does not read. The sidecar checks key files in the same way. No part of a proxy'
 {{- define "marketplace-sidecar.problems.plain" -}}
 {{- $proxy := .Values.sidecar.proxy | default dict -}}
 {{- $host := "(\\[[0-9A-Fa-f:.]+\\]|[^]/?#@:[]+)" -}}
-{{- $port := "(:0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?" -}}
+{{- $port := include "marketplace-sidecar.portPattern" nil -}}
 {{- $url := printf "^((?i)https?://)?([^/?#@]*@)?%s%s/?$" $host $port -}}
 {{- range $name := list "http" "https" "exclude" }}
 {{- $value := get $proxy $name | default "" }}

@@ -62,11 +62,10 @@ marketplace:
 {{- end }}
 
 {{/*
-The configuration in force: the values, and in place of theirs each group that the seller fixed. The image's groups are
-not known here; they count as the defaults.
+The configuration in force: the values, and in place of theirs each group that the seller fixed. The image's groups are not known here; they count as the defaults.
 */}}
 {{- define "marketplace-sidecar.config" -}}
-{{- $config := deepCopy .Values.sidecar.config -}}
+{{- $config := deepCopy (.Values.sidecar.config | default dict) -}}
 {{- $defaults := include "marketplace-sidecar.sellerDefaults" . | fromYaml -}}
 {{- $fixed := include "marketplace-sidecar.fixed" . | fromYaml -}}
 {{- if .Values.sidecar.productFromImage -}}
@@ -81,7 +80,7 @@ not known here; they count as the defaults.
 {{- end -}}
 {{- $_ := set $config $group $whole -}}
 {{- end -}}
-{{- toYaml $config -}}
+{{- toJson $config -}}
 {{- end }}
 
 {{- define "marketplace-sidecar.problems.seller" -}}
@@ -132,7 +131,7 @@ sidecar.config.{{ $group }}: {{ eq $group "product" | ternary "the product" $gro
 {{- end }}
 {{- range $sidecar.extraEnv }}
 {{- $flat := include "marketplace-sidecar.flatName" .name }}
-{{- $share := regexFind "^sidecar(product|entitlement|metering|license|marketplacemode|marketplaceendpointurl)" $flat | trimPrefix "sidecar" }}
+{{- $share := include "marketplace-sidecar.sellersShare" $flat }}
 {{- if $share }}
 sidecar.extraEnv: {{ .name }} would change {{ eq $share "product" | ternary "the product" (regexFind "^(entitlement|metering|license|marketplace)" $share) }}, which no variable may; {{ $sidecar.productFromImage | ternary "configure it in the image" "use sidecar.config" }}
 {{- else if not (regexMatch "^[!-~]+$" .name) }}
@@ -147,6 +146,11 @@ sidecar.extraVolumeMounts: {{ $path | trimSuffix "/" | default "/" }} would cove
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Which of the seller's groups or keys a variable would change; takes its flat name. */}}
+{{- define "marketplace-sidecar.sellersShare" -}}
+{{- regexFind "^sidecar(product|entitlement|metering|license|marketplacemode|marketplaceendpointurl)" . | trimPrefix "sidecar" -}}
 {{- end }}
 
 {{/* A variable's name without case and separators, which is how the sidecar compares names. */}}
