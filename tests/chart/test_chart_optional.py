@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from tests.chart.published import published
+from tests.support import reference
 from tests.support.rendering import (
     NEWEST,
     PRODUCT,
+    ROLE,
     SIDECAR,
     Helm,
     Refused,
@@ -119,6 +121,29 @@ def test_needed_configuration_is_named(helm: Helm, group: str) -> None:
         without(helm, {"config": {**PRODUCT["sidecar"]["config"], group: None}}, PRODUCT)
     (problem,) = refused.value.problems
     assert problem.startswith(f"sidecar.config.{group}: is null")
+
+
+def test_null_is_the_default(helm: Helm) -> None:
+    """A key of the configuration that is null has its default, in the file and in the pod."""
+    defaults = reference.defaults()
+    groups = {group: dict.fromkeys(defaults[group]) for group in defaults if group not in {"product", "kubernetes"}}
+    del groups["metering"]["dimensions"]
+    null = merge(PRODUCT, {})
+    null["sidecar"]["config"] |= {**groups, "metering": {**null["sidecar"]["config"]["metering"], **groups["metering"]}}
+    expected, actual = (helm.render("marketplace-product", values) for values in (PRODUCT, null))
+    assert expected == actual
+
+
+def test_needed_key_is_named(helm: Helm) -> None:
+    """Without its mode the pod would have no sidecar, and run unpaid: such keys are refused when they are null."""
+    values = merge(PRODUCT, {})
+    values["sidecar"] |= {"mode": None, "ledger": {"volume": None}, "image": {"repository": None}}
+    values["sidecar"]["serviceAccount"] = {"roleArn": ROLE, "webIdentity": None}
+    with pytest.raises(Refused) as refused:
+        helm.template("marketplace-product", values)
+    keys = ["image.repository", "ledger.volume", "mode", "serviceAccount.webIdentity"]
+    words = "is null, and the chart depends on it; remove the line to use the chart's default"
+    assert [f"sidecar.{key}: {words}" for key in keys] == refused.value.problems
 
 
 @pytest.mark.parametrize("chart", ["marketplace-product", "example"])

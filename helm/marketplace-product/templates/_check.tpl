@@ -12,7 +12,7 @@
 {{- end }}
 
 {{- define "marketplace-product.problems" -}}
-{{- $config := .Values.sidecar.config -}}
+{{- $config := include "marketplace-sidecar.config" . | fromJson -}}
 {{- if not .Values.containers }}
 containers: is empty; name the product's containers
 {{- end }}

@@ -1,5 +1,5 @@
 {{/*
-Groups that cannot be null, and names that the API server refuses. Both are found when the chart renders: otherwise the
+Groups and keys that cannot be null, and names that the API server refuses. Both are found when the chart renders: otherwise the
 first shows as a fault of a template, the second only after half of the release is installed.
 */}}
 
@@ -8,6 +8,16 @@ first shows as a fault of a template, the second only after half of the release 
 {{- range $group := list "config" "image" "ledger" "serviceAccount" }}
 {{- if kindIs "invalid" (get $sidecar $group | default nil) }}
 sidecar.{{ $group }}: is null, and the sidecar cannot run without it; remove the line to use the chart's defaults
+{{- end }}
+{{- end }}
+{{- $needed := dict "mode" $sidecar.mode "productFromImage" $sidecar.productFromImage "terminationGracePeriodSeconds" $sidecar.terminationGracePeriodSeconds }}
+{{- range $path := list "image.repository" "image.pullPolicy" "ledger.volume" "serviceAccount.create" "serviceAccount.webIdentity" }}
+{{- $group := get $sidecar (splitList "." $path | first) }}
+{{- if $group }}{{- $_ := set $needed $path (get $group (splitList "." $path | last)) }}{{- end }}
+{{- end }}
+{{- range $path, $value := $needed }}
+{{- if or (kindIs "invalid" $value) (eq (toString $value) "") }}
+sidecar.{{ $path }}: is null, and the chart depends on it; remove the line to use the chart's default
 {{- end }}
 {{- end }}
 {{- range $group := list "api" "entitlement" "license" "log" "marketplace" "metering" "probes" "product" "shutdown" }}

@@ -27,7 +27,7 @@ the list that it is not in renders nothing.
   {{- end }}
   ports:
     - name: probes
-      containerPort: {{ $sidecar.config.probes.port }}
+      containerPort: {{ (include "marketplace-sidecar.config" . | fromJson).probes.port }}
       protocol: TCP
   env:
     {{- include "marketplace-sidecar.env" . | trim | nindent 4 }}
@@ -87,7 +87,7 @@ the list that it is not in renders nothing.
   value: {{ $sidecar.serviceAccount.roleArn | quote }}
 - name: AWS_WEB_IDENTITY_TOKEN_FILE
   value: /var/run/secrets/marketplace-web-identity/token
-{{- else if and (eq (include "marketplace-sidecar.config" . | fromYaml).marketplace.mode "emulator") (not $sidecar.serviceAccount.roleArn) }}
+{{- else if and (eq (include "marketplace-sidecar.config" . | fromJson).marketplace.mode "emulator") (not $sidecar.serviceAccount.roleArn) }}
 # The emulator takes any secret, and the access key for the pod's identity.
 - name: AWS_ACCESS_KEY_ID
   valueFrom:
@@ -123,7 +123,7 @@ the list that it is not in renders nothing.
 {{/* For the product's containers: where the local API is. */}}
 {{- define "marketplace-sidecar.productEnv" -}}
 {{- include "marketplace-sidecar.check" . -}}
-{{- with .Values.sidecar.config.api -}}
+{{- with (include "marketplace-sidecar.config" . | fromJson).api -}}
 - name: MARKETPLACE_SIDECAR_URL
   value: http://{{ eq .host "::1" | ternary "[::1]" .host }}:{{ .port }}
 {{- end }}
@@ -136,7 +136,7 @@ For the product's main container. The port is a number: a name is looked up amon
 {{- include "marketplace-sidecar.check" . -}}
 httpGet:
   path: /readyz
-  port: {{ .Values.sidecar.config.probes.port }}
+  port: {{ (include "marketplace-sidecar.config" . | fromJson).probes.port }}
 periodSeconds: 5
 timeoutSeconds: 2
 failureThreshold: 2

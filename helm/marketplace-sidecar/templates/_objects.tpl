@@ -117,7 +117,7 @@ spec:
   policyTypes: [Ingress, Egress]
   ingress:
     - ports:
-        - port: {{ $.Values.sidecar.config.probes.port }}
+        - port: {{ (include "marketplace-sidecar.config" $ | fromJson).probes.port }}
           protocol: TCP
       {{- with .metricsFrom }}
       from:

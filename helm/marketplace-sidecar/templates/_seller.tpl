@@ -62,10 +62,20 @@ marketplace:
 {{- end }}
 
 {{/*
-The configuration in force: the values, and in place of theirs each group that the seller fixed. The image's groups are not known here; they count as the defaults.
+The configuration in force: the values, with the default in place of each key that is null or empty, and in place of theirs each
+group that the seller fixed. The image's groups are not known here; they count as the defaults.
 */}}
 {{- define "marketplace-sidecar.config" -}}
 {{- $config := deepCopy (.Values.sidecar.config | default dict) -}}
+{{- range $group, $keys := include "marketplace-sidecar.declared" . | fromJson -}}
+{{- if kindIs "map" (get $config $group) -}}
+{{- range $key, $declared := $keys -}}
+{{- if has (get $config $group | dig $key nil) (list nil "") -}}
+{{- $_ := set (get $config $group) $key $declared.default -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $defaults := include "marketplace-sidecar.sellerDefaults" . | fromYaml -}}
 {{- $fixed := include "marketplace-sidecar.fixed" . | fromYaml -}}
 {{- if .Values.sidecar.productFromImage -}}
