@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.rendering import CHARTS, PRODUCT, SIDECAR, Helm, Refused, Values, config, merge, sidecar
+from tests.support.rendering import CHARTS, PRODUCT, SIDECAR, Helm, Refused, Values, config, merge, only, sidecar
 
 _WAITING = merge(
     PRODUCT,
@@ -91,3 +91,11 @@ def test_name_leaves_room_for_the_jobs(helm: Helm, own_chart: Path) -> None:
     assert [] == helm.render(own_chart, values)
     with pytest.raises(Refused, match="is refused for the Jobs of a CronJob"):
         helm.render(own_chart, {**values, "name": "s" * 53})
+
+
+def test_long_deadline_stays_a_number(helm: Helm) -> None:
+    """A deadline of 30 days ends a Job that waits for the entitlement: Kubernetes takes no number with an exponent."""
+    job = {"activeDeadlineSeconds": 2592000, "ttlSecondsAfterFinished": 1000000, "backoffLimit": 0}
+    spec = only(helm.render("marketplace-product", merge(PRODUCT, {"kind": "Job", "job": job})), "Job")["spec"]
+    assert job == {key: spec[key] for key in job}
+    assert {int} == {type(spec[key]) for key in job}
