@@ -257,6 +257,11 @@ RULES: list[tuple[str, Values, str]] = [
         sidecar(extraEnv=[{"name": "POD_UID", "value": "me"}]),
         "sidecar.extraEnv: POD_UID is the chart's own",
     ),
+    (
+        "the chart's session",
+        sidecar(extraEnv=[{"name": "AWS_ROLE_SESSION_NAME", "value": "shop"}]),
+        "sidecar.extraEnv: AWS_ROLE_SESSION_NAME is the chart's own",
+    ),
     # The pod.
     (
         "grace too short",
@@ -336,6 +341,21 @@ RULES: list[tuple[str, Values, str]] = [
     ),
     ("claim in a rolling update", _CLAIM, "sidecar.ledger.volume: existingClaim cannot be mounted by the new pod"),
     # The product's own containers.
+    (
+        "the chart's label",
+        {"podLabels": {"marketplace-sidecar/release": "other", "team": "shop"}},
+        "podLabels: marketplace-sidecar/release is the chart's own",
+    ),
+    (
+        "the selector's label",
+        {"podLabels": {"app.kubernetes.io/name": "other"}},
+        "podLabels: app.kubernetes.io/name is the chart's own",
+    ),
+    (
+        "the chart's annotation",
+        {"podAnnotations": {"marketplace-sidecar/config": "fixed"}},
+        "podAnnotations: marketplace-sidecar/config is the chart's own",
+    ),
     ("no containers", {"containers": []}, "containers: is empty"),
     (
         "the sidecar's name",

@@ -29,6 +29,14 @@ containers: {{ $name }} listens on {{ .containerPort }}, which is the sidecar's;
 {{- end }}
 {{- end }}
 {{- end }}
+{{- $chosen := dict "podLabels" (include "marketplace-product.selector" . | fromYaml | merge (include "marketplace-sidecar.podLabels" . | fromYaml)) "podAnnotations" (dict "marketplace-sidecar/config" "") }}
+{{- range $group, $taken := $chosen }}
+{{- range $key := keys (get $.Values $group | default dict) | sortAlpha }}
+{{- if hasKey $taken $key }}
+{{ $group }}: {{ $key }} is the chart's own, and other objects depend on it; remove it
+{{- end }}
+{{- end }}
+{{- end }}
 {{- $service := .Values.service | default dict }}
 {{- include "marketplace-sidecar.problems.name" (dict "name" (include "marketplace-product.name" .) "kind" .Values.kind "service" $service.enabled "key" "fullnameOverride") }}
 {{- if and $service.enabled (eq .Values.kind "Job") }}

@@ -178,7 +178,7 @@ sidecar.extraEnv: {{ .name }} hides the service account's role, and Marketplace 
 {{- end }}
 {{- $flat := include "marketplace-sidecar.flatName" .name }}
 {{- /* What other objects, the pod or the checks above depend on. */}}
-{{- if or (hasPrefix "POD_" .name) (regexMatch "^sidecar((config|apihost|apiport)$|ledger|probes|shutdown|kubernetes)" $flat) }}
+{{- if or (hasPrefix "POD_" .name) (eq .name "AWS_ROLE_SESSION_NAME") (regexMatch "^sidecar((config|apihost|apiport)$|ledger|probes|shutdown|kubernetes)" $flat) }}
 sidecar.extraEnv: {{ .name }} is the chart's own; use the key under sidecar.{{ hasPrefix "sidecarledger" $flat | ternary "ledger" "config" }}, or remove it
 {{- else if and (regexMatch "^[!-~]+$" .name) (not (include "marketplace-sidecar.sellersShare" $flat)) }}
 {{- include "marketplace-sidecar.problems.variable" (dict "variable" . "flat" $flat "declared" $declared) }}
