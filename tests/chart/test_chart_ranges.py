@@ -157,7 +157,12 @@ def test_invalid_is_refused_by_both(helm: Helm, tmp_path: Path, row: Mapping[str
 @pytest.mark.parametrize("row", _rows(VALID), ids=lambda row: f"{len(row)} keys")
 def test_valid_is_taken_by_both(helm: Helm, tmp_path: Path, row: Mapping[str, Any]) -> None:
     """What the sidecar reads is not refused by the chart."""
-    changes = config(**_nested(row))
+    mounted = sidecar(
+        extraVolumes=[{"name": "run", "emptyDir": {}}],
+        extraVolumeMounts=[{"name": "run", "mountPath": "/run"}],
+        securityContext={"readOnlyRootFilesystem": False},
+    )
+    changes = merge(config(**_nested(row)), mounted)
     assert (set(), set()) == (_refused_by_chart(helm, changes), _refused_by_sidecar(tmp_path, changes))
 
 

@@ -275,6 +275,19 @@ RULES: list[tuple[str, Values, str]] = [
         "sidecar.config.probes.host: 127.0.0.1 is unreachable for the kubelet",
     ),
     (
+        "socket on no volume",
+        config(api={"socket": "/run/marketplace/api.sock"}),
+        "sidecar.config.api.socket: /run/marketplace/api.sock is on no volume of the sidecar",
+    ),
+    (
+        "token on no volume",
+        merge(
+            config(api={"token_file": "/run/tokens/token"}),
+            sidecar(extraVolumeMounts=[{"name": "run", "mountPath": "/run/token"}]),
+        ),
+        "sidecar.config.api.token_file: /run/tokens/token is on no volume of the sidecar",
+    ),
+    (
         "gate that nobody sets",
         config(kubernetes={"enabled": False, "readiness_gate": "example.com/entitled"}),
         "sidecar.config.kubernetes.readiness_gate: with kubernetes.enabled: false the sidecar does not set",
@@ -447,6 +460,13 @@ def test_limits_are_taken(helm: Helm) -> None:
         config(metering={"window": "83m"}, shutdown={"timeout": "55s"}), sidecar(terminationGracePeriodSeconds=60)
     )
     assert helm.render("marketplace-product", merge(PRODUCT, changes))
+
+
+def test_socket_on_a_volume_is_taken(helm: Helm) -> None:
+    """Below a mount of the sidecar, or of the ledger, a socket and a token file can be."""
+    mount = {"extraVolumeMounts": [{"name": "run", "mountPath": "/run/"}]}
+    files = config(api={"socket": "/var/lib/marketplace-sidecar/api.sock", "token_file": "/run/tokens/token"})
+    assert helm.render("marketplace-product", merge(PRODUCT, merge(files, sidecar(**mount))))
 
 
 def test_ledger_grows_with_its_claim(helm: Helm) -> None:

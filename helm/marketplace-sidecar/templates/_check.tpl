@@ -211,6 +211,17 @@ sidecar.ledger.existingClaim: is missing, and ledger.volume is existingClaim; na
 {{- if and (eq $sidecar.ledger.volume "claimTemplate") (not ($sidecar.ledger.claimTemplate).size) }}
 sidecar.ledger.claimTemplate.size: is missing, and ledger.volume is claimTemplate; set it, such as 1Gi
 {{- end }}
+{{- $mounts := list "/var/lib/marketplace-sidecar" }}
+{{- range $sidecar.extraVolumeMounts }}{{- $mounts = append $mounts (.mountPath | default "" | clean) }}{{- end }}
+{{- range $key := list "socket" "token_file" }}
+{{- $path := get $config.api $key | default "" }}
+{{- $elsewhere := eq $key "socket" | ternary (not ($sidecar.securityContext).readOnlyRootFilesystem) $sidecar.productFromImage }}
+{{- $mounted := false }}
+{{- range $mounts }}{{- $mounted = or $mounted (hasPrefix (printf "%s/" (trimSuffix "/" .)) (clean $path)) }}{{- end }}
+{{- if and $path (not $mounted) (not $elsewhere) }}
+sidecar.config.api.{{ $key }}: {{ $path }} is on no volume of the sidecar, which would not start; add the volume and its mount to sidecar.extraVolumes and sidecar.extraVolumeMounts
+{{- end }}
+{{- end }}
 {{- $volume := include "marketplace-sidecar.ledgerVolume" $sidecar.ledger }}
 {{- $key := ternary "emptyDir.sizeLimit" "claimTemplate.size" (eq $sidecar.ledger.volume "emptyDir") }}
 {{- if and $volume (lt (int64 $volume) 8192) }}
