@@ -16,6 +16,7 @@ from sidecar.adapters.ledger.series_rows import (
     COLUMNS,
     FRESH_COLUMNS,
     FRESH_VALUES,
+    LEFT,
     PLAIN,
     Row,
     fresh_row,
@@ -103,21 +104,33 @@ def begin(store: Store, origins: Mapping[str, str], at: int) -> None:
     for row in store.rows("SELECT * FROM source WHERE pod = ?", store.pod):
         if row["dimension"] not in origins and row["origin"]:
             # The app may report the dimension itself meanwhile: nothing of this time may be counted later.
-            store.connection.execute("DELETE FROM series WHERE source = ?", (row["id"],))
-            _note(store, row["dimension"], "", at, forgotten_at=at)
+            _forget(store, row, "", at)
     for dimension, origin in origins.items():
         known = _source(store, dimension)
         if known is None:
-            _note(store, dimension, origin, at, forgotten_at=None)
+            _note(store, dimension, origin, at)
         elif known["origin"] != origin:
-            _note(store, dimension, origin, at, forgotten_at=at)
+            _forget(store, known, origin, at)
 
 
-def _note(store: Store, dimension: str, origin: str, at: int, *, forgotten_at: int | None) -> None:
+def _note(store: Store, dimension: str, origin: str, at: int) -> None:
     store.connection.execute(
-        "INSERT INTO source (pod, dimension, origin, since, forgotten_at) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET origin = excluded.origin, forgotten_at = excluded.forgotten_at",
-        (store.pod, dimension, origin, at, forgotten_at),
+        "INSERT INTO source (pod, dimension, origin, since) VALUES (?, ?, ?, ?)", (store.pod, dimension, origin, at)
+    )
+
+
+def _forget(store: Store, row: sqlite3.Row, origin: str, at: int) -> None:
+    """Begin a source of another origin: the key of a series does not name its counter.
+
+    The states stay with the old row: pruning drops them in steps, however many they are.
+    """
+    store.connection.execute(
+        "UPDATE source SET dimension = ?, origin = '' WHERE id = ?", (f"{LEFT}{row['id']}", row["id"])
+    )
+    store.connection.execute(
+        "INSERT INTO source (pod, dimension, origin, since, forgotten_at, denied_at, denial_ended_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (store.pod, row["dimension"], origin, row["since"], at, row["denied_at"], row["denial_ended_at"]),
     )
 
 
@@ -313,7 +326,7 @@ def write(store: Store, judged: Sequence[Judged], rules: MeteringRules, now: int
     for each in judged:
         batch, source = each.batch, each.source
         if source is None:
-            _note(store, batch.dimension, "", batch.at, forgotten_at=None)
+            _note(store, batch.dimension, "", batch.at)
             source = int(store.one("SELECT max(id) AS id FROM source")["id"])
         _write_states(store, source, each)
         if batch.whole:

@@ -13,6 +13,9 @@ PLAIN = "rest = '0' AND peak IS NULL AND strikes = 0 AND seen IS NULL"
 """True for a row with nothing left over or in doubt: `judge_plain` decides about its next value."""
 COLUMNS = "key, value, started_at, at, hour, rest, peak, resets, resets_since, strikes, struck_at, seen, dated"
 
+LEFT = "/" * 256
+"""Begins the dimension of a source with states that are to be dropped. Names of dimensions are shorter."""
+
 FRESH_COLUMNS = "key, value, started_at, at, hour"
 FRESH_VALUES = "rest, resets, resets_since, strikes, struck_at, dated) VALUES (?, ?, ?, ?, ?, {:d}, '0', 0, 0, 0, 0, 0)"
 _FRESH = SeriesState(Decimal(0), None, 0, Hour(0))[4:]
@@ -29,7 +32,7 @@ def prune(store: Store, before: Hour, most: int) -> bool:
 
     Args:
         store: The ledger, inside a transaction.
-        before: Series whose last sample lies in an earlier hour are dropped, and those of other pods.
+        before: Series whose last sample lies in an earlier hour are dropped, and those of other pods and origins.
         most: The size of the step.
     """
     rows = store.rows(
@@ -45,11 +48,11 @@ def prune(store: Store, before: Hour, most: int) -> bool:
         "UPDATE source SET forgotten_at = max(ifnull(forgotten_at, 0), ?) WHERE id = ?",
         [(at, source) for source, at in newest.items()],
     )
-    return len(rows) >= most or _drop_other_pods(store, most)
+    return len(rows) >= most or _drop_other_sources(store, most)
 
 
-def _drop_other_pods(store: Store, most: int) -> bool:
-    rows = store.rows("SELECT id FROM source WHERE pod <> ? LIMIT 1", store.pod)
+def _drop_other_sources(store: Store, most: int) -> bool:
+    rows = store.rows("SELECT id FROM source WHERE pod <> ? OR length(dimension) > ? LIMIT 1", store.pod, len(LEFT))
     if not rows:
         return False
     (row,) = rows

@@ -240,17 +240,40 @@ def test_several_samples_in_one_push(counting: Books) -> None:
     assert "5" == counting.shown()["accepted"]
 
 
-def test_another_origin_counts_nothing_old(counting: Books) -> None:
+@pytest.mark.parametrize("whole", [True, False], ids=["page", "export"])
+def test_another_origin_counts_nothing_old(counting: Books, *, whole: bool) -> None:
     """After a change of the source, counters that run already begin at what they show; removed sources, too."""
-    scrape(counting, a="3")
+
+    def show(**values: str) -> dict[SampleOutcome, int]:
+        counting.pass_time(MINUTE)
+        return dict(counting.take_series(replace(page(counting, values), whole=whole))[0].outcomes)
+
+    show(a="3")
     counting.pass_time(MINUTE)
     counting.begin_series(requests="elsewhere")
-    assert {SampleOutcome.INCREASED: 1, SampleOutcome.BASE_LINE: 1} == scrape(counting, a="3", b="100")
+    assert {SampleOutcome.BASE_LINE: 2} == show(a="1000", b="100")
+    counting.begin_series(requests="here")
+    assert {SampleOutcome.BASE_LINE: 2} == show(a="9000", b="200")
     counting.begin_series()
-    assert 0 == counting.count("series")
+    counting.begin_series(requests="here")
+    assert {SampleOutcome.BASE_LINE: 2} == show(a="9500", b="300")
+    assert {SampleOutcome.INCREASED: 2} == show(a="9501", b="300")
+    assert "4" == counting.shown()["accepted"]
+    assert [] == list(integrity.integrity_errors(counting.store.connection))
+    counting.prune()
+    assert (1, 2) == (counting.count("source"), counting.count("series"))
+
+
+def test_another_origin_lifts_no_denial(counting: Books) -> None:
+    """A source that changes while the pod is denied bills nothing until AWS grants the right."""
+    counting.pass_time(MINUTE)
+    counting.take_series(replace(page(counting, {"a": "3"}), right=Right.DENIED, right_since=to_micros(NOW)))
     counting.begin_series(requests="elsewhere")
-    assert {SampleOutcome.BASE_LINE: 2} == scrape(counting, a="50", b="100")
-    assert "3" == counting.shown()["accepted"]
+    start = to_micros(counting.now) + 1
+    counting.pass_time(MINUTE)
+    batch = page(counting, {"a": "7"}, started=start)
+    counting.take_series(replace(batch, right=Right.UNDECIDED, right_since=to_micros(NOW)))
+    assert {} == counting.shown()
 
 
 def test_gone_series_are_dropped(counting: Books) -> None:
