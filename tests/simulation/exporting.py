@@ -34,11 +34,15 @@ class _Sdk:
     temporality: Temporality
     waits: bool
     """A collector keeps its exports, also when the process ends."""
+    dates: bool
+    """The collector does not know when a counter started: it writes the instant of the first point that it sees."""
     started_at: int = 0
     collected_at: int = 0
     process: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     sending: deque[list[SeriesSample]] = field(default_factory=deque)
+    dated: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """The start that the collector writes, and the last count that it saw, by tenant."""
 
     def begin(self, at: int) -> None:
         """Start a new process."""
@@ -51,17 +55,37 @@ class _Sdk:
     def collect(self, at: int) -> None:
         """Make an export of the present counts."""
         started = self.started_at if self.temporality is Temporality.CUMULATIVE else self.collected_at
+        starts = {
+            tenant: self._date(tenant, count, at) if self.dates else started for tenant, count in self.counts.items()
+        }
         samples = [
             SeriesSample(
-                f"{self.name} {tenant}".encode(), (("Customer", tenant),), Decimal(count), started, at, self.temporality
+                f"{self.name} {tenant}".encode(),
+                (("Customer", tenant),),
+                Decimal(count),
+                starts[tenant],
+                at,
+                self.temporality,
             )
             for tenant, count in self.counts.items()
+            if starts[tenant] <= at
         ]
         if self.temporality is Temporality.DELTA:
             self.counts.clear()
             self.collected_at = at
-        if samples and started <= at:
+        if samples:
             self.sending.append(samples)
+
+    def restart_collector(self) -> None:
+        """Start the collector anew: what waits is lost, and what it knows."""
+        self.sending.clear()
+        self.dated.clear()
+
+    def _date(self, tenant: str, count: int, at: int) -> int:
+        started, before = self.dated.get(tenant, (at, 0))
+        started = at if count < before else started
+        self.dated[tenant] = started, count
+        return started
 
 
 class ExportingApp:
@@ -73,9 +97,11 @@ class ExportingApp:
         self._clock = clock
         self._random = Random(f"exports of {pod}")
         kinds = list(Temporality)
+        collected = self._random.choice(kinds)
+        dates = collected is Temporality.CUMULATIVE and self._random.random() < 0.5
         self._sdks = [
-            _Sdk("direct", self._random.choice(kinds), waits=False),
-            _Sdk("collected", self._random.choice(kinds), waits=True),
+            _Sdk("direct", self._random.choice(kinds), waits=False, dates=False),
+            _Sdk("collected", collected, waits=True, dates=dates),
         ]
         self._runs = False
         self._exact = True
@@ -113,7 +139,7 @@ class ExportingApp:
                 sdk.begin(at)
             if sdk.waits and self._random.random() < 0.04:
                 self.figures["collector-start"] += 1
-                sdk.sending.clear()
+                sdk.restart_collector()
             sdk.collect(at)
             while sdk.sending and self._random.random() > 0.1:
                 if not await self._send(sdk, take, dimension):
@@ -140,6 +166,8 @@ class ExportingApp:
         now = self._look_at_clock()
         self._exact = self._exact and now - self._answered_at < _LONGEST_GAP
         self._answered_at = now
+        if sdk.dates:
+            return True  # what it proves is not known
         for sample in samples:
             instant = sample.at if sample.temporality is Temporality.DELTA else 0
             known = self._answered[sample.tags[0][1]]

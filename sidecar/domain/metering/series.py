@@ -81,6 +81,7 @@ class SeriesState(NamedTuple):
 
     value: Decimal
     started_at: int | None
+    """None if the sender has once not known it."""
     at: int
     hour: Hour
     """The hour of the last sample: the next step belongs to it."""
@@ -242,7 +243,6 @@ def _judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) 
 
 def _judge_next(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> Judgement:
     """Judge a sample that follows another one."""
-    hour = terms.hour(sample.at)
     outcome = _compare(state, sample, terms)
     if outcome is SampleOutcome.INCONSISTENT:
         return _strike(state, sample, terms, strikes=1)
@@ -252,7 +252,7 @@ def _judge_next(state: SeriesState, sample: SeriesSample, terms: SourceTerms) ->
             return _strike(state, sample, terms, strikes=_HELD)
     if state.strikes and not _is_recent(state.struck_at, sample.at, terms):
         state = state._replace(strikes=0)
-    after = _moved(state, sample, hour)
+    after = _moved(state, sample, terms)
     if state.strikes >= _HELD:
         return Judgement(SampleOutcome.HELD, after)
     if outcome is SampleOutcome.RESET:
@@ -276,8 +276,8 @@ def _count_reset(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -
 def _begin(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:
     """Judge the first sample of a series."""
     hour = terms.hour(sample.at)
-    after = SeriesState(sample.value, sample.started_at, sample.at, hour)
     started = terms.start(sample)
+    after = SeriesState(sample.value, started, sample.at, hour)
     # A series that was sent as deltas before has counted part of its sum.
     known_since = max(terms.since - JITTER, terms.forgotten_at or 0)
     if started is None or started <= known_since or not terms.is_past(started, sample) or state is not None:
@@ -295,6 +295,10 @@ def _compare(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> Sa
         return SampleOutcome.RESET if lower else SampleOutcome.INCREASED
     if state.started_at is not None and _is_same_start(started - state.started_at, terms):
         return SampleOutcome.INCONSISTENT if lower else SampleOutcome.INCREASED
+    if state.started_at is None and not terms.in_order:
+        # A collector dates its own beginning; the first point, which would show it, may be lost.
+        is_newer = state.at < started
+        return SampleOutcome.INCREASED if not lower else SampleOutcome.RESET if is_newer else SampleOutcome.INCONSISTENT
     if state.at - JITTER < started and terms.is_past(started, sample):
         return SampleOutcome.RESET
     if state.started_at is None and not lower:
@@ -311,8 +315,8 @@ def _strike(state: SeriesState, sample: SeriesSample, terms: SourceTerms, strike
     if _is_recent(state.struck_at, sample.at, terms):
         strikes += state.strikes
     known = [state.value, sample.value] if state.peak is None else [state.value, sample.value, state.peak]
-    after = _moved(state, sample, terms.hour(sample.at))._replace(
-        started_at=sample.started_at,
+    after = _moved(state, sample, terms)._replace(
+        started_at=_next_start(state, sample, terms),
         peak=max(known),
         strikes=min(strikes, _HELD),
         struck_at=sample.at,
@@ -320,12 +324,17 @@ def _strike(state: SeriesState, sample: SeriesSample, terms: SourceTerms, strike
     return Judgement(SampleOutcome.INCONSISTENT, after)
 
 
-def _moved(state: SeriesState, sample: SeriesSample, hour: Hour) -> SeriesState:
+def _moved(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> SeriesState:
     """Return the state with the sample as its last one. A start time that jitters stays what it was."""
-    started = sample.started_at
+    started = _next_start(state, sample, terms)
     if started is not None and state.started_at is not None and abs(started - state.started_at) <= JITTER:
         started = state.started_at
-    return SeriesState(sample.value, started, sample.at, hour, *state[4:])
+    return SeriesState(sample.value, started, sample.at, terms.hour(sample.at), *state[4:])
+
+
+def _next_start(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> int | None:
+    """Return the start time to keep. What a sender dates that has once not known it is never a start from zero."""
+    return None if state.started_at is None and not terms.in_order else terms.start(sample)
 
 
 def _judge_delta(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:

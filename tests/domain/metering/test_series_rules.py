@@ -189,8 +189,16 @@ def test_sender_that_does_not_know_the_start() -> None:
         sample("1011", 2, NOW + 2 * MINUTE),  # the collector restarts
         sample("1013", 3, NOW + 2 * MINUTE),
         sample("5", 4, NOW + 4 * MINUTE),  # the app restarts
+        sample("9", 6, NOW + 5 * MINUTE),  # the collector restarts, and its first point is lost
+        sample("9", 8, NOW + 7 * MINUTE),
+        sample("6", 9, NOW + 7 * MINUTE),  # two counters in one series
+        sample("2", 11, NOW + 10 * MINUTE),  # the app and the collector restart
+        sample("7", 13, NOW + 12 * MINUTE),
     ]
-    expected = [("base-line", 0), ("increased", 10), ("increased", 1), ("increased", 2), ("reset", 5)]
+    expected = [
+        *(("base-line", 0), ("increased", 10), ("increased", 1), ("increased", 2), ("reset", 5)),
+        *(("increased", 4), ("increased", 0), ("inconsistent", 0), ("reset", 2), ("increased", 5)),
+    ]
     assert expected == follow(*samples, terms=terms)
 
 
