@@ -81,7 +81,7 @@ class SeriesState(NamedTuple):
 
     value: Decimal
     started_at: int | None
-    """None if the sender has once not known it."""
+    """None if the sender has once not known it. Of deltas: the last cumulative sample; what was before is counted."""
     at: int
     hour: Hour
     """The hour of the last sample: the next step belongs to it."""
@@ -234,10 +234,10 @@ def _begin_of(state: SeriesState | None, sample: SeriesSample, terms: SourceTerm
 def _judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:
     if sample.temporality is Temporality.DELTA:
         return _judge_delta(state, sample, terms)
+    if state is not None and not terms.in_order and sample.at <= state.at:
+        return Judgement(SampleOutcome.STALE, state)
     if state is None or state.seen is not None:
         return _begin(state, sample, terms)
-    if not terms.in_order and sample.at <= state.at:
-        return Judgement(SampleOutcome.STALE, state)
     return _judge_next(state, sample, terms)
 
 
@@ -347,8 +347,10 @@ def _judge_delta(state: SeriesState | None, sample: SeriesSample, terms: SourceT
     elif state.seen is None:
         if started < state.at:
             # Cumulative until now: a part of the interval was counted by it.
-            return Judgement(SampleOutcome.BASE_LINE, state._replace(at=sample.at, hour=hour, seen=(point,)))
-        state = state._replace(seen=())
+            return Judgement(SampleOutcome.BASE_LINE, state)
+        state = state._replace(started_at=state.at, seen=())
+    elif state.started_at is not None and started < state.started_at:
+        return Judgement(SampleOutcome.BASE_LINE, state)
     seen = state.seen or ()
     if point in seen:
         return Judgement(SampleOutcome.DUPLICATE, state)

@@ -284,6 +284,17 @@ def test_change_of_temporality() -> None:
     )
 
 
+def test_both_temporalities_of_one_counter() -> None:
+    """Two exporters of one counter: what one of them has counted is not counted by the other, in whatever order."""
+    terms = replace(TERMS, in_order=False)
+    late = [sample("70"), delta("60", -1, -0.5), delta("60", -0.5, 0.5), delta("9", 1, 2), delta("60", -0.5, 0.5)]
+    expected = [("began", 70), ("base-line", 0), ("base-line", 0), ("increased", 9), ("base-line", 0)]
+    assert expected == follow(*late, terms=terms)
+    before = [delta("60", 0, 1), sample("30", 0.5), sample("90", 2), delta("60", 0, 1), sample("91", 3)]
+    expected = [("increased", 60), ("stale", 0), ("base-line", 0), ("base-line", 0), ("increased", 1)]
+    assert expected == follow(*before, terms=terms)
+
+
 def test_repeated_sample_of_a_sender() -> None:
     """A cumulative sample that is not newer than the last one is ignored, or a late one would look like a reset."""
     terms = replace(TERMS, in_order=False)
