@@ -6,6 +6,8 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -357,6 +359,30 @@ def test_clock_that_is_set(pod: Pod, hours: int, *, down: bool) -> None:
     else:
         live(pod, *before, *after)
     assert 1001 * MILLION == pod.accepted()
+
+
+@pytest.mark.parametrize(
+    ("steps", "whole"),
+    [([0.7] * 8, False), ([0.7] * 8, True), ([0.9, 0.9, *[-0.9] * 4], False), ([0.9, -1.8, 0.9, 1.8, -0.9], False)],
+)
+def test_small_steps_of_the_clock(pod: Pod, steps: list[float], *, whole: bool) -> None:
+    """Steps of the clock that are each as small as jitter add up, and are no restart of the app."""
+    counts, started_at = 0, NOW + timedelta(seconds=1.2)
+
+    def go_on(seconds: float) -> None:
+        nonlocal counts, started_at
+        by, counts = timedelta(seconds=seconds), counts + 2
+        started_at += by
+        pod.started_at = started_at.replace(microsecond=0) if whole else started_at  # as a kernel's time of boot is
+        pod.clock_set_by += by
+        pod.before += by
+        pod.serve(1)
+        pod.serve(1, f"b{counts}")  # a series that begins between two steps
+        pod.serve(0, "still")
+
+    live(pod, 2, partial(go_on, 0), 20, *chain.from_iterable((partial(go_on, each), 31) for each in steps))
+    assert "inconsistent" not in str(pod.scraping.views)
+    assert counts * MILLION == pod.accepted()
 
 
 def test_pages_that_do_not_come(pod: Pod) -> None:

@@ -33,6 +33,7 @@ from sidecar.domain.metering.plain import FirstSamples, is_same_start, judge_pla
 from sidecar.domain.metering.quantity import LARGEST
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.series import (
+    JITTER,
     SampleOutcome,
     SeriesBatch,
     SeriesReceipt,
@@ -57,6 +58,8 @@ class Judged:
     """The row of the source; None if it has none yet."""
     denial: Denial = NEVER_DENIED
     """What is known now of the pod's denials."""
+    booted_at: int | None = None
+    """What to keep of the machine's start. Small steps of the clock add up until start times move with them."""
     rows: list[Row] = field(default_factory=list)
     """States to write, in the order of `COLUMNS`."""
     fresh: list[Row] = field(default_factory=list)
@@ -156,7 +159,7 @@ def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
     source = _source(store, batch.dimension)
     known = NEVER_DENIED if source is None else Denial(source["denied_at"], source["denial_ended_at"])
     denial = known.meet(batch.right, batch.at, batch.right_since)
-    judged = Judged(batch, None if source is None else source["id"], denial.settle(batch.at))
+    judged = Judged(batch, None if source is None else source["id"], denial.settle(batch.at), batch.booted_at)
     terms = SourceTerms(
         batch.scale,
         since=batch.at,
@@ -171,11 +174,16 @@ def _judge_batch(store: Store, batch: SeriesBatch) -> Judged:
     page = None if source["last_at"] is None else (source["last_at"], Hour(source["last_hour"]))
     terms = replace(terms, since=source["since"], forgotten_at=source["forgotten_at"])
     samples, factor = batch.samples, terms.factor
+    is_plain = False
     if batch.whole and page is not None:
-        terms = replace(terms, last_at=page[0], last_hour=page[1], clock_step=_clock_step(source, batch))
-        if factor is not None:
+        step = _clock_step(source, batch)
+        terms = replace(terms, last_at=page[0], last_hour=page[1], clock_step=step or 0)
+        if step is not None and abs(step) <= JITTER:
+            judged.booted_at = source["booted_at"]
+        if factor is not None and abs(terms.clock_step) <= JITTER:
+            is_plain = True  # otherwise start times have moved with the clock, and each state is written
             samples = _judge_plain(store, judged, terms, factor, page)
-    kept = _rows_of(store, source["id"], batch, samples, plain=batch.whole and factor is None)
+    kept = _rows_of(store, source["id"], batch, samples, plain=not is_plain)
     if batch.whole and factor is not None:
         samples = _judge_first(judged, samples, kept, FirstSamples(terms, factor))
     _judge_all(judged, samples, kept, terms, page)
@@ -269,12 +277,12 @@ def _judge_all(
             judged.fresh.append(begun)
 
 
-def _clock_step(source: sqlite3.Row, batch: SeriesBatch) -> int:
-    """Return by how much the clock was set since the last page, also if that was another process's."""
+def _clock_step(source: sqlite3.Row, batch: SeriesBatch) -> int | None:
+    """Return by how much the clock was set since the kept start of the machine; None if there is no such start."""
     if batch.booted_at is None or source["booted_at"] is None:
-        return 0
+        return None
     if batch.at - batch.booted_at < source["last_at"] - source["booted_at"]:
-        return 0  # the machine has been up for less time than at the last page: it started again
+        return None  # the machine has been up for less time than at the last page: it started again
     return batch.booted_at - int(source["booted_at"])
 
 
@@ -333,7 +341,7 @@ def write(store: Store, judged: Sequence[Judged], rules: MeteringRules, now: int
             hour = hour_of_micros(batch.at + batch.shift)
             store.connection.execute(
                 "UPDATE source SET last_at = ?, last_hour = ?, booted_at = ? WHERE id = ?",
-                (batch.at, hour, batch.booted_at, source),
+                (batch.at, hour, each.booted_at, source),
             )
         store.connection.execute(
             "UPDATE source SET denied_at = ?1, denial_ended_at = ?2"

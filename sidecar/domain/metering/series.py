@@ -154,7 +154,7 @@ class SourceTerms:
     every: int = 0
     """Microseconds between two samples."""
     clock_step: int = 0
-    """Microseconds by which the system clock was set since the last page: start times may have moved with it."""
+    """Microseconds by which the system clock was set since the start times were kept, which may have moved with it."""
     denial: Denial = NEVER_DENIED
     """Decides what is not billed, because the pod was denied when it was counted; states move on."""
 
@@ -308,7 +308,7 @@ def _compare(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> Sa
 
 def _is_same_start(moved: int, terms: SourceTerms) -> bool:
     """Return whether a start time that has moved so far may be the same. Some are derived from a clock that was set."""
-    return abs(moved) <= JITTER or (abs(terms.clock_step) > JITTER and abs(moved - terms.clock_step) <= JITTER)
+    return abs(moved) <= JITTER or abs(moved - terms.clock_step) <= JITTER
 
 
 def _strike(state: SeriesState, sample: SeriesSample, terms: SourceTerms, strikes: int) -> Judgement:
@@ -327,7 +327,8 @@ def _strike(state: SeriesState, sample: SeriesSample, terms: SourceTerms, strike
 def _moved(state: SeriesState, sample: SeriesSample, terms: SourceTerms) -> SeriesState:
     """Return the state with the sample as its last one. A start time that jitters stays what it was."""
     started = _next_start(state, sample, terms)
-    if started is not None and state.started_at is not None and abs(started - state.started_at) <= JITTER:
+    stays = abs(terms.clock_step) <= JITTER  # otherwise start times move together, and later steps count from here
+    if stays and started is not None and state.started_at is not None and abs(started - state.started_at) <= JITTER:
         started = state.started_at
     return SeriesState(sample.value, started, sample.at, terms.hour(sample.at), *state[4:])
 
