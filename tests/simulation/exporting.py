@@ -68,7 +68,7 @@ class _Sdk:
                 self.temporality,
             )
             for tenant, count in self.counts.items()
-            if starts[tenant] <= at
+            if starts[tenant] <= at or self.temporality is Temporality.DELTA
         ]
         if self.temporality is Temporality.DELTA:
             self.counts.clear()

@@ -41,7 +41,7 @@ class PointFault(StrEnum):
     NO_TIME = "without a time"
     FUTURE = "dated more than 15 minutes ahead of the clock"
     PAST = "dated more than 7 days behind the clock"
-    BACKWARDS = "with a start that lies after its time"
+    BACKWARDS = "of a cumulative sum with a start that lies after its time"
 
 
 class Point(NamedTuple):
@@ -149,7 +149,9 @@ class ExportReader:
 
     def _fault_of_time(self, point: Point) -> PointFault | None:
         at = point.at // _MICROSECOND
-        if self._earliest <= at <= self._latest and point.started <= point.at:
+        # A delta's interval in which the clock was set back is not sent again, but a cumulative sum is.
+        is_ordered = point.started <= point.at or point.temporality is Temporality.DELTA
+        if self._earliest <= at <= self._latest and is_ordered:
             return None
         if not point.at:
             return PointFault.NO_TIME

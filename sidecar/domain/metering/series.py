@@ -223,12 +223,17 @@ def _begin_of(state: SeriesState | None, sample: SeriesSample, terms: SourceTerm
     """Return the instant from which on the increase of a sample was counted."""
     started = sample.at if sample.started_at is None else sample.started_at
     if sample.temporality is Temporality.DELTA:
-        return started
+        return _provable_begin(started, sample)
     if state is None or state.seen is not None:
         # The last complete page did not have it.
         return started if terms.last_at is None else max(started, terms.last_at)
     # Only a reset begins anew: another start may have moved with the clock.
     return max(state.at, terms.start(sample) or 0) if outcome is SampleOutcome.RESET else state.at
+
+
+def _provable_begin(started: int, sample: SeriesSample) -> int:
+    """Return when a delta's interval began at the earliest: of one in which the clock was set back that is unknown."""
+    return started if started <= sample.at else 0
 
 
 def _judge(state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> Judgement:
@@ -342,15 +347,15 @@ def _judge_delta(state: SeriesState | None, sample: SeriesSample, terms: SourceT
     """Judge the sum of an interval: each counts once, whatever the order in which they come."""
     started = sample.at if sample.started_at is None else sample.started_at
     hour = terms.hour(sample.at)
-    point = (started, sample.at)
+    point, begin = (started, sample.at), _provable_begin(started, sample)
     if state is None:
         state = SeriesState(_NOTHING, None, sample.at, hour, seen=())
     elif state.seen is None:
-        if started < state.at:
+        if begin < state.at:
             # Cumulative until now: a part of the interval was counted by it.
             return Judgement(SampleOutcome.BASE_LINE, state)
         state = state._replace(started_at=state.at, seen=())
-    elif state.started_at is not None and started < state.started_at:
+    elif state.started_at is not None and begin < state.started_at:
         return Judgement(SampleOutcome.BASE_LINE, state)
     seen = state.seen or ()
     if point in seen:
@@ -358,7 +363,7 @@ def _judge_delta(state: SeriesState | None, sample: SeriesSample, terms: SourceT
     if len(seen) == MOST_SEEN and sample.at <= min(at for _, at in seen):
         return Judgement(SampleOutcome.STALE, state)
     kept = tuple(sorted((*seen, point), key=itemgetter(1)))[-MOST_SEEN:]
-    if terms.forgotten_at is not None and started < terms.forgotten_at:
+    if terms.forgotten_at is not None and begin < terms.forgotten_at:
         return Judgement(SampleOutcome.BASE_LINE, state._replace(seen=kept))
     after = state._replace(at=max(sample.at, state.at), hour=max(hour, state.hour), seen=kept)
     return _bill(after, SampleOutcome.INCREASED, sample.value, min(terms.hour(started), hour), sample, terms)

@@ -30,7 +30,7 @@ from sidecar.domain.metering.hours import to_micros
 from sidecar.domain.metering.series import SeriesSample, Temporality
 from sidecar.domain.metering.sources import Otlp
 from tests.support.http_fakes import NOW, Answer, Api, FakeExports
-from tests.support.otlp import SECOND, as_json, counter, export, point
+from tests.support.otlp import DELTA, SECOND, as_json, counter, export, point
 from tests.support.tools import PATIENCE
 
 AT = to_micros(NOW) * 1000
@@ -174,6 +174,13 @@ async def test_partial_success(api: Api, refused: Metric, words: str) -> None:
     assert "app.tokens" in message
     assert words in message
     assert [Decimal(7)] == [sample.value for sample in samples(api)]
+
+
+async def test_delta_across_a_clock_that_is_set_back(api: Api) -> None:
+    """A delta's interval that ends before its start is taken: its SDK does not send it again."""
+    body = export(counter("app.tokens", point(7, at=AT, start=AT + SECOND), temporality=DELTA))
+    assert 200 == (await api.post("/v1/metrics", body, media=PROTOBUF)).status
+    assert [(AT + SECOND) // 1000] == [sample.started_at for sample in samples(api)]
 
 
 async def test_partial_success_in_json(api: Api) -> None:

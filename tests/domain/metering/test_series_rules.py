@@ -274,6 +274,19 @@ def test_delta_hour() -> None:
     assert hour_of_micros(NOW) == last(delta("1", 30, 41)).hour
 
 
+def test_delta_across_a_clock_that_is_set_back() -> None:
+    """An interval that ends before its start counts once, in the hour of its end, if nothing demands its beginning."""
+    across = delta("7", 50, 30)
+    assert [("increased", 7), ("duplicate", 0), ("increased", 1)] == follow(across, across, delta("1", 30, 31))
+    assert hour_of_micros(NOW + 30 * MINUTE) == last(across).hour
+    assert ("base-line", 0) == follow(across, terms=replace(TERMS, forgotten_at=NOW))[0]
+    assert ("base-line", 0) == follow(sample("9"), across)[1]
+    assert ("base-line", 0) == follow(sample("9"), delta("1", 0, 1), across)[2]
+    assert [("increased", 0)] == follow(across, terms=replace(TERMS, denial=Denial(NOW - 2, NOW - 1)))
+    seen = [delta("1", each, each + 1) for each in range(100, 100 + MOST_SEEN)]
+    assert ("stale", 0) == follow(*seen, across)[-1]
+
+
 def test_change_of_temporality() -> None:
     """A series that changes its kind counts nothing twice."""
     assert [("began", 7), ("base-line", 0), ("increased", 2)] == follow(
