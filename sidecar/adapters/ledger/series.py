@@ -9,7 +9,8 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
+from itertools import groupby
+from operator import attrgetter, itemgetter
 
 from sidecar.adapters.ledger import taking
 from sidecar.adapters.ledger.series_rows import (
@@ -255,26 +256,32 @@ def _judge_all(
     terms: SourceTerms,
     page: tuple[int, Hour] | None,
 ) -> None:
-    """Judge samples one by one; takes from `kept` the rows of their series."""
-    batch = judged.batch
-    fresh: dict[bytes, SeriesState] = {}
-    for sample in samples:
-        row = kept.pop(sample.key, None)
-        if row is not None and batch.whole and _stands_still(row, sample):
+    """Judge samples, those of one series in their order; takes from `kept` the rows of their series."""
+    batch, key_of = judged.batch, attrgetter("key")
+    # Series by series: the states of all of them together would take far more memory than their rows.
+    for key, group in groupby(sorted(samples, key=key_of), key_of):
+        (*earlier, newest), row = group, kept.pop(key, None)
+        if row is not None and batch.whole and _stands_still(row, newest):
             judged.outcomes[SampleOutcome.INCREASED] += 1
             continue
-        state = fresh.get(sample.key) if row is None else read_state(row, page)
-        found = judge(state, sample, terms)
-        judged.outcomes[found.outcome] += 1
-        if found.millionths and found.hour is not None:
-            judged.usage[found.hour, sample.tags] += found.millionths
-        fresh[sample.key] = found.state
-    for key, state in fresh.items():
-        begun = fresh_row(key, state) if batch.whole else None
+        state = None if row is None else read_state(row, page)
+        for sample in earlier:
+            state = _judge_one(judged, state, sample, terms)
+        after = _judge_one(judged, state, newest, terms)
+        begun = fresh_row(key, after) if batch.whole else None
         if begun is None:
-            judged.rows.append(write_state(key, state, 0 if batch.whole else 1))
+            judged.rows.append(write_state(key, after, 0 if batch.whole else 1))
         else:
             judged.fresh.append(begun)
+
+
+def _judge_one(judged: Judged, state: SeriesState | None, sample: SeriesSample, terms: SourceTerms) -> SeriesState:
+    """Note what a sample means, and return the new state of its series."""
+    found = judge(state, sample, terms)
+    judged.outcomes[found.outcome] += 1
+    if found.millionths and found.hour is not None:
+        judged.usage[found.hour, sample.tags] += found.millionths
+    return found.state
 
 
 def _clock_step(source: sqlite3.Row, batch: SeriesBatch) -> int | None:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+import tracemalloc
 from collections import Counter
 from contextlib import closing
 from dataclasses import replace
@@ -25,7 +26,7 @@ from sidecar.domain.metering.denial import Right
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable, Tags
 from sidecar.domain.metering.hours import hour_of_micros, to_micros
 from sidecar.domain.metering.plain import FirstSamples
-from sidecar.domain.metering.series import JITTER, SampleOutcome, SeriesBatch, SeriesSample
+from sidecar.domain.metering.series import JITTER, MOST_SEEN, SampleOutcome, SeriesBatch, SeriesSample, Temporality
 from tests.adapters.ledger.conftest import OpenBooks
 from tests.support.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, UNBILLED_LATE, Books
 
@@ -238,6 +239,29 @@ def test_several_samples_in_one_push(counting: Books) -> None:
     (receipt,) = counting.take_series(batch)
     assert {SampleOutcome.STALE: 2} == receipt.outcomes
     assert "5" == counting.shown()["accepted"]
+
+
+def test_memory_of_many_deltas(counting: Books) -> None:
+    """An export of deltas takes little more memory than the rows of its series, which remember 32 points each."""
+    at, series_of_export = to_micros(NOW), range(400)
+
+    def export(points: range) -> SeriesBatch:
+        samples = [
+            SeriesSample(b"%d" % each, (), Decimal(1), at + point, at + point + 1, Temporality.DELTA)
+            for point in points
+            for each in series_of_export
+        ]
+        return SeriesBatch("requests", samples, Decimal(1), at, whole=False)
+
+    counting.pass_time(MINUTE)
+    counting.take_series(export(range(MOST_SEEN)))
+    batch = export(range(MOST_SEEN, MOST_SEEN + 1))
+    tracemalloc.start()
+    counting.take_series(batch)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.5 * 1024 * len(series_of_export)
+    assert str((MOST_SEEN + 1) * len(series_of_export)) == counting.shown()["accepted"]
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["page", "export"])
