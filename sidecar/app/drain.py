@@ -6,7 +6,7 @@ The drain rests on the two deadlines of `pod_end`; the first one leaves the open
 the reserve with late usage, which the submitter sends before it for a few seconds at most, and with the last sample,
 which has LAST_SAMPLE from the start in any case: it is usage of the open hour.
 
-Whatever a deadline cuts off is in the ledger, and the next start on it submits it.
+Whatever a deadline cuts off is in the ledger, and the next start on it submits it, unless the ledger cannot be used.
 """
 
 import asyncio
@@ -69,6 +69,8 @@ class Drain:
     ask_end: Callable[[], Awaitable[PodEnd | None]]
     """Asks the cluster whether the pod terminates; None without an answer. A restarted container must not seal the
     open hour."""
+    ledger_fault: Callable[[], str | None]
+    """Returns why the ledger could not be used the last time; None while it can."""
     seats: Draining | None = None
     """Holds seats of a contract price; None for every other price."""
 
@@ -94,9 +96,13 @@ class Drain:
                 await self._finish_sources()
                 await self._end(ending=known.ending)
         except TimeoutError:
-            log.warning("shutdown.incomplete", cure="The rest is in the ledger; the next start on it submits it.")
+            fault = self.ledger_fault()
+            if fault is None:
+                log.warning("shutdown.incomplete", cure="The rest is in the ledger; the next start on it submits it.")
+            else:
+                _report_unavailable(fault)
         except LedgerUnavailable as error:
-            log.error("shutdown.ledger_unavailable", detail=str(error))  # noqa: TRY400 - the sentence is the whole story
+            _report_unavailable(str(error))
         else:
             log.info("sidecar.stopped")
         finally:
@@ -145,3 +151,7 @@ class Drain:
         loop = asyncio.get_running_loop()
         while (left := self.intake.last_taken + QUIET_PERIOD.total_seconds() - loop.time()) > 0:  # noqa: ASYNC110 - a silence is no event
             await asyncio.sleep(left)
+
+
+def _report_unavailable(detail: str) -> None:
+    log.error("shutdown.ledger_unavailable", detail=detail)

@@ -163,6 +163,7 @@ async def run(
                 stop_api=partial(components.api.stop, LISTENERS_STOP),
                 timeout=settings.shutdown.timeout,
                 ask_end=cluster.ask_end,
+                ledger_fault=lambda: ledger.fault,
                 seats=None if components.licensed is None else components.licensed.keeper,
             )
             await drain.run()

@@ -54,6 +54,7 @@ class Process:
     seats_take: float | None = None
     """How long the return of the seats takes; None for a product without a contract price."""
     fails: bool = False
+    ledger_fault: str | None = None
     done: list[tuple[float, str]] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
 
@@ -108,6 +109,7 @@ class Process:
             stop_api=self._stop_api,
             timeout=TIMEOUT,
             ask_end=self._ask_end,
+            ledger_fault=lambda: self.ledger_fault,
             seats=None if self.seats_take is None else Seats(self),
         ).run()
         self.note("over")
@@ -253,6 +255,13 @@ def test_failed_ledger_ends_the_drain() -> None:
     process = Process(fails=True)
     assert ["stored", "over"] == process.run()[-2:]
     assert ["shutdown.ledger_unavailable"] == process.events
+
+
+def test_unusable_ledger_promises_nothing() -> None:
+    """A drain that ends while the ledger cannot be used does not report that the rest is in the ledger."""
+    process = Process(ended_hours_take=NEVER, open_hour_takes=NEVER, ledger_fault="another file lies at ledger.db")
+    process.run()
+    assert ["shutdown.ended_hours_wait", "shutdown.ledger_unavailable"] == process.events
 
 
 def test_failed_intake_is_raised() -> None:

@@ -26,6 +26,9 @@ _CANNOT_SHARE = (
 """SQLite's errors when it may not make or read the files that readers share with a writer, or has no room for them."""
 
 
+NO_OLDER_COPY = "Never start on an older copy: the buyer would pay again for what was billed since."
+
+
 class LedgerUnusable(Exception):
     """The ledger cannot be opened; nothing in it was changed. Names the path, the reason and the cure."""
 
