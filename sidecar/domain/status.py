@@ -16,6 +16,11 @@ from sidecar.domain.metering.measuring import SourceView
 from sidecar.domain.metering.records import RecordStatus
 from sidecar.domain.policy import EntitlementCheck, Pricing
 
+LEDGER_CURE = (
+    "Follow the detail if it names a cure. Otherwise make room on the ledger's volume, or mount the volume again; "
+    "never put an older copy in place."
+)
+"""What an operator does about a ledger that cannot be read or written."""
 OTHER_PRODUCT_CURE = (
     "Check product.code. If the usage belongs to the product that is configured now, carry it with `ledger resolve`; "
     "otherwise write it off there."

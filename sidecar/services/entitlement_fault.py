@@ -5,7 +5,7 @@ from typing import Final
 
 from sidecar.domain.entitlement.states import Entitlement, Reason, State
 from sidecar.domain.entitlement.token import FORGERY_CURE
-from sidecar.domain.status import Finding
+from sidecar.domain.status import LEDGER_CURE, Finding
 from sidecar.marketplace.service_errors import CustomerNotEntitledException
 
 LICENSE_CURES: Final[Mapping[str, str]] = {
@@ -19,7 +19,7 @@ _CURES: Final[Mapping[str, str]] = {
     **LICENSE_CURES,
     Reason.CUSTOMER_NOT_ENTITLED: CustomerNotEntitledException.cure,
     Reason.SIGNATURE_INVALID: FORGERY_CURE,
-    Reason.LEDGER_UNAVAILABLE: "Make room on the ledger's volume, or restore the file or volume.",
+    Reason.LEDGER_UNAVAILABLE: LEDGER_CURE,
 }
 """Of the reasons that come without a failed call."""
 _ASKS = "The sidecar asks again by itself"

@@ -19,7 +19,16 @@ from sidecar.domain.metering.measuring import SourceView
 from sidecar.domain.plaintext import pluralize
 from sidecar.domain.pod.reports import Situation
 from sidecar.domain.ports import Clock
-from sidecar.domain.status import OTHER_PRODUCT_CURE, Figures, Finding, Metering, ProbeAnswer, Progress, Status
+from sidecar.domain.status import (
+    LEDGER_CURE,
+    OTHER_PRODUCT_CURE,
+    Figures,
+    Finding,
+    Metering,
+    ProbeAnswer,
+    Progress,
+    Status,
+)
 from sidecar.services.entitlement_fault import entitlement_fault
 from sidecar.services.faults import FaultRegister
 from sidecar.services.intake import UsageIntake
@@ -164,7 +173,7 @@ class HealthReport:
         self.submitter.courses.register_duplicates(self.faults, now)
         since = min((failure.since for failure in failures), default=None)
         self.faults.update("metering-failing", describe(failures), _FAILING_CURE, now, since=since)
-        self.faults.update("ledger-unavailable", ledger_fault, "Make room, or restore the file or volume.", now)
+        self.faults.update("ledger-unavailable", ledger_fault, LEDGER_CURE, now)
         off = self.clock_skew()
         wrong = off is not None and abs(off) > skew.DOUBTFUL_FROM
         self.faults.update("clock-skew", skew.describe(off) if off is not None and wrong else None, skew.CURE, now)

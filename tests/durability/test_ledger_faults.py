@@ -361,7 +361,9 @@ async def test_damaged_ledger_is_refused_in_words(tmp_path: Path) -> None:
     path.write_bytes(content)
 
     again = Ledger(path, RULES)
-    with pytest.raises(LedgerUnusable, match=r"ledger\.db: file is not a database\. Keep the file"):
+    with pytest.raises(
+        LedgerUnusable, match=r"ledger\.db: file is not a database\. Keep the file .*Never start on an older copy"
+    ):
         await again.open("pod-1", "downward-api", NOW)
     await again.close()
 

@@ -231,6 +231,8 @@ async def test_ledger_fault_locks_nobody_out(metering: "Metering") -> None:
     desk.shelf.fault = "the ledger cannot be written: disk full"
     report = desk.report(OnFailing.GATE)
     assert (True, "ledger-unavailable") == (report.ready().ok, report.ready().reason)
+    (finding,) = (await report.status()).findings
+    assert "never put an older copy in place" in finding.cure
     assert "disk full" in report.ready().sentence
     assert ["ledger-unavailable"] == [finding.code for finding in (await report.status()).findings]
 

@@ -27,6 +27,8 @@ _CANNOT_SHARE = (
 
 
 NO_OLDER_COPY = "Never start on an older copy: the buyer would pay again for what was billed since."
+DAMAGED_CURE = f"Keep the file and its -wal for a person to look at, and start on an empty path. {NO_OLDER_COPY}"
+"""What to do about a file, or a row, that this program cannot read."""
 
 
 class LedgerUnusable(Exception):
@@ -227,7 +229,7 @@ def cure_for(error: BaseException | None) -> str:
     """Return what an operator does about a fault of SQLite's."""
     match getattr(error, "sqlite_errorname", ""):
         case "SQLITE_NOTADB" | "SQLITE_CORRUPT":
-            return "Keep the file for a person to look at, and start on an empty path or a copy from before the damage."
+            return DAMAGED_CURE
         case "SQLITE_BUSY":
             return "Another command is writing to it; try again."
         case "SQLITE_FULL":

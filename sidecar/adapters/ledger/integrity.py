@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sidecar.adapters.ledger import digests, series_rows
 from sidecar.adapters.ledger.copies import open_untouched
-from sidecar.adapters.ledger.file import open_for_reading
+from sidecar.adapters.ledger.file import DAMAGED_CURE, open_for_reading
 from sidecar.adapters.ledger.snapshot import limit, unusable
 from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
 from sidecar.domain.metering.hours import SECONDS
@@ -90,10 +90,7 @@ _KEYS = {
 """What names a row; `seq` in the other tables."""
 
 
-UNREADABLE_CURE = (
-    "Keep the file, and start on a copy from before the damage or on an empty path; `ledger verify --all` names every"
-    " such row."
-)
+UNREADABLE_CURE = f"{DAMAGED_CURE} `ledger verify --all` names every such row."
 """What to do about a row that this program cannot read."""
 
 

@@ -43,7 +43,7 @@ from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.metering.series import SeriesBatch, SeriesReceipt
 from sidecar.domain.pod.succession import PodPlace, Predecessor, TakenOver
 from sidecar.domain.policy import ProbeHour
-from sidecar.domain.status import MOST_BUCKETS, BucketView, RecordPage, RecordQuery, Terms
+from sidecar.domain.status import LEDGER_CURE, MOST_BUCKETS, BucketView, RecordPage, RecordQuery, Terms
 
 Fates = Callable[[], list[Receipt | UsageRefused]]
 """Returns the fate of each batch, or raises LedgerUnavailable: then none of them is stored."""
@@ -129,7 +129,7 @@ class Ledger(FiguresAccess):
             conservation.terms(store.connection)
             submitting.waiting(store)
         except LedgerUnavailable as error:
-            raise LedgerUnusable(self.path, str(error), "Make room on the volume, or restore the file.") from error
+            raise LedgerUnusable(self.path, str(error), LEDGER_CURE) from error
         except sqlite3.Error as error:
             raise LedgerUnusable(self.path, str(error), cure_for(error)) from error
         except (ValueError, OverflowError) as error:

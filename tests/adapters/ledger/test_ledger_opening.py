@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_reading, open_for_writing
+from sidecar.adapters.ledger.file import NO_OLDER_COPY, LedgerLock, LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
 from sidecar.domain.metering.events import LedgerUnavailable, Receipt, UsageBatch
@@ -131,6 +131,7 @@ async def test_no_database_untouched(tmp_path: Path) -> None:
     refused = await refusal(path)
     assert "not a database" in refused.reason
     assert "Keep the file" in refused.cure
+    assert NO_OLDER_COPY in refused.cure
     assert b"Dear diary, " * 1000 == path.read_bytes()
 
 
