@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sidecar.domain.metering.hours import hour_of
+from sidecar.domain.metering.outcomes import Outcome
 from tests.commands.ledgers import ACCEPTED, CARRIED, CONFIGURATION, IN_DOUBT, LATE, ledger, lived
-from tests.support.books import Books, event
+from tests.support.books import HOUR, Books, event
 
 WHY = ("--reason", "asked AWS")
 ACCEPT = ("accept", "--metering-record-id", "mr-seen")
@@ -146,6 +148,34 @@ def test_all_that_fit_are_decided(
     assert chosen == [each.id for each in books.records() if each.status == "carried" and each.id != CARRIED]
     assert 1 == resolve(books, "all", "carry", *filters, *WHY)
     assert "no unbilled record fits" in capsys.readouterr().err
+
+
+def test_duplicates_are_carried_by_name(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """`all carry` leaves out duplicates, of which AWS may hold a part; a carry by name or reason warns of that."""
+    books.pass_time(HOUR)
+    books.seal(hour_of(books.now - HOUR))
+    books.submit_all(Outcome.DUPLICATE)
+    duplicates = [each.id for each in books.records() if (each.reason or "").startswith("duplicate")]
+    assert duplicates
+    assert 0 == resolve(books, "all", "carry", "--dimension", "requests", *WHY)
+    shown = capsys.readouterr()
+    assert [IN_DOUBT, LATE] == [each.id for each in books.records() if each.status == "carried" and each.id != CARRIED]
+    assert shown.err.startswith(f"note: duplicates are left out ({len(duplicates)} in the ledger)")
+
+    assert 0 == resolve(books, "all", "carry", "--reason-kind", "duplicate", *WHY, "--dry-run")
+    assert "the buyer pays it twice" in capsys.readouterr().err
+    assert 0 == resolve(books, ",".join(duplicates), "carry", *WHY)
+    assert f"for the hour of {', '.join(duplicates)}, and the whole" in capsys.readouterr().err
+
+
+def test_write_off_of_duplicates_is_plain(books: Books, capsys: pytest.CaptureFixture[str]) -> None:
+    """`all write-off` decides duplicates with the others: it bills nothing."""
+    books.pass_time(HOUR)
+    books.seal(hour_of(books.now - HOUR))
+    books.submit_all(Outcome.DUPLICATE)
+    assert 0 == resolve(books, "all", "write-off", "--dimension", "requests", *WHY)
+    assert "" == capsys.readouterr().err
+    assert 1 == resolve(books, "all", "write-off", "--dimension", "requests", *WHY)
 
 
 def test_unknown_kind_names_those_there_are(books: Books, capsys: pytest.CaptureFixture[str]) -> None:

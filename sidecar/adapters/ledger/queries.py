@@ -93,6 +93,8 @@ class Choice:
     """The start of the hour after the last one."""
     kind: str | None = None
     """The word with which the reason begins, such as `in-doubt`."""
+    without: str | None = None
+    """Such a word that the reason does not begin with."""
 
 
 def open_buckets(connection: sqlite3.Connection, *, limit: int = -1, after: str | None = None) -> list[BucketView]:
@@ -288,6 +290,7 @@ def choose(connection: sqlite3.Connection, choice: Choice) -> Sequence[str]:
             "hour >= ?": None if choice.since is None else hour_of(choice.since),
             "hour < ?": None if choice.until is None else hour_of(choice.until),
             "reason_word = ?": choice.kind,
+            "reason_word <> ?": choice.without,
         }
     )
     rows = connection.execute(f"SELECT seq FROM named_record WHERE {_RESOLVABLE} AND {where} ORDER BY seq", values)

@@ -8,18 +8,20 @@ import argparse
 import os
 import pwd
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from sidecar.adapters.ledger.queries import Choice
+from sidecar.adapters.ledger.queries import Choice, undecided_reasons
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve_all_in
 from sidecar.commands.ledger.resolve_checkout import is_checkout, resolve_checkout
-from sidecar.commands.ledger.source import find_source, hour, utf8
+from sidecar.commands.ledger.source import Source, find_source, hour, utf8
 from sidecar.commands.tables import print_json, print_line, refuse
 from sidecar.domain import timestamps
 from sidecar.domain.audit.decisions import Action, Resolution
 from sidecar.domain.metering import quantity
 from sidecar.domain.metering.hours import start_of, to_micros
+from sidecar.domain.metering.records import UnbilledReason
 from sidecar.exit_codes import ExitCode
 from sidecar.upstream import present
 
@@ -35,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RECORD_ID",
         type=_records,
         help="rec-7 or rec-7,rec-9: unbilled records; checkout-7: a draw-down in doubt; all: every unbilled record "
-        "that has no decision yet and matches --reason-kind, --dimension, --from and --until",
+        "that has no decision yet and matches --reason-kind, --dimension, --from and --until; carry leaves out those "
+        "with the reason duplicate unless --reason-kind names it",
     )
     parser.add_argument(
         "action",
@@ -70,7 +73,10 @@ def run(args: argparse.Namespace) -> int:
         return refuse(
             "ledger resolve: --metering-record-id is required with accept, and not allowed with carry or write-off"
         )
-    choice = Choice(args.records, args.dimension, args.since, args.until, args.reason_kind)
+    # A carry bills the whole quantity, and AWS may hold a part of a duplicate: only a person can know.
+    sweeps = args.records is None and args.reason_kind is None and action is Action.CARRY
+    without = UnbilledReason.DUPLICATE if sweeps else None
+    choice = Choice(args.records, args.dimension, args.since, args.until, args.reason_kind, without)
     fault = _fault(choice, action)
     if fault is not None:
         return refuse(f"ledger resolve: {fault}")
@@ -81,11 +87,31 @@ def run(args: argparse.Namespace) -> int:
         found = resolve_all_in(source.path, choice, resolution, who=user(), now=now, keep=not args.dry_run)
     except NotResolvable as refusal:
         return refuse(str(refusal), ExitCode.FAILED)
+    _note_duplicates(source, choice, resolution.action, found)
     for each in found:
         _print(each, kept=not args.dry_run, as_json=args.json)
     if len(found) > 1 and not args.json:
         _print_sums(found, kept=not args.dry_run)
     return ExitCode.CLEAN
+
+
+def _note_duplicates(source: Source, choice: Choice, action: Action, found: Sequence[Resolved]) -> None:
+    """Write to standard error which duplicates were left out, and what a carry of one can do."""
+    if choice.without is not None:
+        with source.open() as connection:
+            number = undecided_reasons(connection).get(choice.without, 0)
+        if number:
+            sys.stderr.write(
+                f"note: duplicates are left out ({number} in the ledger): AWS holds another quantity for their hours."
+                " Decide them with --reason-kind duplicate.\n"
+            )
+    carried = [each.id for each in found if UnbilledReason.DUPLICATE.begins(each.before["reason"])]
+    if carried and action is Action.CARRY:
+        sys.stderr.write(
+            f"note: AWS holds another quantity for the hour of {', '.join(carried)}, and the whole quantity is billed"
+            " on top of it. If that is a part of the same usage, the buyer pays it twice: use write-off instead, and"
+            " report the missing part as a new event with a new id.\n"
+        )
 
 
 def _fault(choice: Choice, action: Action) -> str | None:
