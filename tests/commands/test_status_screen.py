@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.commands.status.screen import Page, compose
+from sidecar.domain.metering.failing import Cause, Failure
 from sidecar.domain.metering.measuring import SourceState, SourceView
 from sidecar.domain.policy import EntitlementCheck
-from sidecar.domain.status import Finding, Terms
+from sidecar.domain.status import Finding, Metering, Terms
 from sidecar.terminal.colors import Paint
 from sidecar.terminal.text import width
 from tests.commands.statuses import ILL, MILLION, NOW, WELL, served
@@ -81,13 +82,25 @@ def test_trouble_comes_first() -> None:
     shown = lines(served(ILL))
     assert "entitlement   suspended: customer-not-entitled, since 2026-11-23T10:15:05Z (5m)" == shown[2]
     assert [
-        "metering      failing: no success for longer than metering.failing_after",
+        "metering      failing: the fault metering-failing names the cause",
         "faults        1",
         "              in-doubt (17s): 2 records may or may not have been taken by AWS",
         "              cure: Compare with CloudTrail's MeterUsage events, then run",
         "              `marketplace-sidecar ledger resolve`.",
         "last success  2026-11-23T10:03:05Z (17m ago)",
     ] == shown[6:12]
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_failing_names_its_own_cause(cause: Cause) -> None:
+    """The line of metering claims no cause of its own: the fault has the one that there is."""
+    failure = Failure(cause, None if cause is Cause.NO_ROOM else "requests", NOW)
+    failing = replace(
+        ILL, metering=Metering.GATED, findings=[Finding("metering-failing", failure.sentence, "Follow the cure.", NOW)]
+    )
+    shown = " ".join(" ".join(lines(served(failing))).split())
+    assert "metering gated: the fault metering-failing names the cause; /readyz answers 503 " in shown
+    assert (cause is Cause.DUPLICATES) == ("failing_after" not in shown)
 
 
 def test_sources_are_shown() -> None:

@@ -96,8 +96,8 @@ def _entitlement(document: Mapping[str, Any], page: Page, now: datetime | None) 
 def _metering(document: Mapping[str, Any], page: Page) -> Iterator[str]:
     state = _text(document, "metering", "state")
     words = {
-        "failing": ": no success for longer than metering.failing_after",
-        "gated": ": no success for longer than metering.failing_after; /readyz says no",
+        "failing": ": the fault metering-failing names the cause",
+        "gated": ": the fault metering-failing names the cause; /readyz answers 503",
         "stopped": ": the process is ending, or a loop has stopped",
     }
     yield from row(page, "metering", words.get(state, ""), state, _color(state))
