@@ -40,7 +40,8 @@ async def read_members(request: web.Request, known: Collection[str], *, optional
     if body and request.content_type != "application/json":
         given = repr(request.headers["Content-Type"]) if "Content-Type" in request.headers else "is missing"
         raise ControlError(
-            f"Content-Type: {given:.100}: must be application/json; with curl write --json instead of -d",
+            f"Content-Type: {given:.100}: must be application/json; with curl write --json, or before curl 7.82"
+            " -H 'Content-Type: application/json' -d",
             status=415,
             kind="unsupported-media-type",
         )

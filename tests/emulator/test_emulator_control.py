@@ -162,7 +162,9 @@ def test_body_of_another_type_is_refused(emulator: "RunningEmulator", headers: d
     for path, body in (("reset", b"{}"), ("keys", b'{"rotate": true}'), ("clock", b'{"speed": 0}')):
         status, answer = emulator.send("POST", f"/_emulator/{path}", body, headers)
         assert 415 == status
-        assert "--json" in json.loads(answer)["detail"]
+        detail = json.loads(answer)["detail"]
+        assert "--json" in detail
+        assert "-H 'Content-Type: application/json' -d" in detail  # -d alone is what was refused
     assert 1 == emulator.get("state")["public_key_version"]
     assert 1.0 == emulator.get("clock")["speed"]
 
