@@ -43,7 +43,8 @@ class Identity:
     """An identity that would be accepted, but loses against this one in the SDK's order."""
 
 
-_USE_ROLES = "On EKS use IAM roles for service accounts (IRSA), on ECS a task role."
+_RESTART = "Restart the pod after that: no running process gets another identity."
+_USE_ROLES = f"On EKS use IAM roles for service accounts (IRSA), on ECS a task role. {_RESTART}"
 _NOTHING = Identity(IdentityKind.NONE, accepted=False, detail="no credentials are configured", cure=_USE_ROLES)
 
 
@@ -104,7 +105,7 @@ def _irsa(environ: Mapping[str, str], profile: Mapping[str, str], read: Read) ->
     role = environ.get("AWS_ROLE_ARN", profile.get("role_arn"))
     if not token_file:
         return
-    again = "Annotate the service account with eks.amazonaws.com/role-arn and restart the pod."
+    again = f"Annotate the service account with eks.amazonaws.com/role-arn. {_RESTART}"
     if not role:
         yield Identity(IdentityKind.IRSA, accepted=False, detail="AWS_ROLE_ARN is missing", cure=again)
     elif not read(token_file):
@@ -123,6 +124,7 @@ def _container(environ: Mapping[str, str]) -> Iterator[Identity]:
         yield Identity(IdentityKind.ECS_TASK_ROLE, accepted=True, detail="the ECS task's role")
     elif host in _POD_IDENTITY_HOSTS or (full is not None and token_file.startswith(_POD_IDENTITY_TOKENS)):
         cure = "AWS Marketplace does not take EKS Pod Identity: remove the pod identity association and use IRSA."
+        cure += f" {_RESTART}"
         yield Identity(IdentityKind.EKS_POD_IDENTITY, accepted=False, detail="EKS Pod Identity", cure=cure)
     elif full is not None:
         yield _other("AWS_CONTAINER_CREDENTIALS_FULL_URI names an unknown endpoint")

@@ -114,6 +114,11 @@ class Explanation:
     """AWS Marketplace answered, and the answer is no."""
 
 
+def _as_sentence(words: str) -> str:
+    """Return the words with a capital; an address, which may come first, keeps its own spelling."""
+    return f"{words[0].upper()}{words[1:]}" if words.partition(" ")[0].isalpha() else words
+
+
 def interpret(error: MarketplaceError, service_account: str | None = None) -> Explanation:
     """Return what `error` means for the pod's entitlement.
 
@@ -121,7 +126,7 @@ def interpret(error: MarketplaceError, service_account: str | None = None) -> Ex
     """
     meaning = _meaning(error)
     # The address may be the proxy's, the token service's or the emulator's.
-    quoted = f" {error.message[:1].upper()}{error.message[1:]}." if meaning.quoted and error.message else ""
+    quoted = f" {_as_sentence(error.message)}." if meaning.quoted and error.message else ""
     detail = f"{meaning.sentence}{quoted} {error.cure}".rstrip()
     if service_account is not None and meaning.names_account:
         detail = f"{detail} The pod runs as the service account {service_account}."

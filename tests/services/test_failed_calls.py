@@ -148,6 +148,19 @@ def test_meaning_of_silence(error: errors.MarketplaceError, reason: Reason) -> N
     assert (reason, False) == (explained.reason, explained.refused)
 
 
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("https://metering.marketplace.us-east-1.amazonaws.com: refused", "https://metering.marketplace"),
+        ("sts.us-east-1.amazonaws.com: timed out", "sts.us-east-1"),
+        ("the proxy http://proxy:3128 refuses", "The proxy http://proxy"),
+    ],
+)
+def test_address_keeps_its_spelling(message: str, shown: str) -> None:
+    """The words of the cause begin with a capital, and an address does not."""
+    assert f" {shown}" in interpret(errors.NotSent(message)).detail
+
+
 def test_every_row_is_used() -> None:
     """The table names only classes that an answer can lead to, or that every error is."""
     reachable = {kind for error in ERRORS.values() for kind in error.__mro__}
