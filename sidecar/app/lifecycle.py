@@ -25,6 +25,7 @@ from sidecar.app.cluster import Cluster
 from sidecar.app.composition import assemble, name_price, rules_of
 from sidecar.app.drain import Drain, Finishing
 from sidecar.app.setup_watches import watch_clock, watch_setup
+from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.metering.sources import TimeSource
 from sidecar.domain.pod.reports import EventReason
 from sidecar.domain.pod.succession import PodPlace, Predecessor, describe
@@ -125,7 +126,7 @@ async def run(
             check=settings.check,
         )
         name_price(settings)
-        await _prove(ledger)
+        await prove(ledger)
         await components.client.open()
         stack.push_async_callback(components.client.close)
         for licensed in (components.licensed, components.licensed_start):
@@ -247,9 +248,13 @@ def _report_adoption(ledger: Ledger, cluster: Cluster) -> None:
     cluster.announce(EventReason.LEDGER_ADOPTED, words + describe(ledger.taken_over, ADOPTED_SHOWN))
 
 
-async def _prove(ledger: Ledger) -> None:
+async def prove(ledger: Ledger) -> None:
     """Prove the conservation law at start. A breach is logged and does not close the gate."""
-    for dimension, terms in (await ledger.terms()).items():
+    try:
+        found = await ledger.terms()
+    except LedgerUnavailable:
+        return  # the ledger logs it, and all that follows works without it
+    for dimension, terms in found.items():
         if not terms.balanced:
             log.error(
                 "ledger.conservation_broken", dimension=dimension, cure="Run `marketplace-sidecar ledger verify`."

@@ -1,17 +1,21 @@
-"""What precedes the drain: for which products the sidecar waits for the app, and what ends before it."""
+"""What a start proves of its ledger; what precedes the drain: for which products the sidecar waits for the app."""
 
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
-from sidecar.app.lifecycle import wait_for_app
+from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.app.lifecycle import prove, wait_for_app
 from sidecar.domain.metering.events import Dimension
 from sidecar.domain.metering.sources import Otlp, PodTime
 from sidecar.domain.policy import Pricing
 from sidecar.settings import LedgerSettings, MeteringSettings, Product, Settings
+from tests.support.books import NOW, RULES, Books, event
 
 REPORTED, MEASURED = Dimension("requests"), Dimension("pod_hours", source=PodTime())
 COUNTED = Dimension("tokens", source=Otlp("tokens"))
@@ -59,3 +63,31 @@ async def test_app_that_uses_the_api_is_awaited(
     await wait_for_app(settings, pod, pod)
     expected = ["measured time ended", "the app ended before the 25 s of the drain"] if waits else []
     assert expected == pod.steps
+
+
+@pytest.mark.parametrize(
+    ("harm", "logged"),
+    [
+        (lambda _: None, []),
+        (
+            lambda connection: connection.execute("UPDATE dimension SET accepted = '7' WHERE name = 'requests'"),
+            ["ledger.conservation_broken"],
+        ),
+        (lambda connection: connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY), ["ledger.unavailable"]),
+    ],
+    ids=["sound", "breach", "unreadable"],
+)
+async def test_start_only_reports_a_bad_ledger(
+    tmp_path: Path, harm: Callable[[sqlite3.Connection], object], logged: list[str]
+) -> None:
+    """A breach of the conservation law, and a ledger that cannot be read, are logged; the start goes on."""
+    books = Books(tmp_path / "ledger.db")
+    books.take(event("1"))
+    books.close()
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await ledger._run(lambda store: harm(store.connection))
+    with capture_logs() as lines:
+        await prove(ledger)
+    await ledger.close()
+    assert logged == [line["event"] for line in lines]
