@@ -12,16 +12,22 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar
 
-from sidecar.domain.ports import Clock
+from sidecar.domain.backoff import full_jitter
 from sidecar.marketplace import long_lists, wire
 from sidecar.marketplace.endpoint import Endpoint
-from sidecar.marketplace.errors import ClientClosed, InvalidRequest, RequestFault, UnknownAnswer
+from sidecar.marketplace.errors import (
+    ClientClosed,
+    Disposition,
+    InvalidRequest,
+    MarketplaceError,
+    RequestFault,
+    UnknownAnswer,
+)
 from sidecar.marketplace.passage import Passage, following, mark_unsent
-from sidecar.marketplace.retrying import SYSTEM_CLOCK, call
+from sidecar.marketplace.retrying import BACK_OFF
 from sidecar.marketplace.service import Service
 from sidecar.marketplace.service_clock import ServiceClock
 
@@ -34,8 +40,10 @@ Asked = TypeVar("Asked")
 
 CALL_THREADS = "marketplace"
 """How the names of the threads begin on which calls wait for their answers."""
-REPEAT_PAGE_FOR: Final = timedelta(seconds=30)
-"""How long a page of a list is repeated, except the first one."""
+_PAGE_REPEATS: Final = 3
+"""How often a page of a list is repeated, except the first one."""
+_PAGE_WAIT: Final = timedelta(seconds=0.25)
+"""The window of the first wait, in real time; each next one is twice as long, so all take less than two seconds."""
 _NOT_OPEN = "the marketplace client is not open"
 _CLOSED = "the client was closed before the request was sent"
 
@@ -46,18 +54,14 @@ class ServiceClient:
     Args:
         endpoint: Where calls go.
         service_clock: Compares our time with the service's, for one or several clients; None compares nothing.
-        clock: What the repeats of a list's page wait by.
     """
 
     service: ClassVar[Service]
     """The service that a subclass calls."""
 
-    def __init__(
-        self, endpoint: Endpoint, service_clock: ServiceClock | None = None, *, clock: Clock = SYSTEM_CLOCK
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, service_clock: ServiceClock | None = None) -> None:
         self.endpoint = endpoint
         self.service_clock = service_clock
-        self._clock = clock
         self._running: tuple[ThreadPoolExecutor, Connection] | None = None
         self._closed = False
         self._changing = asyncio.Lock()
@@ -141,8 +145,8 @@ class ServiceClient:
     ) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the answer of each page of a list; an empty page may have a next one.
 
-        The first page is one attempt. A later one is repeated while its error may pass: if each throttled page began
-        the list anew, a long list would never end.
+        The first page is one attempt. A later one is repeated a few times while its error may pass: if each throttled
+        page began the list anew, a long list would never end.
 
         Raises:
             UnknownAnswer: After `most` pages there is another one.
@@ -150,16 +154,26 @@ class ServiceClient:
         if faults:
             raise InvalidRequest(faults)
         page = wire.members(request)
-        send = partial(self._send_members, operation, page)
         for number in range(most):
-            until = self._clock.now() + REPEAT_PAGE_FOR
-            answer = await (call(send, deadline=until, clock=self._clock) if number else send())
+            answer = await self._send_page(operation, page, _PAGE_REPEATS if number else 0)
             yield answer
             following = answer.get("NextToken")
             if not following:
                 return
             page["NextToken"] = following
         raise UnknownAnswer(f"{operation} has more than {most} pages")
+
+    async def _send_page(self, operation: str, page: Mapping[str, Any], repeats: int) -> Mapping[str, Any]:
+        for attempt in range(repeats):
+            try:
+                return await self._send_members(operation, page)
+            except MarketplaceError as error:
+                if error.disposition is not Disposition.RETRY:
+                    raise
+            # By no clock: one that is set back would hold up its caller.
+            wait = full_jitter(attempt, base=_PAGE_WAIT, cap=_PAGE_WAIT * 2**repeats, draw=BACK_OFF.random())
+            await asyncio.sleep(wait.total_seconds())
+        return await self._send_members(operation, page)
 
     async def _send_members(self, operation: str, members: Mapping[str, Any]) -> Mapping[str, Any]:
         return await self._on_thread(lambda connection: connection.send(operation, members))

@@ -46,7 +46,7 @@ USERS: dict[str, Any] = {
 @pytest.fixture
 async def service(peer: "Peer") -> AsyncIterator[EntitlementServiceClient]:
     """A client of the peer."""
-    async with EntitlementServiceClient(Endpoint.emulated(peer.url, {}), clock=FakeClock()) as client:
+    async with EntitlementServiceClient(Endpoint.emulated(peer.url, {})) as client:
         yield client
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from sidecar.marketplace import Endpoint
 from sidecar.marketplace.license_manager import LicenseManagerClient
-from tests.marketplace.waiting import FakeClock
 
 if TYPE_CHECKING:
     from tests.marketplace.conftest import Peer
@@ -16,5 +15,5 @@ if TYPE_CHECKING:
 @pytest.fixture
 async def manager(peer: "Peer") -> AsyncIterator[LicenseManagerClient]:
     """A client of the peer."""
-    async with LicenseManagerClient(Endpoint.emulated(peer.url, {}), clock=FakeClock()) as client:
+    async with LicenseManagerClient(Endpoint.emulated(peer.url, {})) as client:
         yield client
