@@ -1,8 +1,8 @@
 """One answer for each usage record of the caller, however the service grouped them.
 
-AWS keeps one record for each customer, dimension and UTC hour, so no others may be sent for it. Identical records are
-sent once; every one of them gets the result. AWS compares by value, so "1.5" and "1.50" are identical here too. A
-record that the answer does not settle is unprocessed: repeating it as it is cannot count twice.
+AWS keeps one record for each customer, dimension and UTC hour, so no others may be sent for it. Identical records of
+a request are sent once; every one of them gets the result. AWS compares by value, so "1.5" and "1.50" are identical
+here too. A record that the answer does not settle is unprocessed: repeating it as it is cannot count twice.
 """
 
 from collections.abc import Iterator, Sequence

@@ -76,7 +76,7 @@ async def submit_batch(
     while True:
         settled = submission.settled
         await submission.send_pending(pace)
-        if submission.is_over:
+        if submission.is_over or pace.is_over:
             return submission.outcome()
         if submission.settled > settled:
             attempt = 0
@@ -92,6 +92,8 @@ class _Pace:
         self._clock = clock
         self._until = until
         self._begun_at: datetime | None = None
+        self.is_over = False
+        """Whether the turn of a part came too late: so does each later one."""
 
     async def may_begin(self) -> bool:
         """Return whether a part may begin, once its turn has come; the first one may in any case."""
@@ -99,6 +101,7 @@ class _Pace:
             # A clock that was set back lets no part wait for longer.
             turn = min(self._begun_at, self._clock.now()) + APART
             if not await self.wait_until(turn):
+                self.is_over = True
                 return False
         self._begun_at = self._clock.now()
         return True

@@ -219,6 +219,14 @@ async def test_parts_begin_apart() -> None:
     assert [START + number * timedelta(seconds=0.1) for number in range(5)] == begun
 
 
+async def test_last_turn_before_the_deadline_ends() -> None:
+    """Parts whose turn comes after the deadline come back at once, also after a wait of no length."""
+    service = FakeService(set())
+    deadline = START + timedelta(milliseconds=50)
+    done = await submit_batch(service, MANY, deadline=deadline, clock=FakeClock(), back_off=BackOff(random=lambda: 0.0))
+    assert (25, MANY.usage_records[25:]) == (len(done.results), done.unprocessed_records)
+
+
 async def test_failing_part_holds_up_no_other() -> None:
     """A part that fails at each attempt leaves the others settled, and keeps its error and its doubt."""
     garbled = UnknownAnswer("a garbled answer")
