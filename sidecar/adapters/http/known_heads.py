@@ -22,11 +22,10 @@ END = b"\r\n\r\n"
 """The end of a head, and of a body in chunks."""
 # The parser refuses a next line that would continue one of them.
 UNREAD = re.compile(
-    rb"\r\n(?:traceparent|tracestate|baggage|b3|upgrade|x-[\w!#$%&'*+.^`|~-]*):[\t -~]{0,1024}(?=\r\n)", re.IGNORECASE
+    rb"\r\n(?:traceparent|tracestate|baggage|b3|upgrade|x-[\w!#$%&'*+.^`|~-]{0,64}):[\t -~]{0,1024}(?=\r\n)",
+    re.IGNORECASE,
 )
-"""Headers that nothing reads, with the line end before each."""
-_MOST_UNREAD = 16
-"""Of them in one head; the parser, which bounds number and length of headers, gets the others."""
+"""Headers that nothing reads, with the line end before each; the parser, which bounds headers, gets longer ones."""
 
 Later = Callable[[Callable[[], Reply]], None]
 """Takes what makes the reply of a request that had to wait."""
@@ -89,7 +88,7 @@ def head_of(data: bytes) -> tuple[bytes, int]:
     if end < 0 or not data[:1].isalpha():  # the parser passes over line ends before a request: they are no head
         return b"", 0
     end += len(END)
-    return UNREAD.sub(b"", data[:end], _MOST_UNREAD), end
+    return UNREAD.sub(b"", data[:end]), end
 
 
 def length_of(head: http.RawRequestMessage) -> int:
