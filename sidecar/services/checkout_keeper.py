@@ -106,8 +106,8 @@ class CheckoutKeeper:
             if not each.returning:
                 await self.give_up(each.kind, each.id)
         await asyncio.gather(*(self.advance(each.kind, each.id) for each in returning))
-        errors = (error for key, error in self.errors.items() if key in self._book.unfinished)
-        return any(error.disposition is Disposition.RETRY for error in errors)
+        left = {(each.kind, each.id) for each in returning} & self._book.unfinished.keys()
+        return any(self.errors[key].disposition is Disposition.RETRY for key in left & self.errors.keys())
 
     def not_before(self, kind: CheckoutKind, id_: str) -> datetime | None:
         """Return when the next attempt of a checkout is due after a failure; None where nothing has failed."""

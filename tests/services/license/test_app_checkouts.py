@@ -257,6 +257,17 @@ async def test_drawdown_in_part_waits_for_a_person(world: World, pod: Pod) -> No
     assert 1 == len(world.checkouts) - 1  # the proof at the start is one, too
 
 
+async def test_unanswered_drawdown_keeps_no_pod(world: World, pod: Pod) -> None:
+    """The end of a pod returns its seats once; a draw-down without an answer does not make it try again."""
+    await pod.app.check_out(SEAT)
+    world.troubles.append(Trouble.LOST)
+    assert LicenseUnavailable is await refusal(pod.app.check_out(ORDER))
+    calls = len(world.calls)
+    await pod.stop()
+    assert ["CheckInLicense"] == [name for _, name in world.calls[calls:]]
+    assert (0, False) == (world.held("users"), "license.seats_not_returned" in pod.events)
+
+
 async def test_given_up_seat_is_taken_anew(world: World, pod: Pod) -> None:
     """A seat whose return has no answer is not called held to the app that asks for it again."""
     await pod.app.check_out(SEAT)
