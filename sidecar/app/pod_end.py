@@ -17,6 +17,8 @@ OPEN_HOUR_RESERVE = timedelta(seconds=10)
 """The part of the time that ended hours may not use up."""
 ASK_AGAIN = timedelta(seconds=1)
 """Between an answer of the cluster and the next question."""
+ASK_SILENT_AGAIN = timedelta(seconds=5)
+"""The same after a question without an answer: its thread may still wait for one."""
 
 
 class KnownEnd:
@@ -56,7 +58,8 @@ class KnownEnd:
                 if end is not None:
                     self._learn(end, asked_at)
                 self.answered.set()
-                await asyncio.sleep(ASK_AGAIN.total_seconds())
+                wait = ASK_SILENT_AGAIN if end is None else ASK_AGAIN
+                await asyncio.sleep(wait.total_seconds())
                 asked_at = loop.time()
         finally:
             self.answered.set()

@@ -182,6 +182,19 @@ def test_newest_answer_decides(first: PodEnd | None, later: PodEnd | None, ends:
     assert ends is ("open hour" in process.run())
 
 
+def test_silent_cluster_is_asked_seldom() -> None:
+    """A question without an answer leaves the API server, and the thread that waits for it, some seconds."""
+    asked: list[float] = []
+
+    async def give_up() -> None:
+        asked.append(asyncio.get_running_loop().time())
+
+    process = Process(ended_hours_take=NEVER)
+    process._ask_end = give_up  # type: ignore[method-assign]
+    process.run()
+    assert [0.0, 5.0, 10.0, 15.0] == [at - asked[0] for at in asked]
+
+
 def test_failed_question_counts_as_no_answer() -> None:
     """A question that fails in a way that nobody foresaw costs no open hour."""
 
