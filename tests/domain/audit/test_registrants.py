@@ -30,6 +30,8 @@ def registered(session: str | None, hours: float) -> Registration:
         ([registered("a", -1), registered("b", 1)], [OLD, NEW], False),
         ([registered("a", -0.05), registered("b", 1)], [NEW], True),
         ([registered("a", 1), registered("b", 1)], [OTHER, NEW], False),
+        ([registered("a", -1), registered("b", 0.02), registered("c", 0.03)], [OLD, NEW], True),
+        ([registered("a", -0.02), registered("b", 0.02)], [OLD, NEW], False),
         ([registered("a", -1)], [NEW], True),
         ([registered("a", -0.05)], [NEW], False),
         ([Registration("a", "", None)], [NEW], True),

@@ -57,11 +57,11 @@ class Proofs:
 
 
 def _is_of_management(event: Mapping[str, Any]) -> bool:
-    return event.get("managementEvent") is not False and event.get("eventCategory") in {None, "Management"}
+    return event.get("managementEvent") is not False and event.get("eventCategory", "Management") == "Management"
 
 
 def _is_global(event: Mapping[str, Any]) -> bool:
-    return event["eventSource"] in _GLOBAL and event.get("awsRegion") in _GLOBAL_REGIONS
+    return str(event["eventSource"]) in _GLOBAL and str(event.get("awsRegion")) in _GLOBAL_REGIONS
 
 
 def _is_read(event: Mapping[str, Any]) -> bool:
