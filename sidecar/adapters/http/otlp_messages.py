@@ -232,7 +232,7 @@ def _text_of(value: AnyValue) -> str:
 
 
 def _encode(attributes: Iterable[KeyValue]) -> list[bytes]:
-    """Return the identities of attributes, in an order that does not depend on the sender's."""
+    """Return the identities of attributes, in an order that does not depend on the sender's; that of a mapping does."""
     return sorted([each.SerializeToString() for each in attributes])
 
 

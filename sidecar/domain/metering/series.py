@@ -172,7 +172,7 @@ class SourceTerms:
     def start(self, sample: SeriesSample) -> int | None:
         """Return when the counter of a sample started; None if that is not known.
 
-        OTLP senders that do not know it write the instant of the first sample.
+        OTLP senders that do not know it write the instant of the first sample, as JavaScript's observable counters do.
         """
         if not self.in_order and sample.started_at == sample.at:
             return None
