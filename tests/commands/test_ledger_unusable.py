@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.adapters.ledger.file import NO_OLDER_COPY
+from sidecar.adapters.ledger.file import DAMAGED_CURE
 from sidecar.adapters.ledger.schema import MIGRATIONS
 from tests.commands.ledgers import ledger, tamper
 from tests.support.books import Books, event
@@ -66,7 +66,7 @@ UNUSABLE: list[tuple[Callable[[Path], None], str]] = [
     (_folder, "it is a folder. Name the file in it."),
     (_text, "file is not a database"),
     (_emptied, "no sidecar of this version has opened it yet. Start the sidecar on it once."),
-    (_cut, f"Keep the file and its -wal for a person to look at, and start on an empty path. {NO_OLDER_COPY}"),
+    (_cut, DAMAGED_CURE),
     (_foreign, "the file is a database of another program. Point ledger.path at"),
     (_newer, f"it was written by a newer version (schema 99, this program knows {len(MIGRATIONS)}). Run the newer"),
 ]

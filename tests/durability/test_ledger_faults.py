@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from sidecar.adapters.ledger import conservation
-from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, open_for_reading, open_for_writing
+from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.metering.events import Dimension, LedgerUnavailable, UsageBatch, UsageEvent
 from sidecar.domain.metering.rules import MeteringRules
@@ -139,9 +139,8 @@ async def test_killed_restore_is_completed(tmp_path: Path, monkeypatch: pytest.M
         patched.setattr(Path, "replace", kill)
         with pytest.raises(Killed):
             await take(ledger, "c")
-        with pytest.raises(Killed):
-            await ledger.close()
     assert not ledger.path.exists()
+    await ledger.close()
 
     again = Ledger(ledger.path, RULES)
     await again.open("pod-1", "downward-api", NOW)
@@ -201,13 +200,6 @@ async def test_replaced_ledger_is_not_written(ledger: Ledger) -> None:
     assert {"a", "b"} == kept(ledger.path)
 
 
-async def start(path: Path) -> Ledger:
-    """Return a ledger that was opened by a process of the same pod."""
-    ledger = Ledger(path, RULES)
-    await ledger.open("pod-1", "downward-api", NOW)
-    return ledger
-
-
 def copy_of(ledger: Ledger) -> Path:
     """Return a backup of a ledger in use."""
     copy = ledger.path.with_name("backup")
@@ -222,71 +214,13 @@ async def test_replaced_ledger_is_written_again(ledger: Ledger) -> None:
     backup = copy_of(ledger)
     await take(ledger, "b")
     backup.replace(ledger.path)
-    with pytest.raises(LedgerUnavailable, match=r"move its ledger\.db-wal away, then the file; .* Do not restart it"):
+    with pytest.raises(LedgerUnavailable, match=r"move the file away, and nothing else; .* Do not restart it"):
         await take(ledger, "c")
 
     ledger.path.rename(backup)
     await take(ledger, "c")
 
     assert {"a", "b", "c"} == kept(ledger.path)
-
-
-async def test_displaced_ledger_is_kept(tmp_path: Path) -> None:
-    """A process that ends while another file lies in its ledger's place loses nothing, and no start takes it over."""
-    ids: set[str] = set()
-    for number in (1, 2):
-        ledger = await start(tmp_path / "ledger.db")
-        await take(ledger, f"a{number}")
-        backup = copy_of(ledger)
-        await take(ledger, f"b{number}")
-        backup.replace(ledger.path)
-        with capture_logs() as lines:
-            await ledger.close()
-        displaced = tmp_path / f"ledger.db-displaced-{number}"
-        assert [("ledger.displaced", str(displaced))] == [(line["event"], line["file"]) for line in lines]
-        assert ids | {f"a{number}", f"b{number}"} == kept(displaced)
-        ids = kept(ledger.path)
-
-    with capture_logs() as lines:
-        again = await start(tmp_path / "ledger.db")
-        await again.close()
-    assert ["ledger.displaced"] * 2 == [line["event"] for line in lines if line["log_level"] == "error"]
-    assert {"a1", "a2"} == kept(again.path)
-
-
-async def test_ledger_removed_at_the_end_is_put_back(tmp_path: Path) -> None:
-    """A ledger that was removed after its last use is written anew at the end of the process."""
-    ledger = await start(tmp_path / "ledger.db")
-    await take(ledger, "a")
-    ledger.path.unlink()
-
-    with capture_logs() as lines:
-        await ledger.close()
-
-    assert ["ledger.put_back"] == [line["event"] for line in lines]
-    assert {"a"} == kept(ledger.path)
-
-
-@pytest.mark.parametrize("away", ["replaced", "removed"])
-async def test_unwritable_folder_is_reported_at_the_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, away: str
-) -> None:
-    """Where nothing can be written at the end, the log reports it, and the lock is released."""
-    ledger = await start(tmp_path / "ledger.db")
-    await take(ledger, "a")
-    ledger.path.unlink()
-    if away == "replaced":
-        ledger.path.write_bytes(b"something else")
-
-    def fail(*_arguments: Any) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
-
-    with monkeypatch.context() as patched, capture_logs() as lines:
-        patched.setattr(Path, "replace", fail)
-        await ledger.close()
-
-    assert ["ledger.unavailable"] == [line["event"] for line in lines]
-    LedgerLock(ledger.path).release()
 
 
 async def test_cut_ledger_is_not_put_back(ledger: Ledger) -> None:
@@ -302,8 +236,12 @@ async def test_cut_ledger_is_not_put_back(ledger: Ledger) -> None:
 
     with pytest.raises(LedgerUnavailable, match=r"start on an empty path\. Never start on an older copy"):
         await take(ledger, "b")
-
     assert not ledger.path.exists()
+
+    ledger.path.write_bytes(b"something else")
+    with pytest.raises(LedgerUnavailable, match="was cut"):
+        await take(ledger, "b")
+    assert b"something else" == ledger.path.read_bytes()
 
 
 @pytest.mark.parametrize("size", [0, 4096, 20_000])
@@ -361,9 +299,7 @@ async def test_damaged_ledger_is_refused_in_words(tmp_path: Path) -> None:
     path.write_bytes(content)
 
     again = Ledger(path, RULES)
-    with pytest.raises(
-        LedgerUnusable, match=r"ledger\.db: file is not a database\. Keep the file .*Never start on an older copy"
-    ):
+    with pytest.raises(LedgerUnusable, match=r"ledger\.db: file is not a database\. Stop .*Never start on an old"):
         await again.open("pod-1", "downward-api", NOW)
     await again.close()
 

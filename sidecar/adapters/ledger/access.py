@@ -14,14 +14,7 @@ from typing import TypeVar
 import structlog
 
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for
-from sidecar.adapters.ledger.file_guard import (
-    FileWatch,
-    LedgerReplaced,
-    displaced_of,
-    finish_restore,
-    restore,
-    set_aside,
-)
+from sidecar.adapters.ledger.file_guard import FileWatch, finish_restore, restore
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.space import Space
 from sidecar.adapters.ledger.store import Store
@@ -32,13 +25,6 @@ from sidecar.domain.status import Figures
 log = structlog.get_logger()
 
 Result = TypeVar("Result")
-
-_PUT_BACK_CURE = "Find out what removes it; nothing was lost."
-_DISPLACED_CURE = (
-    "`file` is the ledger of a process that ended while another file lay at `path`. It holds accepted usage. If no"
-    " sidecar has run on `path` since, move `path` and its -wal file away and rename `file` to `path`. Otherwise never"
-    " start on it: read it with `ledger records --read-only --ledger`."
-)
 
 
 class LedgerAccess:
@@ -79,9 +65,6 @@ class LedgerAccess:
             self._close()
             raise LedgerUnusable(self.path, str(error), cure_for(error)) from error
         self._watch = FileWatch(self.path)
-        with suppress(OSError):
-            for each in displaced_of(self.path):
-                self._report_displaced(each)
 
     def _follow(self, store: Store) -> None:
         """Watch the totals and the room of a fresh connection."""
@@ -94,33 +77,12 @@ class LedgerAccess:
         self._thread.close()
 
     def _close(self) -> None:
-        try:
-            if self._store is not None:
-                if self._watch is not None:
-                    self._save(self._store.connection, self._watch)
-                    self._watch = None
-                self._store.connection.close()
-                self._space.end()
-        finally:
-            if self._lock is not None:
-                self._lock.release()
-                self._lock = None
-
-    def _save(self, connection: sqlite3.Connection, watch: FileWatch) -> None:
-        """Write what only this process can still read: with the connection it would be lost."""
-        try:
-            try:
-                if self._removed or not watch.is_whole():
-                    restore(connection, self.path)
-                    log.warning("ledger.put_back", path=str(self.path), cure=_PUT_BACK_CURE)
-            except LedgerReplaced:
-                self._report_displaced(set_aside(connection, self.path))
-                watch.remove_own_log()
-        except LedgerUnavailable as error:
-            log.error("ledger.unavailable", path=str(self.path), detail=str(error))  # noqa: TRY400 - a state
-
-    def _report_displaced(self, file: Path) -> None:
-        log.error("ledger.displaced", path=str(self.path), file=str(file), cure=_DISPLACED_CURE)
+        if self._store is not None:
+            self._store.connection.close()
+            self._space.end()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     async def _write(self, step: Callable[[Store], Result]) -> Result:
         def run(store: Store) -> Result:
@@ -197,7 +159,7 @@ class LedgerAccess:
             raise
         if self._was_restored:
             self._was_restored = False
-            log.warning("ledger.put_back", path=str(self.path), cure=_PUT_BACK_CURE)
+            log.warning("ledger.put_back", path=str(self.path), cure="Find out what removes it; nothing was lost.")
         if self.fault is not None:
             log.warning("ledger.recovered", path=str(self.path))
             self.fault = None

@@ -27,7 +27,9 @@ _CANNOT_SHARE = (
 
 
 NO_OLDER_COPY = "Never start on an older copy: the buyer would pay again for what was billed since."
-DAMAGED_CURE = f"Keep the file and its -wal for a person to look at, and start on an empty path. {NO_OLDER_COPY}"
+DAMAGED_CURE = (
+    f"Stop the sidecar, keep the file and its -wal for a person to look at, and start on an empty path. {NO_OLDER_COPY}"
+)
 """What to do about a file, or a row, that this program cannot read."""
 
 

@@ -2,12 +2,10 @@
 
 SQLite continues to write to a removed file, and everything accepted would be lost with the process. The process can
 still read the removed file, so it writes a new one at the same path. Where another file lies there, that waits until
-the file is moved away; at the end of the process the ledger is written next to it.
+the file is moved away.
 """
 
-import itertools
 import os
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -16,10 +14,6 @@ from sidecar.adapters.ledger.file import NO_OLDER_COPY, LedgerUnusable
 from sidecar.adapters.ledger.schema import APPLICATION_ID
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.durable_files import sync_path
-
-
-class LedgerReplaced(LedgerUnavailable):
-    """Another file lies in the ledger's place. Only this process can still read the ledger."""
 
 
 class FileWatch:
@@ -35,26 +29,28 @@ class FileWatch:
         """Return whether file and log are still the ones that were opened, and neither has lost its end.
 
         Raises:
-            LedgerReplaced: Another file lies in the ledger's place; names the cure.
-            LedgerUnavailable: It was cut; names the cure.
+            LedgerUnavailable: Another file lies in the ledger's place, or it was cut; names the cure.
         """
         found = self._read_state()
         if found == self._seen:
             return True
         (main, size), (log, _) = found
         (main_before, size_before), (log_before, _) = self._seen
-        if main is not None and main != main_before:
-            raise LedgerReplaced(
-                f"another file lies at {self._path}: move its {self._log.name} away, then the file; the sidecar then"
-                " writes its own ledger there again. Do not restart it before: only this process can read its ledger"
-            )
-        if main is not None:
+        if main == main_before:
             cut = f"{self._path} was cut from {size_before} to {size} bytes: stop the sidecar, keep the file and"
             cut += f" {self._log.name}, and start on an empty path. {NO_OLDER_COPY}"
             self._cut = cut if size < size_before else None
         if self._cut is not None:
-            # Also once the file is removed: the rest of it makes no ledger.
+            # Also once the file is removed or replaced: the rest of it makes no ledger.
             raise LedgerUnavailable(self._cut)
+        if main is not None and main != main_before:
+            # The log may be this process's own, and damage another ledger that is moved together with it.
+            of_the_other = log is not None and log != log_before
+            away = f"the file and its {self._log.name} away" if of_the_other else "the file away, and nothing else"
+            raise LedgerUnavailable(
+                f"another file lies at {self._path}: move {away}; the sidecar then writes its own ledger there again."
+                " Do not restart it before: only this process can read its ledger"
+            )
         if main is None or (log_before is not None and log != log_before):
             return False
         self._seen = found
@@ -63,20 +59,6 @@ class FileWatch:
     def forget_log(self) -> None:
         """Watch the file alone from now on: no connection is open, and the log goes and comes with one."""
         self._seen = (self._seen[0], (None, 0))
-
-    def remove_own_log(self) -> None:
-        """Remove the log of the ledger that was opened: SQLite would add it to the file in the ledger's place.
-
-        Raises:
-            LedgerUnavailable: It cannot be removed.
-        """
-        log = self._read_state()[1][0]
-        if log is None or log != self._seen[1][0]:
-            return
-        try:
-            _remove_log(self._path)
-        except OSError as error:
-            raise LedgerUnavailable(f"{self._log} cannot be removed: {error.strerror}") from error
 
     def _read_state(self) -> tuple[tuple[int | None, int], tuple[int | None, int]]:
         return _identity(self._path), (_identity(self._log)[0], 0)
@@ -100,41 +82,15 @@ def restore(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         LedgerUnavailable: It cannot be written now; the connection stays as it was, for another try.
     """
+    rescued = _rescued(path)
     try:
+        rescued.unlink(missing_ok=True)
+        with closing(sqlite3.connect(rescued)) as copy:
+            connection.backup(copy)
         # Before the connection is closed: until then the removed file can be read again.
-        _put_in_place(_write_copy(connection, path), path)
+        _put_in_place(rescued, path)
     except (OSError, sqlite3.Error) as error:
         raise LedgerUnavailable(f"{path} was removed, and cannot be put back yet: {error}") from error
-
-
-def set_aside(connection: sqlite3.Connection, path: Path) -> Path:
-    """Write what `connection` holds of a replaced ledger next to the file in its place, durably; return its path.
-
-    Overwrites no earlier one. No start takes it for the ledger: the file in its place may have billed the same usage.
-
-    Raises:
-        LedgerUnavailable: It cannot be written.
-    """
-    try:
-        taken = set(displaced_of(path))
-        names = (path.with_name(f"{path.name}-displaced-{number}") for number in itertools.count(1))
-        target = next(name for name in names if name not in taken)
-        _write_copy(connection, path).replace(target)
-        sync_path(path.parent)
-    except (OSError, sqlite3.Error) as error:
-        raise LedgerUnavailable(f"the ledger that lay at {path} cannot be written next to it: {error}") from error
-    return target
-
-
-def displaced_of(path: Path) -> list[Path]:
-    """Return the ledgers that `set_aside` has written next to `path`.
-
-    Raises:
-        OSError: The folder cannot be read.
-    """
-    # Only these end in digits, not the -wal and -shm file that a reader makes of one.
-    numbered = re.compile(rf"{re.escape(path.name)}-displaced-\d+", re.ASCII)
-    return sorted(each for each in path.parent.iterdir() if numbered.fullmatch(each.name))
 
 
 def finish_restore(path: Path) -> None:
@@ -166,22 +122,9 @@ def _rescued(path: Path) -> Path:
     return path.with_name(path.name + "-rescued")
 
 
-def _write_copy(connection: sqlite3.Connection, path: Path) -> Path:
-    rescued = _rescued(path)
-    rescued.unlink(missing_ok=True)
-    with closing(sqlite3.connect(rescued)) as copy:
-        connection.backup(copy)
-    sync_path(rescued)
-    return rescued
-
-
 def _put_in_place(rescued: Path, path: Path) -> None:
     sync_path(rescued)
-    _remove_log(path)
-    rescued.replace(path)
-    sync_path(path.parent)
-
-
-def _remove_log(path: Path) -> None:
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
+    rescued.replace(path)
+    sync_path(path.parent)

@@ -130,7 +130,7 @@ async def test_no_database_untouched(tmp_path: Path) -> None:
     path.write_bytes(b"Dear diary, " * 1000)
     refused = await refusal(path)
     assert "not a database" in refused.reason
-    assert "Keep the file" in refused.cure
+    assert "keep the file" in refused.cure
     assert NO_OLDER_COPY in refused.cure
     assert b"Dear diary, " * 1000 == path.read_bytes()
 
