@@ -134,6 +134,20 @@ def test_null_is_the_default(helm: Helm) -> None:
     assert expected == actual
 
 
+def test_null_is_one_default_for_all(helm: Helm) -> None:
+    """What the pod has for a key that is null is what the sidecar is told: the gate is set, the probes reach it."""
+    gate = {"enabled": None, "readiness_gate": "example.com/entitled"}
+    values = merge(PRODUCT, {})
+    values["sidecar"]["config"] = {**values["sidecar"]["config"], "kubernetes": gate}
+    objects = helm.render("marketplace-product", values)
+    assert "Role" in {one["kind"] for one in objects}
+    assert "marketplace-cluster-token" in {volume["name"] for volume in pod_template(objects)["spec"]["volumes"]}
+    values["sidecar"] |= {"productFromImage": True, "config": {"probes": {"port": None}, "shutdown": {"timeout": None}}}
+    container = containers(pod_template(helm.render("marketplace-product", values)))["marketplace-sidecar"]
+    told = {each["name"]: each.get("value") for each in container["env"]}
+    assert ("8788", "25s") == (told["SIDECAR_PROBES__PORT"], told["SIDECAR_SHUTDOWN__TIMEOUT"])
+
+
 def test_needed_key_is_named(helm: Helm) -> None:
     """Without its mode the pod would have no sidecar, and run unpaid: such keys are refused when they are null."""
     values = merge(PRODUCT, {})

@@ -199,7 +199,7 @@ def test_fixed_file_is_judged(helm: Helm, tmp_path: Path) -> None:
         (chart / part.name).symlink_to(part)
     groups = {
         "product": {"code": "a b", "id": "abc", "public_key_version": 0},
-        "entitlement": {"retry_for": 30, "check": "pay", "colour": "red"},
+        "entitlement": {"retry_for": 30, "remember_for": 0, "check": "pay", "colour": "red"},
         "metering": {"dimensions": [{"name": "a", "aggregation": "avg", "unit": 1}, "b"], "report_zero": "no"},
         "license": {"tiers": "pro", "require": [{"name": "users", "hold": -1}]},
     }

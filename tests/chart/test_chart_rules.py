@@ -23,6 +23,7 @@ from tests.support.rendering import (
     Values,
     config,
     merge,
+    pod_template,
     sidecar,
 )
 
@@ -280,14 +281,6 @@ RULES: list[tuple[str, Values, str]] = [
         "sidecar.config.api.socket: /run/marketplace/api.sock is on no volume of the sidecar",
     ),
     (
-        "token on no volume",
-        merge(
-            config(api={"token_file": "/run/tokens/token"}),
-            sidecar(extraVolumeMounts=[{"name": "run", "mountPath": "/run/token"}]),
-        ),
-        "sidecar.config.api.token_file: /run/tokens/token is on no volume of the sidecar",
-    ),
-    (
         "gate that nobody sets",
         config(kubernetes={"enabled": False, "readiness_gate": "example.com/entitled"}),
         "sidecar.config.kubernetes.readiness_gate: with kubernetes.enabled: false the sidecar does not set",
@@ -462,10 +455,19 @@ def test_limits_are_taken(helm: Helm) -> None:
     assert helm.render("marketplace-product", merge(PRODUCT, changes))
 
 
+def test_labels_like_the_charts_own_are_taken(helm: Helm) -> None:
+    """A pod label with the value that the chart gives it changes nothing, and a Job has none by which it is found."""
+    before = helm.render("marketplace-product", PRODUCT)
+    own = pod_template(before)["metadata"]["labels"]
+    assert before == helm.render("marketplace-product", merge(PRODUCT, {"podLabels": own}))
+    job = {"kind": "Job", "podLabels": {"app.kubernetes.io/name": "shop"}}
+    assert helm.render("marketplace-product", merge(PRODUCT, job))
+
+
 def test_socket_on_a_volume_is_taken(helm: Helm) -> None:
-    """Below a mount of the sidecar, or of the ledger, a socket and a token file can be."""
+    """Below a mount of the sidecar, or of the ledger, a socket can be. What a webhook mounts is not known."""
     mount = {"extraVolumeMounts": [{"name": "run", "mountPath": "/run/"}]}
-    files = config(api={"socket": "/var/lib/marketplace-sidecar/api.sock", "token_file": "/run/tokens/token"})
+    files = config(api={"socket": "/run/marketplace/api.sock", "token_file": "/vault/secrets/token"})
     assert helm.render("marketplace-product", merge(PRODUCT, merge(files, sidecar(**mount))))
 
 

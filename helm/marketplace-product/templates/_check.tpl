@@ -32,7 +32,7 @@ containers: {{ $name }} listens on {{ .containerPort }}, which is the sidecar's;
 {{- $chosen := dict "podLabels" (include "marketplace-product.selector" . | fromYaml | merge (include "marketplace-sidecar.podLabels" . | fromYaml)) "podAnnotations" (dict "marketplace-sidecar/config" "") }}
 {{- range $group, $taken := $chosen }}
 {{- range $key := keys (get $.Values $group | default dict) | sortAlpha }}
-{{- if hasKey $taken $key }}
+{{- if and (hasKey $taken $key) (ne (get (get $.Values $group) $key | toString) (get $taken $key | toString)) (not (and (eq $.Values.kind "Job") (hasPrefix "app.kubernetes.io/" $key))) }}
 {{ $group }}: {{ $key }} is the chart's own, and other objects depend on it; remove it
 {{- end }}
 {{- end }}

@@ -40,9 +40,9 @@ and report all problems together, each in a sentence with key and cure. Of the c
 {{- end }}
 
 {{- define "marketplace-sidecar.seconds" -}}
-{{- $number := regexFind "^[0-9]+" . | int -}}
+{{- $number := regexFind "^[0-9]+" (toString .) | int -}}
 {{- $unit := dict "s" 1 "m" 60 "h" 3600 "d" 86400 -}}
-{{- mul $number (get $unit (regexFind "[smhd]$" .)) -}}
+{{- mul $number (get $unit (regexFind "[smhd]$" (toString .))) -}}
 {{- end }}
 
 {{- define "marketplace-sidecar.problems.product" -}}
@@ -213,14 +213,12 @@ sidecar.ledger.claimTemplate.size: is missing, and ledger.volume is claimTemplat
 {{- end }}
 {{- $mounts := list "/var/lib/marketplace-sidecar" }}
 {{- range $sidecar.extraVolumeMounts }}{{- $mounts = append $mounts (.mountPath | default "" | clean) }}{{- end }}
-{{- range $key := list "socket" "token_file" }}
-{{- $path := get $config.api $key | default "" }}
-{{- $elsewhere := eq $key "socket" | ternary (not ($sidecar.securityContext).readOnlyRootFilesystem) $sidecar.productFromImage }}
+{{- /* Of a token file the sidecar itself reports the absence: a webhook may mount it. */}}
+{{- $socket := $config.api.socket | default "" }}
 {{- $mounted := false }}
-{{- range $mounts }}{{- $mounted = or $mounted (hasPrefix (printf "%s/" (trimSuffix "/" .)) (clean $path)) }}{{- end }}
-{{- if and $path (not $mounted) (not $elsewhere) }}
-sidecar.config.api.{{ $key }}: {{ $path }} is on no volume of the sidecar, which would not start; add the volume and its mount to sidecar.extraVolumes and sidecar.extraVolumeMounts
-{{- end }}
+{{- range $mounts }}{{- $mounted = or $mounted (hasPrefix (printf "%s/" (trimSuffix "/" .)) (clean $socket)) }}{{- end }}
+{{- if and $socket (not $mounted) ($sidecar.securityContext).readOnlyRootFilesystem }}
+sidecar.config.api.socket: {{ $socket }} is on no volume of the sidecar, which would not start; add the volume and its mount to sidecar.extraVolumes and sidecar.extraVolumeMounts
 {{- end }}
 {{- $volume := include "marketplace-sidecar.ledgerVolume" $sidecar.ledger }}
 {{- $key := ternary "emptyDir.sizeLimit" "claimTemplate.size" (eq $sidecar.ledger.volume "emptyDir") }}

@@ -11,7 +11,7 @@ sidecar.{{ $group }}: is null, and the sidecar cannot run without it; remove the
 {{- end }}
 {{- end }}
 {{- $needed := dict "mode" $sidecar.mode "productFromImage" $sidecar.productFromImage "terminationGracePeriodSeconds" $sidecar.terminationGracePeriodSeconds }}
-{{- range $path := list "image.repository" "image.pullPolicy" "ledger.volume" "serviceAccount.create" "serviceAccount.webIdentity" }}
+{{- range $path := list "image.repository" "ledger.volume" "serviceAccount.create" "serviceAccount.webIdentity" }}
 {{- $group := get $sidecar (splitList "." $path | first) }}
 {{- if $group }}{{- $_ := set $needed $path (get $group (splitList "." $path | last)) }}{{- end }}
 {{- end }}

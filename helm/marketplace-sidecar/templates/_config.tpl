@@ -10,7 +10,7 @@ in, by variables: no key of the seller's.
 
 {{/* The group `kubernetes`; null switches it off. */}}
 {{- define "marketplace-sidecar.kubernetes" -}}
-{{- .Values.sidecar.config.kubernetes | default (dict "enabled" false) | toYaml -}}
+{{- (include "marketplace-sidecar.config" . | fromJson).kubernetes | default (dict "enabled" false) | toYaml -}}
 {{- end }}
 
 {{/* The data of the config map: config.yaml and one PEM file for each key version. */}}
@@ -74,8 +74,10 @@ config.yaml: |
 - name: SIDECAR_LEDGER__MAX_SIZE
   value: {{ . | quote }}
 {{- end }}
+{{- /* The image's file has a value of its own for a key that is left out here. */}}
+{{- $config := include "marketplace-sidecar.config" . | fromJson }}
 {{- range $group := list "api" "kubernetes" "log" "marketplace" "probes" "shutdown" }}
-{{- range $key, $value := eq $group "kubernetes" | ternary (include "marketplace-sidecar.kubernetes" $ | fromYaml) (get $sidecar.config $group) }}
+{{- range $key, $value := eq $group "kubernetes" | ternary (include "marketplace-sidecar.kubernetes" $ | fromYaml) (get $config $group) }}
 {{- $sellers := and (eq $group "marketplace") (has $key (list "mode" "endpoint_url")) }}
 {{- if not (or $sellers (kindIs "invalid" $value)) }}
 - name: SIDECAR_{{ upper $group }}__{{ upper $key }}

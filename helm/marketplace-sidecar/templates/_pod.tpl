@@ -13,7 +13,7 @@ terminationGracePeriodSeconds: {{ $sidecar.terminationGracePeriodSeconds }}
 securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with ($sidecar.config.kubernetes).readiness_gate }}
+{{- with (include "marketplace-sidecar.kubernetes" . | fromYaml).readiness_gate }}
 readinessGates:
   - conditionType: {{ quote . }}
 {{- end }}
@@ -57,7 +57,7 @@ readinessGates:
   persistentVolumeClaim:
     claimName: {{ $sidecar.ledger.existingClaim | quote }}
 {{- end }}
-{{- if ($sidecar.config.kubernetes).enabled }}
+{{- if (include "marketplace-sidecar.kubernetes" . | fromYaml).enabled }}
 - name: marketplace-cluster-token
   projected:
     sources:
@@ -119,7 +119,7 @@ items:
 {{- end }}
 - name: marketplace-ledger
   mountPath: /var/lib/marketplace-sidecar
-{{- if ($sidecar.config.kubernetes).enabled }}
+{{- if (include "marketplace-sidecar.kubernetes" . | fromYaml).enabled }}
 - name: marketplace-cluster-token
   mountPath: /var/run/secrets/kubernetes.io/serviceaccount
   readOnly: true

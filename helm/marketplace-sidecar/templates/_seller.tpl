@@ -70,7 +70,7 @@ group that the seller fixed. The image's groups are not known here; they count a
 {{- range $group, $keys := include "marketplace-sidecar.declared" . | fromJson -}}
 {{- if kindIs "map" (get $config $group) -}}
 {{- range $key, $declared := $keys -}}
-{{- if has (get $config $group | dig $key nil) (list nil "") -}}
+{{- if has (get $config $group | dig $key nil) (kindIs "invalid" $declared.default | ternary (list "") (list nil "")) -}}
 {{- $_ := set (get $config $group) $key $declared.default -}}
 {{- end -}}
 {{- end -}}

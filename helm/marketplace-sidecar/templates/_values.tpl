@@ -29,6 +29,7 @@ product.yaml: {{ $group }} has the unknown key {{ $key }}; correct its name, or 
 {{- define "marketplace-sidecar.problems.value" -}}
 {{- $declared := .declared -}}
 {{- $text := kindIs "string" .value | ternary .value "" -}}
+{{- if and (eq $declared.kind "duration") (has (kindOf .value) (list "int64" "float64")) (eq (toString .value) "0") -}}{{- $text = "0s" -}}{{- end -}}
 {{- if kindIs "invalid" .value }}
 {{- if not $declared.optional }}
 {{ .key }}: has no value; remove the key to use the default
@@ -53,7 +54,7 @@ product.yaml: {{ $group }} has the unknown key {{ $key }}; correct its name, or 
 {{- else if eq $declared.kind "text" }}
 {{- if or (ne $text (toString .value)) (and $text (not (include "marketplace-sidecar.isPlain" $text))) }}
 {{ .key }}: is not plain text: it has space around it, or control characters in it; write it as plain text
-{{- else if and $text $declared.pattern (not (regexMatch $declared.pattern $text)) }}
+{{- else if and $text $declared.pattern (not (regexMatch ($declared.pattern | default "") $text)) }}
 {{ .key }}: {{ $text }} {{ $declared.reason }}; {{ $declared.cure }}
 {{- end }}
 {{- else if ne (kindOf .value) (get (dict "flag" "bool" "list" "slice" "map" "map") $declared.kind) }}
