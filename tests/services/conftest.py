@@ -17,6 +17,7 @@ from sidecar.domain.metering.rules import MeteringRules
 from sidecar.services.faults import FaultRegister
 from sidecar.services.submitter import LONGEST_SLEEP, Submitter
 from tests.services.fakes import Marketplace, OpenGate, Shelf
+from tests.services.probing import Pod
 from tests.support.books import RULES, Books
 
 if TYPE_CHECKING:
@@ -112,3 +113,12 @@ async def metering(clock: "ManualClock", tmp_path: Path) -> AsyncIterator[Meteri
     breaches = metering.books.breaches()
     metering.books.close()
     assert [] == breaches
+
+
+@pytest.fixture
+async def pod(clock: "ManualClock", tmp_path: Path) -> AsyncIterator[Pod]:
+    """A pod of a subscribed account, not started yet."""
+    pod = Pod(clock, tmp_path / "ledger.db")
+    yield pod
+    await pod.kill()
+    pod.close()

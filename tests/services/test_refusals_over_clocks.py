@@ -1,30 +1,15 @@
 """Which of AWS's answers came last is known after a restart, whatever the clock was when they came."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from sidecar.domain.entitlement.states import EntitlementSource, State
 from tests.services.probing import SETTINGS, Pod, lost_before
 
-if TYPE_CHECKING:
-    from tests.conftest import ManualClock
-
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-async def pod(clock: "ManualClock", tmp_path: Path) -> AsyncIterator[Pod]:
-    """A pod of a subscribed account, not started yet."""
-    pod = Pod(clock, tmp_path / "ledger.db")
-    yield pod
-    await pod.kill()
-    pod.close()
 
 
 async def accepted_ahead(pod: Pod, starts: int = 1) -> None:

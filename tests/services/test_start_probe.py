@@ -1,6 +1,6 @@
 """The start probe: a gate that opens by a real record of nothing, and books that hold exactly what the app reported."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -35,15 +35,6 @@ MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
 NO_REFUSAL = {State.PENDING, State.UNAVAILABLE}
-
-
-@pytest.fixture
-async def pod(clock: "ManualClock", tmp_path: Path) -> AsyncIterator[Pod]:
-    """A pod of a subscribed account, not started yet."""
-    pod = Pod(clock, tmp_path / "ledger.db")
-    yield pod
-    await pod.kill()
-    pod.close()
 
 
 def probes(pod: Pod) -> list[tuple[int, str]]:
