@@ -113,5 +113,7 @@ def test_unsubscribing_suspends(site: "Site", emulator: "Emulator") -> None:
     emulator.post("customers", action="entitle")
     site.advance(sidecar, "5m")
     sidecar.await_entitlement(state="entitled")
+    # The gate does not wait for the ledger, which stores the answer a moment later.
+    sidecar.await_records(1)
     assert {("2026-11-23T10:00:00Z", "requests"): "2.5"} == emulator.held()
     assert {"accepted": "6.5", "open": "4", "submitted": "2.5"} == sidecar.terms()
