@@ -11,7 +11,7 @@ from typing import Any
 from sidecar.http_client import Listener, Response
 
 _TIMEOUT = 30.0
-_LARGEST = 1 << 30
+LARGEST = 1 << 30
 """Bytes of an answer: the records and events of a long test are many."""
 _SHOWN = 200
 _JSON = {"Content-Type": "application/json", "Accept": "application/json"}
@@ -41,7 +41,7 @@ class ControlApi:
 
     def _send(self, method: str, path: str, body: str | None) -> Any:
         response = self._listener.send(
-            method, f"/_emulator/{path}", _TIMEOUT, headers=_JSON, body=body, largest=_LARGEST
+            method, f"/_emulator/{path}", _TIMEOUT, headers=_JSON, body=body, largest=LARGEST
         )
         if response.status != 200:
             raise ControlRefused(f"{method} /_emulator/{path}: {response.status}: {_reason(response)}")

@@ -3,14 +3,14 @@
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from sidecar.http_client import Listener, Response, http_url
-from sidecar.testing.controls import ControlApi, Customers, EmulatedClock, Faults
+from sidecar.testing.controls import LARGEST, ControlApi, Customers, EmulatedClock, Faults
 from sidecar.testing.processes import Child
 
 CONFIGURATION: Final[Mapping[str, Any]] = {
@@ -21,6 +21,8 @@ CONFIGURATION: Final[Mapping[str, Any]] = {
 _SEEDED = frozenset({"customers", "licenses"})
 """Groups that the emulator reads and a sidecar does not have."""
 _TIMEOUT = 30.0
+_PAGE = 100
+"""Records that are asked for at once."""
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
 
@@ -101,9 +103,8 @@ class MarketplaceSidecar:
         Keys of the configuration that name a file or an address of the test's own are replaced. Records are submitted
         as soon as their hour has ended, unless `metering.settle` or `metering.spread` says otherwise.
         """
-        key, path = folder / "1.pem", folder / "config.yaml"
-        key.write_bytes(emulator.public_key())
-        document = _beside(emulator.url, folder, key, configuration)
+        path = folder / "config.yaml"
+        document = _beside(emulator, folder, configuration)
         path.write_text(encode(document), encoding="utf-8")
         self._child = Child(["run", "--config", str(path)], folder / "sidecar.log", {"POD_UID": f"test-{uuid.uuid4()}"})
         with self._child.ended_on_error():
@@ -134,8 +135,7 @@ class MarketplaceSidecar:
         """
 
         def look() -> list[dict[str, Any]] | None:
-            records = self.get("/v1/records?status=accepted")["records"]
-            found: list[dict[str, Any]] = [record for record in records if record["kind"] != "probe"]
+            found = [record for record in self._accepted() if record["kind"] != "probe"]
             return found if len(found) >= count else None
 
         return self._child.wait_for(f"{count} accepted records", look)
@@ -148,10 +148,20 @@ class MarketplaceSidecar:
         """End it without its handlers, if it still runs."""
         self._child.kill()
 
+    def _accepted(self) -> Iterator[dict[str, Any]]:
+        """Yield the accepted records of every page."""
+        after = ""
+        while True:
+            page = self.get(f"/v1/records?status=accepted&limit={_PAGE}{after}")
+            yield from page["records"]
+            if page["next"] is None:
+                return
+            after = f"&after={page['next']}"
+
     def _send(self, method: str, path: str, body: str | None) -> Response:
         listener, _ = Listener.of_url(self.url)
         headers = {"Content-Type": "application/json"} if body is not None else {}
-        return listener.send(method, path, _TIMEOUT, headers=headers, body=body)
+        return listener.send(method, path, _TIMEOUT, headers=headers, body=body, largest=LARGEST)
 
     def _started(self) -> dict[str, Any] | None:
         for line in self._child.output.splitlines():
@@ -170,16 +180,18 @@ def encode(configuration: Mapping[str, Any]) -> str:
     return json.dumps(configuration, default=plain, sort_keys=True)
 
 
-def _beside(url: str, folder: Path, key: Path, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a sidecar beside the emulator at `url`, with its files in `folder`."""
+def _beside(emulator: MarketplaceEmulator, folder: Path, configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a sidecar beside an emulator, with its files in `folder`; writes the key's file."""
     document = {name: deepcopy(group) for name, group in configuration.items() if name not in _SEEDED}
-    version = document.setdefault("product", {}).get("public_key_version", 1)
+    version = document.setdefault("product", {}).get("public_key_version") or 1
+    key = folder / f"{version}.pem"
+    key.write_bytes(emulator.public_key(version))
     document["product"]["public_keys"] = {str(version): str(key)}
     document["metering"] = {"settle": "0s", "spread": "0s", **document.get("metering", {})}
     document["ledger"] = {**document.get("ledger", {}), "path": str(folder / "ledger.db")}
     document["api"] = {"host": "127.0.0.1", "port": 0}
     document["probes"] = {"host": "127.0.0.1", "port": 0}
-    document["marketplace"] = {"mode": "emulator", "endpoint_url": url}
+    document["marketplace"] = {"mode": "emulator", "endpoint_url": emulator.url}
     document["log"] = {"level": "info", "format": "json"}
     return document
 

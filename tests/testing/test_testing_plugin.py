@@ -154,6 +154,35 @@ def test_processes_are_kept_apart_from_tests(project: "Pytester") -> None:
     assert {"passed": 3} == run(project).parseoutcomes()
 
 
+def test_rotated_key_and_many_records(project: "Pytester") -> None:
+    """A product with its second key opens the gate, and all records are returned, on however many pages they are."""
+    project.makepyfile(
+        """
+        from datetime import timedelta
+
+        import pytest
+
+        NAMES = [f"d{number}" for number in range(8)]
+
+        @pytest.fixture
+        def marketplace_config():
+            return {
+                "product": {"code": "p", "public_key_version": 2},
+                "metering": {"dimensions": [{"name": name} for name in NAMES]},
+            }
+
+        def test_all(marketplace_emulator, marketplace_sidecar, monkeypatch):
+            monkeypatch.setattr("sidecar.testing.marketplace._PAGE", 3)
+            assert marketplace_sidecar.wait_entitled()["state"] == "entitled"
+            marketplace_sidecar.post("/v1/usage", [{"dimension": name, "quantity": "1"} for name in NAMES])
+            marketplace_emulator.clock.advance(timedelta(hours=1))
+            records = marketplace_sidecar.wait_records(len(NAMES))
+            assert {record["dimension"] for record in records} == set(NAMES)
+        """
+    )
+    assert {"passed": 1} == run(project).parseoutcomes()
+
+
 def test_modules_of_the_project_hide_none_of_the_product(project: "Pytester") -> None:
     """The folder that the tests run in may have files that are named like a library, such as `yaml.py`."""
     folder = project.mkdir("folder")
