@@ -4,10 +4,11 @@ Each call is one attempt: it validates, sends once from a worker thread, and ret
 error. `service_client` has the rules of opening, closing and cancelling.
 """
 
+import asyncio
 from typing import Protocol
 
 from sidecar.marketplace import batch, wire
-from sidecar.marketplace.errors import InvalidRequest, UnknownAnswer
+from sidecar.marketplace.errors import UnknownAnswer
 from sidecar.marketplace.reading import request_id
 from sidecar.marketplace.service import METERING
 from sidecar.marketplace.service_client import ServiceClient
@@ -60,12 +61,11 @@ class MarketplaceMeteringClient(ServiceClient):
 
     async def batch_meter_usage(self, request: BatchMeterUsageRequest) -> BatchMeterUsageResult:
         """Report usage of SaaS customers once; `submit_batch` sends the unprocessed records again."""
-        found = faults(request)
-        if found:
-            raise InvalidRequest(found)
-        answer = await self._send("BatchMeterUsage", batch.without_repeats(request), ())
-        return batch.match_results(
-            request, wire.settled_records(answer), request_id(answer), wire.unprocessed_records(answer)
+        answer = await self._send_large("BatchMeterUsage", request, faults, batch.without_repeats)
+        return await asyncio.to_thread(
+            lambda: batch.match_results(
+                request, wire.settled_records(answer), request_id(answer), wire.unprocessed_records(answer)
+            )
         )
 
     async def resolve_customer(self, request: ResolveCustomerRequest) -> ResolveCustomerResult:

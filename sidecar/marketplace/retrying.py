@@ -4,8 +4,10 @@ Only errors whose disposition is `retry` are repeated, always with the very same
 the deadline, and to wait beyond it.
 """
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
@@ -75,11 +77,18 @@ async def call(
             wake_at = back_off.wake_at(clock.now(), attempt)
             if error.disposition is not Disposition.RETRY or wake_at > until:
                 raise
-        await clock.sleep_until(wake_at)
+        await wait_until(wake_at, clock)
         # The machine may have slept, too.
         if clock.now() > until:
             raise failed
         attempt += 1
+
+
+async def wait_until(instant: datetime, clock: Clock) -> None:
+    """Wait until `instant` by a clock that may be set back, but for no more real time than it is away now."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout((instant - clock.now()).total_seconds()):
+            await clock.sleep_until(instant)
 
 
 def deadline_of(deadline: datetime | None, clock: Clock) -> datetime:

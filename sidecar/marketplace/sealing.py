@@ -3,7 +3,8 @@
 Models and endpoint rules come from the package of the SDK alone, and every setting that chooses an address has one
 value. Just before a request is sent, its address is judged once more: it must be https and the host of the service in
 the Region that is called. The call that sends a web-identity token is judged too, because the credential chain of the
-SDK makes its client in the same session. Proxies and certificates are the choice of the operator and stay in force.
+SDK makes its client in the same session, and so are those for a person who has signed in (IAM Identity Center, `aws
+login`), whose Region is the profile's. Proxies and certificates are the choice of the operator and stay in force.
 """
 
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 import botocore.exceptions
 
-from sidecar.marketplace.addresses import CALLED, host_of
+from sidecar.marketplace.addresses import CALLED, host_of, is_sign_in
 from sidecar.marketplace.endpoint import Endpoint
 from sidecar.marketplace.package_data import package_data
 from sidecar.marketplace.sdk_variables import PINNED
@@ -48,9 +49,11 @@ class _Guard:
         """Raise `Misdirected` unless the request goes to its service."""
         event_id = event_name.split(".")[1]
         service = CALLED.get(event_id)
-        expected = (
-            f"a service that the sidecar calls ({event_id})" if service is None else host_of(service, self._region)
-        )
+        host = urlsplit(request.url).hostname or ""
+        if service is None:
+            expected = host if is_sign_in(event_id, host) else f"a service that the sidecar calls ({event_id})"
+        else:
+            expected = host_of(service, self._region)
         if not _leads_to(request.url, expected):
             raise Misdirected(endpoint_url=_address(request.url), expected=expected)
 

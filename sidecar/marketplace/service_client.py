@@ -121,9 +121,15 @@ class ServiceClient:
         return await self._send_members(operation, wire.members(request))
 
     async def _send_large(
-        self, operation: str, request: Asked, find_faults: Callable[[Asked], Sequence[RequestFault]]
+        self,
+        operation: str,
+        request: Asked,
+        find_faults: Callable[[Asked], Sequence[RequestFault]],
+        reduce: Callable[[Asked], Asked] = lambda whole: whole,
     ) -> Mapping[str, Any]:
         """Send a request that may have thousands of parts: the client's thread checks it and puts it together.
+
+        What is sent is the request that `reduce` returns.
 
         On the event loop's thread a record with 2,500 allocations would block the loop for a tenth of a second. One
         request is put together at a time: threads that compute share one interpreter with the loop, so that several
@@ -135,7 +141,7 @@ class ServiceClient:
                 found = find_faults(request)
                 if found:
                     raise InvalidRequest(found)
-                members = long_lists.encode(wire.members(request))
+                members = long_lists.encode(wire.members(reduce(request)))
             return connection.send(operation, members)
 
         return await self._on_thread(send)

@@ -17,7 +17,7 @@ from sidecar.marketplace.batch import slot_of
 from sidecar.marketplace.client import MarketplaceMetering
 from sidecar.marketplace.errors import ClientClosed, Disposition, InvalidRequest, MarketplaceError, Taken
 from sidecar.marketplace.limits import LIMITS
-from sidecar.marketplace.retrying import BACK_OFF, SYSTEM_CLOCK, BackOff, deadline_of
+from sidecar.marketplace.retrying import BACK_OFF, SYSTEM_CLOCK, BackOff, deadline_of, wait_until
 from sidecar.marketplace.types import BatchMeterUsageRequest, BatchMeterUsageResult, UsageRecord, UsageRecordResult
 from sidecar.marketplace.validation import LARGEST_BATCH, submission_faults
 from sidecar.marketplace.wire import request_size
@@ -111,7 +111,7 @@ class _Pace:
         if instant > self._until:
             return False
         if instant > self._clock.now():
-            await self._clock.sleep_until(instant)
+            await wait_until(instant, self._clock)
         # The machine may have slept, too.
         return self._clock.now() <= self._until
 

@@ -40,6 +40,7 @@ from sidecar.services.submitter import MAX_CONCURRENT
 
 if TYPE_CHECKING:
     from tests.marketplace.conftest import Peer
+from tests.marketplace.watching import Watched
 
 HOUR = datetime(2026, 11, 23, 10, tzinfo=UTC)
 EPOCH = HOUR.timestamp()
@@ -250,6 +251,18 @@ async def test_usage_is_checked_off_the_loop(
     assert "record-1" == (await client.meter_usage(USAGE)).metering_record_id
     (thread,) = threads
     assert thread is not threading.main_thread()
+
+
+async def test_batch_is_worked_on_off_the_loop(peer: "Peer", client: MarketplaceMeteringClient) -> None:
+    """The records of a batch, each with up to 2,500 allocations, and the results take none of the loop's time."""
+    zone = Watched()
+    record = replace(RECORD, timestamp=RECORD.timestamp.replace(tzinfo=zone))
+    peer.answers = [peer.says({"Results": []})]
+    result = await client.batch_meter_usage(BatchMeterUsageRequest(usage_records=(record,), product_code="code"))
+    threads = set(zone.threads)
+    assert (record,) == result.unprocessed_records
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_one_request_is_checked_at_a_time(

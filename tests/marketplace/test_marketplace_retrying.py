@@ -23,7 +23,7 @@ from sidecar.marketplace import (
     UnknownAnswer,
     call,
 )
-from tests.marketplace.waiting import HALF, START, FakeClock
+from tests.marketplace.waiting import HALF, SHORT, START, FakeClock, SetBackClock
 
 
 def failing(*errors: MarketplaceError) -> Callable[[], Awaitable[str]]:
@@ -112,6 +112,12 @@ async def test_late_wake_up_makes_no_attempt() -> None:
     with pytest.raises(NoAnswer) as caught:
         await call(failing(NoAnswer()), deadline=START + timedelta(hours=1), clock=clock, back_off=HALF)
     assert (1, Taken.UNKNOWN) == (len(clock.waits), caught.value.taken)
+
+
+async def test_clock_set_back_delays_nothing() -> None:
+    """A wait lasts no longer than its window, though the clock is set back by an hour meanwhile."""
+    errors = [ThrottlingException(), ThrottlingException()]
+    assert "done" == await call(failing(*errors), clock=SetBackClock(), back_off=SHORT)
 
 
 async def test_deadline_needs_an_offset() -> None:

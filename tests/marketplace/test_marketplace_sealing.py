@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES as SETTING
 from botocore.loaders import Loader
 
 from sidecar.marketplace import CredentialsMissing, Endpoint, without_effect
-from sidecar.marketplace.addresses import CALLED, address_of
+from sidecar.marketplace.addresses import CALLED, SIGN_IN, address_of
 from sidecar.marketplace.package_data import package_data
 from sidecar.marketplace.sdk import Connection
 from sidecar.marketplace.sdk_variables import PINNED
@@ -202,6 +203,20 @@ def test_guard_takes_the_host_alone(url: str) -> None:
         client.meta.events.emit("before-send.sts.GetCallerIdentity", request=request)
     with pytest.raises(Misdirected):
         client.meta.events.emit("before-send.iam.GetUser", request=request)
+    with pytest.raises(Misdirected):
+        client.meta.events.emit("before-send.sso.GetRoleCredentials", request=request)
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "cn-north-1"])
+@pytest.mark.parametrize("service", sorted(SIGN_IN))
+def test_sign_in_is_called_in_its_own_region(service: str, region: str) -> None:
+    """A profile of IAM Identity Center or of `aws login` gives credentials, in whichever Region of AWS it signs in."""
+    client = Connection(LIVE).make_client("sts", aws_access_key_id="a", aws_secret_access_key="s")
+    address = address_of(service, region)
+    for url, refused in ((f"{address}/x", False), (f"{address}.evil.example/", True), (f"{address}:8443/", True)):
+        request: Any = type("Request", (), {"url": url})
+        with pytest.raises(Misdirected) if refused else nullcontext():
+            client.meta.events.emit(f"before-send.{service}.Get", request=request)
 
 
 def test_misdirected_call_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:

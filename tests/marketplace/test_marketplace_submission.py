@@ -2,7 +2,7 @@
 
 import threading
 from dataclasses import replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -34,7 +34,8 @@ from sidecar.marketplace import (
     UsageRecordResultStatus,
     submit_batch,
 )
-from tests.marketplace.waiting import HALF, START, FakeClock
+from tests.marketplace.waiting import HALF, SHORT, START, FakeClock, SetBackClock
+from tests.marketplace.watching import Watched
 
 RECORDS = tuple(
     UsageRecord(timestamp=START, dimension="requests", quantity=number, customer_identifier=f"buyer-{number}")
@@ -164,24 +165,6 @@ async def test_throttled_part_is_repeated_with_the_rest() -> None:
     assert service.batches[1] == service.batches[3]
     assert tuple(settled(record) for record in MANY.usage_records) == done.results
     assert [0.1, 0.5, 0.1] == clock.waits
-
-
-class Watched(tzinfo):
-    """UTC, which notes the threads that ask for its offset."""
-
-    def __init__(self) -> None:
-        self.threads: set[threading.Thread] = set()
-
-    def utcoffset(self, dt: datetime | None) -> timedelta:
-        """Return none, and note the thread."""
-        self.threads.add(threading.current_thread())
-        return timedelta()
-
-    def dst(self, dt: datetime | None) -> None:
-        """Return None: unknown."""
-
-    def tzname(self, dt: datetime | None) -> None:
-        """Return None: unnamed."""
 
 
 async def test_later_parts_cost_the_loop_nothing() -> None:
@@ -317,6 +300,13 @@ async def test_deadline_ends_between_parts() -> None:
     done = await submit_batch(service, MANY, deadline=START + timedelta(seconds=15), clock=clock, back_off=HALF)
     assert 2 == len(service.batches)
     assert (50, MANY.usage_records[50:]) == (len(done.results), done.unprocessed_records)
+
+
+async def test_clock_set_back_delays_nothing() -> None:
+    """A wait lasts no longer than its window, though the clock is set back by an hour meanwhile."""
+    service = FakeService({0}, ThrottlingException("slow down"))
+    done = await submit_batch(service, REQUEST, clock=SetBackClock(), back_off=SHORT)
+    assert (3, ()) == (len(service.batches), done.unprocessed_records)
 
 
 async def test_late_wake_up_sends_nothing() -> None:
