@@ -7,7 +7,7 @@ class LatePolicy(StrEnum):
     """What becomes of a quantity that can no longer go into its own hour."""
 
     CARRY = "carry"  # it joins the current hour as an entry of its own
-    UNBILLED = "unbilled"  # it is kept, with its reason, and nobody is charged
+    UNBILLED = "unbilled"  # it is kept, with its reason, and no one is charged
 
 
 class QuantityKind(StrEnum):
@@ -67,12 +67,12 @@ class OnExpired(StrEnum):
 class OnDenied(StrEnum):
     """What the process does once AWS has refused."""
 
-    HOLD = "hold"  # stays up, not ready, and says why
+    HOLD = "hold"  # stays up, not ready, with the reason
     EXIT = "exit"  # ends with code 3
 
 
 class OnFailing(StrEnum):
     """What becomes of readiness while no submission succeeds."""
 
-    WARN = "warn"  # said in the log, the status and the metrics
+    WARN = "warn"  # shown in the log, the status and the metrics
     GATE = "gate"  # not ready until a submission succeeds

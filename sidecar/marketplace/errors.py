@@ -79,7 +79,7 @@ class MarketplaceError(Exception):
             self.taken = taken
 
     def read_members(self, members: Mapping[str, Any]) -> None:
-        """Take what the service's error says beside its message; most errors say nothing more."""
+        """Take what the service's error has besides its message; most errors have nothing more."""
 
     def __str__(self) -> str:
         text = f"{self.code}: {self.message}" if self.message else self.code

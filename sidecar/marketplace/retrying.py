@@ -1,6 +1,6 @@
 """The one layer that repeats calls, until a deadline.
 
-Only errors whose disposition is `retry` are repeated, always with the very same request. It refuses to repeat one after
+Only errors with the disposition `retry` are repeated, always with the very same request. It refuses to repeat one after
 the deadline, and to wait beyond it.
 """
 

@@ -98,7 +98,7 @@ class _Pace:
     async def may_begin(self) -> bool:
         """Return whether a part may begin, once its turn has come; the first one may in any case."""
         if self._begun_at is not None:
-            # A clock that was set back lets no part wait for longer.
+            # A clock that was set back lengthens no wait.
             turn = min(self._begun_at, self._clock.now()) + APART
             if not await self.wait_until(turn):
                 self.is_over = True
@@ -107,7 +107,7 @@ class _Pace:
         return True
 
     async def wait_until(self, instant: datetime) -> bool:
-        """Return at `instant` whether the deadline allows another part, at once if it will not."""
+        """Return at `instant` whether the deadline allows another part, without a wait if it will not."""
         if instant > self._until:
             return False
         if instant > self._clock.now():
@@ -192,7 +192,7 @@ class _Submission:
         part: list[int] = []
         size = 0
         for index in sorted(self._pending):
-            # Measured when the part is due: all sizes at once would block the loop for long.
+            # Measured when the part is due: all sizes together would block the loop for long.
             length = request_size(self._part([index]))
             full = len(part) == LIMITS["UsageRecordList"].maximum or size + length >= LARGEST_BATCH
             if part and full:

@@ -1,4 +1,4 @@
-"""The two processes of a test: AWS's side, and a sidecar beside it on a free port."""
+"""The two processes of a test: AWS's side, and a sidecar that uses it, each on a free port."""
 
 import json
 import re
@@ -22,7 +22,7 @@ _SEEDED = frozenset({"customers", "licenses"})
 """Groups that the emulator reads and a sidecar does not have."""
 _TIMEOUT = 30.0
 _PAGE = 100
-"""Records that are asked for at once."""
+"""Records that are on one page."""
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
 
@@ -98,10 +98,10 @@ class MarketplaceSidecar:
     def __init__(
         self, folder: Path, emulator: MarketplaceEmulator, configuration: Mapping[str, Any] = CONFIGURATION
     ) -> None:
-        """Start it beside an emulator, and return once its API takes requests.
+        """Start it with an emulator as AWS, and return once its API takes requests.
 
         Keys of the configuration that name a file or an address of the test's own are replaced. Records are submitted
-        as soon as their hour has ended, unless `metering.settle` or `metering.spread` says otherwise.
+        as soon as their hour has ended, unless `metering.settle` or `metering.spread` is set.
         """
         path = folder / "config.yaml"
         document = _beside(emulator, folder, configuration)
@@ -181,7 +181,7 @@ def encode(configuration: Mapping[str, Any]) -> str:
 
 
 def _beside(emulator: MarketplaceEmulator, folder: Path, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a sidecar beside an emulator, with its files in `folder`; writes the key's file."""
+    """Return the configuration of a sidecar that uses an emulator, with its files in `folder`; writes the key."""
     document = {name: deepcopy(group) for name, group in configuration.items() if name not in _SEEDED}
     version = document.setdefault("product", {}).get("public_key_version") or 1
     key = folder / f"{version}.pem"
