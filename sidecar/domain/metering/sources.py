@@ -10,11 +10,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
+from typing import Final
 
 NANOSECONDS = 1_000_000_000
 _MILLIONTH_OF_HOUR = 3_600_000
 """Nanoseconds of a millionth of an hour."""
 _WHOLE = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+OTLP_KEYS: Final = 2
+"""The version of the keys of series that come by OpenTelemetry. Kept counters are found by them: with other keys and
+this number unchanged, every counter would begin at 0 and be billed again."""
 
 
 class CountWhile(StrEnum):
@@ -121,7 +126,7 @@ class Otlp:
     @property
     def origin(self) -> str:
         """Where the counters come from; another origin means other counters."""
-        return f"otlp {self.metric}"
+        return f"otlp {self.metric} keys {OTLP_KEYS}"
 
 
 class ResourceUnreadable(Exception):

@@ -239,6 +239,12 @@ def test_identity_of_a_series() -> None:
     assert len(others) + 1 == len({first, *others})
 
 
+def test_keys_of_ledgers_that_exist() -> None:
+    """A ledger knows a running counter by key and origin: a version that changes the key changes the origin, too."""
+    body = export(counter("app.tokens", point(1, at=AT, labels={"a": "1"})), resource={"host": "x"}, scope="shop")
+    assert ("otlp app.tokens keys 2", "628cbc9e7221bc7a62eaded93a82181b") == (SOURCE.origin, read(body)[0].key.hex())
+
+
 def lines_run(body: bytes) -> int:
     """Return how many lines of the sidecar's code the reading of a body takes."""
     count = 0

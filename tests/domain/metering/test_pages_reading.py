@@ -274,6 +274,15 @@ def test_identity_of_a_series() -> None:
     assert keys[0] == keys[1] != keys[2]
 
 
+def test_keys_of_ledgers_that_exist() -> None:
+    """A ledger knows a running counter by key and origin: a version that changes the key changes the origin, too."""
+    (sample,) = PageReader(SOURCE).read(b'requests_total{a="1"} 1\n', AT, openmetrics=False).samples
+    assert ("prometheus http://127.0.0.1/metrics requests_total []", "4735dbcded4068684e56af4f9e2ff0af") == (
+        SOURCE.origin,
+        sample.key.hex(),
+    )
+
+
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"], exclude_characters="\r"), max_size=12)
 
 
