@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sidecar.adapters.ledger.evidence import write_evidence
+from sidecar.adapters.ledger.evidence import read_evidence, write_evidence
 from sidecar.domain.entitlement.states import EntitlementSource, Evidence, State
 from sidecar.domain.metering.quantity import MILLION
 from sidecar.domain.policy import OnDenied
@@ -143,6 +143,19 @@ async def test_restart_does_not_probe_again(pod: Pod) -> None:
 
     assert (State.ENTITLED, EntitlementSource.REMEMBERED) == (remembered.state, remembered.source)
     assert (1, EntitlementSource.LIVE) == (asked, pod.registrar.entitlement().source)
+
+
+async def test_refusal_voids_the_memory_of_records(pod: Pod) -> None:
+    """What AWS accepted before it refused the pod outright opens nothing after a restart without an answer."""
+    await pod.start()
+    evidence = read_evidence(pod.books.store.connection)
+    assert evidence is not None
+    with pod.books.store.transaction():
+        write_evidence(pod.books.store, replace(evidence, refused_at=pod.clock.now()))
+    pod.aws.always_fault = lost_before
+    await pod.start()
+
+    assert pod.state in NO_REFUSAL
 
 
 async def test_new_pod_probes(pod: Pod) -> None:

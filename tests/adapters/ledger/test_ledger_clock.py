@@ -120,3 +120,34 @@ def test_future_pod_start(books: Books) -> None:
     books.take(event("1", at=NOW + 45 * MINUTE))
     books.seal(hour_of(NOW + HOUR))
     assert [(NOW + HOUR).replace(minute=0)] == [record.timestamp for record in books.waiting()]
+
+
+def test_attempt_before_the_seal_is_kept(books: Books) -> None:
+    """An attempt of a clock that was set back behind the seal shows, whatever the later attempts are dated."""
+    books.take(event("5"))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    (record,) = books.waiting()
+    books.pass_time(-2 * HOUR)
+    books.submit(record, Outcome.UNKNOWN)
+    books.pass_time(3 * HOUR)
+    books.submit(record, Outcome.UNKNOWN)
+    (row,) = books.store.rows("SELECT attempted_at, sealed_at FROM record")
+    assert row["attempted_at"] < row["sealed_at"]
+
+
+def test_open_bucket_of_a_forgotten_hour_stays_open(books: Books) -> None:
+    """What was carried into an hour that cannot be compared any more is still submitted with it."""
+    books.take(event("5", dimension="peak"))
+    books.seal(dimension="peak")
+    (record,) = books.waiting()
+    books.pass_time(2 * HOUR)
+    books.take(event("1"))
+    books.seal()
+    books.submit(books.waiting()[1])
+    books.pass_time(4 * DAYS)
+    books.prune()
+    books.pass_time(-4 * DAYS - HOUR)
+    books.submit(record, Outcome.EXPIRED)
+    books.take(event("3", dimension="peak", at=books.now))
+    assert {"accepted": "8", "open": "5", "unbilled": "3"} == books.shown("peak")

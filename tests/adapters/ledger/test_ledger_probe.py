@@ -191,6 +191,7 @@ def test_duplicate_is_remembered(books: Books) -> None:
     found = [last_held_at(books.store.connection, pod, RULES.product_code) for pod in ("pod-1", "pod-2")]
 
     assert [NOW, None] == found
+    assert last_held_at(books.store.connection, "pod-1", "another") is None
 
 
 def test_probe_is_not_resolved(books: Books) -> None:

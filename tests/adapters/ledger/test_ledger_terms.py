@@ -342,3 +342,26 @@ def test_changes_are_told_once(books: Books) -> None:
         (each.dimension, each.product_code, each.unbilled, each.in_doubt) for each in third.foreign
     ]
     assert [] == books.change.foreign
+
+
+def test_doubt_under_other_terms_counts_as_billed(books: Books) -> None:
+    """What AWS may hold of the hour under the aggregation before is not billed again under the next."""
+    books.restart(rules=metered_as(Aggregation.MAX))
+    books.take(event("10"))
+    books.seal()
+    books.submit_all(Outcome.UNKNOWN)
+    books.restart("pod-2", metered_as(Aggregation.LAST))
+    books.take(event("11"))
+    assert {"accepted": "11", "open": "1", "unbilled": "10"} == books.shown()
+
+
+def test_distinct_values_beyond_what_other_terms_have_billed(books: Books) -> None:
+    """Values count from the first that exceeds what the hour has billed under another aggregation, and each of them."""
+    books.restart(rules=metered_as(Aggregation.MAX))
+    books.take(event("3"))
+    books.seal()
+    books.submit_all()
+    books.restart("pod-2", metered_as(Aggregation.UNIQUE))
+    books.take(event(value="ann"), event(value="bob"))
+    books.take(event(value="cid"), event(value="dan"))
+    assert {"accepted": "4", "open": "1", "submitted": "3"} == books.shown()

@@ -92,3 +92,16 @@ def test_sealed_hour_is_noticed(books: Books) -> None:
     assert 30 * MILLION == books.terms().accepted
     assert 24 * MILLION == books.terms().open
     assert [] == list(conservation.breaches(books.store.connection))
+
+
+def test_carried_quantity_is_noticed(books: Books) -> None:
+    """What a late event adds to the open bucket stays when the next event is counted there."""
+    earlier = books.now
+    books.take(event("1"))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    books.take(event("2"))
+    books.take(event("4", at=earlier))
+    books.take(event("8"))
+    assert 14 * MILLION == books.terms().open
+    assert [] == list(conservation.breaches(books.store.connection))

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sidecar.adapters.ledger import conservation, queries
+from sidecar.adapters.ledger.evidence import last_accepted_at
 from sidecar.adapters.ledger.file import open_for_reading
 from sidecar.adapters.ledger.resolving import NotResolvable, Resolved, resolve
 from sidecar.domain.audit.decisions import Action, Resolution
@@ -268,3 +269,9 @@ def test_reading_leaves_file_alone(books: Books) -> None:
         assert 1 == connection.execute("SELECT count(*) FROM record").fetchone()[0]
         with pytest.raises(Exception, match="readonly"):
             connection.execute("DELETE FROM record")
+
+
+def test_decision_is_no_answer_of_aws(books: Books) -> None:
+    """That a person has found the record at AWS proves no subscription to a pod that starts without an answer."""
+    decide(doubtful(books), ACCEPT)
+    assert last_accepted_at(books.store.connection, "pod-1", RULES.product_code) is None

@@ -259,6 +259,13 @@ def test_decided_record_may_be_the_charge(decided: Submission, verdict: str) -> 
     assert [verdict] == [slot.verdict for slot in found.slots if slot.submission == other]
 
 
+def test_charge_of_a_copied_pod_settles_nothing() -> None:
+    """If another ledger has records of the pod, too, a charge without a pod's name may be of either."""
+    copied, charge = replace(EARLIER, ledger="copy.db"), replace(CHARGE, account_region=HERE)
+    assert Verdict.SETTLED not in reconcile([DOUBTED, copied], [CHARGED, charge]).counts
+    assert 1 == reconcile([DOUBTED, EARLIER], [CHARGED, charge]).counts[Verdict.SETTLED]
+
+
 def test_other_ledger_explains_its_charges() -> None:
     """With the other pod's ledger given, its charges are its own, and what is left is certain."""
     other = replace(TAKEN, id="rec-2", pod=OTHER_POD, client_token="token-2", metering_record_id="mr-8")

@@ -296,3 +296,38 @@ def test_lost_seat_keeps_the_right(on_taken: OnTaken) -> None:
     assert (State.ENTITLED, Reason.LICENSED) == state(running.unseated(GOOD, REGION, START + HOUR), 99 * HOUR)
     again = look(restart(running), GOOD, at=HOUR).unseated(GOOD, REGION, START + HOUR)
     assert (State.ENTITLED, Reason.LICENSED) == state(again, 99 * HOUR)
+
+
+def test_memory_of_another_product_is_none() -> None:
+    """The license of one product gives no right to the next product on the same ledger."""
+    evidence = admit().evidence
+    assert evidence is not None
+    assert None is begin(replace(terms(), sku="prod-another")).recalled(evidence).evidence
+
+
+def test_memory_from_the_future_proves_nothing() -> None:
+    """A proof dated further ahead than clocks differ counts only once its time has come."""
+    recalled = restart(admit(), -HOUR).faulted(Reason.UNREACHABLE, "no route", START - HOUR)
+    assert (State.UNAVAILABLE, Reason.UNREACHABLE) == state(recalled, -6 * MINUTE)
+    assert (State.ENTITLED, Reason.REMEMBERED) == state(recalled, -5 * MINUTE)
+
+
+def test_clock_back_does_not_prolong_the_time_without_a_seat() -> None:
+    """A refusal that lies in the future counts from the present one."""
+    taken = look(begin(terms(HOLD_ONE)), GOOD).unseated(GOOD, REGION, START + 24 * HOUR)
+    again = taken.unseated(GOOD, REGION, START)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(again, ADMIT_FOR)
+
+
+def test_clock_back_does_not_keep_a_missing_license() -> None:
+    """A look that lies in the future counts from the present one: the next one, `refresh` later, decides."""
+    first = look(admit(), at=24 * HOUR)
+    second = look(first, at=timedelta())
+    assert State.ENTITLED is state(second)[0]
+    assert State.SUSPENDED is state(look(second, at=REFRESH), REFRESH)[0]
+
+
+def test_expired_look_between_begins_the_count_again() -> None:
+    """A look that shows the pod's own expired license lies between two that show none: these do not agree."""
+    back = look(look(admit(), at=MINUTE), EXPIRED, at=2 * MINUTE)
+    assert State.ENTITLED is state(look(back, at=REFRESH + MINUTE), REFRESH + MINUTE)[0]

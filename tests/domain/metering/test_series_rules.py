@@ -443,3 +443,34 @@ def test_delta_across_a_grant() -> None:
     """An interval that begins before the grant is not billed."""
     terms = replace(AFTER_DENIAL, in_order=False)
     assert [0, 7] == [billed for _, billed in follow(delta("7", 4, 6), delta("7", 6, 7), terms=terms)]
+
+
+def test_fault_of_a_clock_that_was_ahead() -> None:
+    """A fault that lies in the future by a clock that was set back is no recent one: what follows is billed."""
+    ahead = 24 * 60
+    held = follow(sample("9"), sample("5", ahead), sample("4", ahead + 1), sample("6", 1), sample("8", 2))
+    assert [("increased", 2), ("increased", 2)] == held[3:]
+
+
+def test_restart_within_the_jitter_of_the_last_sample() -> None:
+    """A start time is exact to a second: one just before the last sample is a restart, and all of it counts."""
+    assert [("began", 7), ("reset", 3)] == follow(sample("7"), sample("3", 1, NOW - JITTER + 1))
+    assert [("began", 7), ("inconsistent", 0)] == follow(sample("7"), sample("3", 1, NOW - JITTER))
+
+
+def test_restart_forgets_the_highest_value() -> None:
+    """A counter that began anew is not measured by the highest value that it had before a fault."""
+    samples = [sample("100"), sample("40", 1), sample("30", 3, NEWER), sample("130", 4, NEWER)]
+    assert [("inconsistent", 0), ("reset", 30), ("increased", 100)] == follow(*samples)[1:]
+
+
+def test_deltas_that_follow_a_sum() -> None:
+    """The interval that begins at the last cumulative sample counts, and so does each one of the same beginning."""
+    samples = [sample("7"), delta("2", 0, 1), delta("3", 0, 2)]
+    assert [("began", 7), ("increased", 2), ("increased", 3)] == follow(*samples)
+
+
+def test_point_as_old_as_the_oldest_that_is_remembered() -> None:
+    """Of points that end together the memory may have lost one: none of them counts any more."""
+    points = [delta("1", -2, 0), delta("1", -1, 0), *(delta("1", each, each + 1) for each in range(MOST_SEEN - 1))]
+    assert ("stale", 0) == follow(*points, delta("1", -2, 0))[-1]

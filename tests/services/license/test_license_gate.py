@@ -9,6 +9,7 @@ import pytest
 
 from sidecar.domain.entitlement.licenses import License
 from sidecar.domain.entitlement.states import Reason, State
+from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.domain.policy import OnDenied, OnExpired
 from sidecar.marketplace.license_manager import (
     AuthorizationException,
@@ -372,3 +373,34 @@ async def test_evidence_is_kept_later(clock: "ManualClock", world: World, make_p
     await pod.start()
     await clock.advance(MINUTE)
     assert State.PENDING is pod.state()
+
+
+async def test_empty_list_is_forgotten(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """An empty list that is older than `refresh` proves nothing any more: the buyer may have subscribed since."""
+    world.down = {HOME}
+    pod = await make_pod().start()
+    world.down = {HOME, REGION}
+    await clock.advance(20 * MINUTE)
+    world.down = {REGION}
+    await clock.advance(3 * MINUTE)
+    assert State.PENDING is pod.state()
+
+
+async def test_seat_that_was_not_read_is_not_taken_again(
+    clock: "ManualClock", world: World, make_pod: MakePod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the ledger cannot be read, no checkout is made: an earlier process of the pod may have made it."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    asked = len(world.checkouts)
+
+    async def fail() -> None:
+        raise LedgerUnavailable("it cannot be read")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(pod.store, "load_license", fail)
+        await pod.start()
+        await clock.advance(MINUTE)
+        assert asked == len(world.checkouts)
+    await clock.advance(MINUTE)
+    assert {"seats": 1} == pod.checkouts.held()
