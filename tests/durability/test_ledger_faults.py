@@ -4,56 +4,17 @@ import errno
 import os
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from sidecar.adapters.ledger import conservation
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
-from sidecar.domain.metering.events import Dimension, LedgerUnavailable, UsageBatch, UsageEvent
-from sidecar.domain.metering.rules import MeteringRules
-from sidecar.domain.policy import LatePolicy, QuantityKind
-
-NOW = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
-RULES = MeteringRules(
-    product_code="0abc123example",
-    dimensions={"requests": Dimension("requests")},
-    quantity=QuantityKind.DECIMAL,
-    late=LatePolicy.CARRY,
-    settle=timedelta(),
-    spread=timedelta(),
-    window=timedelta(hours=6),
-    report_zero=True,
-    failing_after=timedelta(hours=2),
-)
-
-
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    """A ledger in use."""
-    ledger = Ledger(tmp_path / "ledger.db", RULES)
-    await ledger.open("pod-1", "downward-api", NOW)
-    yield ledger
-    await ledger.close()
-
-
-async def take(ledger: Ledger, *ids: str) -> None:
-    """Store events of one unit each."""
-    events = [UsageEvent(name, "requests", 1_000_000, None, None, ()) for name in ids]
-    await ledger.take([UsageBatch(events)], NOW)
-
-
-def kept(path: Path) -> set[str]:
-    """Return the ids in a ledger's file, whose books must balance."""
-    with closing(open_for_reading(path)) as connection:
-        assert [] == list(conservation.breaches(connection))
-        return {row["id"] for row in connection.execute("SELECT id FROM event")}
+from sidecar.domain.metering.events import LedgerUnavailable
+from tests.durability.spoiled_ledger import NOW, RULES, kept, take
 
 
 async def test_removed_ledger_is_put_back(ledger: Ledger) -> None:
@@ -114,7 +75,7 @@ async def test_failed_restore_is_tried_again(ledger: Ledger, monkeypatch: pytest
     with monkeypatch.context() as patched:
         patched.setattr(owner, fails, fail)
         for _ in range(2):
-            with pytest.raises(LedgerUnavailable, match="was removed"):
+            with pytest.raises(LedgerUnavailable, match="Input/output error"):
                 await take(ledger, "c")
     await take(ledger, "c")
 

@@ -14,13 +14,14 @@ from typing import TypeVar
 import structlog
 
 from sidecar.adapters.ledger.file import LedgerLock, LedgerUnusable, cure_for
-from sidecar.adapters.ledger.file_guard import FileWatch, finish_restore, restore
+from sidecar.adapters.ledger.file_guard import FileWatch, finish_restore
 from sidecar.adapters.ledger.integrity import UNREADABLE_CURE, unreadable_row
 from sidecar.adapters.ledger.space import Space
 from sidecar.adapters.ledger.store import Store
 from sidecar.adapters.ledger.thread import LedgerThread, Outcome
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable
 from sidecar.domain.status import Figures
+from sidecar.durable_files import sync_path
 
 log = structlog.get_logger()
 
@@ -39,7 +40,6 @@ class LedgerAccess:
         self._store: Store | None = None
         self._watch: FileWatch | None = None
         self._suspect = False
-        self._removed = False
         self._was_restored = False
         self._unreadable: str | None = None
         self.fault: str | None = None
@@ -191,24 +191,26 @@ class LedgerAccess:
         """Return the store, on the file that lies at the ledger's path, put back or opened anew if need be."""
         assert self._store is not None  # noqa: S101 - open() comes first
         assert self._watch is not None  # noqa: S101 - open() comes first
-        # A restore that has failed half-way may have put the new file in place; only this process can complete it.
-        self._removed = self._removed or not self._watch.is_whole()
-        if self._removed:
-            restore(self._store.connection, self.path)
-            self._removed, self._suspect, self._was_restored = False, True, True
+        if not self._watch.is_whole():
+            self._was_restored = self._watch.restore(self._store.connection)
+            self._suspect = True
         if self._suspect:
             # Until a fresh connection is ready, whatever fails on the way: each try closes the log of the one before.
             self._store.connection.close()
-            self._watch = FileWatch(self.path)
-            self._watch.forget_log()
+            self._watch.let_go()
             try:
+                sync_path(self.path.parent)  # a loss of power could take a restored file
                 self._store = Store(self._connect(self.path), self._store.pod)
+                self._watch.hold()
                 self._follow(self._store)
+            except LedgerUnavailable:
+                # Its log would damage the ledger that is moved back.
+                self._store.connection.close()
+                raise
             except LedgerUnusable as error:
                 raise LedgerUnavailable(str(error)) from error
             except (sqlite3.Error, OSError) as error:
                 raise LedgerUnavailable(f"the ledger cannot be written: {error}") from error
-            self._watch = FileWatch(self.path)
             self._suspect = False
         return self._store
 

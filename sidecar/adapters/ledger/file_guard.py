@@ -1,8 +1,8 @@
 """Guards the ledger's file while it is in use: notices that it was removed, replaced or cut, and restores it.
 
-SQLite continues to write to a removed file, and everything accepted would be lost with the process. The process can
-still read the removed file, so it writes a new one at the same path. Where another file lies there, that waits until
-the file is moved away.
+SQLite continues to write to a removed file, and everything accepted would be lost with the process. The open connection
+can still read the removed file, so a new one is written at the same path. Where another file lies there, that waits
+until the file is moved away. Without an open connection the ledger is only what lies at the path: nothing is restored.
 """
 
 import os
@@ -10,32 +10,39 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sidecar.adapters.ledger.file import NO_OLDER_COPY, LedgerUnusable
+from sidecar.adapters.ledger.file import NO_OLDER_COPY, LedgerUnusable, cure_for
 from sidecar.adapters.ledger.schema import APPLICATION_ID
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.durable_files import sync_path
 
+_File = tuple[int, int]
+"""Device and inode: fresh volumes give their files the same inodes."""
+
 
 class FileWatch:
-    """What the ledger's files were when they were opened."""
+    """What the ledger's files were when they were opened, and whether the connection to them is open."""
 
     def __init__(self, path: Path) -> None:
+        """Watch the files of the connection that is open on `path`."""
         self._path = path
         self._log = path.with_name(path.name + "-wal")
         self._seen = self._read_state()
         self._cut: str | None = None
+        self._is_open = True
 
     def is_whole(self) -> bool:
         """Return whether file and log are still the ones that were opened, and neither has lost its end.
 
+        False only while the connection is open: `restore` can then write the ledger again.
+
         Raises:
-            LedgerUnavailable: Another file lies in the ledger's place, or it was cut; names the cure.
+            LedgerUnavailable: Only a person can end it; names the cure.
         """
         found = self._read_state()
         if found == self._seen:
             return True
-        (main, size), (log, _) = found
-        (main_before, size_before), (log_before, _) = self._seen
+        (main, size), log = found
+        (main_before, size_before), log_before = self._seen
         if main == main_before:
             cut = f"{self._path} was cut from {size_before} to {size} bytes: stop the sidecar, keep the file and"
             cut += f" {self._log.name}, and start on an empty path. {NO_OLDER_COPY}"
@@ -43,54 +50,97 @@ class FileWatch:
         if self._cut is not None:
             # Also once the file is removed or replaced: the rest of it makes no ledger.
             raise LedgerUnavailable(self._cut)
-        if main is not None and main != main_before:
-            # The log may be this process's own, and damage another ledger that is moved together with it.
-            of_the_other = log is not None and log != log_before
-            away = f"the file and its {self._log.name} away" if of_the_other else "the file away, and nothing else"
-            raise LedgerUnavailable(
-                f"another file lies at {self._path}: move {away}; the sidecar then writes its own ledger there again."
-                " Do not restart it before: only this process can read its ledger"
-            )
-        if main is None or (log_before is not None and log != log_before):
-            return False
+        if not self._is_open:
+            self._refuse_others(main, log)
+        elif log_before is not None or main != main_before:
+            self._refuse_to_overwrite(main, log)
+            if main is None or log != log_before:
+                return False
         self._seen = found
         return True
 
-    def forget_log(self) -> None:
-        """Watch the file alone from now on: no connection is open, and the log goes and comes with one."""
-        self._seen = (self._seen[0], (None, 0))
+    def _refuse_others(self, main: _File | None, log: _File | None) -> None:
+        if main != self._seen[0][0]:
+            found = f"{self._path} was removed" if main is None else f"another file lies at {self._path}"
+            raise LedgerUnavailable(
+                f"{found}: move the ledger and its {self._log.name} back, or restart the sidecar on the repaired ledger"
+                f" or on an empty path. {NO_OLDER_COPY}"
+            )
+        if self._is_other_log(log):
+            raise LedgerUnavailable(
+                f"another file lies at {self._log}: move it away, or restart the sidecar if it belongs to the ledger"
+            )
 
-    def _read_state(self) -> tuple[tuple[int | None, int], tuple[int | None, int]]:
-        return _identity(self._path), (_identity(self._log)[0], 0)
+    def _refuse_to_overwrite(self, main: _File | None, log: _File | None) -> None:
+        other, other_log = main not in (None, self._seen[0][0]), self._is_other_log(log)
+        if other or other_log:
+            # The log may be this process's own, and damage another ledger that is moved together with it.
+            both = other and other_log
+            away = f"the file and its {self._log.name} away" if both else "the file away, and nothing else"
+            raise LedgerUnavailable(
+                f"another file lies at {self._path if other else self._log}: move {away}; the sidecar then writes its"
+                " own ledger there again. Do not restart it before: only this process can read its ledger"
+            )
+
+    def _is_other_log(self, log: _File | None) -> bool:
+        # A reader that finds no log leaves an empty one.
+        return log not in (None, self._seen[1]) and _identity(self._log)[1] > 0
+
+    def restore(self, connection: sqlite3.Connection) -> bool:
+        """Write what `connection` still holds of the removed ledger to its path. May be repeated after any failure.
+
+        Returns False if the ledger is back at its path by itself.
+
+        The connection still belongs to the removed file: close it, sync the folder, and open the new file.
+
+        Raises:
+            LedgerUnavailable: It cannot be written now; the connection stays as it was, for another try.
+        """
+        rescued = _rescued(self._path)
+        try:
+            self._path.parent.stat()  # SQLite's error for a missing folder does not name it
+            rescued.unlink(missing_ok=True)
+            with closing(sqlite3.connect(rescued)) as copy:
+                connection.backup(copy)
+            sync_path(rescued)
+            restored = _identity(rescued)
+            if self.is_whole():  # the copy takes time, and a file may have come meanwhile
+                return False
+            _put_in_place(rescued, self._path)
+            self._seen = restored, None
+        except (OSError, sqlite3.Error) as error:
+            raise LedgerUnavailable(
+                f"{self._path} was removed, and cannot be put back: {error}. {cure_for(error)}"
+            ) from error
+        return True
+
+    def let_go(self) -> None:
+        """Note that the connection is closed, which may have removed the log."""
+        self._is_open = False
+        self._seen = self._seen[0], _identity(self._log)[0]
+
+    def hold(self) -> None:
+        """Note that a connection was opened again, with a log of its own.
+
+        Raises:
+            LedgerUnavailable: The path no longer has the file that was watched.
+        """
+        found = self._read_state()
+        self._refuse_others(found[0][0], None)
+        self._seen, self._is_open = found, True
+
+    def _read_state(self) -> tuple[tuple[_File | None, int], _File | None]:
+        return _identity(self._path), _identity(self._log)[0]
 
 
-def _identity(path: Path) -> tuple[int | None, int]:
+def _identity(path: Path) -> tuple[_File | None, int]:
     try:
         found = os.stat(path)  # noqa: PTH116 - on the way of every commit
     except FileNotFoundError:
         return None, 0
     except OSError as error:
         raise LedgerUnavailable(f"{path} cannot be seen: {error.strerror}") from error
-    return found.st_ino, found.st_size
-
-
-def restore(connection: sqlite3.Connection, path: Path) -> None:
-    """Write what `connection` still holds of a removed ledger to `path`, durably. May be repeated after any failure.
-
-    The connection still belongs to the removed file; close it and open the new one.
-
-    Raises:
-        LedgerUnavailable: It cannot be written now; the connection stays as it was, for another try.
-    """
-    rescued = _rescued(path)
-    try:
-        rescued.unlink(missing_ok=True)
-        with closing(sqlite3.connect(rescued)) as copy:
-            connection.backup(copy)
-        # Before the connection is closed: until then the removed file can be read again.
-        _put_in_place(rescued, path)
-    except (OSError, sqlite3.Error) as error:
-        raise LedgerUnavailable(f"{path} was removed, and cannot be put back yet: {error}") from error
+    return (found.st_dev, found.st_ino), found.st_size
 
 
 def finish_restore(path: Path) -> None:
@@ -112,7 +162,9 @@ def finish_restore(path: Path) -> None:
     if not whole:
         return
     try:
+        sync_path(rescued)
         _put_in_place(rescued, path)
+        sync_path(path.parent)
     except OSError as error:
         cure = f"Make the folder writable for the sidecar's user, or rename {rescued.name} to {path.name}."
         raise LedgerUnusable(path, f"{rescued.name} cannot be put in its place: {error}", cure) from error
@@ -123,8 +175,6 @@ def _rescued(path: Path) -> Path:
 
 
 def _put_in_place(rescued: Path, path: Path) -> None:
-    sync_path(rescued)
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     rescued.replace(path)
-    sync_path(path.parent)

@@ -1,0 +1,237 @@
+"""A ledger in use that is removed or replaced: no other ledger is overwritten, and each cure holds in its state."""
+
+import errno
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from sidecar.adapters.ledger import file_guard
+from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
+from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.domain.metering.events import LedgerUnavailable
+from tests.durability.spoiled_ledger import NOW, RULES, kept, take
+
+FOREIGN = b"something else"
+
+
+async def test_ledger_begun_meanwhile_stays(tmp_path: Path) -> None:
+    """The folder is moved away, and another sidecar begins a ledger at the path: it stays as it is."""
+    first = Ledger(tmp_path / "volume" / "ledger.db", RULES)
+    await first.open("pod-1", "downward-api", NOW)
+    await take(first, "a")
+    first.path.parent.rename(tmp_path / "away")
+    with pytest.raises(LedgerUnavailable, match="was removed"):
+        await take(first, "b")
+    second = Ledger(first.path, RULES)
+    await second.open("pod-2", "downward-api", NOW)
+    await take(second, "paid")
+
+    with pytest.raises(LedgerUnavailable, match=r"move the file and its ledger\.db-wal away"):
+        await take(first, "b")
+    await first.close()
+    await take(second, "paid later")
+    await second.close()
+
+    assert {"paid", "paid later"} == kept(second.path)
+    assert {"a"} == kept(tmp_path / "away" / "ledger.db")
+
+
+async def test_file_put_there_after_a_failed_restore_stays(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without room the ledger cannot be put back; a file that comes meanwhile stays until it is moved away."""
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    await take(ledger, "a")
+    ledger.path.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        with pytest.raises(LedgerUnavailable, match="No space left"):
+            await take(ledger, "b")
+    ledger.path.write_bytes(FOREIGN)
+
+    with pytest.raises(LedgerUnavailable, match="another file lies at"):
+        await take(ledger, "b")
+    assert FOREIGN == ledger.path.read_bytes()
+    ledger.path.unlink()
+    await take(ledger, "b")
+
+    assert {"a", "b"} == kept(ledger.path)
+
+
+async def test_file_put_there_during_the_restore_stays(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that comes while the copy is written is not overwritten."""
+
+    def put(path: Path) -> None:
+        if path.name == "ledger.db-rescued":
+            ledger.path.write_bytes(FOREIGN)
+
+    await take(ledger, "a")
+    ledger.path.unlink()
+    monkeypatch.setattr(file_guard, "sync_path", put)
+
+    with pytest.raises(LedgerUnavailable, match="another file lies at"):
+        await take(ledger, "b")
+
+    assert FOREIGN == ledger.path.read_bytes()
+
+
+async def test_ledger_is_back_during_the_restore(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that comes back while the copy is written is used again."""
+    moved = ledger.path.with_name("moved")
+
+    def put(path: Path) -> None:
+        if path.name == "ledger.db-rescued":
+            moved.rename(ledger.path)
+
+    await take(ledger, "a")
+    file = ledger.path.rename(moved).stat().st_ino
+    monkeypatch.setattr(file_guard, "sync_path", put)
+
+    await take(ledger, "b")
+
+    assert file == ledger.path.stat().st_ino
+    assert {"a", "b"} == kept(ledger.path)
+
+
+async def test_log_of_another_ledger_stays(ledger: Ledger) -> None:
+    """The other ledger was moved away without its log, which has accepted usage: it is not removed."""
+    await take(ledger, "a")
+    log = ledger.path.with_name("ledger.db-wal")
+    ledger.path.unlink()
+    log.rename(log.with_name("own"))
+    log.write_bytes(FOREIGN)
+
+    with pytest.raises(LedgerUnavailable, match=r"another file lies at .*ledger\.db-wal: move the file away"):
+        await take(ledger, "b")
+    assert FOREIGN == log.read_bytes()
+    log.unlink()
+    await take(ledger, "b")
+
+    assert {"a", "b"} == kept(ledger.path)
+
+
+async def test_empty_log_of_a_reader_is_no_other(ledger: Ledger) -> None:
+    """A command that reads a ledger without its log leaves an empty one, which keeps nothing from being restored."""
+    await take(ledger, "a")
+    for name in ("ledger.db-wal", "ledger.db-shm"):
+        ledger.path.with_name(name).unlink()
+    open_for_reading(ledger.path).close()
+    assert 0 == ledger.path.with_name("ledger.db-wal").stat().st_size
+
+    await take(ledger, "b")
+
+    assert {"a", "b"} == kept(ledger.path)
+
+
+async def damage(ledger: Ledger) -> bytes:
+    """Spoil a ledger that has taken "a" until its connection is closed; return what its file held before."""
+    await take(ledger, "a")
+    with closing(sqlite3.connect(ledger.path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        whole = ledger.path.read_bytes()
+        # Another writer makes the ledger's own connection read its pages anew.
+        other.execute("INSERT INTO meta VALUES ('noted', 'by another')")
+        other.commit()
+        with ledger.path.open("r+b") as file:
+            file.write(bytes(byte ^ 0xFF for byte in whole))
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match="not a database"):
+            await take(ledger, "b")
+    return whole
+
+
+async def test_closed_ledger_comes_back(tmp_path: Path) -> None:
+    """A ledger whose connection is closed is missing for a moment: back and whole, it is used without a restart."""
+    ledger = Ledger(tmp_path / "volume" / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    whole = await damage(ledger)
+    ledger.path.parent.rename(tmp_path / "away")
+    with pytest.raises(LedgerUnavailable, match=r"was removed: move the ledger .*back, or restart"):
+        await take(ledger, "b")
+    ledger.path.parent.mkdir()
+    with pytest.raises(LedgerUnavailable, match=r"was removed: move the ledger .*back, or restart"):
+        await take(ledger, "b")
+    assert [] == list(ledger.path.parent.iterdir())
+
+    ledger.path.parent.rmdir()
+    (tmp_path / "away").rename(ledger.path.parent)
+    with ledger.path.open("r+b") as file:
+        file.write(whole)
+    await take(ledger, "b")
+    await ledger.close()
+
+    assert {"a", "b"} == kept(ledger.path)
+
+
+async def test_closed_ledger_names_a_cure_that_helps(tmp_path: Path) -> None:
+    """A repaired file is moved over a ledger whose connection is closed: the cure is the restart, and it helps."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    whole = await damage(ledger)
+    repaired = ledger.path.with_name("repaired.db")
+    repaired.write_bytes(whole)
+    repaired.replace(ledger.path)
+
+    with pytest.raises(LedgerUnavailable, match=r"another file lies at .*, or restart the sidecar on the repaired"):
+        await take(ledger, "b")
+    await ledger.close()
+    again = Ledger(ledger.path, RULES)
+    await again.open("pod-1", "downward-api", NOW)
+    await take(again, "b")
+    await again.close()
+
+    assert {"a", "b"} == kept(ledger.path)
+
+
+async def test_closed_ledger_takes_no_log_of_another(tmp_path: Path) -> None:
+    """A ledger whose connection is closed is not opened with the log of another ledger, which would damage it."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    whole = await damage(ledger)
+    log = tmp_path / "ledger.db-wal"
+    log.write_bytes(FOREIGN)
+    ledger.path.write_bytes(whole)
+
+    with pytest.raises(LedgerUnavailable, match=r"another file lies at .*ledger\.db-wal: move it away"):
+        await take(ledger, "b")
+    assert FOREIGN == log.read_bytes()
+    log.unlink()
+    await take(ledger, "b")
+    await ledger.close()
+
+    assert {"a", "b"} == kept(ledger.path)
+
+
+async def test_file_put_there_while_opening_is_not_used(tmp_path: Path) -> None:
+    """Another ledger that takes the place while the ledger is opened anew is not written to."""
+    opened = 0
+
+    def connect(path: Path) -> sqlite3.Connection:
+        nonlocal opened
+        opened += 1
+        if opened == 2:
+            raise LedgerUnusable(path, "disk I/O error", "Check the volume that holds it.")
+        if opened == 3:
+            path.rename(path.with_name("moved"))
+        return open_for_writing(path)
+
+    ledger = Ledger(tmp_path / "ledger.db", RULES, connect=connect)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await take(ledger, "a")
+    ledger.path.unlink()
+    with pytest.raises(LedgerUnavailable, match="I/O error"):
+        await take(ledger, "b")
+
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable, match="another file lies at"):
+            await take(ledger, "b")
+    assert set() == kept(ledger.path)
+    ledger.path.with_name("moved").replace(ledger.path)
+    await take(ledger, "b")
+    await ledger.close()
+
+    assert {"a", "b"} == kept(ledger.path)
