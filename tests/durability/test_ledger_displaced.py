@@ -5,6 +5,7 @@ import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,7 @@ async def test_file_put_there_during_the_restore_stays(ledger: Ledger, monkeypat
 
 
 async def test_ledger_is_back_during_the_restore(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger that comes back while the copy is written is used again."""
+    """A ledger that comes back while the copy is written is used again, and no copy is left."""
     moved = ledger.path.with_name("moved")
 
     def put(path: Path) -> None:
@@ -94,7 +95,35 @@ async def test_ledger_is_back_during_the_restore(ledger: Ledger, monkeypatch: py
     await take(ledger, "b")
 
     assert file == ledger.path.stat().st_ino
+    assert not ledger.path.with_name("ledger.db-rescued").exists()
     assert {"a", "b"} == kept(ledger.path)
+
+
+async def test_no_copy_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that was not put in place goes once another file is there: a later start would take it for the ledger."""
+
+    def fail(*_arguments: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await take(ledger, "a")
+    ledger.path.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", fail)
+        with pytest.raises(LedgerUnavailable, match="Input/output error"):
+            await take(ledger, "b")
+    ledger.path.write_bytes(FOREIGN)
+    with pytest.raises(LedgerUnavailable, match="another file lies at"):
+        await take(ledger, "b")
+    await ledger.close()
+    ledger.path.unlink()
+
+    again = Ledger(ledger.path, RULES)
+    await again.open("pod-1", "downward-api", NOW)
+    await again.close()
+
+    assert set() == kept(ledger.path)
 
 
 async def test_log_of_another_ledger_stays(ledger: Ledger) -> None:

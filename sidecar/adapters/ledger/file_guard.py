@@ -7,7 +7,7 @@ until the file is moved away. Without an open connection the ledger is only what
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sidecar.adapters.ledger.file import NO_OLDER_COPY, LedgerUnusable, cure_for
@@ -29,6 +29,7 @@ class FileWatch:
         self._seen = self._read_state()
         self._cut: str | None = None
         self._is_open = True
+        self._has_copy = False
 
     def is_whole(self) -> bool:
         """Return whether file and log are still the ones that were opened, and neither has lost its end.
@@ -39,7 +40,7 @@ class FileWatch:
             LedgerUnavailable: Only a person can end it; names the cure.
         """
         found = self._read_state()
-        if found == self._seen:
+        if found == self._seen and not self._has_copy:
             return True
         (main, size), log = found
         (main_before, size_before), log_before = self._seen
@@ -56,6 +57,7 @@ class FileWatch:
             self._refuse_to_overwrite(main, log)
             if main is None or log != log_before:
                 return False
+        self._drop_copy()
         self._seen = found
         return True
 
@@ -74,6 +76,7 @@ class FileWatch:
     def _refuse_to_overwrite(self, main: _File | None, log: _File | None) -> None:
         other, other_log = main not in (None, self._seen[0][0]), self._is_other_log(log)
         if other or other_log:
+            self._drop_copy()
             # The log may be this process's own, and damage another ledger that is moved together with it.
             both = other and other_log
             away = f"the file and its {self._log.name} away" if both else "the file away, and nothing else"
@@ -103,16 +106,25 @@ class FileWatch:
             with closing(sqlite3.connect(rescued)) as copy:
                 connection.backup(copy)
             sync_path(rescued)
+            self._has_copy = True
             restored = _identity(rescued)
             if self.is_whole():  # the copy takes time, and a file may have come meanwhile
                 return False
             _put_in_place(rescued, self._path)
+            self._has_copy = False
             self._seen = restored, None
         except (OSError, sqlite3.Error) as error:
             raise LedgerUnavailable(
                 f"{self._path} was removed, and cannot be put back: {error}. {cure_for(error)}"
             ) from error
         return True
+
+    def _drop_copy(self) -> None:
+        """Remove the copy: its place is taken. A later start on an empty path would bill its usage again."""
+        if self._has_copy:
+            with suppress(OSError):
+                _rescued(self._path).unlink(missing_ok=True)
+                self._has_copy = False
 
     def let_go(self) -> None:
         """Note that the connection is closed, which may have removed the log."""
