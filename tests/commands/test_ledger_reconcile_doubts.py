@@ -229,18 +229,34 @@ def test_decided_record_leaves_its_charge_to_no_other(tmp_path: Path, decision: 
     books.close()
 
 
+UNNAMED = [charge("fixed", 100, 10, "mr-1", "11:20"), charge("fixed", 7, 11, "mr-8", "12:20")]
+"""Charges of both records, by a session that names no pod."""
+
+
+def registration(when: str) -> dict[str, Any]:
+    """Return a registration by a session of its own that names no pod."""
+    called = cloudtrail("RegisterUsage", {"productCode": CODE}, None, requestID=when)
+    return called | {"eventTime": f"2026-11-23T{when}:00Z", "additionalEventData": {"identity": f"session-{when}"}}
+
+
 @pytest.mark.parametrize(("registered", "status"), [(("12:30",), "accepted"), (("12:30", "12:35"), "unbilled")])
 def test_pod_of_before_explains_no_registration(tmp_path: Path, registered: tuple[str, ...], status: str) -> None:
     """A pod that has left the ledger before a registration does not hide that another pod has made it."""
     books = doubting(tmp_path / "ledger.db")
     books.restart("pod-2")
-    calls = [
-        cloudtrail("RegisterUsage", {"productCode": CODE}, None, requestID=when)
-        | {"eventTime": f"2026-11-23T{when}:00Z", "additionalEventData": {"identity": f"session-{when}"}}
-        for when in registered
-    ]
-    unknown = charge("fixed", 7, 11, "mr-8", "12:20")
-    fixed = ANSWERED | {"additionalEventData": {"identity": "fixed"}}
-    assert status == settled(books, events=[fixed, unknown, *calls])
+    assert status == settled(books, events=[*UNNAMED, *map(registration, registered)])
+    assert [] == books.breaches()
+    books.close()
+
+
+@pytest.mark.parametrize(("foreign", "status"), [(False, "accepted"), (True, "unbilled")])
+def test_pod_explains_one_registration(tmp_path: Path, *, foreign: bool, status: str) -> None:
+    """Registrations close to take-overs do not hide one of another pod: none of the ledger's is left for it."""
+    books = doubting(tmp_path / "ledger.db")
+    for pod, minutes in (("pod-2", 30), ("pod-3", 60), ("pod-4", 0)):
+        books.restart(pod)
+        books.pass_time(minutes * MINUTE)
+    calls = map(registration, ("10:21", "12:21", "12:51", "12:53")[: 3 + foreign])
+    assert status == settled(books, events=[*UNNAMED, *calls])
     assert [] == books.breaches()
     books.close()
