@@ -28,7 +28,8 @@ from sidecar.system_clock import SystemClock
 PREDECESSOR_WITHIN = timedelta(seconds=10)
 """Real time for the question whether the ledger's earlier pod still runs, with its repetitions, without loading."""
 _ASK_AGAIN = timedelta(seconds=1)
-"""Between two questions while nothing answers: the network of a pod that starts may come late."""
+"""Between two questions without a usable answer: the network of a pod that starts may come late, and an API server
+that restarts refuses for a moment."""
 
 log = structlog.get_logger()
 
@@ -147,7 +148,7 @@ class Cluster:
             except ClusterFailed as failed:
                 if failed.fault is Fault.NOT_FOUND:
                     return False
-                if failed.fault is not Fault.UNREACHABLE:
+                if failed.fault not in {Fault.UNREACHABLE, Fault.REFUSED}:
                     raise
             await self._clock.sleep_until(self._clock.now() + _ASK_AGAIN)
 

@@ -12,13 +12,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from sidecar.domain.pod.lifecycle import PodEnd, drain_within
+from sidecar.services.pod_reporter import SILENT_AFTER
 
 OPEN_HOUR_RESERVE = timedelta(seconds=10)
 """The part of the time that ended hours may not use up."""
 ASK_AGAIN = timedelta(seconds=1)
-"""Between an answer of the cluster and the next question."""
+"""Between an answer of the cluster, or a refusal, and the next question."""
 ASK_SILENT_AGAIN = timedelta(seconds=5)
-"""The same after a question without an answer: its thread may still wait for one."""
+"""The same after silence: the thread of the question may still wait for an answer."""
 
 
 class KnownEnd:
@@ -37,7 +38,7 @@ class KnownEnd:
         self.at = self._began_at + timeout.total_seconds()
         """When the drain must be over, in the loop's time."""
         self.answered = asyncio.Event()
-        """Set once the first question has its answer, or none will come."""
+        """Set once the cluster has answered, was silent, or has refused two questions."""
 
     @property
     def ending(self) -> bool:
@@ -55,10 +56,14 @@ class KnownEnd:
         try:
             while True:
                 end = await self._ask()
+                silent = end is None and loop.time() - asked_at >= SILENT_AFTER.total_seconds()
                 if end is not None:
                     self._learn(end, asked_at)
-                self.answered.set()
-                wait = ASK_SILENT_AGAIN if end is None else ASK_AGAIN
+                # A drain with nothing to do waits for a second question: the first may meet a moment's refusal, and
+                # the pod's end would stay unknown.
+                if end is not None or silent or asked_at > self._began_at:
+                    self.answered.set()
+                wait = ASK_SILENT_AGAIN if silent else ASK_AGAIN
                 await asyncio.sleep(wait.total_seconds())
                 asked_at = loop.time()
         finally:

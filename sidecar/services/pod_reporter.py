@@ -53,6 +53,8 @@ ANSWER_WITHIN = timedelta(seconds=2)
 """Real time that the question at shutdown may take."""
 ASK_AGAIN = timedelta(milliseconds=200)
 """Between two questions at shutdown, while the answer may lag behind."""
+SILENT_AFTER = timedelta(seconds=1)
+"""A question at shutdown that fails sooner was refused, as by an API server that restarts."""
 log = structlog.get_logger()
 
 
@@ -138,7 +140,11 @@ class PodReporter:
         try:
             async with asyncio.timeout(self._answer_within.total_seconds()):
                 while True:
-                    pod = await self._api.get_pod()
+                    try:
+                        pod = await self._api.get_pod()
+                    except ClusterFailed:
+                        if pod is None:
+                            raise
                     now = self._clock.now()
                     if is_ending(pod, self._own_uid, now):
                         return PodEnd(ending=True, left=pod.left)
@@ -159,7 +165,8 @@ class PodReporter:
         """Give the app time where it got SIGTERM together with this container; leave the drain its time of the grace.
 
         Ends early once the cluster shows the app as ended. The kubelet may show that only after all containers, this
-        one too. Without an answer of the cluster, which knows the grace period, this does not wait. Where it waits,
+        one too. Without an answer of the cluster, which knows the grace period, this does not wait; a question that is
+        refused is repeated once. Where it waits,
         `begin` runs meanwhile and is cancelled at the end: it may be slow. A second deletion may shorten the grace
         period; nothing extends it.
         """
@@ -167,12 +174,16 @@ class PodReporter:
         # have a native sidecar, which would lose the end of its grace to a cluster that does not answer.
         if self._pod is None or self._pod.native_sidecars or len(self._pod.containers) <= 1:
             return
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         end = await self.ask_end()
+        if end is None and loop.time() - asked_at < SILENT_AFTER.total_seconds():
+            await self._clock.sleep_until(self._clock.now() + POLL_INTERVAL)
+            end = await self.ask_end()
         within = timedelta() if end is None else time_for_app(end.left, drain)
         if not within:
             return
         log.info("shutdown.app_awaited", within=within)
-        loop = asyncio.get_running_loop()
         until = loop.time() + within.total_seconds()
         beginning = asyncio.ensure_future(begin())
         try:

@@ -1,8 +1,11 @@
 """Whether there is a tie to the cluster, and what holds without one."""
 
+import asyncio
 import subprocess
 import sys
 import threading
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,10 @@ import structlog
 
 from sidecar.app.cluster import Cluster
 from sidecar.domain.pod.lifecycle import PodEnd
+from sidecar.domain.pod.succession import PodPlace, Predecessor
 from sidecar.services.faults import FaultRegister
 from sidecar.settings import KubernetesSettings, KubernetesUse
+from tests.support.apiserver import POD, UID, ApiServer
 
 IN_POD = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "9", "POD_NAME": "app-0"}
 
@@ -74,6 +79,20 @@ async def test_lack_of_threads_is_a_fault(account: Path, monkeypatch: pytest.Mon
     [finding] = faults.findings
     assert ("kubernetes-unreachable", True) == (finding.code, "can't start new thread" in finding.detail)
     cluster.close()
+
+
+async def test_refusal_leaves_the_predecessor_unjudged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API server that refuses for a moment is asked again whether the ledger's earlier pod runs."""
+    monkeypatch.setattr("sidecar.app.cluster._ASK_AGAIN", timedelta(milliseconds=10))
+    with closing(ApiServer(tmp_path / "account")) as server:
+        cluster = Cluster(KubernetesSettings(), server.environ, FaultRegister(), server.account)
+        server.faults[POD] = 503
+        asking = asyncio.create_task(cluster.runs(Predecessor(UID, PodPlace("shop", "app-0"))))
+        await asyncio.to_thread(server.wait_for, POD, 1)
+        assert not asking.done()
+        server.faults.clear()
+        assert await asking is True
+        cluster.close()
 
 
 def test_finding_the_cluster_is_cheap(account: Path) -> None:

@@ -45,6 +45,8 @@ class Process:
     end: PodEnd | None = field(default_factory=lambda: PodEnd(ending=True))
     later: PodEnd | None = None
     """What the cluster answers from second `LATER` on."""
+    answers: list[PodEnd | None] = field(default_factory=list)
+    """What it answers before all that."""
     sample_takes: float = 0.0
     ended_hours_take: float = 0.0
     open_hour_takes: float = 0.0
@@ -97,6 +99,8 @@ class Process:
     async def _ask_end(self) -> PodEnd | None:
         self.note("asked")
         await asyncio.sleep(self.answer_takes)
+        if self.answers:
+            return self.answers.pop(0)
         return self.end if self.done[-1][0] < LATER else self.later
 
     async def _live(self) -> None:
@@ -182,17 +186,29 @@ def test_newest_answer_decides(first: PodEnd | None, later: PodEnd | None, ends:
     assert ends is ("open hour" in process.run())
 
 
-def test_silent_cluster_is_asked_seldom() -> None:
-    """A question without an answer leaves the API server, and the thread that waits for it, some seconds."""
-    asked: list[float] = []
-
-    async def give_up() -> None:
-        asked.append(asyncio.get_running_loop().time())
-
-    process = Process(ended_hours_take=NEVER)
-    process._ask_end = give_up  # type: ignore[method-assign]
+@pytest.mark.parametrize(("takes", "between"), [(2.0, 7.0), (0.1, 1.1)], ids=["silent", "refuses"])
+def test_silent_cluster_is_asked_seldom(takes: float, between: float) -> None:
+    """Silence leaves the API server, and the thread that waits for it, some seconds; a refusal does not."""
+    process = Process(answer_takes=takes, end=None, ended_hours_take=NEVER)
     process.run()
-    assert [0.0, 5.0, 10.0, 15.0] == [at - asked[0] for at in asked]
+    asked = [second for second, step in process.done if step == "asked"]
+    assert pytest.approx([0.0, between, 2 * between]) == asked[:3]
+
+
+@pytest.mark.parametrize(("then", "ends"), [(STAYS, False), (GRACE_LEFT, True), (None, True)])
+def test_refused_question_is_repeated(then: PodEnd | None, ends: bool) -> None:  # noqa: FBT001 - a column
+    """A first question that is refused at once leaves the open hour to the second one; nothing waits for a third."""
+    process = Process(end=None)
+    process.answers = [None, then]
+    assert ends is ("open hour" in process.run())
+    assert 1.0 == process.second_of("over")
+
+
+def test_one_refusal_hides_no_deletion() -> None:
+    """A pod that is deleted after a question was refused submits its open hour."""
+    process = Process(end=GRACE_LEFT, ended_hours_take=4)
+    process.answers = [STAYS, None, STAYS]
+    assert "open hour" in process.run()
 
 
 def test_failed_question_counts_as_no_answer() -> None:

@@ -402,8 +402,26 @@ async def test_nothing_is_awaited(clock: "ManualClock", view: PodView | None) ->
         await clock.advance(SECOND)
         if view is None:
             stage.pod.faults[Access.GET_POD] = Fault.UNREACHABLE
-        await asyncio.wait_for(stage.wait_for_app(), 20)
+        waiting = asyncio.create_task(stage.wait_for_app())
+        await clock.advance(SECOND)
+        await asyncio.wait_for(waiting, 20)
     assert 0 == stage.waits
+
+
+async def test_refusal_costs_no_wait(clock: "ManualClock") -> None:
+    """An API server that refuses for a moment is asked again for the grace period, so the app has its time."""
+    stage = Stage(clock)
+    stage.pod.view = PLAIN
+    async with stage.running():
+        await clock.advance(SECOND)
+        stage.pod.view = replace(PLAIN, deleted=True, left=MINUTE)
+        stage.pod.faults[Access.GET_POD] = Fault.REFUSED
+        waiting = asyncio.create_task(stage.wait_for_app())
+        await clock.settle()
+        stage.pod.faults.clear()
+        await clock.advance(SECOND)
+        assert (False, 1) == (waiting.done(), stage.waits)
+        waiting.cancel()
 
 
 async def test_unknown_is_told(clock: "ManualClock") -> None:
@@ -430,6 +448,17 @@ async def test_late_completion_is_seen() -> None:
     stage.pod.later = [running]
     assert PodEnd(ending=False) == await stage.reporter.ask_end()
     assert len(stage.pod.calls) > 1
+
+
+async def test_refusal_keeps_what_was_seen(clock: "ManualClock") -> None:
+    """A refusal while the answer may lag behind is a look less: the pod that was seen to run, runs."""
+    stage = Stage(clock, within=0.05)
+    stage.pod.view = replace(POD, containers=[ContainerView(RestartPolicy.NEVER, None)])
+    asking = asyncio.create_task(stage.reporter.ask_end())
+    await clock.settle()
+    stage.pod.faults[Access.GET_POD] = Fault.REFUSED
+    await clock.advance(SECOND)
+    assert PodEnd(ending=False) == await asking
 
 
 async def test_each_fault_has_its_cure(clock: "ManualClock") -> None:
