@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.support.rendering import CHARTS, Helm, provide_helm
+from tests.support.rendering import CHARTS, Helm, provide_helm, read
 from tests.support.variants import VARIANTS, Variant
 
 _FOLDER = Path(__file__).parent
@@ -45,7 +44,7 @@ def variant(request: pytest.FixtureRequest) -> Variant:
 @pytest.fixture
 def objects(variant: Variant, texts: dict[str, str]) -> list[dict[str, Any]]:
     """The objects of a variant."""
-    return [one for one in yaml.safe_load_all(texts[variant.name]) if one]
+    return [one for one in read(texts[variant.name]) if one]
 
 
 @pytest.fixture

@@ -99,3 +99,11 @@ def test_wrong_value_is_refused(helm: Helm, changes: Values, expected: str) -> N
         helm.template("marketplace-product", merge(PRODUCT, changes))
     (problem,) = refused.value.problems
     assert expected in problem
+
+
+def test_label_over_the_charts_own_comes_once(helm: Helm) -> None:
+    """A label by which an operator selects its objects may have a name that the chart gives a value, too."""
+    one = {"enabled": True, "labels": {"app.kubernetes.io/name": "prometheus"}}
+    values = sidecar(podMonitor=one, monitoring={"prometheusRule": one, "dashboard": one})
+    found = [each["metadata"]["labels"] for each in helm.render("marketplace-product", merge(PRODUCT, values))]
+    assert 3 == [labels["app.kubernetes.io/name"] for labels in found].count("prometheus")

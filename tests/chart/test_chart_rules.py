@@ -359,7 +359,7 @@ RULES: list[tuple[str, Values, str]] = [
     ),
     (
         "the chart's annotation",
-        {"podAnnotations": {"marketplace-sidecar/config": "fixed"}},
+        {"podAnnotations": {"marketplace-sidecar/config": ""}},
         "podAnnotations: marketplace-sidecar/config is the chart's own",
     ),
     ("no containers", {"containers": []}, "containers: is empty"),
@@ -460,8 +460,17 @@ def test_labels_like_the_charts_own_are_taken(helm: Helm) -> None:
     before = helm.render("marketplace-product", PRODUCT)
     own = pod_template(before)["metadata"]["labels"]
     assert before == helm.render("marketplace-product", merge(PRODUCT, {"podLabels": own}))
-    job = {"kind": "Job", "podLabels": {"app.kubernetes.io/name": "shop"}}
-    assert helm.render("marketplace-product", merge(PRODUCT, job))
+    job = {"kind": "Job", "podLabels": {"app.kubernetes.io/name": "another"}}
+    labels = pod_template(helm.render("marketplace-product", merge(PRODUCT, job)))["metadata"]["labels"]
+    assert "another" == labels["app.kubernetes.io/name"]
+
+
+def test_annotation_over_the_charts_own_comes_once(helm: Helm) -> None:
+    """A pod may name further volumes for the autoscaler; the checksum of the configuration stays the chart's."""
+    evict = {"cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes": "cache,marketplace-ledger"}
+    before = pod_template(helm.render("marketplace-product", PRODUCT))["metadata"]["annotations"]
+    after = pod_template(helm.render("marketplace-product", merge(PRODUCT, {"podAnnotations": evict})))["metadata"]
+    assert {**before, **evict} == after["annotations"]
 
 
 def test_socket_on_a_volume_is_taken(helm: Helm) -> None:

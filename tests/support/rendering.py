@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,16 @@ class Refused(Exception):
         self.problems = [line.strip(" -") for line in said.splitlines() if line.startswith(("  - ", "- at "))]
 
 
+class _Strict(yaml.SafeLoader):
+    """Refuses a mapping with two keys alike, as kustomize does."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
+        """Return the mapping."""
+        mapping = super().construct_mapping(node, deep=deep)
+        assert len(mapping) == len(node.value), [key.value for key, _ in node.value]
+        return mapping
+
+
 class Helm:
     """A helm that touches nothing outside a folder."""
 
@@ -94,12 +104,17 @@ class Helm:
 
     def render(self, chart: str | Path, values: Values, *, kubernetes: str = NEWEST) -> list[dict[str, Any]]:
         """Return the objects that a chart makes."""
-        return [one for one in yaml.safe_load_all(self.template(chart, values, kubernetes=kubernetes)) if one]
+        return [one for one in read(self.template(chart, values, kubernetes=kubernetes)) if one]
 
     def render_release(self, chart: str | Path, values: Values, release: str) -> list[dict[str, Any]]:
         """Return the objects of a release with a name of its own, in the namespace 77."""
         command = ("template", release, str(CHARTS / chart), "--namespace", "77", "--kube-version", NEWEST)
-        return [one for one in yaml.safe_load_all(self.call(*command, values=values)) if one]
+        return [one for one in read(self.call(*command, values=values)) if one]
+
+
+def read(text: str) -> Iterator[Any]:
+    """Yield the documents of a text; fails at a key that comes twice."""
+    yield from yaml.load_all(text, Loader=_Strict)
 
 
 def provide_helm() -> Path:

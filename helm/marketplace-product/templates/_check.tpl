@@ -29,13 +29,14 @@ containers: {{ $name }} listens on {{ .containerPort }}, which is the sidecar's;
 {{- end }}
 {{- end }}
 {{- end }}
-{{- $chosen := dict "podLabels" (include "marketplace-product.selector" . | fromYaml | merge (include "marketplace-sidecar.podLabels" . | fromYaml)) "podAnnotations" (dict "marketplace-sidecar/config" "") }}
-{{- range $group, $taken := $chosen }}
-{{- range $key := keys (get $.Values $group | default dict) | sortAlpha }}
-{{- if and (hasKey $taken $key) (ne (get (get $.Values $group) $key | toString) (get $taken $key | toString)) (not (and (eq $.Values.kind "Job") (hasPrefix "app.kubernetes.io/" $key))) }}
-{{ $group }}: {{ $key }} is the chart's own, and other objects depend on it; remove it
+{{- $labels := include "marketplace-product.selector" . | fromYaml | merge (include "marketplace-sidecar.podLabels" . | fromYaml) }}
+{{- range $key, $value := .Values.podLabels }}
+{{- if and (hasKey $labels $key) (ne (toString $value) (get $labels $key | toString)) (not (and (eq $.Values.kind "Job") (hasPrefix "app.kubernetes.io/" $key))) }}
+podLabels: {{ $key }} is the chart's own, and other objects depend on it; remove it
 {{- end }}
 {{- end }}
+{{- if hasKey (.Values.podAnnotations | default dict) "marketplace-sidecar/config" }}
+podAnnotations: marketplace-sidecar/config is the chart's own, and restarts the pods with a new configuration; remove it
 {{- end }}
 {{- $service := .Values.service | default dict }}
 {{- include "marketplace-sidecar.problems.name" (dict "name" (include "marketplace-product.name" .) "kind" .Values.kind "service" $service.enabled "key" "fullnameOverride") }}

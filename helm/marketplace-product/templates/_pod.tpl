@@ -3,16 +3,11 @@
 {{- define "marketplace-product.pod" -}}
 metadata:
   labels:
-    {{- include "marketplace-product.selector" . | nindent 4 }}
-    {{- include "marketplace-sidecar.podLabels" . | nindent 4 }}
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- $labels := printf "%s\n%s" (include "marketplace-product.selector" .) (include "marketplace-sidecar.podLabels" .) }}
+    {{- include "marketplace-sidecar.joined" (dict "own" $labels "further" .Values.podLabels) | trim | nindent 4 }}
   annotations:
-    {{- include "marketplace-sidecar.podAnnotations" . | nindent 4 }}
-    {{- with .Values.podAnnotations }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- $annotations := include "marketplace-sidecar.podAnnotations" . }}
+    {{- include "marketplace-sidecar.joined" (dict "own" $annotations "further" .Values.podAnnotations) | trim | nindent 4 }}
 spec:
   {{- include "marketplace-sidecar.pod" . | nindent 2 }}
   {{- if eq .Values.kind "Job" }}

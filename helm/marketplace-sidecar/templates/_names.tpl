@@ -26,6 +26,19 @@ that were cut, have characters that Kubernetes refuses, or join in more than one
 {{- printf "%s-marketplace" (include "marketplace-sidecar.instance" .) | trunc 63 | trimSuffix "-" -}}
 {{- end }}
 
+{{/* Takes {own, further}: the latter is laid over the former. Each key comes once: strict readers of YAML refuse doubles. */}}
+{{- define "marketplace-sidecar.joined" -}}
+{{- $further := .further | default dict -}}
+{{- range $key, $value := fromYaml .own }}
+{{- if not (hasKey $further $key) }}
+{{ $key }}: {{ quote $value }}
+{{- end }}
+{{- end }}
+{{- with $further }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
 {{- define "marketplace-sidecar.podLabels" -}}
 marketplace-sidecar/release: {{ include "marketplace-sidecar.instance" . | quote }}
 {{- end }}

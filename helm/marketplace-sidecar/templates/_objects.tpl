@@ -17,8 +17,13 @@ The objects besides the pod, each under its own name and all together: a chart n
 name: {{ include "marketplace-sidecar.name" . | quote }}
 namespace: {{ .Release.Namespace | quote }}
 labels:
-  app.kubernetes.io/name: marketplace-sidecar
-  app.kubernetes.io/instance: {{ .Release.Name | quote }}
+  {{- include "marketplace-sidecar.labels" (dict "context" .) | nindent 2 }}
+{{- end }}
+
+{{/* Takes {context, further}: further labels, or nothing. */}}
+{{- define "marketplace-sidecar.labels" -}}
+{{- $own := dict "app.kubernetes.io/name" "marketplace-sidecar" "app.kubernetes.io/instance" .context.Release.Name -}}
+{{- include "marketplace-sidecar.joined" (dict "own" (toYaml $own) "further" .further) | trim -}}
 {{- end }}
 
 {{- define "marketplace-sidecar.configMap" -}}
@@ -41,8 +46,7 @@ metadata:
   name: {{ include "marketplace-sidecar.serviceAccountName" . | quote }}
   namespace: {{ .Release.Namespace | quote }}
   labels:
-    app.kubernetes.io/name: marketplace-sidecar
-    app.kubernetes.io/instance: {{ .Release.Name | quote }}
+    {{- include "marketplace-sidecar.labels" (dict "context" .) | nindent 4 }}
   {{- with include "marketplace-sidecar.serviceAccountAnnotations" . | trim }}
   annotations:
     {{- . | nindent 4 }}
@@ -182,10 +186,10 @@ spec:
 apiVersion: monitoring.coreos.com/v1
 kind: PodMonitor
 metadata:
-  {{- include "marketplace-sidecar.metadata" $ | nindent 2 }}
-  {{- with .labels }}
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+  name: {{ include "marketplace-sidecar.name" $ | quote }}
+  namespace: {{ $.Release.Namespace | quote }}
+  labels:
+    {{- include "marketplace-sidecar.labels" (dict "context" $ "further" .labels) | nindent 4 }}
 spec:
   selector:
     matchLabels:
@@ -208,10 +212,10 @@ them through its alias. They are written out as they are, for the braces in them
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
-  {{- include "marketplace-sidecar.metadata" $ | nindent 2 }}
-  {{- with .labels }}
-    {{- toYaml . | nindent 4 }}
-  {{- end }}
+  name: {{ include "marketplace-sidecar.name" $ | quote }}
+  namespace: {{ $.Release.Namespace | quote }}
+  labels:
+    {{- include "marketplace-sidecar.labels" (dict "context" $ "further" .labels) | nindent 4 }}
 spec:
   {{- $.Subcharts.sidecar.Files.Get "files/alerts.yaml" | trim | nindent 2 }}
 {{- end }}
@@ -227,11 +231,7 @@ metadata:
   name: {{ printf "%s-dashboard" (include "marketplace-sidecar.name" $ | trunc 53 | trimSuffix "-") | quote }}
   namespace: {{ $.Release.Namespace | quote }}
   labels:
-    app.kubernetes.io/name: marketplace-sidecar
-    app.kubernetes.io/instance: {{ $.Release.Name | quote }}
-    {{- with .labels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "marketplace-sidecar.labels" (dict "context" $ "further" .labels) | nindent 4 }}
   {{- with .annotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
