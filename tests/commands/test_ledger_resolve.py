@@ -161,6 +161,8 @@ def test_duplicates_are_carried_by_name(books: Books, capsys: pytest.CaptureFixt
     shown = capsys.readouterr()
     assert [IN_DOUBT, LATE] == [each.id for each in books.records() if each.status == "carried" and each.id != CARRIED]
     assert shown.err.startswith(f"note: duplicates are left out ({len(duplicates)} in the ledger)")
+    assert 1 == resolve(books, "all", "carry", "--dimension", "requests", *WHY)
+    assert "Decide them with --reason-kind duplicate." in capsys.readouterr().err
 
     assert 0 == resolve(books, "all", "carry", "--reason-kind", "duplicate", *WHY, "--dry-run")
     assert "the buyer pays it twice" in capsys.readouterr().err

@@ -86,8 +86,11 @@ def run(args: argparse.Namespace) -> int:
     try:
         found = resolve_all_in(source.path, choice, resolution, who=user(), now=now, keep=not args.dry_run)
     except NotResolvable as refusal:
-        return refuse(str(refusal), ExitCode.FAILED)
-    _note_duplicates(source, choice, resolution.action, found)
+        refused = refuse(str(refusal), ExitCode.FAILED)
+        _note_left_out(source, choice)
+        return refused
+    _note_left_out(source, choice)
+    _note_carried(found, action)
     for each in found:
         _print(each, kept=not args.dry_run, as_json=args.json)
     if len(found) > 1 and not args.json:
@@ -95,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
     return ExitCode.CLEAN
 
 
-def _note_duplicates(source: Source, choice: Choice, action: Action, found: Sequence[Resolved]) -> None:
-    """Write to standard error which duplicates were left out, and what a carry of one can do."""
+def _note_left_out(source: Source, choice: Choice) -> None:
+    """Write to standard error that duplicates were left out; they may be all that fits."""
     if choice.without is not None:
         with source.open() as connection:
             number = undecided_reasons(connection).get(choice.without, 0)
@@ -105,6 +108,10 @@ def _note_duplicates(source: Source, choice: Choice, action: Action, found: Sequ
                 f"note: duplicates are left out ({number} in the ledger): AWS holds another quantity for their hours."
                 " Decide them with --reason-kind duplicate.\n"
             )
+
+
+def _note_carried(found: Sequence[Resolved], action: Action) -> None:
+    """Write to standard error what the carry of a duplicate can do."""
     carried = [each.id for each in found if UnbilledReason.DUPLICATE.begins(each.before["reason"])]
     if carried and action is Action.CARRY:
         sys.stderr.write(
