@@ -3,7 +3,9 @@
 import errno
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,31 +101,179 @@ async def test_ledger_is_back_during_the_restore(ledger: Ledger, monkeypatch: py
     assert {"a", "b"} == kept(ledger.path)
 
 
-async def test_no_copy_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy that was not put in place goes once another file is there: a later start would take it for the ledger."""
+def refuse(code: int) -> Callable[..., None]:
+    """Return what fails with an error of the disk."""
 
     def fail(*_arguments: Any) -> None:
-        raise OSError(errno.EIO, "Input/output error")
+        raise OSError(code, os.strerror(code))
 
+    return fail
+
+
+async def leave_copy(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Store "a" in a ledger, take its file away, and let the disk keep the complete copy from its place."""
+    await take(ledger, "a")
+    with closing(sqlite3.connect(ledger.path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    moved = ledger.path.rename(ledger.path.with_name("moved"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", refuse(errno.EIO))
+        with pytest.raises(LedgerUnavailable, match="Input/output error"):
+            await take(ledger, "b")
+    assert {"a"} == kept(ledger.path.with_name("ledger.db-rescued"))
+    return moved
+
+
+async def kept_by_a_start(path: Path) -> set[str]:
+    """Return what a sidecar finds that starts on the path."""
+    again = Ledger(path, RULES)
+    await again.open("pod-1", "downward-api", NOW)
+    await again.close()
+    return kept(path)
+
+
+@pytest.mark.parametrize("failing", ["replace", "fsync"])
+async def test_no_copy_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """Once the ledger is back by itself its copy is removed: a later start would take it for the ledger."""
     ledger = Ledger(tmp_path / "ledger.db", RULES)
     await ledger.open("pod-1", "downward-api", NOW)
     await take(ledger, "a")
-    ledger.path.unlink()
+    moved = ledger.path.rename(tmp_path / "moved")
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", fail)
+        patched.setattr(Path if failing == "replace" else os, failing, refuse(errno.EIO))
         with pytest.raises(LedgerUnavailable, match="Input/output error"):
             await take(ledger, "b")
-    ledger.path.write_bytes(FOREIGN)
+    moved.rename(ledger.path)
+    await take(ledger, "b")
+    await ledger.close()
+    ledger.path.rename(moved)
+
+    assert set() == await kept_by_a_start(ledger.path)
+
+
+async def test_only_copy_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another file lies at the path, the copy may be all that is left of the usage: it outlasts the process."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    (await leave_copy(ledger, monkeypatch)).unlink()
+    ledger.path.touch()
     with pytest.raises(LedgerUnavailable, match="another file lies at"):
         await take(ledger, "b")
     await ledger.close()
     ledger.path.unlink()
 
-    again = Ledger(ledger.path, RULES)
-    await again.open("pod-1", "downward-api", NOW)
-    await again.close()
+    assert {"a"} == await kept_by_a_start(ledger.path)
 
-    assert set() == kept(ledger.path)
+
+async def test_complete_copy_is_not_written_anew(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second try needs no room for another copy: the first one is put in place."""
+    (await leave_copy(ledger, monkeypatch)).unlink()
+    copy = ledger.path.with_name("ledger.db-rescued").stat().st_ino
+
+    await take(ledger, "b")
+
+    assert copy == ledger.path.stat().st_ino
+    assert {"a", "b"} == kept(ledger.path)
+
+
+async def test_copy_next_to_a_ledger_is_not_billed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger is back when the next process starts: the copy is kept under a name that no start takes."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    moved = await leave_copy(ledger, monkeypatch)
+    await ledger.close()
+    moved.rename(ledger.path)
+    assert {"a"} == await kept_by_a_start(ledger.path)
+    assert {"a"} == kept(tmp_path / "ledger.db-unused-1")
+    ledger.path.rename(moved)
+
+    assert set() == await kept_by_a_start(ledger.path)
+
+
+async def test_unreadable_copy_ends_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that cannot be read now may be the only one: no empty ledger begins in its place."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    (await leave_copy(ledger, monkeypatch)).unlink()
+    await ledger.close()
+    with closing(sqlite3.connect(tmp_path / "ledger.db-rescued")) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0))
+        with pytest.raises(LedgerUnusable, match=r"ledger\.db-rescued cannot be read"):
+            await Ledger(ledger.path, RULES).open("pod-1", "downward-api", NOW)
+
+    assert {"a"} == await kept_by_a_start(ledger.path)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EACCES])
+async def test_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Some file systems sync no folder: the ledger is used again all the same, after an error and when put back."""
+
+    def connect(path: Path) -> sqlite3.Connection:
+        connection = open_for_writing(path)
+        connection.execute("PRAGMA busy_timeout = 0")
+        return connection
+
+    def sync(path: Path) -> None:
+        if path == tmp_path:
+            raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(file_guard, "sync_path", sync)
+    ledger = Ledger(tmp_path / "ledger.db", RULES, connect=connect)
+    await ledger.open("pod-1", "downward-api", NOW)
+    with closing(sqlite3.connect(ledger.path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LedgerUnavailable, match="locked"):
+            await take(ledger, "a")
+    await take(ledger, "a")
+    ledger.path.unlink()
+    await take(ledger, "b")
+    await ledger.close()
+
+    assert {"a", "b"} == kept(ledger.path)
+
+
+async def test_folder_is_synced_before_the_old_file_is_let_go(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a ledger that was put back outlasts a loss of power, the removed file can be read, and written again."""
+
+    def sync(path: Path) -> None:
+        if path == ledger.path.parent:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    await take(ledger, "a")
+    ledger.path.unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(file_guard, "sync_path", sync)
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable, match="cannot be synced"):
+                await take(ledger, "b")
+            ledger.path.unlink()
+
+    await take(ledger, "b")
+
+    assert {"a", "b"} == kept(ledger.path)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_other_device_asks_for_the_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_open: bool
+) -> None:
+    """A volume that is mounted anew may have another device number: the same inode there is named as what it may be."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    await (take(ledger, "a") if is_open else damage(ledger))
+    found = os.stat
+
+    def stat(path: Path) -> os.stat_result:
+        real = found(path)
+        return os.stat_result((*real[:2], real.st_dev + 1, *real[3:]))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sidecar.adapters.ledger.file_guard.os.stat", stat)
+        with pytest.raises(LedgerUnavailable, match="restart the sidecar if it is the same volume, mounted anew"):
+            await take(ledger, "b")
+    await ledger.close()
 
 
 async def test_log_of_another_ledger_stays(ledger: Ledger) -> None:

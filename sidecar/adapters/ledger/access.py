@@ -21,9 +21,12 @@ from sidecar.adapters.ledger.store import Store
 from sidecar.adapters.ledger.thread import LedgerThread, Outcome
 from sidecar.domain.metering.events import LedgerFull, LedgerUnavailable
 from sidecar.domain.status import Figures
-from sidecar.durable_files import sync_path
 
 log = structlog.get_logger()
+_UNUSED_CURE = (
+    "The file is a copy of a ledger that was missing from its path, and is not used. Compare both with `ledger records"
+    " --ledger`; if the ledger does not have its usage, let a sidecar run on the copy."
+)
 
 Result = TypeVar("Result")
 
@@ -51,7 +54,9 @@ class LedgerAccess:
         self._lock = LedgerLock(self.path)
         self._space.begin()
         try:
-            finish_restore(self.path)
+            unused = finish_restore(self.path)
+            if unused is not None:
+                log.error("ledger.copy_unused", file=str(unused), cure=_UNUSED_CURE)
             store = Store(self._connect(self.path))
         except BaseException:
             self._space.end()
@@ -194,12 +199,12 @@ class LedgerAccess:
         if not self._watch.is_whole():
             self._was_restored = self._watch.restore(self._store.connection)
             self._suspect = True
+        self._watch.sync()
         if self._suspect:
             # Until a fresh connection is ready, whatever fails on the way: each try closes the log of the one before.
             self._store.connection.close()
             self._watch.let_go()
             try:
-                sync_path(self.path.parent)  # a loss of power could take a restored file
                 self._store = Store(self._connect(self.path), self._store.pod)
                 self._watch.hold()
                 self._follow(self._store)

@@ -5,9 +5,11 @@ can still read the removed file, so a new one is written at the same path. Where
 until the file is moved away. Without an open connection the ledger is only what lies at the path: nothing is restored.
 """
 
+import errno
 import os
 import sqlite3
 from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 
 from sidecar.adapters.ledger.file import NO_OLDER_COPY, LedgerUnusable, cure_for
@@ -17,6 +19,8 @@ from sidecar.durable_files import sync_path
 
 _File = tuple[int, int]
 """Device and inode: fresh volumes give their files the same inodes."""
+_NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EPERM})
+"""How a folder answers that cannot be synced at all, or not by this user."""
 
 
 class FileWatch:
@@ -30,6 +34,8 @@ class FileWatch:
         self._cut: str | None = None
         self._is_open = True
         self._has_copy = False
+        self._copy: _File | None = None
+        self._is_synced = True
 
     def is_whole(self) -> bool:
         """Return whether file and log are still the ones that were opened, and neither has lost its end.
@@ -62,6 +68,7 @@ class FileWatch:
         return True
 
     def _refuse_others(self, main: _File | None, log: _File | None) -> None:
+        self._refuse_other_volume(main)
         if main != self._seen[0][0]:
             found = f"{self._path} was removed" if main is None else f"another file lies at {self._path}"
             raise LedgerUnavailable(
@@ -74,15 +81,23 @@ class FileWatch:
             )
 
     def _refuse_to_overwrite(self, main: _File | None, log: _File | None) -> None:
+        self._refuse_other_volume(main)
         other, other_log = main not in (None, self._seen[0][0]), self._is_other_log(log)
         if other or other_log:
-            self._drop_copy()
             # The log may be this process's own, and damage another ledger that is moved together with it.
             both = other and other_log
             away = f"the file and its {self._log.name} away" if both else "the file away, and nothing else"
             raise LedgerUnavailable(
                 f"another file lies at {self._path if other else self._log}: move {away}; the sidecar then writes its"
                 " own ledger there again. Do not restart it before: only this process can read its ledger"
+            )
+
+    def _refuse_other_volume(self, main: _File | None) -> None:
+        before = self._seen[0][0]
+        if main is not None and before is not None and main != before and main[1] == before[1]:
+            raise LedgerUnavailable(
+                f"{self._path} is on another volume than before: mount the one before, or restart the sidecar if it is"
+                " the same volume, mounted anew"
             )
 
     def _is_other_log(self, log: _File | None) -> bool:
@@ -94,7 +109,7 @@ class FileWatch:
 
         Returns False if the ledger is back at its path by itself.
 
-        The connection still belongs to the removed file: close it, sync the folder, and open the new file.
+        The connection still belongs to the removed file: `sync` the folder, close it, and open the new file.
 
         Raises:
             LedgerUnavailable: It cannot be written now; the connection stays as it was, for another try.
@@ -102,29 +117,49 @@ class FileWatch:
         rescued = _rescued(self._path)
         try:
             self._path.parent.stat()  # SQLite's error for a missing folder does not name it
-            rescued.unlink(missing_ok=True)
-            with closing(sqlite3.connect(rescued)) as copy:
-                connection.backup(copy)
-            sync_path(rescued)
-            self._has_copy = True
-            restored = _identity(rescued)
+            if self._copy is None or self._copy != _identity(rescued)[0]:
+                self._write_copy(connection, rescued)
             if self.is_whole():  # the copy takes time, and a file may have come meanwhile
                 return False
             _put_in_place(rescued, self._path)
-            self._has_copy = False
-            self._seen = restored, None
+            self._seen = (self._copy, _identity(self._path)[1]), None
+            self._has_copy, self._copy, self._is_synced = False, None, False
         except (OSError, sqlite3.Error) as error:
             raise LedgerUnavailable(
                 f"{self._path} was removed, and cannot be put back: {error}. {cure_for(error)}"
             ) from error
         return True
 
+    def _write_copy(self, connection: sqlite3.Connection, rescued: Path) -> None:
+        """Write the copy. One that is complete stays as it is until it is put in place: it may be the only one."""
+        self._has_copy, self._copy = True, None
+        rescued.unlink(missing_ok=True)
+        with closing(sqlite3.connect(rescued)) as copy:
+            connection.backup(copy)
+        sync_path(rescued)
+        self._copy = _identity(rescued)[0]
+
     def _drop_copy(self) -> None:
-        """Remove the copy: its place is taken. A later start on an empty path would bill its usage again."""
+        """Remove the copy of a ledger that is back: a later start on an empty path would bill its usage again."""
         if self._has_copy:
             with suppress(OSError):
                 _rescued(self._path).unlink(missing_ok=True)
-                self._has_copy = False
+                self._has_copy, self._copy = False, None
+
+    def sync(self) -> None:
+        """Let a ledger that was put back outlast a loss of power, where the file system can sync a folder.
+
+        Raises:
+            LedgerUnavailable: The disk cannot do it now; the old connection must stay open, for another try.
+        """
+        if self._is_synced:
+            return
+        try:
+            sync_path(self._path.parent)
+        except OSError as error:
+            if error.errno not in _NO_SYNC:
+                raise LedgerUnavailable(f"{self._path.parent} cannot be synced: {error}. {cure_for(error)}") from error
+        self._is_synced = True
 
     def let_go(self) -> None:
         """Note that the connection is closed, which may have removed the log."""
@@ -155,24 +190,25 @@ def _identity(path: Path) -> tuple[_File | None, int]:
     return (found.st_dev, found.st_ino), found.st_size
 
 
-def finish_restore(path: Path) -> None:
+def finish_restore(path: Path) -> Path | None:
     """Complete a restore that the process did not survive: the ledger is gone, and its folder has a complete copy.
 
-    A copy that was not completed is left alone; SQLite shows it as empty or refuses it.
+    If the path has a file, the copy gets another name, which is returned: the file may be the ledger itself, and a
+    later start on an empty path would bill the copy's usage again. A copy that was not completed is left alone; SQLite
+    shows it as empty or refuses it.
 
     Raises:
-        LedgerUnusable: The copy cannot be put in place.
+        LedgerUnusable: The copy cannot be read or put in place.
     """
     rescued = _rescued(path)
-    if path.exists() or not rescued.exists():
-        return
-    try:
-        with closing(sqlite3.connect(rescued)) as copy:
-            whole = copy.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-    except sqlite3.Error:
-        return
-    if not whole:
-        return
+    if not rescued.exists():
+        return None
+    if path.exists():
+        with suppress(OSError, LedgerUnusable):
+            return rescued.rename(_free_name(path)) if _is_complete(rescued, path) else None
+        return None
+    if not _is_complete(rescued, path):
+        return None
     try:
         sync_path(rescued)
         _put_in_place(rescued, path)
@@ -180,6 +216,23 @@ def finish_restore(path: Path) -> None:
     except OSError as error:
         cure = f"Make the folder writable for the sidecar's user, or rename {rescued.name} to {path.name}."
         raise LedgerUnusable(path, f"{rescued.name} cannot be put in its place: {error}", cure) from error
+    return None
+
+
+def _is_complete(rescued: Path, path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(rescued)) as copy:
+            return bool(copy.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID)
+    except sqlite3.Error as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+            return False
+        # It may hold the only copy of accepted usage.
+        raise LedgerUnusable(path, f"{rescued.name} cannot be read: {error}", cure_for(error)) from error
+
+
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.name}-unused-{number}") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 def _rescued(path: Path) -> Path:
