@@ -11,6 +11,7 @@ Whatever a deadline cuts off is in the ledger, and the next start on it submits 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -25,6 +26,8 @@ QUIET_PERIOD = timedelta(seconds=2)
 """How long no usage must have come before the intake closes: the app may still be finishing its own requests."""
 LAST_SAMPLE = timedelta(seconds=5)
 """What the last sample may take of the reserve: an app that shuts down may accept the question and never answer."""
+LATE_STATUS = timedelta(seconds=5)
+"""What a status that may lag behind the pod's end may take of the reserve."""
 
 log = structlog.get_logger()
 
@@ -83,6 +86,7 @@ class Drain:
             async with asyncio.timeout_at(known.at) as whole:
                 await self._take_last_sample(known)
                 await self._submit_ended_hours(known)
+                await self._wait_for_status(known)
                 # From here on no usage may come, or the open hour would be sealed without it.
                 await self.stop_api()
                 self.intake.close()
@@ -146,6 +150,12 @@ class Drain:
                 await self._wait_for_quiet()
         except TimeoutError:
             log.warning("shutdown.ended_hours_wait")
+
+    async def _wait_for_status(self, known: KnownEnd) -> None:
+        """Wait while a Job may have completed unseen. The API stays open: if this is a restart, the app still runs."""
+        with suppress(TimeoutError):
+            async with known.before_reserve(LATE_STATUS):
+                await known.settled.wait()
 
     async def _wait_for_quiet(self) -> None:
         loop = asyncio.get_running_loop()

@@ -33,12 +33,15 @@ class KnownEnd:
         self._timeout = timeout
         self._began_at = asyncio.get_running_loop().time()
         self._ending: bool | None = None
+        self._may_lag = False
         self._limit: asyncio.Timeout | None = None
         self._least = timedelta()
         self.at = self._began_at + timeout.total_seconds()
         """When the drain must be over, in the loop's time."""
         self.answered = asyncio.Event()
         """Set once the cluster has answered, was silent, or has refused two questions."""
+        self.settled = asyncio.Event()
+        """The same, but not while the newest answer shows a status that may lag behind the pod's end."""
 
     @property
     def ending(self) -> bool:
@@ -59,15 +62,20 @@ class KnownEnd:
                 silent = end is None and loop.time() - asked_at >= SILENT_AFTER.total_seconds()
                 if end is not None:
                     self._learn(end, asked_at)
+                elif self._may_lag:
+                    self._ending = None  # the old status shows nothing any more
                 # A drain with nothing to do waits for a second question: the first may meet a moment's refusal, and
                 # the pod's end would stay unknown.
                 if end is not None or silent or asked_at > self._began_at:
                     self.answered.set()
+                    if not self._may_lag:
+                        self.settled.set()
                 wait = ASK_SILENT_AGAIN if silent else ASK_AGAIN
                 await asyncio.sleep(wait.total_seconds())
                 asked_at = loop.time()
         finally:
             self.answered.set()
+            self.settled.set()
 
     @asynccontextmanager
     async def before_reserve(self, least: timedelta = timedelta()) -> AsyncIterator[None]:
@@ -87,6 +95,7 @@ class KnownEnd:
     def _learn(self, end: PodEnd, asked_at: float) -> None:
         """Take over an answer. It only shortens the drain, and what has begun to end ends."""
         self._ending = self._ending or end.ending
+        self._may_lag = end.may_lag and not self._ending
         left = self._timeout - timedelta(seconds=asked_at - self._began_at)
         self.at = min(self.at, asked_at + drain_within(left, end.left, OPEN_HOUR_RESERVE).total_seconds())
         if self._limit is not None and not self._limit.expired():

@@ -51,8 +51,6 @@ LONGEST_WAIT = timedelta(minutes=1)
 """The largest window of the jitter."""
 ANSWER_WITHIN = timedelta(seconds=2)
 """Real time that the question at shutdown may take."""
-ASK_AGAIN = timedelta(milliseconds=200)
-"""Between two questions at shutdown, while the answer may lag behind."""
 SILENT_AFTER = timedelta(seconds=1)
 """A question at shutdown that fails sooner was refused, as by an API server that restarts."""
 log = structlog.get_logger()
@@ -136,30 +134,19 @@ class PodReporter:
 
     async def ask_end(self) -> PodEnd | None:
         """Ask whether the pod itself ends, and how much of its grace period is left; None without an answer."""
-        pod: PodView | None = None
         try:
             async with asyncio.timeout(self._answer_within.total_seconds()):
-                while True:
-                    try:
-                        pod = await self._api.get_pod()
-                    except ClusterFailed:
-                        if pod is None:
-                            raise
-                    now = self._clock.now()
-                    if is_ending(pod, self._own_uid, now):
-                        return PodEnd(ending=True, left=pod.left)
-                    if not may_lag(pod):
-                        return PodEnd(ending=False)
-                    await self._clock.sleep_until(now + ASK_AGAIN)
+                pod = await self._api.get_pod()
         except TimeoutError:
-            if pod is not None:
-                return PodEnd(ending=False)
             silence = ClusterFailed(Fault.UNREACHABLE, f"no answer within {self._answer_within.total_seconds():g} s")
             self._observe(Access.GET_POD, silence)
             return None
         except ClusterFailed as failed:
             self._observe(Access.GET_POD, failed)
             return None
+        if is_ending(pod, self._own_uid, self._clock.now()):
+            return PodEnd(ending=True, left=pod.left)
+        return PodEnd(ending=False, may_lag=may_lag(pod))
 
     async def wait_for_app(self, drain: timedelta, begin: Callable[[], Awaitable[None]]) -> None:
         """Give the app time where it got SIGTERM together with this container; leave the drain its time of the grace.

@@ -21,6 +21,7 @@ NEVER = 1e6
 LATER = 5.0
 
 STAYS, GRACE_LEFT = PodEnd(ending=False), PodEnd(ending=True, left=timedelta(seconds=30))
+MAY_LAG = PodEnd(ending=False, may_lag=True)
 
 
 @dataclass
@@ -47,6 +48,7 @@ class Process:
     """What the cluster answers from second `LATER` on."""
     answers: list[PodEnd | None] = field(default_factory=list)
     """What it answers before all that."""
+    timeout: timedelta = TIMEOUT
     sample_takes: float = 0.0
     ended_hours_take: float = 0.0
     open_hour_takes: float = 0.0
@@ -111,7 +113,7 @@ class Process:
             sources=(self,),
             storing=asyncio.create_task(self._store()),
             stop_api=self._stop_api,
-            timeout=TIMEOUT,
+            timeout=self.timeout,
             ask_end=self._ask_end,
             ledger_fault=lambda: self.ledger_fault,
             seats=None if self.seats_take is None else Seats(self),
@@ -178,12 +180,33 @@ def test_grace_shortened_during_the_drain() -> None:
         (None, STAYS, False),
         (None, None, True),
         (GRACE_LEFT, STAYS, True),
+        (MAY_LAG, PodEnd(ending=True), True),
+        (MAY_LAG, MAY_LAG, False),
+        (MAY_LAG, None, True),
     ],
 )
 def test_newest_answer_decides(first: PodEnd | None, later: PodEnd | None, ends: bool) -> None:  # noqa: FBT001 - a column
-    """A restarted container whose pod is deleted meanwhile submits its open hour; a lost answer changes nothing."""
+    """A pod that is deleted meanwhile submits its open hour; a lost answer changes none but an old status."""
     process = Process(end=first, later=later, ended_hours_take=LATER + 1)
     assert ends is ("open hour" in process.run())
+
+
+def test_late_status_is_awaited() -> None:
+    """A Job whose completion the cluster shows late submits its open hour then; the API takes usage until then."""
+    process = Process(end=MAY_LAG, later=PodEnd(ending=True), seats_take=0.0)
+    assert {"open hour", "seats"} < set(process.run())
+    assert LATER == process.second_of("api stopped")
+
+
+@pytest.mark.parametrize(("timeout", "waits"), [(25.0, 15.0), (12.0, 5.0), (10.0, 5.0)])
+def test_status_that_stays_is_no_end(timeout: float, waits: float) -> None:
+    """A Job's sidecar that is restarted takes usage until the reserve begins, and leaves the hour and its seats."""
+    process = Process(end=MAY_LAG, later=MAY_LAG, timeout=timedelta(seconds=timeout), seats_take=0.0)
+    # A refusal in between is a look less.
+    process.answers = [MAY_LAG, None]
+    steps = process.run()
+    assert (True, False) == ("seats stay" in steps, "open hour" in steps)
+    assert waits == process.second_of("api stopped")
 
 
 @pytest.mark.parametrize(("takes", "between"), [(2.0, 7.0), (0.1, 1.1)], ids=["silent", "refuses"])
@@ -267,7 +290,7 @@ def test_short_grace_leaves_the_reserve() -> None:
 def test_late_answer_bounds_the_open_hour() -> None:
     """An answer that comes after the first deadline still bounds the open hour; one that is over cuts it off."""
     end = PodEnd(ending=True, left=timedelta(seconds=5))
-    process = Process(16.0, end, open_hour_takes=NEVER)
+    process = Process(16.0, end, end, open_hour_takes=NEVER)
     process.run()
     assert (16.0, ["shutdown.incomplete"]) == (process.second_of("over"), process.events)
 

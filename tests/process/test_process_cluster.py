@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -83,6 +83,11 @@ def living(site: "Site", server: ApiServer, ask: "Ask") -> Pod:
     return Pod(site, server, ask)
 
 
+def events_of(lines: Sequence[MutableMapping[str, Any]]) -> list[str]:
+    """Return the names of the events that were logged so far."""
+    return [line["event"] for line in lines]
+
+
 async def test_restart_burns_no_hour(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
     """A container that is restarted in a living pod leaves the hour open; when the pod is deleted it is submitted."""
     async with living.running():
@@ -92,6 +97,20 @@ async def test_restart_burns_no_hour(living: Pod, server: ApiServer, emulator: "
     async with living.running():
         await living.report("1")
     assert {(HOUR, "requests"): "4.25"} == await asyncio.to_thread(emulator.held)
+
+
+async def test_late_status_of_a_job(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
+    """A Job whose completion the cluster shows only after the first questions of the drain submits its open hour."""
+    server.pod["spec"]["restartPolicy"] = "Never"
+    with structlog.testing.capture_logs() as lines:
+        async with living.running() as stop:
+            await living.report("7")
+            stop.set()
+            await living.await_true("an answer", lambda: "shutdown.cluster_asked" in events_of(lines))
+            # Later than a drain ends that waits only for usage.
+            await asyncio.to_thread(server.wait_for, POD, len(server.asked(POD)) + 3)
+            server.pod["status"]["containerStatuses"][0]["state"] = {"terminated": {"exitCode": 0}}
+    assert {(HOUR, "requests"): "7"} == await asyncio.to_thread(emulator.held)
 
 
 async def test_drain_fits_grace(site: "Site", server: ApiServer, ask: "Ask", emulator: "Emulator") -> None:
@@ -109,7 +128,7 @@ async def test_drain_fits_grace(site: "Site", server: ApiServer, ask: "Ask", emu
             server.date = "Mon, 23 Nov 2026 12:00:00 GMT"
             began_at = loop.time()
         took = loop.time() - began_at
-    events = [line["event"] for line in lines]
+    events = events_of(lines)
     order = ["shutdown.ended_hours_wait", "metering.hour_sealed", "shutdown.incomplete"]
     assert order == [event for event in events[events.index("sidecar.stopping") :] if event in order]
     # The time that the open hour is sure of, and not the minute of the configuration.
@@ -129,7 +148,7 @@ async def test_plain_sidecar_takes_the_last_usage(living: Pod, server: ApiServer
             server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T12:01:00Z"
             server.date = "Mon, 23 Nov 2026 12:00:00 GMT"
             stop.set()
-            await living.await_true("the wait", lambda: any(line["event"] == "shutdown.app_awaited" for line in lines))
+            await living.await_true("the wait", lambda: "shutdown.app_awaited" in events_of(lines))
             await living.report("3.25")
             ended_at = (datetime.now(UTC) + timedelta(seconds=1)).isoformat(timespec="seconds")
             running[0]["state"] = {"terminated": {"exitCode": 0, "finishedAt": ended_at}}

@@ -150,6 +150,8 @@ class PodEnd:
 
     ending: bool
     """The pod itself ends, rather than this container alone."""
+    may_lag: bool = False
+    """It is not shown to end, and may have run to completion nevertheless: see `may_lag`."""
     left: timedelta | None = None
     """Remaining termination grace period; None if unknown."""
 
