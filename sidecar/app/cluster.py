@@ -94,11 +94,11 @@ class Cluster:
         return ClusterLink(pod, reporter)
 
     async def report(
-        self, read_situation: Callable[[], Situation], on_deletion: Callable[[], None] | None = None
+        self, read_situation: Callable[[], Situation], on_deletion: Callable[[timedelta | None], None] | None = None
     ) -> None:
         """Report this pod's state until cancelled; return without a link.
 
-        `on_deletion` is called once the pod's deletion is seen; None if it is not watched for.
+        `on_deletion` is called once the pod's deletion is seen, or assumed for a time; None if it is not watched for.
         """
         if self._link is not None:
             await self._link.reporter.run(read_situation, on_deletion)

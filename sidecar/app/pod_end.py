@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from sidecar.domain.pod.lifecycle import PodEnd, drain_within
-from sidecar.services.pod_reporter import SILENT_AFTER
 
 OPEN_HOUR_RESERVE = timedelta(seconds=10)
 """The part of the time that ended hours may not use up."""
@@ -20,6 +19,8 @@ ASK_AGAIN = timedelta(seconds=1)
 """Between an answer of the cluster, or a refusal, and the next question."""
 ASK_SILENT_AGAIN = timedelta(seconds=5)
 """The same after silence: the thread of the question may still wait for an answer."""
+SILENT_AFTER = timedelta(seconds=1)
+"""A question that fails sooner was refused, as by an API server that restarts."""
 
 
 class KnownEnd:

@@ -45,14 +45,14 @@ POLL_INTERVAL = timedelta(seconds=1)
 """Between two reads of this process's state."""
 READ_INTERVAL = timedelta(seconds=5)
 """Between two reads of the pod while its deletion is watched for: 200 reads a second for 1,000 pods."""
+ROLLOUT = timedelta(minutes=10)
+"""How long after a release's Role is gone its pods may be deleted, as a Deployment may take by default."""
 FIRST_WAIT = timedelta(seconds=2)
 """The first window of the jitter after a failed call; it doubles."""
 LONGEST_WAIT = timedelta(minutes=1)
 """The largest window of the jitter."""
 ANSWER_WITHIN = timedelta(seconds=2)
 """Real time that the question at shutdown may take."""
-SILENT_AFTER = timedelta(seconds=1)
-"""A question at shutdown that fails sooner was refused, as by an API server that restarts."""
 log = structlog.get_logger()
 
 
@@ -107,19 +107,23 @@ class PodReporter:
         self._before: Situation | None = None
         self._queue = EventQueue()
         self._pod: PodView | None = None
-        self._on_deletion: Callable[[], None] | None = None
+        self._on_deletion: Callable[[timedelta | None], None] | None = None
+        self._access_lost = False
         self._read_at: datetime | None = None
         self._set: Condition | None = None
         self._shown: ConditionView | None = None
         self._retries = RetrySchedule(base=FIRST_WAIT, cap=LONGEST_WAIT, random=random)
 
-    async def run(self, read_situation: Callable[[], Situation], on_deletion: Callable[[], None] | None = None) -> None:
+    async def run(
+        self, read_situation: Callable[[], Situation], on_deletion: Callable[[timedelta | None], None] | None = None
+    ) -> None:
         """Report until cancelled.
 
         Args:
             read_situation: Returns the pod's state.
-            on_deletion: Called once, when the pod's deletion is seen; None if it is not watched for. A native sidecar
-                gets SIGTERM only after the app has ended, and the deletion is known before.
+            on_deletion: Called once with None, when the pod's deletion is seen; None if it is not watched for. A native
+                sidecar gets SIGTERM only after the app has ended, and the deletion is known before. A deletion that is
+                only assumed is handed on with the time for which it is, and taken back with zero.
         """
         self._on_deletion = on_deletion
         while True:
@@ -152,10 +156,9 @@ class PodReporter:
         """Give the app time where it got SIGTERM together with this container; leave the drain its time of the grace.
 
         Ends early once the cluster shows the app as ended. The kubelet may show that only after all containers, this
-        one too. Without an answer of the cluster, which knows the grace period, this does not wait; a question that is
-        refused is repeated once. Where it waits,
-        `begin` runs meanwhile and is cancelled at the end: it may be slow. A second deletion may shorten the grace
-        period; nothing extends it.
+        one too. Without an answer the pod's whole grace period counts: `helm uninstall` removes the Role before the
+        pods end. An answer may still come, and shorten the wait; nothing extends it. `begin` runs meanwhile and is
+        cancelled at the end: it may be slow.
         """
         # What cannot change in a pod; whether the app runs now, only a new look shows. A pod that was never read may
         # have a native sidecar, which would lose the end of its grace to a cluster that does not answer.
@@ -164,22 +167,23 @@ class PodReporter:
         loop = asyncio.get_running_loop()
         asked_at = loop.time()
         end = await self.ask_end()
-        if end is None and loop.time() - asked_at < SILENT_AFTER.total_seconds():
-            await self._clock.sleep_until(self._clock.now() + POLL_INTERVAL)
-            end = await self.ask_end()
-        within = timedelta() if end is None else time_for_app(end.left, drain)
+        within = time_for_app(self._pod.grace if end is None else end.left, drain)
         if not within:
             return
         log.info("shutdown.app_awaited", within=within)
-        until = loop.time() + within.total_seconds()
+        until = asked_at + within.total_seconds()
         beginning = asyncio.ensure_future(begin())
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(until) as limit:
                     while True:
-                        with suppress(ClusterFailed):
+                        try:
                             pod = await self._api.get_pod()
-                            if pod.uid != self._pod.uid or not app_runs(pod, self._began_at):
+                        except ClusterFailed as failed:
+                            if failed.fault is Fault.NOT_FOUND:
+                                return
+                        else:
+                            if pod.uid != self._pod.uid or not self._app_ends(pod):
                                 return
                             if pod.left is not None:
                                 until = min(until, loop.time() + time_for_app(pod.left, drain).total_seconds())
@@ -188,6 +192,10 @@ class PodReporter:
         finally:
             beginning.cancel()
             await asyncio.wait([beginning])
+
+    def _app_ends(self, pod: PodView) -> bool:
+        """Return whether the pod ends, and its app still runs."""
+        return is_ending(pod, self._own_uid, self._clock.now()) and app_runs(pod, self._began_at)
 
     async def _turn(self, situation: Situation) -> None:
         now = self._clock.now()
@@ -203,14 +211,34 @@ class PodReporter:
 
     async def _get_pod(self) -> None:
         """Read the pod at least once: shows early whether the question at shutdown will be answered."""
-        self._pod = pod = await self._api.get_pod()
+        try:
+            self._pod = pod = await self._api.get_pod()
+        except ClusterFailed as failed:
+            self._assume_deletion(failed.fault)
+            raise
         if self._on_deletion is None:
             return
         self._read_at = self._clock.now() + READ_INTERVAL
         if pod.deleted and self._own_uid in (None, pod.uid):
             log.info("kubernetes.deletion_seen", grace_left=pod.left)
-            self._on_deletion()
+            self._on_deletion(None)
             self._on_deletion = self._read_at = None
+        elif self._access_lost:
+            self._on_deletion(timedelta())
+        self._access_lost = False
+
+    def _assume_deletion(self, fault: Fault) -> None:
+        """Take lost access for a deletion: `helm uninstall` removes Role and account before the pods end.
+
+        For a limited time and once, because they may as well be removed by mistake.
+        """
+        lost = fault in {Fault.FORBIDDEN, Fault.UNAUTHORIZED}
+        if self._on_deletion is None or self._pod is None or self._access_lost or not lost:
+            return
+        self._access_lost = True
+        within = ROLLOUT + (self._pod.grace or timedelta())
+        log.info("kubernetes.deletion_assumed", within=within)
+        self._on_deletion(within)
 
     async def _bring_about(self, wanted: Condition) -> None:
         if wanted == self._set:

@@ -7,6 +7,7 @@ once. Pages are fetched side by side: a page that does not come delays no other.
 """
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -149,7 +150,8 @@ class Scraping:
         self._clock = clock
         self._fetch = fetch
         self._faults = SourceFaults(faults, clock)
-        self._deleted = False
+        self._hastened_until = -math.inf
+        """In the loop's time."""
         self._finished = False
 
     @property
@@ -170,12 +172,20 @@ class Scraping:
             for address in self._addresses:
                 group.create_task(self._follow(address))
 
-    def hasten(self) -> None:
-        """Take a page immediately, and one each second from now on: the pod is deleted, and its app ends soon."""
-        self._deleted = True
+    def hasten(self, within: timedelta | None = None) -> None:
+        """Take a page immediately, and one each second: the pod is deleted, and its app ends soon.
+
+        For the time `within`, where the deletion is only assumed; zero takes the assumption back.
+        """
+        now = asyncio.get_running_loop().time()
+        self._hastened_until = math.inf if within is None else now + within.total_seconds()
         for address in self._addresses:
-            if address.rest is not None and not address.rest.expired():
-                address.rest.reschedule(asyncio.get_running_loop().time())
+            if self._hastens and address.rest is not None and not address.rest.expired():
+                address.rest.reschedule(now)
+
+    @property
+    def _hastens(self) -> bool:
+        return asyncio.get_running_loop().time() < self._hastened_until
 
     async def finish(self) -> None:
         """Take the last page of each source, once. A page that does not come any more is no fault."""
@@ -189,13 +199,13 @@ class Scraping:
         loop = asyncio.get_running_loop()
         while True:
             began_at = loop.time()
-            await self._scrape(address, at_end=self._deleted)
+            await self._scrape(address, at_end=self._hastens)
             await self._rest(address, loop.time() - began_at)
 
     async def _rest(self, address: _Address, took: float) -> None:
         """Wait for the next page's time; `took` is what the last one took, in seconds."""
         # A large page takes half of the time at most, and leaves the rest to the app that shuts down.
-        pause = max(DELETED_EVERY.total_seconds(), took) if self._deleted else address.every.total_seconds()
+        pause = max(DELETED_EVERY.total_seconds(), took) if self._hastens else address.every.total_seconds()
         with suppress(TimeoutError):
             # By the loop's time as well: a wall clock that goes back would keep this wait from ending.
             async with asyncio.timeout(pause) as address.rest:

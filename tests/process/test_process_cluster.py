@@ -135,10 +135,17 @@ async def test_drain_fits_grace(site: "Site", server: ApiServer, ask: "Ask", emu
     assert took < 50
 
 
-async def test_plain_sidecar_takes_the_last_usage(living: Pod, server: ApiServer, emulator: "Emulator") -> None:
-    """A regular container gets SIGTERM together with the app, and takes its usage until it has ended."""
+@pytest.mark.parametrize("fault", [None, 403])
+async def test_plain_sidecar_takes_the_last_usage(
+    living: Pod, server: ApiServer, emulator: "Emulator", fault: int | None
+) -> None:
+    """A regular container gets SIGTERM together with the app, and takes its usage until it has ended.
+
+    `helm uninstall` takes the Role away before.
+    """
     names = ("app", "marketplace-sidecar")
     server.pod["spec"] = {"restartPolicy": "Always", "containers": [{"name": name} for name in names]}
+    server.pod["spec"]["terminationGracePeriodSeconds"] = 60
     running = [{"name": name, "state": {"running": {}}} for name in names]
     server.pod["status"]["containerStatuses"] = running
     with structlog.testing.capture_logs() as lines:
@@ -147,11 +154,13 @@ async def test_plain_sidecar_takes_the_last_usage(living: Pod, server: ApiServer
             await asyncio.to_thread(server.wait_for, STATUS, 1)
             server.pod["metadata"]["deletionTimestamp"] = "2026-11-23T12:01:00Z"
             server.date = "Mon, 23 Nov 2026 12:00:00 GMT"
+            server.faults = {} if fault is None else {POD: fault}
             stop.set()
             await living.await_true("the wait", lambda: "shutdown.app_awaited" in events_of(lines))
             await living.report("3.25")
             ended_at = (datetime.now(UTC) + timedelta(seconds=1)).isoformat(timespec="seconds")
             running[0]["state"] = {"terminated": {"exitCode": 0, "finishedAt": ended_at}}
+            server.faults = {}
     assert {(HOUR, "requests"): "3.25"} == await asyncio.to_thread(emulator.held)
 
 

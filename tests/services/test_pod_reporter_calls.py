@@ -25,7 +25,7 @@ from sidecar.domain.pod.reports import Condition, PodEvent, Situation
 from sidecar.domain.ports import Clock
 from sidecar.domain.status import ProbeAnswer
 from sidecar.services.faults import FaultRegister
-from sidecar.services.pod_reporter import LONGEST_WAIT, READ_INTERVAL, PodReporter
+from sidecar.services.pod_reporter import LONGEST_WAIT, READ_INTERVAL, ROLLOUT, PodReporter
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock
@@ -35,7 +35,7 @@ SINCE = datetime(2026, 11, 23, 10, 20, tzinfo=UTC)
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 POD = PodView(uid="u-1", phase="Running", deleted=False, native_sidecars=True)
 APP, ENDED = ContainerView(RestartPolicy.ALWAYS, None), ContainerView(RestartPolicy.ALWAYS, 0)
-PLAIN = replace(POD, native_sidecars=False, containers=[APP, APP])
+PLAIN = replace(POD, native_sidecars=False, containers=[APP, APP], grace=MINUTE)
 """With the sidecar among its containers."""
 DRAIN = 25 * SECOND
 
@@ -83,6 +83,8 @@ class Stage:
         self.faults = FaultRegister()
         self.situation = situation(State.PENDING)
         self.deletions: list[datetime] = []
+        self.within: list[timedelta | None] = []
+        """For how long each of them, seen or assumed, is said to hold."""
         self.waits = 0
         self._clock = clock
         self.reporter = PodReporter(
@@ -99,8 +101,12 @@ class Stage:
     @asynccontextmanager
     async def running(self, *, watching: bool = False) -> AsyncIterator[None]:
         """Let the reporter run, and watch for the pod's deletion if `watching`."""
-        seen = (lambda: self.deletions.append(self._clock.now())) if watching else None
-        task = asyncio.create_task(self.reporter.run(lambda: self.situation, seen))
+
+        def note(within: timedelta | None) -> None:
+            self.deletions.append(self._clock.now())
+            self.within.append(within)
+
+        task = asyncio.create_task(self.reporter.run(lambda: self.situation, note if watching else None))
         try:
             yield
             assert not task.done()
@@ -242,8 +248,45 @@ async def test_deletion_is_seen_once(clock: "ManualClock") -> None:
         read = len(stage.pod.calls)
         await clock.advance(MINUTE)
     assert [True] == [at - deleted_at <= READ_INTERVAL + SECOND for at in stage.deletions]
+    assert [None] == stage.within
     assert [("kubernetes.deletion_seen", MINUTE)] == [(line["event"], line["grace_left"]) for line in lines]
     assert read == len(stage.pod.calls)
+
+
+@pytest.mark.parametrize("fault", [Fault.FORBIDDEN, Fault.UNAUTHORIZED])
+async def test_lost_access_is_taken_for_a_deletion(clock: "ManualClock", fault: Fault) -> None:
+    """A refusal after a success may come of `helm uninstall`: the deletion is assumed, once, for a limited time."""
+    stage = Stage(clock, gate=None, events=False)
+    stage.pod.view = replace(POD, grace=MINUTE)
+    async with stage.running(watching=True):
+        await clock.advance(MINUTE)
+        lost_at, read = clock.now(), len(stage.pod.calls)
+        stage.pod.faults[Access.GET_POD] = fault
+        with structlog.testing.capture_logs() as lines:
+            await clock.advance(60 * MINUTE)
+        assert len(stage.pod.calls) - read < 70
+        assert ([ROLLOUT + MINUTE], True) == (stage.within, stage.deletions[0] - lost_at <= READ_INTERVAL + SECOND)
+        assert ["kubernetes.deletion_assumed", "kubernetes.failed"] == [line["event"] for line in lines]
+        # The Role is back, and goes again.
+        stage.pod.faults.clear()
+        await clock.advance(2 * LONGEST_WAIT)
+        assert timedelta() == stage.within.pop()
+        stage.pod.faults[Access.GET_POD] = fault
+        await clock.advance(MINUTE)
+    assert [ROLLOUT + MINUTE] * 2 == stage.within
+
+
+async def test_access_that_never_was_is_not_lost(clock: "ManualClock") -> None:
+    """Neither a Role that was missing from the start nor an API that is out of reach shows a deletion."""
+    stage = Stage(clock, gate=None, events=False)
+    stage.pod.faults[Access.GET_POD] = Fault.FORBIDDEN
+    async with stage.running(watching=True):
+        await clock.advance(MINUTE)
+        stage.pod.faults.clear()
+        await clock.advance(2 * LONGEST_WAIT)
+        stage.pod.faults[Access.GET_POD] = Fault.UNREACHABLE
+        await clock.advance(MINUTE)
+    assert [] == stage.within
 
 
 async def test_deletion_of_another_pod(clock: "ManualClock") -> None:
@@ -389,22 +432,48 @@ async def test_drain_keeps_its_time(clock: "ManualClock") -> None:
         replace(PLAIN, left=MINUTE),
         replace(PLAIN, deleted=True),
         replace(PLAIN, deleted=True, left=DRAIN),
-        None,
     ],
-    ids=["native sidecar", "no app", "container restarts", "grace unknown", "short grace", "no answer"],
+    ids=["native sidecar", "no app", "container restarts", "grace unknown", "short grace"],
 )
-async def test_nothing_is_awaited(clock: "ManualClock", view: PodView | None) -> None:
+async def test_nothing_is_awaited(clock: "ManualClock", view: PodView) -> None:
     """Where the app has ended, the pod continues, or the time is unknown or short, the drain begins immediately."""
     stage = Stage(clock)
-    stage.pod.view = PLAIN if view is None else view
+    stage.pod.view = view
     async with stage.running():
         await clock.advance(SECOND)
-        if view is None:
-            stage.pod.faults[Access.GET_POD] = Fault.UNREACHABLE
         waiting = asyncio.create_task(stage.wait_for_app())
         await clock.advance(SECOND)
         await asyncio.wait_for(waiting, 20)
     assert 0 == stage.waits
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.NOT_FOUND])
+async def test_grace_counts_without_an_answer(clock: "ManualClock", fault: Fault) -> None:
+    """Without an answer, as after `helm uninstall`, the app has the pod's own grace period less the drain's time."""
+    stage = Stage(clock)
+    stage.pod.view = replace(PLAIN, grace=DRAIN + timedelta(seconds=3.05))
+    async with stage.running():
+        await clock.advance(SECOND)
+        stage.pod.faults[Access.GET_POD] = fault
+        with structlog.testing.capture_logs() as lines:
+            await asyncio.wait_for(stage.wait_for_app(), 20)
+    assert timedelta(seconds=0.05) == next(line["within"] for line in lines if line["event"] == "shutdown.app_awaited")
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+async def test_answer_ends_a_wait_without_one(clock: "ManualClock", restarts: bool) -> None:  # noqa: FBT001 - a column
+    """An answer ends the wait that began without one, if it shows a container that restarts, or no such pod."""
+    stage = Stage(clock)
+    stage.pod.view = PLAIN
+    async with stage.running():
+        await clock.advance(SECOND)
+        stage.pod.faults[Access.GET_POD] = Fault.UNREACHABLE
+        waiting = asyncio.create_task(stage.wait_for_app())
+        await clock.advance(10 * SECOND)
+        assert (False, 1) == (waiting.done(), stage.waits)
+        stage.pod.faults = {} if restarts else {Access.GET_POD: Fault.NOT_FOUND}
+        await clock.advance(2 * SECOND)
+        assert waiting.done()
 
 
 async def test_refusal_costs_no_wait(clock: "ManualClock") -> None:

@@ -560,6 +560,29 @@ def test_deletion_is_seen(pod: Pod) -> None:
     assert ((SourceState.MEASURING, []), []) == (pod.state, lines)
 
 
+def test_deletion_is_assumed_for_a_time(pod: Pod) -> None:
+    """A deletion that is only assumed changes the pace for a limited time, or until it is known that there is none."""
+    taken: list[float] = []
+
+    async def live_on() -> None:
+        scraping = pod.make()
+        loop = asyncio.get_running_loop()
+
+        async def scrape(address: object, *, at_end: bool = False) -> None:
+            taken.append(loop.time())
+
+        scraping._scrape = scrape  # type: ignore[method-assign]
+        process = asyncio.create_task(pod.follow(scraping))
+        for pause, within in ((32.6, timedelta(seconds=2.5)), (31, None), (2.4, timedelta())):
+            await asyncio.sleep(pause)
+            scraping.hasten(within)
+        await asyncio.sleep(20)
+        process.cancel()
+
+    simulate(live_on())
+    assert [0, 15, 30, 32.6, 33.6, 34.6, 35.6, 50.6, 63.6, 64.6, 65.6, 66.6, 81.6] == [round(at, 1) for at in taken]
+
+
 def test_slow_page_of_deleted_pod(pod: Pod) -> None:
     """A page that takes longer than a second is followed by as long a pause."""
     taken: list[float] = []
