@@ -17,7 +17,9 @@ from sidecar.domain.entitlement.states import LicenseEvidence
 from sidecar.domain.metering.hours import from_micros, to_micros
 
 KEPT_FOR = timedelta(hours=26)
-"""How long the newest checkout of an id is kept once it is settled; that of a draw-down is kept without end."""
+"""How long the newest checkout of an id is kept once it is settled, unless a person has decided about it."""
+_SPENT = "state IN ('returned', 'lapsed', 'refused') AND resolved_by IS NULL"
+"""Of a checkout that holds nothing and may be dropped; the words of the index `checkout_settled`."""
 _LIVE = ", ".join(f"'{state}'" for state in CheckoutState if state.live)
 _MICROSECOND = timedelta(microseconds=1)
 _FIELDS = tuple(field.name for field in fields(Checkout) if field.name != "seq")
@@ -127,10 +129,9 @@ def write(store: Store, checkout: Checkout) -> Checkout:
         settings = ", ".join(f"{name} = ?" for name in _COLUMNS)
         store.connection.execute(f"UPDATE checkout SET {settings} WHERE seq = ?", (*values, checkout.seq))
         return checkout
-    # Only the newest checkout of an id is read. An app that asks for a taken seat again and again fills no disk.
+    # Only the newest checkout of an id is read. An app that is refused again and again fills no disk.
     store.connection.execute(
-        f"DELETE FROM checkout WHERE kind = ? AND id = ? AND drawdown = 0 AND state NOT IN ({_LIVE})",
-        (checkout.kind, checkout.id),
+        f"DELETE FROM checkout WHERE kind = ? AND id = ? AND {_SPENT}", (checkout.kind, checkout.id)
     )
     marks = ", ".join("?" * len(_COLUMNS))
     found = store.connection.execute(f"INSERT INTO checkout ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
@@ -164,12 +165,13 @@ def resolve(store: Store, seq: int, *, drawn: bool, who: str, reason: str, now: 
     return resolved
 
 
-def prune(store: Store, now: int) -> int:
-    """Drop checkouts that were settled long ago; how many that were."""
-    return store.connection.execute(
-        f"DELETE FROM checkout WHERE drawdown = 0 AND state NOT IN ({_LIVE}) AND settled_at < ?",
-        (now - KEPT_FOR // _MICROSECOND,),
+def prune(store: Store, now: int, most: int) -> bool:
+    """Drop up to `most` checkouts that were settled long ago; whether there may be more."""
+    dropped = store.connection.execute(
+        f"DELETE FROM checkout WHERE seq IN (SELECT seq FROM checkout WHERE {_SPENT} AND settled_at < ? LIMIT ?)",
+        (now - KEPT_FOR // _MICROSECOND, most),
     ).rowcount
+    return dropped >= most
 
 
 def _values(store: Store, checkout: Checkout) -> tuple[object, ...]:

@@ -42,10 +42,10 @@ def prune(store: Store, now: int, *, may_merge: bool = True) -> bool:
     closed = _drop_buckets(store, (now - BUCKETS_KEPT_FOR // _MICROSECOND) // 1_000_000)
     settled = _drop_records(store, now - RECORDS_KEPT_FOR // _MICROSECOND)
     gone = series_rows.prune(store, hour_of_micros(remembered), _STEP)
-    checkouts.prune(store, now)
+    spent = checkouts.prune(store, now, _STEP)
     store.sweep.is_due = store.sweep.is_due or closed > 0 or settled > 0
     tags = store.sweep.step(store)
-    return compacting or sweeping or tags or gone or settled > 0 or max(batches, counted, closed) >= _STEP
+    return compacting or sweeping or tags or gone or spent or settled > 0 or max(batches, counted, closed) >= _STEP
 
 
 def values_from(connection: sqlite3.Connection) -> int:

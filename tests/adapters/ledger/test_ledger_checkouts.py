@@ -92,7 +92,7 @@ async def test_newest_checkout_of_an_id(tmp_path: Path) -> None:
 
 
 async def test_repeated_refusals_take_no_room(tmp_path: Path) -> None:
-    """A seat that is refused again and again is one row; the draw-downs of an id stay."""
+    """A checkout that is refused again and again is one row, a draw-down too."""
     ledger = await opened(tmp_path / "ledger.db")
     for _ in range(3):
         asked = await ledger.checkouts.save_checkout(BY_APP)
@@ -101,7 +101,7 @@ async def test_repeated_refusals_take_no_room(tmp_path: Path) -> None:
         await ledger.checkouts.save_checkout(drawn.attempting("us-east-1", START).refused(START))
     with closing(open_for_reading(ledger.path)) as connection:
         rows = [each.id for each in checkouts.read_all(connection, 10)]
-    assert ["order-1", "session-1", "order-1", "order-1"] == rows
+    assert ["order-1", "session-1"] == rows
     await ledger.close()
 
 
@@ -150,21 +150,51 @@ async def test_evidence_of_license(tmp_path: Path) -> None:
 
 
 def test_settled_checkouts_age_out(books: Books) -> None:
-    """A settled checkout is dropped after 26 hours; a draw-down and what is live never."""
+    """What holds nothing is dropped after 26 hours; never a draw-down that counts, or about which a person decided."""
     settled = replace(SEAT, state=CheckoutState.RETURNED, settled_at=books.now)
+    drawn = replace(BY_APP, drawdown=True, settled_at=books.now)
+    kept = [
+        replace(SEAT, id="live"),
+        replace(drawn, id="held", state=CheckoutState.HELD, settled_at=None),
+        replace(drawn, id="in-doubt", state=CheckoutState.IN_DOUBT),
+        replace(drawn, id="decided", state=CheckoutState.IN_DOUBT),
+    ]
+    spent = [settled, *(replace(drawn, id=f"refused-{n}", state=CheckoutState.REFUSED) for n in range(3))]
     with books.store.transaction():
-        for checkout in (
-            settled,
-            replace(SEAT, id="live"),
-            replace(settled, id="order-1", kind=CheckoutKind.APP, drawdown=True, state=CheckoutState.REFUSED),
-        ):
-            checkouts.write(books.store, checkout)
+        *_, decided = [checkouts.write(books.store, checkout) for checkout in (*spent, *kept)]
+        checkouts.resolve(books.store, decided.seq, drawn=False, who="ann", reason="seen", now=books.now)
     books.pass_time(checkouts.KEPT_FOR)
     books.prune()
-    assert 3 == len(checkouts.read_all(books.store.connection, 10))
+    assert 8 == len(checkouts.read_all(books.store.connection, 10))
     books.pass_time(timedelta(seconds=1))
+    with books.store.transaction():
+        assert checkouts.prune(books.store, to_micros(books.now), 2)
+    assert 6 == len(checkouts.read_all(books.store.connection, 10))
     books.prune()
-    assert ["order-1", "live"] == [each.id for each in checkouts.read_all(books.store.connection, 10)]
+    assert ["decided", "in-doubt", "held", "live"] == [
+        each.id for each in checkouts.read_all(books.store.connection, 10)
+    ]
+
+
+def test_refused_drawdowns_of_schema_5(tmp_path: Path) -> None:
+    """A ledger of the version before opens, and the draw-downs that AWS refused then leave it."""
+    books = Books(tmp_path / "ledger.db")
+    with books.store.transaction():
+        for number in range(3):
+            drawn = replace(BY_APP, id=f"order-{number}", drawdown=True, settled_at=books.now)
+            checkouts.write(books.store, replace(drawn, state=CheckoutState.REFUSED))
+    books.store.connection.executescript(
+        "DROP INDEX checkout_settled; CREATE INDEX checkout_settled ON checkout (settled_at) WHERE drawdown = 0;"
+        "PRAGMA user_version = 5;"
+    )
+    books.restart()
+    books.pass_time(timedelta(days=2))
+    books.prune()
+    assert ([], []) == (
+        checkouts.read_all(books.store.connection, 10),
+        list(integrity.integrity_errors(books.store.connection)),
+    )
+    books.close()
 
 
 @pytest.mark.parametrize(
