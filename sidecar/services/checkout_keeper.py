@@ -71,8 +71,8 @@ class CheckoutKeeper:
         """Why the last call of a checkout has no answer that decides."""
         self.confirmed: set[Key] = set()
         """The seats and probes for which AWS has answered in this process."""
-        self.refused: set[Key] = set()
-        """Checkouts that AWS has refused in this process, though another Region, or the return, has no such answer."""
+        self.refused: dict[Key, datetime] = {}
+        """When AWS last refused a checkout in this process of which another Region, or the return, has no answer."""
         self.unknown: set[Key] = set()
         """Seats that AWS may still hold although it refused their token: a suspended license refuses it, too."""
 
@@ -129,7 +129,7 @@ class CheckoutKeeper:
         await self.write_settled()
         now = self._clock.now()
         self.confirmed.discard((kind, id_))
-        self.refused.discard((kind, id_))
+        self.refused.pop((kind, id_), None)
         checkout = Checkout(
             id=id_,
             kind=kind,
@@ -282,7 +282,7 @@ class CheckoutKeeper:
                 self._fail(key, error)
                 if error.taken is not Taken.NO:
                     if refused:
-                        self.refused.add(key)
+                        self.refused[key] = now
                     return None
                 refused = refused or isinstance(error, NoEntitlementsAllowedException)
                 if refused and checkout.unanswered > 1:
@@ -315,7 +315,7 @@ class CheckoutKeeper:
             pass
         except MarketplaceError as unreturned:
             self.errors[key] = unreturned
-            self.refused.add(key)
+            self.refused[key] = self._clock.now()
             return None
         return await self._conclude(key, Checkout.refused, self._clock.now())
 
@@ -348,7 +348,7 @@ class CheckoutKeeper:
         """Keep a seat whose return has failed; once its time has passed, AWS extends it if it still holds it."""
         checkout = self._book.live[key]
         if isinstance(error, GONE):
-            self.refused.add(key)
+            self.refused[key] = self._clock.now()
         if error.taken is not Taken.NO and not checkout.returning:
             checkout = await self._book.change(key, Checkout.unwanted)  # whatever the clock shows later
         if checkout.is_over(self._clock.now()):  # or the clock is wrong
@@ -376,7 +376,6 @@ class CheckoutKeeper:
     async def _answered(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
         if key[0] is not CheckoutKind.APP:
             self.confirmed.add(key)
-        self.refused.discard(key)
         self.errors.pop(key, None)
         self._retries.succeeded(_name(key))
         return await self._conclude(key, transition, *args, **kwargs)
@@ -384,6 +383,7 @@ class CheckoutKeeper:
     async def _conclude(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
         before = self._book.live[key].state
         self.unknown.discard(key)
+        self.refused.pop(key, None)
         after = await self._book.change(key, transition, *args, **kwargs)
         if after.state is not before:
             event = f"checkout.{after.state}".replace("-", "_")
@@ -396,7 +396,7 @@ class CheckoutKeeper:
 
     def _forget_failures(self, key: Key) -> None:
         if key[0] is CheckoutKind.APP:
-            self.refused.discard(key)
+            self.refused.pop(key, None)
             self.errors.pop(key, None)
             self._retries.succeeded(_name(key))
 

@@ -261,18 +261,18 @@ class LicenseKeeper:
             self._retries.failed(_PROOF, self._clock.now())  # an earlier process may have made the checkout
             return
         evidence = self._licensing.evidence
-        outcome, error = await self._prover.prove(license_, seated=evidence is not None and evidence.seated)
+        proof = await self._prover.prove(license_, seated=evidence is not None and evidence.seated)
         now = self._clock.now()
-        match outcome:
+        match proof.outcome:
             case ProofOutcome.PROVEN:
                 self._succeed(_PROOF)
                 await self._move(self._licensing.proven(license_, region, now))
             case ProofOutcome.UNSEATED:
                 self._succeed(_PROOF)
-                await self._move(self._licensing.unseated(license_, region, now))
-            case ProofOutcome.UNANSWERED if error is not None:
-                self._fail(_PROOF, error)
-                await self._move(self._faulted(error, now))
+                await self._move(self._licensing.unseated(license_, region, now, proof.refused_at or now))
+            case ProofOutcome.UNANSWERED if proof.error is not None:
+                self._fail(_PROOF, proof.error)
+                await self._move(self._faulted(proof.error, now))
             case ProofOutcome.UNANSWERED:
                 self._retries.failed(_PROOF, now)  # something has lapsed, or is being returned first
 

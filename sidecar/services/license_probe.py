@@ -61,12 +61,12 @@ class LicenseProbe:
             self._loaded = True
         license_ = await self._find()
         for _ in range(_MOST_CHECKOUTS):
-            outcome, error = await self._prover.prove(license_, seated=False)
-            if outcome is ProofOutcome.PROVEN:
+            proof = await self._prover.prove(license_, seated=False)
+            if proof.outcome is ProofOutcome.PROVEN:
                 self._proved.set()
                 return
-            if error is not None:
-                raise error
+            if proof.error is not None:
+                raise proof.error
         raise UnknownAnswer("the checkout that proves the license is not answered yet")
 
     def explain(self, error: MarketplaceError, service_account: str | None) -> Explanation:

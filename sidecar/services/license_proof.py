@@ -6,6 +6,7 @@ pods wait for each other's seats. What follows from the outcome is decided in `s
 
 import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -22,6 +23,17 @@ class ProofOutcome(StrEnum):
     PROVEN = "proven"  # it granted every seat, or the checkout that takes none
     UNSEATED = "unseated"  # it refused a seat
     UNANSWERED = "unanswered"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How one call of the proof has ended."""
+
+    outcome: ProofOutcome
+    error: MarketplaceError | None = None
+    """Why a checkout has no answer."""
+    refused_at: datetime | None = None
+    """When AWS refused the seat, if that was before this call."""
 
 
 class LicenseProver:
@@ -54,8 +66,8 @@ class LicenseProver:
         first = next(missing, None)
         return None if first is None else self._checkouts.not_before(CheckoutKind.SEAT, first)
 
-    async def prove(self, license_: License, *, seated: bool) -> tuple[ProofOutcome, MarketplaceError | None]:
-        """Try the missing checkouts up to the first without a grant; return the outcome, and why one has no answer.
+    async def prove(self, license_: License, *, seated: bool) -> Proof:
+        """Try the missing checkouts up to the first without a grant.
 
         `seated`: the pod has had all its seats. Another pod returns later seats if AWS refuses it an earlier one.
 
@@ -72,24 +84,24 @@ class LicenseProver:
                 case CheckoutState.REFUSED:
                     if not seated:
                         await self._give_up(seats[place + 1 :])
-                    return ProofOutcome.UNSEATED, None
+                    return Proof(ProofOutcome.UNSEATED)
                 case _ if (key := (CheckoutKind.SEAT, required.name)) in self._checkouts.refused:
                     # Where the seats are taken, the silence of another Region must not keep the pod out.
-                    return ProofOutcome.UNSEATED, None
+                    return Proof(ProofOutcome.UNSEATED, refused_at=self._checkouts.refused[key])
                 case _:
-                    return ProofOutcome.UNANSWERED, self._checkouts.errors.get(key)
-        return ProofOutcome.PROVEN, None
+                    return Proof(ProofOutcome.UNANSWERED, self._checkouts.errors.get(key))
+        return Proof(ProofOutcome.PROVEN)
 
     async def _give_up(self, seats: Iterable[tuple[RequiredEntitlement, LicenseEntitlement]]) -> None:
         for required, _ in seats:
             await self._checkouts.give_up(CheckoutKind.SEAT, required.name)
             await self._checkouts.advance(CheckoutKind.SEAT, required.name)
 
-    async def _prove_without_seat(self, license_: License) -> tuple[ProofOutcome, MarketplaceError | None]:
+    async def _prove_without_seat(self, license_: License) -> Proof:
         """Make a checkout that takes nothing; a license without such an entitlement is proof itself."""
         entitlement = proof_entitlement(license_, self._policy)
         if entitlement is None:
-            return ProofOutcome.PROVEN, None
+            return Proof(ProofOutcome.PROVEN)
         key = (CheckoutKind.PROBE, entitlement.name)
         if key not in self._checkouts.confirmed:
             if self._checkouts.find(*key) is None:
@@ -97,8 +109,8 @@ class LicenseProver:
             await self._checkouts.advance(*key, until_confirmed=True)
         if key in self._checkouts.confirmed:
             self._checkouts.confirmed.discard(key)
-            return ProofOutcome.PROVEN, None
-        return ProofOutcome.UNANSWERED, self._checkouts.errors.get(key)
+            return Proof(ProofOutcome.PROVEN)
+        return Proof(ProofOutcome.UNANSWERED, self._checkouts.errors.get(key))
 
     async def _hold(
         self, license_: License, required: RequiredEntitlement, granted: LicenseEntitlement

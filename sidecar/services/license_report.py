@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from sidecar.domain.entitlement.checkouts import CheckoutKind, CheckoutState
 from sidecar.domain.entitlement.license_policy import LicensePolicy
 from sidecar.domain.entitlement.licenses import License, LicenseStatus, tier_of
-from sidecar.domain.entitlement.licensing import LicenseStanding, Licensing
+from sidecar.domain.entitlement.licensing import LicenseStanding, Licensing, refused_seat
 from sidecar.domain.entitlement.states import EntitlementView, LicenseView
 from sidecar.domain.timestamps import render
 from sidecar.services.checkout_keeper import CheckoutKeeper
@@ -105,8 +105,10 @@ class LicenseFaults:
                 return f"This pod holds no seat of {required.name}: {what}"
             if found is None:
                 return f"This pod holds no seat of {required.name}: all {granted.max_count} are taken"
-            if found.state is not CheckoutState.HELD:
-                return ""  # the next seats are asked for after this one
+            if found.state is not CheckoutState.HELD:  # the next seats are asked for after this one
+                refused = refused_seat(licensing)
+                last = "" if refused is None else render(refused[1])
+                return f"This pod holds no seat of {required.name}: AWS refused it at {last}" if last else ""
         return ""
 
     def _set(self, code: str, detail: str, cure: str, now: datetime) -> None:

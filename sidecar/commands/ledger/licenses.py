@@ -66,6 +66,7 @@ def _license_members(evidence: LicenseEvidence) -> dict[str, object]:
         "proved_at": render_known(evidence.proved_at),
         "seated": evidence.seated,
         "unseated_at": render_known(evidence.unseated_at),
+        "refused_at": render_known(evidence.refused_at),
         "missing_at": render_known(evidence.missing_at),
         "closed_at": render_known(evidence.closed_at),
     }

@@ -41,8 +41,8 @@ class LicensePolicy(Group):
     on_taken: OnTaken = key(
         OnTaken.ADMIT,
         "When every seat is taken though the license is good: `admit` runs the pod without a seat for as long as a "
-        "lost seat may still be held elsewhere, then the pod is `pending`. `wait` keeps the pod `pending` from the "
-        "start; use it only where an old pod ends before the new one starts.",
+        "lost seat may still be held elsewhere; a refusal after that makes it `pending`. `wait` keeps the pod "
+        "`pending` from the start; use it only where an old pod ends before the new one starts.",
     )
     on_expired: OnExpired = key(
         OnExpired.DENY,

@@ -4,7 +4,8 @@
 instant. Nothing here calls, waits or stores.
 
 - A pod that starts is admitted by a proof: a seat that it holds, or a checkout that takes none.
-- Only a complete look without a good license closes the gate. A refused seat, a fault and silence never do.
+- Only an explicit answer closes the gate: a complete look without a good license, or a seat that AWS refuses to a pod
+  that has run without one for long enough. A fault, silence and time never do.
 - A pod that was admitted stays so after the license expires, and a container restart changes nothing.
 - A license that is gone closes the gate only when two looks, at least `refresh` apart, agree.
 """
@@ -30,7 +31,7 @@ from sidecar.domain.policy import OnExpired, OnTaken
 from sidecar.domain.timestamps import render
 
 ADMIT_FOR: Final = TIME_TO_LIVE + MARGIN
-"""How long a pod may run without a seat: a seat that another pod has lost is free again by then."""
+"""How long AWS may refuse a pod its seat: one that another pod has lost is free again by then."""
 
 
 class LicenseStanding(StrEnum):
@@ -107,12 +108,13 @@ class Licensing:
         """AWS granted every seat that the pod holds, or the checkout that takes none."""
         return self._granted(license_, self._proof(license_, region, now, seated=True), now)
 
-    def unseated(self, license_: License, region: str, now: datetime) -> Self:
-        """The license is good and AWS refused a seat. A pod that has had its seats keeps its right."""
+    def unseated(self, license_: License, region: str, now: datetime, refused_at: datetime) -> Self:
+        """The license is good and AWS refused a seat at `refused_at`. A pod that has had its seats keeps its right."""
         proof = self._proof(license_, region, now, seated=False)
         if not proof.seated:
             # A clock that went back must not prolong the time without a seat.
-            proof = replace(proof, unseated_at=min(proof.unseated_at or now, now))
+            first = min(proof.unseated_at or refused_at, refused_at)
+            proof = replace(proof, unseated_at=first, refused_at=refused_at)
         return self._granted(license_, proof, now)
 
     def faulted(self, reason: Reason, detail: str, now: datetime, cure: str = "") -> Self:
@@ -192,7 +194,8 @@ class Licensing:
     ) -> Self:
         detail = detail or _describe(license_, self.terms.policy)
         granted = self._moved(LicenseStanding.GRANTED, now, reason, detail, license_)
-        return replace(granted, evidence=evidence, remembered=False)
+        granted = replace(granted, evidence=evidence, remembered=False)
+        return granted if _waits(granted) is _waits(self) else replace(granted, since=now)
 
     def _suspended(self, best: tuple[Worth, License] | None, evidence: LicenseEvidence, now: datetime) -> Self:
         reason, detail = refusal(best, self.terms.sku, self.terms.policy)
@@ -231,7 +234,7 @@ def judge(licensing: Licensing, now: datetime) -> Entitlement:
         case LicenseStanding.ASKING:
             return _unanswered(licensing, now)
         case LicenseStanding.GRANTED:
-            return _granted(licensing, now)
+            return _granted(licensing)
 
 
 def next_change(licensing: Licensing, now: datetime) -> datetime | None:
@@ -239,26 +242,35 @@ def next_change(licensing: Licensing, now: datetime) -> datetime | None:
     return min((edge for edge in _edges(licensing) if edge > now), default=None)
 
 
-def _granted(licensing: Licensing, now: datetime) -> Entitlement:
+def refused_seat(licensing: Licensing) -> tuple[datetime, datetime] | None:
+    """Return when AWS first and last refused a seat to a pod that never had one; None if AWS did not."""
     evidence = licensing.evidence
-    unseated_at = None if evidence is None or evidence.seated else evidence.unseated_at
-    if unseated_at is None:
+    if evidence is None or evidence.seated or evidence.unseated_at is None:
+        return None
+    return evidence.unseated_at, evidence.refused_at or evidence.unseated_at
+
+
+def _granted(licensing: Licensing) -> Entitlement:
+    refused = refused_seat(licensing)
+    if refused is None:
         return _answer(licensing, State.ENTITLED, licensing.since)
-    until = _admitted_until(licensing, unseated_at)
-    if now < until:
-        detail = (
-            f"The license is good and every seat is taken since {render(unseated_at)}. The pod runs without a seat "
-            "until a lost one is free again."
-        )
-        return replace(_answer(licensing, State.ENTITLED, licensing.since), detail=detail, until=until)
-    return replace(
-        _answer(licensing, State.PENDING, max(licensing.since, until)),
-        reason=Reason.SEATS_TAKEN,
-        detail=f"The license is good and every seat is taken since {render(unseated_at)}. The pod waits for a seat.",
-    )
+    detail = f"The license is good, and AWS refused a seat at {render(refused[1])}."
+    if _waits(licensing):
+        answer = _answer(licensing, State.PENDING, licensing.since)
+        return replace(answer, reason=Reason.SEATS_TAKEN, detail=f"{detail} The pod waits for a seat.")
+    closes_from = render(_closes_from(licensing, refused[0]))
+    detail = f"{detail} The pod runs without one, unless AWS refuses it at {closes_from} or later."
+    return replace(_answer(licensing, State.ENTITLED, licensing.since), detail=detail)
 
 
-def _admitted_until(licensing: Licensing, unseated_at: datetime) -> datetime:
+def _waits(licensing: Licensing) -> bool:
+    """Return whether AWS's last answer about a seat keeps the gate closed."""
+    refused = refused_seat(licensing) if licensing.standing is LicenseStanding.GRANTED else None
+    return refused is not None and refused[1] >= _closes_from(licensing, refused[0])
+
+
+def _closes_from(licensing: Licensing, unseated_at: datetime) -> datetime:
+    """Return from when on a refused seat closes the gate."""
     match licensing.terms.policy.on_taken:
         case OnTaken.ADMIT:
             return unseated_at + ADMIT_FOR
@@ -288,10 +300,12 @@ def _memory(licensing: Licensing) -> tuple[datetime, datetime] | None:
     evidence, remember_for = licensing.evidence, licensing.terms.remember_for
     if not licensing.remembered or evidence is None or evidence.closed_at is not None or not remember_for:
         return None
-    until = evidence.proved_at + remember_for
-    if not evidence.seated and evidence.unseated_at is not None:
-        until = min(until, _admitted_until(licensing, evidence.unseated_at))
-    return evidence.proved_at, until
+    refused = refused_seat(licensing)
+    if refused is None:
+        return evidence.proved_at, evidence.proved_at + remember_for
+    # Looks renew the proof and show nothing of a seat, so whoever blocks the checkouts alone must gain nothing by them.
+    first, last = refused
+    return None if last >= _closes_from(licensing, first) else (last, last + remember_for)
 
 
 def _edges(licensing: Licensing) -> Iterator[datetime]:
@@ -301,10 +315,6 @@ def _edges(licensing: Licensing) -> Iterator[datetime]:
         if memory is not None:
             yield memory[0] - CLOCK_SKEW
             yield memory[1]
-    evidence = licensing.evidence
-    unseated_at = None if evidence is None or evidence.seated else evidence.unseated_at
-    if licensing.standing is LicenseStanding.GRANTED and unseated_at is not None:
-        yield _admitted_until(licensing, unseated_at)
 
 
 def _describe(license_: License | None, policy: LicensePolicy) -> str:

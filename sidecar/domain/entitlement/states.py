@@ -108,6 +108,8 @@ class LicenseEvidence:
     """The pod has held every seat that it requires, or requires none."""
     unseated_at: datetime | None = None
     """When AWS first refused a seat to a pod that never had one."""
+    refused_at: datetime | None = None
+    """When AWS last did so; None in the evidence of an older version."""
     missing_at: datetime | None = None
     """Since when no good license is listed."""
     closed_at: datetime | None = None

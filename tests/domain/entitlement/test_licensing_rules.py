@@ -51,6 +51,11 @@ def restart(licensing: Licensing, at: timedelta = HOUR) -> Licensing:
     return begin(licensing.terms, START + at).recalled(licensing.evidence)
 
 
+def refuse(licensing: Licensing, at: timedelta = timedelta()) -> Licensing:
+    """Return the pod after AWS has refused it a seat."""
+    return licensing.unseated(GOOD, REGION, START + at, START + at)
+
+
 def state(licensing: Licensing, at: timedelta = timedelta()) -> tuple[State, str]:
     """Return state and reason."""
     found = judge(licensing, START + at)
@@ -261,30 +266,46 @@ def test_amendment_down_keeps_the_right() -> None:
 
 
 def test_taken_seats_admit_for_a_while() -> None:
-    """A pod without a seat runs until a lost seat is certainly free again, then it is pending and never denied."""
-    taken = look(begin(terms(HOLD_ONE)), GOOD).unseated(GOOD, REGION, START)
+    """A seat that AWS refuses although a lost one is certainly free again makes the pod pending, and never denied."""
+    taken = refuse(look(begin(terms(HOLD_ONE)), GOOD))
     assert (State.ENTITLED, Reason.LICENSED) == state(taken)
-    assert START + ADMIT_FOR == next_change(taken, START)
-    assert (State.PENDING, Reason.SEATS_TAKEN) == state(taken, ADMIT_FOR)
-    again = taken.unseated(GOOD, REGION, START + HOUR)
-    assert (State.PENDING, Reason.SEATS_TAKEN) == state(again, ADMIT_FOR)
-    assert (State.PENDING, Reason.SEATS_TAKEN) == state(look(again, GOOD, at=99 * HOUR), 99 * HOUR)
-    assert (State.ENTITLED, Reason.LICENSED) == state(again.proven(GOOD, REGION, START + 2 * HOUR), 2 * HOUR)
+    again = refuse(taken, ADMIT_FOR - MINUTE)
+    assert (State.ENTITLED, Reason.LICENSED) == state(again, ADMIT_FOR - MINUTE)
+    closed = refuse(refuse(again, ADMIT_FOR), ADMIT_FOR + MINUTE)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(closed, ADMIT_FOR + MINUTE)
+    assert START + ADMIT_FOR == judge(closed, START + 2 * HOUR).since
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(look(closed, GOOD, at=99 * HOUR), 99 * HOUR)
+    seated = closed.proven(GOOD, REGION, START + 2 * HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(seated, 2 * HOUR)
+    assert START + 2 * HOUR == judge(seated, START + 2 * HOUR).since
+
+
+def test_time_without_an_answer_takes_no_right() -> None:
+    """Time alone does not end the time without a seat, also after a restart; then `remember_for` ends it."""
+    taken = refuse(look(begin(terms(HOLD_ONE)), GOOD), HOUR)
+    looked = look(taken.faulted(Reason.UNREACHABLE, "no route", START + 2 * HOUR), GOOD, at=9 * HOUR)
+    assert None is next_change(looked, START + HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(looked, 99 * HOUR)
+    silent = restart(looked, 10 * HOUR).faulted(Reason.UNREACHABLE, "no route", START + 10 * HOUR)
+    assert (State.ENTITLED, Reason.REMEMBERED) == state(silent, 25 * HOUR - MINUTE)
+    # By the refusal, not by the look after it: a look shows nothing of a seat.
+    assert (State.UNAVAILABLE, Reason.UNREACHABLE) == state(silent, 25 * HOUR)
 
 
 def test_restart_does_not_prolong_the_time_without_a_seat() -> None:
     """The time without a seat counts from the pod's first refusal, across restarts."""
-    taken = look(begin(terms(HOLD_ONE)), GOOD).unseated(GOOD, REGION, START)
-    again = look(restart(taken), GOOD, at=HOUR).unseated(GOOD, REGION, START + HOUR)
-    assert State.ENTITLED is state(again, ADMIT_FOR - MINUTE)[0]
-    assert (State.PENDING, Reason.SEATS_TAKEN) == state(again, ADMIT_FOR)
-    silent = restart(taken, ADMIT_FOR).faulted(Reason.UNREACHABLE, "no route", START + ADMIT_FOR)
+    taken = refuse(look(begin(terms(HOLD_ONE)), GOOD))
+    again = refuse(look(restart(taken), GOOD, at=HOUR), HOUR)
+    assert State.ENTITLED is state(again, HOUR)[0]
+    closed = refuse(again, ADMIT_FOR)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(closed, ADMIT_FOR)
+    silent = restart(closed, ADMIT_FOR).faulted(Reason.UNREACHABLE, "no route", START + ADMIT_FOR)
     assert State.PENDING is state(silent, ADMIT_FOR)[0]
 
 
 def test_waiting_for_a_seat() -> None:
     """With `on_taken: wait` a new pod is pending from the start, with the reason."""
-    taken = look(begin(terms(HOLD_ONE, on_taken=OnTaken.WAIT)), GOOD).unseated(GOOD, REGION, START)
+    taken = refuse(look(begin(terms(HOLD_ONE, on_taken=OnTaken.WAIT)), GOOD))
     assert (State.PENDING, Reason.SEATS_TAKEN) == state(taken)
     assert (State.PENDING, Reason.SEATS_TAKEN) == state(taken, 99 * HOUR)
 
@@ -293,8 +314,8 @@ def test_waiting_for_a_seat() -> None:
 def test_lost_seat_keeps_the_right(on_taken: OnTaken) -> None:
     """A running pod that loses its seat stays entitled while the license is good, also after a restart."""
     running = look(begin(terms(HOLD_ONE, on_taken=on_taken)), GOOD).proven(GOOD, REGION, START)
-    assert (State.ENTITLED, Reason.LICENSED) == state(running.unseated(GOOD, REGION, START + HOUR), 99 * HOUR)
-    again = look(restart(running), GOOD, at=HOUR).unseated(GOOD, REGION, START + HOUR)
+    assert (State.ENTITLED, Reason.LICENSED) == state(refuse(running, HOUR), 99 * HOUR)
+    again = refuse(look(restart(running), GOOD, at=HOUR), HOUR)
     assert (State.ENTITLED, Reason.LICENSED) == state(again, 99 * HOUR)
 
 
@@ -314,8 +335,8 @@ def test_memory_from_the_future_proves_nothing() -> None:
 
 def test_clock_back_does_not_prolong_the_time_without_a_seat() -> None:
     """A refusal that lies in the future counts from the present one."""
-    taken = look(begin(terms(HOLD_ONE)), GOOD).unseated(GOOD, REGION, START + 24 * HOUR)
-    again = taken.unseated(GOOD, REGION, START)
+    taken = refuse(look(begin(terms(HOLD_ONE)), GOOD), 24 * HOUR)
+    again = refuse(refuse(taken), ADMIT_FOR)
     assert (State.PENDING, Reason.SEATS_TAKEN) == state(again, ADMIT_FOR)
 
 

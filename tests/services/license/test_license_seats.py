@@ -191,6 +191,29 @@ async def test_pod_without_a_seat_waits_in_the_end(clock: "ManualClock", world: 
     assert State.ENTITLED is new.state()
 
 
+@pytest.mark.parametrize("silent", [("CheckoutLicense",), ("CheckoutLicense", "ListReceivedLicenses")])
+async def test_silence_closes_no_gate_of_a_pod_without_a_seat(
+    clock: "ManualClock", world: World, make_pod: MakePod, silent: tuple[str, ...]
+) -> None:
+    """A pod that AWS has refused a seat runs while AWS gives no answer, also after a restart, and has its fault."""
+    world.grant(GOOD)
+    old = await make_pod(HOLD_ONE).start()
+    new = await make_pod(HOLD_ONE, name="pod-2").start()
+    world.refused = dict.fromkeys(silent, THROTTLED)
+    await old.stop()
+    for restarted in (False, True):
+        if restarted:
+            await new.start()
+        await clock.advance(9 * HOUR)
+        assert (State.ENTITLED, 0) == (new.state(), world.held("seats"))
+    assert State.ENTITLED is new.state()
+    await clock.advance(7 * HOUR)
+    assert State.UNAVAILABLE is new.state()
+    world.refused.clear()
+    await clock.advance(2 * MINUTE)
+    assert (State.ENTITLED, 1) == (new.state(), world.held("seats"))
+
+
 async def test_waiting_for_a_seat(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """With `on_taken: wait` the new pod is pending until the old one has ended."""
     world.grant(GOOD)
@@ -505,6 +528,10 @@ async def test_refused_seat_and_a_silent_region(clock: "ManualClock", world: Wor
     await clock.advance(2 * MINUTE)
     assert State.ENTITLED is new.state()
     assert 3 < world.calls.count((HOME, "CheckoutLicense")) < 20
+    # The old refusal closes nothing: only a new one would.
+    world.troubles.extend([NoAnswer("timed out")] * 9999)
+    await clock.advance(2 * HOUR)
+    assert (State.ENTITLED, {"seats-taken"}) == (new.state(), new.codes())
 
 
 async def test_refused_extension_and_a_wrong_clock(clock: "ManualClock", world: World, make_pod: MakePod) -> None:

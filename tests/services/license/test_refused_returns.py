@@ -75,7 +75,7 @@ async def test_delete_before_the_first_look(
     assert NotReturnable is await answer(pod.app.give_back("session-1"))
     await clock.advance(66 * MINUTE)
     assert (0, [CheckoutState.LAPSED]) == (world.held("users"), [each.state for each in await pod.app.listing()])
-    assert set() == pod.checkouts.refused
+    assert {} == pod.checkouts.refused
 
 
 async def test_deleted_seat_is_not_extended(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
@@ -174,7 +174,7 @@ async def test_resumed_seat_is_confirmed(clock: "ManualClock", world: World, mak
     pod.keeper.changes.wake()
     await clock.settle()
     assert ["CheckInLicense", "ExtendLicenseConsumption"] == [operation for _, operation in world.calls[-2:]]
-    assert ({"users": 2}, set()) == (pod.checkouts.held(), pod.checkouts.refused)
+    assert ({"users": 2}, {}) == (pod.checkouts.held(), pod.checkouts.refused)
 
 
 async def test_part_admits_the_successor(world: World, make_pod: MakePod) -> None:
