@@ -100,7 +100,8 @@ class LicenseFinder:
             try:
                 answered, licenses = await self._list(region)
             except MarketplaceError as error:
-                if not self._is_empty(region):
+                # The Region that has shown the license must answer each look: one old answer would count as two.
+                if region == self._answered_first or not self._is_empty(region):
                     failure = failure or error
                 continue
             for license_ in licenses:

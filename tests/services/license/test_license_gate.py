@@ -238,6 +238,24 @@ async def test_missing_license_takes_two_looks(clock: "ManualClock", world: Worl
     assert (State.SUSPENDED, Reason.NO_LICENSE) == (pod.state(), pod.reason())
 
 
+@pytest.mark.parametrize("region", [HOME, REGION])
+async def test_each_look_has_an_answer_of_its_own(
+    clock: "ManualClock", world: World, make_pod: MakePod, region: str
+) -> None:
+    """The Region that has shown the license answers both looks: its old answer is no second one."""
+    world.grant(GOOD, region)
+    pod = await make_pod().start()
+    await clock.advance(14 * MINUTE)
+    world.remove(ARN)
+    await clock.advance(2 * MINUTE)
+    await pod.start()  # which looks once more, after the first look and less than `refresh` before the second
+    assert (State.ENTITLED, {"license-missing"}) == (pod.state(), pod.codes())
+    world.grant(GOOD, region)
+    world.down = {region}
+    await clock.advance(2 * HOUR)
+    assert State.ENTITLED is pod.state()
+
+
 async def test_clock_step_between_two_looks(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
     """A step forward brings the second look closer; the gate that it closes opens at the next look."""
     world.grant(GOOD)
