@@ -83,7 +83,7 @@ def assemble_license(
         random=random.random,
         log=log,
     )
-    app = AppCheckouts(keeper=keeper, store=ledger.checkouts, clock=clock, sku=sku, tiers=policy.tiers)
+    app = AppCheckouts(keeper=keeper, store=ledger.checkouts, clock=clock, tiers=policy.tiers)
     return LicenseGate(keeper, app, clients)
 
 
@@ -108,6 +108,7 @@ def _make_calls(
     calls = LicenseCalls(clients.connect)
     finder = LicenseFinder.configured(settings, calls, endpoint.region_name, clock)
     checkouts = CheckoutKeeper(
+        sku=settings.product.id or "",
         store=ledger.checkouts,
         service=calls,
         clock=clock,

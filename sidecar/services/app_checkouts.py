@@ -44,14 +44,11 @@ class AppCheckouts:
     The lowest of `tiers` comes first.
     """
 
-    def __init__(
-        self, *, keeper: LicenseKeeper, store: CheckoutStore, clock: Clock, sku: str, tiers: tuple[str, ...]
-    ) -> None:
+    def __init__(self, *, keeper: LicenseKeeper, store: CheckoutStore, clock: Clock, tiers: tuple[str, ...]) -> None:
         self._keeper = keeper
         self._checkouts: CheckoutKeeper = keeper.checkouts
         self._store = store
         self._clock = clock
-        self._sku = sku
         self._tiers = tiers
         self._calls: set[asyncio.Task[Checkout | None]] = set()
         self._taking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -92,17 +89,18 @@ class AppCheckouts:
             known = await self._find(request.id)
             if known is not None and not _is_same(known, request):
                 raise CheckoutReused(f"the id {request.id} belongs to a checkout with other content; use another id")
-            if known is not None and known.state.live and (repeated := await self._repeat(known)) is not None:
+            if known is not None and known.state.live and known.sku != self._checkouts.sku:
+                await self._end_of_other_product(known)
+            elif known is not None and known.state.live and (repeated := await self._repeat(known)) is not None:
                 return repeated, False
             license_, entitlement = self._grant_of(request)
             token = str(uuid.uuid4())
             if request.drawdown:
-                token = drawdown_token(self._sku, request.entitlement, request.id, request.count)
+                token = drawdown_token(self._checkouts.sku, request.entitlement, request.id, request.count)
             await self._checkouts.intend(
                 CheckoutKind.APP,
                 request.id,
                 entitlement,
-                sku=self._sku,
                 issuer=license_.issuer,
                 count=request.count,
                 client_token=token,
@@ -183,6 +181,13 @@ class AppCheckouts:
             resuming = self._checkouts.resume(CheckoutKind.APP, known.id, returns=self._returns(known))
             after = await self._answer_to(resuming, known.id)
         return None if known.returning and not after.state.live else self._held(after, known.entitlement)
+
+    async def _end_of_other_product(self, known: Checkout) -> None:
+        """End a seat that an earlier `product.id` has left, so that its id is free; that of a draw-down never is."""
+        if known.drawdown:
+            raise CheckoutReused(f"the id {known.id} belongs to a draw-down of product {known.sku}; use another id")
+        if (await self._advance(known.id)).state.live:
+            raise LicenseUnavailable(f"AWS has not taken back checkout {known.id} of product {known.sku}; try again")
 
     async def _by_answer(self, known: Checkout) -> Checkout:
         """Return a checkout that the app had left as AWS answers for it, and any other as it is."""

@@ -32,12 +32,13 @@ class CheckoutStore(Protocol):
 
 
 class CheckoutBook:
-    """What may be held.
+    """What may be held; `held` counts what is of the product `sku`.
 
     `on_end` is called with each checkout that is live no more, before that is written.
     """
 
-    def __init__(self, store: CheckoutStore, on_end: Callable[[Key], None]) -> None:
+    def __init__(self, sku: str, store: CheckoutStore, on_end: Callable[[Key], None]) -> None:
+        self._sku = sku
         self._store = store
         self._on_end = on_end
         self.live: dict[Key, Checkout] = {}
@@ -57,7 +58,7 @@ class CheckoutBook:
             for each in self.live.values():
                 if each.state is not CheckoutState.HELD or each.being_returned:
                     continue
-                if each.kind is not CheckoutKind.PROBE:
+                if each.kind is not CheckoutKind.PROBE and each.sku == self._sku:
                     self._held[each.entitlement] = self._held.get(each.entitlement, 0) + (each.count or 1)
         return self._held
 

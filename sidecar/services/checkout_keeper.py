@@ -44,7 +44,7 @@ class CheckoutService(Protocol):
 
 
 class CheckoutKeeper:
-    """The checkouts of one pod.
+    """The checkouts of one pod, for the product `sku`; those of another one only end.
 
     `regions` returns the Regions in which a checkout may be made, the likeliest first; `random` is uniform in [0, 1).
     """
@@ -52,6 +52,7 @@ class CheckoutKeeper:
     def __init__(
         self,
         *,
+        sku: str,
         store: CheckoutStore,
         service: CheckoutService,
         clock: Clock,
@@ -59,12 +60,13 @@ class CheckoutKeeper:
         log: FilteringBoundLogger,
         regions: Callable[[], Iterable[str]],
     ) -> None:
+        self.sku = sku
         self._store = store
         self._service = service
         self._clock = clock
         self._log = log
         self._regions = regions
-        self._book = CheckoutBook(store, self._forget_failures)
+        self._book = CheckoutBook(sku, store, self._forget_failures)
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
         self._retries = RetrySchedule(random=random)
         self.errors: dict[Key, MarketplaceError] = {}
@@ -77,12 +79,13 @@ class CheckoutKeeper:
         """Seats that AWS may still hold although it refused their token: a suspended license refuses it, too."""
 
     async def load(self, seats: Container[str]) -> None:
-        """Take over what an earlier process left, and give up seats of entitlements that are no longer in `seats`."""
+        """Take over what an earlier process left; give up seats that are not in `seats`, or of another product."""
         loaded = await self._store.load_checkouts()
         for checkout in loaded:
             self._book.note(checkout)
         for checkout in loaded:
-            if checkout.kind is CheckoutKind.SEAT and checkout.id not in seats:
+            foreign = checkout.sku != self.sku and checkout.may_end
+            if foreign or (checkout.kind is CheckoutKind.SEAT and checkout.id not in seats):
                 with suppress(LedgerUnavailable):  # the book has it, and the attempt of its return writes it
                     await self.give_up(checkout.kind, checkout.id)
 
@@ -119,7 +122,6 @@ class CheckoutKeeper:
         id_: str,
         entitlement: LicenseEntitlement,
         *,
-        sku: str,
         issuer: str,
         count: int,
         client_token: str,
@@ -133,7 +135,7 @@ class CheckoutKeeper:
         checkout = Checkout(
             id=id_,
             kind=kind,
-            sku=sku,
+            sku=self.sku,
             issuer=issuer,
             entitlement=entitlement.name,
             unit=entitlement.unit,
@@ -178,10 +180,9 @@ class CheckoutKeeper:
 
     async def confirm_use(self, kind: CheckoutKind, id_: str) -> Checkout | None:
         """Note durably that the app uses a checkout; return it, None if it is not live."""
-        now = self._clock.now()
         if (kind, id_) not in self._book.live:
             return None
-        return await self._book.change((kind, id_), Checkout.confirmed, now)
+        return await self._book.change((kind, id_), Checkout.confirmed, self._clock.now())
 
     async def give_up(self, kind: CheckoutKind, id_: str) -> None:
         """Note durably that a checkout is to be returned; `advance` returns it."""
@@ -235,8 +236,8 @@ class CheckoutKeeper:
     async def run_due(self) -> None:
         """Make every call that is due, and every write."""
         now = self._clock.now()
-        dues = {key: self._due_at(key, checkout, now) for key, checkout in self._book.unfinished.items()}
-        due = [key for key, at in dues.items() if at is not None and at <= now]
+        dues = ((key, self._due_at(key, checkout, now)) for key, checkout in self._book.unfinished.items())
+        due = [key for key, at in dues if at is not None and at <= now]
         unwritten = list(self._book.unwritten.values())
         await asyncio.gather(
             *(self.advance(*key) for key in due), *(self._book.write_settled(each) for each in unwritten)
@@ -267,8 +268,7 @@ class CheckoutKeeper:
         checkout = self._book.live[key]
         # After a lost answer another Region would be another request, and AWS may hold this one.
         regions = [checkout.region] if checkout.unanswered else [checkout.region, *self._regions()]
-        tried: set[str] = set()
-        refused = False
+        tried, refused = set[str](), False
         while regions := [region for region in dict.fromkeys(regions) if region not in tried]:
             region, now = regions[0], self._clock.now()
             tried.add(region)
@@ -374,7 +374,7 @@ class CheckoutKeeper:
         return await self._conclude(key, Checkout.lapsed, now)
 
     async def _answered(self, key: Key, transition: Transition[P], *args: P.args, **kwargs: P.kwargs) -> Checkout:
-        if key[0] is not CheckoutKind.APP:
+        if key[0] is not CheckoutKind.APP and self._book.live[key].sku == self.sku:
             self.confirmed.add(key)
         self.errors.pop(key, None)
         self._retries.succeeded(_name(key))

@@ -146,7 +146,6 @@ class LicenseProver:
             kind,
             entitlement.name,
             entitlement,
-            sku=license_.sku,
             issuer=license_.issuer,
             count=count,
             client_token=str(uuid.uuid4()),

@@ -142,6 +142,7 @@ class SeatProcess:
         calls = LicenseCalls(client.connect)
         finder = LicenseFinder(lister=calls, sku=SKU, policy=policy, region=REGION, clock=pod.clock, any_issuer=False)
         checkouts = CheckoutKeeper(
+            sku=SKU,
             store=self._ledger.checkouts,
             service=calls,
             clock=pod.clock,
@@ -170,9 +171,7 @@ class SeatProcess:
             log=log,
             recheck_after=timedelta(hours=1),
         )
-        self.app = AppCheckouts(
-            keeper=self._keeper, store=self._ledger.checkouts, clock=pod.clock, sku=SKU, tiers=policy.tiers
-        )
+        self.app = AppCheckouts(keeper=self._keeper, store=self._ledger.checkouts, clock=pod.clock, tiers=policy.tiers)
         self._task: asyncio.Task[None] | None = None
 
     @property

@@ -98,11 +98,13 @@ class Pod:
         store: Store | None = None,
         on_denied: OnDenied = OnDenied.HOLD,
         remember_for: timedelta = timedelta(hours=24),
+        sku: str = SKU,
     ) -> None:
         self.clock = clock
         self.world = world
         self.policy = policy
         self.name = name
+        self.sku = sku
         self.store = store or Store()
         self.on_denied = on_denied
         self.remember_for = remember_for
@@ -115,10 +117,11 @@ class Pod:
         log = structlog.wrap_logger(None, processors=[self.log])
         calls = LicenseCalls(self.world.connect)
         finder = LicenseFinder(
-            lister=calls, sku=SKU, policy=self.policy, region=REGION, clock=self.clock, any_issuer=False
+            lister=calls, sku=self.sku, policy=self.policy, region=REGION, clock=self.clock, any_issuer=False
         )
         self.faults = FaultRegister(log)
         self.checkouts = CheckoutKeeper(
+            sku=self.sku,
             store=self.store,
             service=calls,
             clock=self.clock,
@@ -132,6 +135,7 @@ class Pod:
             on_expired=self.policy.on_expired,
             pod=self.name,
             remember_for=self.remember_for,
+            sku=self.sku,
         )
         self.keeper = LicenseKeeper(
             choices=LicenseChoices(terms=known, on_denied=self.on_denied),
@@ -144,9 +148,7 @@ class Pod:
             log=log,
             recheck_after=timedelta(hours=1),
         )
-        self.app = AppCheckouts(
-            keeper=self.keeper, store=self.store, clock=self.clock, sku=SKU, tiers=self.policy.tiers
-        )
+        self.app = AppCheckouts(keeper=self.keeper, store=self.store, clock=self.clock, tiers=self.policy.tiers)
 
     async def start(self) -> "Pod":
         """Start a new process in place of the running one."""

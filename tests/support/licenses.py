@@ -68,13 +68,14 @@ def terms(
     on_expired: OnExpired = OnExpired.DENY,
     remember_for: timedelta = timedelta(hours=24),
     pod: str = "pod-1",
+    sku: str = SKU,
 ) -> LicenseTerms:
     """Return the terms of a pod."""
     return LicenseTerms(
         pod=pod,
         product_code="0abc123example",
         public_key_version=1,
-        sku=SKU,
+        sku=sku,
         policy=replace(policy, on_taken=on_taken, on_expired=on_expired),
         source=EntitlementSource.LIVE,
         retry_for=timedelta(minutes=30),

@@ -235,6 +235,11 @@ class Checkout:
         return self.expires_at is None or now >= self.expires_at
 
     @property
+    def may_end(self) -> bool:
+        """Return whether something may still be done to end it; False for a draw-down that counts, or is in doubt."""
+        return self.state is CheckoutState.INTENDED or (self.state is CheckoutState.HELD and not self.drawdown)
+
+    @property
     def being_returned(self) -> bool:
         """AWS may still hold the seat, and the pod does not count on it; False for a draw-down, which never returns."""
         return self.state is CheckoutState.HELD and self.returning and not self.drawdown

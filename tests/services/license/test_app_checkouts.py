@@ -24,11 +24,12 @@ from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, Checkou
 from sidecar.domain.entitlement.licenses import LicenseEntitlement
 from sidecar.domain.entitlement.states import State
 from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.marketplace.license_manager import InvalidParameterValueException
 from sidecar.marketplace.passage import mark_unsent
 from sidecar.services.license_calls import LicenseCalls
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
-from tests.support.licenses import ARN, FEATURE, GOOD, PRO, USERS
+from tests.support.licenses import ARN, FEATURE, GOOD, OTHER_SKU, PRO, USERS
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock
@@ -174,6 +175,37 @@ async def test_same_id_is_the_same_checkout(world: World, pod: Pod) -> None:
     assert 0 == world.held("users")
     assert CheckoutReused is await refusal(pod.app.check_out(replace(SEAT, drawdown=True)))
     assert (await pod.app.check_out(SEAT))[1]
+
+
+async def test_checkouts_of_another_product(world: World, pod: Pod, make_pod: MakePod) -> None:
+    """After a change of `product.id` a seat is taken anew and counts once; the id of a draw-down stays taken."""
+    await pod.app.check_out(SEAT)
+    await pod.app.check_out(ORDER)
+    await pod.kill()
+    world.grant(replace(LICENSE, sku=OTHER_SKU, arn="other"))
+    other = await make_pod(store=pod.store, sku=OTHER_SKU).start()
+    assert (State.ENTITLED, {}) == (other.state(), other.checkouts.held())
+    assert (await other.app.check_out(SEAT))[1]
+    assert CheckoutReused is await refusal(other.app.check_out(ORDER))
+    assert {"users": 2} == other.checkouts.held()
+    held = [seat for seat in world.seats.values() if seat.expires_at is not None]
+    assert [OTHER_SKU] == [seat.request.product_sku for seat in held]
+
+
+async def test_seat_of_another_product_that_stays(
+    clock: "ManualClock", world: World, pod: Pod, make_pod: MakePod
+) -> None:
+    """While AWS may hold a seat of an earlier `product.id`, its id is not free, and the seat is not called held."""
+    await pod.app.check_out(SEAT)
+    await pod.kill()
+    world.grant(replace(LICENSE, sku=OTHER_SKU, arn="other"))
+    world.refused["CheckInLicense"] = InvalidParameterValueException("no check-in")
+    other = await make_pod(store=pod.store, sku=OTHER_SKU).start()
+    assert LicenseUnavailable is await refusal(other.app.check_out(SEAT))
+    assert {} == other.checkouts.held()
+    await clock.advance(70 * MINUTE)
+    assert (await other.app.check_out(SEAT))[1]
+    assert {"users": 2} == other.checkouts.held()
 
 
 async def test_refusals_have_their_kind(world: World, pod: Pod) -> None:

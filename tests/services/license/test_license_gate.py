@@ -20,7 +20,7 @@ from sidecar.services.entitlement_fault import entitlement_fault
 from sidecar.services.registrar import DeniedExit
 from tests.support.license_manager import HOME, Trouble, World
 from tests.support.licensed_pods import REGION, Pod
-from tests.support.licenses import ARN, FEATURE, GOOD, HOLD_ONE, LOOK_ONLY, RENEWED, USERS
+from tests.support.licenses import ARN, FEATURE, GOOD, HOLD_ONE, LOOK_ONLY, OTHER_SKU, RENEWED, SKU, USERS
 
 if TYPE_CHECKING:
     from tests.conftest import ManualClock
@@ -208,6 +208,19 @@ async def test_lost_proof_is_repeated(clock: "ManualClock", world: World, make_p
     await clock.advance(MINUTE)
     assert State.ENTITLED is pod.state()
     assert (2, 1, {}) == (len(world.checkouts), len(set(world.checkouts)), world.seats)
+
+
+async def test_lost_proof_of_another_product(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """A proof that an earlier `product.id` has left without an answer opens no gate: the new product has its own."""
+    world.grant(GOOD, REGION)
+    world.troubles.extend([None, Trouble.LOST])
+    pod = await make_pod().start()
+    await pod.kill()
+    world.grant(replace(GOOD, sku=OTHER_SKU, arn="other"), REGION)
+    other = await make_pod(store=pod.store, sku=OTHER_SKU).start()
+    await clock.advance(2 * MINUTE)
+    assert (State.ENTITLED, {}) == (other.state(), world.seats)
+    assert [SKU, SKU, OTHER_SKU] == [each.product_sku for each in world.checkouts]
 
 
 async def test_stopped_license_closes_and_opens(clock: "ManualClock", world: World, make_pod: MakePod) -> None:

@@ -107,6 +107,7 @@ class Pod:
         policy = LicensePolicy()
         finder = LicenseFinder(lister=calls, sku=SKU, policy=policy, region=REGION, clock=self.clock, any_issuer=False)
         checkouts = CheckoutKeeper(
+            sku=SKU,
             store=self.store,
             service=calls,
             clock=self.clock,
