@@ -106,12 +106,18 @@ def read_all(connection: sqlite3.Connection, limit: int) -> list[Checkout]:
 
 def read_app(connection: sqlite3.Connection, limit: int) -> list[Checkout]:
     """Return the newest checkout of each id of the app's, those that are live first."""
-    rows = connection.execute(
-        "SELECT * FROM checkout WHERE kind = ? AND seq IN (SELECT max(seq) FROM checkout WHERE kind = ? GROUP BY id)"
-        f" ORDER BY state IN ({_LIVE}) DESC, seq LIMIT ?",
-        (CheckoutKind.APP, CheckoutKind.APP, limit),
+    live = connection.execute(
+        "SELECT * FROM checkout WHERE seq IN"
+        f" (SELECT seq FROM checkout WHERE kind = ? AND state IN ({_LIVE}) ORDER BY seq LIMIT ?) ORDER BY seq",
+        (CheckoutKind.APP, limit),
+    ).fetchall()
+    # A live one is the newest of its id. The others are read only as far as they are shown: the ledger's thread waits.
+    settled = connection.execute(
+        f"SELECT * FROM checkout AS each WHERE kind = ? AND state NOT IN ({_LIVE}) AND NOT EXISTS"
+        " (SELECT 1 FROM checkout WHERE id = each.id AND kind = each.kind AND seq > each.seq) ORDER BY seq LIMIT ?",
+        (CheckoutKind.APP, limit - len(live)),
     )
-    return [read_checkout(row) for row in rows]
+    return [read_checkout(row) for row in (*live, *settled)]
 
 
 def find(connection: sqlite3.Connection, id_: str) -> Checkout | None:

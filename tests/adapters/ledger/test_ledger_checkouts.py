@@ -91,6 +91,31 @@ async def test_newest_checkout_of_an_id(tmp_path: Path) -> None:
     await ledger.close()
 
 
+def test_listing_reads_what_it_shows(books: Books) -> None:
+    """A listing takes no longer with many settled checkouts than with few, and shows the live ones first."""
+    refused = replace(BY_APP, state=CheckoutState.REFUSED, settled_at=books.now)
+    work = []
+    for part, settled in enumerate((100, 1900)):
+        with books.store.transaction():
+            for number in range(settled):
+                checkouts.write(books.store, replace(refused, id=f"{part}-{number}"))
+            checkouts.write(books.store, replace(BY_APP, id=f"live-{part}"))
+        work.append(work_of_listing(books))
+    assert ["live-0", "live-1", "0-0", "0-1"] == [
+        each.id for each in checkouts.read_app(books.store.connection, 20)[:4]
+    ]
+    assert work[1] < 2 * work[0]
+
+
+def work_of_listing(books: Books) -> int:
+    """Return how much SQLite does, in tens of its instructions, for a listing of 20."""
+    ticks: list[None] = []
+    books.store.connection.set_progress_handler(lambda: ticks.append(None), 10)
+    assert 20 == len(checkouts.read_app(books.store.connection, 20))
+    books.store.connection.set_progress_handler(None, 10)
+    return len(ticks)
+
+
 async def test_repeated_refusals_take_no_room(tmp_path: Path) -> None:
     """A checkout that is refused again and again is one row, a draw-down too."""
     ledger = await opened(tmp_path / "ledger.db")
