@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -189,6 +190,17 @@ async def test_pod_without_a_seat_waits_in_the_end(clock: "ManualClock", world: 
     await old.stop()
     await clock.advance(2 * MINUTE)
     assert State.ENTITLED is new.state()
+
+
+async def test_copies_share_one_seat(clock: "ManualClock", world: World, make_pod: MakePod) -> None:
+    """Pods on copies of a dead pod's ledger extend the same seat: AWS counts one, and the sidecars cannot know."""
+    world.grant(GOOD)
+    pod = await make_pod(HOLD_ONE).start()
+    await pod.kill()
+    copies = [await make_pod(HOLD_ONE, name=f"copy-{n}", store=deepcopy(pod.store)).start() for n in range(3)]
+    await clock.advance(3 * HOUR)
+    assert ([State.ENTITLED] * 3, 1) == ([copy.state() for copy in copies], world.held("seats"))
+    assert [set()] * 3 == [copy.codes() for copy in copies]
 
 
 @pytest.mark.parametrize("silent", [("CheckoutLicense",), ("CheckoutLicense", "ListReceivedLicenses")])
