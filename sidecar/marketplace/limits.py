@@ -17,8 +17,8 @@ from sidecar.marketplace.errors import RequestFault
 
 _DECIMAL: Final = r"^(0|[1-9][0-9]{0,9})(\.[0-9]{1,6})?$"
 _TAG: Final = r"^[a-zA-Z0-9 +\-=._:\\/@]+$"
-"""The documented tag characters. As a regular expression, the model's own text means something else: its ` -=` is
-a range that accepts `!` and `"`, and its backslash only escapes the slash."""
+"""The documented tag characters. The model's own text, read as a regular expression, accepts others: its ` -=` is a
+range, and its backslash only escapes the slash. What AWS does with a backslash is not documented."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,15 @@ class Meaning:
     """The error's own message names an address, a file or a variable that the operator needs."""
     names_account: bool = False
     """Another service account of the pod may be the cause."""
+    bills_record: str = ""
+    """How a person bills a record that AWS refused so: what its error's cure corrects, only later records have."""
 
 
 _WRONG_REGION: Final = Meaning(
     Reason.INVALID_REGION, "AWS Marketplace was called in another Region than the pod's own.", refused=True
+)
+_TAGS: Final = Meaning(
+    bills_record="Bill the refused record without its tags: `ledger resolve ... carry --without-tags`."
 )
 _UNREACHABLE: Final = Meaning(Reason.UNREACHABLE, "AWS Marketplace cannot be reached.", quoted=True)
 
@@ -74,6 +79,8 @@ MEANINGS: Final[Mapping[type[MarketplaceError], Meaning]] = MappingProxyType(
         service_errors.DuplicateRequestException: Meaning(outcome=Outcome.DUPLICATE),
         service_errors.IdempotencyConflictException: Meaning(outcome=Outcome.CONFLICT),
         service_errors.TimestampOutOfBoundsException: Meaning(outcome=Outcome.EXPIRED),
+        service_errors.InvalidTagException: _TAGS,
+        service_errors.InvalidUsageAllocationsException: _TAGS,
         errors.NotSent: _UNREACHABLE,
         errors.NoAnswer: _UNREACHABLE,
         errors.CredentialsMissing: Meaning(
@@ -140,6 +147,12 @@ def outcome_of(error: MarketplaceError) -> Outcome:
     if error.taken is Taken.UNKNOWN and outcome is not Outcome.CONFLICT:
         return Outcome.UNKNOWN
     return outcome
+
+
+def record_cure(error: MarketplaceError) -> str:
+    """Return what to do about later records, and about the one that ended with `error`."""
+    certain = outcome_of(error) is Outcome.REJECTED
+    return f"{error.cure} {_meaning(error).bills_record if certain else ''}".rstrip()
 
 
 def label_of(error: MarketplaceError) -> str:

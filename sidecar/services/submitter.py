@@ -42,7 +42,7 @@ from sidecar.marketplace import MarketplaceError, MarketplaceMetering, MeterUsag
 from sidecar.marketplace.passage import sends_nothing
 from sidecar.services.attempts import NEVER_LEFT, Counted
 from sidecar.services.course_keeper import DUPLICATE_CURE, CourseKeeper
-from sidecar.services.failed_calls import label_of, outcome_of
+from sidecar.services.failed_calls import label_of, outcome_of, record_cure
 from sidecar.services.faults import FaultLog, FaultRegister
 from sidecar.services.meter_request import meter_request
 from sidecar.services.ports import EntitlementReader
@@ -289,7 +289,7 @@ class Submitter:
                 code = counted = "accepted"
             except MarketplaceError as error:
                 outcome, counted = outcome_of(error), label_of(error)
-                answer, code, cure = Answer(str(error), None, error.request_id), error.code, error.cure
+                answer, code, cure = Answer(str(error), None, error.request_id), error.code, record_cure(error)
         self.answers[counted] += 1
         if outcome is Outcome.ACCEPTED:
             await self._note_success(record)

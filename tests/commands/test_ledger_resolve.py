@@ -68,6 +68,19 @@ def test_decision_is_kept(
     assert [status] == [each.status for each in books.records() if each.id == record]
 
 
+@pytest.mark.parametrize("chosen", [(IN_DOUBT,), ("all", "--reason-kind", "in-doubt")], ids=["one", "all"])
+def test_carry_without_tags(books: Books, capsys: pytest.CaptureFixture[str], chosen: tuple[str, ...]) -> None:
+    """--without-tags bills the whole quantity untagged; --dry-run shows how many tag sets are left out."""
+    command = (*chosen, "carry", "--without-tags", *WHY)
+    assert 0 == resolve(books, *command, "--dry-run")
+    assert "would be carried\n" in (said := capsys.readouterr().out)
+    assert "  tag_sets: 2 -> 0\n" in said
+    assert 0 == books.count("audit")
+    assert 0 == resolve(books, *command)
+    assert {()} == {tags for _, _, tags in books.buckets()}
+    assert "13" == books.shown()["open"]
+
+
 def test_running_sidecar_goes_on(books: Books) -> None:
     """The process that holds the ledger takes usage and submits after a decision as before it."""
     assert 0 == resolve(books, IN_DOUBT, "carry", *WHY)
@@ -245,6 +258,9 @@ def test_refusal_says_why(
         (IN_DOUBT, "accept", "--metering-record-id", "two words", *WHY),
         (IN_DOUBT, "accept", "--metering-record-id", "", *WHY),
         (IN_DOUBT, "forget", *WHY),
+        (IN_DOUBT, *ACCEPT, "--without-tags", *WHY),
+        (IN_DOUBT, "write-off", "--without-tags", *WHY),
+        ("checkout-1", "write-off", "--without-tags", *WHY),
         (IN_DOUBT, "carry", "--reason", " "),
         (IN_DOUBT, "carry", "--reason", "two\nlines"),
         (IN_DOUBT, "carry", "--reason", "x" * 1001),

@@ -12,7 +12,7 @@ from sidecar.marketplace.emulation import EmulatorUnreachable
 from sidecar.marketplace.errors import Disposition, MarketplaceError, Taken
 from sidecar.marketplace.service_errors import ERRORS, error_from
 from sidecar.services import failed_calls
-from sidecar.services.failed_calls import MEANINGS, Meaning, interpret, label_of, outcome_of
+from sidecar.services.failed_calls import MEANINGS, Meaning, interpret, label_of, outcome_of, record_cure
 from tests.support.service_model import modelled
 
 REFUSALS = {
@@ -204,6 +204,16 @@ def _new_error(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     errors.KINDS.clear()
     errors.KINDS.update(known)
+
+
+@pytest.mark.parametrize("code", ["InvalidTagException", "InvalidUsageAllocationsException"])
+def test_refused_tags_name_the_carry(code: str) -> None:
+    """The cure of a refusal for tags names the carry without them, but not if AWS may bill the record."""
+    error = error_from(modelled("MeterUsage"), code, "", None)
+    carry = "`ledger resolve ... carry --without-tags`"
+    assert record_cure(error).startswith(error.cure)
+    assert carry in record_cure(error)
+    assert carry not in record_cure(error_from(modelled("RegisterUsage"), code, "", None))
 
 
 @pytest.mark.usefixtures("_new_error")

@@ -21,7 +21,7 @@ from sidecar.marketplace.errors import (
     UnsupportedRegion,
 )
 from sidecar.marketplace.service_errors import ERRORS, ThrottlingException
-from sidecar.services.failed_calls import label_of, outcome_of
+from sidecar.services.failed_calls import label_of, outcome_of, record_cure
 from tests.support.books import RULES, event
 from tests.support.service_model import modelled
 
@@ -79,7 +79,7 @@ async def test_answer_end_to_end(metering: "Metering", code: str) -> None:
     assert ("accepted", None) == metering.statuses()[0]
     assert 1 == metering.submitter.answers[label_of(error)]
     (finding,) = metering.faults.findings
-    assert (code, error.cure) == (finding.code, finding.cure)
+    assert (code, record_cure(error)) == (finding.code, finding.cure)
     assert finding.detail.startswith("dimension requests: ")
     assert all((code in SILENT) == bool(waiting.unanswered) for waiting in metering.books.waiting())
     assert {"accepted": "5"}.items() <= metering.books.shown().items()

@@ -30,7 +30,10 @@ class NotResolvable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a decision made of its record; `before` and `after` are the members that it may change."""
+    """What a decision made of its record; `before` and `after` are the members that it may change.
+
+    They have `tag_sets`, the number of tag sets that the quantity is split by, only of a carry without tags.
+    """
 
     id: str
     dimension: str
@@ -112,11 +115,13 @@ def resolve(store: Store, identifier: str, resolution: Resolution, *, who: str, 
     if words is not None:
         raise NotResolvable(f"{identifier} cannot be resolved: {words}")
     before = _members(row)
+    if resolution.without_tags:
+        before["tag_sets"] = str(_tag_sets(store, seq))
     match resolution.action:
         case Action.ACCEPT:
             _accept(store, row, resolution, now)
         case Action.CARRY:
-            _carry(store, row, now)
+            _carry(store, row, now, without_tags=resolution.without_tags)
         case Action.WRITE_OFF:
             store.connection.execute(
                 "UPDATE record SET reason = ? WHERE seq = ?",
@@ -124,6 +129,8 @@ def resolve(store: Store, identifier: str, resolution: Resolution, *, who: str, 
             )
     store.connection.execute("UPDATE record SET resolved = 1 WHERE seq = ?", (seq,))
     after = _members(store.one("SELECT * FROM record WHERE seq = ?", seq))
+    if resolution.without_tags:
+        after["tag_sets"] = "0"
     store.connection.execute(
         "INSERT INTO audit (at, action, record, reason, who, before, after) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (now, resolution.action, seq, resolution.reason, who, _frozen(row, before), _frozen(row, after)),
@@ -149,7 +156,7 @@ def _accept(store: Store, row: sqlite3.Row, resolution: Resolution, now: int) ->
     store.add_to(row["dimension"], "submitted", parse_signed(row["quantity"]))
 
 
-def _carry(store: Store, row: sqlite3.Row, now: int) -> None:
+def _carry(store: Store, row: sqlite3.Row, now: int, *, without_tags: bool) -> None:
     store.pod = _current_pod(store)
     heir = _heir(store, row)
     target = store.first_open(heir, hour_of_micros(now))
@@ -160,7 +167,15 @@ def _carry(store: Store, row: sqlite3.Row, now: int) -> None:
     _leave_unbilled(store, row)
     hour, quantity = Hour(row["hour"]), parse_signed(row["quantity"])
     whole = Move(CarryCause.RESOLVED, row["seq"], row["pod"], hour, target, heir, 0, quantity, row["dimension"])
-    carry_record(store, whole, now)
+    if not without_tags:
+        carry_record(store, whole, now)
+    elif quantity:
+        store.carry(whole, now)
+
+
+def _tag_sets(store: Store, seq: int) -> int:
+    """Return the number of tag sets of a record's allocations, the untagged share left out."""
+    return int(store.one("SELECT count(*) AS n FROM allocation WHERE record = ? AND tag_set <> 0", seq)["n"])
 
 
 def _heir(store: Store, row: sqlite3.Row) -> int:

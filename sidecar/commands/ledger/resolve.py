@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the id that AWS returned: responseElements.meteringRecordId of the MeterUsage event in CloudTrail",
     )
     parser.add_argument(
+        "--without-tags",
+        action="store_true",
+        help="with carry: bill the whole quantity without tags, for records that AWS refused because of their tags",
+    )
+    parser.add_argument(
         "--reason-kind", metavar="WORD", help="with all: records whose reason begins with this word, such as in-doubt"
     )
     parser.add_argument("--dimension", metavar="NAME", type=utf8, help="with all: records of this dimension")
@@ -73,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         return refuse(
             "ledger resolve: --metering-record-id is required with accept, and not allowed with carry or write-off"
         )
+    if args.without_tags and action is not Action.CARRY:
+        return refuse("ledger resolve: --without-tags is allowed with carry alone: nothing else is billed again")
     # A carry bills the whole quantity, and AWS may hold a part of a duplicate: only a person can know.
     sweeps = args.records is None and args.reason_kind is None and action is Action.CARRY
     without = UnbilledReason.DUPLICATE if sweeps else None
@@ -81,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     if fault is not None:
         return refuse(f"ledger resolve: {fault}")
     source = find_source(args)
-    resolution = Resolution(action, args.reason, args.metering_record_id)
+    resolution = Resolution(action, args.reason, args.metering_record_id, args.without_tags)
     now = to_micros(present(source.marketplace))
     try:
         found = resolve_all_in(source.path, choice, resolution, who=user(), now=now, keep=not args.dry_run)

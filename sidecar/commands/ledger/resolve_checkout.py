@@ -30,7 +30,8 @@ def resolve_checkout(args: argparse.Namespace, action: Action, who: str) -> int:
     """Resolve one draw-down; 0, 1 if it cannot be resolved, 2 for options that do not fit."""
     match = _NAME.fullmatch(args.records[0])
     filters = (args.metering_record_id, args.reason_kind, args.dimension, args.since, args.until)
-    if match is None or len(args.records) > 1 or action is Action.CARRY or any(each is not None for each in filters):
+    record_only = args.without_tags or any(each is not None for each in filters)
+    if match is None or len(args.records) > 1 or action is Action.CARRY or record_only:
         return refuse(
             "ledger resolve: a draw-down takes one id such as checkout-7, accept or write-off, and --reason alone"
         )

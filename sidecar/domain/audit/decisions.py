@@ -27,6 +27,8 @@ class Resolution:
     """For the audit trail."""
     metering_record_id: str | None = None
     """What AWS gave for the record, as CloudTrail shows it; with `accept` only."""
+    without_tags: bool = False
+    """The quantity leaves its tag sets: AWS would refuse the same tags again; with `carry` only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -71,6 +72,38 @@ def test_carry_keeps_tag_sets(books: Books) -> None:
     expected = {("requests", 18, ()): "2", ("requests", 18, RED): "1.5", ("requests", 18, BLUE): "1"}
     assert expected == books.buckets()
     assert 3 == books.count("carry WHERE cause = 'resolved' AND record = 1")
+    assert [] == objections(books)
+
+
+def test_carry_without_tags(books: Books) -> None:
+    """A carry without tags adds the whole quantity to the untagged share, and the audit trail shows that."""
+    found = decide(doubtful(books), replace(CARRY, without_tags=True))
+    assert {("requests", 18, ()): "4.5"} == books.buckets()
+    assert ("2", "0") == (found.before["tag_sets"], found.after["tag_sets"])
+    (entry,) = books.store.rows("SELECT * FROM audit")
+    assert found.after.items() <= json.loads(entry["after"]).items()
+    assert {"accepted": "4.5", "open": "4.5"} == books.shown()
+    assert [] == objections(books)
+
+
+@pytest.mark.parametrize("dimension", ["requests", "peak", "level", "users"])
+def test_refused_tags_are_billed_without(books: Books, dimension: str) -> None:
+    """Under every aggregation a record that AWS refuses for its tags is billed whole by a carry without them."""
+    value = "anna" if dimension == "users" else None
+    books.take(event("1" if value else "4.5", dimension=dimension, value=value, tags=RED))
+    books.pass_time(HOUR)
+    books.seal(hour_of(NOW), dimension)
+    books.submit_all(Outcome.REJECTED)
+    decide(books, replace(CARRY, without_tags=True))
+    books.pass_time(HOUR)
+    books.seal_ended()
+    (record,) = books.waiting()
+    frozen = books.begin(record)
+    assert frozen is not None
+    assert () == frozen.allocations
+    books.answer(record, frozen, Outcome.ACCEPTED)
+    amount = "1" if value else "4.5"
+    assert {"accepted": amount, "submitted": amount} == books.shown(dimension)
     assert [] == objections(books)
 
 
@@ -230,9 +263,10 @@ def test_any_decisions_conserve(tmp_path_factory: pytest.TempPathFactory, steps:
             books.prune()
         else:
             given_id = f"seen-{number}" if step == Action.ACCEPT else None
+            without_tags = step == Action.CARRY and bool(choice % 2)
             unbilled = [record.id for record in books.records(status="unbilled")] or ["rec-0"]
             try:
-                decide(books, Resolution(Action(step), "why", given_id), unbilled[choice % len(unbilled)])
+                decide(books, Resolution(Action(step), "why", given_id, without_tags), unbilled[choice % len(unbilled)])
             except NotResolvable:
                 continue
     found = objections(books)
