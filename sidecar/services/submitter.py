@@ -33,6 +33,7 @@ from sidecar.domain.metering.records import (
     decide,
     expire,
     window_closes_at,
+    with_answer,
 )
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.schedule import due_at, last_call_at, next_turn, stretch
@@ -213,7 +214,8 @@ class Submitter:
             closed_at = window_closes_at(record, self._rules.window)
             now = self._clock.now()  # of each record: the clock may be set while the one before is written
             if now > closed_at:
-                words = f"the submission window closed at {timestamps.render(closed_at)}"
+                closed = f"the submission window closed at {timestamps.render(closed_at)}"
+                words = with_answer(closed, record.answer) if record.unanswered else closed
                 fate = expire(record.unanswered, self._rules.late, words)
                 course = self.courses.due(record.dimension, self._scheduled_at(record), now)
                 await self._record_outcome(record, fate, Answer(words), course)

@@ -125,6 +125,23 @@ async def test_doubt_outweighs_refusal(metering: "Metering") -> None:
     assert [("unbilled", "in-doubt")] == metering.statuses()
 
 
+@pytest.mark.parametrize("next_pod", [False, True], ids=["same pod", "next pod"])
+async def test_doubt_names_the_last_answer(metering: "Metering", *, next_pod: bool) -> None:
+    """An answer with an unknown code proves nothing: the reason of the doubt has it, and does not deny the answer."""
+    metering.marketplace.always["requests"] = UnknownAnswer("bad input", "ValidationException")
+    await metering.start(AT_ONCE)
+    metering.use(event("5"))
+    await metering.until(12)
+    if next_pod:
+        await metering.kill()
+        metering.books.restart("pod-2")
+    else:
+        await metering.until(18)
+    doubt = metering.books.records()[0].reason or ""
+    assert "without a conclusive answer" in doubt
+    assert "the last answer: ValidationException: bad input" in doubt
+
+
 async def test_same_fault_said_once(metering: "Metering") -> None:
     """A fault that repeats is one warning and one finding since its first time, and its end is reported."""
     metering.marketplace.says("requests", *[ThrottlingException()] * 5)

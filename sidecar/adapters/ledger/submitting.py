@@ -311,6 +311,7 @@ def read_record(row: sqlite3.Row) -> Record:
         attempts=row["attempts"],
         unanswered=row["unanswered"],
         product_code=row["product_code"],
+        answer=row["answer"],
     )
 
 

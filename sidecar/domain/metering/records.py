@@ -13,6 +13,7 @@ from sidecar.domain.metering.events import Tags
 from sidecar.domain.metering.hours import Hour
 from sidecar.domain.metering.outcomes import Outcome
 from sidecar.domain.metering.sealing import Seal
+from sidecar.domain.plaintext import pluralize
 from sidecar.domain.policy import LatePolicy
 
 
@@ -81,9 +82,11 @@ class Record:
     """What is sent; the submission window counts from here."""
     attempts: int
     unanswered: int
-    """Attempts without a known answer: AWS may have taken them."""
+    """Attempts without an answer, or with one that proves nothing: AWS may have taken them."""
     product_code: str
     """The product under which its usage was taken, whatever is configured now."""
+    answer: str | None = None
+    """The last answer to an attempt that is known, as `Answer.words`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +157,7 @@ def window_closes_at(record: Record, window: timedelta) -> datetime:
 def decide(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> Fate:  # noqa: PLR0911 - one return a row
     """Decide what an answer makes of a record.
 
-    `unanswered` counts the record's attempts without an answer, this one included; `words` are code and message of the
+    `unanswered` is that of the record, this attempt included; `words` are code and message of the
     answer. `late` decides about a quantity whose window has closed.
     """
     known = max(0, unanswered - 1)
@@ -174,7 +177,7 @@ def decide(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> F
         case Outcome.REJECTED:
             if known:
                 # An earlier attempt may have been taken while the product or its dimension was still right.
-                return _in_doubt(f"refused after {known} attempts without an answer ({words})")
+                return _in_doubt(f"refused after {_attempts(known)} ({words})")
             return MarkUnbilled(UnbilledReason.REJECTED.because(words))
         case _:
             assert_never(outcome)
@@ -183,10 +186,10 @@ def decide(unanswered: int, outcome: Outcome, words: str, late: LatePolicy) -> F
 def expire(unanswered: int, late: LatePolicy, words: str) -> Fate:
     """Decide what becomes of a record after its submission window has closed.
 
-    An attempt of which no answer was seen may have been taken; moving its quantity on could charge the buyer twice.
+    An attempt without a conclusive answer may have been taken; moving its quantity on could charge the buyer twice.
     """
     if unanswered:
-        return _in_doubt(f"{unanswered} attempts without an answer when the window closed ({words})")
+        return _in_doubt(f"{_attempts(unanswered)} when the window closed ({words})")
     match late:
         case LatePolicy.CARRY:
             return Carry(CarryCause.EXPIRED)
@@ -196,34 +199,51 @@ def expire(unanswered: int, late: LatePolicy, words: str) -> Fate:
             assert_never(late)
 
 
-def orphan(unanswered: int, pod: str, *, late: LatePolicy = LatePolicy.CARRY, closed: str | None = None) -> Fate:
+def orphan(
+    unanswered: int,
+    pod: str,
+    *,
+    late: LatePolicy = LatePolicy.CARRY,
+    closed: str | None = None,
+    answer: str | None = None,
+) -> Fate:
     """Decide what becomes of a sealed record of `pod`, which is gone, on a ledger that another pod has adopted.
 
     Args:
-        unanswered: The record's attempts without an answer.
+        unanswered: As of the record.
         pod: The pod's uid.
         late: What becomes of a quantity after its window has closed.
         closed: A sentence about the closed window of the record; None while AWS still takes its hour. Inside the
             window the record is not late, it only has another identity, so the policy does not apply.
+        answer: As of the record.
     """
     if unanswered:
-        return _in_doubt(f"pod {pod} ended after an attempt without an answer")
+        return _in_doubt(with_answer(f"pod {pod} ended after {_attempts(unanswered)}", answer))
     return Carry(CarryCause.ADOPTED) if closed is None else expire(0, late, closed)
 
 
-def foreign(unanswered: int, product_code: str) -> MarkUnbilled:
+def foreign(unanswered: int, product_code: str, answer: str | None = None) -> MarkUnbilled:
     """Decide what becomes of a sealed record of `product_code` on a ledger that has another product now.
 
     It is never submitted under another product's code, and nothing submits under its own any more.
     """
     if unanswered:
-        return _in_doubt(f"the product changed from {product_code} after an attempt without an answer")
+        return _in_doubt(with_answer(f"the product changed from {product_code} after {_attempts(unanswered)}", answer))
     return MarkUnbilled(of_other_product(product_code))
 
 
 def of_other_product(product_code: str) -> str:
     """Return the reason of a quantity that was taken for `product_code` and not submitted while that was configured."""
     return UnbilledReason.OTHER_PRODUCT.because(f"taken for product {product_code}, which is no longer configured")
+
+
+def with_answer(words: str, answer: str | None) -> str:
+    """Return why a record is in doubt with the last answer that came back for it, if there is one."""
+    return words if answer is None else f"{words}; the last answer: {answer}"
+
+
+def _attempts(unanswered: int) -> str:
+    return f"{pluralize(unanswered, 'attempt')} without a conclusive answer"
 
 
 def _in_doubt(words: str) -> MarkUnbilled:

@@ -25,7 +25,7 @@ from sidecar.domain.policy import LatePolicy
 CARRY, UNBILLED = LatePolicy.CARRY, LatePolicy.UNBILLED
 DUPLICATE = MarkUnbilled("duplicate: the slot already holds another quantity (words)")
 CONFLICT = MarkUnbilled("in-doubt: the client token was used for another request (words)")
-IN_DOUBT = MarkUnbilled("in-doubt: 1 attempts without an answer when the window closed (words)")
+IN_DOUBT = MarkUnbilled("in-doubt: 1 attempt without a conclusive answer when the window closed (words)")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,12 @@ IN_DOUBT = MarkUnbilled("in-doubt: 1 attempts without an answer when the window 
         (Outcome.CONFLICT, 1, CARRY, CONFLICT),
         (Outcome.REJECTED, 1, CARRY, MarkUnbilled("rejected: words")),
         (Outcome.REJECTED, 1, UNBILLED, MarkUnbilled("rejected: words")),
-        (Outcome.REJECTED, 2, CARRY, MarkUnbilled("in-doubt: refused after 1 attempts without an answer (words)")),
+        (
+            Outcome.REJECTED,
+            2,
+            CARRY,
+            MarkUnbilled("in-doubt: refused after 1 attempt without a conclusive answer (words)"),
+        ),
         (Outcome.EXPIRED, 1, CARRY, Carry(CarryCause.EXPIRED)),
         (Outcome.EXPIRED, 1, UNBILLED, MarkUnbilled("expired: words")),
         (Outcome.EXPIRED, 2, CARRY, IN_DOUBT),
@@ -75,6 +80,7 @@ def test_refused_record_not_carried(outcome: Outcome, late: LatePolicy) -> None:
         (0, UNBILLED, MarkUnbilled("expired: words")),
         (1, CARRY, IN_DOUBT),
         (1, UNBILLED, IN_DOUBT),
+        (2, CARRY, MarkUnbilled("in-doubt: 2 attempts without a conclusive answer when the window closed (words)")),
     ],
 )
 def test_closed_window_decides(unanswered: int, late: LatePolicy, fate: Fate) -> None:
@@ -85,7 +91,7 @@ def test_closed_window_decides(unanswered: int, late: LatePolicy, fate: Fate) ->
 def test_orphan_in_doubt() -> None:
     """A dead pod's record continues under a new identity only if no attempt of it was left without an answer."""
     assert Carry(CarryCause.ADOPTED) == orphan(0, "pod-1")
-    assert MarkUnbilled("in-doubt: pod pod-1 ended after an attempt without an answer") == orphan(1, "pod-1")
+    assert MarkUnbilled("in-doubt: pod pod-1 ended after 1 attempt without a conclusive answer") == orphan(1, "pod-1")
 
 
 @pytest.mark.parametrize(
