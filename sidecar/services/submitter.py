@@ -49,6 +49,7 @@ from sidecar.services.meter_request import meter_request
 from sidecar.services.ports import EntitlementReader
 from sidecar.services.retry_schedule import RetrySchedule
 from sidecar.services.sealer import HourStore, Sealer
+from sidecar.services.withheld_words import withheld
 
 MAX_CONCURRENT = 4
 """Submissions that may run at the same time."""
@@ -218,7 +219,8 @@ class Submitter:
                 words = with_answer(closed, record.answer) if record.unanswered else closed
                 fate = expire(record.unanswered, self._rules.late, words)
                 course = self.courses.due(record.dimension, self._scheduled_at(record), now)
-                await self._record_outcome(record, fate, Answer(words), course)
+                # The words hold the last answer, and the tags that it may name are not known here.
+                await self._record_outcome(record, fate, Answer(words, withheld=closed), course)
 
     def _scheduled_at(self, record: Record) -> datetime:
         return due_at(
@@ -291,12 +293,13 @@ class Submitter:
                 code = counted = "accepted"
             except MarketplaceError as error:
                 outcome, counted = outcome_of(error), label_of(error)
-                answer, code, cure = Answer(str(error), None, error.request_id), error.code, record_cure(error)
+                shown = withheld(error, (tags for tags, _ in frozen.allocations))
+                answer, code, cure = Answer(str(error), None, error.request_id, shown), error.code, record_cure(error)
         self.answers[counted] += 1
         if outcome is Outcome.ACCEPTED:
             await self._note_success(record)
         else:
-            self._observe(record, code, answer.words, cure, counted)
+            self._observe(record, code, answer.logged(answer.words), cure, counted)
             await self._note_refusal(record, outcome)
         fate = decide(frozen.unanswered, outcome, answer.words, self._rules.late)
         course = self.courses.answered(record.dimension, outcome, self._scheduled_at(record), self._clock.now())
@@ -352,19 +355,19 @@ class Submitter:
             case Accept():
                 line.info("metering.record_accepted", metering_record_id=answer.metering_record_id)
             case MarkUnbilled(reason=reason):
-                line.error("metering.record_unbilled", reason=reason)
+                line.error("metering.record_unbilled", reason=answer.logged(reason))
             case Carry():
                 self._carried = True
                 line.warning(
                     "metering.record_carried",
                     to=None if carried_to is None else timestamps.render(start_of(carried_to)),
-                    why=answer.words,
+                    why=answer.logged(answer.words),
                 )
                 if self._ending:
                     # Now: the end may come before the next round.
                     await self._sealer.keep_after_end()
             case Wait():
-                line.debug("metering.record_waits", answer=answer.words)
+                line.debug("metering.record_waits", answer=answer.logged(answer.words))
 
     async def _next_wake(self, began: datetime) -> datetime:
         now = self._clock.now()

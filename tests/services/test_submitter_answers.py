@@ -142,6 +142,29 @@ async def test_doubt_names_the_last_answer(metering: "Metering", *, next_pod: bo
     assert "the last answer: ValidationException: bad input" in doubt
 
 
+@pytest.mark.parametrize(
+    ("error", "hour"),
+    [
+        (ERRORS["InvalidTagException"]("'anna' is malformed", request_id="request-1"), 12),
+        (UnknownAnswer("'anna' is malformed", "ValidationException", "request-1"), 18),
+        (ERRORS["TimestampOutOfBoundsException"]("too old: 'anna'", request_id="request-1"), 12),
+    ],
+    ids=lambda each: each.code if isinstance(each, MarketplaceError) else "",
+)
+async def test_tags_stay_in_the_ledger(metering: "Metering", error: MarketplaceError, hour: int) -> None:
+    """AWS's words that name a tag are in the ledger, and neither in a log line nor in a fault."""
+    metering.marketplace.says("requests", *[error] * 1000)
+    await metering.start(replace(AT_ONCE, late=LatePolicy.UNBILLED))
+    metering.use(event("5", tags=(("Tenant", "anna"),)))
+    with capture_logs() as lines:
+        await metering.until(hour)
+    shown = f"{lines} {metering.faults.findings}"
+    assert "anna" not in shown
+    assert f"{error.code}: AWS's words may name tags" in shown
+    assert "(request request-1)" in shown
+    assert f"{error.code}: {error.message}" in (metering.books.records()[0].reason or "")
+
+
 async def test_same_fault_said_once(metering: "Metering") -> None:
     """A fault that repeats is one warning and one finding since its first time, and its end is reported."""
     metering.marketplace.says("requests", *[ThrottlingException()] * 5)

@@ -118,6 +118,12 @@ class Answer:
     """The code, and the service's message where there is one."""
     metering_record_id: str | None = None
     request_id: str | None = None
+    withheld: str | None = None
+    """What a log shows in place of the words, if it may not show them."""
+
+    def logged(self, text: str) -> str:
+        """Return a text that may hold the words, as a log may show it."""
+        return text if self.withheld is None else text.replace(self.words, self.withheld)
 
 
 @dataclass(frozen=True, slots=True)
