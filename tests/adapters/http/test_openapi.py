@@ -6,7 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,22 @@ from sidecar import __version__
 from sidecar.adapters.http import queries
 from sidecar.adapters.http.admission import MOST_REPORTS
 from sidecar.adapters.http.bodies import MOST_BODY
+from sidecar.adapters.http.client_connection import LARGEST_HEADER, LARGEST_LINE
+from sidecar.adapters.http.direct_connection import LARGEST_HEAD
+from sidecar.adapters.http.items import LARGEST_ITEM, MOST_ITEMS
 from sidecar.adapters.http.openapi import describe
+from sidecar.adapters.http.otlp_messages import MOST_JSON
 from sidecar.adapters.http.problems import ProblemKind
+from sidecar.adapters.http.small_documents import LARGEST_BODY
 from sidecar.commands import openapi
 from sidecar.domain.entitlement.states import EntitlementSource, State
 from sidecar.domain.metering import quantity
 from sidecar.domain.metering.events import Dimension
+from sidecar.domain.metering.exports import MOST_SAMPLES
 from sidecar.domain.metering.sources import Otlp, PodTime
+from sidecar.domain.metering.validation import MAX_FUTURE, MAX_PAST, MOST_FAULTS
+from sidecar.domain.status import MOST_BUCKETS
+from sidecar.services.app_checkouts import MOST_LISTED
 from tests.support.http_fakes import DIMENSIONS, Api, FakeExports, request
 from tests.support.measuring import unmeasured
 from tests.support.tools import PATIENCE
@@ -119,6 +129,50 @@ def test_measured_dimensions_are_not_reported() -> None:
     event = _validator(document, {"$ref": "#/components/schemas/UsageEvent"})
     assert event.is_valid({"dimension": "requests"})
     assert not event.is_valid({"dimension": "hours"})
+
+
+def _prose(node: object) -> Iterator[str]:
+    """Yield each description and summary below a node, its white space as single spaces."""
+    if isinstance(node, dict):
+        yield from (" ".join(each.split()) for name, each in node.items() if name in _PROSE and isinstance(each, str))
+        for each in node.values():
+            yield from _prose(each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from _prose(each)
+
+
+_PROSE = ("description", "summary")
+_LIMIT = re.compile(
+    r"[0-9][0-9,]* (?:[KM]iB|bytes|characters|events|samples|checkouts|minutes|days|fraction|at a time)"
+    r"|up to [0-9][0-9,]*m?"
+)
+
+
+def test_limits_in_prose_are_the_codes() -> None:
+    """Each limit that a description states is the one that the code has."""
+    kib, mib, minute = 1024, 1024 * 1024, timedelta(minutes=1)
+    expected = {
+        f"{LARGEST_LINE} bytes",
+        f"{LARGEST_HEADER} bytes",
+        f"{(LARGEST_HEADER - 512) // kib} KiB",  # of baggage, with its name
+        f"{LARGEST_HEAD // kib} KiB",
+        f"{LARGEST_BODY // kib} KiB",
+        f"{MOST_BODY // mib} MiB",
+        f"{MOST_JSON // mib} MiB",
+        f"{MOST_SAMPLES:,} samples",
+        f"{MOST_ITEMS:,} events",
+        f"{LARGEST_ITEM:,} characters",
+        f"up to {MOST_FAULTS:,}",
+        f"up to {queries.LONGEST_WAIT // minute}m",
+        f"{MOST_BUCKETS:,} at a time",
+        f"{MOST_LISTED:,} checkouts",
+        f"{MAX_FUTURE // minute} minutes",
+        f"{MAX_PAST.days} days",
+        "255 characters",
+        "6 fraction",
+    }
+    assert expected == {limit for text in _prose(describe()) for limit in _LIMIT.findall(text)}
 
 
 def test_every_problem_described() -> None:
