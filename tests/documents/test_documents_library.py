@@ -1,6 +1,7 @@
 """Each program of the library's document runs as it is, against the real emulator, and prints what is shown."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 import sidecar.marketplace
 from sidecar.marketplace import entitlements, license_manager
 from tests.support.processes import Emulator, environment, launch_emulator
-from tests.support.reading import ROOT, Block, blocks, pattern
+from tests.support.reading import ROOT, Block, blocks, pattern, read
 from tests.support.tools import PATIENCE
 
 DOCUMENT = "docs/library.md"
@@ -79,14 +80,30 @@ def test_program_runs(name: str, emulator: Emulator, tmp_path: Path) -> None:
     assert pattern(output_of(program)).fullmatch(ran.stdout), ran.stdout
 
 
+PROTOCOLS = {
+    sidecar.marketplace.MarketplaceMetering: "aws-marketplace",
+    license_manager.LicenseManager: "license-manager",
+    entitlements.EntitlementService: "aws-marketplace",
+}
+"""Each service of the library, with the name that IAM has for it."""
+OPERATIONS = {
+    name: prefix for protocol, prefix in PROTOCOLS.items() for name in vars(protocol) if not name.startswith("_")
+}
+
+
 def test_each_operation_has_a_program() -> None:
     """Every operation that the library offers is called by a program of the document."""
     text = "".join(program.text for program in PROGRAMS.values())
-    protocols = (
-        sidecar.marketplace.MarketplaceMetering,
-        license_manager.LicenseManager,
-        entitlements.EntitlementService,
-    )
-    operations = {name for protocol in protocols for name in vars(protocol) if not name.startswith("_")}
-    assert set() == {name for name in operations - {"batch_meter_usage"} if f".{name}(" not in text}
+    assert set() == {name for name in OPERATIONS.keys() - {"batch_meter_usage"} if f".{name}(" not in text}
     assert "submit_batch(" in text
+
+
+def test_permission_of_each_call_is_named() -> None:
+    """The document names the permission of each call of its programs, by itself or by a policy that it links to."""
+    text = read(DOCUMENT)
+    named = set(re.findall(r"`([a-z-]+:[A-Z]\w+)`", text))
+    for policy in re.findall(r"\(iam/(\S+)\)", text):
+        for statement in json.loads(read(f"docs/iam/{policy}"))["Statement"]:
+            named.update(statement["Action"])
+    needed = {f"{prefix}:{''.join(map(str.capitalize, name.split('_')))}" for name, prefix in OPERATIONS.items()}
+    assert set() == needed - named
