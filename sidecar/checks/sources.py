@@ -29,8 +29,8 @@ _IN_POD = ("POD_UID", "KUBERNETES_SERVICE_HOST", "ECS_CONTAINER_METADATA_URI_V4"
 """Variables of a pod or a task, of which each has at least one."""
 
 _CURE_FILE = (
-    "Mount the downward API's file there, with the container's limit or request, as the chart does (docs/sources.md). "
-    "Outside the pod the files are missing: run doctor in the pod."
+    "Mount the downward API's file there, with the container's limit or request, as the chart does (docs/sources.md); "
+    "on ECS use pod_time. Outside the pod the files are missing: run doctor in the pod."
 )
 _CURE_ANSWER = (
     "Let the app serve the page at the `url` of the source, on 127.0.0.1 or on all addresses. An app that starts needs "

@@ -39,8 +39,8 @@ from sidecar.services.faults import FaultRegister
 from sidecar.services.source_faults import SourceFaults
 
 UNREADABLE_CURE = (
-    "Mount the downward API's file there, as the chart does (docs/sources.md). Until then this time is not billed, and "
-    "it cannot be billed later."
+    "Mount the downward API's file there, as the chart does (docs/sources.md); on ECS use pod_time. Until then this "
+    "time is not billed, and it cannot be billed later."
 )
 
 log = structlog.get_logger()

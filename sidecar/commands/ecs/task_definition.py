@@ -20,6 +20,7 @@ from sidecar.commands.ecs.definition import IMAGE_VOLUME, Plan, build
 from sidecar.commands.ecs.launch import LONGEST, SHORTEST, SIDECAR_MEMORY, LaunchType, LedgerVolume, judge_memory
 from sidecar.commands.ecs.policy import region
 from sidecar.domain import durations
+from sidecar.domain.metering.sources import Resource
 from sidecar.exit_codes import ExitCode
 from sidecar.http_client import http_url, reachable
 from sidecar.marketplace.regions import UNLISTED_CURE, is_listed, unlisted
@@ -215,6 +216,10 @@ def _of_settings(settings: Settings, args: argparse.Namespace) -> Iterator[Probl
         )
     if settings.kubernetes.enabled is KubernetesUse.ALWAYS:
         yield Problem("kubernetes.enabled", "true", "requires a cluster, and ECS has none", "set it to auto")
+    for index, dimension in enumerate(settings.metering.dimensions):
+        if isinstance(dimension.source, Resource):
+            reason = "requires the downward API of Kubernetes, and ECS has none: nothing would be billed"
+            yield Problem(f"metering.dimensions[{index}].source", "resource", reason, "use pod_time")
     longest = FARGATE_LONGEST - SPARE
     if args.launch_type is LaunchType.FARGATE and settings.shutdown.timeout > longest:
         yield Problem(

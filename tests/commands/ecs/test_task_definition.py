@@ -306,6 +306,27 @@ def test_unfit_choice_is_refused(ecs: Teller, arguments: tuple[str, ...], proble
     assert "; " in line
 
 
+@pytest.mark.parametrize(
+    ("source", "fits"),
+    [
+        ("resource: {what: cpu, by: limit, container: app}", False),
+        ("pod_time: {while: entitled}", True),
+        ("pod_time: {while: ready}", True),
+        ("prometheus: {url: 'http://127.0.0.1:9090/metrics', metric: requests}", True),
+        ("otlp: {metric: requests}", True),
+    ],
+)
+def test_source_that_nothing_feeds_is_refused(ecs: Teller, source: str, *, fits: bool) -> None:
+    """A source that reads the downward API is refused: on ECS it would never bill anything. The others work there."""
+    ecs.path.write_text(CONFIGURATION.replace("aggregation: sum", f"source: {{{source}}}"))
+    if fits:
+        assert ecs.define()
+        return
+    (line,) = ecs.refuse()
+    assert line.startswith("metering.dimensions[0].source = resource: requires the downward API")
+    assert "; use pod_time" in line
+
+
 def test_problems_are_told_together(ecs: Teller) -> None:
     """Options and configuration are judged in one go."""
     found = ecs.refuse("--family", "my shop", "--env", "SIDECAR_LOG__LEVEL=loud", "--env", "A=1", "--memory", "1000")
