@@ -5,14 +5,24 @@ from collections.abc import Mapping
 from sidecar.domain.check_result import Check, CheckResult
 from sidecar.marketplace import UnsupportedRegion, named_region, region_from
 from sidecar.marketplace.regions import UNLISTED_CURE, is_listed, unlisted
-from sidecar.settings import MarketplaceSettings, Mode
+from sidecar.settings import EntitlementCheck, Mode, Settings
 
 REGION = Check("region", "AWS Marketplace takes calls in the pod's own Region only, and meters containers in some.")
 _LET_AWS = "Unset marketplace.region, and keep AWS_REGION as EKS or ECS sets it: the pod's own Region."
 
 
-def check_region(marketplace: MarketplaceSettings, environ: Mapping[str, str]) -> CheckResult:
+def is_doubtful(settings: Settings, region: str) -> bool:
+    """Return whether the configuration calls for custom metering, and AWS does not list the Region for it.
+
+    The list is not about RegisterUsage, nor about License Manager.
+    """
+    custom = settings.check is EntitlementCheck.METER or bool(settings.metering.dimensions)
+    return custom and not is_listed(region)
+
+
+def check_region(settings: Settings, environ: Mapping[str, str]) -> CheckResult:
     """Judge the Region that is configured, and the one that the environment names."""
+    marketplace = settings.marketplace
     own = named_region(environ)
     if marketplace.mode is Mode.EMULATOR:
         return REGION.skipped("an emulator serves any Region")
@@ -22,7 +32,7 @@ def check_region(marketplace: MarketplaceSettings, environ: Mapping[str, str]) -
         return REGION.fail(unsupported.message, unsupported.cure)
     if own is not None and own != region:
         return REGION.fail(f"marketplace.region is {region}, but the pod runs in {own}", _LET_AWS)
-    if not is_listed(region):
+    if is_doubtful(settings, region):
         return REGION.warn(unlisted(region), UNLISTED_CURE)
     return _compare(region, own, environ)
 

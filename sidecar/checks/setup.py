@@ -40,7 +40,7 @@ def check_locally(settings: Settings, environ: Mapping[str, str]) -> list[CheckR
         run_checks(
             [
                 CheckRun([VARIABLES], lambda: [check_variables(environ)]),
-                CheckRun([REGION], lambda: [check_region(settings.marketplace, environ)]),
+                CheckRun([REGION], lambda: [check_region(settings, environ)]),
                 CheckRun([TOKEN], lambda: [check_token(environ, datetime.now(UTC))]),
                 CheckRun([environment.PROXY], lambda: [environment.check_proxy(mode, environ)]),
                 CheckRun([environment.CERTIFICATES], lambda: [environment.check_certificates(environ)]),

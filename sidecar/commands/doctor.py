@@ -99,7 +99,7 @@ def _of_setup(settings: Settings, environ: Mapping[str, str], running: RunningSi
     yield CheckRun([SOURCES], lambda: [check_sources(dimensions, settings.api, environ, running if ours else None)])
     yield CheckRun([keys.KEYS], lambda: [keys.check_keys(settings.product, settings.marketplace)])
     yield CheckRun([keys.ROTATION], lambda: [keys.check_rotation(settings, running)])
-    yield CheckRun([REGION], lambda: [check_region(settings.marketplace, environ)])
+    yield CheckRun([REGION], lambda: [check_region(settings, environ)])
     yield CheckRun([POD], lambda: [check_pod(environ)])
     yield CheckRun([TOKEN], lambda: [check_token(environ, datetime.now(UTC))])
     yield CheckRun([environment.PROXY], lambda: [environment.check_proxy(mode, environ)])

@@ -174,8 +174,8 @@ class AccessDenied(MarketplaceError):
 
 
 class UnsupportedRegion(MarketplaceError):
-    """Custom metering of container products does not exist in the Region, or no Region is known."""
+    """No Region is known, or what is named is none."""
 
     disposition = Disposition.FIX_SETUP
     taken = Taken.NO
-    cure = "Run the pod in a supported Region, and set AWS_REGION to it (EKS and ECS do so themselves)."
+    cure = "Set AWS_REGION to the pod's own Region, such as eu-west-1 (EKS and ECS do so themselves)."

@@ -53,13 +53,12 @@ def region_from(environ: Mapping[str, str], configured: str | None = None) -> st
         UnsupportedRegion: There is none, or what is named is no Region.
     """
     name = configured or named_region(environ)
-    supported = ", ".join(REGIONS)
     if name is None:
-        raise UnsupportedRegion(f"neither AWS_REGION nor AWS_DEFAULT_REGION is set; supported are {supported}")
+        raise UnsupportedRegion("neither AWS_REGION nor AWS_DEFAULT_REGION is set")
     if not SHAPE.fullmatch(name):
         padding = describe_padding(name)
         why = "is not the name of a Region" if padding is None else padding
-        raise UnsupportedRegion(f"the Region {name!r} {why}; supported are {supported}")
+        raise UnsupportedRegion(f"the Region {name!r} {why}")
     return name
 
 

@@ -95,9 +95,7 @@ MEANINGS: Final[Mapping[type[MarketplaceError], Meaning]] = MappingProxyType(
         errors.AccessDenied: Meaning(
             Reason.ACCESS_DENIED, "The pod's IAM role does not allow the call.", names_account=True
         ),
-        errors.UnsupportedRegion: Meaning(
-            Reason.UNSUPPORTED_REGION, "There is no AWS Marketplace metering in this Region."
-        ),
+        errors.UnsupportedRegion: Meaning(Reason.UNSUPPORTED_REGION, "The Region to call is missing or invalid."),
     }
 )
 _OUTCOMES: Final = {

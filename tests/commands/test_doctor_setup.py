@@ -18,7 +18,7 @@ from sidecar.checks.setup import CHECKS, SERVICE, check_locally, check_service
 from sidecar.checks.shutdown import check_shutdown
 from sidecar.domain.check_result import CheckStatus
 from sidecar.domain.metering.events import Aggregation, Dimension
-from sidecar.domain.policy import Pricing, StartProbe
+from sidecar.domain.policy import EntitlementCheck, Pricing, StartProbe
 from sidecar.marketplace import Endpoint, MarketplaceError
 from sidecar.marketplace.probing import ServiceProbe
 from sidecar.settings import (
@@ -52,11 +52,38 @@ TASK_ROLE = {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": "/v2/credentials"}
         (None, {"AWS_REGION": "'eu-west-1'"}, CheckStatus.FAIL, "has quotes around its value"),
     ],
 )
-def test_region_is_the_pods(configured: str | None, environ: dict[str, str], status: CheckStatus, words: str) -> None:
+def test_region_is_the_pods(
+    tmp_path: Path, configured: str | None, environ: dict[str, str], status: CheckStatus, words: str
+) -> None:
     """The Region has to be a supported one, and the pod's own."""
-    diagnosis = check_region(MarketplaceSettings(region=configured), environ)
+    diagnosis = check_region(setup(tmp_path, region=configured), environ)
     assert (status, True) == (diagnosis.status, words in diagnosis.found)
     assert (status is not CheckStatus.OK) == bool(diagnosis.cure)
+    # Regions outside the list are called as well.
+    assert "supported are" not in diagnosis.found
+
+
+@pytest.mark.parametrize(
+    ("pricing", "check", "dimensions", "status"),
+    [
+        (Pricing.CUSTOM, EntitlementCheck.METER, ("requests",), CheckStatus.WARN),
+        (Pricing.HOURLY, EntitlementCheck.REGISTER, (), CheckStatus.OK),
+        (Pricing.HOURLY, EntitlementCheck.REGISTER, ("requests",), CheckStatus.WARN),
+        (Pricing.CONTRACT, EntitlementCheck.LICENSE, (), CheckStatus.OK),
+        (Pricing.CONTRACT, EntitlementCheck.LICENSE, ("overage",), CheckStatus.WARN),
+    ],
+)
+def test_list_of_regions_is_for_custom_metering(
+    tmp_path: Path, pricing: Pricing, check: EntitlementCheck, dimensions: tuple[str, ...], status: CheckStatus
+) -> None:
+    """A Region outside AWS's list of custom metering is a warning only where usage is reported."""
+    settings = replace(
+        setup(tmp_path),
+        product=Product(code="0abc123example", pricing=pricing),
+        entitlement=EntitlementSettings(check=check),
+        metering=MeteringSettings(dimensions=tuple(Dimension(name) for name in dimensions)),
+    )
+    assert status is check_region(settings, {"AWS_REGION": "eu-south-1"}).status
 
 
 def irsa(folder: Path) -> dict[str, str]:

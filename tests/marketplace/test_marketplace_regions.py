@@ -35,11 +35,11 @@ def test_region_order(environ: dict[str, str], configured: str | None, expected:
 
 @pytest.mark.parametrize("region", ["EU-WEST-1", "eu-west-1.evil.example", "mars-1", "eu-west-1/x", "eu-west-1a"])
 def test_no_region_is_refused(region: str) -> None:
-    """What is not the name of a Region is refused by its name, with the list of those that AWS lists."""
+    """What is not the name of a Region is refused by its name; no list makes others look refused."""
     with pytest.raises(UnsupportedRegion, match=region) as refusal:
         Endpoint.live({"AWS_REGION": region})
     assert Disposition.FIX_SETUP is refusal.value.disposition
-    assert all(each in str(refusal.value) for each in REGIONS)
+    assert "supported are" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("region", ["eu-south-1", "us-gov-west-1", "cn-north-1", "mars-north-1"])

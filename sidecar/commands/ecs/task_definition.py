@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
+from sidecar.checks.region import is_doubtful
 from sidecar.checks.shutdown import FARGATE_LONGEST, SPARE
 from sidecar.commands.arguments import whole
 from sidecar.commands.ecs.definition import IMAGE_VOLUME, Plan, build
@@ -23,7 +24,7 @@ from sidecar.domain import durations
 from sidecar.domain.metering.sources import Resource
 from sidecar.exit_codes import ExitCode
 from sidecar.http_client import http_url, reachable
-from sidecar.marketplace.regions import UNLISTED_CURE, is_listed, unlisted
+from sidecar.marketplace.regions import UNLISTED_CURE, unlisted
 from sidecar.settings import KubernetesUse, Problem, Settings, SettingsError, load
 
 _CONFIG = "SIDECAR_CONFIG"
@@ -123,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
         problems += _of_settings(settings, args)
     if settings is None or problems:
         raise SettingsError(problems)
-    if args.region is not None and not is_listed(args.region):
+    if args.region is not None and is_doubtful(settings, args.region):
         sys.stderr.write(f"warning: {unlisted(args.region)}. {UNLISTED_CURE}\n")
     sys.stdout.write(f"{json.dumps(build(_plan(args, settings, environment)), indent=2)}\n")
     return ExitCode.CLEAN

@@ -44,7 +44,7 @@ class Reason(StrEnum):
     CREDENTIALS_MISSING = "credentials-missing"  # nothing to sign the call with
     CREDENTIALS_REFUSED = "credentials-refused"  # AWS does not know who calls
     ACCESS_DENIED = "access-denied"  # the role lacks the permission
-    UNSUPPORTED_REGION = "unsupported-region"  # no metering in this Region, or none is known
+    UNSUPPORTED_REGION = "unsupported-region"  # the Region is missing, or is the name of none
     CUSTOMER_NOT_ENTITLED = "customer-not-entitled"  # no valid subscription
     PLATFORM_NOT_SUPPORTED = "platform-not-supported"  # not EKS, ECS or Fargate in AWS's eyes
     INVALID_PRODUCT_CODE = "invalid-product-code"
