@@ -3,6 +3,7 @@
 Views only: nothing here decides. Quantities are millionths, hours and times aware datetimes in UTC.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -91,6 +92,14 @@ class RecordView(RecordFacts):
     """usage | late | probe."""
     product_code: str | None
     """The product under which its usage was taken; None until a sidecar of this version has opened an older ledger."""
+
+
+_RECORD_ID = re.compile(r"rec-[1-9][0-9]{0,17}", re.ASCII)
+
+
+def is_record_id(text: str) -> bool:
+    """Return whether a text can be the id of a record; the record itself may have been dropped since."""
+    return _RECORD_ID.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

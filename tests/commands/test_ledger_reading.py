@@ -286,6 +286,8 @@ def test_help_has_example(capsys: pytest.CaptureFixture[str], command: str) -> N
         ["events", "--limit", "0"],
         ["events", "--limit", "1000001"],
         ["events", "--limit", "-1"],
+        ["records", "--after", "q"],
+        ["records", "--audit", "--after", "rec-"],
         ["export", "--format", "xml"],
         ["verify", "extra"],
         ["events", "--id", "\udcff"],

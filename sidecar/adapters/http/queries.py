@@ -13,7 +13,7 @@ from aiohttp import web
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind
 from sidecar.domain import durations, timestamps
 from sidecar.domain.entitlement.states import State
-from sidecar.domain.status import RecordQuery
+from sidecar.domain.status import RecordQuery, is_record_id
 
 LONGEST_WAIT = timedelta(minutes=5)
 """The longest a long poll may ask for, in real time."""
@@ -68,9 +68,11 @@ def record_query_of(request: web.BaseRequest) -> RecordQuery:
     limit = given.get("limit", "100")
     if _LIMIT.fullmatch(limit) is None or int(limit) > MOST_RECORDS:
         raise _malformed("limit", f"a whole number from 1 to {MOST_RECORDS}")
-    for name in ("dimension", "after"):
-        if name in given and not 0 < len(given[name]) <= LONGEST_TEXT:
-            raise _malformed(name, f"1 to {LONGEST_TEXT} characters")
+    if "dimension" in given and not 0 < len(given["dimension"]) <= LONGEST_TEXT:
+        raise _malformed("dimension", f"1 to {LONGEST_TEXT} characters")
+    # An empty page in answer to a damaged id would end the listing of its reader.
+    if "after" in given and not is_record_id(given["after"]):
+        raise _malformed("after", "the `next` of the page before, such as rec-7; begin again without it")
     return RecordQuery(status, given.get("dimension"), hour, given.get("after"), int(limit))
 
 
@@ -78,7 +80,7 @@ def after_of(request: web.BaseRequest) -> str | None:
     """Return where a listing of open buckets resumes, None at its beginning; raises HttpProblem (malformed)."""
     after = parameters_of(request, ("after",)).get("after")
     if after is not None and _KEY.fullmatch(after) is None:
-        raise _malformed("after", "the `next` of the page before")
+        raise _malformed("after", "the `next` of the page before; begin again without it")
     return after
 
 

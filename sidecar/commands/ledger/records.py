@@ -12,7 +12,7 @@ from sidecar.commands.ledger.source import Source, add_filters, add_read_only, f
 from sidecar.commands.tables import json_line, note_more, print_json, print_table
 from sidecar.domain import timestamps
 from sidecar.domain.metering.records import RecordStatus
-from sidecar.domain.status import RecordQuery, RecordView
+from sidecar.domain.status import RecordQuery, RecordView, is_record_id
 from sidecar.exit_codes import ExitCode
 from sidecar.serializers import record_members
 
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--status", choices=[str(status) for status in RecordStatus], help="only records with this status"
     )
-    parser.add_argument("--after", metavar="ID", help="only records sealed after this one")
+    parser.add_argument("--after", metavar="ID", type=_record, help="only records sealed after this one, such as rec-7")
     parser.add_argument("--audit", action="store_true", help="list people's decisions instead of the records")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
 
@@ -62,6 +62,12 @@ def run(args: argparse.Namespace) -> int:
     if after is not None:
         note_more(f"continue with --after {after}, or use `ledger export`")
     return ExitCode.CLEAN
+
+
+def _record(text: str) -> str:
+    if not is_record_id(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the id of a record like rec-7")
+    return text
 
 
 def _shown(members: Mapping[str, object], column: str) -> object:

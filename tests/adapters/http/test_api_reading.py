@@ -190,9 +190,9 @@ async def test_records_rendered(api: Api) -> None:
 
 async def test_record_filters_passed(api: Api) -> None:
     """Every filter reaches the ledger as it was given."""
-    await api.get("/v1/records?status=unbilled&dimension=a%20b&hour=2026-11-23T10:00:00Z&after=r%2B1&limit=1000")
+    await api.get("/v1/records?status=unbilled&dimension=a%20b&hour=2026-11-23T10:00:00Z&after=rec-1&limit=1000")
     await api.get("/v1/records")
-    assert [RecordQuery("unbilled", "a b", HOUR, "r+1", 1000), RecordQuery()] == api.books.queries
+    assert [RecordQuery("unbilled", "a b", HOUR, "rec-1", 1000), RecordQuery()] == api.books.queries
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,9 @@ async def test_record_filters_passed(api: Api) -> None:
     [
         *("status=", "status=Sealed", "status=lost", "hour=", "hour=now", "hour=2026-11-23T10:30:00Z"),
         *("hour=2026-11-23T10:00:00", "hour=2026-11-23T10:00:00%2B00:30", "limit=", "limit=0", "limit=1001"),
-        *("limit=-1", "limit=1.0", "limit=010", "limit=%D9%A1", "dimension=", "after=", "dimension=" + "d" * 256),
+        *("limit=-1", "limit=1.0", "limit=010", "limit=%D9%A1", "dimension=", "dimension=" + "d" * 256),
+        *("after=", "after=q", "after=rec-", "after=rec-0", "after=rec-%D9%A3", "after=rec-1x", "after=7"),
+        "after=rec-" + "9" * 19,
         *("order=desc", "Status=sealed", "status=sealed&status=sealed"),
     ],
 )
