@@ -81,7 +81,7 @@ config.yaml: |
 {{- $sellers := and (eq $group "marketplace") (has $key (list "mode" "endpoint_url")) }}
 {{- if not (or $sellers (kindIs "invalid" $value)) }}
 - name: SIDECAR_{{ upper $group }}__{{ upper $key }}
-  value: {{ $value | toString | quote }}
+  value: {{ include "marketplace-sidecar.literal" $value | quote }}
 {{- end }}
 {{- end }}
 {{- end }}

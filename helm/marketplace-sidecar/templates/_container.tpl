@@ -84,7 +84,7 @@ the list that it is not in renders nothing.
       fieldPath: metadata.uid
 {{- if eq $sidecar.serviceAccount.webIdentity "chart" }}
 - name: AWS_ROLE_ARN
-  value: {{ $sidecar.serviceAccount.roleArn | quote }}
+  value: {{ include "marketplace-sidecar.literal" $sidecar.serviceAccount.roleArn | quote }}
 - name: AWS_WEB_IDENTITY_TOKEN_FILE
   value: /var/run/secrets/marketplace-web-identity/token
 {{- else if and (eq (include "marketplace-sidecar.config" . | fromJson).marketplace.mode "emulator") (not $sidecar.serviceAccount.roleArn) }}
@@ -100,24 +100,29 @@ the list that it is not in renders nothing.
 {{- if or .http .https }}
 {{- with .http }}
 - name: HTTP_PROXY
-  value: {{ quote . }}
+  value: {{ include "marketplace-sidecar.literal" . | quote }}
 {{- end }}
 {{- with .https }}
 - name: HTTPS_PROXY
-  value: {{ quote . }}
+  value: {{ include "marketplace-sidecar.literal" . | quote }}
 {{- end }}
 - name: NO_PROXY
-  value: {{ list "127.0.0.1,localhost,::1,169.254.0.0/16,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)" .exclude | compact | join "," | quote }}
+  value: {{ list "127.0.0.1,localhost,::1,169.254.0.0/16,.svc,.cluster.local,$(KUBERNETES_SERVICE_HOST)" (include "marketplace-sidecar.literal" .exclude) | compact | join "," | quote }}
 {{- end }}
 {{- end }}
 {{- if ($sidecar.caBundle).configMap }}
 - name: AWS_CA_BUNDLE
-  value: {{ printf "/etc/marketplace-sidecar-ca/%s" (.Values.sidecar.caBundle.key | default "ca.crt") | quote }}
+  value: {{ printf "/etc/marketplace-sidecar-ca/%s" (include "marketplace-sidecar.literal" (.Values.sidecar.caBundle.key | default "ca.crt")) | quote }}
 {{- end }}
 {{- include "marketplace-sidecar.configEnv" . }}
 {{- with $sidecar.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* A text for a variable's value, where Kubernetes takes $(NAME) for another variable and $$ for $. */}}
+{{- define "marketplace-sidecar.literal" -}}
+{{- kindIs "invalid" . | ternary "" . | toString | replace "$" "$$" -}}
 {{- end }}
 
 {{/* For the product's containers: where the local API is. */}}
