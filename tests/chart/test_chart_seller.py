@@ -121,8 +121,49 @@ def test_products_own_keys_are_enough(helm: Helm, own_chart: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        sidecar(productFromImage=False),
+        merge(sidecar(productFromImage=False), config(product={"code": "0other"}, entitlement={"check": "none"})),
+    ],
+    ids=["switch", "configuration"],
+)
+@pytest.mark.parametrize("chart", ["example", "marketplace-product"])
+def test_image_is_not_switched_off(helm: Helm, tmp_path: Path, chart: str, changes: Values) -> None:
+    """With `fromImage: true` in product.yaml no value takes the configuration from elsewhere than the image."""
+    own = tmp_path / chart
+    shutil.copytree(CHARTS / chart, own)
+    _fix(own, "fromImage: true\n")
+    empty = merge(_IMAGE, config(product={"code": "", "public_keys": {}}, metering={"dimensions": []}))
+    given = empty if chart == "marketplace-product" else {"sidecar": empty["sidecar"]}
+    maps = [one["metadata"]["name"] for one in helm.render(own, given) if one["kind"] == "ConfigMap"]
+    assert "shop-marketplace" not in maps
+    (problem,) = _refusal(helm, own, merge(given, changes))
+    assert problem.startswith("sidecar.productFromImage: the chart's product.yaml leaves the configuration to")
+    (problem,) = _refusal(helm, own, merge(given, config(entitlement={"check": "none"})))
+    assert problem.startswith("sidecar.config.entitlement: entitlement is fixed by the image")
+
+
+@pytest.mark.parametrize("key", ["sidecar.extraVolumes", "volumes", "volumeClaimTemplates"])
+def test_volume_of_the_sidecar_is_not_replaced(helm: Helm, key: str) -> None:
+    """No volume has the name of the configuration's: a StatefulSet would mount its claim of that name instead."""
+    volume = {"name": "marketplace-config", "emptyDir": {}}
+    claim = {"metadata": {"name": "marketplace-config"}, "spec": {}}
+    changes: dict[str, Values] = {
+        "sidecar.extraVolumes": sidecar(extraVolumes=[volume]),
+        "volumes": {"volumes": [volume]},
+        "volumeClaimTemplates": {"kind": "StatefulSet", "volumeClaimTemplates": [claim]},
+    }
+    (problem,) = _refusal(helm, "marketplace-product", merge(PRODUCT, changes[key]))
+    assert problem.startswith(f"{key}: marketplace-config is the name of a volume of the sidecar")
+
+
+@pytest.mark.parametrize(
     ("content", "expected"),
     [
+        ({"product": _OWN, "fromImage": True}, "product.yaml: fromImage is true or absent"),
+        ({"fromImage": False}, "product.yaml: fromImage is true or absent"),
+        ({"fromImage": "true"}, "product.yaml: fromImage is true or absent"),
         ({"product": _OWN, "code": "0other"}, "product.yaml: has unknown keys: code"),
         ({"product": _OWN, "entitlement": None}, "product.yaml: entitlement is not a mapping"),
         ({"product": _OWN, "metering": []}, "product.yaml: metering is not a mapping"),
@@ -133,7 +174,7 @@ def test_products_own_keys_are_enough(helm: Helm, own_chart: Path) -> None:
         ("[", "product.yaml: is not a mapping in YAML"),
         ("# nothing\n", "product.yaml: is empty and fixes nothing"),
     ],
-    ids=["mixed", "null", "list", "region", "no-yaml", "empty"],
+    ids=["both", "false", "text", "mixed", "null", "list", "region", "no-yaml", "empty"],
 )
 def test_unclear_file_is_refused(helm: Helm, own_chart: Path, content: object, expected: str) -> None:
     """A product.yaml that would not fix what it seems to is refused with its key."""
@@ -227,6 +268,8 @@ MOUNTS = [
     "/etc/marketplace-sidecar/config.yaml",
     "/etc/marketplace-sidecar/keys/",
     "/etc/../etc//marketplace-sidecar",
+    "etc/marketplace-sidecar",
+    "../etc",
     "/etc",
     "/",
     "/opt/marketplace-sidecar/lib",

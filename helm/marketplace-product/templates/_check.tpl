@@ -49,6 +49,12 @@ service.ports: is empty, and service.enabled is true; name a port
 {{- if and .Values.volumeClaimTemplates (ne .Values.kind "StatefulSet") }}
 volumeClaimTemplates: need a StatefulSet, and this is a {{ .Values.kind }}; use kind StatefulSet, or volumes
 {{- end }}
+{{- range .Values.volumes }}
+{{- include "marketplace-sidecar.problems.volume" (dict "key" "volumes" "name" .name) }}
+{{- end }}
+{{- range .Values.volumeClaimTemplates }}
+{{- include "marketplace-sidecar.problems.volume" (dict "key" "volumeClaimTemplates" "name" (.metadata).name) }}
+{{- end }}
 {{- if and .Values.strategy (eq .Values.kind "Job") }}
 strategy: a Job is not updated; remove it
 {{- end }}

@@ -212,7 +212,7 @@ sidecar.ledger.existingClaim: is missing, and ledger.volume is existingClaim; na
 sidecar.ledger.claimTemplate.size: is missing, and ledger.volume is claimTemplate; set it, such as 1Gi
 {{- end }}
 {{- $mounts := list "/var/lib/marketplace-sidecar" }}
-{{- range $sidecar.extraVolumeMounts }}{{- $mounts = append $mounts (.mountPath | default "" | clean) }}{{- end }}
+{{- range $sidecar.extraVolumeMounts }}{{- $mounts = append $mounts (include "marketplace-sidecar.inPod" .mountPath) }}{{- end }}
 {{- /* Of a token file the sidecar itself reports the absence: a webhook may mount it. */}}
 {{- $socket := $config.api.socket | default "" }}
 {{- $mounted := false }}

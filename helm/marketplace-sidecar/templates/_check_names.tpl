@@ -20,6 +20,10 @@ sidecar.{{ $group }}: is null, and the sidecar cannot run without it; remove the
 sidecar.{{ $path }}: is null, and the chart depends on it; remove the line to use the chart's default
 {{- end }}
 {{- end }}
+{{- /* Alone: what depends on the configuration would judge another one than the seller's. */}}
+{{- if and (not $sidecar.productFromImage) (include "marketplace-sidecar.fromImage" .) }}
+sidecar.productFromImage: the chart's product.yaml leaves the configuration to the image; set this to true
+{{- end }}
 {{- range $group := list "api" "entitlement" "license" "log" "marketplace" "metering" "probes" "product" "shutdown" }}
 {{- if and $sidecar.config (not (kindIs "map" (get $sidecar.config $group))) }}
 sidecar.config.{{ $group }}: is null, and only config.kubernetes can be switched off that way; remove the line to use the chart's defaults

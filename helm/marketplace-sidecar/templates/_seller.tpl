@@ -1,7 +1,7 @@
 {{/*
 Keys that the seller fixes out of reach of an installation's values: in a file `product.yaml` next to Chart.yaml, or in
-the image (productFromImage). The sidecar takes these keys from its file alone; here they are kept out of the values, the
-variables and the mounts.
+the image (productFromImage, which the file makes final by `fromImage: true`). The sidecar takes these keys from its file
+alone; here they are kept out of the values, the variables, the volumes and the mounts.
 */}}
 
 {{/*
@@ -55,7 +55,7 @@ marketplace:
 {{- range $group, $members := $groups -}}
 {{- $_ := set $fixed $group (kindIs "map" $members | ternary $members dict) -}}
 {{- end -}}
-{{- if and $file (not $groups) (not (hasKey $file "Error")) -}}
+{{- if and $file (not $groups) (not (hasKey $file "Error")) (not (hasKey $file "fromImage")) -}}
 {{- $_ := set $fixed "product" $file -}}
 {{- end -}}
 {{- toYaml $fixed -}}
@@ -101,7 +101,11 @@ group that the seller fixed. The image's groups are not known here; they count a
 {{- $named := keys (pick $file "product" "entitlement" "metering" "license" "marketplace") -}}
 {{- $fixed := include "marketplace-sidecar.fixed" . | fromYaml -}}
 {{- $defaults := include "marketplace-sidecar.sellerDefaults" . | fromYaml -}}
-{{- if and $text (hasKey $file "Error") (not $named) }}
+{{- if hasKey $file "fromImage" }}
+{{- if not (include "marketplace-sidecar.fromImage" .) }}
+product.yaml: fromImage is true or absent, and the only key; write `fromImage: true` alone, or remove it
+{{- end }}
+{{- else if and $text (hasKey $file "Error") (not $named) }}
 product.yaml: is not a mapping in YAML: {{ get $file "Error" | replace "\n" " " }}; write one of product, entitlement, metering, license and marketplace, or the product's own keys, at its top level
 {{- else if and $text (not $file) }}
 product.yaml: is empty and fixes nothing; write the product in it, or remove the file
@@ -120,8 +124,8 @@ product.yaml: {{ $group }} is not a mapping, and would fix nothing; write its ke
 product.yaml: marketplace has {{ join ", " $buyers }}, and of this group only mode and endpoint_url are the seller's; remove the others
 {{- end }}
 {{- end }}
-{{- if and $sidecar.productFromImage $text }}
-sidecar.productFromImage: the chart has a product.yaml too; remove the file, or set this to false
+{{- if and $sidecar.productFromImage $text (not (hasKey $file "fromImage")) }}
+sidecar.productFromImage: the chart has a product.yaml too; write `fromImage: true` in it, remove it, or set this to false
 {{- end }}
 {{- $by := $sidecar.productFromImage | ternary "the image (sidecar.productFromImage)" "the chart's product.yaml" }}
 {{- range $group := $groups }}
@@ -148,13 +152,36 @@ sidecar.extraEnv: {{ .name }} would change {{ eq $share "product" | ternary "the
 sidecar.extraEnv: {{ .name | quote }} has characters that no variable of a pod may have; write it in ASCII
 {{- end }}
 {{- end }}
+{{- range $sidecar.extraVolumes }}
+{{- include "marketplace-sidecar.problems.volume" (dict "key" "sidecar.extraVolumes" "name" .name) }}
+{{- end }}
 {{- range $sidecar.extraVolumeMounts }}
-{{- $path := clean .mountPath | trimSuffix "/" | printf "%s/" }}
+{{- $path := include "marketplace-sidecar.inPod" .mountPath | trimSuffix "/" | printf "%s/" }}
 {{- range $ours := list "/etc/marketplace-sidecar/" "/opt/marketplace-sidecar/" }}
 {{- if or (hasPrefix $path $ours) (hasPrefix $ours $path) }}
 sidecar.extraVolumeMounts: {{ $path | trimSuffix "/" | default "/" }} would cover {{ trimSuffix "/" $ours }}, which holds {{ contains "/etc/" $ours | ternary "the configuration" "the program" }} and is the seller's; mount the volume elsewhere
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Not empty where product.yaml leaves the configuration to the image. */}}
+{{- define "marketplace-sidecar.fromImage" -}}
+{{- if eq (.Files.Get "product.yaml" | fromYaml | toJson) `{"fromImage":true}` -}}true{{- end -}}
+{{- end }}
+
+{{/* Where the kubelet mounts a path: one without a slash at its start is below /, too. */}}
+{{- define "marketplace-sidecar.inPod" -}}
+{{- toString . | printf "/%s" | clean -}}
+{{- end }}
+
+{{/*
+A volume in the place of one of the sidecar's: the claim of a StatefulSet replaces the pod's volume of its name. Takes
+{key, name}.
+*/}}
+{{- define "marketplace-sidecar.problems.volume" -}}
+{{- if regexMatch "^marketplace-(ca|cluster-token|config|ledger|resources|web-identity)$" (toString .name) }}
+{{ .key }}: {{ .name }} is the name of a volume of the sidecar; give yours another name
 {{- end }}
 {{- end }}
 
