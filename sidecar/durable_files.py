@@ -1,7 +1,8 @@
-"""Files that are complete or absent after a crash, and locks that end with their process."""
+"""Files that are complete or absent after a crash, files for a group, and locks that end with their process."""
 
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,6 +38,18 @@ def sync_path(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def share_as_folder(path: Path) -> None:
+    """Permit the group of a file's folder to read and write the file, if it may read and write the folder.
+
+    It could replace the file anyway. A file of another user, or of another group than the folder's, stays as it is.
+    """
+    with suppress(OSError):
+        folder, file = path.parent.stat(), path.lstat()
+        open_to_group = folder.st_mode & stat.S_IRWXG == stat.S_IRWXG and not folder.st_mode & stat.S_ISVTX
+        if open_to_group and stat.S_ISREG(file.st_mode) and file.st_gid == folder.st_gid:
+            path.chmod(stat.S_IMODE(file.st_mode) | stat.S_IRGRP | stat.S_IWGRP)
 
 
 def lock(descriptor: int) -> int:

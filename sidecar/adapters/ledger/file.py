@@ -11,7 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 from sidecar.adapters.ledger.schema import APPLICATION_ID, MIGRATIONS
-from sidecar.durable_files import lock
+from sidecar.durable_files import lock, share_as_folder
 
 BUSY_SECONDS = 5.0
 """How long a writer waits for another command that writes to the same ledger."""
@@ -76,8 +76,10 @@ class LedgerLock:
                 path, "another sidecar is using it", "Stop that process, or give each pod a volume of its own."
             ) from error
         except OSError as error:
-            cure = "Make the folder writable for the sidecar's user."
-            raise LedgerUnusable(path, f"cannot create {lock_file.name}: {error.strerror}", cure) from error
+            cure = _cure_of_files(path) or "Make the folder writable for the sidecar's user."
+            verb = "open" if os.access(lock_file, os.F_OK) else "create"
+            raise LedgerUnusable(path, f"cannot {verb} {lock_file.name}: {error.strerror}", cure) from error
+        share_as_folder(lock_file)
 
     def release(self) -> None:
         """Release the lock for the next process."""
@@ -90,6 +92,9 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     Raises:
         LedgerUnusable: It is not a ledger, is damaged, newer than this program, or cannot be written durably.
     """
+    if _is_closed(path):
+        # SQLite would open it for reading alone, and refuse the first write.
+        raise LedgerUnusable(path, "it is not writable", _cure_of_files(path) or _WRITABLE)
     try:
         connection = _connect(f"file:{_quote(path)}?mode=rwc")
         try:
@@ -98,7 +103,11 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise LedgerUnusable(path, str(error), cure_for(error)) from error
+        cure = cure_for(error)
+        raise LedgerUnusable(path, str(error), (cure == _WRITABLE and _cure_of_files(path)) or cure) from error
+    # Another process of this group may run as another user. SQLite gives a later log the mode of the file.
+    for part in files_of(path):
+        share_as_folder(part)
     return connection
 
 
@@ -227,6 +236,33 @@ def _pragma(connection: sqlite3.Connection, name: str) -> str | int:
     return found
 
 
+_WRITABLE = "Make the file and its folder writable for the sidecar's user."
+
+
+def _cure_of_files(path: Path) -> str | None:
+    """Return what to do about files that this user may not write, in a folder that it may; None if there are none."""
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return None
+    closed = [part for part in sorted(files_of(path)) if _is_closed(part)]
+    if not closed:
+        return None
+    owners = ", ".join(sorted({str(part.stat().st_uid) for part in closed}))
+    names = " ".join(map(str, closed))
+    return f"Run `chmod g+rw {names}` as the owner (user {owners}), or run the sidecar as that user."
+
+
+def _is_closed(part: Path) -> bool:
+    """Return whether a file is there that this user may not read and write."""
+    # Asked first, because the end of a second descriptor ends SQLite's locks; some file systems answer no, and open it.
+    if not os.access(part, os.F_OK) or os.access(part, os.R_OK | os.W_OK):
+        return False
+    try:
+        os.close(os.open(part, os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return True
+    return False
+
+
 def cure_for(error: BaseException | None) -> str:
     """Return what an operator does about a fault of SQLite's."""
     match getattr(error, "sqlite_errorname", ""):
@@ -239,6 +275,6 @@ def cure_for(error: BaseException | None) -> str:
         case "SQLITE_IOERR_GETTEMPPATH":
             return "Set TMPDIR to a writable folder with as much room as the ledger takes."
         case "SQLITE_READONLY" | "SQLITE_CANTOPEN" | "SQLITE_READONLY_DIRECTORY":
-            return "Make the file and its folder writable for the sidecar's user."
+            return _WRITABLE
         case _:
             return "Check the volume that holds it."

@@ -15,7 +15,7 @@ from pathlib import Path
 from sidecar.adapters.ledger.file import NO_OLDER_COPY, LedgerUnusable, cure_for
 from sidecar.adapters.ledger.schema import APPLICATION_ID
 from sidecar.domain.metering.events import LedgerUnavailable
-from sidecar.durable_files import sync_path
+from sidecar.durable_files import share_as_folder, sync_path
 
 _File = tuple[int, int]
 """Device and inode: fresh volumes give their files the same inodes."""
@@ -136,6 +136,7 @@ class FileWatch:
         rescued.unlink(missing_ok=True)
         with closing(sqlite3.connect(rescued)) as copy:
             connection.backup(copy)
+        share_as_folder(rescued)
         sync_path(rescued)
         self._copy = _identity(rescued)[0]
 

@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from sidecar.commands.certify.report import Report, Target
-from sidecar.durable_files import lock, replace_file
+from sidecar.durable_files import lock, replace_file, share_as_folder
 
 _LARGEST = 1024 * 1024
 
@@ -42,6 +42,7 @@ class ReportFile:
         try:
             with replace_file(self.path) as file:
                 file.write(f"{json.dumps(self.report.document(), indent=2)}\n")
+            share_as_folder(self.path)  # a pod on the same volume may resume it as another user
         except OSError as error:
             raise NotKept(
                 f"The report {self.path} cannot be written: {error.strerror or error}. Nothing more is sent; the "

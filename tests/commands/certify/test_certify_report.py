@@ -148,6 +148,14 @@ def _no_room(_descriptor: int) -> None:
     raise OSError(28, "No space left on device")
 
 
+@pytest.mark.parametrize(("folder", "expected"), [(0o770, 0o660), (0o750, 0o600)])
+def test_report_is_as_open_as_its_folder(tmp_path: Path, folder: int, expected: int) -> None:
+    """Another user of a volume's group resumes the certification; elsewhere the report stays its user's."""
+    tmp_path.chmod(folder)
+    with open_report(tmp_path / "certify.json", report(record=None)) as file:
+        assert expected == file.path.stat().st_mode & 0o777
+
+
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     """A report goes only into a folder that is there."""
     with pytest.raises(Unusable, match="No such file"), open_report(tmp_path / "no" / "certify.json", report()):
