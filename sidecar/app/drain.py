@@ -154,7 +154,7 @@ class Drain:
     async def _wait_for_status(self, known: KnownEnd) -> None:
         """Wait while a Job may have completed unseen. The API stays open: if this is a restart, the app still runs."""
         with suppress(TimeoutError):
-            async with known.before_reserve(LATE_STATUS):
+            async with known.before_reserve(min(LATE_STATUS, self.timeout / 2)):
                 await known.settled.wait()
 
     async def _wait_for_quiet(self) -> None:

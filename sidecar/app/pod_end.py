@@ -69,7 +69,9 @@ class KnownEnd:
                 # the pod's end would stay unknown.
                 if end is not None or silent or asked_at > self._began_at:
                     self.answered.set()
-                    if not self._may_lag:
+                    if self._may_lag:
+                        self.settled.clear()
+                    else:
                         self.settled.set()
                 wait = ASK_SILENT_AGAIN if silent else ASK_AGAIN
                 await asyncio.sleep(wait.total_seconds())

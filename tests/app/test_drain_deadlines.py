@@ -198,7 +198,14 @@ def test_late_status_is_awaited() -> None:
     assert LATER == process.second_of("api stopped")
 
 
-@pytest.mark.parametrize(("timeout", "waits"), [(25.0, 15.0), (12.0, 5.0), (10.0, 5.0)])
+def test_old_status_after_silence_is_awaited() -> None:
+    """A status that may lag is awaited also if it comes after questions without an answer, which ended the wait."""
+    process = Process(end=MAY_LAG, later=PodEnd(ending=True), ended_hours_take=4.0)
+    process.answers = [None, None]
+    assert "open hour" in process.run()
+
+
+@pytest.mark.parametrize(("timeout", "waits"), [(25.0, 15.0), (12.0, 5.0), (10.0, 5.0), (4.0, 2.0)])
 def test_status_that_stays_is_no_end(timeout: float, waits: float) -> None:
     """A Job's sidecar that is restarted takes usage until the reserve begins, and leaves the hour and its seats."""
     process = Process(end=MAY_LAG, later=MAY_LAG, timeout=timedelta(seconds=timeout), seats_take=0.0)

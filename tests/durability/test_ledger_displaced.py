@@ -15,6 +15,7 @@ from sidecar.adapters.ledger import file_guard
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.metering.events import LedgerUnavailable
+from sidecar.durable_files import sync_path
 from tests.durability.spoiled_ledger import NOW, RULES, kept, take
 
 FOREIGN = b"something else"
@@ -104,7 +105,7 @@ async def test_ledger_is_back_during_the_restore(ledger: Ledger, monkeypatch: py
 def refuse(code: int) -> Callable[..., None]:
     """Return what fails with an error of the disk."""
 
-    def fail(*_arguments: Any) -> None:
+    def fail(*_arguments: Any, **_options: Any) -> None:
         raise OSError(code, os.strerror(code))
 
     return fail
@@ -176,6 +177,30 @@ async def test_complete_copy_is_not_written_anew(ledger: Ledger, monkeypatch: py
     assert {"a", "b"} == kept(ledger.path)
 
 
+async def test_old_copy_is_never_put_in_place(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger is back and goes on, and its copy cannot be removed: the next copy is a new one."""
+
+    def put(path: Path) -> None:
+        if path.name == "ledger.db-rescued":
+            ledger.path.write_bytes(FOREIGN)
+
+    await take(ledger, "a")
+    moved = ledger.path.rename(ledger.path.with_name("moved"))
+    with monkeypatch.context() as patched:
+        patched.setattr(file_guard, "sync_path", put)
+        with pytest.raises(LedgerUnavailable, match="another file lies at"):
+            await take(ledger, "b")
+    moved.replace(ledger.path)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse(errno.EACCES))
+        await take(ledger, "b")
+    ledger.path.unlink()
+
+    await take(ledger, "c")
+
+    assert {"a", "b", "c"} == kept(ledger.path)
+
+
 async def test_copy_next_to_a_ledger_is_not_billed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger is back when the next process starts: the copy is kept under a name that no start takes."""
     ledger = Ledger(tmp_path / "ledger.db", RULES)
@@ -202,6 +227,23 @@ async def test_unreadable_copy_ends_the_start(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0))
         with pytest.raises(LedgerUnusable, match=r"ledger\.db-rescued cannot be read"):
             await Ledger(ledger.path, RULES).open("pod-1", "downward-api", NOW)
+
+    assert {"a"} == await kept_by_a_start(ledger.path)
+
+
+async def test_start_on_a_folder_that_cannot_be_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy is put in place of a missing ledger, and the start goes on."""
+    ledger = Ledger(tmp_path / "ledger.db", RULES)
+    await ledger.open("pod-1", "downward-api", NOW)
+    (await leave_copy(ledger, monkeypatch)).unlink()
+    await ledger.close()
+
+    def sync(path: Path) -> None:
+        if path == tmp_path:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync_path(path)
+
+    monkeypatch.setattr(file_guard, "sync_path", sync)
 
     assert {"a"} == await kept_by_a_start(ledger.path)
 

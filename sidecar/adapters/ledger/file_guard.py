@@ -143,9 +143,10 @@ class FileWatch:
     def _drop_copy(self) -> None:
         """Remove the copy of a ledger that is back: a later start on an empty path would bill its usage again."""
         if self._has_copy:
+            self._copy = None  # the ledger goes on, and this copy does not
             with suppress(OSError):
                 _rescued(self._path).unlink(missing_ok=True)
-                self._has_copy, self._copy = False, None
+                self._has_copy = False
 
     def sync(self) -> None:
         """Let a ledger that was put back outlast a loss of power, where the file system can sync a folder.
@@ -156,10 +157,9 @@ class FileWatch:
         if self._is_synced:
             return
         try:
-            sync_path(self._path.parent)
+            _sync_folder(self._path.parent)
         except OSError as error:
-            if error.errno not in _NO_SYNC:
-                raise LedgerUnavailable(f"{self._path.parent} cannot be synced: {error}. {cure_for(error)}") from error
+            raise LedgerUnavailable(f"{self._path.parent} cannot be synced: {error}. {cure_for(error)}") from error
         self._is_synced = True
 
     def let_go(self) -> None:
@@ -213,7 +213,7 @@ def finish_restore(path: Path) -> Path | None:
     try:
         sync_path(rescued)
         _put_in_place(rescued, path)
-        sync_path(path.parent)
+        _sync_folder(path.parent)
     except OSError as error:
         cure = f"Make the folder writable for the sidecar's user, or rename {rescued.name} to {path.name}."
         raise LedgerUnusable(path, f"{rescued.name} cannot be put in its place: {error}", cure) from error
@@ -234,6 +234,14 @@ def _is_complete(rescued: Path, path: Path) -> bool:
 def _free_name(path: Path) -> Path:
     names = (path.with_name(f"{path.name}-unused-{number}") for number in count(1))
     return next(name for name in names if not name.exists())
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        sync_path(folder)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 def _rescued(path: Path) -> Path:

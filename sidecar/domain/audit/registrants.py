@@ -76,15 +76,18 @@ def _pods(tenures: Iterable[Tenure]) -> list[_Span]:
 
 
 def _needed(pods: Sequence[_Span], calls: Iterable[Sequence[datetime]]) -> Iterator[_Span]:
-    """Yield the spans that need a pod each: one of a session, or two if no pod can have made all its calls."""
+    """Yield the spans that need a pod each: one of a session, or more if no pod can have made all its calls."""
     begins, reach = [pod.first for pod in pods], list(accumulate((pod.last for pod in pods), max))
     for times in calls:
-        first, last = min(times), max(times)
-        begun = bisect_right(begins, first)
-        if begun and last <= reach[begun - 1]:
-            yield _Span(first, last)
-        else:
-            yield from (_Span(first, first), _Span(last, last))
+        first = last = min(times)
+        for at in sorted(times):
+            begun = bisect_right(begins, first)
+            if begun and at <= reach[begun - 1]:
+                last = at
+            elif at != first:
+                yield _Span(first, last)
+                first = last = at
+        yield _Span(first, last)
 
 
 def _suffice(pods: Sequence[_Span], needed: Iterable[_Span]) -> bool:

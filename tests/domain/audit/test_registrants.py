@@ -53,6 +53,8 @@ def registered(session: str | None, hours: float) -> Registration:
         ([registered("a", 0.02), registered("a", 1.02)], CHAIN, False),
         ([registered("shared", -1), registered("shared", 2.5)], CHAIN, False),
         ([registered("shared", -1), registered("shared", 2.5), registered("f", 2.5)], CHAIN, True),
+        ([registered("shared", at) for at in (2.5, 0.5, -1, 0.6)], CHAIN, False),
+        ([registered("f", 0.5), *(registered("shared", at) for at in (-1, 0.5, 2.5))], CHAIN, True),
     ],
 )
 def test_pod_of_its_time_explains_a_registration(
