@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, get_args, get_type_hints
 
+from sidecar.adapters.ledger.digests import HOUR
 from sidecar.adapters.ledger.kept import read_kept, write_kept
 from sidecar.adapters.ledger.store import Store
 from sidecar.domain.entitlement.checkouts import Checkout, CheckoutKind, CheckoutState
@@ -19,7 +20,9 @@ from sidecar.domain.metering.hours import from_micros, to_micros
 KEPT_FOR = timedelta(hours=26)
 """How long the newest checkout of an id is kept once it is settled, unless a person has decided about it."""
 _SPENT = "state IN ('returned', 'lapsed', 'refused') AND resolved_by IS NULL"
-"""Of a checkout that holds nothing and may be dropped; the words of the index `checkout_settled`."""
+"""Of a checkout that holds nothing and may be dropped."""
+_DROPPED_AT_ONCE = 100
+"""So many older rows of its id go with a new checkout."""
 _LIVE = ", ".join(f"'{state}'" for state in CheckoutState if state.live)
 _MICROSECOND = timedelta(microseconds=1)
 _FIELDS = tuple(field.name for field in fields(Checkout) if field.name != "seq")
@@ -135,9 +138,12 @@ def write(store: Store, checkout: Checkout) -> Checkout:
         settings = ", ".join(f"{name} = ?" for name in _COLUMNS)
         store.connection.execute(f"UPDATE checkout SET {settings} WHERE seq = ?", (*values, checkout.seq))
         return checkout
-    # Only the newest checkout of an id is read. An app that is refused again and again fills no disk.
+    # Only the newest checkout of an id is read. An app that is refused again and again fills no disk. A ledger of an
+    # older version may have any number of refused draw-downs of the id; the rest is dropped with time.
     store.connection.execute(
-        f"DELETE FROM checkout WHERE kind = ? AND id = ? AND {_SPENT}", (checkout.kind, checkout.id)
+        "DELETE FROM checkout WHERE seq IN"
+        f" (SELECT seq FROM checkout WHERE kind = ? AND id = ? AND {_SPENT} LIMIT {_DROPPED_AT_ONCE})",
+        (checkout.kind, checkout.id),
     )
     marks = ", ".join("?" * len(_COLUMNS))
     found = store.connection.execute(f"INSERT INTO checkout ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
@@ -172,12 +178,37 @@ def resolve(store: Store, seq: int, *, drawn: bool, who: str, reason: str, now: 
 
 
 def prune(store: Store, now: int, most: int) -> bool:
-    """Drop up to `most` checkouts that were settled long ago; whether there may be more."""
-    dropped = store.connection.execute(
-        f"DELETE FROM checkout WHERE seq IN (SELECT seq FROM checkout WHERE {_SPENT} AND settled_at < ? LIMIT ?)",
-        (now - KEPT_FOR // _MICROSECOND, most),
+    """Drop `most` seats and the draw-downs of `most` rows that were settled long ago; whether there may be more.
+
+    The index has seats only. One of draw-downs would need room to open an older ledger, so a walk through all rows
+    finds them; the next one begins an hour later.
+    """
+    before = now - KEPT_FOR // _MICROSECOND
+    seats = store.connection.execute(
+        "DELETE FROM checkout WHERE seq IN"
+        f" (SELECT seq FROM checkout WHERE drawdown = 0 AND {_SPENT} AND settled_at < ? LIMIT ?)",
+        (before, most),
     ).rowcount
-    return dropped >= most
+    progress = store.progress
+    if progress.drawdowns_walked_to is None:
+        if progress.drawdowns_walked_for == before // HOUR:
+            return seats >= most
+        progress.drawdowns_walked_for, progress.drawdowns_walked_to = before // HOUR, 0
+    progress.drawdowns_walked_to = _walk_drawdowns(store, progress.drawdowns_walked_to, before, most)
+    return seats >= most or progress.drawdowns_walked_to is not None
+
+
+def _walk_drawdowns(store: Store, after: int, before: int, most: int) -> int | None:
+    """Drop what is outdated among the next rows; where to go on, None at the end."""
+    rows = store.rows("SELECT seq FROM checkout WHERE seq > ? ORDER BY seq LIMIT ?", after, most)
+    if not rows:
+        return None
+    upto: int = rows[-1]["seq"]
+    store.connection.execute(
+        f"DELETE FROM checkout WHERE seq > ? AND seq <= ? AND drawdown = 1 AND {_SPENT} AND settled_at < ?",
+        (after, upto, before),
+    )
+    return upto
 
 
 def _values(store: Store, checkout: Checkout) -> tuple[object, ...]:

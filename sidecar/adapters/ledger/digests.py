@@ -58,6 +58,8 @@ class Progress:
     """The hour that the last sweep dropped up to."""
     keys_swept_to: bytes | None = None
     keys_swept_for: int | None = None
+    drawdowns_walked_to: int | None = None
+    drawdowns_walked_for: int | None = None
 
 
 def digest_id(identifier: str) -> bytes:

@@ -241,13 +241,6 @@ _DENIALS = """
     ALTER TABLE source ADD COLUMN booted_at INTEGER;
     """
 
-_REFUSED_DRAWDOWNS = """
-    -- Draw-downs that AWS has certainly not made are dropped, too. An entry takes a twentieth of its row's room.
-    DROP INDEX checkout_settled;
-    CREATE INDEX checkout_settled ON checkout (settled_at)
-        WHERE state IN ('returned', 'lapsed', 'refused') AND resolved_by IS NULL;
-    """
-
 MIGRATIONS = (
     FIRST,
     # Opening an old ledger rewrites the few rows of `dimension`; all else is new tables and views, and columns without
@@ -256,6 +249,5 @@ MIGRATIONS = (
     _CHECKOUTS,
     _SERIES,
     _APPENDED_EVENTS + _DENIALS,
-    _REFUSED_DRAWDOWNS,
 )
 """Statements that lead from each version of the schema to the next; the version is how many were applied."""

@@ -165,6 +165,9 @@ class Licensing:
             after_end = evidence.end is not None and evidence.proved_at >= evidence.end
             warned = after_end or self.reason is Reason.LICENSE_EXPIRED
             reason = Reason.LICENSE_EXPIRED if warned else Reason.LICENSED
+            if refused_seat(self) is not None:
+                # An expired license has no seat for a pod that never had one, and no call asks for it any more.
+                evidence = replace(evidence, refused_at=now)
             return self._granted(own[1], replace(evidence, missing_at=None), now, reason, detail)
         missing_at = now if evidence.missing_at is None else min(evidence.missing_at, now)
         evidence = replace(evidence, missing_at=missing_at)

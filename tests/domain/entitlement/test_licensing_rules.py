@@ -280,6 +280,16 @@ def test_taken_seats_admit_for_a_while() -> None:
     assert START + 2 * HOUR == judge(seated, START + 2 * HOUR).since
 
 
+def test_end_of_the_license_gives_no_seat() -> None:
+    """A pod that AWS refused a seat is pending once the license has expired and its time without a seat is over."""
+    taken = look(begin(terms(HOLD_ONE)), GOOD).unseated(GOOD, REGION, START, START)
+    within = look(taken, EXPIRED, at=ADMIT_FOR - MINUTE)
+    assert State.ENTITLED is state(within, ADMIT_FOR - MINUTE)[0]
+    after = look(within, EXPIRED, at=ADMIT_FOR)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(after, ADMIT_FOR)
+    assert (State.PENDING, Reason.SEATS_TAKEN) == state(look(restart(after), EXPIRED, at=ADMIT_FOR), ADMIT_FOR)
+
+
 def test_time_without_an_answer_takes_no_right() -> None:
     """Time alone does not end the time without a seat, also after a restart; then `remember_for` ends it."""
     taken = refuse(look(begin(terms(HOLD_ONE)), GOOD), HOUR)
