@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import Protocol
 from weakref import WeakValueDictionary
 
 from structlog.typing import FilteringBoundLogger
@@ -25,22 +24,10 @@ from sidecar.marketplace.passage import sends_nothing
 from sidecar.services.attempts import Counted
 from sidecar.services.checkout_book import CheckoutBook, CheckoutStore, Key, P, Transition
 from sidecar.services.checkout_refusals import GONE, UNKNOWN, elsewhere
+from sidecar.services.checkout_service import CheckoutService
 from sidecar.services.retry_schedule import LONGEST_WAIT, RetrySchedule
 
 Call = Callable[[Checkout], Awaitable[Grant | None]]
-
-
-class CheckoutService(Protocol):
-    """The calls that change what AWS holds. Each is one attempt, and raises MarketplaceError."""
-
-    async def check_out(self, checkout: Checkout) -> Grant:
-        """Make a checkout in its Region."""
-
-    async def extend(self, checkout: Checkout) -> Grant:
-        """Hold a seat for longer."""
-
-    async def check_in(self, checkout: Checkout) -> None:
-        """Return a seat."""
 
 
 class CheckoutKeeper:

@@ -39,13 +39,13 @@ from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.schedule import due_at, last_call_at, next_turn, stretch
 from sidecar.domain.metering.sealing import sealable_at
 from sidecar.domain.ports import Clock
-from sidecar.marketplace import MarketplaceError, MarketplaceMetering, MeterUsageRequest
+from sidecar.marketplace import MarketplaceError, MarketplaceMetering
 from sidecar.marketplace.passage import sends_nothing
 from sidecar.services.attempts import NEVER_LEFT, Counted
 from sidecar.services.course_keeper import DUPLICATE_CURE, CourseKeeper
 from sidecar.services.failed_calls import label_of, outcome_of, record_cure
 from sidecar.services.faults import FaultLog, FaultRegister
-from sidecar.services.meter_request import meter_request
+from sidecar.services.meter_request import make_request
 from sidecar.services.ports import EntitlementReader
 from sidecar.services.retry_schedule import RetrySchedule
 from sidecar.services.sealer import HourStore, Sealer
@@ -53,8 +53,6 @@ from sidecar.services.withheld_words import withheld
 
 MAX_CONCURRENT = 4
 """Submissions that may run at the same time."""
-LARGE_RECORD = 250
-"""Allocations from which on a request takes a millisecond and more to put together; AWS takes 2,500."""
 RETRY_BASE = timedelta(seconds=5)
 RETRY_CAP = timedelta(minutes=5)
 DRAIN_RETRY_SECONDS = 0.5
@@ -285,7 +283,7 @@ class Submitter:
                 frozen = await self._store.begin(record, self._clock.now())
                 if frozen is None:
                     return
-                request = await _make_request(record, frozen)
+                request = await make_request(record, frozen)
             self._tries[record.seq] += self._hurried
             try:
                 result = await self._client.meter_usage(request)
@@ -379,13 +377,6 @@ class Submitter:
         seal_at = sealable_at(hour_of(began - self._rules.settle), self._rules.settle)
         last_call = last_call_at(began, self._rules.window)
         return min(*dues, *closing, seal_at, last_call, end_of(hour_of(began)), now + self._longest_sleep)
-
-
-async def _make_request(record: Record, frozen: FrozenRecord) -> MeterUsageRequest:
-    """Return the request of a record; a large one is put together on another thread than the event loop's."""
-    if len(frozen.allocations) < LARGE_RECORD:
-        return meter_request(record, frozen)
-    return await asyncio.to_thread(meter_request, record, frozen)
 
 
 def _about(record: Record) -> str:

@@ -17,8 +17,7 @@ from sidecar.domain.policy import LatePolicy
 from sidecar.marketplace import MeterUsageRequest, MeterUsageResult, Tag, UsageAllocation
 from sidecar.marketplace.errors import NoAnswer
 from sidecar.marketplace.service_errors import InternalServiceErrorException, ThrottlingException
-from sidecar.services.meter_request import meter_request
-from sidecar.services.submitter import LARGE_RECORD
+from sidecar.services.meter_request import LARGE_RECORD, meter_request
 from tests.support.books import BLUE, HOUR, MINUTE, NOW, RED, RULES, WHOLE, event
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ async def test_large_record_put_together_elsewhere(
         threads.append(threading.current_thread())
         return meter_request(record, frozen)
 
-    monkeypatch.setattr("sidecar.services.submitter.meter_request", make)
+    monkeypatch.setattr("sidecar.services.meter_request.meter_request", make)
     await metering.start()
     metering.use(*(event("1", tags=(("Tenant", f"t{number}"),)) for number in range(tag_sets)))
     await metering.until(11, 30)

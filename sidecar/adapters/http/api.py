@@ -38,19 +38,10 @@ from sidecar.adapters.http.ports import ExportIntake, Gate, Health, Intake, Ledg
 from sidecar.adapters.http.problems import HttpProblem, ProblemKind, answer, busy
 from sidecar.adapters.http.queries import after_of, poll_of, record_query_of, refuse_query
 from sidecar.adapters.http.replies import Reply, encode, reply, reply_json
+from sidecar.adapters.http.usage_refusals import problem_of
 from sidecar.adapters.http.usage_requests import LARGE_BODY, UsageHead, UsageReader, read_head
 from sidecar.domain.entitlement.states import AttestationFailed, Entitlement, SlowDown
-from sidecar.domain.metering.events import (
-    Dimension,
-    IdReused,
-    InvalidUsage,
-    LedgerUnavailable,
-    NotEntitled,
-    Overloaded,
-    Receipt,
-    UsageRefused,
-)
-from sidecar.domain.metering.validation import MOST_FAULTS
+from sidecar.domain.metering.events import Dimension, Receipt, UsageRefused
 from sidecar.domain.ports import Clock
 
 _ATTEST_AGAIN_SECONDS = 10
@@ -232,12 +223,12 @@ class ApiServer:
         return None
 
     def _refuse(self, request: web.BaseRequest, refusal: HttpProblem | UsageRefused) -> Reply:
-        problem = _problem_of(refusal)
+        problem = problem_of(refusal)
         self._count(request, problem.kind)
         return refuse_export(request, problem) if request.path == EXPORTS else answer(problem)
 
     def _refuse_usage(self, refusal: HttpProblem | UsageRefused) -> Reply:
-        problem = _problem_of(refusal)
+        problem = problem_of(refusal)
         self._refused[problem.kind.word] += 1
         return answer(problem)
 
@@ -396,31 +387,3 @@ def _entitlement_body(entitlement: Entitlement) -> bytes:
 
 def _accepted(receipt: Receipt) -> Reply:
     return reply(b'{"accepted": %d, "duplicates": %d}\n' % (receipt.accepted, receipt.duplicates), status=202)
-
-
-def _problem_of(refusal: HttpProblem | UsageRefused) -> HttpProblem:
-    """Return the problem of a refusal."""
-    match refusal:
-        case HttpProblem():
-            return refusal
-        case IdReused(faults=faults):
-            return HttpProblem(ProblemKind.ID_REUSED, f"{_counted(refusal)}; nothing was stored", faults=faults)
-        case InvalidUsage(faults=faults):
-            return HttpProblem(ProblemKind.INVALID_USAGE, f"{_counted(refusal)}; nothing was stored", faults=faults)
-        case NotEntitled():
-            return HttpProblem(ProblemKind.NOT_ENTITLED, str(refusal))
-        case LedgerUnavailable(retry_after=seconds):
-            return busy(ProblemKind.LEDGER_UNAVAILABLE, str(refusal), seconds)
-        case Overloaded(retry_after=seconds):
-            return busy(ProblemKind.OVERLOADED, str(refusal), seconds)
-        case _:
-            raise refusal
-
-
-def _counted(refusal: InvalidUsage) -> str:
-    count = len(refusal.faults)
-    if refusal.more:
-        return f"more than {count} faults; the first {count} are listed, and the rest of the batch was not read"
-    if count > MOST_FAULTS:
-        return f"{count} faults; the first {MOST_FAULTS} are listed"
-    return "one fault" if count == 1 else f"{count} faults"
