@@ -43,13 +43,29 @@ def sync_path(path: Path) -> None:
 def share_as_folder(path: Path) -> None:
     """Permit the group of a file's folder to read and write the file, if it may read and write the folder.
 
-    It could replace the file anyway. A file of another user, or of another group than the folder's, stays as it is.
+    It could replace the file anyway. A file of another user, of another group than the folder's, or with another name
+    elsewhere stays as it is, and so does one whose folder has an access list: there the mode shows no group's rights.
     """
+    if not hasattr(os, "O_PATH"):  # not Linux
+        return
     with suppress(OSError):
-        folder, file = path.parent.stat(), path.lstat()
-        open_to_group = folder.st_mode & stat.S_IRWXG == stat.S_IRWXG and not folder.st_mode & stat.S_ISVTX
-        if open_to_group and stat.S_ISREG(file.st_mode) and file.st_gid == folder.st_gid:
-            path.chmod(stat.S_IMODE(file.st_mode) | stat.S_IRGRP | stat.S_IWGRP)
+        # The descriptor holds on to the file: its name may be given to another one meanwhile.
+        descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            folder, file = path.parent.stat(), os.fstat(descriptor)
+            is_open = folder.st_mode & stat.S_IRWXG == stat.S_IRWXG and not folder.st_mode & stat.S_ISVTX
+            is_plain = stat.S_ISREG(file.st_mode) and file.st_nlink == 1 and file.st_gid == folder.st_gid
+            if is_open and is_plain and not _has_access_list(path.parent):
+                Path(f"/proc/self/fd/{descriptor}").chmod(stat.S_IMODE(file.st_mode) | stat.S_IRGRP | stat.S_IWGRP)
+        finally:
+            os.close(descriptor)
+
+
+def _has_access_list(folder: Path) -> bool:
+    try:
+        return bool(os.getxattr(folder, "system.posix_acl_access"))
+    except OSError:
+        return False
 
 
 def lock(descriptor: int) -> int:

@@ -33,7 +33,6 @@ from sidecar.domain.metering.records import (
     decide,
     expire,
     window_closes_at,
-    with_answer,
 )
 from sidecar.domain.metering.rules import MeteringRules
 from sidecar.domain.metering.schedule import due_at, last_call_at, next_turn, stretch
@@ -49,7 +48,7 @@ from sidecar.services.meter_request import make_request
 from sidecar.services.ports import EntitlementReader
 from sidecar.services.retry_schedule import RetrySchedule
 from sidecar.services.sealer import HourStore, Sealer
-from sidecar.services.withheld_words import withheld
+from sidecar.services.withheld_words import find_withheld
 
 MAX_CONCURRENT = 4
 """Submissions that may run at the same time."""
@@ -214,11 +213,9 @@ class Submitter:
             now = self._clock.now()  # of each record: the clock may be set while the one before is written
             if now > closed_at:
                 closed = f"the submission window closed at {timestamps.render(closed_at)}"
-                words = with_answer(closed, record.answer) if record.unanswered else closed
-                fate = expire(record.unanswered, self._rules.late, words)
+                fate = expire(record.unanswered, self._rules.late, closed)
                 course = self.courses.due(record.dimension, self._scheduled_at(record), now)
-                # The words hold the last answer, and the tags that it may name are not known here.
-                await self._record_outcome(record, fate, Answer(words, withheld=closed), course)
+                await self._record_outcome(record, fate, Answer(closed), course)
 
     def _scheduled_at(self, record: Record) -> datetime:
         return due_at(
@@ -291,7 +288,7 @@ class Submitter:
                 code = counted = "accepted"
             except MarketplaceError as error:
                 outcome, counted = outcome_of(error), label_of(error)
-                shown = withheld(error, (tags for tags, _ in frozen.allocations))
+                shown = await find_withheld(error, [tags for tags, _ in frozen.allocations])
                 answer, code, cure = Answer(str(error), None, error.request_id, shown), error.code, record_cure(error)
         self.answers[counted] += 1
         if outcome is Outcome.ACCEPTED:

@@ -158,6 +158,17 @@ def test_volume_of_the_sidecar_is_not_replaced(helm: Helm, key: str) -> None:
     assert problem.startswith(f"{key}: marketplace-config is the name of a volume of the sidecar")
 
 
+def test_claim_of_the_ledger_is_kept(helm: Helm) -> None:
+    """A claim that the product gave the ledger before has the name that the chart's own has: none is left behind."""
+    claim = {"metadata": {"name": "marketplace-ledger"}, "spec": {}}
+    changes: Values = {"kind": "StatefulSet", "volumeClaimTemplates": [claim]}
+    (problem,) = _refusal(helm, "marketplace-product", merge(PRODUCT, changes))
+    assert "use sidecar.ledger.volume claimTemplate" in problem
+    right = merge(PRODUCT, merge({"kind": "StatefulSet"}, sidecar(ledger={"volume": "claimTemplate"})))
+    (workload,) = (one for one in helm.render("marketplace-product", right) if one["kind"] == "StatefulSet")
+    assert ["marketplace-ledger"] == [one["metadata"]["name"] for one in workload["spec"]["volumeClaimTemplates"]]
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [

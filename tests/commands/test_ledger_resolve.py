@@ -103,7 +103,7 @@ def test_outcome_as_json(books: Books, capsys: pytest.CaptureFixture[str]) -> No
     """--json gives the record before and after as one object."""
     assert 0 == resolve(books, IN_DOUBT, *ACCEPT, *WHY, "--json")
     found = json.loads(capsys.readouterr().out)
-    doubt = "in-doubt: pod pod-1 ended after 1 attempt without a conclusive answer; the last answer: words"
+    doubt = "in-doubt: pod pod-1 ended after 1 attempt without a conclusive answer"
     none = {"metering_record_id": None, "carried_to": None}
     assert {
         "id": IN_DOUBT,

@@ -246,9 +246,13 @@ def _cure_of_files(path: Path) -> str | None:
     closed = [part for part in sorted(files_of(path)) if _is_closed(part)]
     if not closed:
         return None
-    owners = ", ".join(sorted({str(part.stat().st_uid) for part in closed}))
-    names = " ".join(map(str, closed))
-    return f"Run `chmod g+rw {names}` as the owner (user {owners}), or run the sidecar as that user."
+    found = [part.stat() for part in closed]
+    owners, names = ", ".join(sorted({str(each.st_uid) for each in found})), " ".join(map(str, closed))
+    if {each.st_gid for each in found} <= {os.getegid(), *os.getgroups()}:
+        change = f"`chmod g+rw {names}` as the owner (user {owners})"
+    else:
+        change = f"`chown {os.geteuid()} {names}` as root"
+    return f"Run {change}, or run the sidecar as user {owners}."
 
 
 def _is_closed(part: Path) -> bool:

@@ -164,7 +164,7 @@ def _set_apart(store: Store, rules: MeteringRules, now: int) -> list[Foreign]:
             retire_probe(store, row, "the product changed", now)
             continue
         record = read_record(row)
-        fate = foreign(record.unanswered, record.product_code, record.answer)
+        fate = foreign(record.unanswered, record.product_code)
         record_outcome(store, record, fate, Answer(row["answer"] or "never sent"), now)
         terms = in_doubt if record.unanswered else unbilled
         terms[row["dimension"]] += record.quantity

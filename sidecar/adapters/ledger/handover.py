@@ -80,7 +80,7 @@ def take_over(store: Store, rules: MeteringRules, now: int) -> int:
         words = _closed_words(record.timestamp, rules) if closed else None
         if row["attempted_at"] is not None:
             _note_due(store, record.dimension, from_micros(min(row["attempted_at"], now)), from_micros(now))
-        fate = orphan(record.unanswered, row["uid"], late=rules.late, closed=words, answer=record.answer)
+        fate = orphan(record.unanswered, row["uid"], late=rules.late, closed=words)
         record_outcome(store, record, fate, Answer(row["answer"] or "pod gone"), now)
     usage = sum(not is_probe(row["client_token"]) for row in records)
     return len(buckets) + usage + carry_after_end(store, rules, now)

@@ -311,7 +311,6 @@ def read_record(row: sqlite3.Row) -> Record:
         attempts=row["attempts"],
         unanswered=row["unanswered"],
         product_code=row["product_code"],
-        answer=row["answer"],
     )
 
 

@@ -85,8 +85,6 @@ class Record:
     """Attempts without an answer, or with one that proves nothing: AWS may have taken them."""
     product_code: str
     """The product under which its usage was taken, whatever is configured now."""
-    answer: str | None = None
-    """The last answer to an attempt that is known, as `Answer.words`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,14 +203,7 @@ def expire(unanswered: int, late: LatePolicy, words: str) -> Fate:
             assert_never(late)
 
 
-def orphan(
-    unanswered: int,
-    pod: str,
-    *,
-    late: LatePolicy = LatePolicy.CARRY,
-    closed: str | None = None,
-    answer: str | None = None,
-) -> Fate:
+def orphan(unanswered: int, pod: str, *, late: LatePolicy = LatePolicy.CARRY, closed: str | None = None) -> Fate:
     """Decide what becomes of a sealed record of `pod`, which is gone, on a ledger that another pod has adopted.
 
     Args:
@@ -221,31 +212,25 @@ def orphan(
         late: What becomes of a quantity after its window has closed.
         closed: A sentence about the closed window of the record; None while AWS still takes its hour. Inside the
             window the record is not late, it only has another identity, so the policy does not apply.
-        answer: As of the record.
     """
     if unanswered:
-        return _in_doubt(with_answer(f"pod {pod} ended after {_attempts(unanswered)}", answer))
+        return _in_doubt(f"pod {pod} ended after {_attempts(unanswered)}")
     return Carry(CarryCause.ADOPTED) if closed is None else expire(0, late, closed)
 
 
-def foreign(unanswered: int, product_code: str, answer: str | None = None) -> MarkUnbilled:
+def foreign(unanswered: int, product_code: str) -> MarkUnbilled:
     """Decide what becomes of a sealed record of `product_code` on a ledger that has another product now.
 
     It is never submitted under another product's code, and nothing submits under its own any more.
     """
     if unanswered:
-        return _in_doubt(with_answer(f"the product changed from {product_code} after {_attempts(unanswered)}", answer))
+        return _in_doubt(f"the product changed from {product_code} after {_attempts(unanswered)}")
     return MarkUnbilled(of_other_product(product_code))
 
 
 def of_other_product(product_code: str) -> str:
     """Return the reason of a quantity that was taken for `product_code` and not submitted while that was configured."""
     return UnbilledReason.OTHER_PRODUCT.because(f"taken for product {product_code}, which is no longer configured")
-
-
-def with_answer(words: str, answer: str | None) -> str:
-    """Return why a record is in doubt with the last answer that came back for it, if there is one."""
-    return words if answer is None else f"{words}; the last answer: {answer}"
 
 
 def _attempts(unanswered: int) -> str:

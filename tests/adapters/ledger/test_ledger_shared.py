@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import pytest
 from sidecar.adapters.ledger.file import files_of, open_for_writing
 from sidecar.adapters.ledger.file_guard import FileWatch
 from sidecar.adapters.ledger.ledger import Ledger
+from sidecar.durable_files import share_as_folder
 from tests.support.books import NOW, RULES
 from tests.support.tools import PATIENCE
 
@@ -122,3 +124,43 @@ def test_older_files_are_opened_by_their_owner(volume: Path) -> None:
         if part.exists():
             part.chmod(0o644)
     assert ["", ""] == [start(path, user) for user in (65532, 1000)]
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "access list"])
+def test_no_more_is_shared_than_the_folder(volume: Path, kind: str) -> None:
+    """A link may lead out of the folder, another name too, and with an access list the mode shows no group's rights."""
+    secret = volume.parent / "secret"
+    file = volume / "file"
+    for each in (secret, file):
+        each.touch(mode=0o600)
+        os.chown(each, -1, volume.stat().st_gid)
+    match kind:
+        case "link":
+            file.unlink()
+            file.symlink_to(secret)
+        case "hard link":
+            file.unlink()
+            file.hardlink_to(secret)
+        case _:
+            entries = ((1, 7, -1), (2, 7, 1000), (4, 5, -1), (16, 7, -1), (32, 5, -1))
+            access = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+            os.setxattr(volume, "system.posix_acl_access", access)
+
+    share_as_folder(file)
+
+    assert [0o600, 0o600] == [stat.S_IMODE(each.stat().st_mode) for each in (secret, file)]
+
+
+def test_sharing_keeps_the_locks(volume: Path) -> None:
+    """The mode of an open ledger changes while a transaction holds its lock, which stays."""
+    path = volume / "ledger.db"
+    with closing(open_for_writing(path)) as connection:
+        path.chmod(0o600)
+        connection.execute("BEGIN IMMEDIATE")
+        share_as_folder(path)
+        assert 0o060 == stat.S_IMODE(path.stat().st_mode) & 0o060
+        other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('BEGIN IMMEDIATE')"
+        ran = subprocess.run(
+            [sys.executable, "-c", other, str(path)], capture_output=True, text=True, check=False, timeout=PATIENCE
+        )
+        assert "database is locked" in ran.stderr
