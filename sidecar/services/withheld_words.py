@@ -55,7 +55,7 @@ def _hide(tagged: Iterable[Tags], message: str) -> str | None:
     plain = _unescaped(message)
     pairs = {pair for tags in tagged for pair in tags}
     values = {_unescaped(value) for _, value in pairs if len(value) >= _WORD}
-    texts = values | {_unescaped(text) for pair in pairs for text in pair}
+    texts = values | {_unescaped(text) for pair in pairs for text in pair if text}
     shown = plain
     # The longest first: a shorter one may be a part of it.
     for text in sorted((text for text in texts if text in plain), key=len, reverse=True):

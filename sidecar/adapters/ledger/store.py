@@ -101,7 +101,11 @@ class Store:
         self._dimensions.clear()
         self._families.clear()
         self._tag_sets.clear()
-        self.progress = Progress()
+        # A full ledger refuses each checkout that an app asks for again and again: its walk must not begin anew.
+        self.progress = Progress(
+            drawdowns_walked_to=self.progress.drawdowns_walked_to,
+            drawdowns_walked_for=self.progress.drawdowns_walked_for,
+        )
         self.sweep = TagSweep()
         self.totals.note_tag_set = self.sweep.note
         self.totals.forget()

@@ -126,8 +126,12 @@ class Licensing:
     def _seen_good(self, license_: License, region: str, now: datetime) -> Self:
         evidence = self.evidence
         if evidence is not None:
+            refused_at, end = evidence.refused_at, evidence.end
+            if refused_at is not None and end is not None and refused_at >= end:
+                refused_at = None  # the old license's end: AWS has refused no seat of this one
             evidence = replace(
                 evidence,
+                refused_at=refused_at,
                 arn=license_.arn,
                 region=region,
                 begin=license_.begin,
@@ -165,7 +169,7 @@ class Licensing:
             after_end = evidence.end is not None and evidence.proved_at >= evidence.end
             warned = after_end or self.reason is Reason.LICENSE_EXPIRED
             reason = Reason.LICENSE_EXPIRED if warned else Reason.LICENSED
-            if refused_seat(self) is not None:
+            if refused_seat(self) is not None and right_of_expired(found, self.terms.policy) is None:
                 # An expired license has no seat for a pod that never had one, and no call asks for it any more.
                 evidence = replace(evidence, refused_at=now)
             return self._granted(own[1], replace(evidence, missing_at=None), now, reason, detail)
@@ -257,7 +261,7 @@ def _granted(licensing: Licensing) -> Entitlement:
     refused = refused_seat(licensing)
     if refused is None:
         return _answer(licensing, State.ENTITLED, licensing.since)
-    detail = f"The license is good, and AWS refused a seat at {render(refused[1])}."
+    detail = f"AWS showed no seat for this pod at {render(refused[1])}."
     if _waits(licensing):
         answer = _answer(licensing, State.PENDING, licensing.since)
         return replace(answer, reason=Reason.SEATS_TAKEN, detail=f"{detail} The pod waits for a seat.")

@@ -201,6 +201,26 @@ def test_settled_checkouts_age_out(books: Books) -> None:
     ]
 
 
+def test_undone_write_holds_up_no_walk(books: Books) -> None:
+    """A full ledger refuses what the app asks for between two steps of the walk, which goes on where it was."""
+    made = replace(BY_APP, drawdown=True, state=CheckoutState.HELD)
+    with books.store.transaction():
+        for number in range(6):
+            checkouts.write(books.store, replace(made, id=f"made-{number}"))
+        refused = replace(made, id="refused", state=CheckoutState.REFUSED, settled_at=books.now)
+        checkouts.write(books.store, refused)
+    books.pass_time(timedelta(days=2))
+    steps = 0
+    more = True
+    while more and steps < 9:
+        with books.store.transaction():
+            more = checkouts.prune(books.store, to_micros(books.now), 2)
+        with pytest.raises(LedgerFull), books.store.transaction():
+            raise LedgerFull("no room", 60, 0)
+        steps += 1
+    assert (5, 6) == (steps, books.count("checkout"))
+
+
 def test_many_refused_drawdowns_of_one_id(books: Books) -> None:
     """An older version kept each refusal of an id: a request drops some of them, and the rest goes with time."""
     refused = replace(BY_APP, drawdown=True, state=CheckoutState.REFUSED, settled_at=books.now)

@@ -290,6 +290,23 @@ def test_end_of_the_license_gives_no_seat() -> None:
     assert (State.PENDING, Reason.SEATS_TAKEN) == state(look(restart(after), EXPIRED, at=ADMIT_FOR), ADMIT_FOR)
 
 
+def test_warned_pod_runs_without_a_seat() -> None:
+    """With `on_expired: warn` the end of the license takes no right, as it takes none from a new pod."""
+    taken = look(begin(terms(HOLD_ONE, on_expired=OnExpired.WARN)), GOOD).unseated(GOOD, REGION, START, START)
+    after = look(taken, EXPIRED, at=ADMIT_FOR)
+    assert State.ENTITLED is state(after, ADMIT_FOR)[0]
+    assert State.ENTITLED is state(look(restart(after), EXPIRED, at=ADMIT_FOR), ADMIT_FOR)[0]
+
+
+def test_renewal_ends_the_wait_for_a_seat() -> None:
+    """The renewed license has a seat, as far as AWS has answered: only its own refusal keeps the pod waiting."""
+    taken = look(begin(terms(HOLD_ONE)), GOOD).unseated(GOOD, REGION, START, START)
+    late = timedelta(days=265) + ADMIT_FOR
+    ended = look(taken, EXPIRED, at=late)
+    assert State.PENDING is state(ended, late)[0]
+    assert State.ENTITLED is state(look(ended, RENEWED, at=late), late)[0]
+
+
 def test_time_without_an_answer_takes_no_right() -> None:
     """Time alone does not end the time without a seat, also after a restart; then `remember_for` ends it."""
     taken = refuse(look(begin(terms(HOLD_ONE)), GOOD), HOUR)
