@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -40,7 +39,7 @@ class Store:
         self.rows: dict[int, Checkout] = {}
         self.license: LicenseEvidence | None = None
         self.failing = False
-        self._numbers = itertools.count(1)
+        self._newest = 0
 
     async def load_checkouts(self) -> list[Checkout]:
         """Return what is live."""
@@ -65,7 +64,8 @@ class Store:
         if not checkout.seq:
             twins = [each for each in self.rows.values() if (each.kind, each.id) == (checkout.kind, checkout.id)]
             assert not [each for each in twins if each.state.live]
-        seq = checkout.seq or next(self._numbers)
+        self._newest += not checkout.seq
+        seq = checkout.seq or self._newest
         self.rows[seq] = checkout = replace(checkout, seq=seq)
         await asyncio.sleep(0)
         return checkout
