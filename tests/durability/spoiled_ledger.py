@@ -1,5 +1,6 @@
 """A ledger on a disk that a test spoils: its rules, usage for it, and what its file has kept."""
 
+import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +30,20 @@ async def take(ledger: Ledger, *ids: str) -> None:
     """Store events of one unit each."""
     events = [UsageEvent(name, "requests", 1_000_000, None, None, ()) for name in ids]
     await ledger.take([UsageBatch(events)], NOW)
+
+
+def flip_bits(path: Path, start: int = 0) -> bytes:
+    """Spoil the file of a ledger in use from a byte on; return what it held."""
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        whole = path.read_bytes()
+        # Another writer makes the ledger's own connection read its pages anew.
+        other.execute("INSERT INTO meta VALUES ('noted', 'by another')")
+        other.commit()
+        with path.open("r+b") as file:
+            file.seek(start)
+            file.write(bytes(byte ^ 0xFF for byte in whole[start:]))
+    return whole
 
 
 def kept(path: Path) -> set[str]:

@@ -16,9 +16,19 @@ from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.metering.events import LedgerUnavailable
 from sidecar.durable_files import sync_path
-from tests.durability.spoiled_ledger import NOW, RULES, kept, take
+from tests.durability.spoiled_ledger import NOW, RULES, flip_bits, kept, take
 
 FOREIGN = b"something else"
+
+
+def once_copied(act: Callable[[], object]) -> Callable[[Path], None]:
+    """Return what stands in for the syncing of a path, and acts once the copy of a ledger is written."""
+
+    def sync(path: Path) -> None:
+        if path.name == "ledger.db-rescued":
+            act()
+
+    return sync
 
 
 async def test_ledger_begun_meanwhile_stays(tmp_path: Path) -> None:
@@ -68,14 +78,9 @@ async def test_file_put_there_after_a_failed_restore_stays(ledger: Ledger, monke
 
 async def test_file_put_there_during_the_restore_stays(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that comes while the copy is written is not overwritten."""
-
-    def put(path: Path) -> None:
-        if path.name == "ledger.db-rescued":
-            ledger.path.write_bytes(FOREIGN)
-
     await take(ledger, "a")
     ledger.path.unlink()
-    monkeypatch.setattr(file_guard, "sync_path", put)
+    monkeypatch.setattr(file_guard, "sync_path", once_copied(lambda: ledger.path.write_bytes(FOREIGN)))
 
     with pytest.raises(LedgerUnavailable, match="another file lies at"):
         await take(ledger, "b")
@@ -87,13 +92,9 @@ async def test_ledger_is_back_during_the_restore(ledger: Ledger, monkeypatch: py
     """A ledger that comes back while the copy is written is used again, and no copy is left."""
     moved = ledger.path.with_name("moved")
 
-    def put(path: Path) -> None:
-        if path.name == "ledger.db-rescued":
-            moved.rename(ledger.path)
-
     await take(ledger, "a")
     file = ledger.path.rename(moved).stat().st_ino
-    monkeypatch.setattr(file_guard, "sync_path", put)
+    monkeypatch.setattr(file_guard, "sync_path", once_copied(lambda: moved.rename(ledger.path)))
 
     await take(ledger, "b")
 
@@ -179,15 +180,10 @@ async def test_complete_copy_is_not_written_anew(ledger: Ledger, monkeypatch: py
 
 async def test_old_copy_is_never_put_in_place(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger is back and goes on, and its copy cannot be removed: the next copy is a new one."""
-
-    def put(path: Path) -> None:
-        if path.name == "ledger.db-rescued":
-            ledger.path.write_bytes(FOREIGN)
-
     await take(ledger, "a")
     moved = ledger.path.rename(ledger.path.with_name("moved"))
     with monkeypatch.context() as patched:
-        patched.setattr(file_guard, "sync_path", put)
+        patched.setattr(file_guard, "sync_path", once_copied(lambda: ledger.path.write_bytes(FOREIGN)))
         with pytest.raises(LedgerUnavailable, match="another file lies at"):
             await take(ledger, "b")
     moved.replace(ledger.path)
@@ -351,14 +347,7 @@ async def test_empty_log_of_a_reader_is_no_other(ledger: Ledger) -> None:
 async def damage(ledger: Ledger) -> bytes:
     """Spoil a ledger that has taken "a" until its connection is closed; return what its file held before."""
     await take(ledger, "a")
-    with closing(sqlite3.connect(ledger.path)) as other:
-        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        whole = ledger.path.read_bytes()
-        # Another writer makes the ledger's own connection read its pages anew.
-        other.execute("INSERT INTO meta VALUES ('noted', 'by another')")
-        other.commit()
-        with ledger.path.open("r+b") as file:
-            file.write(bytes(byte ^ 0xFF for byte in whole))
+    whole = flip_bits(ledger.path)
     for _ in range(2):
         with pytest.raises(LedgerUnavailable, match="not a database"):
             await take(ledger, "b")

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from sidecar.adapters.ledger.file import LedgerUnusable, open_for_reading, open_for_writing
 from sidecar.adapters.ledger.ledger import Ledger
 from sidecar.domain.metering.events import LedgerUnavailable
-from tests.durability.spoiled_ledger import NOW, RULES, kept, take
+from tests.durability.spoiled_ledger import NOW, RULES, flip_bits, kept, take
 
 
 async def test_removed_ledger_is_put_back(ledger: Ledger) -> None:
@@ -228,21 +228,13 @@ async def test_cut_ledger_is_refused(ledger: Ledger, size: int) -> None:
 async def test_flipped_bits_are_refused(ledger: Ledger) -> None:
     """Pages that are damaged under a running sidecar stop the intake as soon as they are read; mended, it continues."""
     await take(ledger, "a")
-    with closing(sqlite3.connect(ledger.path)) as other:
-        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        whole = ledger.path.read_bytes()
-        # Another writer makes the ledger's own connection read its pages anew.
-        other.execute("INSERT INTO meta VALUES ('noted', 'by another')")
-        other.commit()
-        with ledger.path.open("r+b") as file:
-            file.seek(4096)
-            file.write(bytes(byte ^ 0xFF for byte in whole[4096:]))
+    whole = flip_bits(ledger.path, 4096)
 
-        with pytest.raises(LedgerUnavailable, match="malformed"):
-            await take(ledger, "b")
-        assert ledger.fault is not None
-        ledger.path.write_bytes(whole)
+    with pytest.raises(LedgerUnavailable, match="malformed"):
         await take(ledger, "b")
+    assert ledger.fault is not None
+    ledger.path.write_bytes(whole)
+    await take(ledger, "b")
 
     assert {"a", "b"} == kept(ledger.path)
     assert ledger.fault is None

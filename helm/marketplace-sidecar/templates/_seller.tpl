@@ -180,7 +180,7 @@ A volume in the place of one of the sidecar's: the claim of a StatefulSet replac
 {key, name}.
 */}}
 {{- define "marketplace-sidecar.problems.volume" -}}
-{{- if and (eq (toString .name) "marketplace-ledger") (hasSuffix "laimTemplates" .key) }}
+{{- if and (eq (toString .name) "marketplace-ledger") (hasSuffix "volumeClaimTemplates" .key) }}
 {{ .key }}: marketplace-ledger is the volume of the sidecar's ledger; use sidecar.ledger.volume claimTemplate with the same size and class, which makes the claim of this name. With another name the ledger would be left behind
 {{- else if regexMatch "^marketplace-(ca|cluster-token|config|ledger|resources|web-identity)$" (toString .name) }}
 {{ .key }}: {{ .name }} is the name of a volume of the sidecar; give yours another name

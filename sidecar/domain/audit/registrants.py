@@ -49,8 +49,8 @@ def others_registered(registrations: Iterable[Registration], tenures: Iterable[T
     """Return whether sessions that name no pod have registered, for which there are not enough pods.
 
     Each session takes a pod that had a ledger at all its registrations, and no other session can take that pod. A
-    session without such a pod is one that pods share: it takes two. A pod that has registered under its own name
-    takes no session.
+    session without such a pod is one that pods share in turn: it takes as many as its registrations need. A pod that
+    has registered under its own name takes no session.
     """
     named: set[str] = set()
     calls: dict[str, list[datetime]] = defaultdict(list)
