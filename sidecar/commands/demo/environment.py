@@ -24,6 +24,8 @@ PATIENCE = 120.0
 """Real seconds after which a wait counts as a hang: a busy machine may take many times the usual 2."""
 _PORTS = range(20_000, 30_000)
 """Below the ports of outgoing connections, 32768 and above on Linux, and below those of Kubernetes' services."""
+_GIVEN: set[tuple[str, int]] = set()
+"""Addresses and ports that this process was given."""
 
 CONFIGURATION = """\
 product:
@@ -155,11 +157,15 @@ def _program(*arguments: str) -> list[str]:
 def free_port(address: str = "127.0.0.1") -> int:
     """Return a port of an address of this machine that is free at the moment.
 
-    It is below the ports that the kernel gives to outgoing connections: one of those could take it before its use.
+    It is below the ports that the kernel gives to outgoing connections: one of those could take it before its use. A
+    process gets each port once: two listeners may be given theirs before either listens.
     """
     for port in random.sample(_PORTS, len(_PORTS)):
+        if (address, port) in _GIVEN:
+            continue
         with socket.socket() as probe, suppress(OSError):
             probe.bind((address, port))
+            _GIVEN.add((address, port))
             return port
     raise ScenarioError(f"no port from {_PORTS.start} to {_PORTS.stop - 1} of {address} is free")
 
